@@ -1,0 +1,126 @@
+"""r1env: environments, rewards and trainers for reasoning models, as plugins.
+
+    import gymnasium, r1env
+
+    env = gymnasium.make("r1env/sort-4")
+    observation, info = env.reset(seed=0)
+    _, reward, terminated, _, info = env.step("<think>…</think><answer>0147</answer>")
+
+Importing the package is nearly free: names are loaded when they are first used, and environments are registered when
+Gymnasium is there, whichever of the two is imported first.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from r1env.envs.autoregister import register_with_gymnasium
+from r1env.version import __version__
+
+if TYPE_CHECKING:
+    from r1env.envs.environment import Environment, make_environment
+    from r1env.errors import R1EnvError, UsageError
+    from r1env.hookspecs import (
+        CommandSpec,
+        EngineSpec,
+        EnvironmentSpec,
+        RecipeSpec,
+        ReportSpec,
+        RewardSpec,
+        SandboxSpec,
+        SuiteSpec,
+        TrainerSpec,
+        hookimpl,
+    )
+    from r1env.parsing import parse_response
+    from r1env.plugins import get_reward, installed
+    from r1env.rewards import Isolation, Limits, Reward, reward
+    from r1env.rollouts import Completion, FinishReason, Rollout
+    from r1env.rubrics import Rubric, WeightedReward
+    from r1env.scores import Score, Status
+    from r1env.scoring import ascore, score
+    from r1env.sources import TaskSource
+    from r1env.tasks import Message, Task, TaskKind
+
+_HOME = {
+    "r1env.envs.environment": ("Environment", "make_environment"),
+    "r1env.errors": ("R1EnvError", "UsageError"),
+    "r1env.hookspecs": (
+        "CommandSpec",
+        "EngineSpec",
+        "EnvironmentSpec",
+        "RecipeSpec",
+        "ReportSpec",
+        "RewardSpec",
+        "SandboxSpec",
+        "SuiteSpec",
+        "TrainerSpec",
+        "hookimpl",
+    ),
+    "r1env.parsing": ("parse_response",),
+    "r1env.plugins": ("get_reward", "installed"),
+    "r1env.rewards": ("Isolation", "Limits", "Reward", "reward"),
+    "r1env.rollouts": ("Completion", "FinishReason", "Rollout"),
+    "r1env.rubrics": ("Rubric", "WeightedReward"),
+    "r1env.scores": ("Score", "Status"),
+    "r1env.scoring": ("ascore", "score"),
+    "r1env.sources": ("TaskSource",),
+    "r1env.tasks": ("Message", "Task", "TaskKind"),
+}
+"""Where each public name lives; a test holds it against the imports above."""
+
+_MODULE_OF = {name: module for module, names in _HOME.items() for name in names}
+
+__all__ = [
+    "CommandSpec",
+    "Completion",
+    "EngineSpec",
+    "Environment",
+    "EnvironmentSpec",
+    "FinishReason",
+    "Isolation",
+    "Limits",
+    "Message",
+    "R1EnvError",
+    "RecipeSpec",
+    "ReportSpec",
+    "Reward",
+    "RewardSpec",
+    "Rollout",
+    "Rubric",
+    "SandboxSpec",
+    "Score",
+    "Status",
+    "SuiteSpec",
+    "Task",
+    "TaskKind",
+    "TaskSource",
+    "TrainerSpec",
+    "UsageError",
+    "WeightedReward",
+    "__version__",
+    "ascore",
+    "get_reward",
+    "hookimpl",
+    "installed",
+    "make_environment",
+    "parse_response",
+    "reward",
+    "score",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _MODULE_OF:
+        raise AttributeError(f"module 'r1env' has no attribute {name!r}")
+    value = getattr(importlib.import_module(_MODULE_OF[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_MODULE_OF})
+
+
+register_with_gymnasium()

@@ -1,0 +1,62 @@
+"""Reads thinking, answer and summary out of a completion, once for every reward.
+
+All functions are linear in the length of the text and use no regular expressions: the text is a model's and may be hostile.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+THINK_OPEN, THINK_CLOSE = "<think>", "</think>"
+ANSWER_OPEN, ANSWER_CLOSE = "<answer>", "</answer>"
+
+
+@dataclass(frozen=True, slots=True)
+class ParsedResponse:
+    """The parts of one completion.
+
+    Attributes:
+        thinking: the text inside the thinking block, or None where there is no block.
+        response: what stands after the thinking block; the whole completion where there is none; empty where the block
+            was never closed (an unfinished thought has no response).
+        answer: the content of `<answer>…</answer>` in the response, stripped, when there is exactly one such block.
+        closed: False when a thinking block was opened and never closed.
+    """
+
+    thinking: str | None
+    response: str
+    answer: str | None
+    closed: bool
+
+    @property
+    def summary(self) -> str:
+        """The response without its answer tags: what R1 calls the summary and shows to the user."""
+        return self.response.replace(ANSWER_OPEN, "").replace(ANSWER_CLOSE, "").strip()
+
+
+def parse_response(completion: str, *, prefilled: bool = False) -> ParsedResponse:
+    """Split a completion at its thinking block.
+
+    Args:
+        completion: the model's text.
+        prefilled: the prompt already ended with `<think>`, so the text starts inside the block.
+    """
+    text = THINK_OPEN + completion if prefilled and not completion.lstrip().startswith(THINK_OPEN) else completion
+    start = text.find(THINK_OPEN)
+    end = text.rfind(THINK_CLOSE)
+    if start < 0 and end < 0:
+        return ParsedResponse(None, text, answer_block(text), closed=True)
+    if end < start or end < 0:
+        return ParsedResponse(text[start + len(THINK_OPEN) :], "", None, closed=False)
+    opening = start + len(THINK_OPEN) if 0 <= start < end else 0
+    response = text[end + len(THINK_CLOSE) :]
+    return ParsedResponse(text[opening:end], response, answer_block(response), closed=True)
+
+
+def answer_block(text: str) -> str | None:
+    """The stripped content of the only `<answer>…</answer>` block, or None when there is none or more than one."""
+    if text.count(ANSWER_OPEN) != 1 or text.count(ANSWER_CLOSE) != 1:
+        return None
+    start = text.index(ANSWER_OPEN) + len(ANSWER_OPEN)
+    end = text.index(ANSWER_CLOSE)
+    return text[start:end].strip() if end >= start else None

@@ -1,0 +1,180 @@
+"""Recipes: YAML files that name trainers and their settings, planned and checked whole before the first step.
+
+    name: r1-zero
+    summary: one line
+    presets:
+      tiny-cpu:
+        stages:
+          - {name: base, trainer: sft, config: {model: tiny, …}}
+          - {name: rl, trainer: grpo, config: {…}}        # no model: starts from the stage before
+
+A trainer's own name is a recipe of one stage.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from importlib.resources import files
+from pathlib import Path
+from typing import Any, cast
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from r1env.config import load_yaml, merge, validate
+from r1env.errors import UnknownNameError, UsageError
+from r1env.plugins import Plugins, import_target, installed
+from r1env.runs.run import Run
+from r1env.trainer import STAGE_PREFIX, Trainer, TrainerConfig
+
+
+class Stage(BaseModel):
+    """One trainer with its settings."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str
+    trainer: str
+    config: dict[str, Any] = Field(default_factory=dict)
+
+
+class RecipePreset(BaseModel):
+    """The stages of a recipe at one scale."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    summary: str = ""
+    stages: tuple[Stage, ...] = Field(min_length=1)
+
+
+class Recipe(BaseModel):
+    """A recipe file."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str
+    summary: str = ""
+    presets: dict[str, RecipePreset] = Field(min_length=1)
+
+
+class Plan(BaseModel):
+    """What a run will do: stages with complete, valid settings. Stored as `config.yaml`; resuming reads it back."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str
+    preset: str | None = None
+    stages: tuple[Stage, ...]
+
+
+def plan_training(
+    name: str,
+    *,
+    preset: str | None = None,
+    overrides: Mapping[str, Any] | None = None,
+    common: Mapping[str, Any] | None = None,
+    plugins: Plugins | None = None,
+) -> Plan:
+    """Plan the recipe or trainer called `name`, or the recipe file at that path.
+
+    Args:
+        preset: of the recipe, or of the trainer's config.
+        overrides: settings by stage name (`{"rl": {"steps": 50}}`); for a trainer, its settings directly.
+        common: settings laid over every stage whose config has the key (`seed`, `env`, …), `steps` over the last stage only,
+            `model` over the first only.
+
+    Raises:
+        UsageError: an unknown name, preset, stage or key, or a value out of range; one line.
+    """
+    plugins = plugins or installed()
+    overrides = overrides or {}
+    if name in plugins.provided("trainers"):
+        base = _trainer_preset(plugins, name, preset)
+        stages = [Stage(name=name, trainer=name, config=merge(base, overrides))]
+    else:
+        recipe = _load_recipe(name, plugins)
+        chosen = preset or next(iter(recipe.presets))
+        if chosen not in recipe.presets:
+            raise UnknownNameError(f"preset of recipe {recipe.name!r}:", chosen, recipe.presets)
+        stages = [stage.model_copy(deep=True) for stage in recipe.presets[chosen].stages]
+        by_name = {stage.name: stage for stage in stages}
+        for stage_name, changes in overrides.items():
+            if stage_name not in by_name or not isinstance(changes, Mapping):
+                raise UnknownNameError("stage", stage_name, by_name, hint="(write --set STAGE.key=value)")
+            merge(by_name[stage_name].config, changes)
+        name, preset = recipe.name, chosen
+    complete = []
+    for index, stage in enumerate(stages):
+        config_class = _config_class(plugins, stage.trainer)
+        config = dict(stage.config)
+        if "preset" in config:
+            config = merge(_trainer_preset(plugins, stage.trainer, config.pop("preset")), config)
+        for key, value in (common or {}).items():
+            first, last = index == 0, index == len(stages) - 1
+            if key in config_class.model_fields and (key != "model" or first) and (key != "steps" or last):
+                config[key] = value
+        if index > 0:
+            config.setdefault("model", STAGE_PREFIX + stages[index - 1].name)
+        checked = validate(
+            config_class,
+            config,
+            where=f"{stage.name} ({stage.trainer}) settings" if len(stages) > 1 else f"{stage.trainer} settings",
+        )
+        complete.append(stage.model_copy(update={"config": checked.model_dump(mode="json")}))
+    return Plan(name=name, preset=preset, stages=tuple(complete))
+
+
+def check_plan(plan: Plan, plugins: Plugins | None = None) -> None:
+    """Ask every stage's trainer to check its settings. Raises the first `UsageError`."""
+    plugins = plugins or installed()
+    for stage in plan.stages:
+        _trainer(plugins, stage.trainer).check(_config(plugins, stage))
+
+
+def execute(plan: Plan, run: Run, plugins: Plugins | None = None) -> None:
+    """Run the stages that `run` has not finished, in order; each starts where the one before ended."""
+    plugins = plugins or installed()
+    for stage in plan.stages:
+        if stage.name in run.finished_stages():
+            continue
+        config = _config(plugins, stage)
+        if config.model.startswith(STAGE_PREFIX):
+            source = config.model.removeprefix(STAGE_PREFIX)
+            if source not in run.finished_stages():
+                raise UsageError(f"stage {stage.name!r} starts from stage {source!r}, which has no result in this run")
+            config = config.model_copy(update={"model": str(run.model_dir(source))})
+        run.start_stage(stage.name)
+        _trainer(plugins, stage.trainer).train(config, run)
+        run.finish_stage(stage.name)
+
+
+def _load_recipe(name: str, plugins: Plugins) -> Recipe:
+    if name in plugins.provided("recipes"):
+        package, _, path = plugins.recipe(name).resource.partition(":")
+        location = Path(str(files(package).joinpath(path)))
+    elif Path(name).suffix in (".yaml", ".yml"):
+        location = Path(name)
+    else:
+        raise UnknownNameError("recipe or trainer", name, [*plugins.provided("recipes"), *plugins.provided("trainers")])
+    return validate(Recipe, load_yaml(location), where=str(location))
+
+
+def _trainer_preset(plugins: Plugins, trainer: str, preset: str | None) -> dict[str, Any]:
+    """The settings of a trainer's preset; empty for none. Config classes offer theirs as a class attribute `presets`."""
+    if preset is None:
+        return {}
+    presets: Mapping[str, Mapping[str, Any]] = getattr(_config_class(plugins, trainer), "presets", {})
+    if preset not in presets:
+        raise UnknownNameError(f"preset of trainer {trainer!r}:", preset, presets)
+    return merge({}, presets[preset])
+
+
+def _config_class(plugins: Plugins, trainer: str) -> type[TrainerConfig]:
+    return cast(type[TrainerConfig], import_target(plugins.trainer(trainer).config))
+
+
+def _config(plugins: Plugins, stage: Stage) -> TrainerConfig:
+    return validate(_config_class(plugins, stage.trainer), stage.config, where=f"{stage.name} settings")
+
+
+def _trainer(plugins: Plugins, name: str) -> Trainer[TrainerConfig]:
+    return cast(Trainer[TrainerConfig], import_target(plugins.trainer(name).target)())
