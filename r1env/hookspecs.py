@@ -33,7 +33,7 @@ hookimpl = pluggy.HookimplMarker(PROJECT)
 
 @dataclass(frozen=True, slots=True)
 class RewardSpec:
-    """A reward. `target` is `module:attribute` of something made by `@r1env.rewards` (or a plain function)."""
+    """A reward. `target` is `module:attribute` of something made by `@r1env.reward` (or a plain function)."""
 
     name: str
     target: str

@@ -106,14 +106,14 @@ def plan_training(
     for index, stage in enumerate(stages):
         config_class = _config_class(plugins, stage.trainer)
         config = dict(stage.config)
+        if index > 0:  # a preset's own model is for runs that start with it
+            config.setdefault("model", STAGE_PREFIX + stages[index - 1].name)
         if "preset" in config:
             config = merge(_trainer_preset(plugins, stage.trainer, config.pop("preset")), config)
         for key, value in (common or {}).items():
             first, last = index == 0, index == len(stages) - 1
             if key in config_class.model_fields and (key != "model" or first) and (key != "steps" or last):
                 config[key] = value
-        if index > 0:
-            config.setdefault("model", STAGE_PREFIX + stages[index - 1].name)
         checked = validate(
             config_class,
             config,

@@ -13,11 +13,13 @@ from __future__ import annotations
 import importlib
 import inspect
 import math
+import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from functools import cached_property, partial
+from importlib.machinery import PathFinder
 from numbers import Real
 from typing import Any, Protocol, cast, overload
 
@@ -90,6 +92,8 @@ class Reward:
                 f"reward {self.name!r}: a coroutine function needs isolation='async', and isolation='async' needs a coroutine function"
             )
         _check_arguments(self.name, self._call_target(), inspect.isclass(self.function))
+        if self.options and inspect.isclass(self.function) and self.isolation is Isolation.INLINE:
+            _ = self._bound  # a constructor that refuses an option shall do it now, not rollout by rollout
 
     @property
     def part_keys(self) -> tuple[str, ...]:
@@ -300,7 +304,7 @@ def load_reward(target: str) -> Reward:
         return found
     if callable(found):
         return reward(found)
-    raise UsageError(f"{target!r} is a {type(found).__name__}, not a reward; decorate it with @r1env.rewards")
+    raise UsageError(f"{target!r} is a {type(found).__name__}, not a reward; decorate it with @r1env.reward")
 
 
 def _check_arguments(name: str, target: Callable[..., Any], is_method: bool) -> None:
@@ -313,8 +317,8 @@ def _check_arguments(name: str, target: Callable[..., Any], is_method: bool) -> 
 
 
 def _importable(module: str, qualname: str, function: Callable[..., Any]) -> bool:
-    """True when importing `module:qualname` gives this function or the reward made of it."""
-    if module == "__main__" or "<" in qualname:
+    """True when another process that imports `module:qualname` gets this function, or the reward made of it."""
+    if module == "__main__" or "<" in qualname or not _on_path(module):
         return False
     try:
         found: Any = importlib.import_module(module)
@@ -323,6 +327,20 @@ def _importable(module: str, qualname: str, function: Callable[..., Any]) -> boo
     except (ImportError, AttributeError):
         return False
     return found is function or (isinstance(found, Reward) and found.function is function)
+
+
+def _on_path(module: str) -> bool:
+    """True when `sys.path` leads to the file this module was loaded from; test modules and notebooks are often elsewhere."""
+    locations: Sequence[str] | None = None
+    parts = module.split(".")
+    spec = None
+    for depth in range(1, len(parts) + 1):
+        spec = PathFinder.find_spec(".".join(parts[:depth]), locations)
+        if spec is None:
+            return False
+        locations = spec.submodule_search_locations
+    loaded = sys.modules.get(module)
+    return spec is not None and spec.origin == getattr(loaded, "__file__", None)
 
 
 def _by_reference(module: str, qualname: str, options: dict[str, Any], limits: Limits) -> Reward:

@@ -145,6 +145,20 @@ def resolve_rubric(spec: RubricSpec, find_reward: Callable[[str], Reward], accur
     return Rubric(spec.name, items)
 
 
+def with_options(spec: RubricSpec, options: Mapping[str, Mapping[str, Any]]) -> RubricSpec:
+    """The rubric with reward options laid over its own; `options` goes by the rewards' names in the rubric.
+
+    Raises:
+        UnknownNameError: options for a reward that the rubric does not have.
+    """
+    names = [choice.reward for choice in spec.rewards]
+    for name in options:
+        if name not in names:
+            raise UnknownNameError(f"reward of rubric {spec.name!r}:", name, names)
+    choices = (c.model_copy(update={"options": {**c.options, **options.get(c.reward, {})}}) for c in spec.rewards)
+    return spec.model_copy(update={"rewards": tuple(choices)})
+
+
 def load_rubric_spec(name_or_file: str) -> RubricSpec:
     """A preset by name, or a YAML file with `name:` and `rewards:`.
 

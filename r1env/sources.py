@@ -54,8 +54,8 @@ class ListSource:
 class GeneratedSource:
     """Tasks made by a function of a random generator, with train and test splits that never share a prompt.
 
-    The split is decided by a hash of the question, so that a task seen in training can never be drawn for testing,
-    whatever the seeds.
+    The split is decided by a hash of the task's id, so that a task seen in training can never be drawn for testing, whatever the
+    seeds and however the question is worded. Ids must therefore say what is asked: the same problem, the same id.
     """
 
     def __init__(self, generate: Callable[[np.random.Generator], Task], split: Split = "all") -> None:
@@ -74,14 +74,14 @@ class GeneratedSource:
         rng = np.random.default_rng([seed, index])
         for _ in range(10_000):
             task = self._generate(rng)
-            if self._split in ("all", split_of(task.question)):
+            if self._split in ("all", split_of(task.id)):
                 return task
         raise UsageError(f"the generator gave no task of the split {self._split!r} in 10,000 draws; its tasks are too few")
 
 
-def split_of(question: str) -> Split:
-    """`test` for one question in `TEST_SHARE`, else `train`; depends on the text alone."""
-    digest = hashlib.blake2b(question.encode("utf-8", "surrogatepass"), digest_size=8).digest()
+def split_of(task_id: str) -> Split:
+    """`test` for one id in `TEST_SHARE`, else `train`; depends on the text alone."""
+    digest = hashlib.blake2b(task_id.encode("utf-8", "surrogatepass"), digest_size=8).digest()
     return "test" if int.from_bytes(digest, "big") % TEST_SHARE == 0 else "train"
 
 

@@ -18,11 +18,15 @@ from r1env.templates import PromptTemplate, get_template
 
 @dataclass(frozen=True)
 class Environment:
-    """Everything about an environment that does not change between episodes."""
+    """Everything about an environment that does not change between episodes.
+
+    `accuracy` is the name of its own checker; where the rubric uses it, that is also the key of its part.
+    """
 
     name: str
     source: TaskSource
     rubric: Rubric
+    accuracy: str
     template: PromptTemplate
     max_turns: int = 1
     dialogue: Dialogue | None = None
@@ -42,7 +46,6 @@ def make_environment(
     rubric: str | RubricSpec = "accuracy",
     template: str | None = None,
     max_turns: int | None = None,
-    reward_options: Mapping[str, Any] | None = None,
     plugins: Plugins | None = None,
     **options: Any,
 ) -> Environment:
@@ -52,7 +55,6 @@ def make_environment(
         rubric: a preset, a YAML file, or a `RubricSpec`; its name `accuracy` becomes the environment's own checker.
         template: another prompt template than the environment's own.
         max_turns: fewer turns than the environment's own.
-        reward_options: options of the accuracy reward.
         options: passed to the task source.
 
     Raises:
@@ -61,12 +63,13 @@ def make_environment(
     """
     plugins = plugins or installed()
     spec = plugins.environment(name)
-    accuracy = plugins.reward(spec.reward, **{**spec.reward_options, **(reward_options or {})})
+    accuracy = plugins.reward(spec.reward, **spec.reward_options)
     rubric_spec = load_rubric_spec(rubric) if isinstance(rubric, str) else rubric
     return Environment(
         name=spec.name,
         source=_make_source(spec, options),
         rubric=resolve_rubric(rubric_spec, plugins.reward, accuracy),
+        accuracy=accuracy.name,
         template=get_template(template or spec.template),
         max_turns=spec.max_turns if max_turns is None else max_turns,
         dialogue=cast(Dialogue, import_target(spec.dialogue)()) if spec.dialogue else None,

@@ -29,7 +29,7 @@ class ReasoningEnv(gymnasium.Env[Conversation, str]):
     reward is NaN, so that nobody mistakes it for 0.
     """
 
-    metadata = {"render_modes": ["ansi"]}  # noqa: RUF012 - Gymnasium's own convention
+    metadata = {"render_modes": ["ansi"], "render_fps": 1}  # noqa: RUF012 - Gymnasium's own convention
     observation_space: ConversationSpace
     action_space: CompletionSpace
 

@@ -2,7 +2,7 @@
 
     config.yaml          the plan, complete
     manifest.json        versions, seeds, git revision, plugins, command, machine
-    state.json           stages finished
+    state.json           stages begun and finished
     metrics.jsonl        one line a step: {"stage", "step", "time", name: number, …}
     rollouts.jsonl.gz    samples, one line a rollout; one gzip member a flush
     checkpoints/STAGE/   the trainer's checkpoints, and `model/`, the stage's result
@@ -14,10 +14,26 @@ it, so that a resumed run tells every step exactly once.
 
 from __future__ import annotations
 
+import json
+import re
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+import yaml
+
+from r1env.config import load_yaml
+from r1env.errors import RunError, UsageError
+from r1env.runs import atomic, logs
+from r1env.runs.manifest import make_manifest
+
+CONFIG, MANIFEST, STATE = "config.yaml", "manifest.json", "state.json"
+METRICS, ROLLOUTS = "metrics.jsonl", "rollouts.jsonl.gz"
+FORMAT = 1  # of the folder; raised when an older r1env could not read it
+STAGE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")  # a stage is also a folder
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,29 +45,199 @@ class StepEvent:
     metrics: Mapping[str, float]
 
 
+Listener = Callable[[StepEvent], None]
+
+
 class Run:
-    """A run folder. Not safe for two processes at once."""
+    """A run folder. One process may write it at a time; any number may read it meanwhile."""
 
-    def __init__(self, path: Path) -> None: ...
+    def __init__(self, path: Path) -> None:
+        """Use `create` for a new run and `open` for one that exists."""
+        self.path = path
+        self._stage: str | None = None
+        self._listeners: list[Listener] = []
 
     @classmethod
-    def create(cls, path: Path, plan: Mapping[str, Any], *, seed: int, command: Sequence[str] = ()) -> Run: ...
+    def create(cls, path: Path, plan: Mapping[str, Any], *, seed: int, command: Sequence[str] = ()) -> Run:
+        """Make the folder (its parents too), with the plan and the manifest.
+
+        Raises:
+            RunError: the folder is not empty, or cannot be written.
+        """
+        run = cls(path)
+        if (path / STATE).exists():
+            raise RunError(
+                f"{path} already holds a run; go on with it by --resume {path}, or name another folder with --output"
+            )
+        if path.exists() and (not path.is_dir() or any(path.iterdir())):
+            raise RunError(f"{path} exists and is not an empty folder; name another folder with --output")
+        manifest = make_manifest(seed=seed, command=command, started=round(time.time(), 3))
+        with run._storing():
+            path.mkdir(parents=True, exist_ok=True)
+            atomic.replace_text(path / CONFIG, yaml.safe_dump(dict(plan), sort_keys=False, allow_unicode=True))
+            atomic.replace_text(path / MANIFEST, json.dumps(manifest, indent=2) + "\n")
+            run._write_state({"format": FORMAT, "begun": {}, "finished": []})  # last: its presence makes the folder a run
+        return run
 
     @classmethod
-    def open(cls, path: Path) -> Run: ...
+    def open(cls, path: Path) -> Run:
+        """An existing run, to read it or to go on with it. Writes nothing: a crash's torn tail is skipped by readers.
 
-    def start_stage(self, name: str) -> None: ...
-    def finish_stage(self, name: str) -> None: ...
-    def finished_stages(self) -> list[str]: ...
+        Raises:
+            RunError: the folder holds no run, or one of a newer r1env.
+        """
+        if not (path / STATE).is_file():
+            raise RunError(f"{path} holds no run (no {STATE}); give the folder that `r1env train` wrote")
+        run = cls(path)
+        if (found := run._state()["format"]) > FORMAT:
+            raise RunError(
+                f"{path} was written by a newer r1env (format {found}, this one reads up to {FORMAT}); upgrade r1env"
+            )
+        return run
+
     @property
-    def stage(self) -> str: ...
+    def plan(self) -> dict[str, Any]:
+        """The plan it was created with."""
+        return load_yaml(self.path / CONFIG)
+
     @property
-    def checkpoint_dir(self) -> Path: ...
-    def model_dir(self, stage: str | None = None) -> Path: ...
-    def log(self, step: int, metrics: Mapping[str, float]) -> None: ...
-    def log_rollouts(self, step: int, rows: Iterable[Mapping[str, Any]]) -> None: ...
-    def position(self) -> dict[str, int]: ...
-    def rewind(self, position: Mapping[str, int]) -> None: ...
-    def subscribe(self, listener: Callable[[StepEvent], None]) -> None: ...
-    def metrics(self, stage: str | None = None) -> list[dict[str, Any]]: ...
-    def rollouts(self) -> Iterator[dict[str, Any]]: ...
+    def manifest(self) -> dict[str, Any]:
+        """See `r1env.runs.manifest`."""
+        return self._read_json(MANIFEST)
+
+    def start_stage(self, name: str) -> None:
+        """Begin a stage, or begin again where a crash stopped it. What a crash left unfinished in the logs is cut off.
+
+        A stage that begins again without a checkpoint has lost all its steps: its part of the logs is dropped. Otherwise the
+        trainer calls `rewind` with the position that its checkpoint remembers.
+        """
+        if not STAGE_NAME.fullmatch(name):
+            raise UsageError(f"a stage cannot be called {name!r}; use letters, digits, '.', '_' and '-'")
+        with self._storing():
+            atomic.cut(self.path / METRICS, logs.whole_lines_size(self.path / METRICS))
+            atomic.cut(self.path / ROLLOUTS, logs.whole_members_size(self.path / ROLLOUTS))
+        self._stage = name
+        state = self._state()
+        if name not in state["begun"]:
+            state["begun"][name] = self.position()
+            self._write_state(state)
+        elif not self._has_checkpoint():
+            self.rewind(state["begun"][name])
+
+    def finish_stage(self, name: str) -> None:
+        """Remember that the stage is done; resuming will skip it."""
+        state = self._state()
+        if name not in state["finished"]:
+            state["finished"].append(name)
+        self._write_state(state)
+        self._stage = None
+
+    def finished_stages(self) -> list[str]:
+        """Names of the stages that are done, in order."""
+        return list(self._state()["finished"])
+
+    @property
+    def stage(self) -> str:
+        """The stage that is running.
+
+        Raises:
+            RunError: none is.
+        """
+        if self._stage is None:
+            raise RunError("no stage is running; call start_stage first")
+        return self._stage
+
+    @property
+    def checkpoint_dir(self) -> Path:
+        """The running stage's folder for checkpoints; it exists."""
+        folder = self._stage_dir(self.stage)
+        with self._storing():
+            folder.mkdir(parents=True, exist_ok=True)
+        return folder
+
+    def model_dir(self, stage: str | None = None) -> Path:
+        """Where a stage (the running one, by default) leaves its model; the trainer makes it."""
+        return self._stage_dir(stage or self.stage) / "model"
+
+    def log(self, step: int, metrics: Mapping[str, float]) -> None:
+        """Append one step's metrics and tell the listeners. NaN and infinities are stored as `null`.
+
+        Raises:
+            RunError: it cannot be written (disk full); the log is as it was before.
+        """
+        row = {"stage": self.stage, "step": step, "time": round(time.time(), 3)}
+        with self._storing():
+            atomic.append_bytes(self.path / METRICS, logs.json_lines([{**row, **metrics, **row}]))
+        event = StepEvent(self.stage, step, dict(metrics))
+        for listener in self._listeners:
+            listener(event)
+
+    def log_rollouts(self, step: int, rows: Iterable[Mapping[str, Any]]) -> None:
+        """Append rollouts (JSON-like rows; `stage` and `step` are added) as one gzip member.
+
+        Fields that the report knows: `task_id`, `prompt`, `completion`, `answer`, `finish_reason`, and `score` (a `Score` as
+        JSON); `kind` tells rollouts of training from those of an evaluation.
+
+        Raises:
+            RunError: they cannot be written (disk full); the log is as it was before.
+        """
+        place = {"stage": self.stage, "step": step}
+        member = logs.gzip_member({**place, **row, **place} for row in rows)
+        with self._storing():
+            atomic.append_bytes(self.path / ROLLOUTS, member)
+
+    def position(self) -> dict[str, int]:
+        """Sizes of the two logs in bytes, all of it safely on the disk: what a checkpoint remembers."""
+        with self._storing():
+            return {name: atomic.sync(self.path / name) for name in (METRICS, ROLLOUTS)}
+
+    def rewind(self, position: Mapping[str, int]) -> None:
+        """Cut the logs back to a position that a checkpoint remembers."""
+        with self._storing():
+            for name in (METRICS, ROLLOUTS):
+                atomic.cut(self.path / name, position[name])
+
+    def subscribe(self, listener: Listener) -> None:
+        """Call `listener` after every logged step, in the thread that logs."""
+        self._listeners.append(listener)
+
+    def metrics(self, stage: str | None = None) -> list[dict[str, Any]]:
+        """All logged steps, in order; of one stage, if it is named. A value that was not finite is None."""
+        rows = logs.read_json_lines(self.path / METRICS)
+        return [row for row in rows if stage is None or row["stage"] == stage]
+
+    def rollouts(self) -> Iterator[dict[str, Any]]:
+        """All logged rollouts, in order, read as they are asked for."""
+        return logs.read_gzip_members(self.path / ROLLOUTS)
+
+    def _has_checkpoint(self) -> bool:
+        """True when the running stage has anything to go on from: neither its result nor a half-written (hidden) file counts."""
+        return any(path != self.model_dir() and not path.name.startswith(".") for path in self.checkpoint_dir.iterdir())
+
+    def _stage_dir(self, stage: str) -> Path:
+        return self.path / "checkpoints" / stage
+
+    def _state(self) -> dict[str, Any]:
+        return self._read_json(STATE)
+
+    def _write_state(self, state: Mapping[str, Any]) -> None:
+        with self._storing():
+            atomic.replace_text(self.path / STATE, json.dumps(state, indent=2) + "\n")
+
+    def _read_json(self, name: str) -> dict[str, Any]:
+        try:
+            loaded: dict[str, Any] = json.loads((self.path / name).read_text("utf-8"))
+        except (OSError, ValueError) as error:
+            raise RunError(f"cannot read {self.path / name}: {error}") from error
+        return loaded
+
+    @contextmanager
+    def _storing(self) -> Iterator[None]:
+        """The one place where a disk's fault becomes a `RunError`."""
+        try:
+            yield
+        except OSError as error:
+            raise RunError(
+                f"cannot write the run {self.path}: {error.strerror or error}; what was logged and the last checkpoint are whole: "
+                f"free the disk, then go on with `r1env train --resume {self.path}`"
+            ) from error

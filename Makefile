@@ -1,0 +1,59 @@
+# Two commands for a new user: `make demo` and `make test`. Both set up .venv by themselves.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+# Extra arguments for pip, e.g. PIP_ARGS="--index-url …" for another build of torch.
+PIP_ARGS ?=
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt $(PIP_ARGS)
+
+PACKAGES := .[report] sandbox plugins/format plugins/math plugins/logic plugins/benchmarks[hub] trainers
+EDITABLE := $(foreach package,$(PACKAGES),--editable ./$(package))
+PROJECTS := pyproject.toml $(wildcard sandbox/pyproject.toml plugins/*/pyproject.toml trainers/pyproject.toml)
+
+DEMO_ARGS ?=
+TEST_ARGS ?=
+
+.PHONY: help setup demo test test-quick lint format bench clean
+
+help: ## Show this list
+	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/:[^#]*## /\t/' | expand -t 14
+
+setup: $(VENV)/.ready ## Make .venv with every package of this repository, editable
+
+$(VENV)/.ready: constraints.txt $(PROJECTS)
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "r1env needs Python 3.11 or newer")'
+	$(PYTHON) -m venv $(VENV)
+	@echo "installing into $(VENV): a few minutes the first time"
+	$(PIP) --upgrade pip hatchling editables
+	$(PIP) torch  # before anything that depends on it, so that the constraint decides which build comes
+	$(PIP) --no-build-isolation $(EDITABLE)
+	@touch $@
+
+$(VENV)/.ready-dev: $(VENV)/.ready requirements/dev.txt requirements/no-deps.txt
+	$(PIP) --requirement requirements/dev.txt
+	$(PIP) --no-deps --requirement requirements/no-deps.txt
+	@touch $@
+
+demo: $(VENV)/.ready ## Train R1-Zero in miniature on the CPU; ends with a report
+	$(BIN)/r1env train r1-zero --preset tiny-cpu $(DEMO_ARGS)
+
+test: $(VENV)/.ready-dev ## Run the whole test suite, with coverage
+	$(BIN)/pytest --cov --cov-report=term $(TEST_ARGS)
+
+test-quick: $(VENV)/.ready-dev ## Run the tests that take no more than a few seconds
+	$(BIN)/pytest -m "not slow" $(TEST_ARGS)
+
+lint: $(VENV)/.ready-dev ## Check style and types
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: $(VENV)/.ready-dev ## Rewrite the code in the project's format
+	$(BIN)/ruff check --fix-only --quiet .
+	$(BIN)/ruff format .
+
+bench: $(VENV)/.ready-dev ## Measure the demo over three seeds
+	$(BIN)/python benchmarks/demo.py
+
+clean: ## Remove .venv and what tools left behind
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage

@@ -1,0 +1,3 @@
+"""The reward `brevity`."""
+
+__version__ = "0.1.0"

@@ -1,0 +1,30 @@
+"""What this distribution gives to r1env."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from r1env import EnvironmentSpec, hookimpl
+
+
+@hookimpl
+def r1env_environments() -> list[EnvironmentSpec]:
+    return [
+        _math("gsm8k", "grade-school word problems", "data=FILE, or network for the hub", data="openai/gsm8k", split="test"),
+        _math("svamp", "word problems with misleading details", "data=FILE with Body, Question, Answer"),
+        _math("mawps", "simple word problems", "data=FILE with input, target"),
+        _math("aime24", "the AIME of 2024, answers from 0 to 999", "data=FILE with problem, answer"),
+        _math("math-jsonl", "any questions with answers", "data=FILE; question_field and answer_field name its fields"),
+    ]
+
+
+def _math(name: str, summary: str, requires: str, **options: Any) -> EnvironmentSpec:
+    return EnvironmentSpec(
+        name,
+        f"r1env_benchmarks.math:{name.replace('-', '_')}",
+        reward="math",
+        summary=summary,
+        options=options,
+        template="boxed",
+        requires=requires,
+    )

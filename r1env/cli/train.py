@@ -1,0 +1,141 @@
+"""`r1env train`: plan, check, run, and tell what came of it."""
+
+from __future__ import annotations
+
+import sys
+import time
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+import yaml
+
+from r1env.cli.console import print_json, stdout_console
+from r1env.cli.errors import INTERRUPTED
+from r1env.cli.live import LiveTable, PlainLog, Stages
+from r1env.cli.options import Json, plugins_of
+from r1env.cli.outcome import Outcome, Usage, next_commands, outcome_of, report_of
+from r1env.config import parse_overrides, validate
+from r1env.errors import UsageError
+from r1env.plugins import Plugins
+from r1env.recipes import Plan, check_plan, execute, plan_training
+from r1env.runs.run import Run
+
+
+def train(
+    ctx: typer.Context,
+    name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="Recipe, trainer, or the path of a recipe file.")] = None,
+    preset: Annotated[str | None, typer.Option("--preset", help="Settings by name, e.g. tiny-cpu.")] = None,
+    model: Annotated[str | None, typer.Option("--model", help="Where the first stage starts.")] = None,
+    env: Annotated[str | None, typer.Option("--env", help="Environment, see `r1env envs`.")] = None,
+    steps: Annotated[int | None, typer.Option("--steps", min=1, help="Steps of the last stage.")] = None,
+    seed: Annotated[int | None, typer.Option("--seed", help="Of everything random.")] = None,
+    rubric: Annotated[str | None, typer.Option("--rubric", metavar="NAME|FILE", help="What is rewarded.")] = None,
+    device: Annotated[str | None, typer.Option("--device", help="cpu, cuda, …")] = None,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="Any other setting; of a recipe STAGE.KEY=VALUE. Repeatable."),
+    ] = None,
+    output: Annotated[
+        Path | None, typer.Option("--output", metavar="DIR", help="Run folder; a new one in runs/ by default.")
+    ] = None,
+    resume: Annotated[Path | None, typer.Option("--resume", metavar="RUNDIR", help="Go on with this run instead.")] = None,
+    quiet: Annotated[bool, typer.Option("--quiet", help="No table while it runs.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Plan and check, print the plan, and stop.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Train a model, and show it learning.
+
+    Everything is checked before the first step. Ctrl-C keeps the last checkpoint; --resume goes on from it.
+
+    \b
+    Example:
+      r1env train r1-zero --preset tiny-cpu
+      r1env train grpo --model smollm2-135m --env add-1digit --steps 2 --set group_size=4
+      r1env train --resume runs/r1-zero-tiny-cpu-20260131-120000
+    """
+    plugins = plugins_of(ctx)
+    common = {"model": model, "env": env, "steps": steps, "seed": seed, "rubric": rubric, "device": device}
+    given = {key: value for key, value in common.items() if value is not None}
+    run: Run | None = None
+    if resume is not None:
+        run = Run.open(resume)
+        plan = validate(Plan, run.plan, where=str(resume / "config.yaml"))
+        if name not in (None, plan.name) or preset not in (None, plan.preset) or given or settings or output:
+            raise UsageError(f"--resume takes every setting from {resume}; leave out all others")
+    else:
+        plan = make_plan(plugins, name, preset, given, settings or [])
+    check_plan(plan, plugins)
+    if dry_run:
+        _print_plan(plan, as_json)
+        return
+    if run is None:
+        folder = output or new_folder(Path("runs"), plan, time.strftime("%Y%m%d-%H%M%S"))
+        run = Run.create(folder, plan.model_dump(mode="json"), seed=_seed(plan), command=["r1env", *sys.argv[1:]])
+    if not (quiet or as_json):
+        typer.echo(f"run folder: {run.path}")
+    usage = Usage.start()
+    try:
+        _execute(plan, run, plugins, quiet=quiet or as_json)
+    except KeyboardInterrupt:
+        typer.echo(f"interrupted; go on with: r1env train --resume {run.path}", err=True)
+        raise typer.Exit(INTERRUPTED) from None
+    _tell(outcome_of(run, plan, usage, report_of(run, plugins)), run, plan, as_json)
+
+
+def make_plan(plugins: Plugins, name: str | None, preset: str | None, common: dict[str, Any], settings: list[str]) -> Plan:
+    """The plan of the command line.
+
+    Raises:
+        UsageError: no name, or a setting that no stage has.
+    """
+    if name is None:
+        known = [*plugins.provided("recipes"), *plugins.provided("trainers")]
+        raise UsageError(f"say what to train: {', '.join(known) or 'nothing is installed; pip install r1env-trainers'}")
+    plan = plan_training(name, preset=preset, overrides=parse_overrides(settings), common=common, plugins=plugins)
+    for key in common:
+        if not any(key in stage.config for stage in plan.stages):
+            raise UsageError(f"--{key}: {plan.name} has no such setting")
+    return plan
+
+
+def new_folder(parent: Path, plan: Plan, stamp: str) -> Path:
+    """A name for the run that nothing has yet."""
+    stem = "-".join(part for part in (plan.name, plan.preset, stamp) if part)
+    names = (stem if number == 1 else f"{stem}-{number}" for number in range(1, 10_000))
+    return next(parent / name for name in names if not (parent / name).exists())
+
+
+def _execute(plan: Plan, run: Run, plugins: Plugins, *, quiet: bool) -> None:
+    stages = Stages({stage.name: stage.config.get("steps") for stage in plan.stages})
+    console = stdout_console()
+    if quiet:
+        execute(plan, run, plugins)
+        return
+    with LiveTable(stages, console) if console.is_terminal else PlainLog(stages, sys.stdout) as shown:
+        run.subscribe(shown)
+        execute(plan, run, plugins)
+
+
+def _tell(outcome: Outcome, run: Run, plan: Plan, as_json: bool) -> None:
+    commands = next_commands(run, plan)
+    if as_json:
+        print_json({**outcome.as_json(), "next": commands})
+        return
+    for line in outcome.lines():
+        typer.echo(line)
+    typer.echo("\nnext, try:")
+    for command in commands:
+        typer.echo(f"  {command}")
+
+
+def _print_plan(plan: Plan, as_json: bool) -> None:
+    content = plan.model_dump(mode="json")
+    if as_json:
+        print_json(content)
+    else:
+        typer.echo(yaml.safe_dump(content, sort_keys=False, allow_unicode=True).rstrip())
+
+
+def _seed(plan: Plan) -> int:
+    return int(plan.stages[0].config["seed"])

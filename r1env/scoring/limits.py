@@ -1,0 +1,101 @@
+"""What one item may cost, enforced by the kernel on the process that scores it. Runs in workers only.
+
+CPU time is bounded by `ITIMER_PROF` with the default action of its signal: the kernel ends the process, also inside C code
+that never returns to the interpreter. No Python handler is involved, and `SIGALRM` stays free for libraries that use it.
+Memory is bounded by `RLIMIT_AS`, counted from what the process has when the item begins, so that a verdict does not depend on
+the items before. Where the system cannot tell its address space (macOS), memory is not bounded.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import resource
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from functools import cache
+from pathlib import Path
+
+from r1env.rewards import Limits
+
+MEGABYTE = 1 << 20
+GRACE_SECONDS = 1
+"""`RLIMIT_CPU` counts whole seconds and stands behind the timer, in case a library took the timer for itself."""
+
+CPU_SIGNALS = frozenset({signal.SIGPROF, signal.SIGXCPU})
+"""What kills a process that has used up its CPU time."""
+
+
+def prepare_process() -> None:
+    """Once, when a worker starts: the signals' default actions, no core files, and first choice of the out-of-memory killer."""
+    for number in CPU_SIGNALS:
+        signal.signal(number, signal.SIG_DFL)  # an ignored signal stays ignored across exec
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, CPU_SIGNALS)
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    with suppress(OSError):  # Linux only: rather lose one rollout than the trainer
+        Path("/proc/self/oom_score_adj").write_text("1000")
+
+
+@contextmanager
+def bounded(limits: Limits, items: int = 1) -> Iterator[None]:
+    """Bound CPU time and memory of the block to `items` times the limits. Beyond the CPU time the process dies."""
+    cpu_seconds = limits.cpu_seconds * items
+    in_use = address_space_bytes()
+    if in_use is not None:
+        _set_soft_limit(resource.RLIMIT_AS, in_use + limits.memory_mb * MEGABYTE * items)
+    _set_soft_limit(resource.RLIMIT_CPU, math.ceil(cpu_seconds_used() + cpu_seconds) + GRACE_SECONDS)
+    signal.setitimer(signal.ITIMER_PROF, cpu_seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_PROF, 0.0)
+        _set_soft_limit(resource.RLIMIT_CPU, resource.RLIM_INFINITY)
+        if in_use is not None:
+            _set_soft_limit(resource.RLIMIT_AS, resource.RLIM_INFINITY)
+
+
+def cpu_seconds_used() -> float:
+    """User and system time of this process, its threads included.
+
+    Not `time.process_time`: while a CPU timer runs, Linux answers that with the value of the last tick.
+    """
+    usage = resource.getrusage(resource.RUSAGE_SELF)
+    return usage.ru_utime + usage.ru_stime
+
+
+def address_space_bytes() -> int | None:
+    """The virtual memory of this process, or None where the system does not tell."""
+    return _statm_bytes(0)
+
+
+def resident_bytes() -> int | None:
+    """The physical memory of this process, or None where the system does not tell."""
+    return _statm_bytes(1)
+
+
+def _set_soft_limit(kind: int, value: int) -> None:
+    """Set a soft limit, no higher than the hard one, which may have been set from outside."""
+    hard = _hard_limit(kind)
+    if hard != resource.RLIM_INFINITY and (value == resource.RLIM_INFINITY or value > hard):
+        value = hard
+    resource.setrlimit(kind, (value, hard))
+
+
+@cache
+def _hard_limit(kind: int) -> int:
+    return resource.getrlimit(kind)[1]
+
+
+def _statm_bytes(field: int) -> int | None:
+    file = _statm()
+    return None if file is None else int(os.pread(file, 64, 0).split()[field]) * resource.getpagesize()
+
+
+@cache
+def _statm() -> int | None:
+    """Linux's account of this process's memory, kept open: it is read before and after every item."""
+    try:
+        return os.open("/proc/self/statm", os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return None

@@ -1,0 +1,151 @@
+"""The child process: loads rewards, scores rollouts under limits, and sends each score as soon as it has it.
+
+It dies with the pool: a thread waits on a pipe that only the pool holds open. `r1env.score` called by a reward in here runs
+everything inline, under the limits of the outer rollout.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import pickle
+import signal
+import socket
+import sys
+import threading
+from collections.abc import Sequence
+
+from r1env.rewards import Limits, Reward
+from r1env.rollouts import Rollout
+from r1env.scores import Score, Status
+from r1env.scoring.limits import MEGABYTE, bounded, cpu_seconds_used, prepare_process, resident_bytes
+from r1env.scoring.nesting import become_worker
+from r1env.scoring.protocol import (
+    Begun,
+    Load,
+    Loaded,
+    Refused,
+    Reply,
+    Scored,
+    Work,
+    encode_reply,
+    receive_message,
+)
+
+MAX_ITEMS = 5_000
+MAX_REWARDS = 32
+"""A worker ends after so many rollouts, or once it holds so many rewards: what libraries and old rewards keep does not pile up."""
+
+MAX_REASON = 4_000
+"""Characters. A reason is one line for a person, but a reward may quote a model in it."""
+
+
+def main(connection_fd: int, lifeline_fd: int) -> None:
+    """Serve the pool until it hangs up or this worker is worn.
+
+    Args:
+        connection_fd: a stream socket that carries `protocol`.
+        lifeline_fd: the reading end of a pipe; its end of file says that the pool's process is gone.
+    """
+    prepare_process()
+    become_worker()
+    connection = socket.socket(fileno=connection_fd)
+    connection.set_inheritable(False)
+    os.set_inheritable(lifeline_fd, False)
+    # A child that a reward forks must keep neither the pool waiting nor the connection in use.
+    os.register_at_fork(after_in_child=connection.close)
+    threading.Thread(target=_die_with_the_pool, args=(lifeline_fd,), daemon=True).start()
+    Worker(connection).serve()
+
+
+class Worker:
+    """The rewards of this process and the loop that uses them."""
+
+    def __init__(self, connection: socket.socket) -> None:
+        self._connection = connection
+        self._pid = os.getpid()
+        self._rewards: dict[bytes, Reward] = {}
+        self._items = 0
+        self._loaded_bytes = resident_bytes() or 0  # what interpreter and rewards need; the rest is what items left behind
+
+    def serve(self) -> None:
+        """Answer messages until the pool hangs up or this worker is worn."""
+        while (message := receive_message(self._connection)) is not None:
+            if isinstance(message, Load):
+                self._load(message)
+            elif not self._work(message):
+                return
+
+    def _load(self, message: Load) -> None:
+        before = resident_bytes() or 0
+        sys.path[:] = message.search_path
+        importlib.invalidate_caches()
+        try:
+            reward: Reward = pickle.loads(message.reward)
+            _ = reward._bound  # makes the instance of a class, which may read a file or a model, before any clock starts
+        except BaseException as error:  # noqa: BLE001 - importing somebody's module may do anything; the pool reports it
+            self._reply(Refused(reason=_one_line(error)))
+            return
+        self._rewards[message.digest] = reward
+        self._loaded_bytes += (resident_bytes() or 0) - before
+        self._reply(Loaded())
+
+    def _work(self, message: Work) -> bool:
+        """Score the rollouts and send the scores. False when this worker has worn out over it."""
+        reward = self._rewards[message.digest]
+        try:
+            rollouts: list[Rollout] = pickle.loads(message.rollouts)
+        except BaseException as error:  # noqa: BLE001 - as in `_load`: metadata may hold objects of any class
+            self._reply(Refused(reason=_one_line(error)))
+            return True
+        self._reply(Begun())
+        index = 0
+        for group in [rollouts] if reward.batch else [[rollout] for rollout in rollouts]:
+            scores = self._score(reward, group)
+            worn = self._is_worn(reward)
+            for position, score in enumerate(scores, start=1):
+                self._reply(Scored(index=index, score=score, worn=worn and position == len(scores)))
+                index += 1
+            if worn:
+                return False
+        return True
+
+    def _score(self, reward: Reward, rollouts: Sequence[Rollout]) -> list[Score]:
+        start = cpu_seconds_used()
+        try:
+            with bounded(reward.limits, len(rollouts)):
+                scores = reward.score_batch(rollouts)
+        except BaseException as error:  # noqa: BLE001 - KeyboardInterrupt, which rewards let pass, or no memory left to handle an error
+            scores = [Score.failure(Status.ERROR, _one_line(error), parts=reward.part_keys)] * len(rollouts)
+        if os.getpid() != self._pid:  # the reward forked and its child came back from the call as well
+            os._exit(0)
+        self._items += len(rollouts)
+        if len(scores) > 1 and all(score.failed for score in scores):  # a batch raised: one by one, only the culprit does
+            return [self._score(reward, [rollout])[0] for rollout in rollouts]
+        seconds = (cpu_seconds_used() - start) / len(rollouts)
+        return [_measured(score, reward.limits, seconds) for score in scores]
+
+    def _is_worn(self, reward: Reward) -> bool:
+        left_behind = (resident_bytes() or 0) - self._loaded_bytes
+        return self._items >= MAX_ITEMS or len(self._rewards) >= MAX_REWARDS or left_behind > reward.limits.memory_mb * MEGABYTE
+
+    def _reply(self, reply: Reply) -> None:
+        self._connection.sendall(encode_reply(reply))
+
+
+def _measured(score: Score, limits: Limits, seconds: float) -> Score:
+    """The score with its CPU seconds, a reason of bearable length, and status `limit` where the error was lack of memory."""
+    update: dict[str, object] = {"seconds": seconds, "reason": score.reason[:MAX_REASON]}
+    # `Reward` reports what was raised as "TypeName: message"; NumPy's type is called _ArrayMemoryError.
+    if score.status is Status.ERROR and score.reason.partition(":")[0].endswith("MemoryError"):
+        update |= {"status": Status.LIMIT, "reason": f"exceeded {limits.memory_mb} MB of memory"}
+    return score.model_copy(update=update)
+
+
+def _one_line(error: BaseException) -> str:
+    return f"{type(error).__name__}: {error}".splitlines()[0][:300]
+
+
+def _die_with_the_pool(lifeline_fd: int) -> None:
+    os.read(lifeline_fd, 1)  # nobody ever writes: it returns when the last writing end is closed
+    os.killpg(os.getpgrp(), signal.SIGKILL)

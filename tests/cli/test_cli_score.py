@@ -1,0 +1,223 @@
+"""`r1env score`, line by line, as programs outside rely on it."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from r1env.scoring import score
+
+
+def lines(*rows: object) -> str:
+    return "".join((row if isinstance(row, str) else json.dumps(row)) + "\n" for row in rows)
+
+
+def rows(text: str) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in text.splitlines()]
+
+
+def test_each_line_gets_a_line_in_the_same_order(r1env_program: Any, tmp_path: Path) -> None:
+    source, target = tmp_path / "in.jsonl", tmp_path / "out.jsonl"
+    source.write_text(
+        lines(
+            {"id": "7", "prompt": "say 42", "completion": "42", "answer": "42"},
+            {"id": "8", "prompt": "say 42", "completion": "41", "answer": "42"},
+        )
+    )
+    result = r1env_program("score", "--reward", "exact", "--input", source, "--output", target)
+    assert (result.exit_code, result.output) == (0, "")
+    first, second = rows(target.read_text())
+    assert first.pop("seconds") >= 0
+    assert first == {"id": "7", "value": 1.0, "parts": {"exact": 1.0}, "status": "ok", "reason": ""}
+    assert list(second) == ["id", "value", "parts", "status", "reason", "seconds"]
+    assert (second["value"], second["status"]) == (0.0, "wrong")
+
+
+def test_stdin_and_stdout_are_the_defaults(r1env_program: Any) -> None:
+    result = r1env_program("score", "--reward", "exact", stdin=lines({"id": "1", "completion": "a", "answer": "a"}))
+    assert result.exit_code == 0
+    assert [row["value"] for row in rows(result.stdout)] == [1.0]
+
+
+def test_no_lines_in_no_lines_out(r1env_program: Any) -> None:
+    result = r1env_program("score", "--reward", "exact", stdin="")
+    assert (result.exit_code, result.stdout) == (0, "")
+
+
+MALFORMED = {
+    "not JSON": ("{'id': 1}", None, "not JSON"),
+    "not an object": ("[1, 2]", None, "expected an object, got list"),
+    "empty": ("", None, "not JSON"),
+    "no completion": ('{"id": "a"}', "a", "the completion must be text, and is missing"),
+    "completion of the wrong type": ('{"id": "a", "completion": 7}', "a", "the completion must be text, not int"),
+    "answer of the wrong type": (
+        '{"id": "a", "completion": "", "answer": [1]}',
+        "a",
+        "answer: Input should be a valid string",
+    ),
+    "unknown kind": ('{"id": "a", "completion": "", "kind": "poem"}', "a", "kind"),
+    "tests of the wrong type": ('{"id": "a", "completion": "", "tests": 3}', "a", "tests"),
+    "id of the wrong type": ('{"id": {}, "completion": ""}', None, "the id must be text or a number, not dict"),
+    "too deep": ("[" * 100_000, None, "nested too deeply"),
+    "too long a number": ('{"id": "a", "completion": "", "n": ' + "9" * 10_000 + "}", None, "not JSON"),
+}
+
+
+@pytest.mark.parametrize("case", MALFORMED)
+def test_a_malformed_line_is_told_and_the_rest_are_scored(r1env_program: Any, case: str) -> None:
+    line, row_id, reason = MALFORMED[case]
+    good = {"id": "good", "completion": "a", "answer": "a"}
+    result = r1env_program("score", "--reward", "exact", stdin=lines(good, line, good))
+    assert result.exit_code == 1
+    before, bad, after = rows(result.stdout)
+    assert (before["value"], after["value"]) == (1.0, 1.0)
+    assert reason in bad.pop("reason")
+    assert bad == {"id": row_id, "value": None, "parts": {}, "status": "error", "seconds": 0}
+    assert result.stderr.strip().splitlines() == ["error: 1 malformed line; it has status 'error' and the reason in the output"]
+
+
+def test_the_reason_names_the_line(r1env_program: Any) -> None:
+    result = r1env_program("score", "--reward", "exact", stdin=lines({"completion": "a", "answer": "a"}, "x"))
+    assert rows(result.stdout)[1]["reason"].startswith("line 2:")
+
+
+def test_bytes_that_are_no_text_are_one_malformed_line(r1env_program: Any) -> None:
+    result = r1env_program("score", "--reward", "exact", stdin=b'{"completion": "\xff"}\n{"completion": "a", "answer": "a"}\n')
+    assert [row["value"] for row in rows(result.stdout)] == [None, 1.0]
+
+
+def test_a_last_line_without_its_newline_counts(r1env_program: Any) -> None:
+    result = r1env_program("score", "--reward", "exact", stdin='{"completion": "a", "answer": "a"}')
+    assert len(rows(result.stdout)) == 1
+
+
+def test_an_id_comes_back_as_it_was_given(r1env_program: Any) -> None:
+    given = [
+        {"id": 7, "completion": "a", "answer": "a"},
+        {"completion": "a", "answer": "a"},
+        {"id": "é", "completion": "a", "answer": "a"},
+    ]
+    result = r1env_program("score", "--reward", "exact", stdin=lines(*given))
+    assert [row["id"] for row in rows(result.stdout)] == [7, None, "é"]
+
+
+def test_a_number_is_taken_as_an_answer(r1env_program: Any) -> None:
+    result = r1env_program("score", "--reward", "exact", stdin=lines({"completion": "42", "answer": 42}))
+    assert rows(result.stdout)[0]["value"] == 1.0
+
+
+def test_known_fields_reach_the_task_and_others_its_metadata(r1env_program: Any) -> None:
+    row = {"id": "1", "completion": "x", "tests": [{"in": 1}, {"in": 2}], "language": "en", "kind": "code", "bonus": 3}
+    result = r1env_program("score", "--reward", "detail", stdin=lines(row))
+    assert rows(result.stdout)[0]["parts"] == {"detail": 5.0, "detail/a": 2.0, "detail/b": 3.0}
+
+
+def test_a_reward_that_raises_is_a_row_without_a_value_and_parts_that_are_null(r1env_program: Any) -> None:
+    result = r1env_program("score", "--reward", "detail", stdin=lines({"id": "1", "completion": "raise"}))
+    (row,) = rows(result.stdout)
+    assert (row["value"], row["status"]) == (None, "error")
+    assert row["parts"] == {"detail": None, "detail/a": None, "detail/b": None}
+    assert "as asked" in row["reason"]
+    assert result.exit_code == 0
+    assert result.stderr.strip() == "no score for 1 (error)"
+
+
+def test_hostile_completions_pass_through(r1env_program: Any) -> None:
+    hostile = ["", "\x00", "\ud800", "\u202e", "\u2028", "x" * 1_000_000]
+    given = [{"id": str(i), "completion": text, "answer": text} for i, text in enumerate(hostile)]
+    result = r1env_program("score", "--reward", "exact", stdin=lines(*given))
+    assert [row["value"] for row in rows(result.stdout)] == [1.0] * len(hostile)
+
+
+def test_options_set_the_rewards_options(r1env_program: Any) -> None:
+    text = lines({"completion": "A", "answer": "a"})
+    assert rows(r1env_program("score", "--reward", "exact", stdin=text).stdout)[0]["value"] == 0.0
+    result = r1env_program("score", "--reward", "exact", "--option", "ignore_case=true", stdin=text)
+    assert rows(result.stdout)[0]["value"] == 1.0
+
+
+def test_a_rubric_takes_its_accuracy_from_an_option(r1env_program: Any) -> None:
+    text = lines({"completion": "A", "answer": "a"})
+    arguments = ("score", "--rubric", "accuracy", "--accuracy", "exact")
+    result = r1env_program(*arguments, "--option", "accuracy.ignore_case=true", stdin=text)
+    assert rows(result.stdout)[0]["parts"] == {"exact": 1.0}
+    refused = r1env_program(*arguments, "--option", "ignore_case=true", stdin=text)
+    assert (refused.exit_code, refused.stderr.count("\n")) == (2, 1)
+    assert "REWARD.KEY=VALUE" in refused.stderr
+
+
+def test_a_rubric_may_be_a_file(r1env_program: Any, tmp_path: Path) -> None:
+    (tmp_path / "mine.yaml").write_text("name: mine\nrewards:\n- {reward: exact, weight: 2}\n- {reward: detail, weight: 0}\n")
+    text = lines({"completion": "a", "answer": "a"})
+    result = r1env_program("score", "--rubric", tmp_path / "mine.yaml", stdin=text)
+    (row,) = rows(result.stdout)
+    assert row["value"] == 2.0
+    assert list(row["parts"]) == ["exact", "detail", "detail/a", "detail/b"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        ((), "give one of --reward NAME and --rubric"),
+        (("--reward", "exact", "--rubric", "zero"), "give one of"),
+        (("--reward", "exakt"), "did you mean 'exact'?"),
+        (("--rubric", "zerro"), "did you mean 'zero'"),
+        (("--rubric", "accuracy", "--accuracy", "exakt"), "did you mean 'exact'?"),
+        (("--reward", "exact", "--option", "ignore_cas=1"), "did you mean 'ignore_case'?"),
+        (("--reward", "exact", "--option", "ignore_case"), "write key=value"),
+        (("--reward", "exact", "--input", "nowhere.jsonl"), "cannot read nowhere.jsonl"),
+        (("--reward", "exact", "--output", "no/where.jsonl"), "cannot write no/where.jsonl"),
+    ],
+)
+def test_wrong_usage_is_one_line_and_exit_code_2(r1env_program: Any, arguments: tuple[str, ...], told: str) -> None:
+    result = r1env_program("score", *arguments, stdin="")
+    assert result.exit_code == 2
+    assert result.stderr.startswith("error: ")
+    assert result.stderr.count("\n") == 1
+    assert told in result.stderr
+
+
+def test_the_output_cannot_be_the_input(r1env_program: Any, tmp_path: Path) -> None:
+    path = tmp_path / "rows.jsonl"
+    path.write_text(lines({"completion": "a", "answer": "a"}))
+    result = r1env_program("score", "--reward", "exact", "--input", path, "--output", path)
+    assert result.exit_code == 2
+    assert json.loads(path.read_text())["completion"] == "a"
+
+
+def test_a_long_input_is_scored_in_bounded_chunks(r1env_program: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[int] = []
+
+    def spy(rollouts: Any, scorer: Any) -> Any:
+        seen.append(len(rollouts))
+        return score(rollouts, scorer)
+
+    monkeypatch.setattr("r1env.cli.score.score_rollouts", spy)
+    monkeypatch.setattr("r1env.cli.score.CHUNK_BYTES", 5_000)
+    text = lines(*({"id": str(i), "completion": "a" * 1000, "answer": "a"} for i in range(23)))
+    result = r1env_program("score", "--reward", "exact", stdin=text)
+    assert [row["id"] for row in rows(result.stdout)] == [str(i) for i in range(23)]
+    assert max(seen) <= 5
+    assert sum(seen) == 23
+
+
+def test_the_installed_program_scores_with_a_strangers_reward(tmp_path: Path) -> None:
+    (tmp_path / "my_rewards.py").write_text(
+        "import r1env\n\n@r1env.reward(name='short')\ndef short(completion: str) -> float:\n    return float(len(completion) < 3)\n"
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", "from r1env.cli.main import main; main()", "score", "--reward", "my_rewards:short"],
+        input=lines({"id": "1", "completion": "ab"}, "oops", {"id": "3", "completion": "abc"}),
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(tmp_path)},
+        timeout=60,
+        check=False,
+    )
+    assert result.returncode == 1, result.stderr
+    assert [row["value"] for row in rows(result.stdout)] == [1.0, None, 0.0]

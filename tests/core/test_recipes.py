@@ -1,0 +1,156 @@
+"""Planning and running recipes, with trainers made for the test."""
+
+from __future__ import annotations
+
+import types
+from typing import ClassVar
+
+import pytest
+from pydantic import Field
+
+import r1env
+from r1env.config import load_yaml
+from r1env.errors import UnknownNameError, UsageError
+from r1env.plugins import Plugins, Provenance
+from r1env.recipes import Plan, check_plan, execute, plan_training
+from r1env.runs.run import Run
+from r1env.trainer import TrainerConfig
+
+CALLS: list[tuple[str, str]] = []
+
+
+class WriteConfig(TrainerConfig):
+    steps: int = Field(default=1, ge=1)
+    env: str = "somewhere"
+    presets: ClassVar = {"big": {"model": "large", "steps": 100}}
+
+
+class WriteTrainer:
+    """Leaves a file in the model folder; fails when told to."""
+
+    def check(self, config):
+        CALLS.append(("check", config.model))
+
+    def train(self, config, run):
+        CALLS.append(("train", config.model))
+        if config.steps == 13:
+            raise KeyboardInterrupt
+        run.log(1, {"loss": 1.0})
+        run.model_dir().mkdir(parents=True)
+        (run.model_dir() / "weights").write_text(config.model)
+
+
+RECIPE = """
+name: two
+presets:
+  small:
+    stages:
+      - {name: first, trainer: write, config: {model: start}}
+      - {name: second, trainer: write, config: {preset: big, steps: 3}}
+      - {name: third, trainer: write, config: {model: 'stage:first'}}
+"""
+
+
+@pytest.fixture
+def plugins():
+    CALLS.clear()
+    module = types.ModuleType("fake")
+    spec = r1env.TrainerSpec("write", f"{__name__}:WriteConfig", f"{__name__}:WriteTrainer", "writes", presets=("big",))
+    module.r1env_trainers = r1env.hookimpl(lambda: [spec])
+    return Plugins({Provenance("fake", "fake-dist", "1"): module})
+
+
+@pytest.fixture
+def recipe(tmp_path):
+    path = tmp_path / "two.yaml"
+    path.write_text(RECIPE)
+    return str(path)
+
+
+def create(tmp_path, plan):
+    return Run.create(tmp_path / "run", plan.model_dump(mode="json"), seed=0)
+
+
+def test_a_stage_starts_from_the_one_before_unless_it_says_otherwise(plugins, recipe, tmp_path):
+    plan = plan_training(recipe, plugins=plugins)
+    run = create(tmp_path, plan)
+    execute(plan, run, plugins)
+    assert [("train", "start"), ("train", str(run.model_dir("first"))), ("train", str(run.model_dir("first")))] == CALLS
+    assert run.finished_stages() == ["first", "second", "third"]
+
+
+def test_a_preset_of_a_trainer_is_laid_under_the_settings_of_its_stage(plugins, recipe):
+    second = plan_training(recipe, plugins=plugins).stages[1].config
+    assert second == {"model": "stage:first", "seed": 0, "steps": 3, "env": "somewhere"}
+
+
+def test_flags_reach_the_stages_they_are_meant_for(plugins, recipe):
+    plan = plan_training(
+        recipe, common={"model": "m", "steps": 9, "seed": 4}, overrides={"second": {"env": "there"}}, plugins=plugins
+    )
+    assert [stage.config["model"] for stage in plan.stages] == ["m", "stage:first", "stage:first"]
+    assert [stage.config["steps"] for stage in plan.stages] == [1, 3, 9]
+    assert [stage.config["seed"] for stage in plan.stages] == [4, 4, 4]
+    assert [stage.config["env"] for stage in plan.stages] == ["somewhere", "there", "somewhere"]
+
+
+def test_a_trainer_s_own_name_is_a_recipe_of_one_stage(plugins):
+    plan = plan_training("write", preset="big", overrides={"steps": 7}, plugins=plugins)
+    assert [(stage.name, stage.config["model"], stage.config["steps"]) for stage in plan.stages] == [("write", "large", 7)]
+
+
+def test_every_stage_is_checked_before_the_first_one_starts(plugins, recipe):
+    check_plan(plan_training(recipe, plugins=plugins), plugins)
+    assert [kind for kind, _ in CALLS] == ["check"] * 3
+
+
+def test_a_stored_plan_goes_on_with_the_first_unfinished_stage(plugins, recipe, tmp_path):
+    plan = plan_training(recipe, overrides={"second": {"steps": 13}}, plugins=plugins)
+    with pytest.raises(KeyboardInterrupt):
+        execute(plan, create(tmp_path, plan), plugins)
+    stored = load_yaml(tmp_path / "run/config.yaml")
+    assert Plan.model_validate(stored) == plan
+    stored["stages"][1]["config"]["steps"] = 2
+    CALLS.clear()
+    run = Run.open(tmp_path / "run")
+    execute(Plan.model_validate(stored), run, plugins)
+    assert len(CALLS) == 2
+    assert run.finished_stages() == ["first", "second", "third"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"name": "wirte"}, "unknown recipe or trainer 'wirte'; did you mean 'write'"),
+        ({"name": "write", "preset": "bigg"}, "unknown preset of trainer 'write': 'bigg'; did you mean 'big'"),
+        (
+            {"name": "write", "overrides": {"model": "m", "stepps": 1}},
+            "write settings: unknown key 'stepps'; did you mean steps?",
+        ),
+        ({"name": "write"}, "write settings: model: Field required"),
+        ({"preset": "large"}, "unknown preset of recipe 'two': 'large'"),
+        ({"overrides": {"secnd": {"steps": 1}}}, "unknown stage 'secnd'; did you mean 'second'"),
+        ({"overrides": {"steps": 1}}, "unknown stage 'steps'"),
+        ({"overrides": {"second": {"steps": 0}}}, "second (write) settings: steps: Input should be greater than or equal to 1"),
+        ({"name": "absent.yaml"}, "cannot read absent.yaml"),
+    ],
+)
+def test_a_plan_that_cannot_be_is_refused_in_one_line(plugins, recipe, arguments, message):
+    with pytest.raises(UsageError) as caught:
+        plan_training(**{"name": recipe, "plugins": plugins, **arguments})
+    assert message in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_stage_that_starts_from_a_later_one_is_refused(plugins, tmp_path, recipe):
+    plan = plan_training(recipe, overrides={"first": {"model": "stage:third"}}, plugins=plugins)
+    with pytest.raises(UsageError, match="stage 'third', which has no result"):
+        execute(plan, create(tmp_path, plan), plugins)
+
+
+def test_the_recipes_that_are_shipped_can_be_planned():
+    for name, provided in r1env.installed().provided("recipes").items():
+        for preset in provided.spec.presets:
+            assert plan_training(name, preset=preset).preset == preset
+    with pytest.raises(UnknownNameError):
+        plan_training("r1-zero", preset="huge")

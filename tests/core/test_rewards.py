@@ -1,0 +1,201 @@
+"""What the author of a reward relies on."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import pickle
+
+import cloudpickle
+import pytest
+
+import r1env
+from r1env.errors import UnknownNameError, UsageError
+from r1env.rewards import load_reward
+from r1env.scores import Score, Status
+
+
+def rollout(completion="<think>a</think>b", answer="b"):
+    return r1env.Rollout(task=r1env.Task(id="t", prompt="question", answer=answer), completion=completion)
+
+
+@r1env.reward(name="short", isolation="inline")
+def short(completion: str, *, limit: int = 200) -> float:
+    """One for short completions."""
+    return float(len(completion) < limit)
+
+
+def test_a_reward_in_ten_lines_scores_a_rollout():
+    score = short.score(rollout())
+    assert (score.value, score.parts, score.status) == (1.0, {"short": 1.0}, Status.OK)
+    assert short.summary == "One for short completions."
+
+
+def test_the_decorated_function_can_still_be_called():
+    assert short("abc", limit=2) == 0.0
+
+
+def test_arguments_are_taken_by_name():
+    @r1env.reward(name="everything")
+    def everything(answer, thinking, response, completion, task, rollout, messages):
+        assert task is rollout.task
+        assert [m["role"] for m in messages] == ["user", "assistant"]
+        return float((answer, thinking, response, completion) == ("b", "a", "b", "<think>a</think>b"))
+
+    assert everything.score(rollout()).value == 1.0
+
+
+def test_an_argument_that_does_not_exist_is_refused_when_the_reward_is_made():
+    with pytest.raises(UsageError, match="asks for 'competion'; a reward may ask for completion, answer"):
+
+        @r1env.reward
+        def typo(competion):
+            return 1.0
+
+
+def test_options_are_set_by_name_and_unknown_ones_get_the_nearest():
+    assert short.with_options(limit=3).score(rollout("abcd")).value == 0.0
+    assert short.score(rollout("abcd")).value == 1.0
+    with pytest.raises(UnknownNameError, match="did you mean 'limit'"):
+        short.with_options(limitt=3)
+
+
+def test_a_class_with_state_is_a_reward_whose_constructor_takes_the_options():
+    @r1env.reward(name="counting")
+    class Counting:
+        def __init__(self, start: int = 0) -> None:
+            self.seen = start
+
+        def __call__(self, completion: str) -> float:
+            self.seen += 1
+            return float(self.seen)
+
+    counting = Counting.with_options(start=10)
+    assert [counting.score(rollout()).value for _ in range(2)] == [11.0, 12.0]
+
+
+def test_a_batch_reward_sees_all_rollouts_at_once():
+    @r1env.reward(name="longest", batch=True)
+    def longest(completion):
+        return [float(len(text) == max(map(len, completion))) for text in completion]
+
+    scores = longest.score_batch([rollout("a"), rollout("abc"), rollout("ab")])
+    assert [score.value for score in scores] == [0.0, 1.0, 0.0]
+
+
+def test_a_batch_reward_that_returns_too_few_results_scores_nothing():
+    @r1env.reward(name="lossy", batch=True)
+    def lossy(completion):
+        return [1.0]
+
+    scores = lossy.score_batch([rollout(), rollout()])
+    assert [(score.value, score.status) for score in scores] == [(None, Status.ERROR)] * 2
+
+
+def test_an_asynchronous_reward_is_awaited():
+    @r1env.reward(name="io", isolation="async")
+    async def io(completion):
+        await asyncio.sleep(0)
+        return 0.5
+
+    assert asyncio.run(io.ascore(rollout())).value == 0.5
+    with pytest.raises(UsageError, match="asynchronous"):
+        io.score(rollout())
+
+
+def test_a_coroutine_function_without_async_isolation_is_refused():
+    with pytest.raises(UsageError, match="isolation='async'"):
+
+        @r1env.reward
+        async def io(completion):
+            return 1.0
+
+
+@pytest.mark.parametrize(
+    ("returned", "value", "status"),
+    [
+        (True, 1.0, Status.OK),
+        (0, 0.0, Status.WRONG),
+        (-0.5, -0.5, Status.WRONG),
+        (None, None, Status.NO_ANSWER),
+        (math.nan, None, Status.ERROR),
+        (math.inf, None, Status.ERROR),
+        ("1.0", None, Status.ERROR),
+        ([1.0], None, Status.ERROR),
+        (Score(value=0.25, status=Status.BAD_FORMAT, reason="why"), 0.25, Status.BAD_FORMAT),
+    ],
+)
+def test_what_a_reward_returns_becomes_a_score_and_nonsense_is_never_zero(returned, value, status):
+    @r1env.reward(name="any")
+    def any_(completion):
+        return returned
+
+    score = any_.score(rollout())
+    assert (score.value, score.status) == (value, status)
+    assert list(score.parts) == ["any"]
+
+
+def test_parts_are_declared_and_carry_the_name_of_the_reward():
+    @r1env.reward(name="two", parts=("left", "right"))
+    def two(completion):
+        return {"left": 0.25, "right": 0.5}
+
+    score = two.score(rollout())
+    assert score.value == 0.75
+    assert score.parts == {"two": 0.75, "two/left": 0.25, "two/right": 0.5}
+
+
+def test_parts_other_than_the_declared_ones_are_an_error_with_the_declared_keys():
+    @r1env.reward(name="two", parts=("left", "right"))
+    def two(completion):
+        return {"left": 0.25, "rihgt": 0.5}
+
+    score = two.score(rollout())
+    assert score.status == Status.ERROR
+    assert "rihgt" in score.reason
+    assert list(score.parts) == ["two", "two/left", "two/right"]
+
+
+@pytest.mark.parametrize("error", [ValueError("bad\nsecond line"), SystemExit(3), type("Odd", (BaseException,), {})("odd")])
+def test_a_reward_that_raises_gives_a_score_without_a_value(error):
+    @r1env.reward(name="raising")
+    def raising(completion):
+        raise error
+
+    score = raising.score(rollout())
+    assert (score.value, score.status, score.failed) == (None, Status.ERROR, True)
+    assert type(error).__name__ in score.reason
+    assert "\n" not in score.reason
+
+
+def test_ctrl_c_passes_through_a_reward():
+    @r1env.reward(name="interrupted")
+    def interrupted(completion):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted.score(rollout())
+
+
+def test_an_importable_reward_pickles_by_reference_with_its_options():
+    original = load_reward("r1env_format.reward:Format").with_options(template="boxed")
+    copy = pickle.loads(pickle.dumps(original))
+    assert copy == original
+
+
+def test_a_local_reward_travels_by_value():
+    bonus = 0.5
+
+    @r1env.reward(name="closure")
+    def closure(completion):
+        return bonus
+
+    assert pickle.loads(cloudpickle.dumps(closure)).score(rollout()).value == 0.5
+
+
+@pytest.mark.parametrize("target", ["no_such_module:x", "r1env:no_such_name", "r1env:__version__"])
+def test_a_target_that_is_no_reward_says_so_in_one_line(target):
+    with pytest.raises(UsageError) as caught:
+        load_reward(target)
+    assert target in str(caught.value)
+    assert "\n" not in str(caught.value)

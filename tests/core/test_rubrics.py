@@ -1,0 +1,126 @@
+"""Weighted composition of rewards."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+
+import r1env
+from r1env.errors import UnknownNameError, UsageError
+from r1env.rubrics import (
+    RewardChoice,
+    Rubric,
+    RubricSpec,
+    WeightedReward,
+    load_rubric_spec,
+    resolve_rubric,
+    with_options,
+)
+from r1env.scores import Score, Status
+
+
+def constant(name, value, **options):
+    @r1env.reward(name=name, **options)
+    def fixed(completion):
+        return value
+
+    return fixed
+
+
+def scored(rubric):
+    rollout = r1env.Rollout(task=r1env.Task(id="t", prompt="q"), completion="text")
+    return r1env.score([rollout], rubric)[0]
+
+
+def test_the_value_is_the_weighted_sum_and_the_parts_stay_unweighted():
+    score = scored(Rubric("r", [WeightedReward(constant("a", 1.0)), WeightedReward(constant("b", 0.5), 0.1)]))
+    assert score.value == pytest.approx(1.05)
+    assert score.parts == {"a": 1.0, "b": 0.5}
+    assert score.status == Status.OK
+
+
+def test_a_reward_without_a_value_leaves_the_whole_without_one():
+    score = scored(Rubric("r", [WeightedReward(constant("a", 1.0)), WeightedReward(constant("b", "nonsense"), 0.1)]))
+    assert score.value is None
+    assert score.status == Status.ERROR
+    assert score.reason.startswith("b: ")
+    assert score.parts["a"] == 1.0
+    assert math.isnan(score.parts["b"])
+
+
+def test_a_failing_metric_of_weight_zero_costs_nothing():
+    score = scored(Rubric("r", [WeightedReward(constant("a", 1.0)), WeightedReward(constant("b", "nonsense"), 0.0)]))
+    assert score.value == 1.0
+
+
+def test_two_rewards_of_one_name_clash_when_the_rubric_is_made():
+    with pytest.raises(UsageError, match="both report the part 'a'"):
+        Rubric("r", [WeightedReward(constant("a", 1.0)), WeightedReward(constant("a", 0.0))])
+
+
+@pytest.mark.parametrize("rewards", [[], [WeightedReward(constant("a", 1.0), math.inf)]])
+def test_an_impossible_rubric_is_refused(rewards):
+    with pytest.raises(UsageError, match="'r'"):
+        Rubric("r", rewards)
+
+
+def test_accuracy_stands_for_the_checker_of_the_environment():
+    spec = load_rubric_spec("zero")
+    rubric = resolve_rubric(spec, lambda name: constant(name, 1.0), accuracy=constant("exact", 0.0))
+    assert [(item.reward.name, item.weight) for item in rubric.rewards] == [("exact", 1.0), ("format", 0.1)]
+    with pytest.raises(UsageError, match="only an environment has"):
+        resolve_rubric(spec, lambda name: constant(name, 1.0))
+
+
+def test_options_are_laid_over_by_the_name_in_the_rubric():
+    spec = RubricSpec(name="r", rewards=(RewardChoice(reward="a", options={"x": 1}), RewardChoice(reward="b")))
+    changed = with_options(spec, {"a": {"y": 2}})
+    assert [dict(choice.options) for choice in changed.rewards] == [{"x": 1, "y": 2}, {}]
+    with pytest.raises(UnknownNameError, match="known: a, b"):
+        with_options(spec, {"elsewhere": {}})
+
+
+def test_a_rubric_file_is_read(tmp_path):
+    path = tmp_path / "mine.yaml"
+    path.write_text(
+        "name: mine\nrewards:\n  - {reward: accuracy}\n  - {reward: format, weight: 0.5, options: {template: r1}}\n"
+    )
+    spec = load_rubric_spec(str(path))
+    assert spec.rewards[1] == RewardChoice(reward="format", weight=0.5, options={"template": "r1"})
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("name: [", "not valid YAML"),
+        ("- a\n", "must hold a mapping"),
+        ("name: x\nrewards: []\n", "rewards"),
+        ("name: x\nrewards: [{reward: a, wieght: 2}]\n", "unknown key 'rewards.0.wieght'"),
+        ("name: x\nrewards: [{reward: a, weight: .inf}]\n", "weight"),
+    ],
+)
+def test_a_faulty_rubric_file_gives_one_line_that_names_the_fault(tmp_path, text, message):
+    path = tmp_path / "mine.yaml"
+    path.write_text(text)
+    with pytest.raises(UsageError, match=r"mine\.yaml") as caught:
+        load_rubric_spec(str(path))
+    assert message in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_an_unknown_rubric_gets_the_nearest_name():
+    with pytest.raises(UnknownNameError, match="did you mean 'zero'"):
+        load_rubric_spec("zeroo")
+
+
+def test_scores_with_the_same_verdict_are_equal_however_long_they_took():
+    a = Score(value=None, parts={"a": math.nan}, status=Status.ERROR, seconds=1.0)
+    b = Score.model_validate_json(a.model_dump_json()).model_copy(update={"seconds": 2.0})
+    assert a == b
+    assert a != Score(value=0.0, parts={"a": 0.0}, status=Status.WRONG)
+
+
+def test_a_score_must_be_finite():
+    with pytest.raises(ValueError, match="finite"):
+        Score(value=math.nan)

@@ -1,0 +1,71 @@
+"""Collections of tasks."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from r1env.errors import UsageError
+from r1env.sources import GeneratedSource, ListSource, iterate, read_jsonl, split_of, tasks_from_rows
+from r1env.tasks import Task
+
+
+def number_task(rng):
+    number = int(rng.integers(500))
+    return Task(id=str(number), prompt=f"{number}?", answer=str(number))
+
+
+@given(st.integers(0, 10_000), st.integers(0, 2**32))
+def test_a_generated_task_depends_on_index_and_seed_alone(index, seed):
+    source, again = GeneratedSource(number_task), GeneratedSource(number_task)
+    again.task(index + 1, seed)
+    assert source.task(index, seed) == again.task(index, seed)
+
+
+def test_the_splits_of_a_generator_never_share_a_question_whatever_the_seeds():
+    train, test = GeneratedSource(number_task, "train"), GeneratedSource(number_task, "test")
+    seen = {train.task(i, seed=1).question for i in range(2000)}
+    assert seen.isdisjoint(test.task(i, seed=2).question for i in range(300))
+
+
+@given(st.text())
+def test_every_text_belongs_to_one_split(text):
+    assert split_of(text) in ("train", "test")
+
+
+def test_an_unknown_split_and_a_generator_without_test_tasks_are_refused():
+    with pytest.raises(UsageError, match="unknown split 'dev'"):
+        GeneratedSource(number_task, "dev")
+    only_train = next(t for t in map(str, range(100)) if split_of(t) == "train")
+    with pytest.raises(UsageError, match="too few"):
+        GeneratedSource(lambda rng: Task(id=only_train, prompt="q"), "test").task(0)
+
+
+def test_iterating_an_endless_source_needs_a_limit():
+    assert len(list(iterate(GeneratedSource(number_task), limit=3))) == 3
+    with pytest.raises(UsageError, match="never ends"):
+        list(iterate(GeneratedSource(number_task)))
+    assert [t.id for t in iterate(ListSource([Task(id="a", prompt="x")]), limit=5)] == ["a"]
+
+
+def test_a_faulty_line_of_a_file_is_named_by_its_number(tmp_path):
+    path = tmp_path / "rows.jsonl"
+    path.write_text('{"a": 1}\n\n{"a": \n')
+    with pytest.raises(UsageError, match="line 3: not JSON"):
+        read_jsonl(path)
+    path.write_text('{"text": "line\u2028separator"}\n[1]\n')
+    with pytest.raises(UsageError, match="line 2: expected an object, got list"):
+        read_jsonl(path)
+    with pytest.raises(UsageError, match="cannot read"):
+        read_jsonl(tmp_path / "absent.jsonl")
+
+
+def test_a_row_without_an_answer_is_refused_before_any_training():
+    def make(number, row):
+        return Task(id=str(number), prompt=row["question"], answer=row["answer"])
+
+    with pytest.raises(UsageError, match=r"data, row 2: no field 'answer'; it has question"):
+        tasks_from_rows([{"question": "a", "answer": "1"}, {"question": "b"}], make, "data")
+    with pytest.raises(UsageError, match="data: no rows"):
+        tasks_from_rows([], make, "data")

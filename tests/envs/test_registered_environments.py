@@ -1,0 +1,70 @@
+"""Every environment that is installed keeps the contract of `r1env.testing`, whoever provides it."""
+
+from __future__ import annotations
+
+import json
+
+import gymnasium
+import pytest
+
+import r1env
+from r1env.testing import check_environment
+
+ROWS = {
+    "gsm8k": {"question": "Ann has {n} hens and buys one. How many has she?", "answer": "{n} + 1 hens.\n#### {n}1"},
+    "svamp": {"Body": "Ann has {n} hens.", "Question": "How many hens has she?", "Answer": "{n}"},
+    "mawps": {"input": "What is {n} plus 0 ?", "target": "{n}"},
+    "aime24": {"problem": "Find ${n}^1$.", "answer": "{n}"},
+    "math-jsonl": {"question": "Find ${n}^1$.", "answer": "{n}"},
+}
+"""A made-up row for each environment that needs a file."""
+
+NAMES = sorted(r1env.installed().provided("environments"))
+
+
+@pytest.fixture
+def options(request, tmp_path):
+    """What an environment must be given besides its name."""
+    name = request.getfixturevalue("name")
+    if not r1env.installed().environment(name).requires:
+        return {}
+    path = tmp_path / "rows.jsonl"
+    rows = [{key: text.replace("{n}", str(n)) for key, text in ROWS[name].items()} for n in range(1, 6)]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), "utf-8")
+    return {"data": str(path)}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_registered_environment_keeps_the_contract(name, options):
+    check_environment(f"r1env/{name}", **options)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_it_keeps_the_contract_with_the_rubric_zero_too(name, options):
+    check_environment(f"r1env/{name}", rubric="zero", **options)
+
+
+@pytest.mark.parametrize("name", ["sort-4", "add-2digit"])
+def test_the_compact_style_keeps_the_contract(name):
+    check_environment(f"r1env/{name}", style="compact", split="test")
+
+
+def test_the_right_answer_is_paid_and_the_info_says_why():
+    env = gymnasium.make("r1env/sort-4")
+    observation, info = env.reset(seed=3)
+    task = r1env.make_environment("sort-4").task(0, seed=3)
+    assert (observation[0]["content"], info["task_id"]) == (task.question, task.id)
+    _, reward, terminated, truncated, info = env.step(f"<think></think><answer>{task.answer}</answer>")
+    assert (reward, terminated, truncated) == (1.0, True, False)
+    assert (info["score"].status, info["parts"]) == (r1env.Status.OK, {"exact": 1.0})
+
+
+def test_options_of_the_environment_go_through_gymnasium():
+    env = gymnasium.make("r1env/sort-4", digits=6, style="compact")
+    observation, _ = env.reset(seed=0)
+    assert len(observation[0]["content"]) == len("s123456?")
+
+
+def test_an_unknown_option_is_named():
+    with pytest.raises(r1env.UsageError, match=r"'sort-4' does not take these options: .*colour"):
+        gymnasium.make("r1env/sort-4", colour="red")

@@ -1,0 +1,163 @@
+"""Evaluation against engines whose answers are known."""
+
+from collections.abc import Sequence
+
+import pytest
+
+import r1env
+from r1env.engines.base import Sampling
+from r1env.engines.scripted import ScriptedEngine
+from r1env.envs.environment import Environment
+from r1env.errors import UsageError
+from r1env.evaluation import evaluate
+from r1env.rewards import Reward
+from r1env.rollouts import Completion, FinishReason
+from r1env.rubrics import Rubric, WeightedReward
+from r1env.scores import Status
+from r1env.sources import GeneratedSource, ListSource
+from r1env.tasks import Conversation, Task
+from r1env.templates import get_template
+
+SAMPLING = Sampling(temperature=0)
+
+
+@r1env.reward(name="exact")
+def exact(completion: str, answer: str) -> float:
+    return float(completion == answer)
+
+
+@r1env.reward(name="partial")
+def partial(completion: str) -> float:
+    return len(completion) / 4
+
+
+@r1env.reward(name="moody")
+def moody(completion: str) -> float:
+    if completion == "0":
+        raise RuntimeError("cannot")
+    return 1.0
+
+
+def environment(reward: Reward = exact, count: int = 4, **settings: object) -> Environment:
+    tasks = [Task(id=str(i), prompt=str(i), answer=str(i)) for i in range(count)]
+    fields: dict[str, object] = {
+        "name": "echo",
+        "source": ListSource(tasks),
+        "rubric": Rubric("accuracy", [WeightedReward(reward)]),
+        "accuracy": reward.name,
+        "template": get_template("plain"),
+    }
+    return Environment(**{**fields, **settings})  # type: ignore[arg-type]
+
+
+class Cycling:
+    """Answers sample j of every prompt with the prompt itself when j is even, and nothing otherwise; remembers its calls."""
+
+    def __init__(self) -> None:
+        self.calls: list[tuple[int, Sampling]] = []
+
+    def generate(self, prompts: Sequence[Conversation], sampling: Sampling) -> list[list[Completion]]:
+        self.calls.append((len(prompts), sampling))
+        return [
+            [Completion(text=prompt[-1]["content"] if j % 2 == 0 else "", token_ids=(1, 2)) for j in range(sampling.n)]
+            for prompt in prompts
+        ]
+
+    def close(self) -> None: ...
+
+
+def test_accuracy_counts_correct_completions() -> None:
+    found = evaluate(environment(), ScriptedEngine({"0": "0", "1": "1", "2": "wrong", "3": ""}), SAMPLING)
+    assert found.accuracy == 0.5
+    assert found.interval is not None
+    assert found.interval[0] < 0.5 < found.interval[1]
+    assert (found.tasks, found.samples, found.unscored, found.pass_at) == (4, 1, 0, {})
+    assert found.statuses == {Status.OK: 2, Status.WRONG: 2}
+    assert [row.correct for row in found.rows] == [True, True, False, False]
+    assert found.mean_length == (1 + 1 + 5 + 0) / 4
+
+
+def test_several_completions_give_pass_at_k() -> None:
+    found = evaluate(environment(), Cycling(), Sampling(n=3))
+    assert found.accuracy == pytest.approx(2 / 3)
+    assert found.pass_at == {1: pytest.approx(2 / 3), 2: 1.0, 3: 1.0}
+    assert found.mean_length == 2  # tokens, since the engine knows them
+
+
+def test_an_unscored_completion_is_left_out_and_counted() -> None:
+    found = evaluate(environment(moody), ScriptedEngine({"0": "0"}), SAMPLING)
+    assert found.accuracy == 1.0
+    assert found.unscored == 1
+    assert found.rows[0].correct is None
+
+
+def test_nothing_scored_is_no_accuracy_rather_than_zero() -> None:
+    found = evaluate(environment(moody), ScriptedEngine("0"), SAMPLING)
+    assert (found.accuracy, found.interval, found.unscored) == (None, None, 4)
+
+
+def test_partial_credit_is_a_part_but_not_correct() -> None:
+    found = evaluate(environment(partial), ScriptedEngine("ab"), SAMPLING)
+    assert found.accuracy == 0.0
+    assert found.parts == {"partial": 0.5}
+
+
+def test_the_limit_takes_the_first_tasks_and_batches_do_not_change_them() -> None:
+    engine, steps = Cycling(), []
+    found = evaluate(environment(), engine, SAMPLING, limit=3, batch_size=2, progress=lambda *done: steps.append(done))
+    assert [row.task_id for row in found.rows] == ["0", "1", "2"]
+    assert [count for count, _ in engine.calls] == [2, 1]
+    assert steps == [(2, 3), (3, 3)]
+
+
+def test_every_batch_samples_under_its_own_seed_and_again_the_same() -> None:
+    first, second = Cycling(), Cycling()
+    for engine in (first, second):
+        evaluate(environment(), engine, Sampling(seed=5), batch_size=2)
+    seeds = [sampling.seed for _, sampling in first.calls]
+    assert len(set(seeds)) == 2
+    assert seeds == [sampling.seed for _, sampling in second.calls]
+
+
+def test_the_stop_texts_of_the_template_reach_the_engine() -> None:
+    engine = Cycling()
+    evaluate(environment(template=get_template("r1-zero")), engine, Sampling(stop=("</answer>", "END")), limit=1)
+    assert engine.calls[0][1].stop == ("</answer>", "END")
+    assert not engine.calls[0][1].chat
+
+
+def test_many_turns_are_played_to_the_end_and_only_open_episodes_go_on() -> None:
+    class AskAgain:
+        def reply(self, task: Task, messages: Conversation) -> str | None:
+            return "again" if task.id == "0" else None
+
+    engine = Cycling()
+    found = evaluate(environment(max_turns=3, dialogue=AskAgain()), engine, SAMPLING, limit=2)
+    assert [count for count, _ in engine.calls] == [2, 1, 1]
+    assert [row.completion for row in found.rows] == ["again", "1"]
+
+
+def test_a_cut_off_completion_counts_as_truncated() -> None:
+    class CutOff(Cycling):
+        def generate(self, prompts: Sequence[Conversation], sampling: Sampling) -> list[list[Completion]]:
+            return [[Completion(text="x", finish_reason=FinishReason.LENGTH)] for _ in prompts]
+
+    assert evaluate(environment(), CutOff(), SAMPLING).truncated == 1.0
+
+
+def test_a_rubric_without_the_checker_is_refused() -> None:
+    with pytest.raises(UsageError, match="no reward 'accuracy'"):
+        evaluate(environment(rubric=Rubric("other", [WeightedReward(partial)])), Cycling(), SAMPLING)
+
+
+def test_an_endless_source_needs_a_limit() -> None:
+    source = GeneratedSource(lambda rng: Task(id="x", prompt=str(rng.integers(9)), answer="1"))
+    with pytest.raises(UsageError, match="limit"):
+        evaluate(environment(source=source), Cycling(), SAMPLING)
+
+
+def test_an_evaluation_survives_json() -> None:
+    found = evaluate(environment(moody), ScriptedEngine("0"), SAMPLING, limit=1)
+    again = type(found).model_validate_json(found.model_dump_json())
+    assert again.rows[0].score == found.rows[0].score
+    assert again.statuses == {Status.ERROR: 1}

@@ -1,0 +1,116 @@
+"""Benchmarks read local files row by row, and say what is missing before anything starts."""
+
+from __future__ import annotations
+
+import json
+import sys
+
+import pytest
+
+import r1env
+from r1env import UsageError
+from r1env_benchmarks.math import aime24, answer_text, gsm8k, math_jsonl, mawps, svamp
+
+
+def write(folder, *rows):
+    path = folder / "rows.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), "utf-8")
+    return path
+
+
+def test_gsm8k_takes_the_number_after_the_mark(tmp_path):
+    source = gsm8k(write(tmp_path, {"question": "How many hens?", "answer": "We count <<2+3=5>>5.\n#### 1,005"}))
+    task = source.task(0)
+    assert (source.size, task.question, task.answer) == (1, "How many hens?", "1005")
+
+
+def test_svamp_joins_body_and_question(tmp_path):
+    task = svamp(write(tmp_path, {"Body": "Ann has 3 hens", "Question": "How many hens?", "Answer": 3.0})).task(0)
+    assert (task.question, task.answer) == ("Ann has 3 hens. How many hens?", "3")
+
+
+def test_mawps_aime24_and_files_of_ones_own_name_their_fields(tmp_path):
+    assert mawps(write(tmp_path, {"input": "1/3 + 1/3?", "target": 0.6666666667})).task(0).answer == "2/3"
+    assert aime24(write(tmp_path, {"problem": "?", "answer": "025"})).task(0).answer == "025"
+    rows = write(tmp_path, {"q": "1 + 1?", "a": 2})
+    assert math_jsonl(rows, question_field="q", answer_field="a").task(0).answer == "2"
+
+
+@pytest.mark.parametrize(
+    ("answer", "text"),
+    [(145.0, "145"), (11.5, "11.5"), (0.3333333333, "1/3"), (0.1234567891, "0.1234567891"), (7, "7"), (" x ", "x"), (None, "")],
+)
+def test_an_answer_is_written_as_a_person_would(answer, text):
+    assert answer_text(answer) == text
+
+
+@pytest.mark.parametrize(
+    ("make", "rows", "message"),
+    [
+        (gsm8k, [{"question": "?", "answer": "#### 1"}, {"question": "?", "answer": "1"}], "row 2: its answer has no '####'"),
+        (gsm8k, [{"question": "?", "answer": "so #### "}], "row 1: it has no answer"),
+        (gsm8k, [{"question": " ", "answer": "#### 1"}], "row 1: it has no question"),
+        (gsm8k, [{"answer": "#### 1"}], "row 1: no field 'question'; it has answer"),
+        (aime24, [{"problem": "?", "answer": None}], "row 1: it has no answer"),
+        (mawps, [{"input": "?", "target": float("nan")}], "row 1: its answer is nan"),
+        (mawps, [], "no rows"),
+    ],
+)
+def test_a_row_without_question_or_answer_is_refused_with_its_number(tmp_path, make, rows, message):
+    with pytest.raises(UsageError, match=message):
+        make(write(tmp_path, *rows))
+
+
+def test_a_benchmark_without_a_file_says_that_it_needs_one():
+    with pytest.raises(UsageError, match="environment 'svamp' needs data=FILE"):
+        svamp()
+
+
+def test_a_file_that_does_not_exist_is_named():
+    with pytest.raises(UsageError, match=r"cannot read missing\.jsonl"):
+        gsm8k("missing.jsonl")
+
+
+def test_one_field_cannot_be_question_and_answer(tmp_path):
+    with pytest.raises(UsageError, match="question_field and answer_field are both 'text'"):
+        math_jsonl(write(tmp_path, {"text": "?"}), question_field="text", answer_field="text")
+
+
+def test_the_hub_without_the_extra_says_how_to_get_it(monkeypatch):
+    monkeypatch.setitem(sys.modules, "datasets", None)
+    with pytest.raises(UsageError, match=r"pip install r1env-benchmarks\[hub\].*data=FILE") as caught:
+        gsm8k()
+    assert "\n" not in str(caught.value)
+
+
+def test_a_hub_that_cannot_be_reached_says_so_in_one_line(monkeypatch):
+    import datasets
+
+    def unreachable(*_, **__):
+        raise ConnectionError("Couldn't reach 'openai/gsm8k'\non the Hub")
+
+    monkeypatch.setattr(datasets, "load_dataset", unreachable)
+    with pytest.raises(UsageError, match=r"cannot read 'openai/gsm8k' from the hub \(.*\); .*data=FILE") as caught:
+        gsm8k()
+    assert "\n" not in str(caught.value)
+
+
+def test_the_hub_gives_rows_like_a_file(monkeypatch):
+    import datasets
+
+    def load(name, subset, split):
+        assert (name, subset, split) == ("openai/gsm8k", "main", "train")
+        return datasets.Dataset.from_list([{"question": "?", "answer": "#### 7"}])
+
+    monkeypatch.setattr(datasets, "load_dataset", load)
+    assert gsm8k(split="train").task(0).answer == "7"
+
+
+def test_an_episode_of_a_benchmark_is_scored_by_the_math_reward(tmp_path):
+    environment = r1env.make_environment("gsm8k", data=write(tmp_path, {"question": "?", "answer": "#### 1005"}))
+    assert environment.accuracy == "math"
+    episode = environment.open(environment.task(0))
+    episode.submit(r1env.Completion(text="So it is \\boxed{1,005}."))
+    (score,) = r1env.score([episode.rollout()], environment.rubric)
+    assert score.value == 1.0
+    assert "\\boxed{}" in episode.messages[0]["content"]

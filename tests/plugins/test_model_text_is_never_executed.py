@@ -1,0 +1,24 @@
+"""No plugin hands a model's text to anything that executes it."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+import pytest
+
+PLUGINS = Path(__file__).parents[2] / "plugins"
+FORBIDDEN_ANYWHERE = {"sympify", "parse_expr", "literal_eval", "eval", "exec", "system", "popen"}
+FORBIDDEN_AS_NAME = {"compile", "__import__", "getattr", "globals"}  # `re.compile` is an attribute, and fine
+
+
+@pytest.mark.parametrize("path", sorted(PLUGINS.rglob("r1env_*/**/*.py")), ids=lambda path: str(path.relative_to(PLUGINS)))
+def test_a_plugin_calls_nothing_that_executes_text(path):
+    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+        if isinstance(node, ast.Attribute):
+            assert node.attr not in FORBIDDEN_ANYWHERE, f"line {node.lineno}"
+        elif isinstance(node, ast.Name):
+            assert node.id not in FORBIDDEN_ANYWHERE | FORBIDDEN_AS_NAME, f"line {node.lineno}"
+        elif isinstance(node, ast.ImportFrom | ast.Import):
+            modules = {getattr(node, "module", None), *(alias.name for alias in node.names)}
+            assert not modules & {"sympy", "subprocess", *FORBIDDEN_ANYWHERE}, f"line {node.lineno}"

@@ -1,0 +1,104 @@
+"""What a job gives out, and when it is finished."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from r1env.errors import UsageError
+from r1env.rewards import reward
+from r1env.rollouts import Rollout
+from r1env.scores import Score, Status
+from r1env.scoring.jobs import FIRST_CHUNK, MAX_CHUNK, Job, pack_reward
+
+MakeRollouts = Callable[..., list[Rollout]]
+
+
+@reward(name="length", isolation="process")
+def length(completion: str) -> float:
+    return float(len(completion))
+
+
+@pytest.fixture
+def job(rollouts: MakeRollouts) -> Job:
+    return Job(pack_reward(length), rollouts(*map(str, range(1000))))
+
+
+def test_the_first_chunks_are_small_because_nothing_is_known(job: Job) -> None:
+    assert job.take(workers=2) == list(range(FIRST_CHUNK))
+
+
+def test_chunks_of_quick_items_grow_to_the_maximum(job: Job) -> None:
+    job.note_pace(seconds=0.001, items=10)
+    assert len(job.take(workers=2)) == MAX_CHUNK
+
+
+def test_chunks_of_slow_items_hold_one(job: Job) -> None:
+    job.note_pace(seconds=4.0, items=4)
+    assert len(job.take(workers=2)) == 1
+
+
+def test_chunks_recover_from_one_slow_item(job: Job) -> None:
+    job.note_pace(seconds=2.0, items=1)
+    for _ in range(20):
+        job.note_pace(seconds=0.001, items=1)
+    assert len(job.take(workers=2)) > 10
+
+
+def test_chunks_shrink_towards_the_end(rollouts: MakeRollouts) -> None:
+    job = Job(pack_reward(length), rollouts(*map(str, range(16))))
+    job.note_pace(seconds=0.001, items=10)
+    sizes = []
+    while chunk := job.take(workers=2):
+        sizes.append(len(chunk))
+    assert sizes == [2, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1]
+
+
+def test_a_spoiled_job_goes_on_one_by_one(job: Job) -> None:
+    job.note_pace(seconds=0.001, items=10)
+    job.go_singly()
+    assert len(job.take(workers=2)) == 1
+
+
+def test_what_is_put_back_is_taken_again_in_order(job: Job) -> None:
+    chunk = job.take(workers=2)
+    job.put_back(chunk[1:])
+    assert job.take(workers=2) == [1, 2, 3, 4]
+
+
+def test_the_future_has_the_scores_in_order_once_all_are_recorded(rollouts: MakeRollouts) -> None:
+    job = Job(pack_reward(length), rollouts("a", "b"))
+    job.record(1, Score(value=1.0))
+    assert not job.future.done()
+    job.record(0, Score(value=0.0))
+    assert [score.value for score in job.future.result()] == [0.0, 1.0]
+
+
+def test_failing_the_rest_leaves_what_was_taken_to_its_taker(rollouts: MakeRollouts) -> None:
+    job = Job(pack_reward(length), rollouts("a", "b"))
+    (taken,) = job.take(workers=2)
+    job.fail_rest(Status.ERROR, "cannot be loaded")
+    assert not job.future.done()
+    job.record(taken, Score(value=1.0))
+    assert [score.status for score in job.future.result()] == [Status.OK, Status.ERROR]
+
+
+def test_a_cancelled_job_has_nothing_to_take_and_ignores_scores(rollouts: MakeRollouts) -> None:
+    job = Job(pack_reward(length), rollouts("a"))
+    job.future.cancel()
+    assert job.take(workers=1) == []
+    job.record(0, Score(value=1.0))
+    job.abort(UsageError("too late"))
+    assert job.future.cancelled()
+
+
+def test_a_reward_that_holds_something_unpicklable_is_refused_at_once() -> None:
+    generator = (i for i in ())
+
+    @reward(isolation="process")
+    def holds_a_generator(completion: str) -> float:
+        return float(generator is None)
+
+    with pytest.raises(UsageError, match=r"'holds_a_generator' cannot be sent to a worker.*generator"):
+        pack_reward(holds_a_generator)

@@ -1,0 +1,67 @@
+"""What goes over the wire comes out the same, and nothing else is taken for a reply."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+
+from r1env.scores import Score, Status
+from r1env.scoring.protocol import HEADER, MAX_REPLY_BYTES, Begun, Scored, encode_reply, take_reply
+
+
+def framed(body: bytes) -> bytearray:
+    return bytearray(HEADER.pack(len(body)) + body)
+
+
+@pytest.mark.parametrize(
+    "score",
+    [
+        Score(value=0.5, parts={"a": 0.5, "a/b": -1.0}, reason="fine"),
+        Score.failure(Status.NO_ANSWER, "nothing", parts=("a",)),
+        Score(value=1.0, parts={"a": math.inf}, reason="\ud800 \x00 \u202e \N{SNOWMAN}"),
+    ],
+)
+def test_a_score_survives_the_wire(score: Score) -> None:
+    reply = take_reply(bytearray(encode_reply(Scored(index=3, score=score))))
+    assert isinstance(reply, Scored)
+    assert reply.score.value == score.value
+    assert reply.score.status is score.status
+    assert reply.score.reason == score.reason
+    assert repr(reply.score.parts) == repr(score.parts)
+
+
+def test_a_reply_is_taken_only_when_it_is_whole() -> None:
+    frame = encode_reply(Begun())
+    buffer = bytearray()
+    for byte in frame[:-1]:
+        buffer.append(byte)
+        assert take_reply(buffer) is None
+    buffer += frame[-1:] + frame
+    assert take_reply(buffer) == Begun()
+    assert take_reply(buffer) == Begun()
+    assert not buffer
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"\x80\x04N.",
+        b"not json",
+        b"[1]",
+        b'{"kind": "scored"}',
+        b'{"kind": "strange"}',
+        b'{"kind": "begun", "more": 1}',
+        b'{"kind": "scored", "index": 0, "score": {"value": NaN}}',
+        b"[" * 100_000,
+    ],
+)
+def test_anything_else_is_refused(body: bytes) -> None:
+    with pytest.raises(ValueError):
+        take_reply(framed(body))
+
+
+def test_an_endless_reply_is_refused_before_it_is_read() -> None:
+    with pytest.raises(ValueError, match="a reply of"):
+        take_reply(bytearray(HEADER.pack(MAX_REPLY_BYTES + 1)))

@@ -1,0 +1,124 @@
+"""The formulas of GRPO against numbers worked out by hand."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from r1env_trainers.grpo import kl
+from r1env_trainers.grpo.advantages import group_mean, group_std, mixed
+from r1env_trainers.grpo.losses import aggregate, clipped_share, loss_denominator, policy_loss
+
+NAN = math.nan
+
+
+def test_group_mean_subtracts_the_mean_of_the_group():
+    advantages = group_mean(torch.tensor([[1.0, 0.0, 0.0, 1.0], [3.0, 1.0, 1.0, 3.0]]))
+    assert advantages.tolist() == [[0.5, -0.5, -0.5, 0.5], [1.0, -1.0, -1.0, 1.0]]
+
+
+def test_group_std_divides_by_the_sample_deviation():
+    # mean 1, deviations -1 0 1, sample variance (1 + 0 + 1) / 2 = 1
+    assert group_std(torch.tensor([[0.0, 1.0, 2.0]])).tolist() == [[-1.0, 0.0, 1.0]]
+
+
+@pytest.mark.parametrize("estimator", [group_mean, group_std])
+def test_an_unscored_completion_leaves_the_statistics_of_its_group(estimator):
+    with_gap = estimator(torch.tensor([[1.0, NAN, 0.0, 2.0]]))
+    without = estimator(torch.tensor([[1.0, 0.0, 2.0]]))
+    assert with_gap[0, [0, 2, 3]].tolist() == without[0].tolist()
+    assert with_gap[0, 1] == 0
+
+
+@pytest.mark.parametrize("estimator", [group_mean, group_std])
+@pytest.mark.parametrize(
+    "group", [[1.0, 1.0, 1.0], [0.3, 0.3 + 1e-8, 0.3], [NAN, NAN, NAN], [NAN, 1.0, NAN]], ids=["equal", "noise", "none", "one"]
+)
+def test_a_group_without_variance_teaches_nothing(estimator, group):
+    rewards = torch.tensor([group])
+    assert not mixed(rewards).any()
+    assert estimator(rewards).tolist() == [[0.0, 0.0, 0.0]]
+
+
+@given(st.lists(st.lists(st.floats(-10, 10), min_size=4, max_size=4), min_size=1, max_size=5))
+def test_advantages_are_finite_and_sum_to_zero_in_each_group(groups):
+    for estimator in (group_mean, group_std):
+        advantages = estimator(torch.tensor(groups, dtype=torch.float64))
+        assert advantages.isfinite().all()
+        assert advantages.sum(dim=1).abs().max() < 1e-6
+
+
+def test_the_clip_takes_the_gradient_from_a_ratio_above_the_upper_bound():
+    logprobs = torch.tensor([[math.log(1.5), math.log(1.1)]], requires_grad=True)
+    loss = policy_loss(logprobs, torch.zeros(1, 2), torch.tensor([2.0]), clip_low=0.2, clip_high=0.3)
+    assert loss.tolist() == [[pytest.approx(-2.6), pytest.approx(-2.2)]]
+    loss.sum().backward()
+    assert logprobs.grad is not None
+    assert logprobs.grad.tolist() == [[0.0, pytest.approx(-2.2)]]
+
+
+def test_a_negative_advantage_is_clipped_on_the_lower_side_only():
+    old = torch.zeros(1, 2)
+    logprobs = torch.tensor([[math.log(0.5), math.log(3.0)]])
+    loss = policy_loss(logprobs, old, torch.tensor([-1.0]), clip_low=0.2, clip_high=0.2)
+    assert loss.tolist() == [[pytest.approx(0.8), pytest.approx(3.0)]]
+    assert clipped_share(logprobs, old, torch.tensor([-1.0]), clip_low=0.2, clip_high=0.2).tolist() == [[1.0, 0.0]]
+
+
+def test_the_clip_of_r1_stops_only_ratios_above_eleven():
+    logprobs = torch.tensor([[math.log(10.9), math.log(12.0), -5.0]])
+    clipped = clipped_share(logprobs, torch.zeros(1, 3), torch.tensor([1.0]), clip_low=10, clip_high=10)
+    assert clipped.tolist() == [[0.0, 1.0, 0.0]]
+
+
+def test_policies_that_parted_give_finite_losses_and_gradients():
+    logprobs = torch.tensor([[-1.0, -500.0]], requires_grad=True)
+    old = torch.tensor([[-500.0, -1.0]])
+    loss = policy_loss(logprobs, old, torch.tensor([-1.0]), clip_low=0.2, clip_high=0.2) + kl.k3(logprobs, old)
+    loss.sum().backward()
+    assert loss.isfinite().all()
+    assert logprobs.grad is not None
+    assert logprobs.grad.isfinite().all()
+
+
+def test_the_three_aggregations_by_hand():
+    per_token = torch.tensor([[1.0, 2.0, 3.0], [4.0, 9.0, 9.0]])
+    mask = torch.tensor([[1.0, 1.0, 1.0], [1.0, 0.0, 0.0]])
+
+    def whole(mode):
+        return float(aggregate(per_token, mask, mode, loss_denominator(mask, mode, max_new_tokens=5)))
+
+    assert whole("token") == (1 + 2 + 3 + 4) / 4
+    assert whole("sequence") == ((1 + 2 + 3) / 3 + 4) / 2
+    assert whole("constant") == (1 + 2 + 3 + 4) / (2 * 5)
+
+
+@pytest.mark.parametrize("mode", ["token", "sequence", "constant"])
+def test_micro_batches_add_up_to_the_loss_of_the_whole(mode):
+    generator = torch.Generator().manual_seed(0)
+    per_token = torch.randn(6, 5, generator=generator, dtype=torch.float64)
+    mask = (torch.rand(6, 5, generator=generator) < 0.7).double()
+    mask[:, 0] = 1
+    denominator = loss_denominator(mask, mode, max_new_tokens=7)
+    whole = aggregate(per_token, mask, mode, denominator)
+    parts = [aggregate(per_token[rows], mask[rows], mode, denominator) for rows in (slice(0, 1), slice(1, 4), slice(4, 6))]
+    assert float(sum(parts)) == pytest.approx(float(whole), abs=1e-12)
+
+
+def test_the_kl_estimators_by_hand():
+    logprobs, reference = torch.tensor([math.log(0.5)]), torch.tensor([math.log(0.25)])
+    assert float(kl.k1(logprobs, reference)) == pytest.approx(math.log(2))
+    assert float(kl.k2(logprobs, reference)) == pytest.approx(math.log(2) ** 2 / 2)
+    assert float(kl.k3(logprobs, reference)) == pytest.approx(0.5 - math.log(0.5) - 1)
+
+
+def test_k1_and_k3_estimate_the_kl_of_two_known_distributions():
+    policy, reference = torch.tensor([0.7, 0.2, 0.1]), torch.tensor([0.4, 0.4, 0.2])
+    exact = float((policy * (policy / reference).log()).sum())
+    for estimator in (kl.k1, kl.k3):
+        expectation = float((policy * estimator(policy.log(), reference.log())).sum())
+        assert expectation == pytest.approx(exact, abs=1e-6)

@@ -1,0 +1,281 @@
+"""GRPO as a user runs it: it learns, resumes bit by bit, and treats failures as it promises. Small models, real training."""
+
+from __future__ import annotations
+
+import math
+import subprocess
+import sys
+import textwrap
+
+import pytest
+import torch
+
+import r1env
+from r1env.errors import TrainingStoppedError, UsageError
+from r1env.recipes import check_plan, execute, plan_training
+from r1env.runs.run import Run
+from r1env_trainers.checkpoints import list_checkpoints
+from r1env_trainers.grpo.collect import collect
+from r1env_trainers.grpo.config import GRPOConfig
+from r1env_trainers.grpo.loop import GRPOTrainer, make_optimizer
+from r1env_trainers.grpo.update import update
+from r1env_trainers.models.load import load_model
+from r1env_trainers.sampling import Sampler
+
+SMALL = {"steps": 6, "prompts_per_step": 4, "group_size": 4, "eval_every": 3, "eval_limit": 8, "checkpoint_every": 2}
+
+
+@pytest.fixture(autouse=True, scope="module")
+def one_thread():
+    torch.set_num_threads(1)
+
+
+def plan_grpo(**settings):
+    return plan_training("grpo", preset="tiny-cpu", overrides={**SMALL, "rubric": "accuracy", **settings})
+
+
+def start(plan, path):
+    return Run.create(path, plan.model_dump(mode="json"), seed=0)
+
+
+def weights(run, stage):
+    return load_model(str(run.model_dir(stage))).model.state_dict()
+
+
+def told(run):
+    """The metrics of a run without what the clock says."""
+    timed = ("time", "tokens_per_second")
+    return [{k: v for k, v in row.items() if k not in timed and not k.startswith("seconds/")} for row in run.metrics()]
+
+
+def interrupt_at(run, step):
+    def listener(event):
+        if event.step == step:
+            raise KeyboardInterrupt
+
+    run.subscribe(listener)
+
+
+@r1env.reward(name="digits")
+def digits(completion):
+    """A reward that untrained models earn now and then, so that groups are mixed."""
+    return sum(character.isdigit() for character in completion) / 12
+
+
+def test_r1_zero_in_miniature_learns(tmp_path):
+    plan = plan_training(
+        "r1-zero",
+        preset="tiny-cpu",
+        overrides={"base": {"steps": 200}, "rl": {"steps": 40, "eval_every": 40, "eval_limit": 128}},
+    )
+    run = start(plan, tmp_path / "run")
+    execute(plan, run)
+    accuracy = [row["eval/accuracy"] for row in run.metrics("rl") if "eval/accuracy" in row]
+    assert accuracy[0] < 0.2
+    assert accuracy[-1] > accuracy[0] + 0.2
+
+
+@pytest.mark.parametrize("trainer", ["grpo", "sft"])
+def test_a_run_that_was_interrupted_and_resumed_is_bit_for_bit_the_uninterrupted_one(tmp_path, trainer):
+    rubric = tmp_path / "rubric.yaml"
+    rubric.write_text(f"name: digits\nrewards: [{{reward: '{__name__}:digits'}}, {{reward: accuracy}}]\n")
+    if trainer == "grpo":
+        plan = plan_grpo(rubric=str(rubric), mini_batches=2)
+    else:
+        plan = plan_training("sft", preset="tiny-cpu", overrides={"steps": 6, "batch_size": 8, "checkpoint_every": 2})
+    whole = start(plan, tmp_path / "whole")
+    execute(plan, whole)
+
+    broken = start(plan, tmp_path / "broken")
+    interrupt_at(broken, step=5)
+    with pytest.raises(KeyboardInterrupt):
+        execute(plan, broken)
+    resumed = Run.open(tmp_path / "broken")
+    assert [path.name for path in list_checkpoints(resumed.path / "checkpoints" / trainer)] == ["step-000002", "step-000004"]
+    execute(plan, resumed)
+
+    theirs, ours = weights(whole, trainer), weights(resumed, trainer)
+    assert all(torch.equal(theirs[name], ours[name]) for name in theirs)
+    assert told(resumed) == told(whole)
+    assert any(row.get("grad_norm") for row in told(whole))
+
+
+def test_a_reward_that_raises_costs_its_own_rollouts_only(tmp_path):
+    rubric = tmp_path / "rubric.yaml"
+    rubric.write_text(f"name: fragile\nrewards: [{{reward: '{__name__}:fragile'}}]\n")
+    plan = plan_grpo(rubric=str(rubric), max_failed=1.0, eval_every=0)
+    run = start(plan, tmp_path / "run")
+    execute(plan, run)
+    unscored = [row["unscored"] for row in run.metrics()]
+    assert len(unscored) == SMALL["steps"]
+    assert 0 < sum(unscored) < SMALL["steps"] * 16
+    assert all(math.isfinite(row["loss"]) for row in run.metrics())
+
+
+def test_training_stops_when_scoring_fails_too_often(tmp_path):
+    rubric = tmp_path / "rubric.yaml"
+    rubric.write_text(f"name: fragile\nrewards: [{{reward: '{__name__}:fragile'}}]\n")
+    plan = plan_grpo(rubric=str(rubric), max_failed=0.01, eval_every=0)
+    with pytest.raises(TrainingStoppedError, match=r"scoring failed for \d+% .* ValueError: cannot bear a 7"):
+        execute(plan, start(plan, tmp_path / "run"))
+
+
+@r1env.reward(name="fragile")
+def fragile(completion):
+    if "7" in completion:
+        raise ValueError("cannot bear a 7")
+    return float(len(completion))
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"env": "sort-44"}, "unknown environment 'sort-44'; did you mean 'sort-4'"),
+        ({"rubric": "zeroo"}, "unknown rubric 'zeroo'; did you mean 'zero'"),
+        ({"model": "tinny"}, "unknown model 'tinny'; did you mean 'tiny'"),
+        ({"template": "r1zero"}, "unknown prompt template 'r1zero'; did you mean 'r1-zero'"),
+        ({"env_options": {"digit": 4}}, "does not take these options"),
+        ({"eval_options": {"split": "dev"}}, "split"),
+    ],
+)
+def test_what_cannot_work_is_said_before_training(settings, message):
+    with pytest.raises(UsageError) as caught:
+        check_plan(plan_grpo(**settings))
+    assert message in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU here")
+def test_a_gpu_that_is_not_there_is_said_before_training():
+    with pytest.raises(UsageError, match="torch sees no GPU here"):
+        check_plan(plan_grpo(device="cuda"))
+
+
+def test_an_impossible_batch_shape_is_refused():
+    with pytest.raises(UsageError, match="4 prompts x 4 completions = 16 rollouts do not divide into 3 mini-batches"):
+        plan_grpo(mini_batches=3)
+
+
+@pytest.fixture
+def experience():
+    config = GRPOConfig(**{**GRPOConfig.presets["tiny-cpu"], **SMALL, "lr": 1e-3, "warmup_steps": 0})
+    loaded = load_model("tiny", seed=0)
+    environment = r1env.make_environment("sort-4", rubric="accuracy", style="compact")
+    batch = collect(environment, loaded, Sampler(loaded.model, loaded.tokenizer), config, step=0)
+    batch.rewards[:] = torch.randn(batch.rewards.shape, generator=torch.Generator().manual_seed(0))
+    return config, loaded, batch
+
+
+def stepped(loaded, batch, config, reference=None):
+    """The weights after one update of a fresh copy, and its metrics."""
+    copy = load_model("tiny", seed=0)
+    metrics = update(copy, make_optimizer(copy, config), batch, config, 0, reference)
+    return torch.cat([parameter.detach().flatten() for parameter in copy.model.parameters()]), metrics
+
+
+def test_micro_batches_do_not_change_the_update(experience):
+    config, loaded, batch = experience
+    whole, _ = stepped(loaded, batch, config)
+    parts, _ = stepped(loaded, batch, config.model_copy(update={"micro_batch_size": 3}))
+    before = torch.cat([parameter.detach().flatten() for parameter in loaded.model.parameters()])
+    moved = (whole - before).norm()
+    assert moved > 0.1
+    assert (whole - parts).norm() < 0.02 * moved
+
+
+def test_the_first_update_of_an_on_policy_batch_clips_nothing_and_matches_the_sampler(experience):
+    config, loaded, batch = experience
+    _, metrics = stepped(loaded, batch, config)
+    assert metrics["clip_fraction"] == 0
+    assert metrics["logprob_gap"] < 1e-5
+    assert metrics["grad_norm"] > 0
+
+
+def test_the_kl_to_the_starting_model_is_zero_at_the_start_and_grows(experience):
+    config, loaded, batch = experience
+    config = config.model_copy(update={"kl_coef": 0.1})
+    _, metrics = stepped(loaded, batch, config, reference=load_model("tiny", seed=0))
+    assert metrics["kl"] == pytest.approx(0, abs=1e-6)
+    _, metrics = stepped(loaded, batch, config, reference=load_model("tiny", seed=1))
+    assert metrics["kl"] > 0.001
+
+
+def test_a_batch_without_any_preference_changes_nothing(experience):
+    config, loaded, batch = experience
+    batch.rewards[:] = 1.0
+    after, metrics = stepped(loaded, batch, config)
+    before = torch.cat([parameter.detach().flatten() for parameter in loaded.model.parameters()])
+    assert torch.equal(after, before)
+    assert metrics["grad_norm"] == 0
+
+
+def test_the_tasks_of_a_step_depend_on_seed_and_step_alone_and_epochs_cover_a_finite_source():
+    from r1env.envs.environment import Environment
+    from r1env.rubrics import Rubric, WeightedReward
+    from r1env.sources import ListSource
+    from r1env.templates import get_template
+    from r1env_trainers.grpo.collect import training_tasks
+
+    tasks = [r1env.Task(id=str(i), prompt=f"{i}?") for i in range(6)]
+    environment = Environment("e", ListSource(tasks), Rubric("r", [WeightedReward(digits)]), "digits", get_template("plain"))
+    epochs = [
+        [task.id for step in (2 * e, 2 * e + 1) for task in training_tasks(environment, step, 3, seed=5)] for e in range(2)
+    ]
+    assert [sorted(epoch) for epoch in epochs] == [[str(i) for i in range(6)]] * 2
+    assert epochs[0] != epochs[1]
+
+
+def test_a_full_disk_leaves_the_last_checkpoint_whole_and_resuming_goes_on_from_it(tmp_path):
+    script = textwrap.dedent(
+        """
+        import resource, sys
+        from pathlib import Path
+        from r1env.errors import RunError
+        from r1env.recipes import execute, plan_training
+        from r1env.runs.run import Run
+
+        plan = plan_training("sft", preset="tiny-cpu", overrides={"steps": 4, "batch_size": 4, "checkpoint_every": 1, "threads": 1})
+        run = Run.create(Path(sys.argv[1]), plan.model_dump(mode="json"), seed=0)
+
+        def fill_the_disk(event):
+            if event.step == 3:  # from now on no file may grow beyond a kilobyte more than the logs have
+                resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, resource.RLIM_INFINITY))
+
+        run.subscribe(fill_the_disk)
+        try:
+            execute(plan, run)
+        except RunError as error:
+            print(error)
+            sys.exit(7)
+        """
+    )
+    folder = tmp_path / "run"
+    done = subprocess.run([sys.executable, "-c", script, str(folder)], capture_output=True, text=True, check=False)
+    assert done.returncode == 7, done.stderr
+    assert "older checkpoints are whole" in done.stdout
+    run = Run.open(folder)
+    assert [path.name for path in list_checkpoints(folder / "checkpoints/sft")] == ["step-000001", "step-000002"]
+    assert not list((folder / "checkpoints/sft").glob(".*"))
+    from r1env.config import load_yaml
+    from r1env.recipes import Plan
+
+    execute(Plan.model_validate(load_yaml(folder / "config.yaml")), run)
+    assert [row["step"] for row in run.metrics()] == [1, 2, 3, 4]
+
+
+def test_multi_turn_environments_are_refused():
+    from dataclasses import replace
+
+    from r1env_trainers.grpo.collect import check_single_turn
+
+    environment = replace(r1env.make_environment("sort-4"), max_turns=3)
+    with pytest.raises(UsageError, match="3 turns"):
+        check_single_turn(environment)
+
+
+def test_the_trainer_is_found_through_the_plugin_manager():
+    spec = r1env.installed().trainer("grpo")
+    from r1env.plugins import import_target
+
+    assert import_target(spec.target) is GRPOTrainer
+    assert set(spec.presets) == set(GRPOConfig.presets)

@@ -1,0 +1,118 @@
+"""The first half of a step: tasks, prompts, completions, rollouts, scores."""
+
+from __future__ import annotations
+
+import functools
+import math
+import time
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from r1env.envs.environment import Environment
+from r1env.errors import UsageError
+from r1env.rollouts import Rollout
+from r1env.scores import Score
+from r1env.scoring import score
+from r1env.tasks import Task
+from r1env_trainers.engine import as_completions
+from r1env_trainers.forward import TokenBatch
+from r1env_trainers.grpo.config import GRPOConfig
+from r1env_trainers.models.load import LoadedModel
+from r1env_trainers.prompts import encode_prompt, left_pad
+from r1env_trainers.sampling import Sampler
+
+
+@dataclass(frozen=True, slots=True)
+class Experience:
+    """A scored batch of P prompts with n completions each, rows in prompt-major order.
+
+    Attributes:
+        tokens: [P*n] rows.
+        sampled_logprobs: [P*n, T] of the sampler.
+        rewards: [P, n], NaN where unscored.
+        rollouts, scores: one a row.
+        seconds: wall seconds of each phase.
+    """
+
+    tokens: TokenBatch
+    sampled_logprobs: Tensor
+    rewards: Tensor
+    rollouts: list[Rollout]
+    scores: list[Score]
+    seconds: dict[str, float]
+
+
+def training_tasks(environment: Environment, step: int, count: int, seed: int) -> list[Task]:
+    """The tasks of a step. A finite source is walked in a new random order each epoch; a generator is simply indexed.
+
+    Depends on the arguments alone, so a resumed run draws what the uninterrupted one would have drawn.
+    """
+    positions = range(step * count, (step + 1) * count)
+    size = environment.source.size
+    if size is None:
+        return [environment.task(position, seed) for position in positions]
+    return [environment.task(int(_epoch_order(size, position // size, seed)[position % size]), seed) for position in positions]
+
+
+@functools.lru_cache(maxsize=4)
+def _epoch_order(size: int, epoch: int, seed: int) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
+    return np.random.default_rng([seed, epoch]).permutation(size)
+
+
+def collect(environment: Environment, loaded: LoadedModel, sampler: Sampler, config: GRPOConfig, step: int) -> Experience:
+    """Sample and score the rollouts of one step."""
+    start = time.perf_counter()
+    tasks = training_tasks(environment, step, config.prompts_per_step, config.seed)
+    episodes = [environment.open(task) for task in tasks]
+    prompts = [encode_prompt(loaded.tokenizer, episode.messages, chat=environment.template.chat) for episode in episodes]
+    samples = sampler.sample(
+        prompts,
+        n=config.group_size,
+        max_new_tokens=config.max_new_tokens,
+        temperature=config.temperature,
+        top_p=config.top_p,
+        stop=environment.template.stop,
+        seed=step_seed(config.seed, step),
+    )
+    completions = as_completions(samples, sampler.decode(samples))
+    generated = time.perf_counter()
+    rollouts = []
+    for row, completion in enumerate(completions):
+        episode = environment.open(tasks[row // config.group_size])
+        episode.submit(completion)
+        rollouts.append(episode.rollout())
+    scores = score(rollouts, environment.rubric)
+    scored = time.perf_counter()
+    pad = loaded.tokenizer.pad_token_id
+    assert isinstance(pad, int)  # load_model gives every tokenizer one
+    prompt_ids, prompt_mask = left_pad(prompts, pad, loaded.device)
+    return Experience(
+        tokens=TokenBatch(
+            prompt_ids.repeat_interleave(config.group_size, dim=0),
+            prompt_mask.repeat_interleave(config.group_size, dim=0),
+            samples.ids,
+            samples.mask,
+        ),
+        sampled_logprobs=samples.logprobs,
+        rewards=torch.tensor([math.nan if s.value is None else s.value for s in scores]).view(-1, config.group_size),
+        rollouts=rollouts,
+        scores=scores,
+        seconds={"generate": generated - start, "reward": scored - generated},
+    )
+
+
+def step_seed(seed: int, step: int) -> int:
+    """A seed for the draws of one step; different runs and steps get unrelated ones."""
+    return int(np.random.SeedSequence([seed, step]).generate_state(1, np.uint64)[0] >> 1)
+
+
+def check_single_turn(environment: Environment) -> None:
+    """Refuse environments that this loop cannot train in yet."""
+    if environment.max_turns > 1:
+        raise UsageError(
+            f"environment {environment.name!r} has {environment.max_turns} turns; grpo trains single-turn environments, "
+            "and `r1env eval` plays the others"
+        )

@@ -1,0 +1,136 @@
+"""The GRPO loop, top to bottom: sample, score, advantage, update, log. DeepSeekMath (arXiv 2402.03300), algorithm 1."""
+
+from __future__ import annotations
+
+import math
+import time
+
+import torch
+
+from r1env.engines.base import Sampling
+from r1env.envs.environment import Environment, make_environment
+from r1env.errors import TrainingStoppedError
+from r1env.evaluation import evaluate
+from r1env.runs.run import Run
+from r1env.trainer import STAGE_PREFIX
+from r1env_trainers.checkpoints import list_checkpoints, load_state, restore, save_checkpoint, save_model
+from r1env_trainers.devices import choose_device, limit_threads
+from r1env_trainers.engine import TransformersEngine
+from r1env_trainers.grpo.collect import Experience, check_single_turn, collect, training_tasks
+from r1env_trainers.grpo.config import GRPOConfig
+from r1env_trainers.grpo.metrics import failures, sample_rows, step_metrics
+from r1env_trainers.grpo.update import update
+from r1env_trainers.models.load import LoadedModel, check_model_name, load_model
+from r1env_trainers.sampling import Sampler
+
+
+class GRPOTrainer:
+    """The trainer plugin `grpo`, backend `local`: one process, a CPU or one GPU."""
+
+    def check(self, config: GRPOConfig) -> None:
+        choose_device(config.device)
+        if not config.model.startswith(STAGE_PREFIX):
+            check_model_name(config.model)
+        environment = _environment(config)
+        check_single_turn(environment)
+        training_tasks(environment, step=0, count=1, seed=config.seed)
+        if config.eval_every:
+            _evaluation_environment(config).task(0)
+
+    def train(self, config: GRPOConfig, run: Run) -> None:
+        environment = _environment(config)
+        device = choose_device(config.device)
+        checkpoint = next(reversed(list_checkpoints(run.checkpoint_dir)), None)
+        loaded = load_model(str(checkpoint or config.model), device=device, seed=config.seed)
+        limit_threads(loaded.parameters, config.threads)
+        optimizer = make_optimizer(loaded, config)
+        first = 0
+        if checkpoint is not None:
+            state = load_state(checkpoint)
+            first = restore(state, optimizer)
+            run.rewind(state["position"])
+        reference = load_model(config.model, device=device, seed=config.seed) if config.kl_coef or config.track_kl else None
+        sampler = Sampler(loaded.model, loaded.tokenizer)
+
+        for step in range(first, config.steps):
+            if config.eval_every and step % config.eval_every == 0:
+                _evaluate(loaded, config, run, step)
+            experience = collect(environment, loaded, sampler, config, step)
+            _stop_when_scoring_fails(experience, config)
+            start = time.perf_counter()
+            metrics = update(loaded, optimizer, experience, config, step, reference)
+            seconds = {**experience.seconds, "update": time.perf_counter() - start}
+            tokens = float(experience.tokens.completion_mask.sum())
+            run.log(
+                step + 1,
+                step_metrics(experience, _accuracy_part(environment))
+                | metrics
+                | {f"seconds/{phase}": value for phase, value in seconds.items()}
+                | {"tokens_per_second": tokens / math.fsum(seconds.values())},
+            )
+            if step % config.samples_every == 0:
+                run.log_rollouts(step + 1, sample_rows(experience))
+            if config.checkpoint_every and (step + 1) % config.checkpoint_every == 0 and step + 1 < config.steps:
+                save_checkpoint(run.checkpoint_dir, step + 1, loaded, optimizer, run.position())
+        if config.eval_every:
+            _evaluate(loaded, config, run, config.steps)
+        save_model(run.model_dir(), loaded)
+
+
+def make_optimizer(loaded: LoadedModel, config: GRPOConfig) -> torch.optim.AdamW:
+    """AdamW over all weights; the learning rate is set before every step."""
+    return torch.optim.AdamW(
+        loaded.model.parameters(), lr=config.lr, betas=config.betas, weight_decay=config.weight_decay, fused=True
+    )
+
+
+def _environment(config: GRPOConfig) -> Environment:
+    return make_environment(
+        config.env,
+        rubric=config.rubric,
+        template=config.template,
+        **config.env_options,
+    )
+
+
+def _evaluation_environment(config: GRPOConfig) -> Environment:
+    return make_environment(
+        config.env, rubric="accuracy", template=config.template, **{**config.env_options, **config.eval_options}
+    )
+
+
+def _accuracy_part(environment: Environment) -> str | None:
+    return environment.accuracy if environment.accuracy in environment.rubric.part_keys else None
+
+
+def _evaluate(loaded: LoadedModel, config: GRPOConfig, run: Run, step: int) -> None:
+    """Greedy accuracy on the evaluation tasks, the same ones every time."""
+    environment = _evaluation_environment(config)
+    sampling = Sampling(
+        temperature=0,
+        max_new_tokens=config.max_new_tokens,
+        stop=environment.template.stop,
+        chat=environment.template.chat,
+    )
+    evaluation = evaluate(
+        environment, TransformersEngine(loaded), sampling, limit=config.eval_limit, batch_size=config.eval_limit
+    )
+    run.log(
+        step,
+        {
+            "eval/accuracy": math.nan if evaluation.accuracy is None else evaluation.accuracy,
+            "eval/length": evaluation.mean_length,
+            "eval/unscored": float(evaluation.unscored),
+        },
+    )
+    shown = evaluation.rows[: config.eval_shown]
+    run.log_rollouts(step, ({"kind": "eval", **row.model_dump(mode="json")} for row in shown))
+
+
+def _stop_when_scoring_fails(experience: Experience, config: GRPOConfig) -> None:
+    share, reason = failures(experience)
+    if share > config.max_failed:
+        raise TrainingStoppedError(
+            f"scoring failed for {share:.0%} of the rollouts of a step (limit {config.max_failed:.0%}, setting max_failed); "
+            f"the commonest reason: {reason}"
+        )

@@ -1,0 +1,76 @@
+"""`load_model`: a name becomes a model and its tokenizer, on a device."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+from transformers.utils.logging import disable_progress_bar
+
+from r1env.errors import UnknownNameError, UsageError
+from r1env_trainers.models import smollm2, tiny
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedModel:
+    """A causal language model and its tokenizer. The tokenizer pads on the left and has a pad token."""
+
+    model: PreTrainedModel
+    tokenizer: PreTrainedTokenizerBase
+
+    @property
+    def device(self) -> torch.device:
+        return self.model.device
+
+    @property
+    def parameters(self) -> int:
+        return sum(parameter.numel() for parameter in self.model.parameters())
+
+
+Loaded = tuple[PreTrainedModel, PreTrainedTokenizerBase]
+NAMED: Mapping[str, Callable[[int], Loaded]] = {
+    "tiny": tiny.build,
+    "smollm2-135m": lambda _seed: smollm2.load(),
+}
+"""Models that need no folder and no hub; each takes the seed of its initial weights."""
+
+
+def check_model_name(name: str) -> None:
+    """Refuse a name that cannot be a model, without loading anything.
+
+    Raises:
+        UnknownNameError: neither a known name, nor a folder, nor of the form `owner/name`.
+    """
+    if name not in NAMED and not Path(name).is_dir() and ("/" not in name or name.startswith((".", "/"))):
+        raise UnknownNameError("model", name, NAMED, hint="(or give a folder, or a hub name such as owner/name)")
+
+
+def load_model(name: str, *, device: torch.device | str = "cpu", seed: int = 0) -> LoadedModel:
+    """Load by name, from a folder, or from the hub; in float32, in evaluation mode.
+
+    Args:
+        seed: of the initial weights, for models made from scratch.
+
+    Raises:
+        UsageError: unknown, unreadable, or its optional dependency is missing.
+    """
+    check_model_name(name)
+    disable_progress_bar()  # one bar a shard, in the middle of the run's own table
+    model, tokenizer = NAMED[name](seed) if name in NAMED else _from_pretrained(name)
+    tokenizer.padding_side = "left"
+    if tokenizer.pad_token_id is None:
+        tokenizer.pad_token = tokenizer.eos_token
+    return LoadedModel(model.to(device).eval(), tokenizer)  # type: ignore[arg-type]  # transformers wraps `to`
+
+
+def _from_pretrained(name: str) -> Loaded:
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(name)
+        model = AutoModelForCausalLM.from_pretrained(name, dtype=torch.float32)
+    except (OSError, ValueError) as error:  # transformers says "not found" and "not a model" with these
+        reason = str(error).strip().splitlines()[0]
+        raise UsageError(f"cannot load the model {name!r}: {reason}") from error
+    return model, tokenizer

@@ -1,0 +1,30 @@
+"""The loss of supervised fine-tuning: cross-entropy of the response's tokens, and of nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+from transformers import PreTrainedModel
+
+from r1env_trainers.forward import TokenBatch, completion_logits, token_logprobs
+from r1env_trainers.prompts import left_pad
+
+
+def make_batch(pairs: Sequence[tuple[list[int], list[int]]], pad: int, device: torch.device) -> TokenBatch:
+    """Stack (prompt, response) token ids: prompts padded on the left, responses on the right."""
+    prompt_ids, prompt_mask = left_pad([prompt for prompt, _ in pairs], pad, device)
+    length = max(len(response) for _, response in pairs)
+    ids = torch.full((len(pairs), length), pad, dtype=torch.long)
+    mask = torch.zeros((len(pairs), length))
+    for row, (_, response) in enumerate(pairs):
+        ids[row, : len(response)] = torch.tensor(response)
+        mask[row, : len(response)] = 1
+    return TokenBatch(prompt_ids, prompt_mask, ids.to(device), mask.to(device))
+
+
+def response_loss(model: PreTrainedModel, batch: TokenBatch, tokens: float) -> Tensor:
+    """-Σ log p(response token) / `tokens`, where `tokens` counts the response tokens of the whole step."""
+    logprobs = token_logprobs(completion_logits(model, batch), batch.completion_ids)
+    return -(logprobs * batch.completion_mask).sum() / tokens
