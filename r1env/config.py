@@ -68,7 +68,7 @@ def parse_overrides(pairs: Iterable[str]) -> dict[str, Any]:
             value = yaml.safe_load(text) if text else ""
         except yaml.YAMLError as error:
             raise UsageError(f"cannot read the value of {key!r}: {text!r}") from error
-        merge(tree, _nested(key.strip().split("."), _number(value)))
+        merge(tree, _nested(key.strip().split("."), _scalar(text, value)))
     return tree
 
 
@@ -87,8 +87,10 @@ def _nested(keys: list[str], value: object) -> dict[str, Any]:
     return {head: _nested(rest, value) if rest else value}
 
 
-def _number(value: object) -> object:
-    """YAML 1.1 reads `1e-4` (no dot) as text; people mean a number."""
+def _scalar(text: str, value: object) -> object:
+    """What people mean where YAML 1.1 differs: `1e-4` (no dot) is a number, `no` (Norwegian, too) is a text."""
+    if isinstance(value, bool) and text.strip().lower() not in ("true", "false"):
+        return text.strip()
     if isinstance(value, str):
         try:
             return float(value)

@@ -197,3 +197,6 @@ HOOKS: Mapping[str, type] = {
     "reports": ReportSpec,
 }
 """Kind of thing → the spec class its hook must return."""
+
+SINGULAR: Mapping[str, str] = {kind: kind.removesuffix("s") for kind in HOOKS} | {"sandboxes": "sandbox"}
+"""Kind of thing → the word for one of it, for messages and tables."""

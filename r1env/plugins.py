@@ -126,14 +126,14 @@ class Plugins:
         """
         if name not in self._provided[kind]:
             hint = f"({len(self.failures)} plugins failed to load: see `r1env plugins --check`)" if self.failures else ""
-            raise UnknownNameError(kind.removesuffix("s").replace("sandboxe", "sandbox"), name, self._provided[kind], hint)
+            raise UnknownNameError(hookspecs.SINGULAR[kind], name, self._provided[kind], hint)
         return cast(S, self._provided[kind][name].spec)
 
     def _add(self, kind: str, spec: Spec, provenance: Provenance) -> None:
         existing = self._provided[kind].get(spec.name)
         if existing is not None:
             raise PluginError(
-                f"two plugins provide the {kind.removesuffix('s')} {spec.name!r}: {existing.provenance} and {provenance}; uninstall one"
+                f"two plugins provide the {hookspecs.SINGULAR[kind]} {spec.name!r}: {existing.provenance} and {provenance}; uninstall one"
             )
         self._provided[kind][spec.name] = Provided(spec, provenance)
 

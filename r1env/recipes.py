@@ -86,41 +86,50 @@ def plan_training(
         UsageError: an unknown name, preset, stage or key, or a value out of range; one line.
     """
     plugins = plugins or installed()
-    overrides = overrides or {}
+    overrides, common = overrides or {}, common or {}
     if name in plugins.provided("trainers"):
-        base = _trainer_preset(plugins, name, preset)
-        stages = [Stage(name=name, trainer=name, config=merge(base, overrides))]
+        stages = [Stage(name=name, trainer=name, config={"preset": preset} if preset else {})]
+        overrides = {name: overrides}
     else:
         recipe = _load_recipe(name, plugins)
-        chosen = preset or next(iter(recipe.presets))
-        if chosen not in recipe.presets:
-            raise UnknownNameError(f"preset of recipe {recipe.name!r}:", chosen, recipe.presets)
-        stages = [stage.model_copy(deep=True) for stage in recipe.presets[chosen].stages]
-        by_name = {stage.name: stage for stage in stages}
+        name, preset = recipe.name, preset or next(iter(recipe.presets))
+        if preset not in recipe.presets:
+            raise UnknownNameError(f"preset of recipe {recipe.name!r}:", preset, recipe.presets)
+        stages = list(recipe.presets[preset].stages)
         for stage_name, changes in overrides.items():
-            if stage_name not in by_name or not isinstance(changes, Mapping):
-                raise UnknownNameError("stage", stage_name, by_name, hint="(write --set STAGE.key=value)")
-            merge(by_name[stage_name].config, changes)
-        name, preset = recipe.name, chosen
+            if stage_name not in [stage.name for stage in stages] or not isinstance(changes, Mapping):
+                raise UnknownNameError(
+                    "stage", stage_name, [stage.name for stage in stages], hint="(write --set STAGE.key=value)"
+                )
     complete = []
     for index, stage in enumerate(stages):
         config_class = _config_class(plugins, stage.trainer)
-        config = dict(stage.config)
-        if index > 0:  # a preset's own model is for runs that start with it
-            config.setdefault("model", STAGE_PREFIX + stages[index - 1].name)
-        if "preset" in config:
-            config = merge(_trainer_preset(plugins, stage.trainer, config.pop("preset")), config)
-        for key, value in (common or {}).items():
-            first, last = index == 0, index == len(stages) - 1
-            if key in config_class.model_fields and (key != "model" or first) and (key != "steps" or last):
-                config[key] = value
-        checked = validate(
-            config_class,
-            config,
-            where=f"{stage.name} ({stage.trainer}) settings" if len(stages) > 1 else f"{stage.trainer} settings",
-        )
+        changes = {key: value for key, value in common.items() if _reaches(key, config_class, index, len(stages))}
+        merge(changes, overrides.get(stage.name, {}))
+        config = {"model": STAGE_PREFIX + stages[index - 1].name} if index > 0 else {}  # a preset's model is for a start
+        config = _settings(plugins, stage, config, changes)
+        where = f"{stage.name} ({stage.trainer}) settings" if len(stages) > 1 else f"{stage.trainer} settings"
+        checked = validate(config_class, config, where=where)
         complete.append(stage.model_copy(update={"config": checked.model_dump(mode="json")}))
     return Plan(name=name, preset=preset, stages=tuple(complete))
+
+
+def _reaches(key: str, config_class: type[TrainerConfig], index: int, stages: int) -> bool:
+    """Whether a common setting is meant for stage `index`: `model` for the first, `steps` for the last, others for all."""
+    if key not in config_class.model_fields:
+        return stages == 1  # let validation name it
+    return (key != "model" or index == 0) and (key != "steps" or index == stages - 1)
+
+
+def _settings(plugins: Plugins, stage: Stage, chained: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """Preset, chained model, the recipe's settings and the user's changes, each laid over the one before."""
+    recipe = dict(stage.config)
+    preset = changes.get("preset", recipe.pop("preset", None))
+    config = merge(merge(_trainer_preset(plugins, stage.trainer, preset), chained), recipe)
+    if changes.get("env", config.get("env")) != config.get("env"):
+        for options in ("env_options", "eval_options"):  # were meant for the preset's environment, not for another one
+            config.pop(options, None)
+    return merge(config, {key: value for key, value in changes.items() if key != "preset"})
 
 
 def check_plan(plan: Plan, plugins: Plugins | None = None) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from enum import StrEnum
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 from typing_extensions import TypedDict  # pydantic needs this one before Python 3.12
@@ -53,6 +53,20 @@ class Task(BaseModel):
     kind: TaskKind = TaskKind.MATH
     language: str | None = None
     metadata: Mapping[str, Any] = Field(default_factory=dict)
+
+    if TYPE_CHECKING:  # what the validator below accepts, for type checkers
+
+        def __init__(
+            self,
+            *,
+            id: str,  # noqa: A002 - the field's name
+            prompt: Conversation | str,
+            answer: str | None = None,
+            tests: tuple[Mapping[str, Any], ...] = (),
+            kind: TaskKind = TaskKind.MATH,
+            language: str | None = None,
+            metadata: Mapping[str, Any] = ...,
+        ) -> None: ...
 
     @field_validator("prompt", mode="before")
     @classmethod

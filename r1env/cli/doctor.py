@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import importlib.util
 import os
 import platform
@@ -18,6 +17,7 @@ import typer
 from r1env.cli.console import print_json, print_table, progress
 from r1env.cli.options import Json, plugins_of
 from r1env.plugins import Plugins
+from r1env.runs.manifest import plugin_provenance
 
 OLDEST_PYTHON = (3, 11)
 
@@ -129,5 +129,4 @@ def _plugins(plugins: Plugins) -> Check:
     if plugins.failures:
         names = ", ".join(str(failure.provenance) for failure in plugins.failures)
         return Check("plugins", State.BROKEN, f"cannot be loaded: {names}", "r1env plugins --check")
-    count = len(importlib.metadata.entry_points(group="r1env"))
-    return Check("plugins", State.OK, f"{count} loaded")
+    return Check("plugins", State.OK, f"{len(plugin_provenance(plugins))} loaded")

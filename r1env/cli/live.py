@@ -195,6 +195,11 @@ def number(value: float | None, form: str) -> str:
     return MISSING if value is None or math.isnan(value) else format(value, form)
 
 
+def speed(steps_per_second: float) -> str:
+    """`3.2 steps/s`, or `8.4 s/step` where a step takes longer than a second."""
+    return f"{steps_per_second:.1f} steps/s" if steps_per_second >= 1 else f"{1 / steps_per_second:.1f} s/step"
+
+
 def duration(seconds: float) -> str:
     """`0:41`, `12:05`, `3:20:00`."""
     minutes, rest = divmod(round(seconds), 60)

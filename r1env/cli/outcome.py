@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shlex
 import time
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -90,8 +91,7 @@ def outcome_of(run: Run, plan: Plan, usage: Usage, report: Path | str) -> Outcom
 def next_commands(run: Run, plan: Plan) -> list[str]:
     """Three commands that make sense now, with the run's own settings filled in."""
     last = plan.stages[-1]
-    again = ["r1env", "train", plan.name, *(["--preset", plan.preset] if plan.preset else [])]
-    again += ["--seed", str(int(last.config.get("seed", 0)) + 1)]
+    again = _with_another_seed(run.manifest["command"], plan)
     if "env" not in last.config:
         return [shlex.join(words) for words in (["r1env", "report", str(run.path)], again, ["r1env", "envs"])]
     config = last.config
@@ -105,3 +105,18 @@ def next_commands(run: Run, plan: Plan) -> list[str]:
     sample = ["r1env", "sample", *where, "--limit", "3"]
     evaluation = ["r1env", "eval", *where, "--temperature", "0", "--limit", "256"]
     return [shlex.join(words) for words in (sample, evaluation, again)]
+
+
+def _with_another_seed(command: Sequence[str], plan: Plan) -> list[str]:
+    """The command that started the run, with the next seed and a new folder; of a run started from Python, its plan's name."""
+    if list(command[:2]) != ["r1env", "train"]:
+        command = ["r1env", "train", plan.name, *(["--preset", plan.preset] if plan.preset else [])]
+    words = iter(command)
+    kept = []
+    for word in words:
+        option, _, value = word.partition("=")
+        if option not in ("--seed", "--output"):
+            kept.append(word)
+        elif not value:
+            next(words, None)
+    return [*kept, "--seed", str(int(plan.stages[0].config["seed"]) + 1)]

@@ -10,7 +10,7 @@ import typer
 
 from r1env.cli.console import Advance, print_json, print_table, progress
 from r1env.cli.options import Json, plugins_of
-from r1env.hookspecs import HOOKS, RecipeSpec, Spec
+from r1env.hookspecs import HOOKS, SINGULAR, RecipeSpec, Spec
 from r1env.plugins import Provided, import_target
 
 
@@ -38,7 +38,7 @@ def plugins(
     if as_json:
         print_json({"plugins": [_as_json(name, item) for name, item in listed], "broken": broken})
     else:
-        rows = ((_singular(name), item.spec.name, item.provenance, item.spec.summary) for name, item in listed)
+        rows = ((SINGULAR[name], item.spec.name, item.provenance, item.spec.summary) for name, item in listed)
         print_table(("kind", "name", "provided by", "summary"), rows)
         for line in broken:
             typer.echo(f"broken: {line}", err=True)
@@ -55,7 +55,7 @@ def _broken(listed: list[tuple[str, Provided[Spec]]], advance: Advance) -> Itera
         try:
             _load(item.spec)
         except Exception as error:  # noqa: BLE001 - importing a stranger's module may raise anything: reported by name
-            yield f"{_singular(kind)} {item.spec.name!r} of {item.provenance}: {error}"
+            yield f"{SINGULAR[kind]} {item.spec.name!r} of {item.provenance}: {error}"
 
 
 def _load(spec: Spec) -> None:
@@ -78,14 +78,10 @@ def _load(spec: Spec) -> None:
 def _as_json(kind: str, item: Provided[Spec]) -> dict[str, str]:
     origin = item.provenance
     return {
-        "kind": _singular(kind),
+        "kind": SINGULAR[kind],
         "name": item.spec.name,
         "summary": item.spec.summary,
         "plugin": origin.plugin,
         "distribution": origin.distribution,
         "version": origin.version,
     }
-
-
-def _singular(kind: str) -> str:
-    return kind.removesuffix("es") if kind.endswith("xes") else kind.removesuffix("s")

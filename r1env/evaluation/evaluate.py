@@ -91,7 +91,7 @@ def evaluate(
         batch_size: tasks a call of the engine; it does not change which tasks are drawn.
 
     Raises:
-        UsageError: the rubric leaves the checker out, or the source never ends and `limit` is None.
+        UsageError: the rubric leaves the checker out, there is no task, or the source never ends and `limit` is None.
         EngineError: the engine cannot answer.
     """
     if environment.accuracy not in environment.rubric.part_keys:
@@ -100,6 +100,8 @@ def evaluate(
             "if it shall not count"
         )
     tasks = list(iterate(environment.source, limit, seed))
+    if not tasks:
+        raise UsageError(f"there is nothing to evaluate on: {environment.name!r} gave no task under the limit {limit}")
     rows: list[EvaluationRow] = []
     for batch, start in enumerate(range(0, len(tasks), batch_size)):
         groups = draw(environment, engine, tasks[start : start + batch_size], sampling, batch=batch)

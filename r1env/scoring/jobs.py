@@ -62,7 +62,7 @@ class Job:
 
     def __init__(self, packed: PackedReward, rollouts: Sequence[Rollout]) -> None:
         self.packed = packed
-        self.rollouts = rollouts
+        self.rollouts = tuple(rollouts)
         self.future: Future[list[Score]] = Future()
         self._lock = threading.Lock()
         self._todo = deque(range(len(rollouts)))
@@ -71,6 +71,8 @@ class Job:
         self._singly = False
         self._recent_seconds = 0.0
         self._recent_items = 0.0
+        if not self.rollouts and self._may_resolve():
+            self.future.set_result([])
 
     @property
     def waiting(self) -> int:

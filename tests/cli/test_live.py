@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from rich.console import Console
 
-from r1env.cli.live import ROWS, LiveTable, PlainLog, StageProgress, Stages, duration, number, render
+from r1env.cli.live import ROWS, LiveTable, PlainLog, StageProgress, Stages, duration, number, render, speed
 from r1env.runs.run import StepEvent
 
 
@@ -103,4 +103,5 @@ def test_the_live_table_draws_on_a_terminal() -> None:
 
 def test_numbers_and_durations_read_well() -> None:
     assert number(None, ".3f") == number(math.nan, ".3f") == "–"
+    assert [speed(rate) for rate in (3.25, 1.0, 0.125)] == ["3.2 steps/s", "1.0 steps/s", "8.0 s/step"]
     assert [duration(seconds) for seconds in (0.4, 41, 725, 12_000)] == ["0:00", "0:41", "12:05", "3:20:00"]

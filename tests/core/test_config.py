@@ -21,12 +21,15 @@ class Outer(BaseModel):
 
 
 def test_overrides_nest_at_dots_and_read_numbers_as_people_write_them():
-    assert parse_overrides(["lr=1e-4", "sampling.temperature=0.7", "a.b.c=[1, 2]", "name=x", "flag=true", "empty="]) == {
+    assert parse_overrides(
+        ["lr=1e-4", "sampling.temperature=0.7", "a.b.c=[1, 2]", "name=x", "flag=true", "language=no", "empty="]
+    ) == {
         "lr": 1e-4,
         "sampling": {"temperature": 0.7},
         "a": {"b": {"c": [1, 2]}},
         "name": "x",
         "flag": True,
+        "language": "no",
         "empty": "",
     }
 

@@ -156,6 +156,11 @@ def test_an_endless_source_needs_a_limit() -> None:
         evaluate(environment(source=source), Cycling(), SAMPLING)
 
 
+def test_no_task_is_nothing_to_evaluate_on() -> None:
+    with pytest.raises(UsageError, match="nothing to evaluate on"):
+        evaluate(environment(), Cycling(), SAMPLING, limit=0)
+
+
 def test_an_evaluation_survives_json() -> None:
     found = evaluate(environment(moody), ScriptedEngine("0"), SAMPLING, limit=1)
     again = type(found).model_validate_json(found.model_dump_json())

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from r1env import Status
+from r1env import Status, UsageError
 from r1env.testing import Example, check_reward
 from r1env_logic.answers import MAX_DIGITS, exact, integer, read_integer
 
@@ -76,3 +76,24 @@ def test_every_way_of_writing_an_integer_is_read(number, space, zeros):
 def test_no_text_makes_them_raise(text):
     assert exact(text, "1").value in (0.0, 1.0)
     assert integer(text, "1").value in (0.0, 1.0)
+
+
+@pytest.mark.parametrize(
+    ("completion", "value"),
+    [
+        ("3 + 4 = 7", 1.0),
+        ("The sum of 3 and 4 is 7.", 1.0),
+        ("7, because 3 + 4", 0.0),
+        ("<think>7</think> I do not know", 0.0),
+        ("<think>never closed 7", 0.0),
+        ("<answer>7</answer><answer>8</answer> 7", 0.0),
+        ("\\boxed{8} or 7", 0.0),
+    ],
+)
+def test_the_lenient_policy_also_takes_the_last_integer_of_the_response(completion, value):
+    assert integer(completion, "7", policy="lenient").value == value
+
+
+def test_an_unknown_answer_policy_is_refused():
+    with pytest.raises(UsageError, match="known: explicit, lenient"):
+        integer("7", "7", policy="loose")

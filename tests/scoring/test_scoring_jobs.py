@@ -75,6 +75,10 @@ def test_the_future_has_the_scores_in_order_once_all_are_recorded(rollouts: Make
     assert [score.value for score in job.future.result()] == [0.0, 1.0]
 
 
+def test_a_job_without_rollouts_is_finished() -> None:
+    assert Job(pack_reward(length), []).future.result() == []
+
+
 def test_failing_the_rest_leaves_what_was_taken_to_its_taker(rollouts: MakeRollouts) -> None:
     job = Job(pack_reward(length), rollouts("a", "b"))
     (taken,) = job.take(workers=2)
@@ -94,7 +98,7 @@ def test_a_cancelled_job_has_nothing_to_take_and_ignores_scores(rollouts: MakeRo
 
 
 def test_a_reward_that_holds_something_unpicklable_is_refused_at_once() -> None:
-    generator = (i for i in ())
+    generator = (text for text in ["a"])
 
     @reward(isolation="process")
     def holds_a_generator(completion: str) -> float:

@@ -24,7 +24,9 @@ from r1env.rewards import Limits, Reward, reward
 from r1env.rollouts import Rollout
 from r1env.scores import Score, Status
 from r1env.scoring import ScoringPool, score
+from r1env.scoring.jobs import Job
 from r1env.scoring.pool import workers_from_environment
+from r1env.scoring.slot import Slot
 from r1env.tasks import Task
 
 MakeRollouts = Callable[..., list[Rollout]]
@@ -318,6 +320,18 @@ def test_loading_has_a_deadline(rollouts: MakeRollouts) -> None:
     assert "exceeded 1 s" in found.reason
 
 
+def test_a_system_that_refuses_another_process_fails_all_with_the_reason(
+    rollouts: MakeRollouts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "executable", "/nowhere/python")
+    in_use = len(os.listdir("/dev/fd"))
+    with ScoringPool(workers=1) as one:
+        (found,) = score(rollouts("a"), misbehaving(lambda: None), pool=one)
+    assert found.status is Status.ERROR
+    assert "No such file or directory: '/nowhere/python'" in found.reason
+    assert len(os.listdir("/dev/fd")) == in_use
+
+
 def test_a_module_found_through_the_callers_path_is_found_by_the_worker(
     rollouts: MakeRollouts, pool: ScoringPool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -484,6 +498,15 @@ def test_scoring_inside_a_worker_runs_inline(rollouts: MakeRollouts, pool: Scori
         return float(found.value == os.getpid())
 
     assert score(rollouts("a"), outer, pool=pool)[0].value == 1.0
+
+
+def test_a_fault_of_our_own_is_raised_and_not_waited_for(rollouts: MakeRollouts, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(self: Slot, job: Job, chunk: list[int]) -> list[int]:
+        raise AssertionError("a bug")
+
+    monkeypatch.setattr(Slot, "run", broken)
+    with ScoringPool(workers=1) as one, pytest.raises(AssertionError, match="a bug"):
+        score(rollouts("a"), misbehaving(lambda: None), pool=one)
 
 
 @pytest.mark.parametrize("workers", [0, -1])

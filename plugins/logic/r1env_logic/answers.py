@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-from r1env import Score, Status, parse_response, reward
+import re
+from typing import Literal
 
+from r1env import Score, Status, UsageError, parse_response, reward
+
+Policy = Literal["explicit", "lenient"]
 MAX_DIGITS = 1000  # int() takes time quadratic in the digits, and Python itself refuses above 4,300
 
 
@@ -19,17 +23,20 @@ def exact(completion: str, answer: str | None) -> Score:
 
 
 @reward(name="integer", isolation="inline")
-def integer(completion: str, answer: str | None) -> Score:
+def integer(completion: str, answer: str | None, *, policy: Policy = "explicit") -> Score:
     """1 when the final answer is the reference integer, leading zeros aside.
 
-    The answer is the `<answer>` block, or the last `\\boxed{}`, or a response that is nothing but the integer.
+    The answer is the `<answer>` block, or the last `\\boxed{}`, or a response that is nothing but the integer. Under the policy
+    `lenient` it may also be the last integer of the response, which a small model that ignores the instructions still earns by.
     """
+    if policy not in ("explicit", "lenient"):
+        raise UsageError(f"unknown answer policy {policy!r}; known: explicit, lenient")
     if answer is None:
         return _no_reference()
     expected = read_integer(answer)
     if expected is None:
         return Score(value=None, status=Status.UNPARSEABLE, reason=f"the reference answer {answer[:40]!r} is no integer")
-    given = final_text(completion)
+    given = final_text(completion, policy)
     if not given:
         return Score(value=0.0, status=Status.NO_ANSWER, reason="no answer block, no box, and more than a number")
     found = read_integer(given)
@@ -38,7 +45,7 @@ def integer(completion: str, answer: str | None) -> Score:
     return _verdict(found == expected, given)
 
 
-def final_text(completion: str) -> str | None:
+def final_text(completion: str, policy: Policy = "explicit") -> str | None:
     """The text that a completion gives as its answer, or None: see `integer`."""
     parsed = parse_response(completion)
     if "<answer>" in parsed.response or "</answer>" in parsed.response:
@@ -48,7 +55,10 @@ def final_text(completion: str) -> str | None:
         content, closed, _ = after.partition("}")
         return content.strip() if closed else None
     alone = parsed.response.strip()
-    return alone if read_integer(alone) is not None else None
+    if read_integer(alone) is not None:
+        return alone
+    integers = re.findall(r"[+-]?[0-9]+", alone) if policy == "lenient" else []
+    return integers[-1] if integers else None
 
 
 def read_integer(text: str) -> int | None:

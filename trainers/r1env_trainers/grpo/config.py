@@ -47,9 +47,9 @@ class GRPOConfig(TrainerConfig):
     template: str | None = None
 
     steps: int = Field(default=100, ge=1)
-    prompts_per_step: int = Field(default=16, ge=1)
+    prompts_per_step: int = Field(default=8, ge=1)
     group_size: int = Field(default=8, ge=2)
-    max_new_tokens: int = Field(default=256, ge=1)
+    max_new_tokens: int = Field(default=128, ge=1)
     temperature: float = Field(default=1.0, gt=0)
     top_p: float = Field(default=1.0, gt=0, le=1)
 

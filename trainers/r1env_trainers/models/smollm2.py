@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
+import io
 from pathlib import Path
 
 import torch
@@ -23,8 +25,9 @@ def load() -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
     for module in ("gguf", "accelerate"):
         if importlib.util.find_spec(module) is None:
             raise UsageError(f"the model smollm2-135m needs the package {module!r}: {INSTALL}")
-    tokenizer = AutoTokenizer.from_pretrained(folder, gguf_file=name)
-    model = AutoModelForCausalLM.from_pretrained(folder, gguf_file=name, dtype=torch.float32)
+    with contextlib.redirect_stderr(io.StringIO()):  # transformers draws a bar a tensor here, terminal or not
+        tokenizer = AutoTokenizer.from_pretrained(folder, gguf_file=name)
+        model = AutoModelForCausalLM.from_pretrained(folder, gguf_file=name, dtype=torch.float32)
     # The weights are dequantised by now, but transformers still takes the model for a quantised one, which it refuses to
     # train or save.
     del model.config.quantization_config
