@@ -57,6 +57,12 @@ class Limits:
     wall_seconds: float = 10.0
     memory_mb: int = 2048
 
+    def __post_init__(self) -> None:
+        for name in ("cpu_seconds", "wall_seconds", "memory_mb"):
+            value = getattr(self, name)
+            if not 0 < value < math.inf:
+                raise UsageError(f"the limit {name} is {value}; it must be above 0 and finite")
+
 
 @dataclass(frozen=True)
 class Reward:
@@ -93,7 +99,7 @@ class Reward:
             )
         _check_arguments(self.name, self._call_target(), inspect.isclass(self.function))
         if self.options and inspect.isclass(self.function) and self.isolation is Isolation.INLINE:
-            _ = self._bound  # a constructor that refuses an option shall do it now, not rollout by rollout
+            _ = self.prepared  # a constructor that refuses an option shall do it now, not rollout by rollout
 
     @property
     def part_keys(self) -> tuple[str, ...]:
@@ -106,7 +112,7 @@ class Reward:
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Call the function itself, as if it had never been decorated."""
-        return self._bound(*args, **kwargs)
+        return self.prepared(*args, **kwargs)
 
     def score(self, rollout: Rollout) -> Score:
         """Score one rollout in this process, whatever the isolation. Never raises on account of the model's output."""
@@ -120,7 +126,7 @@ class Reward:
             return [self._score_one(rollout) for rollout in rollouts]
         start = time.perf_counter()
         try:
-            results = self._bound(**self._arguments_of_batch(rollouts))
+            results = self.prepared(**self._arguments_of_batch(rollouts))
             if len(results) != len(rollouts):
                 raise ValueError(f"returned {len(results)} results for {len(rollouts)} rollouts")
         except KeyboardInterrupt:
@@ -135,7 +141,7 @@ class Reward:
         start = time.perf_counter()
         try:
             arguments = self._arguments_of_batch([rollout]) if self.batch else self._arguments(rollout)
-            result = await self._bound(**arguments)
+            result = await self.prepared(**arguments)
             if self.batch:
                 (result,) = result
         except (KeyboardInterrupt, GeneratorExit):
@@ -147,7 +153,7 @@ class Reward:
     def _score_one(self, rollout: Rollout) -> Score:
         start = time.perf_counter()
         try:
-            result = self._bound(**self._arguments(rollout))
+            result = self.prepared(**self._arguments(rollout))
         except KeyboardInterrupt:
             raise
         except BaseException as error:  # noqa: BLE001 - as in `score_batch`; a library's TimeoutException may be a BaseException
@@ -158,25 +164,27 @@ class Reward:
         return self.function.__call__ if inspect.isclass(self.function) else self.function
 
     @cached_property
-    def _bound(self) -> Callable[..., Any]:
-        """The function with its options bound; for a class, the one instance of this process."""
+    def prepared(self) -> Callable[..., Any]:
+        """What is called: the function with its options bound; for a class, the one instance of this process, made on first use."""
         if inspect.isclass(self.function):
             return cast(Callable[..., Any], self.function(**self.options))
         return partial(self.function, **self.options)
 
     @cached_property
-    def _wanted(self) -> tuple[str, ...]:
+    def arguments(self) -> tuple[str, ...]:
+        """The names out of `ARGUMENTS` that it asks for."""
         return tuple(name for name in inspect.signature(self._call_target()).parameters if name in ARGUMENTS)
 
     def _arguments(self, rollout: Rollout) -> dict[str, Any]:
-        return {name: ARGUMENTS[name](rollout) for name in self._wanted}
+        return {name: ARGUMENTS[name](rollout) for name in self.arguments}
 
     def _arguments_of_batch(self, rollouts: Sequence[Rollout]) -> dict[str, Any]:
-        return {name: [ARGUMENTS[name](rollout) for rollout in rollouts] for name in self._wanted}
+        return {name: [ARGUMENTS[name](rollout) for rollout in rollouts] for name in self.arguments}
 
     def _failure(self, error: BaseException, seconds: float) -> Score:
         reason = f"{type(error).__name__}: {error}".splitlines()[0][:300]
-        return Score.failure(Status.ERROR, reason, parts=self.part_keys, seconds=seconds)
+        status = Status.LIMIT if isinstance(error, MemoryError) else Status.ERROR
+        return Score.failure(status, reason, parts=self.part_keys, seconds=seconds)
 
     def _to_score(self, result: Any, seconds: float) -> Score:
         try:

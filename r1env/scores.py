@@ -25,6 +25,9 @@ FAILURES = frozenset({Status.TIMEOUT, Status.LIMIT, Status.ERROR})
 """Statuses that speak of the scoring, not of the model; runs count them and stop when they pile up."""
 
 
+MAX_REASON = 1_000  # characters
+
+
 class Score(BaseModel):
     """The verdict of a reward or of a rubric on one rollout.
 
@@ -51,6 +54,11 @@ class Score(BaseModel):
         if isinstance(value, dict):
             return {key: math.nan if part is None else part for key, part in value.items()}
         return value
+
+    @field_validator("reason")
+    @classmethod
+    def _reason_is_short(cls, value: str) -> str:
+        return value[:MAX_REASON]  # it may quote what a model wrote
 
     @model_validator(mode="after")
     def _value_is_finite(self) -> Score:

@@ -100,7 +100,7 @@ class _Call:
             future.cancel()
 
     def _hand_over(self, reward: Reward) -> None:
-        needs_tokens = "rollout" in reward._wanted
+        needs_tokens = "rollout" in reward.arguments
         seen = self._rollouts if needs_tokens else [without_tokens(rollout) for rollout in self._rollouts]
         different, places = distinct(seen)
         if reward.isolation is Isolation.ASYNC:

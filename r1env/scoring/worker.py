@@ -15,7 +15,7 @@ import sys
 import threading
 from collections.abc import Sequence
 
-from r1env.rewards import Limits, Reward
+from r1env.rewards import Reward
 from r1env.rollouts import Rollout
 from r1env.scores import Score, Status
 from r1env.scoring.limits import MEGABYTE, bounded, cpu_seconds_used, prepare_process, resident_bytes
@@ -35,9 +35,6 @@ from r1env.scoring.protocol import (
 MAX_ITEMS = 5_000
 MAX_REWARDS = 32
 """A worker ends after so many rollouts, or once it holds so many rewards: what libraries and old rewards keep does not pile up."""
-
-MAX_REASON = 4_000
-"""Characters. A reason is one line for a person, but a reward may quote a model in it."""
 
 
 def main(connection_fd: int, lifeline_fd: int) -> None:
@@ -82,7 +79,7 @@ class Worker:
         importlib.invalidate_caches()
         try:
             reward: Reward = pickle.loads(message.reward)
-            _ = reward._bound  # makes the instance of a class, which may read a file or a model, before any clock starts
+            _ = reward.prepared  # makes the instance of a class, which may read a file or a model, before any clock starts
         except BaseException as error:  # noqa: BLE001 - importing somebody's module may do anything; the pool reports it
             self._reply(Refused(reason=_one_line(error)))
             return
@@ -123,7 +120,7 @@ class Worker:
         if len(scores) > 1 and all(score.failed for score in scores):  # a batch raised: one by one, only the culprit does
             return [self._score(reward, [rollout])[0] for rollout in rollouts]
         seconds = (cpu_seconds_used() - start) / len(rollouts)
-        return [_measured(score, reward.limits, seconds) for score in scores]
+        return [score.model_copy(update={"seconds": seconds}) for score in scores]
 
     def _is_worn(self, reward: Reward) -> bool:
         left_behind = (resident_bytes() or 0) - self._loaded_bytes
@@ -131,15 +128,6 @@ class Worker:
 
     def _reply(self, reply: Reply) -> None:
         self._connection.sendall(encode_reply(reply))
-
-
-def _measured(score: Score, limits: Limits, seconds: float) -> Score:
-    """The score with its CPU seconds, a reason of bearable length, and status `limit` where the error was lack of memory."""
-    update: dict[str, object] = {"seconds": seconds, "reason": score.reason[:MAX_REASON]}
-    # `Reward` reports what was raised as "TypeName: message"; NumPy's type is called _ArrayMemoryError.
-    if score.status is Status.ERROR and score.reason.partition(":")[0].endswith("MemoryError"):
-        update |= {"status": Status.LIMIT, "reason": f"exceeded {limits.memory_mb} MB of memory"}
-    return score.model_copy(update=update)
 
 
 def _one_line(error: BaseException) -> str:

@@ -168,6 +168,24 @@ def test_a_reward_that_raises_gives_a_score_without_a_value(error):
     assert "\n" not in score.reason
 
 
+def test_running_out_of_memory_is_a_limit():
+    @r1env.reward(name="hungry")
+    def hungry(completion):
+        raise MemoryError("too much")
+
+    assert hungry.score(rollout()).status == Status.LIMIT
+
+
+@pytest.mark.parametrize("limits", [{"cpu_seconds": 0}, {"wall_seconds": math.inf}, {"memory_mb": -1}])
+def test_limits_that_would_switch_a_limit_off_are_refused(limits):
+    with pytest.raises(UsageError, match="must be above 0 and finite"):
+        r1env.Limits(**limits)
+
+
+def test_a_reason_that_quotes_a_model_is_cut():
+    assert len(Score(value=0.0, reason="x" * 10_000).reason) == 1_000
+
+
 def test_ctrl_c_passes_through_a_reward():
     @r1env.reward(name="interrupted")
     def interrupted(completion):

@@ -26,7 +26,14 @@ def test_train_and_test_share_no_question(name):
         for split in ("train", "test")
     }
     assert not questions["train"] & questions["test"]
-    assert {split_of(question) for question in questions["test"]} == {"test"}
+
+
+@pytest.mark.parametrize("name", SOURCES)
+def test_the_split_goes_by_the_id_which_says_what_is_asked(name):
+    tasks = [task for split in ("train", "test") for task in iterate(SOURCES[name](split=split), 150)]
+    assert {split_of(task.id) for task in tasks[:150]} == {"train"}
+    assert {split_of(task.id) for task in tasks[150:]} == {"test"}
+    assert len({task.id for task in tasks}) == len({task.question for task in tasks})
 
 
 @pytest.mark.parametrize("name", SOURCES)

@@ -110,7 +110,8 @@ def test_a_busy_machine_does_not_change_a_verdict(rollouts: MakeRollouts, pool: 
 
 def test_a_reward_that_allocates_too_much_at_once_hits_the_limit(rollouts: MakeRollouts, pool: ScoringPool) -> None:
     found = scores_around(lambda: bytearray(1 << 30), rollouts, pool)
-    assert (found.status, found.reason) == (Status.LIMIT, "exceeded 200 MB of memory")
+    assert found.status == Status.LIMIT
+    assert "Memory" in found.reason
 
 
 def test_a_reward_that_allocates_without_end_hits_the_limit(rollouts: MakeRollouts, pool: ScoringPool) -> None:

@@ -54,7 +54,7 @@ class GRPOConfig(TrainerConfig):
     top_p: float = Field(default=1.0, gt=0, le=1)
 
     mini_batches: int = Field(default=1, ge=1)
-    micro_batch_size: int = Field(default=32, ge=1)
+    micro_batch_size: int = Field(default=8, ge=1)
     lr: float = Field(default=1e-6, gt=0)
     lr_schedule: Schedule = "constant"
     warmup_steps: int = Field(default=10, ge=0)
