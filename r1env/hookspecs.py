@@ -158,7 +158,7 @@ class HookSpecs:
 
     @hookspec
     def r1env_suites(self) -> list[SuiteSpec]:  # type: ignore[empty-body]
-        """Mixtures of environments, usable wherever a trainer takes an environment."""
+        """Mixtures of environments. Listed; the trainers of this version take single environments."""
 
     @hookspec
     def r1env_engines(self) -> list[EngineSpec]:  # type: ignore[empty-body]
@@ -174,7 +174,7 @@ class HookSpecs:
 
     @hookspec
     def r1env_sandboxes(self) -> list[SandboxSpec]:  # type: ignore[empty-body]
-        """Sandbox backends for programs that a model wrote."""
+        """Sandbox backends for programs that a model wrote. Listed; nothing in this version calls them."""
 
     @hookspec
     def r1env_commands(self) -> list[CommandSpec]:  # type: ignore[empty-body]

@@ -126,10 +126,15 @@ def _settings(plugins: Plugins, stage: Stage, chained: Mapping[str, Any], change
     recipe = dict(stage.config)
     preset = changes.get("preset", recipe.pop("preset", None))
     config = merge(merge(_trainer_preset(plugins, stage.trainer, preset), chained), recipe)
-    if changes.get("env", config.get("env")) != config.get("env"):
+    if _environment(changes.get("env", config.get("env"))) != _environment(config.get("env")):
         for options in ("env_options", "eval_options"):  # were meant for the preset's environment, not for another one
             config.pop(options, None)
     return merge(config, {key: value for key, value in changes.items() if key != "preset"})
+
+
+def _environment(name: object) -> object:
+    """An environment's name without the prefix that it has in Gymnasium."""
+    return name.removeprefix("r1env/") if isinstance(name, str) else name
 
 
 def check_plan(plan: Plan, plugins: Plugins | None = None) -> None:

@@ -88,7 +88,7 @@ class GRPOConfig(TrainerConfig):
             "model": "tiny",
             "env": "sort-4",
             "env_options": {"style": "compact"},
-            "steps": 150,
+            "steps": 125,
             "prompts_per_step": 16,
             "group_size": 16,
             "max_new_tokens": 12,

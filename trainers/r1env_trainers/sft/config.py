@@ -56,7 +56,7 @@ class SFTConfig(TrainerConfig):
             "env": "sort-4",
             "env_options": {"style": "compact"},
             "demonstrator": "r1env_logic.demonstrators:shuffled_digits",
-            "steps": 250,
+            "steps": 200,
             "batch_size": 64,
             "micro_batch_size": 64,
             "lr": 1e-3,

@@ -1,0 +1,88 @@
+"""A stranger's plugin: installed with pip into a virtual environment of its own, listed, and felt by a training run."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import sysconfig
+import venv
+from pathlib import Path
+
+import pytest
+
+from r1env.runs.run import Run
+
+ROOT = Path(__file__).parents[2]
+EXAMPLE = ROOT / "examples/plugin-reward"
+
+
+@pytest.fixture(scope="module")
+def python(tmp_path_factory):
+    """The interpreter of a second environment that sees this one's packages and has the example installed beside them."""
+    folder = tmp_path_factory.mktemp("second")
+    venv.create(folder, with_pip=False, symlinks=True)
+    interpreter = folder / "bin/python"
+    site = subprocess.run(
+        [interpreter, "-c", "import sysconfig; print(sysconfig.get_path('purelib'))"],
+        check=True,
+        capture_output=True,
+        text=True,
+    ).stdout.strip()
+    # Not a plain path: `addsitedir` also reads the .pth files there, which is how the editable packages are found.
+    first = sysconfig.get_path("purelib")
+    (Path(site) / "first.pth").write_text(f"import site; site.addsitedir({first!r})\n")
+    subprocess.run(
+        [
+            sys.executable,
+            "-m",
+            "pip",
+            "--python",
+            interpreter,
+            "install",
+            "--quiet",
+            "--no-deps",
+            "--no-build-isolation",
+            EXAMPLE,
+        ],
+        check=True,
+    )
+    return interpreter
+
+
+def r1env(python: Path, *arguments: object) -> str:
+    command = [python, "-c", "from r1env.cli.main import main; main()", *map(str, arguments)]
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout
+
+
+@pytest.mark.slow
+def test_it_is_listed_with_its_distribution(python):
+    (brevity,) = [row for row in json.loads(r1env(python, "plugins", "--json"))["plugins"] if row["name"] == "brevity"]
+    assert (brevity["kind"], brevity["distribution"]) == ("reward", "r1env-example-reward")
+    here = json.loads(r1env(Path(sys.executable), "plugins", "--json"))["plugins"]
+    assert "brevity" not in [row["name"] for row in here]
+
+
+@pytest.mark.slow
+def test_it_changes_the_reward_of_a_training_run(python, tmp_path):
+    common = (
+        "train",
+        "grpo",
+        "--preset",
+        "tiny-cpu",
+        "--steps",
+        2,
+        "--quiet",
+        "--set",
+        "eval_every=0",
+        "--set",
+        "track_kl=false",
+    )
+    r1env(python, *common, "--rubric", EXAMPLE / "rubric.yaml", "--output", tmp_path / "with")
+    r1env(python, *common, "--output", tmp_path / "without")
+    with_it, without = (Run.open(tmp_path / name).metrics()[0] for name in ("with", "without"))
+    assert with_it["parts/brevity"] > 0
+    assert "parts/brevity" not in without
+    assert with_it["reward"] > without["reward"]
+    manifest = json.loads((tmp_path / "with/manifest.json").read_text())
+    assert "r1env-example-reward" in json.dumps(manifest)
