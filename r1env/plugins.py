@@ -11,14 +11,16 @@ import importlib.metadata
 import warnings
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, Generic, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 
 import pluggy
 
 from r1env import hookspecs
 from r1env.errors import PluginError, UnknownNameError
 from r1env.hookspecs import EngineSpec, EnvironmentSpec, RecipeSpec, RewardSpec, Spec, SuiteSpec, TrainerSpec
-from r1env.rewards import Reward, load_reward
+
+if TYPE_CHECKING:
+    from r1env.rewards import Reward
 
 GROUP = "r1env"
 S = TypeVar("S", bound=Spec, covariant=True)
@@ -99,6 +101,10 @@ class Plugins:
         Raises:
             UnknownNameError: no plugin provides it.
         """
+        from r1env.rewards import (
+            load_reward,  # here, because listing plugins needs no pydantic and Gymnasium's import lists them
+        )
+
         found = load_reward(name if ":" in name else self.find("rewards", name, RewardSpec).target)
         return found.with_options(**options) if options else found
 
