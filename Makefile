@@ -21,17 +21,18 @@ help: ## Show this list
 setup: $(VENV)/.ready ## Make .venv with every package of this repository, editable
 
 $(VENV)/.ready: constraints.txt $(PROJECTS)
-	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "r1env needs Python 3.11 or newer")'
-	$(PYTHON) -m venv $(VENV)
-	@echo "installing into $(VENV): a few minutes the first time"
-	$(PIP) --upgrade pip hatchling editables
-	$(PIP) torch  # before anything that depends on it, so that the constraint decides which build comes
-	$(PIP) --no-build-isolation $(EDITABLE)
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "r1env needs Python 3.11 or newer")'
+	@echo "setting up $(VENV): a few minutes the first time"
+	@$(PYTHON) -m venv $(VENV)
+	@$(PIP) --upgrade pip hatchling editables
+# Before anything that depends on it, so that the constraint decides which build comes.
+	@$(PIP) torch
+	@$(PIP) --no-build-isolation $(EDITABLE)
 	@touch $@
 
 $(VENV)/.ready-dev: $(VENV)/.ready requirements/dev.txt requirements/no-deps.txt
-	$(PIP) --requirement requirements/dev.txt
-	$(PIP) --no-deps --requirement requirements/no-deps.txt
+	@$(PIP) --requirement requirements/dev.txt
+	@$(PIP) --no-deps --requirement requirements/no-deps.txt
 	@touch $@
 
 demo: $(VENV)/.ready ## Train R1-Zero in miniature on the CPU; ends with a report

@@ -6,7 +6,6 @@ A broken plugin is kept in `Plugins.failures` and skipped; the rest work. Two pl
 from __future__ import annotations
 
 import functools
-import importlib
 import importlib.metadata
 import warnings
 from collections.abc import Callable, Iterable, Mapping
@@ -18,6 +17,7 @@ import pluggy
 from r1env import hookspecs
 from r1env.errors import PluginError, UnknownNameError
 from r1env.hookspecs import EngineSpec, EnvironmentSpec, RecipeSpec, RewardSpec, Spec, SuiteSpec, TrainerSpec
+from r1env.imports import import_attribute
 
 if TYPE_CHECKING:
     from r1env.rewards import Reward
@@ -166,14 +166,10 @@ def import_target(target: str) -> Callable[..., Any]:
     Raises:
         PluginError: it cannot be imported; the message has the cause.
     """
-    module_name, _, attribute = target.partition(":")
     try:
-        found: Any = importlib.import_module(module_name)
-        for part in attribute.split("."):
-            found = getattr(found, part)
+        return cast(Callable[..., Any], import_attribute(target))
     except (ImportError, AttributeError) as error:
         raise PluginError(f"cannot import {target!r}: {error}") from error
-    return cast(Callable[..., Any], found)
 
 
 def _specs_of(plugin: object) -> list[tuple[str, Spec]]:

@@ -10,7 +10,6 @@ parameters must have defaults and are the reward's *options*. What it returns is
 
 from __future__ import annotations
 
-import importlib
 import inspect
 import math
 import sys
@@ -24,6 +23,7 @@ from numbers import Real
 from typing import Any, Protocol, cast, overload
 
 from r1env.errors import UnknownNameError, UsageError
+from r1env.imports import import_attribute
 from r1env.parsing import parse_response
 from r1env.rollouts import Rollout
 from r1env.scores import Score, Status
@@ -301,11 +301,8 @@ def load_reward(target: str) -> Reward:
     Raises:
         UsageError: the module or attribute does not exist, or is no reward.
     """
-    module_name, _, attribute = target.partition(":")
     try:
-        found: Any = importlib.import_module(module_name)
-        for part in attribute.split("."):
-            found = getattr(found, part)
+        found = import_attribute(target)
     except (ImportError, AttributeError) as error:
         raise UsageError(f"cannot load reward {target!r}: {error}") from error
     if isinstance(found, Reward):
@@ -329,9 +326,7 @@ def _importable(module: str, qualname: str, function: Callable[..., Any]) -> boo
     if module == "__main__" or "<" in qualname or not _on_path(module):
         return False
     try:
-        found: Any = importlib.import_module(module)
-        for part in qualname.split("."):
-            found = getattr(found, part)
+        found = import_attribute(f"{module}:{qualname}")
     except (ImportError, AttributeError):
         return False
     return found is function or (isinstance(found, Reward) and found.function is function)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import typer
@@ -20,6 +23,14 @@ PIPE_WIDTH = 200  # columns when nobody's terminal sets them: one row a line, so
 
 Advance = Callable[[int, int], None]
 """Called with (done, in all)."""
+
+
+def program() -> str:
+    """How this program is called from here: `r1env` where the shell finds it, else the path of the running script."""
+    script = Path(sys.argv[0])
+    if shutil.which("r1env") or script.name != "r1env":
+        return "r1env"
+    return os.path.relpath(script) if script.is_relative_to(Path.cwd()) else str(script)
 
 
 def stdout_console() -> Console:

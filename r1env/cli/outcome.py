@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from r1env.cli.console import percent
+from r1env.cli.console import percent, program
 from r1env.cli.live import duration
 from r1env.errors import UsageError
 from r1env.plugins import Plugins
@@ -68,7 +68,7 @@ def report_of(run: Run, plugins: Plugins) -> Path | str:
     try:
         return write_report(run, plugins=plugins)
     except UsageError as error:
-        return f"{error}, then: r1env report {run.path}"
+        return f"{error}, then: {program()} report {run.path}"
 
 
 def outcome_of(run: Run, plan: Plan, usage: Usage, report: Path | str) -> Outcome:
@@ -93,7 +93,7 @@ def next_commands(run: Run, plan: Plan) -> list[str]:
     last = plan.stages[-1]
     again = _with_another_seed(run.manifest["command"], plan)
     if "env" not in last.config:
-        return [shlex.join(words) for words in (["r1env", "report", str(run.path)], again, ["r1env", "envs"])]
+        return _commands(["report", str(run.path)], again, ["envs"])
     config = last.config
     where = ["--model", str(run.model_dir(last.name)), "--env", config["env"]]
     options = {**config.get("env_options", {}), **config.get("eval_options", {})}
@@ -102,13 +102,17 @@ def next_commands(run: Run, plan: Plan) -> list[str]:
         where += ["--template", config["template"]]
     if config.get("max_new_tokens"):
         where += ["--max-new-tokens", str(config["max_new_tokens"])]
-    sample = ["r1env", "sample", *where, "--limit", "3"]
-    evaluation = ["r1env", "eval", *where, "--temperature", "0", "--limit", "256"]
-    return [shlex.join(words) for words in (sample, evaluation, again)]
+    sample = ["sample", *where, "--limit", "3"]
+    evaluation = ["eval", *where, "--temperature", "0", "--limit", "256"]
+    return _commands(sample, evaluation, again)
+
+
+def _commands(*arguments: list[str]) -> list[str]:
+    return [shlex.join([program(), *words]) for words in arguments]
 
 
 def _with_another_seed(command: Sequence[str], plan: Plan) -> list[str]:
-    """The command that started the run, with the next seed and a new folder; of a run started from Python, its plan's name."""
+    """The arguments that started the run, with the next seed and a new folder; of a run started from Python, its plan's name."""
     if list(command[:2]) != ["r1env", "train"]:
         command = ["r1env", "train", plan.name, *(["--preset", plan.preset] if plan.preset else [])]
     words = iter(command)
@@ -119,4 +123,4 @@ def _with_another_seed(command: Sequence[str], plan: Plan) -> list[str]:
             kept.append(word)
         elif not value:
             next(words, None)
-    return [*kept, "--seed", str(int(plan.stages[0].config["seed"]) + 1)]
+    return [*kept[1:], "--seed", str(int(plan.stages[0].config["seed"]) + 1)]

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 import yaml
 
-from r1env.cli.console import print_json, stdout_console
+from r1env.cli.console import print_json, program, stdout_console
 from r1env.cli.errors import INTERRUPTED
 from r1env.cli.live import LiveTable, PlainLog, Stages
 from r1env.cli.options import Json, plugins_of
@@ -78,7 +78,7 @@ def train(
     try:
         _execute(plan, run, plugins, quiet=quiet or as_json)
     except KeyboardInterrupt:
-        typer.echo(f"interrupted; go on with: r1env train --resume {run.path}", err=True)
+        typer.echo(f"interrupted; go on with: {program()} train --resume {run.path}", err=True)
         raise typer.Exit(INTERRUPTED) from None
     _tell(outcome_of(run, plan, usage, report_of(run, plugins)), run, plan, as_json)
 

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, TypeVar
 
 from gymnasium import Space
 
 from r1env.tasks import Conversation
 
+T = TypeVar("T", covariant=True)
 _ALPHABET = "abcdefghijklmnopqrstuvwxyz 0123456789<>/"
 _SAMPLE_LENGTH = 12
 
 
-class CompletionSpace(Space[str]):
-    """Any string: what a model may answer."""
+class _UnicodeSpace(Space[T]):
+    """What both spaces share: they have no shape, and all of a kind are equal."""
 
     def __init__(self, seed: int | None = None) -> None:
         super().__init__(shape=None, dtype=None, seed=seed)
@@ -22,13 +23,9 @@ class CompletionSpace(Space[str]):
     def is_np_flattenable(self) -> bool:
         return False
 
-    def sample(self, mask: Any = None, probability: Any = None) -> str:
-        """A short random string, to exercise an environment."""
+    def _random_text(self) -> str:
         picks = self.np_random.integers(len(_ALPHABET), size=_SAMPLE_LENGTH)
         return "".join(_ALPHABET[int(pick)] for pick in picks)
-
-    def contains(self, x: Any) -> bool:
-        return isinstance(x, str)
 
     def __eq__(self, other: object) -> bool:
         return type(other) is type(self)
@@ -37,20 +34,23 @@ class CompletionSpace(Space[str]):
         return f"{type(self).__name__}()"
 
 
-class ConversationSpace(Space[Conversation]):
+class CompletionSpace(_UnicodeSpace[str]):
+    """Any string: what a model may answer."""
+
+    def sample(self, mask: Any = None, probability: Any = None) -> str:
+        """A short random string, to exercise an environment."""
+        return self._random_text()
+
+    def contains(self, x: Any) -> bool:
+        return isinstance(x, str)
+
+
+class ConversationSpace(_UnicodeSpace[Conversation]):
     """A tuple of messages `{"role": …, "content": …}`: what an environment shows."""
-
-    def __init__(self, seed: int | None = None) -> None:
-        super().__init__(shape=None, dtype=None, seed=seed)
-
-    @property
-    def is_np_flattenable(self) -> bool:
-        return False
 
     def sample(self, mask: Any = None, probability: Any = None) -> Conversation:
         """One user message with a random text."""
-        picks = self.np_random.integers(len(_ALPHABET), size=_SAMPLE_LENGTH)
-        return ({"role": "user", "content": "".join(_ALPHABET[int(pick)] for pick in picks)},)
+        return ({"role": "user", "content": self._random_text()},)
 
     def contains(self, x: Any) -> bool:
         return isinstance(x, tuple) and all(
@@ -60,9 +60,3 @@ class ConversationSpace(Space[Conversation]):
             and isinstance(message["content"], str)
             for message in x
         )
-
-    def __eq__(self, other: object) -> bool:
-        return type(other) is type(self)
-
-    def __repr__(self) -> str:
-        return f"{type(self).__name__}()"

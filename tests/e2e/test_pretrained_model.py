@@ -41,7 +41,19 @@ def test_a_step_of_grpo_has_a_finite_loss_and_changes_the_weights(tmp_path):
     from r1env_trainers.models.load import load_model
 
     small = ("--set", "prompts_per_step=4", "--set", "group_size=4", "--set", "max_new_tokens=48", "--set", "warmup_steps=0")
-    r1env("train", "grpo", "--model", "smollm2-135m", "--env", "r1env/add-1digit", "--steps", 1, *small, "--output", tmp_path / "run")
+    r1env(
+        "train",
+        "grpo",
+        "--model",
+        "smollm2-135m",
+        "--env",
+        "r1env/add-1digit",
+        "--steps",
+        1,
+        *small,
+        "--output",
+        tmp_path / "run",
+    )
     run = Run.open(tmp_path / "run")
     (row,) = run.metrics()
     assert row["mixed_groups"] > 0

@@ -17,8 +17,9 @@ from r1env.runs.run import Run
 from r1env_trainers.checkpoints import list_checkpoints
 from r1env_trainers.grpo.collect import collect
 from r1env_trainers.grpo.config import GRPOConfig
-from r1env_trainers.grpo.loop import GRPOTrainer, make_optimizer
+from r1env_trainers.grpo.loop import GRPOTrainer
 from r1env_trainers.grpo.update import update
+from r1env_trainers.local import make_optimizer
 from r1env_trainers.models.load import load_model
 from r1env_trainers.sampling import Sampler
 
@@ -198,6 +199,16 @@ def test_the_kl_to_the_starting_model_is_zero_at_the_start_and_grows(experience)
     assert metrics["kl"] == pytest.approx(0, abs=1e-6)
     _, metrics = stepped(loaded, batch, config, reference=load_model("tiny", seed=1))
     assert metrics["kl"] > 0.001
+
+
+def test_a_completion_that_earned_the_mean_of_its_group_still_counts_in_the_denominator(experience):
+    config, loaded, batch = experience
+    batch.rewards[:] = torch.tensor([1.0, 0.5, 0.5, 0.0])
+    _, metrics = stepped(loaded, batch, config.model_copy(update={"advantage": "group_mean", "aggregation": "sequence"}))
+    with_it = metrics["grad_norm"]
+    batch.rewards[:, 1:3] = math.nan  # unscored: out of the statistics and out of the denominator
+    _, metrics = stepped(loaded, batch, config.model_copy(update={"advantage": "group_mean", "aggregation": "sequence"}))
+    assert metrics["grad_norm"] == pytest.approx(2 * with_it, rel=1e-3)
 
 
 def test_a_batch_without_any_preference_changes_nothing(experience):

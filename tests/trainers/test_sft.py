@@ -37,7 +37,7 @@ def test_the_loss_counts_the_response_and_its_end_and_nothing_else(loaded):
         with torch.no_grad():
             logits = loaded.model(torch.tensor([[*prompt, *response]])).logits[0].log_softmax(-1)
         by_hand -= sum(float(logits[len(prompt) - 1 + i, token]) for i, token in enumerate(response))
-    assert float(loss) == pytest.approx(by_hand / tokens, abs=1e-5)
+    assert float(loss.detach()) == pytest.approx(by_hand / tokens, abs=1e-5)
 
 
 def test_padding_changes_no_loss(loaded):

@@ -8,16 +8,14 @@ from typing import Any, ClassVar
 from pydantic import Field, model_validator
 
 from r1env.rubrics import RubricSpec
-from r1env.trainer import TrainerConfig
-from r1env_trainers.devices import Device
 from r1env_trainers.grpo.advantages import AdvantageEstimator
 from r1env_trainers.grpo.kl import KLEstimator
 from r1env_trainers.grpo.losses import Aggregation
-from r1env_trainers.schedule import Schedule
+from r1env_trainers.local import LocalConfig
 
 
-class GRPOConfig(TrainerConfig):
-    """Settings of the `grpo` trainer.
+class GRPOConfig(LocalConfig):
+    """Settings of the `grpo` trainer, beside those of `LocalConfig`.
 
     Defaults follow the field of 2026: advantages without the deviation, token-mean loss, clip 0.2/0.28, no KL, one update a
     rollout, groups without variance left out.
@@ -26,19 +24,16 @@ class GRPOConfig(TrainerConfig):
         env: environment name; `env_options` go to its task source.
         rubric: a preset's name, a YAML file, or the rubric itself (name, rewards).
         template: prompt template; None for the environment's own.
-        steps: updates of the sampling policy: one batch of rollouts each.
+        steps: batches of rollouts.
         prompts_per_step, group_size: a step draws prompts_per_step * group_size completions.
         max_new_tokens, temperature, top_p: of sampling.
         mini_batches: optimizer steps a batch of rollouts (1 = on-policy).
-        micro_batch_size: sequences a forward pass; memory, not mathematics.
-        lr, lr_schedule, warmup_steps, betas, weight_decay, grad_clip: of AdamW; warm-up counts optimizer steps.
         advantage, aggregation, clip_low, clip_high, kl_coef, kl_estimator: see `advantages`, `losses`, `kl`.
         track_kl: measure the KL to the starting model even where kl_coef is 0; costs a forward pass.
         eval_every, eval_limit, eval_options: greedy evaluation every so many steps (0: never) on so many tasks of the same
             environment under other options, e.g. {"split": "test"}; `eval_shown` of its completions go into the run each time.
         max_failed: the share of rollouts of a step whose scoring may fail before training stops.
         samples_every: how often rollouts are written to the run, in steps.
-        checkpoint_every: in steps; 0 keeps only the final model.
     """
 
     env: str
@@ -46,7 +41,6 @@ class GRPOConfig(TrainerConfig):
     rubric: str | RubricSpec = "zero"
     template: str | None = None
 
-    steps: int = Field(default=100, ge=1)
     prompts_per_step: int = Field(default=8, ge=1)
     group_size: int = Field(default=8, ge=2)
     max_new_tokens: int = Field(default=128, ge=1)
@@ -54,13 +48,6 @@ class GRPOConfig(TrainerConfig):
     top_p: float = Field(default=1.0, gt=0, le=1)
 
     mini_batches: int = Field(default=1, ge=1)
-    micro_batch_size: int = Field(default=8, ge=1)
-    lr: float = Field(default=1e-6, gt=0)
-    lr_schedule: Schedule = "constant"
-    warmup_steps: int = Field(default=10, ge=0)
-    betas: tuple[float, float] = (0.9, 0.95)
-    weight_decay: float = Field(default=0.0, ge=0)
-    grad_clip: float = Field(default=1.0, gt=0)
 
     advantage: AdvantageEstimator = "group_mean"
     aggregation: Aggregation = "token"
@@ -77,9 +64,6 @@ class GRPOConfig(TrainerConfig):
 
     max_failed: float = Field(default=0.2, ge=0, le=1)
     samples_every: int = Field(default=10, ge=1)
-    checkpoint_every: int = Field(default=50, ge=0)
-    device: Device = "auto"
-    threads: int | None = Field(default=None, ge=1)
 
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         # Measured: "sort 4 digits" from chance to certainty in about a CPU minute. The rate is 10 times below the warm-up's:

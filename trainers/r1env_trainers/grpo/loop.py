@@ -5,22 +5,19 @@ from __future__ import annotations
 import math
 import time
 
-import torch
-
 from r1env.engines.base import Sampling
 from r1env.envs.environment import Environment, make_environment
 from r1env.errors import TrainingStoppedError
 from r1env.evaluation import evaluate
 from r1env.runs.run import Run
-from r1env.trainer import STAGE_PREFIX
-from r1env_trainers.checkpoints import list_checkpoints, load_state, restore, save_checkpoint, save_model
-from r1env_trainers.devices import choose_device, limit_threads
+from r1env_trainers.checkpoints import save_model
 from r1env_trainers.engine import TransformersEngine
 from r1env_trainers.grpo.collect import Experience, check_single_turn, collect, training_tasks
 from r1env_trainers.grpo.config import GRPOConfig
 from r1env_trainers.grpo.metrics import failures, sample_rows, step_metrics
 from r1env_trainers.grpo.update import update
-from r1env_trainers.models.load import LoadedModel, check_model_name, load_model
+from r1env_trainers.local import begin, check_local, checkpoint_when_due
+from r1env_trainers.models.load import LoadedModel, load_model
 from r1env_trainers.sampling import Sampler
 
 
@@ -28,9 +25,7 @@ class GRPOTrainer:
     """The trainer plugin `grpo`, backend `local`: one process, a CPU or one GPU."""
 
     def check(self, config: GRPOConfig) -> None:
-        choose_device(config.device)
-        if not config.model.startswith(STAGE_PREFIX):
-            check_model_name(config.model)
+        check_local(config)
         environment = _environment(config)
         check_single_turn(environment)
         training_tasks(environment, step=0, count=1, seed=config.seed)
@@ -39,26 +34,20 @@ class GRPOTrainer:
 
     def train(self, config: GRPOConfig, run: Run) -> None:
         environment = _environment(config)
-        device = choose_device(config.device)
-        checkpoint = next(reversed(list_checkpoints(run.checkpoint_dir)), None)
-        loaded = load_model(str(checkpoint or config.model), device=device, seed=config.seed)
-        limit_threads(loaded.parameters, config.threads)
-        optimizer = make_optimizer(loaded, config)
-        first = 0
-        if checkpoint is not None:
-            state = load_state(checkpoint)
-            first = restore(state, optimizer)
-            run.rewind(state["position"])
-        reference = load_model(config.model, device=device, seed=config.seed) if config.kl_coef or config.track_kl else None
+        session = begin(config, run)
+        loaded = session.loaded
+        reference = (
+            load_model(config.model, device=loaded.device, seed=config.seed) if config.kl_coef or config.track_kl else None
+        )
         sampler = Sampler(loaded.model, loaded.tokenizer)
 
-        for step in range(first, config.steps):
+        for step in range(session.first_step, config.steps):
             if config.eval_every and step % config.eval_every == 0:
                 _evaluate(loaded, config, run, step)
             experience = collect(environment, loaded, sampler, config, step)
             _stop_when_scoring_fails(experience, config)
             start = time.perf_counter()
-            metrics = update(loaded, optimizer, experience, config, step, reference)
+            metrics = update(loaded, session.optimizer, experience, config, step, reference)
             seconds = {**experience.seconds, "update": time.perf_counter() - start}
             tokens = float(experience.tokens.completion_mask.sum())
             run.log(
@@ -70,18 +59,10 @@ class GRPOTrainer:
             )
             if step % config.samples_every == 0:
                 run.log_rollouts(step + 1, sample_rows(experience))
-            if config.checkpoint_every and (step + 1) % config.checkpoint_every == 0 and step + 1 < config.steps:
-                save_checkpoint(run.checkpoint_dir, step + 1, loaded, optimizer, run.position())
+            checkpoint_when_due(session, config, run, step + 1)
         if config.eval_every:
             _evaluate(loaded, config, run, config.steps)
         save_model(run.model_dir(), loaded)
-
-
-def make_optimizer(loaded: LoadedModel, config: GRPOConfig) -> torch.optim.AdamW:
-    """AdamW over all weights; the learning rate is set before every step."""
-    return torch.optim.AdamW(
-        loaded.model.parameters(), lr=config.lr, betas=config.betas, weight_decay=config.weight_decay, fused=True
-    )
 
 
 def _environment(config: GRPOConfig) -> Environment:

@@ -14,8 +14,8 @@ from r1env_trainers.grpo import kl as kl_estimators
 from r1env_trainers.grpo.collect import Experience, step_seed
 from r1env_trainers.grpo.config import GRPOConfig
 from r1env_trainers.grpo.losses import aggregate, clipped_share, loss_denominator, policy_loss
+from r1env_trainers.local import optimizer_step
 from r1env_trainers.models.load import LoadedModel
-from r1env_trainers.schedule import learning_rate
 
 
 @dataclass(slots=True)
@@ -52,7 +52,8 @@ def update(
     reference_logprobs = logprobs_of(reference, tokens, config) if reference is not None else None  # [B, T]
     useful = experience.rewards.flatten().isfinite().to(loaded.device)
     if config.kl_coef == 0:
-        useful &= advantages != 0
+        in_mixed_group = advantage_estimators.mixed(experience.rewards).repeat_interleave(experience.rewards.shape[1])
+        useful &= in_mixed_group.to(loaded.device)
     rows = useful.nonzero().squeeze(1)
     metrics = _kl_metric(experience, reference_logprobs)
     if len(rows) == 0:
@@ -61,16 +62,7 @@ def update(
     generator = torch.Generator().manual_seed(step_seed(config.seed, step) ^ 1)
     shuffled = rows[torch.randperm(len(rows), generator=generator).to(rows.device)]
     clipped, gap, losses, norms = TokenMean(), TokenMean(), [], []
-    for index, mini_batch in enumerate(shuffled.chunk(config.mini_batches)):
-        rate = learning_rate(
-            step * config.mini_batches + index,
-            peak=config.lr,
-            warmup=config.warmup_steps,
-            total=config.steps * config.mini_batches,
-            schedule=config.lr_schedule,
-        )
-        for group in optimizer.param_groups:
-            group["lr"] = rate
+    for number, mini_batch in enumerate(shuffled.chunk(config.mini_batches)):
         denominator = loss_denominator(tokens.completion_mask[mini_batch], config.aggregation, config.max_new_tokens)
         loss_value = 0.0
         for micro in _by_length(mini_batch, tokens).split(config.micro_batch_size):
@@ -88,14 +80,14 @@ def update(
             loss_value += float(loss.detach())
             clipped.add(clipped_share(logprobs, before, advantages[micro], **clip), mask)
             gap.add((logprobs - experience.sampled_logprobs[micro, :length]).abs(), mask)
-        norms.append(float(torch.nn.utils.clip_grad_norm_(loaded.model.parameters(), config.grad_clip)))
-        optimizer.step()
-        optimizer.zero_grad(set_to_none=True)
+        index = step * config.mini_batches + number
+        taken = optimizer_step(loaded, optimizer, config, index, total=config.steps * config.mini_batches)
+        norms.append(taken["grad_norm"])
         losses.append(loss_value)
     return metrics | {
         "loss": sum(losses) / len(losses),
         "grad_norm": sum(norms) / len(norms),
-        "lr": rate,
+        "lr": taken["lr"],
         "clip_fraction": clipped.value,
         "logprob_gap": gap.value,
     }

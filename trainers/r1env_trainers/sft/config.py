@@ -7,13 +7,12 @@ from typing import Any, ClassVar
 
 from pydantic import Field, model_validator
 
-from r1env.trainer import TrainerConfig
-from r1env_trainers.devices import Device
+from r1env_trainers.local import LocalConfig
 from r1env_trainers.schedule import Schedule
 
 
-class SFTConfig(TrainerConfig):
-    """Settings of the `sft` trainer.
+class SFTConfig(LocalConfig):
+    """Settings of the `sft` trainer, beside those of `LocalConfig`.
 
     Demonstrations come from a JSON-lines file (`data`), or are written for the tasks of an environment by a `demonstrator`.
 
@@ -22,10 +21,9 @@ class SFTConfig(TrainerConfig):
             assistant's, is the response.
         env, env_options, template: the environment whose tasks are demonstrated.
         demonstrator: `module:function` of `(task, rng: numpy.random.Generator) -> str`, the response to learn.
-        steps: optimizer steps. batch_size: demonstrations a step. micro_batch_size: sequences a forward pass.
+        batch_size: demonstrations an optimizer step.
         max_length: longest prompt plus response, in tokens; longer demonstrations are refused.
-        lr, lr_schedule, lr_floor, warmup_steps, betas, weight_decay, grad_clip: of AdamW. R1's SFT: cosine to a tenth.
-        checkpoint_every: in steps; 0 keeps only the final model.
+        lr, lr_schedule, lr_floor: R1's SFT falls by a cosine to a tenth.
     """
 
     data: str | None = None
@@ -34,21 +32,13 @@ class SFTConfig(TrainerConfig):
     template: str | None = None
     demonstrator: str | None = None
 
-    steps: int = Field(default=100, ge=1)
     batch_size: int = Field(default=32, ge=1)
-    micro_batch_size: int = Field(default=32, ge=1)
     max_length: int = Field(default=2048, ge=2)
     lr: float = Field(default=1e-5, gt=0)
     lr_schedule: Schedule = "cosine"
     lr_floor: float = Field(default=0.1, ge=0, le=1)
-    warmup_steps: int = Field(default=10, ge=0)
-    betas: tuple[float, float] = (0.9, 0.95)
-    weight_decay: float = Field(default=0.0, ge=0)
-    grad_clip: float = Field(default=1.0, gt=0)
 
     checkpoint_every: int = Field(default=200, ge=0)
-    device: Device = "auto"
-    threads: int | None = Field(default=None, ge=1)
 
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "tiny-cpu": {

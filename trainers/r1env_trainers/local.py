@@ -1,0 +1,102 @@
+"""What the trainers of the `local` backend share: settings of the optimizer, starting or resuming, one optimizer step."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from pydantic import Field
+
+from r1env.runs.run import Run
+from r1env.trainer import STAGE_PREFIX, TrainerConfig
+from r1env_trainers.checkpoints import list_checkpoints, load_state, restore, save_checkpoint
+from r1env_trainers.devices import Device, choose_device, limit_threads
+from r1env_trainers.models.load import LoadedModel, check_model_name, load_model
+from r1env_trainers.schedule import Schedule, learning_rate
+
+
+class LocalConfig(TrainerConfig):
+    """Settings of every trainer that runs in one process.
+
+    Attributes:
+        steps: how long to train; a trainer says what a step is.
+        micro_batch_size: sequences a forward pass; memory, not mathematics.
+        lr, lr_schedule, lr_floor, warmup_steps: the peak rate and its course over the optimizer steps, see `learning_rate`.
+        betas, weight_decay, grad_clip: of AdamW; gradients are clipped to this norm.
+        checkpoint_every: in steps; 0 keeps only the final model.
+        device, threads: see `devices`.
+    """
+
+    steps: int = Field(default=100, ge=1)
+    micro_batch_size: int = Field(default=8, ge=1)
+    lr: float = Field(default=1e-6, gt=0)
+    lr_schedule: Schedule = "constant"
+    lr_floor: float = Field(default=0.0, ge=0, le=1)
+    warmup_steps: int = Field(default=10, ge=0)
+    betas: tuple[float, float] = (0.9, 0.95)
+    weight_decay: float = Field(default=0.0, ge=0)
+    grad_clip: float = Field(default=1.0, gt=0)
+    checkpoint_every: int = Field(default=50, ge=0)
+    device: Device = "auto"
+    threads: int | None = Field(default=None, ge=1)
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """A model being trained. `first_step` is 0, or where the newest checkpoint left off."""
+
+    loaded: LoadedModel
+    optimizer: torch.optim.Optimizer
+    first_step: int
+
+
+def check_local(config: LocalConfig) -> None:
+    """Refuse a device that is not there and a model that cannot be one; loads nothing."""
+    choose_device(config.device)
+    if not config.model.startswith(STAGE_PREFIX):
+        check_model_name(config.model)
+
+
+def begin(config: LocalConfig, run: Run) -> Session:
+    """Load the model, or the newest checkpoint of the stage; in the latter case the run's logs are cut back to it."""
+    checkpoint = next(reversed(list_checkpoints(run.checkpoint_dir)), None)
+    loaded = load_model(str(checkpoint or config.model), device=choose_device(config.device), seed=config.seed)
+    limit_threads(loaded.parameters, config.threads)
+    optimizer = make_optimizer(loaded, config)
+    if checkpoint is None:
+        return Session(loaded, optimizer, 0)
+    state = load_state(checkpoint)
+    run.rewind(state["position"])
+    return Session(loaded, optimizer, restore(state, optimizer))
+
+
+def make_optimizer(loaded: LoadedModel, config: LocalConfig) -> torch.optim.AdamW:
+    """AdamW over all weights; the learning rate is set before every step."""
+    return torch.optim.AdamW(
+        loaded.model.parameters(), lr=config.lr, betas=config.betas, weight_decay=config.weight_decay, fused=True
+    )
+
+
+def optimizer_step(
+    loaded: LoadedModel, optimizer: torch.optim.Optimizer, config: LocalConfig, index: int, total: int
+) -> dict[str, float]:
+    """Clip the gradients, take optimizer step `index` of `total`, clear the gradients.
+
+    Returns:
+        `grad_norm` before clipping, and `lr`.
+    """
+    rate = learning_rate(
+        index, peak=config.lr, warmup=config.warmup_steps, total=total, schedule=config.lr_schedule, floor=config.lr_floor
+    )
+    for group in optimizer.param_groups:
+        group["lr"] = rate
+    norm = float(torch.nn.utils.clip_grad_norm_(loaded.model.parameters(), config.grad_clip))
+    optimizer.step()
+    optimizer.zero_grad(set_to_none=True)
+    return {"grad_norm": norm, "lr": rate}
+
+
+def checkpoint_when_due(session: Session, config: LocalConfig, run: Run, steps_done: int) -> None:
+    """Write a checkpoint every `checkpoint_every` steps; not after the last one, whose model is the stage's result."""
+    if config.checkpoint_every and steps_done % config.checkpoint_every == 0 and steps_done < config.steps:
+        save_checkpoint(run.checkpoint_dir, steps_done, session.loaded, session.optimizer, run.position())
