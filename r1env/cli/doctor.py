@@ -29,7 +29,7 @@ EXTRAS = (
     ("math", ("r1env_math",), "the reward math", "pip install r1env-math"),
     ("logic", ("r1env_logic",), "procedural tasks", "pip install r1env-logic"),
     ("benchmarks", ("r1env_benchmarks",), "GSM8K and others", "pip install r1env-benchmarks"),
-    ("sandbox", ("r1env_sandbox",), "running programs that a model wrote", "pip install r1env-sandbox"),
+    ("sandbox", ("r1env_sandbox",), "types of the sandbox; no backend in this version", "pip install r1env-sandbox"),
 )
 """(name, modules, what it is for, how to get it)."""
 

