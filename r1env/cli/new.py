@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import Annotated
 
 import typer
+
+from r1env.cli.console import program
+from r1env.cli.options import plugins_of
+from r1env.scaffold import new_reward
 
 app = typer.Typer(rich_markup_mode=None, add_completion=False)
 
@@ -22,6 +27,7 @@ def new() -> None:
 
 @app.command()
 def reward(
+    ctx: typer.Context,
     name: Annotated[str, typer.Argument(help="Name of the reward, as rubrics and commands will use it.")],
     folder: Annotated[
         Path | None, typer.Option("--folder", metavar="DIR", help="Where to write it; by default a new folder here.")
@@ -32,8 +38,10 @@ def reward(
     \b
     Example:
       r1env new reward brevity
-      pip install -e r1env-brevity
+      pip install -e r1env-brevity-reward
     """
-    from r1env.scaffold import new_reward  # here, because no other command needs it
-
-    typer.echo(new_reward(name, folder))
+    written = new_reward(name, folder, taken=plugins_of(ctx).provided("rewards"))
+    typer.echo("\n".join(map(str, written)))
+    typer.echo(
+        f"\nnext: edit reward.py, then pip install -e {shlex.quote(str(written[0].parent))} and {program()} plugins --check"
+    )

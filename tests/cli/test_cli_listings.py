@@ -4,8 +4,7 @@ import importlib.util
 import json
 import shutil
 import subprocess
-import sys
-from types import ModuleType
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -177,8 +176,10 @@ def test_the_doctor_asks_the_docker_engine(
     assert checks(plugins)[1]["docker"]["state"] == state
 
 
-def test_new_reward_writes_where_it_is_told(r1env_program: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    scaffold = ModuleType("r1env.scaffold")
-    vars(scaffold)["new_reward"] = lambda name, folder: f"{folder}/r1env-{name}"
-    monkeypatch.setitem(sys.modules, "r1env.scaffold", scaffold)
-    assert r1env_program("new", "reward", "brevity", "--folder", "here").stdout == "here/r1env-brevity\n"
+def test_new_reward_writes_where_it_is_told_and_says_what(r1env_program: Any, tmp_path: Path) -> None:
+    folder = tmp_path / "here"
+    shown = r1env_program("new", "reward", "politeness", "--folder", str(folder)).stdout.splitlines()
+    assert Path(shown[0]) == folder / "pyproject.toml"
+    written = [Path(line) for line in shown[: shown.index("")]]
+    assert all(path.is_file() for path in written)
+    assert shown[-1].startswith(f"next: edit reward.py, then pip install -e {folder}")
