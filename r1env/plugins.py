@@ -16,7 +16,7 @@ import pluggy
 
 from r1env import hookspecs
 from r1env.errors import PluginError, UnknownNameError
-from r1env.hookspecs import EngineSpec, EnvironmentSpec, RecipeSpec, RewardSpec, Spec, SuiteSpec, TrainerSpec
+from r1env.hookspecs import EngineSpec, EnvironmentSpec, RecipeSpec, RewardSpec, Spec, TrainerSpec
 from r1env.imports import import_attribute
 
 if TYPE_CHECKING:
@@ -111,9 +111,6 @@ class Plugins:
     def environment(self, name: str) -> EnvironmentSpec:
         """The environment of that name; the prefix `r1env/` may be there or not."""
         return self.find("environments", name.removeprefix("r1env/"), EnvironmentSpec)
-
-    def suite(self, name: str) -> SuiteSpec:
-        return self.find("suites", name, SuiteSpec)
 
     def engine(self, name: str) -> EngineSpec:
         return self.find("engines", name, EngineSpec)

@@ -7,7 +7,7 @@ import math
 import pytest
 import torch
 
-from r1env_trainers.forward import TokenBatch, completion_logits, token_entropy, token_logprobs
+from r1env_trainers.forward import TokenBatch, completion_logits, token_logprobs
 from r1env_trainers.models.load import load_model
 from r1env_trainers.prompts import left_pad
 from r1env_trainers.sampling import Sampler, draw
@@ -105,10 +105,6 @@ def test_greedy_takes_the_likeliest_with_its_plain_log_prob():
     token, logprob = draw(torch.tensor([[0.0, 2.0, 1.0]]), 0, 0.1, torch.Generator())
     assert token.tolist() == [1]
     assert float(logprob) == pytest.approx(2 - math.log(1 + math.e + math.e**2), abs=1e-5)
-
-
-def test_the_entropy_of_a_uniform_distribution():
-    assert float(token_entropy(torch.zeros(1, 1, 8))) == pytest.approx(math.log(8), abs=1e-6)
 
 
 def test_selecting_rows_cuts_padding_and_changes_no_log_prob(loaded, sampler):

@@ -62,9 +62,3 @@ def completion_logits(model: PreTrainedModel, batch: TokenBatch, temperature: fl
 def token_logprobs(logits: Tensor, ids: Tensor) -> Tensor:
     """[B, T] natural-log probabilities of `ids` [B, T] under `logits` [B, T, V]."""
     return logits.log_softmax(dim=-1).gather(2, ids[:, :, None]).squeeze(2)
-
-
-def token_entropy(logits: Tensor) -> Tensor:
-    """[B, T] entropy in nats of each position's distribution."""
-    logprobs = logits.log_softmax(dim=-1)
-    return -(logprobs.exp() * logprobs).sum(dim=-1)
