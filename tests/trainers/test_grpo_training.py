@@ -162,7 +162,7 @@ def experience():
     config = GRPOConfig(**{**GRPOConfig.presets["tiny-cpu"], **SMALL, "lr": 1e-3, "warmup_steps": 0})
     loaded = load_model("tiny", seed=0)
     environment = r1env.make_environment("sort-4", rubric="accuracy", style="compact")
-    batch = collect(environment, loaded, Sampler(loaded.model, loaded.tokenizer), config, step=0)
+    batch = collect(environment, loaded, Sampler(loaded), config, step=0)
     batch.rewards[:] = torch.randn(batch.rewards.shape, generator=torch.Generator().manual_seed(0))
     return config, loaded, batch
 

@@ -27,7 +27,7 @@ def loaded():
 
 @pytest.fixture(scope="module")
 def sampler(loaded):
-    return Sampler(loaded.model, loaded.tokenizer)
+    return Sampler(loaded)
 
 
 def recomputed(loaded, prompts, samples, n, temperature=1.0):

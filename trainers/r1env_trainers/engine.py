@@ -23,14 +23,14 @@ class TransformersEngine:
     def __init__(self, loaded: LoadedModel, max_rows: int = 256) -> None:
         self.loaded = loaded
         self.max_rows = max_rows
-        self._sampler = Sampler(loaded.model, loaded.tokenizer)
+        self.sampler = Sampler(loaded)
 
     def generate(self, prompts: Sequence[Conversation], sampling: Sampling) -> list[list[Completion]]:
         encoded = [encode_prompt(self.loaded.tokenizer, prompt, chat=sampling.chat) for prompt in prompts]
         per_batch = max(1, self.max_rows // sampling.n)
         completions: list[list[Completion]] = []
         for start in range(0, len(encoded), per_batch):
-            samples = self._sampler.sample(
+            samples = self.sampler.sample(
                 encoded[start : start + per_batch],
                 n=sampling.n,
                 max_new_tokens=sampling.max_new_tokens,
@@ -39,7 +39,7 @@ class TransformersEngine:
                 stop=sampling.stop,
                 seed=sampling.seed + start,
             )
-            rows = as_completions(samples, self._sampler.decode(samples))
+            rows = as_completions(samples, self.sampler.decode(samples))
             completions += [rows[i : i + sampling.n] for i in range(0, len(rows), sampling.n)]
         return completions
 

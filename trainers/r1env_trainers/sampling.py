@@ -7,9 +7,10 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
-from transformers import DynamicCache, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import DynamicCache
 
 from r1env_trainers.devices import autocast
+from r1env_trainers.models.load import LoadedModel
 from r1env_trainers.prompts import left_pad
 
 
@@ -33,9 +34,11 @@ class Samples:
 class Sampler:
     """Draws completions from one model. Holds no state between calls but what it has learnt of the vocabulary."""
 
-    def __init__(self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:
-        self.model = model
-        self.tokenizer = tokenizer
+    def __init__(self, loaded: LoadedModel) -> None:
+        self.model = loaded.model
+        self.tokenizer = loaded.tokenizer
+        self._pad = loaded.pad
+        self._end_tokens = _end_tokens(loaded)
         self._stop_tokens: dict[tuple[str, ...], Tensor] = {}
 
     @torch.no_grad()
@@ -113,36 +116,34 @@ class Sampler:
         rows = [row[:length] for row, length in zip(samples.ids.tolist(), lengths, strict=True)]
         return self.tokenizer.batch_decode(rows, skip_special_tokens=True)
 
-    @property
-    def _pad(self) -> int:
-        pad = self.tokenizer.pad_token_id
-        assert isinstance(pad, int)  # load_model gives every tokenizer one
-        return pad
-
     def _ended(self, token: Tensor, so_far: Tensor, stop: tuple[str, ...]) -> Tensor:
         """[B] True where the row just drew an end-of-sequence token or completed a stop text."""
-        ended = torch.isin(token, self._end_tokens.to(token.device))
+        ended = torch.isin(token, self._end_tokens)
         if stop:
-            suspects = torch.isin(token, self._tokens_ending(stop).to(token.device)) & ~ended
+            suspects = torch.isin(token, self._tokens_ending(stop)) & ~ended
             for row in suspects.nonzero().squeeze(1).tolist():
                 # A stop text is a few tokens; decoding the tail is enough and keeps each check short.
                 tail = self.tokenizer.decode(so_far[row, -32:].tolist())
                 ended[row] = any(text in tail for text in stop)
         return ended
 
-    @property
-    def _end_tokens(self) -> Tensor:
-        ends = self.model.generation_config.eos_token_id if self.model.generation_config else None
-        listed = ends if isinstance(ends, list) else [ends]
-        return torch.tensor(sorted({end for end in (*listed, self.tokenizer.eos_token_id) if isinstance(end, int)}))
-
     def _tokens_ending(self, stop: tuple[str, ...]) -> Tensor:
         """The tokens whose text holds the last character of a stop text: only these can complete one."""
         if stop not in self._stop_tokens:
             last = {text[-1] for text in stop}
             texts = self.tokenizer.batch_decode([[token] for token in range(len(self.tokenizer))])
-            self._stop_tokens[stop] = torch.tensor([i for i, text in enumerate(texts) if last & set(text)])
+            self._stop_tokens[stop] = torch.tensor(
+                [i for i, text in enumerate(texts) if last & set(text)], device=self._end_tokens.device
+            )
         return self._stop_tokens[stop]
+
+
+def _end_tokens(loaded: LoadedModel) -> Tensor:
+    """The tokens that end a completion: the tokenizer's, and those that the model names beside it."""
+    named = loaded.model.generation_config.eos_token_id if loaded.model.generation_config else None
+    listed = named if isinstance(named, list) else [named]
+    ends = {end for end in (*listed, loaded.tokenizer.eos_token_id) if isinstance(end, int)}
+    return torch.tensor(sorted(ends), dtype=torch.long, device=loaded.device)
 
 
 def draw(logits: Tensor, temperature: float, top_p: float, generator: torch.Generator) -> tuple[Tensor, Tensor]:

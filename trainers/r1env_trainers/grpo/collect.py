@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import math
 import time
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ from r1env.scores import Score
 from r1env.scoring import score
 from r1env.tasks import Task
 from r1env_trainers.engine import as_completions
+from r1env_trainers.epochs import shuffled_index
 from r1env_trainers.forward import TokenBatch
 from r1env_trainers.grpo.config import GRPOConfig
 from r1env_trainers.models.load import LoadedModel
@@ -54,20 +54,15 @@ def training_tasks(environment: Environment, step: int, count: int, seed: int) -
     size = environment.source.size
     if size is None:
         return [environment.task(position, seed) for position in positions]
-    return [environment.task(int(_epoch_order(size, position // size, seed)[position % size]), seed) for position in positions]
-
-
-@functools.lru_cache(maxsize=4)
-def _epoch_order(size: int, epoch: int, seed: int) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
-    return np.random.default_rng([seed, epoch]).permutation(size)
+    return [environment.task(shuffled_index(position, size, seed), seed) for position in positions]
 
 
 def collect(environment: Environment, loaded: LoadedModel, sampler: Sampler, config: GRPOConfig, step: int) -> Experience:
     """Sample and score the rollouts of one step."""
     start = time.perf_counter()
     tasks = training_tasks(environment, step, config.prompts_per_step, config.seed)
-    episodes = [environment.open(task) for task in tasks]
-    prompts = [encode_prompt(loaded.tokenizer, episode.messages, chat=environment.template.chat) for episode in episodes]
+    groups = [[environment.open(task) for _ in range(config.group_size)] for task in tasks]
+    prompts = [encode_prompt(loaded.tokenizer, group[0].messages, chat=environment.template.chat) for group in groups]
     samples = sampler.sample(
         prompts,
         n=config.group_size,
@@ -79,16 +74,13 @@ def collect(environment: Environment, loaded: LoadedModel, sampler: Sampler, con
     )
     completions = as_completions(samples, sampler.decode(samples))
     generated = time.perf_counter()
-    rollouts = []
-    for row, completion in enumerate(completions):
-        episode = environment.open(tasks[row // config.group_size])
+    episodes = [episode for group in groups for episode in group]
+    for episode, completion in zip(episodes, completions, strict=True):
         episode.submit(completion)
-        rollouts.append(episode.rollout())
+    rollouts = [episode.rollout() for episode in episodes]
     scores = score(rollouts, environment.rubric)
     scored = time.perf_counter()
-    pad = loaded.tokenizer.pad_token_id
-    assert isinstance(pad, int)  # load_model gives every tokenizer one
-    prompt_ids, prompt_mask = left_pad(prompts, pad, loaded.device)
+    prompt_ids, prompt_mask = left_pad(prompts, loaded.pad, loaded.device)
     return Experience(
         tokens=TokenBatch(
             prompt_ids.repeat_interleave(config.group_size, dim=0),

@@ -17,8 +17,7 @@ from r1env_trainers.grpo.config import GRPOConfig
 from r1env_trainers.grpo.metrics import failures, sample_rows, step_metrics
 from r1env_trainers.grpo.update import update
 from r1env_trainers.local import begin, check_local, checkpoint_when_due
-from r1env_trainers.models.load import LoadedModel, load_model
-from r1env_trainers.sampling import Sampler
+from r1env_trainers.models.load import load_model
 
 
 class GRPOTrainer:
@@ -39,12 +38,13 @@ class GRPOTrainer:
         reference = (
             load_model(config.model, device=loaded.device, seed=config.seed) if config.kl_coef or config.track_kl else None
         )
-        sampler = Sampler(loaded.model, loaded.tokenizer)
+        engine = TransformersEngine(loaded)
+        held_out = _evaluation_environment(config) if config.eval_every else None
 
         for step in range(session.first_step, config.steps):
-            if config.eval_every and step % config.eval_every == 0:
-                _evaluate(loaded, config, run, step)
-            experience = collect(environment, loaded, sampler, config, step)
+            if held_out is not None and step % config.eval_every == 0:
+                _evaluate(held_out, engine, config, run, step)
+            experience = collect(environment, loaded, engine.sampler, config, step)
             _stop_when_scoring_fails(experience, config)
             start = time.perf_counter()
             metrics = update(loaded, session.optimizer, experience, config, step, reference)
@@ -60,8 +60,8 @@ class GRPOTrainer:
             if step % config.samples_every == 0:
                 run.log_rollouts(step + 1, sample_rows(experience))
             checkpoint_when_due(session, config, run, step + 1)
-        if config.eval_every:
-            _evaluate(loaded, config, run, config.steps)
+        if held_out is not None:
+            _evaluate(held_out, engine, config, run, config.steps)
         save_model(run.model_dir(), loaded)
 
 
@@ -84,18 +84,10 @@ def _accuracy_part(environment: Environment) -> str | None:
     return environment.accuracy if environment.accuracy in environment.rubric.part_keys else None
 
 
-def _evaluate(loaded: LoadedModel, config: GRPOConfig, run: Run, step: int) -> None:
+def _evaluate(environment: Environment, engine: TransformersEngine, config: GRPOConfig, run: Run, step: int) -> None:
     """Greedy accuracy on the evaluation tasks, the same ones every time."""
-    environment = _evaluation_environment(config)
-    sampling = Sampling(
-        temperature=0,
-        max_new_tokens=config.max_new_tokens,
-        stop=environment.template.stop,
-        chat=environment.template.chat,
-    )
-    evaluation = evaluate(
-        environment, TransformersEngine(loaded), sampling, limit=config.eval_limit, batch_size=config.eval_limit
-    )
+    sampling = Sampling(temperature=0, max_new_tokens=config.max_new_tokens)
+    evaluation = evaluate(environment, engine, sampling, limit=config.eval_limit, batch_size=config.eval_limit)
     run.log(
         step,
         {

@@ -26,6 +26,13 @@ class LoadedModel:
         return self.model.device
 
     @property
+    def pad(self) -> int:
+        """The id of the pad token."""
+        pad = self.tokenizer.pad_token_id
+        assert isinstance(pad, int)  # load_model gives every tokenizer one
+        return pad
+
+    @property
     def parameters(self) -> int:
         return sum(parameter.numel() for parameter in self.model.parameters())
 

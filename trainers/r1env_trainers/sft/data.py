@@ -14,6 +14,7 @@ from r1env.errors import UsageError
 from r1env.plugins import import_target
 from r1env.sources import read_jsonl
 from r1env.tasks import Conversation, Task
+from r1env_trainers.epochs import shuffled_index
 from r1env_trainers.prompts import encode_prompt
 from r1env_trainers.sft.config import SFTConfig
 
@@ -43,9 +44,7 @@ class FileDemonstrations:
         self._seed = seed
 
     def at(self, position: int) -> Demonstration:
-        epoch, offset = divmod(position, len(self._all))
-        order = np.random.default_rng([self._seed, epoch]).permutation(len(self._all))
-        return self._all[int(order[offset])]
+        return self._all[shuffled_index(position, len(self._all), self._seed)]
 
 
 class WrittenDemonstrations:

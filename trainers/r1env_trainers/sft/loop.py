@@ -35,13 +35,11 @@ class SFTTrainer:
 def _update(session: Session, pairs: list[tuple[list[int], list[int]]], config: SFTConfig, step: int) -> dict[str, float]:
     """One optimizer step on a batch of (prompt, response) ids."""
     loaded = session.loaded
-    pad = loaded.tokenizer.pad_token_id
-    assert isinstance(pad, int)  # load_model gives every tokenizer one
     tokens = float(sum(len(response) for _, response in pairs))
     ordered = sorted(pairs, key=lambda pair: len(pair[0]) + len(pair[1]), reverse=True)
     total = 0.0
     for i in range(0, len(ordered), config.micro_batch_size):
-        batch = make_batch(ordered[i : i + config.micro_batch_size], pad, loaded.device)
+        batch = make_batch(ordered[i : i + config.micro_batch_size], loaded.pad, loaded.device)
         loss = response_loss(loaded.model, batch, tokens)
         loss.backward()
         total += float(loss.detach())
