@@ -6,6 +6,11 @@ parameters must have defaults and are the reward's *options*. What it returns is
     @r1env.reward(name="short", isolation="inline")
     def short(completion: str, *, limit: int = 200) -> float:
         return float(len(completion) < limit)
+
+A class is made once a process. It may have two methods beside `__call__`, of use with `isolation="process"`:
+`settle(...)`, asked in the calling process before a worker is (its arguments by name as well): a result, or None where it
+takes a worker; and `warm_up()`, called in each worker before the clock of the first rollout starts. A class with `settle` is
+also made in the calling process, so its constructor should be light.
 """
 
 from __future__ import annotations
@@ -98,13 +103,30 @@ class Reward:
                 f"reward {self.name!r}: a coroutine function needs isolation='async', and isolation='async' needs a coroutine function"
             )
         _check_arguments(self.name, self._call_target(), inspect.isclass(self.function))
-        if self.options and inspect.isclass(self.function) and self.isolation is Isolation.INLINE:
+        if self.settles:
+            _check_arguments(self.name, self.function.settle, True)  # type: ignore[attr-defined]
+        if self.options and inspect.isclass(self.function) and (self.settles or self.isolation is Isolation.INLINE):
             _ = self.prepared  # a constructor that refuses an option shall do it now, not rollout by rollout
 
     @property
     def part_keys(self) -> tuple[str, ...]:
         """The keys of `Score.parts`, the same for every rollout."""
         return (self.name, *(f"{self.name}/{part}" for part in self.parts))
+
+    @property
+    def settles(self) -> bool:
+        """True when some rollouts are settled in the calling process, without a worker; see `settle`."""
+        return self.isolation is Isolation.PROCESS and inspect.isclass(self.function) and hasattr(self.function, "settle")
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """Every option with the value it has, defaults included: what a run must remember about this reward."""
+        parameters = inspect.signature(self.function).parameters.values()
+        return {
+            parameter.name: self.options.get(parameter.name, parameter.default)
+            for parameter in parameters
+            if inspect.isclass(self.function) or parameter.name not in ARGUMENTS
+        }
 
     def with_options(self, **options: Any) -> Reward:
         """The same reward with some options changed. Unknown options raise `UnknownNameError`."""
@@ -135,6 +157,26 @@ class Reward:
             return [self._failure(error, time.perf_counter() - start) for _ in rollouts]
         each = (time.perf_counter() - start) / max(len(rollouts), 1)
         return [self._to_score(result, each) for result in results]
+
+    def settle(self, rollout: Rollout) -> Score | None:
+        """What can be said of a rollout here and now, without a worker; None where it takes one, or the reward never settles."""
+        if not self.settles:
+            return None
+        start = time.perf_counter()
+        try:
+            settle, names = self._settle
+            result = settle(**{name: ARGUMENTS[name](rollout) for name in names})
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # noqa: BLE001 - as in `score_batch`
+            return self._failure(error, time.perf_counter() - start)
+        return None if result is None else self._to_score(result, time.perf_counter() - start)
+
+    def warm_up(self) -> None:
+        """Make ready whatever the first rollout should not have to wait for. Called in a worker."""
+        warm_up = getattr(self.prepared, "warm_up", None)
+        if warm_up is not None:
+            warm_up()
 
     async def ascore(self, rollout: Rollout) -> Score:
         """Score one rollout on the running event loop (for `isolation='async'`)."""
@@ -174,6 +216,12 @@ class Reward:
     def arguments(self) -> tuple[str, ...]:
         """The names out of `ARGUMENTS` that it asks for."""
         return tuple(name for name in inspect.signature(self._call_target()).parameters if name in ARGUMENTS)
+
+    @cached_property
+    def _settle(self) -> tuple[Callable[..., Any], tuple[str, ...]]:
+        """The instance's `settle`, and the names out of `ARGUMENTS` that it asks for."""
+        settle: Callable[..., Any] = self.prepared.settle  # type: ignore[attr-defined]
+        return settle, tuple(name for name in inspect.signature(settle).parameters if name in ARGUMENTS)
 
     def _arguments(self, rollout: Rollout) -> dict[str, Any]:
         return {name: ARGUMENTS[name](rollout) for name in self.arguments}

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
+from pydantic_core import to_jsonable_python
 
 from r1env.config import load_yaml, validate
 from r1env.errors import UnknownNameError, UsageError
@@ -101,6 +102,18 @@ class Rubric:
     def part_keys(self) -> tuple[str, ...]:
         """The keys of every score's parts, in the order of the rewards."""
         return tuple(key for item in self.rewards for key in item.reward.part_keys)
+
+    def describe(self) -> list[dict[str, Any]]:
+        """Each reward with its weight and the value of every option: what a run's manifest keeps. Plain data."""
+        return [
+            {
+                "reward": item.reward.name,
+                "weight": item.weight,
+                "isolation": str(item.reward.isolation),
+                "settings": to_jsonable_python(item.reward.settings, fallback=str),
+            }
+            for item in self.rewards
+        ]
 
     def combine(self, scores: Sequence[Score]) -> Score:
         """One score of the scores of the rewards, in their order.

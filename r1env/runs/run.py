@@ -105,6 +105,14 @@ class Run:
         """See `r1env.runs.manifest`."""
         return self._read_json(MANIFEST)
 
+    def note(self, **facts: Any) -> None:
+        """Add facts about the running stage to the manifest (`stages`, by name): what its settings came to, as plain data."""
+        manifest = self.manifest
+        stages = manifest.setdefault("stages", {})
+        stages[self.stage] = {**stages.get(self.stage, {}), **facts}
+        with self._storing():
+            atomic.replace_text(self.path / MANIFEST, json.dumps(manifest, indent=2) + "\n")
+
     def start_stage(self, name: str) -> None:
         """Begin a stage, or begin again where a crash stopped it. What a crash left unfinished in the logs is cut off.
 

@@ -75,13 +75,14 @@ class _Call:
         self._pool = pool
         self._here: dict[str, list[Score]] = {}
         self._elsewhere: dict[str, tuple[Future[list[Score]], list[int]]] = {}
+        self._settled: dict[str, list[Score | None]] = {}
         self._cancelled = False
 
     def begin(self) -> None:
         """Hand over what runs elsewhere, and meanwhile score what runs here."""
         for reward in self._rewards:
             if not _runs_here(reward):
-                self._hand_over(reward)
+                self._hand_over(reward, self._settle(reward))
         for reward in self._rewards:
             if _runs_here(reward) and not self._cancelled:
                 self._here[reward.name] = reward.score_batch(self._rollouts)
@@ -99,9 +100,16 @@ class _Call:
         for future in list(self.futures):
             future.cancel()
 
-    def _hand_over(self, reward: Reward) -> None:
+    def _settle(self, reward: Reward) -> Sequence[Rollout]:
+        """Note what the reward can say without a worker. Returns the rollouts that are left, in order."""
+        if not reward.settles:
+            return self._rollouts
+        self._settled[reward.name] = settled = [reward.settle(rollout) for rollout in self._rollouts]
+        return [rollout for rollout, known in zip(self._rollouts, settled, strict=True) if known is None]
+
+    def _hand_over(self, reward: Reward, rollouts: Sequence[Rollout]) -> None:
         needs_tokens = "rollout" in reward.arguments
-        seen = self._rollouts if needs_tokens else [without_tokens(rollout) for rollout in self._rollouts]
+        seen = rollouts if needs_tokens else [without_tokens(rollout) for rollout in rollouts]
         different, places = distinct(seen)
         if reward.isolation is Isolation.ASYNC:
             future = submit_async(reward, different)
@@ -117,7 +125,9 @@ class _Call:
             return self._here[reward.name]
         future, places = self._elsewhere[reward.name]
         scores = future.result()
-        return [scores[place] for place in places]
+        from_workers = iter([scores[place] for place in places])
+        settled = self._settled.get(reward.name, [None] * len(self._rollouts))
+        return [next(from_workers) if known is None else known for known in settled]
 
 
 def _runs_here(reward: Reward) -> bool:

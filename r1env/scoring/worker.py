@@ -79,7 +79,7 @@ class Worker:
         importlib.invalidate_caches()
         try:
             reward: Reward = pickle.loads(message.reward)
-            _ = reward.prepared  # makes the instance of a class, which may read a file or a model, before any clock starts
+            reward.warm_up()  # and makes the instance of a class, which may read a file or a model: before any clock starts
         except BaseException as error:  # noqa: BLE001 - importing somebody's module may do anything; the pool reports it
             self._reply(Refused(reason=_one_line(error)))
             return

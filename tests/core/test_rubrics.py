@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import math
+from pathlib import Path
 
 import pytest
 
@@ -107,6 +109,18 @@ def test_a_faulty_rubric_file_gives_one_line_that_names_the_fault(tmp_path, text
         load_rubric_spec(str(path))
     assert message in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_a_rubric_describes_every_option_as_plain_data():
+    @r1env.reward(name="near")
+    def near(completion: str, *, limit: int = 3, folder: Path = Path("there"), unit: str = "words") -> float:
+        return float(len(completion) < limit)
+
+    described = Rubric("mine", [WeightedReward(near.with_options(limit=5), 0.5)]).describe()
+    assert described == [
+        {"reward": "near", "weight": 0.5, "isolation": "inline", "settings": {"limit": 5, "folder": "there", "unit": "words"}}
+    ]
+    assert json.loads(json.dumps(described)) == described
 
 
 def test_an_unknown_rubric_gets_the_nearest_name():

@@ -34,6 +34,20 @@ def test_the_manifest_says_what_the_run_was_made_with(run: Run) -> None:
     assert manifest["cpu_count"] >= 1
 
 
+def test_the_manifest_keeps_what_is_noted_about_each_stage(run: Run) -> None:
+    run.note(rubric=[{"reward": "math", "settings": {"policy": "strict"}}])
+    run.note(parameters=4)
+    run.finish_stage("rl")
+    run.start_stage("sft")
+    run.note(parameters=5)
+    manifest = Run.open(run.path).manifest
+    assert manifest["seed"] == 3
+    assert manifest["stages"] == {
+        "rl": {"rubric": [{"reward": "math", "settings": {"policy": "strict"}}], "parameters": 4},
+        "sft": {"parameters": 5},
+    }
+
+
 def test_an_empty_folder_may_become_a_run(tmp_path: Path) -> None:
     assert Run.create(tmp_path, PLAN, seed=0).finished_stages() == []
 

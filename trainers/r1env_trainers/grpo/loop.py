@@ -33,6 +33,7 @@ class GRPOTrainer:
 
     def train(self, config: GRPOConfig, run: Run) -> None:
         environment = _environment(config)
+        run.note(rubric=environment.rubric.describe())
         session = begin(config, run)
         loaded = session.loaded
         reference = (
