@@ -10,6 +10,21 @@ from dataclasses import dataclass
 THINK_OPEN, THINK_CLOSE = "<think>", "</think>"
 ANSWER_OPEN, ANSWER_CLOSE = "<answer>", "</answer>"
 
+END_TOKENS = (
+    "<|im_end|>",  # ChatML: Qwen, SmolLM
+    "<|endoftext|>",  # GPT-2, Qwen base
+    "<|eot_id|>",  # Llama 3
+    "<|eom_id|>",
+    "<|end_of_text|>",
+    "<｜end▁of▁sentence｜>",  # DeepSeek
+    "<end_of_turn>",  # Gemma
+    "<eos>",
+    "</s>",  # Llama 2, Mistral
+    "<|end|>",  # Phi
+    "<|return|>",  # gpt-oss
+)
+"""Tokens that end a turn or a text, as tokenizers spell them."""
+
 
 @dataclass(frozen=True, slots=True)
 class ParsedResponse:

@@ -172,6 +172,12 @@ def with_options(spec: RubricSpec, options: Mapping[str, Mapping[str, Any]]) -> 
     return spec.model_copy(update={"rewards": tuple(choices)})
 
 
+def name_accuracy(spec: RubricSpec, accuracy: str) -> RubricSpec:
+    """The rubric with the reward's name in place of `accuracy`, for where no environment says what that is."""
+    choices = (c.model_copy(update={"reward": accuracy}) if c.reward == ACCURACY else c for c in spec.rewards)
+    return spec.model_copy(update={"rewards": tuple(choices)})
+
+
 def load_rubric_spec(name_or_file: str) -> RubricSpec:
     """A preset by name, or a YAML file with `name:` and `rewards:`.
 

@@ -95,3 +95,15 @@ def make_sampling(n: int, temperature: float, top_p: float, max_new_tokens: int,
 def limit_for(environment: Environment, limit: int | None) -> int | None:
     """The limit that was given; of a generator, which never ends, a hundred tasks."""
     return TASKS_OF_A_GENERATOR if limit is None and environment.source.size is None else limit
+
+
+def options_by_reward(pairs: list[str] | None) -> dict[str, dict[str, Any]]:
+    """`REWARD.KEY=VALUE` pairs as options by reward.
+
+    Raises:
+        UsageError: a pair names no reward.
+    """
+    options = parse_overrides(pairs or [])
+    if not all(isinstance(value, dict) for value in options.values()):
+        raise UsageError("with a rubric, say whose option it is: --option REWARD.KEY=VALUE")
+    return options

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from typing import IO, Annotated, Any, BinaryIO
@@ -12,14 +12,14 @@ from typing import IO, Annotated, Any, BinaryIO
 import typer
 
 from r1env.cli.console import progress
-from r1env.cli.options import plugins_of
+from r1env.cli.options import options_by_reward, plugins_of
 from r1env.cli.rows import MalformedRowError, malformed_result, parse_row, scored_result
 from r1env.config import parse_overrides
 from r1env.errors import UsageError
 from r1env.plugins import Plugins
 from r1env.rewards import Reward
 from r1env.rollouts import Rollout
-from r1env.rubrics import ACCURACY, Rubric, load_rubric_spec, resolve_rubric, with_options
+from r1env.rubrics import Rubric, load_rubric_spec, name_accuracy, resolve_rubric, with_options
 from r1env.runs.jsonable import to_json
 from r1env.scores import Score
 from r1env.scoring import score as score_rollouts
@@ -56,7 +56,7 @@ def score(
       r1env score --reward math --input in.jsonl --output out.jsonl
       r1env score --rubric zero --accuracy math < in.jsonl
     """
-    scorer = _scorer(plugins_of(ctx), reward, rubric, accuracy, parse_overrides(option or []))
+    scorer = _scorer(plugins_of(ctx), reward, rubric, accuracy, option)
     statuses: Counter[str] = Counter()
     malformed = 0
     with ExitStack() as stack:
@@ -81,7 +81,7 @@ def score(
 
 
 def _scorer(
-    plugins: Plugins, reward: str | None, rubric: str | None, accuracy: str, options: Mapping[str, Any]
+    plugins: Plugins, reward: str | None, rubric: str | None, accuracy: str, options: list[str] | None
 ) -> Reward | Rubric:
     """What scores.
 
@@ -91,12 +91,9 @@ def _scorer(
     if (reward is None) == (rubric is None):
         raise UsageError("give one of --reward NAME and --rubric NAME_OR_FILE")
     if reward is not None:
-        return plugins.reward(reward, **options)
-    if not all(isinstance(value, Mapping) for value in options.values()):
-        raise UsageError("with --rubric, say whose option it is: --option REWARD.KEY=VALUE")
-    spec = load_rubric_spec(str(rubric))
-    uses_accuracy = any(choice.reward == ACCURACY for choice in spec.rewards)
-    return resolve_rubric(with_options(spec, options), plugins.reward, plugins.reward(accuracy) if uses_accuracy else None)
+        return plugins.reward(reward, **parse_overrides(options or []))
+    spec = with_options(load_rubric_spec(str(rubric)), options_by_reward(options))
+    return resolve_rubric(name_accuracy(spec, accuracy), plugins.reward)
 
 
 def _chunks(source: BinaryIO) -> Iterator[list[tuple[int, bytes]]]:
