@@ -70,10 +70,14 @@ class Score(BaseModel):
         """Equal verdicts are equal, however long they took: `seconds` does not count."""
         if not isinstance(other, Score):
             return NotImplemented
-        mine, theirs = (s.model_dump(mode="json", exclude={"seconds"}) for s in (self, other))
-        return mine == theirs
+        return self._verdict() == other._verdict()
 
     __hash__ = None  # type: ignore[assignment]
+
+    def _verdict(self) -> tuple[object, ...]:
+        """What counts when scores are compared. A part that was not scored equals another that was not: NaN does not."""
+        parts = {key: None if math.isnan(part) else part for key, part in self.parts.items()}
+        return (self.value, parts, self.status, self.reason)
 
     @property
     def failed(self) -> bool:

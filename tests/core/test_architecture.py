@@ -15,6 +15,8 @@ OURS = {
     "r1env_sandbox": ROOT / "sandbox/r1env_sandbox",
     "r1env_format": ROOT / "plugins/format/r1env_format",
     "r1env_math": ROOT / "plugins/math/r1env_math",
+    "r1env_language": ROOT / "plugins/language/r1env_language",
+    "r1env_code": ROOT / "plugins/code/r1env_code",
     "r1env_logic": ROOT / "plugins/logic/r1env_logic",
     "r1env_benchmarks": ROOT / "plugins/benchmarks/r1env_benchmarks",
     "r1env_trainers": ROOT / "trainers/r1env_trainers",
@@ -22,7 +24,10 @@ OURS = {
 MAY_IMPORT = {
     "r1env": set(),
     "r1env_sandbox": set(),
-    **{name: {"r1env"} for name in ("r1env_format", "r1env_math", "r1env_logic", "r1env_benchmarks", "r1env_trainers")},
+    "r1env_code": {"r1env", "r1env_sandbox"},
+    **dict.fromkeys(
+        ("r1env_format", "r1env_math", "r1env_language", "r1env_logic", "r1env_benchmarks", "r1env_trainers"), {"r1env"}
+    ),
 }
 FIRST_TO_READ = {"tasks", "rollouts", "scores"}
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import pickle
 from pathlib import Path
 
 import pytest
@@ -133,6 +134,7 @@ def test_scores_with_the_same_verdict_are_equal_however_long_they_took():
     b = Score.model_validate_json(a.model_dump_json()).model_copy(update={"seconds": 2.0})
     assert a == b
     assert a != Score(value=0.0, parts={"a": 0.0}, status=Status.WRONG)
+    assert a == pickle.loads(pickle.dumps(a))  # its NaN is another object then
 
 
 def test_a_score_must_be_finite():

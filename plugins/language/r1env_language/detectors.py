@@ -1,0 +1,227 @@
+"""Decides between languages of one script. The default needs nothing but the word lists; two libraries can take its place."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from itertools import groupby
+from operator import attrgetter
+from typing import Protocol
+
+import r1env
+from r1env.errors import UnknownNameError
+from r1env_language.languages import SHARED_SCRIPTS, UNDETERMINED
+from r1env_language.vocabulary import CHINESE_CHARACTERS, ENDINGS, JAPANESE_CHARACTERS, LETTERS, PLAIN_LETTERS, WORDS
+from r1env_language.words import Clause
+
+Evidence = tuple[float, ...]  # for each candidate of a script, then for UNDETERMINED
+
+# What it costs to change the language, in words of evidence: little between sentences, so that each can have its own; much
+# inside a clause, so that names, quotations of a word, and homographs go with their surroundings.
+SENTENCE_COST, CLAUSE_COST, WORD_COST = 0.6, 1.2, 2.4
+# Prose has a known word in two or three, so a stretch that has none in twelve (0.6 / 0.1, there and back) is something else.
+UNKNOWN_WORD = 0.1
+EXPECTATION = 1.0  # for the expected language, once: a thought of a few words is presumed to be in it
+HINT = 0.3  # of a letter that several languages have, of an ending
+HAN_CHARACTER = 0.1  # Japanese has no stretches of a dozen kanji without kana (0.6 / 0.1, there and back)
+LEAST_WORDS = 3  # a classifier's word on fewer is chance
+
+_KANA = frozenset(map(chr, (*range(0x3041, 0x3100), *range(0x31F0, 0x3200))))
+
+
+class Detector(Protocol):
+    """Labels the words of one script."""
+
+    def __call__(self, clauses: Sequence[Clause], script: str, expected: str | None) -> list[str]:
+        """The language of each word.
+
+        Args:
+            clauses: in order, of one script.
+            script: a key of `SHARED_SCRIPTS`; its value is what may be answered, besides `UNDETERMINED`.
+            expected: the language of words that could be of any; `UNDETERMINED` when None.
+        """
+
+
+def stopwords(clauses: Sequence[Clause], script: str, expected: str | None) -> list[str]:
+    """The sequence of languages with the most known words in it, less the cost of its changes (Viterbi's algorithm).
+
+    Takes time in proportion to the words times the candidates.
+    """
+    states = (*SHARED_SCRIPTS[script], UNDETERMINED)
+    scores = [0.0] * len(states)
+    scores[states.index(expected or UNDETERMINED)] = EXPECTATION if expected else UNKNOWN_WORD
+    steps: list[tuple[int, int, list[bool]]] = []  # words; the best state before them, and which states were entered from it
+    for words, cost, evidence in _steps(clauses, script):
+        best = max(scores)
+        entered = best - cost
+        steps.append((words, scores.index(best), [score < entered for score in scores]))
+        scores = [(score if score >= entered else entered) + found for score, found in zip(scores, evidence, strict=True)]
+    state = scores.index(max(scores))
+    labels: list[str] = []
+    for words, leader, changed in reversed(steps):
+        labels += [states[state]] * words
+        if changed[state]:
+            state = leader
+    labels.reverse()
+    return labels
+
+
+def _steps(clauses: Sequence[Clause], script: str) -> Iterator[tuple[int, float, Sequence[float]]]:
+    """Stretches of one language, as (words, cost of a change before them, evidence): clauses, or words where a clause has two."""
+    evidence_of = _of_characters if script == "Han" else _of_word
+    known: dict[str, Evidence] = {}
+    sentence = -1
+    for clause in clauses:
+        cost = CLAUSE_COST if clause.sentence == sentence else SENTENCE_COST
+        sentence = clause.sentence
+        evidence = []
+        for word in clause.words:
+            if word not in known:
+                known[word] = evidence_of(word, script)
+            evidence.append(known[word])
+        total = list(map(sum, zip(*evidence, strict=True)))
+        if sum(map(max, evidence)) - max(total) <= WORD_COST:  # no change inside can pay
+            yield len(evidence), cost, total
+            continue
+        for found in evidence:
+            yield 1, cost, found
+            cost = WORD_COST
+
+
+def _of_word(word: str, script: str) -> Evidence:
+    """1 for each language that has the word; else what its letters and its ending say."""
+    tables = _tables(script)
+    lower = word.lower()
+    found = tables.words.get(lower)
+    if found is None and "'" in lower:  # an elided article: l'équation, dell'area
+        found = tables.words.get(lower[: lower.index("'") + 1])
+    if found is not None:
+        return found
+    if word[0].isupper():
+        return tables.name
+    hints = [hint for ending in (lower[-4:], lower[-3:]) if (hint := tables.endings.get(ending))]
+    if not lower.isascii():
+        hints += [tables.letters.get(letter, tables.foreign) for letter in set(lower[:40]) if letter not in tables.plain]
+    return tuple(map(max, tables.unknown, *hints)) if hints else tables.unknown
+
+
+def _of_characters(run: str, _script: str) -> Evidence:
+    """Of Chinese and Japanese: kana, and the characters that only one of them writes."""
+    kana = sum(map(_KANA.__contains__, run))
+    chinese = sum(map(CHINESE_CHARACTERS.__contains__, run)) + HAN_CHARACTER * (len(run) - kana)
+    return (chinese, float(kana + sum(map(JAPANESE_CHARACTERS.__contains__, run))), 0.0)
+
+
+@dataclass(frozen=True, slots=True)
+class _Tables:
+    """Evidence in one script: of a word, an ending, a letter; of a name, an unknown word, a letter of no known language."""
+
+    words: Mapping[str, Evidence]
+    endings: Mapping[str, Evidence]
+    letters: Mapping[str, Evidence]
+    plain: frozenset[str]
+    name: Evidence
+    unknown: Evidence
+    foreign: Evidence
+
+
+@cache
+def _tables(script: str) -> _Tables:
+    languages = SHARED_SCRIPTS[script]
+
+    def evidence(lists: Mapping[str, Collection[str]], own: float, shared: float) -> dict[str, Evidence]:
+        """By entry of the lists: `own` for the only language that has it, or `shared` for each of several."""
+        found = {}
+        for entry in {entry for language in languages for entry in lists.get(language, ())}:
+            has = [entry in lists.get(language, ()) for language in languages]
+            weight = own if sum(has) == 1 else shared
+            found[entry] = (*(weight * here for here in has), 0.0)
+        return found
+
+    nothing = (0.0,) * len(languages)
+    return _Tables(
+        words=evidence(WORDS, 1.0, 1.0),
+        endings=evidence(ENDINGS, HINT, HINT),
+        letters=evidence(LETTERS, 1.0, HINT),
+        plain=frozenset(PLAIN_LETTERS.get(script, "")),
+        name=(*nothing, 0.0),
+        unknown=(*nothing, UNKNOWN_WORD),
+        foreign=(*nothing, 1.0),
+    )
+
+
+def _by_sentence(classify: Callable[[str, str], str]) -> Detector:
+    """A detector that asks `classify(text, script)` for each sentence; short ones go with the one before.
+
+    Chinese and Japanese are told apart by their characters all the same: that is surer than any classifier.
+    """
+
+    def label(clauses: Sequence[Clause], script: str, expected: str | None) -> list[str]:
+        if script == "Han":
+            return stopwords(clauses, script, expected)
+        labels: list[str] = []
+        current = expected
+        waiting = 0  # words at the start, too few to tell, that go with the first sentence that can be told
+        for _, group in groupby(clauses, key=attrgetter("sentence")):
+            sentence = [word for clause in group for word in clause.words]
+            if len(sentence) >= LEAST_WORDS:
+                current = classify(" ".join(sentence), script)
+                labels += [current] * waiting
+                waiting = 0
+            if current is None:
+                waiting += len(sentence)
+            else:
+                labels += [current] * len(sentence)
+        return labels + [UNDETERMINED] * waiting
+
+    return label
+
+
+def _py3langid() -> Detector:
+    from py3langid.langid import MODEL_FILE, LanguageIdentifier
+
+    @cache
+    def identifier(script: str) -> LanguageIdentifier:
+        made = LanguageIdentifier.from_model_file(MODEL_FILE)
+        made.set_languages(list(SHARED_SCRIPTS[script]))
+        return made
+
+    return _by_sentence(lambda text, script: str(identifier(script).classify(text)[0]))
+
+
+def _lingua() -> Detector:
+    from lingua import IsoCode639_1, LanguageDetector, LanguageDetectorBuilder
+
+    @cache
+    def detector(script: str) -> LanguageDetector:
+        codes = [getattr(IsoCode639_1, language.upper()) for language in SHARED_SCRIPTS[script]]
+        return LanguageDetectorBuilder.from_iso_codes_639_1(*codes).build()
+
+    def classify(text: str, script: str) -> str:
+        found = detector(script).detect_language_of(text)
+        return UNDETERMINED if found is None else found.iso_code_639_1.name.lower()
+
+    return _by_sentence(classify)
+
+
+DETECTORS: Mapping[str, Callable[[], Detector]] = {"stopwords": lambda: stopwords, "py3langid": _py3langid, "lingua": _lingua}
+"""By name, what makes each; the libraries are imported then."""
+
+
+@cache
+def get_detector(name: str) -> Detector:
+    """The detector of a name; made once, since a model comes with it.
+
+    Raises:
+        UnknownNameError: there is none of the name.
+        UsageError: its library is not installed.
+    """
+    if name not in DETECTORS:
+        raise UnknownNameError("language detector", name, DETECTORS)
+    try:
+        return DETECTORS[name]()
+    except ImportError as error:
+        raise r1env.UsageError(
+            f"the language detector {name!r} is not installed ({error}); pip install 'r1env-language[{name}]'"
+        ) from error

@@ -1,0 +1,12 @@
+"""What this distribution gives to r1env."""
+
+from __future__ import annotations
+
+import r1env
+
+
+@r1env.hookimpl
+def r1env_rewards() -> list[r1env.RewardSpec]:
+    return [
+        r1env.RewardSpec("language", "r1env_language.reward:Language", "the share of target-language words in the thinking")
+    ]
