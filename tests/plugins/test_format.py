@@ -34,6 +34,8 @@ BAD = {
     "<think></think><answer>42</answer>": "the thinking is empty",
     "<think>\n\n</think><answer>42</answer>": "the thinking is empty",
     "<think>a</think><answer>42</answer> as I said": "there is text after </answer>",
+    "<think>\na\n</think>\n<answer>\n42\n</answer>\nas I said": "there is text after </answer>",
+    "<think>a</think><answer>42</answer><|im_end|> as I said": "there is text after </answer>",
     "<think>a</think> so <answer>42</answer>": "there is text outside the tags",
     "Well: <think>a</think><answer>42</answer>": "there is text outside the tags",
 }

@@ -2,9 +2,18 @@
 
 from __future__ import annotations
 
-import r1env
+from r1env import RewardSpec, hookimpl
 
 
-@r1env.hookimpl
-def r1env_rewards() -> list[r1env.RewardSpec]:
-    return [r1env.RewardSpec("format", "r1env_format.reward:Format", "1 where thinking and answer stand as the template asks")]
+@hookimpl
+def r1env_rewards() -> list[RewardSpec]:
+    return [
+        RewardSpec("format", "r1env_format.reward:Format", "1 where thinking and answer stand as the template asks"),
+        RewardSpec(
+            "format_partial", "r1env_format.partial:FormatPartial", "a share of 1 for each rule of `format` that is kept"
+        ),
+        RewardSpec("repetition", "r1env_format.repetition:Repetition", "a penalty for repeated n-grams"),
+        RewardSpec("length", "r1env_format.length:Length", "1 for short completions, falling to 0 along a cosine"),
+        RewardSpec("overlong", "r1env_format.overlong:Overlong", "DAPO's soft punishment of completions near the length limit"),
+        RewardSpec("reflection", "r1env_format.reflection:reflection", "the share of reflective words; a metric, weight 0"),
+    ]

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import r1env
+from r1env.parsing import END_TOKENS
 
 THINK, ANSWER = ("<think>", "</think>"), ("<answer>", "</answer>")
 TAGS = {"r1-zero": (*THINK, *ANSWER), "r1": THINK, "boxed": THINK}
-END_TOKENS = ("<|im_end|>", "<|endoftext|>", "<|eot_id|>", "<|end_of_text|>", "<end_of_turn>", "<｜end▁of▁sentence｜>", "</s>")
 
 
 @r1env.reward(name="format", isolation="inline")
@@ -44,30 +44,30 @@ class Format:
             between.append(before)
         for token in END_TOKENS:
             rest = rest.replace(token, "")
-        if not self.empty_thinking and _blank(between[1]):
+        if not self.empty_thinking and is_blank(between[1]):
             return "the thinking is empty"
         if between[0].strip() or (self.template == "r1-zero" and between[2].strip()):
             return "there is text outside the tags"
         if self.template == "r1-zero":
-            if _blank(between[3]):
+            if is_blank(between[3]):
                 return "the answer is empty"
             return "there is text after </answer>" if rest.strip() else ""
-        if _blank(rest):
+        if is_blank(rest):
             return "there is no response after </think>"
-        return "" if self.template == "r1" or _box_is_filled(rest) else "the response has no filled \\boxed{}"
+        return "" if self.template == "r1" or box_is_filled(rest) else "the response has no filled \\boxed{}"
 
 
-def _blank(text: str) -> bool:
+def is_blank(text: str) -> bool:
     """True when nothing can be seen: zero-width and control characters are no content either."""
     return not any(char.isprintable() and not char.isspace() for char in text)
 
 
-def _box_is_filled(text: str) -> bool:
+def box_is_filled(text: str) -> bool:
     """True when the last `\\boxed{` of the text is closed and holds something."""
     content = text.rpartition("\\boxed{")
     depth = 1 if content[1] else 0
     for position, char in enumerate(content[2]):
         depth += (char == "{") - (char == "}")
         if depth == 0:
-            return bool(content[1]) and not _blank(content[2][:position])
+            return bool(content[1]) and not is_blank(content[2][:position])
     return False

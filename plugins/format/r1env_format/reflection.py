@@ -1,0 +1,67 @@
+"""The reward `reflection`: how much of a text is second thoughts. A metric: give it the weight 0."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+
+import r1env
+from r1env_format.tokens import split_words
+
+WORDS: Mapping[str, tuple[str, ...]] = {
+    # The ten that DeepSeek-R1's authors counted over the training of R1-Zero (the paper's section on its "aha moment").
+    "r1": ("wait", "mistake", "however", "but", "retry", "error", "verify", "wrong", "evaluate", "check"),
+    # Ours: what else announces a second look.
+    "en": ("alternatively", "actually", "recheck", "reconsider", "recalculate", "rethink", "hmm", "oops"),
+    "de": (
+        "warte",
+        "moment",
+        "jedoch",
+        "aber",
+        "fehler",
+        "falsch",
+        "überprüfe",
+        "überprüfen",
+        "prüfe",
+        "nochmal",
+        "alternativ",
+    ),
+    "fr": ("attends", "attendez", "cependant", "mais", "erreur", "faux", "vérifie", "vérifions", "vérifier", "alternativement"),
+    "es": ("espera", "pero", "embargo", "error", "incorrecto", "verificar", "verifico", "verifiquemos", "comprobar", "revisar"),
+    "it": ("aspetta", "tuttavia", "però", "errore", "sbagliato", "verifico", "verifichiamo", "verificare", "controllo"),
+    "pt": ("espere", "espera", "mas", "porém", "erro", "errado", "verificar", "verifico", "verifiquemos", "conferir"),
+    "ru": ("подожди", "погоди", "стоп", "однако", "но", "ошибка", "неверно", "проверим", "проверю", "проверить"),
+    "ko": ("잠깐", "잠깐만", "하지만", "그러나", "실수", "오류", "다시", "확인해", "확인하자", "검증"),
+}
+"""Words by language, in lower case. A word is counted whatever the language around it."""
+
+PHRASES = (
+    *("等等", "等一下", "但是", "然而", "不过", "不对", "错误", "错了", "检查", "验证", "核对", "重新", "再想", "或者"),
+    *("不過", "不對", "錯誤", "錯了", "檢查", "驗證", "核對"),
+    *("待って", "ちょっと", "しかし", "でも", "間違", "誤り", "確認", "検証", "見直", "やり直"),
+)
+"""Chinese (simplified, traditional) and Japanese: no spaces, so they are looked for anywhere. Each of its characters is a word."""
+
+_REFLECTIVE = frozenset(word for words in WORDS.values() for word in words)
+_PHRASE = re.compile("|".join(map(re.escape, sorted(PHRASES, key=len, reverse=True))))
+
+
+PARTS = ("reflective", "words", "wait")
+
+
+@r1env.reward(name="reflection", isolation="inline", parts=PARTS)
+def reflection(completion: str) -> r1env.Score:
+    """The share of words that announce a second look (wait, however, check, …), in [0, 1]; no value for a text without words.
+
+    Something to plot, not to pay for: a policy that is paid for it writes "wait" without end. Give it the weight 0 in a
+    rubric. The parts are the two counts, and that of the single word "wait", which DeepSeek-R1 plots too. Base models write
+    such words before any training, so look at the curve from step 0 on.
+    """
+    words = split_words(completion.lower())
+    if not words:
+        none = dict.fromkeys(PARTS, 0.0)
+        return r1env.Score(value=None, parts=none, status=r1env.Status.NO_ANSWER, reason="there are no words")
+    in_phrases = sum(len(found) for found in _PHRASE.findall(completion))
+    reflective = sum(word in _REFLECTIVE for word in words) + in_phrases
+    counts = (float(reflective), float(len(words)), float(words.count("wait")))
+    return r1env.Score(value=reflective / len(words), parts=dict(zip(PARTS, counts, strict=True)), status=r1env.Status.OK)

@@ -1,0 +1,146 @@
+"""`r1env audit`: attack a reward, and tell what it fell for."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from r1env.audit import AttackResult, AuditReport, FindingKind, audit, tasks_for
+from r1env.audit.report import excerpt
+from r1env.audit.run import SECONDS
+from r1env.cli.console import print_json, print_table, progress
+from r1env.cli.options import Json, plugins_of
+from r1env.cli.rows import MalformedRowError, parse_row
+from r1env.config import parse_overrides
+from r1env.errors import UsageError
+from r1env.runs.atomic import replace_text
+from r1env.runs.jsonable import to_json
+from r1env.tasks import Task
+
+MAX_ROWS = 1_000
+"""Rows that are read of a file: the audit takes a few with different answers."""
+
+
+def audit_command(
+    ctx: typer.Context,
+    reward: Annotated[str, typer.Option("--reward", metavar="NAME", help="The reward, or module:attribute.")],
+    data: Annotated[
+        Path | None,
+        typer.Option("--data", metavar="FILE", help="JSON lines with an `answer`, or a `completion` known to be right."),
+    ] = None,
+    option: Annotated[
+        list[str] | None, typer.Option("--option", metavar="KEY=VALUE", help="Option of the reward; repeatable.")
+    ] = None,
+    attack: Annotated[list[str] | None, typer.Option("--attack", metavar="NAME", help="Only this attack; repeatable.")] = None,
+    seconds: Annotated[float, typer.Option("--seconds", min=1.0, help="Wall time for all attacks.")] = SECONDS,
+    output: Annotated[Path | None, typer.Option("--output", metavar="FILE", help="Write the report there, as JSON.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Attack a reward: yours, ours, anybody's.
+
+    Looks for completions that are paid as much as right ones and should not be; for texts over which it raises, hangs, or
+    takes more than linear time; and for scores that change. The reward runs in a worker that is killed when it hangs. Without
+    --data, the tasks are those of an environment that uses the reward, else five of our own.
+
+    Exit code 0: nothing found. 1: something found, or the time ran out. 2: wrong usage, or nothing could be scored.
+
+    \b
+    Example:
+      r1env audit --reward math
+      r1env audit --reward my_rewards:short --data tasks.jsonl --output audit.json
+    """
+    plugins = plugins_of(ctx)
+    chosen = plugins.reward(reward, **parse_overrides(option or []))
+    tasks, right = (tasks_for(chosen, plugins), {}) if data is None else read_tasks(data)
+    with progress(f"attacking {chosen.name}") as advance:
+        report = audit(chosen, tasks, right=right, only=attack or (), seconds=seconds, advance=advance)
+    if output is not None:
+        try:
+            replace_text(output, to_json(report.model_dump(mode="json"), indent=2) + "\n")
+        except OSError as error:
+            raise UsageError(f"cannot write {output}: {error.strerror}") from error
+    if as_json:
+        print_json(report.model_dump(mode="json"))
+    if report.scored == 0 and all(finding.kind is FindingKind.RAISED for finding in report.findings):
+        raise UsageError(f"reward {chosen.name!r}: {report.notes[-1]} (--data FILE, --option KEY=VALUE)")
+    if not as_json:
+        _print(report)
+    if not report.clean:
+        raise typer.Exit(1)
+
+
+def read_tasks(path: Path) -> tuple[list[Task], dict[str, str]]:
+    """The tasks of a file, and the completions that come with them, by task id.
+
+    Rows are those of `r1env score`; the completion may be left out.
+
+    Raises:
+        UsageError: the file cannot be read, has no rows, or one of them is malformed.
+    """
+    tasks: list[Task] = []
+    right: dict[str, str] = {}
+    try:
+        with path.open("rb") as file:
+            for number, line in enumerate(file, start=1):
+                if number > MAX_ROWS:
+                    break
+                _, rollout = parse_row(_with_completion(line), number)
+                tasks.append(rollout.task)
+                if rollout.completion:
+                    right.setdefault(rollout.task.id, rollout.completion)
+    except OSError as error:
+        raise UsageError(f"cannot read {path}: {error.strerror}") from error
+    except MalformedRowError as error:
+        raise UsageError(f"{path}: {error}") from error
+    if not tasks:
+        raise UsageError(f"{path} has no rows")
+    return tasks, right
+
+
+def _with_completion(line: bytes) -> bytes:
+    """The line with an empty completion where it has none; a line that is no object stays as it is, for `parse_row` to refuse."""
+    try:
+        row = json.loads(line)
+    except (ValueError, RecursionError):
+        return line
+    return json.dumps({"completion": "", **row}).encode() if isinstance(row, dict) else line
+
+
+def _print(report: AuditReport) -> None:
+    plural = "" if report.tasks == 1 else "s"
+    typer.echo(f"reward {report.reward}: {report.items} completions for {report.tasks} task{plural}, {report.seconds:.1f} s")
+    if report.right:
+        typer.echo("pays right answers as: " + ", ".join(f"{name} ({count})" for name, count in report.right.items()))
+    shown = [result for result in report.attacks if result.tried or not report.complete]  # the notes say why others were not
+    print_table(("attack", "tried", "found", "for example"), map(_row, shown))
+    for note in report.notes:
+        typer.echo(f"note: {note}")
+    if report.clean:
+        typer.echo("nothing found")
+    elif report.findings:
+        kinds = Counter(finding.kind.value for finding in report.findings)
+        broken = [result for result in report.attacks if result.findings]
+        promises = "1 promise is" if len(broken) == 1 else f"{len(broken)} promises are"
+        typer.echo(f"{promises} broken ({', '.join(kinds)}):")
+        for result in broken:
+            typer.echo(f"  {result.attack}: {result.promise}")
+    else:
+        typer.echo("nothing found, but not everything was tried; give it more --seconds")
+
+
+def _row(result: AttackResult) -> tuple[str, str, str, str]:
+    if not result.findings:
+        verdict = f"skipped: {result.skipped}" if result.skipped else ""
+        return result.attack, str(result.tried or "–"), "–", verdict
+    first = result.findings[0]
+    told = first.reason if first.value is None or first.right is None else f"paid {first.value:g}, a right one {first.right:g}"
+    return (
+        result.attack,
+        str(result.tried),
+        str(result.found),
+        f"{first.kind.value}: {excerpt(first.completion, 80)!r} ({told})",
+    )

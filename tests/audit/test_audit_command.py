@@ -1,0 +1,108 @@
+"""`r1env audit` on the command line: what it prints, writes and returns."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from typer.testing import CliRunner
+
+import r1env.builtin
+from r1env.cli.main import make_app
+from r1env.plugins import Plugins, Provenance
+
+REWARDS = """
+import r1env
+
+@r1env.reward
+def sound(completion: str, answer: str) -> float:
+    return float((r1env.parse_response(completion).answer or "") == answer)
+
+@r1env.reward
+def substring(completion: str, answer: str, *, ignore_case: bool = False) -> float:
+    return float(answer.lower() in completion.lower() if ignore_case else answer in completion)
+
+@r1env.reward
+def picky(completion: str, task: r1env.Task) -> float:
+    return float(task.metadata["secret"] in completion)
+"""
+
+
+@pytest.fixture
+def run(tmp_path, monkeypatch):
+    (tmp_path / "naive_rewards_of_a_user.py").write_text(REWARDS)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    app = make_app(Plugins({Provenance("r1env", "r1env", "0"): r1env.builtin}))
+
+    def call(reward, *arguments):
+        name = f"naive_rewards_of_a_user:{reward}"
+        return CliRunner().invoke(app, ["audit", "--reward", name, *arguments], prog_name="r1env")
+
+    return call
+
+
+def test_nothing_found_is_exit_code_0(run):
+    result = run("sound", "--attack", "constants")
+    assert result.exit_code == 0, result.output
+    assert result.stdout.rstrip().endswith("nothing found")
+
+
+def test_a_finding_is_exit_code_1_and_a_row_with_an_example(run):
+    result = run("substring", "--attack", "reasoning only")
+    assert result.exit_code == 1
+    (row,) = [line for line in result.stdout.splitlines() if "accepted: " in line]
+    assert row.strip().startswith("reasoning only")
+    assert "paid 1, a right one 1" in row
+    assert "the answer inside the reasoning alone earns nothing" in result.stdout
+
+
+def test_the_report_is_written_and_printed_as_json(run, tmp_path):
+    result = run("substring", "--attack", "echo", "--option", "ignore_case=true", "--json", "--output", "audit.json")
+    report = json.loads(result.stdout)
+    assert report == json.loads((tmp_path / "audit.json").read_text())
+    assert report["options"] == {"ignore_case": True}
+    assert [attack["attack"] for attack in report["attacks"]] == ["right answers", "echo"]
+    assert report["attacks"][1]["findings"][0]["kind"] == "accepted"
+
+
+def test_a_file_of_answers_and_right_completions_is_the_measure(run, tmp_path):
+    rows = [
+        {"id": "a", "prompt": "?", "answer": 12},
+        {"id": "b", "answer": "13"},
+        {"id": "c", "secret": "x!", "completion": "x!"},
+    ]
+    (tmp_path / "tasks.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    report = json.loads(run("sound", "--data", "tasks.jsonl", "--attack", "empty", "--json").stdout)
+    assert report["tasks"] == 3
+    assert report["right"]["answer block"] == 2
+
+
+def test_a_reward_whose_tasks_are_special_needs_them_and_then_is_attacked(run, tmp_path):
+    alone = run("picky")
+    assert alone.exit_code == 2
+    assert "KeyError: 'secret'" in alone.stderr
+    assert "--data FILE" in alone.stderr
+    rows = [{"id": word, "secret": f"{word}!", "completion": f"{word}!"} for word in ("one", "two")]
+    (tmp_path / "tasks.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    assert run("picky", "--data", "tasks.jsonl", "--attack", "wrong answer").exit_code == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (("--data", "nowhere.jsonl"), "cannot read nowhere.jsonl"),
+        (("--data", "empty.jsonl"), "empty.jsonl has no rows"),
+        (("--data", "broken.jsonl"), "broken.jsonl: line 2: not JSON"),
+        (("--attack", "emtpy"), "did you mean 'empty'"),
+        (("--option", "ignore_cas=1"), "ignore_cas"),
+        (("--attack", "empty", "--output", "no/where.json"), "cannot write no/where.json"),
+    ],
+)
+def test_wrong_usage_is_one_line_and_exit_code_2(run, tmp_path, arguments, told):
+    (tmp_path / "empty.jsonl").touch()
+    (tmp_path / "broken.jsonl").write_text('{"answer": "1"}\n{\n')
+    result = run("substring", *arguments)
+    assert result.exit_code == 2, result.output
+    assert told in result.stderr
+    assert result.stderr.count("\n") == 1
