@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from r1env.testing import HOSTILE_TEXTS
-from r1env_math.extraction import extract
+from r1env_math import AnswerPolicy, verify
+from r1env_math.extraction import Extraction, extract
 
 
 @pytest.mark.parametrize(
@@ -19,27 +20,48 @@ from r1env_math.extraction import extract
         ("<think>so</think><answer>The answer is 42.</answer>", "42"),
         ("<think>so</think><answer>several\nlines</answer>", "several\nlines"),
         # boxes
-        ("first \\boxed{\\frac{1}{2}} and again $\\boxed{\\frac12}$", None),
+        ("first \\boxed{\\frac{1}{2}} and again $\\boxed{\\frac12}$", "\\frac12"),
+        ("\\boxed{\\frac12}, that is \\boxed{0.5}", "0.5"),
         ("first \\boxed{ 42 } and again $\\boxed{42}$", "42"),
         ("Thus $$f(x)=\\boxed{x^2+1}.$$", "x^2+1"),
+        ("\\begin{align*} a &= \\sqrt{117} \\\\ &= \\boxed{3\\sqrt{13}}. \\end{align*}", "3\\sqrt{13}"),
         ("\\boxed{\\boxed{42}}", "42"),
         ("\\boxed {42}", "42"),
         ("\\fbox{42}", "42"),
+        ("\\boxed{25}\\%", "25\\%"),
         ("\\boxed{\\{1, 2\\}}", "\\{1, 2\\}"),
         ("\\boxed{4 and an open one \\boxed{42}", "42"),
         ("$\\boxed{(2, 2)} \\quad \\text{and} \\quad \\boxed{(6, 2)}$", "(2, 2), (6, 2)"),
+        ("\\boxed{3}. Final Answer: 3", "3"),
+        ("We show that the answer is not 5. So $\\boxed{6}$ it is.", "6"),
         # final statements
         ("We try 5. The answer is 42.", "42"),
         ("The answer is: **42**", "42"),
+        ("**Answer:** 42", "42"),
+        ("**Answer**: 42", "42"),
+        ("**Final Answer: 42**", "42"),
+        ("Final answer = 42", "42"),
+        ("So the answer to the question is 42.", "42"),
+        ("The answer is that the volume is 120.", "120"),
+        ("The answer is 42 because 40+2=42.", "42"),
+        ("The answer is\n\n$$x=5$$", "x=5"),
+        ("The answer is \\(x=5\\).", "x=5"),
+        ("The answers are $3$ and $4$.", "$3$ and $4$"),
         ("The final answer is $x = \\frac{1}{2}$, as said.", "x = \\frac{1}{2}"),
-        ("First the answer is 5. No, the answer is 3.5.", "3.5"),
+        ("The result is shown below. The answer is 7.", "7"),
         ("Final Answer: The largest $n$ is 34.", "34"),
+        ("Final Answer: The volume of $ABCDEFGH$ is 120. I hope it is correct.", "120"),
         ("Answer:\n42", "42"),
         ("5 + 37 = 42\n#### 42", "42"),
         ("Final Answer: The final answer is 12,000,023. I hope it is correct.", "12,000,023"),
+        ("The answer is (B).", "(B)"),
+        ("The answer is 0.5.", "0.5"),
+        ("The answer is 42.<|im_end|>", "42"),
+        ("The answer is 42. <|im_start|>user\nThanks! The answer is 43.", "42"),
         # nothing but the answer
         ("  x^2 + 1 ", "x^2 + 1"),
         ("<think>so</think>\n42", "42"),
+        ("Here is the matrix: $\\begin{pmatrix}1\\\\2\\end{pmatrix}$", "\\begin{pmatrix}1\\\\2\\end{pmatrix}"),
         # a thought that the prompt began
         ("so</think>42", "42"),
     ],
@@ -49,53 +71,141 @@ def test_the_answer_is_found(completion, answer):
 
 
 @pytest.mark.parametrize(
+    ("language", "completion"),
+    [
+        ("en", "Therefore, the final answer is 42."),
+        ("zh", "所以答案是 42。"),
+        ("zh", "答案：42"),
+        ("zh", "因此，最终答案为 $42$。"),
+        ("ja", "したがって、答えは42です。"),
+        ("ja", "答え：42"),
+        ("ko", "따라서 답은 42입니다."),
+        ("ko", "정답: 42"),
+        ("fr", "La réponse est 42."),
+        ("fr", "Réponse finale : $42$"),
+        ("de", "Die Antwort lautet 42."),
+        ("de", "**Antwort:** 42"),
+        ("de", "Das Ergebnis ist $42$."),
+        ("es", "La respuesta final es $42$."),
+        ("es", "Respuesta: 42"),
+        ("pt", "A resposta final é 42."),
+        ("pt", "Resposta: **42**"),
+        ("it", "La risposta è 42."),
+        ("it", "Risposta finale: 42"),
+        ("ru", "Ответ: 42."),
+        ("ru", "Ответом является 42."),
+        ("ru", "**Ответ:** $42$"),
+        ("ar", "الجواب هو 42."),
+        ("ar", "إذن، ناتج العملية هو **٤٢**."),
+        ("hi", "उत्तर: 42"),
+        ("hi", "अतः उत्तर ४२ है।"),
+    ],
+)
+def test_a_final_statement_is_understood_in_twelve_languages(language, completion):
+    assert verify("42", f"40 + 2.\n{completion}").correct is True
+    assert verify("41", f"40 + 2.\n{completion}").correct is False
+
+
+@pytest.mark.parametrize(
     ("completion", "reason"),
     [
         ("<think>the answer is \\boxed{42}", "the thinking was never finished"),
         ("<think>the answer is \\boxed{42}</think>", "no answer block, no box, no final statement"),
         ("<answer>41</answer><answer>42</answer>", "there is not exactly one filled <answer> block"),
         ("<answer></answer> or \\boxed{42}", "there is not exactly one filled <answer> block"),
-        ("\\boxed{42", "whole response"),
         ("It may be \\boxed{41}, or then it may be \\boxed{42}.", "there are boxes with different answers"),
+        ("\\boxed{41} or maybe \\boxed{42}", "there are boxes with different answers"),
         ("<answer>\\boxed{41} if even, \\boxed{42} if odd</answer>", "there are boxes with different answers"),
         ("\\boxed{}", "the last box is empty"),
+        ("\\boxed{42}. The final answer is 41.", "the box and the final statement disagree"),
+        ("\\boxed{42}, but it might be 41", "the answer is hedged"),
+        ("\\boxed{41 \\text{ or maybe } 42}", "the answer is hedged"),
+        ("The answer is 41 or perhaps 42.", "the answer is hedged"),
+        ("The answer is probably 42.", "the answer is hedged"),
+        ("Die Antwort ist vielleicht 42.", "the answer is hedged"),
+        ("答案可能是 42。", "the answer is hedged"),
+        ("The answer is 41. No, the answer is 42.", "there are statements with different answers"),
+        ("#### 41\n#### 42", "there are statements with different answers"),
+        ("The answer is", "the final statement is empty"),
         ("We try 41.\nThen 42.", "no answer block, no box, no final statement"),
         ("", "no answer block, no box, no final statement"),
     ],
 )
 def test_no_answer_has_a_reason(completion, reason):
-    assert extract(completion).reason == reason
+    assert extract(completion) == Extraction(None, reason)
+
+
+@pytest.mark.parametrize(
+    "completion",
+    [
+        "Answer: not 42",
+        "The answer is not 42.",
+        "The answer is definitely not equal to 42.",
+        "The answer is greater than 42.",
+        "The answer is at least 42.",
+        "The answer is -42.",
+        "The answer is 42 or 43.",
+        "The answer is 41 + 42.",
+        "<think>\\boxed{42}</think>\\boxed{41}",
+        "\\boxed{41}\n42",
+        "\\boxed{42, 41}",
+        "\\boxed{41 \\text{ is wrong, the answer is } 42}",
+        "41 or 42",
+        "It is one of 40, 41, 42.",
+        "42 is the number of steps. The answer is 41.",
+        "I cannot solve this in 42 steps.",
+    ],
+)
+def test_a_number_that_is_not_given_as_the_answer_earns_nothing(completion):
+    assert verify("42", completion).correct is False
+
+
+def test_the_strict_policy_wants_a_box_or_a_block():
+    strict = AnswerPolicy(where="strict")
+    assert extract("The answer is 42.", strict).text is None
+    assert extract("42", strict).text is None
+    assert extract("\\boxed{42}", strict).text == "42"
+    assert extract("<answer>42</answer>", strict).text == "42"
+
+
+@pytest.mark.parametrize(
+    ("completion", "answer"),
+    [
+        ("Therefore, there are 42 different sequences that meet the conditions.", "42"),
+        ("We get $x=3$.\nThat is all.", "x=3"),
+        ("First 41.\nThen 42 of them.", "42"),
+        ("\\boxed{41} and then 42", "41"),
+        ("no number\nat all", None),
+    ],
+)
+def test_the_lenient_policy_takes_the_last_formula_or_number(completion, answer):
+    assert extract(completion, AnswerPolicy(where="lenient")).text == answer
 
 
 def test_a_prefilled_thought_that_never_ends_gives_no_answer():
     assert extract("the answer is \\boxed{42}").text == "42"
-    assert extract("the answer is \\boxed{42}", prefilled=True).text is None
+    assert extract("the answer is \\boxed{42}", AnswerPolicy(prefilled=True)).text is None
 
 
 FRAGMENTS = (
-    "\\boxed{",
-    "}",
-    "{",
-    "\\{",
-    "\\",
-    "$",
-    "<answer>",
-    "</answer>",
-    "</think>",
-    "answer is ",
-    "Answer:",
-    "1",
-    " ",
-    "\n",
+    "\\boxed{", "}", "{", "\\{", "\\", "$", "<answer>", "</answer>", "</think>", "answer is ", "Answer:", "答案是", "1", " ", "\n", "%", "=",
+)  # fmt: skip
+POLICIES = st.sampled_from(
+    [
+        AnswerPolicy(where=where, conflict=conflict)
+        for where in ("strict", "explicit", "lenient")
+        for conflict in ("refuse", "last")
+    ]
 )
 
 
-@given(st.one_of(st.text(st.characters(codec=None)), st.lists(st.sampled_from(FRAGMENTS), max_size=30).map("".join)))
-def test_no_text_makes_it_raise_and_what_it_finds_is_in_the_text(completion):
-    found = extract(completion)
-    assert found.text is None or all(part in completion for part in found.text.split(", "))
+@given(st.one_of(st.text(st.characters(codec=None)), st.lists(st.sampled_from(FRAGMENTS), max_size=30).map("".join)), POLICIES)
+def test_no_text_makes_it_raise_and_what_it_finds_is_in_the_text(completion, policy):
+    found = extract(completion, policy)
+    assert found.text is None or all(part.removesuffix("\\%") in completion for part in found.text.split(", "))
 
 
 @pytest.mark.parametrize("name", HOSTILE_TEXTS)
 def test_hostile_texts_are_read_too(name):
     extract(HOSTILE_TEXTS[name])
+    extract(HOSTILE_TEXTS[name], AnswerPolicy(where="lenient"))

@@ -195,7 +195,7 @@ def _lingua() -> Detector:
 
     @cache
     def detector(script: str) -> LanguageDetector:
-        codes = [getattr(IsoCode639_1, language.upper()) for language in SHARED_SCRIPTS[script]]
+        codes = [IsoCode639_1.from_str(language) for language in SHARED_SCRIPTS[script]]
         return LanguageDetectorBuilder.from_iso_codes_639_1(*codes).build()
 
     def classify(text: str, script: str) -> str:

@@ -1,6 +1,20 @@
 """Checking of final answers in mathematics: `verify(answer, completion)`, and the reward `math` made of it."""
 
+from r1env_math.gold import FaultyReference, check_gold
+from r1env_math.policy import AnswerPolicy, Case, Conflict, Units, Where
 from r1env_math.verdict import How, Verdict, verify
 from r1env_math.version import __version__
 
-__all__ = ["How", "Verdict", "__version__", "verify"]
+__all__ = [
+    "AnswerPolicy",
+    "Case",
+    "Conflict",
+    "FaultyReference",
+    "How",
+    "Units",
+    "Verdict",
+    "Where",
+    "__version__",
+    "check_gold",
+    "verify",
+]

@@ -3,35 +3,57 @@
 from __future__ import annotations
 
 import r1env
-from r1env_math.equivalence import load_library
-from r1env_math.verdict import How, verify
-
-_STATUS_OF_REFUSAL = {
-    How.NO_ANSWER: r1env.Status.NO_ANSWER,
-    How.EXCESS: r1env.Status.UNPARSEABLE,
-    How.UNREADABLE: r1env.Status.UNPARSEABLE,
-}
+from r1env_math import symbolic
+from r1env_math.policy import AnswerPolicy
+from r1env_math.verdict import Verdict, settle, verify
 
 
-@r1env.reward(name="math", isolation="process")
+@r1env.reward(name="math", isolation="process", limits=r1env.Limits(cpu_seconds=2, wall_seconds=10, memory_mb=512))
 class Math:
     """1 when the final answer equals the reference, 0 when it does not; no value when the reference cannot be read.
 
     Args:
-        prefilled: the prompt ended with `<think>`.
+        policy: where the answer may stand: `strict`, `explicit` or `lenient`; the `where` of `AnswerPolicy`.
+        unfinished_thought, prefilled, conflict, units, tolerance, rounded_reference, case: as in `AnswerPolicy`.
     """
 
-    def __init__(self, prefilled: bool = False) -> None:
-        self.prefilled = prefilled
-        load_library()  # in a worker, before the clock of the first rollout starts
+    def __init__(
+        self,
+        policy: str = "explicit",
+        unfinished_thought: bool = False,
+        prefilled: bool = False,
+        conflict: str = "refuse",
+        units: str = "ignore",
+        tolerance: float = 0.0,
+        rounded_reference: bool = True,
+        case: str = "ignore",
+    ) -> None:
+        self._policy = AnswerPolicy(
+            where=policy,  # type: ignore[arg-type]  # names become members there, or a UsageError
+            unfinished_thought=unfinished_thought,
+            prefilled=prefilled,
+            conflict=conflict,  # type: ignore[arg-type]
+            units=units,  # type: ignore[arg-type]
+            tolerance=tolerance,
+            rounded_reference=rounded_reference,
+            case=case,  # type: ignore[arg-type]
+        )
 
-    def __call__(self, completion: str, answer: str | None) -> r1env.Score:
+    def warm_up(self) -> None:
+        """Load Math-Verify."""
+        symbolic.warm_up()
+
+    def settle(self, completion: str, answer: str | None, task: r1env.Task) -> r1env.Score | None:
+        """The score of an answer that exact arithmetic finds right; None otherwise."""
+        verdict = None if answer is None else settle(answer, completion, task=task, policy=self._policy)
+        return None if verdict is None else _score(verdict)
+
+    def __call__(self, completion: str, answer: str | None, task: r1env.Task) -> r1env.Score:
         if answer is None:
             return r1env.Score(value=None, status=r1env.Status.UNPARSEABLE, reason="the task has no reference answer")
-        verdict = verify(answer, completion, prefilled=self.prefilled)
-        if verdict.correct is None:
-            return r1env.Score(value=None, status=r1env.Status.UNPARSEABLE, reason=verdict.reason)
-        if verdict.correct:
-            return r1env.Score(value=1.0, reason=verdict.reason)
-        status = _STATUS_OF_REFUSAL.get(verdict.how, r1env.Status.WRONG)
-        return r1env.Score(value=0.0, status=status, reason=verdict.reason)
+        return _score(verify(answer, completion, task=task, policy=self._policy))
+
+
+def _score(verdict: Verdict) -> r1env.Score:
+    value = None if verdict.correct is None else float(verdict.correct)
+    return r1env.Score(value=value, status=verdict.status, reason=verdict.reason)

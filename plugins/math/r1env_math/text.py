@@ -1,55 +1,220 @@
-"""Answers as plain text: what makes no difference to anybody, and numbers that can be read exactly."""
+"""Answers as text: one spelling for what makes no difference to anybody. Everything here is linear in the text."""
 
 from __future__ import annotations
 
 import re
-from fractions import Fraction
+import unicodedata
 
-_DELIMITERS = re.compile(r"\\?\$|\\[()\[\]]")
-_DECORATION = re.compile(r"\\(?:displaystyle|left|right)(?![a-zA-Z])")
-_FRACTION_COMMAND = re.compile(r"\\[dtc]frac(?![a-zA-Z])")
+_SYMBOLS = {
+    "−": "-", "–": "-", "—": "-", "‐": "-", "‑": "-", "﹣": "-",
+    "×": r"\times ", "⋅": r"\cdot ", "·": r"\cdot ", "∙": r"\cdot ", "÷": "/", "∕": "/", "⁄": "/",
+    "≤": r"\le ", "≥": r"\ge ", "⩽": r"\le ", "⩾": r"\ge ", "≠": r"\neq ", "≈": r"\approx ", "±": r"\pm ", "∓": r"\mp ",
+    "∞": r"\infty ", "∪": r"\cup ", "∩": r"\cap ", "∈": r"\in ", "∅": r"\emptyset ", "∖": r"\setminus ",
+    "π": r"\pi ", "α": r"\alpha ", "β": r"\beta ", "γ": r"\gamma ", "δ": r"\delta ", "θ": r"\theta ", "λ": r"\lambda ",
+    "μ": r"\mu ", "φ": r"\phi ", "ϕ": r"\phi ", "ω": r"\omega ", "σ": r"\sigma ", "ρ": r"\rho ", "ε": r"\epsilon ",
+    "º": "°", "˚": "°", "…": r"\ldots ", "⋯": r"\ldots ", "′": "'", "’": "'", "٪": "%", "٫": ".", "٬": ",", "、": ",",
+    "｛": r"\{", "｝": r"\}", "ℝ": r"\mathbb{R}", "√": r"\sqrt ", "∛": r"\sqrt[3]",
+}  # fmt: skip
+_SUPERSCRIPTS = dict(zip("⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻ⁿ", "0123456789+-n", strict=True))
+_SUBSCRIPTS = dict(zip("₀₁₂₃₄₅₆₇₈₉₊₋ₙ", "0123456789+-n", strict=True))
+_SUPERSCRIPT = re.compile(f"[{''.join(_SUPERSCRIPTS)}]+")
+_SUBSCRIPT = re.compile(f"[{''.join(_SUBSCRIPTS)}]+")
+_INVISIBLE = re.compile("[\u200b-\u200f\u202a-\u202e\u2060-\u2064\ufeff\u00ad]")
+_ROOT_OF_NUMBER = re.compile(r"√\s?([0-9]+)")
+
+_SPELLINGS = {
+    "dfrac": r"\frac", "tfrac": r"\frac", "cfrac": r"\frac", "dbinom": r"\binom", "tbinom": r"\binom",
+    "leq": r"\le", "leqslant": r"\le", "leqq": r"\le", "geq": r"\ge", "geqslant": r"\ge", "geqq": r"\ge", "ne": r"\neq",
+    "lt": "<", "gt": ">", "lbrace": r"\{", "rbrace": r"\}", "lbrack": "[", "rbrack": "]", "colon": ":", "mid": "|",
+    "vert": "|", "lvert": "|", "rvert": "|", "degree": "°", "dots": r"\ldots", "cdots": r"\ldots", "dotsc": r"\ldots",
+    "dotsb": r"\ldots", "varnothing": r"\emptyset", "backslash": r"\setminus", "smallsetminus": r"\setminus",
+    "to": r"\to", "sim": r"\approx", "thickapprox": r"\approx", "approxeq": r"\approx", "ast": "*", "land": r"\text{ and }",
+    "lor": r"\text{ or }", "wedge": r"\text{ and }", "vee": r"\text{ or }", "varphi": r"\phi", "varepsilon": r"\epsilon",
+    "imath": "i", "euro": r"\text{€}", "pounds": r"\text{£}", "prime": "'", "div": "/", "operatorname*": r"\text",
+    "infin": r"\infty", "langle": "(", "rangle": ")", "rightarrow": r"\to", "implies": r"\Rightarrow",
+}  # fmt: skip
+_TEXT_COMMANDS = frozenset(
+    re.split(
+        " ",
+        "text textbf textit textrm textnormal textsf texttt mathrm mathbf mathit mathsf mathtt mathbfit mbox hbox "
+        "bold boldsymbol pmb bm operatorname emph underline rm",
+    )
+)
+_NOTHING = frozenset(
+    re.split(
+        " ",
+        "left right middle displaystyle textstyle scriptstyle limits nolimits bigl bigr Bigl Bigr biggl biggr Biggl Biggr "
+        "big Big bigg Bigg mleft mright quad qquad thinspace hspace hfill allowbreak nonumber",
+    )
+)
+_COMMAND = re.compile(r"\\([a-zA-Z]+\*?)|\\(.)|(\$+)", re.DOTALL)
+_IN_CODE = (("<=", r"\le "), (">=", r"\ge "), ("!=", r"\neq "), (r"\text{\$}", r"\$"), ("{:}", ":"))
+_THIN_SPACES = ",;:! >"
+_FULL_STOPS = re.compile(r"[.。।\s]+$")
+_GROUPING = re.compile(r"(?<=[0-9])(?:\{,\}|,\\!|\\,|\{\s\}|\\ |\\!|'(?=[0-9]{3}(?![0-9])))(?=[0-9]{3}(?![0-9]))")
+_ORDINAL = re.compile(r"(?<=[0-9])\s?(?:\^\s?\{?\s?)?(?:\\text\{\s?)?(?:st|nd|rd|th)(?![a-zA-Z])\s?\}{0,2}")
+_DEGREES = re.compile(r"\^\s?(?:\\circ(?![a-zA-Z])|\{\s?\\circ\s?\}|°)|\\circ(?=\s*$)")
+_ROMAN_ARGUMENT = re.compile(r"\\text\s?\{\s?([a-zA-Z])\s?\}")
+_LONG_EXPONENT = re.compile(r"\^\s?(-?[0-9]{2,}|-[0-9a-zA-Z])(?![0-9])")
+_POWER_IN_CODE = re.compile(r"(?<=[0-9a-zA-Z)\]}])\s?\*\*\s?(?=[0-9a-zA-Z({-])")
+_SCIENTIFIC = re.compile(r"(?<![0-9a-zA-Z.])([0-9]+(?:\.[0-9]+)?)[eE]([+-]?[0-9]{1,4})(?![0-9a-zA-Z.])")
+_SPACE_BEFORE_DIGIT = re.compile(r"(\\[a-zA-Z]+) (?=[0-9])")
 _IDLE_SPACE = re.compile(r" (?!\w)|(?<!\w) ")
-_GROUPING = re.compile(r"(?<=[0-9])(?:\{,\}|,\\!|\\,)(?=[0-9]{3}(?![0-9]))")
-_GROUPED = re.compile(r"[+-]?[0-9]{1,3}(?:,[0-9]{3})+(?:\.[0-9]*)?")
-_NUMBER = r"[0-9]+(?:\.[0-9]*)?|\.[0-9]+"
-_DECIMAL = re.compile(rf"[+-]?(?:{_NUMBER})")
-_FRACTION = re.compile(r"([+-]?)(?:\\frac\{(-?[0-9]+)\}\{([0-9]+)\}|\\frac([0-9])([0-9])|([0-9]+)/([0-9]+))")
+_WANTS_BRACES = re.compile(r"\\(?:frac|sqrt|binom)(?![a-zA-Z])")
+_ANGLE = re.compile(r"([0-9]+)°")
+_TRIGONOMETRY = re.compile(r"\\(?:sin|cos|tan|cot|sec|csc)(?![a-zA-Z])")
+_TOKEN = re.compile(r"\\[a-zA-Z]+|\\?.", re.DOTALL)
+_PERCENT = re.compile(r"(?<=[0-9}]) ?(?:\\text\{ ?)?(?:per ?cent|percentage|percent|pct)(?![a-zA-Z])(?: ?\})?", re.IGNORECASE)
+_WORD_SQRT = re.compile(
+    r"(?<![a-zA-Z\\])(sqrt|pi|infinity|infty|oo|inf|sin|cos|tan|cot|ln|log|arcsin|arccos|arctan)(?![a-zA-Z])"
+)
 
 
 def normalise(text: str) -> str:
-    """The text without what carries no meaning: math delimiters, idle white space, a full stop at the end, `\\left`, …
+    """The text in one spelling: no math delimiters, no idle white space, no decoration, LaTeX for Unicode symbols.
 
-    White space between two word characters stays: `1 2` is not `12`.
+    White space between two word characters stays: `1 2` is not `12`. A dollar sign that is money becomes `\\$`.
     """
-    text = _DELIMITERS.sub(" ", text)
-    text = _DECORATION.sub(" ", text)
-    text = _FRACTION_COMMAND.sub(r"\\frac", text)
-    text = _IDLE_SPACE.sub("", " ".join(text.split()))
+    text = _without_unicode(text)
     text = _GROUPING.sub(",", text)
-    return text.removesuffix(".") or text
+    for written, meant in _IN_CODE:
+        text = text.replace(written, meant)
+    text = _COMMAND.sub(_spell, text)
+    text = _DEGREES.sub("°", text)
+    text = " ".join(text.split())
+    text = _without_markdown(text)
+    text = _FULL_STOPS.sub("", text) or text.strip()
+    text = _PERCENT.sub("%", text)
+    text = _ORDINAL.sub(r" \\text{th}", text)
+    text = _POWER_IN_CODE.sub("^", text)
+    text = _LONG_EXPONENT.sub(r"^{\1}", text)
+    text = _SCIENTIFIC.sub(r"\1\\times 10^{\2}", text)
+    text = _WORD_SQRT.sub(_spell_word, text)
+    text = _ROMAN_ARGUMENT.sub(_roman_letter, text)
+    text = _IDLE_SPACE.sub("", _SPACE_BEFORE_DIGIT.sub(r"\1", text))
+    if "°" in text and _TRIGONOMETRY.search(text):
+        text = _ANGLE.sub(r"(\\frac{\1\\pi}{180})", text)  # `\\sin 60°`
+    return _with_braces(text)
 
 
-def rational(normalised: str) -> Fraction | None:
-    """The exact value of a normalised text that is an integer, a decimal or a fraction of integers, or one of them in percent.
-
-    None for any other text. The text must be short enough for `guards.excess`: numbers of any length are made integers.
-    """
-    if normalised.endswith("%"):
-        value = _plain_rational(normalised[:-1].removesuffix("\\"))
-        return None if value is None else value / 100
-    return _plain_rational(normalised)
+def words(normalised: str) -> str:
+    """A normalised text as words only: the contents of `\\text{…}`, single spaces, no quotes or full stops at the ends."""
+    plain = normalised.replace(r"\text{", " ").replace("}", " ").replace("{", " ").replace("\\", " ")
+    return " ".join(plain.split()).strip(" .,;:!\"'`*()")
 
 
-def _plain_rational(text: str) -> Fraction | None:
-    if _GROUPED.fullmatch(text):
-        text = text.replace(",", "")
-    if _DECIMAL.fullmatch(text):
-        return Fraction(text.removesuffix("."))
-    found = _FRACTION.fullmatch(text)
-    if found is None:
-        return None
-    sign, *pairs = found.groups()
-    numerator, denominator = (int(digits) for digits in pairs if digits is not None)
-    if denominator == 0:
-        return None
-    return Fraction(-numerator if sign == "-" else numerator, denominator)
+def _without_unicode(text: str) -> str:
+    if text.isascii():
+        return text
+    text = _INVISIBLE.sub("", text)
+    text = _SUPERSCRIPT.sub(lambda run: "^{" + "".join(map(_SUPERSCRIPTS.__getitem__, run[0])) + "}", text)
+    text = _SUBSCRIPT.sub(lambda run: "_{" + "".join(map(_SUBSCRIPTS.__getitem__, run[0])) + "}", text)
+    return "".join(map(_ascii, _ROOT_OF_NUMBER.sub(r"\\sqrt{\1}", text)))
+
+
+def _ascii(char: str) -> str:
+    """One character in ASCII where it has a plain reading; itself otherwise."""
+    if char.isascii():
+        return char
+    if char in _SYMBOLS:
+        return _SYMBOLS[char]
+    if char.isdecimal():
+        return str(unicodedata.decimal(char))
+    plain = unicodedata.normalize("NFKC", char)
+    if "⁄" in plain:  # a vulgar fraction
+        numerator, _, denominator = plain.partition("⁄")
+        return rf"\frac{{{numerator}}}{{{denominator or 1}}}"
+    return plain if len(plain) < 8 else char
+
+
+def _spell(command: re.Match[str]) -> str:
+    word, single, dollars = command.groups()
+    if dollars:
+        return " "
+    if single is not None:
+        if single in "()[]" or single in _THIN_SPACES:
+            return " "
+        if single == "%":
+            return "%"
+        return command[0]
+    if word in _NOTHING:
+        return " "
+    if word in _TEXT_COMMANDS:
+        return r"\text"
+    return _SPELLINGS.get(word, command[0])
+
+
+def _spell_word(word: re.Match[str]) -> str:
+    return r"\infty " if word[1] in ("infinity", "infty", "oo", "inf") else rf"\{word[1]} "
+
+
+def _roman_letter(found: re.Match[str]) -> str:
+    """`\\mathrm{i}`, `\\mathrm{e}` are constants; another single letter in roman type may be a unit or a choice."""
+    return found[1] if found[1] in "ie" else found[0]
+
+
+def _without_markdown(text: str) -> str:
+    for mark in ("**", "__", "*", "`"):
+        while len(text) > 2 * len(mark) and text.startswith(mark) and text.endswith(mark):
+            text = text[len(mark) : -len(mark)].strip()
+        stopped = text.rstrip(".,;:!")
+        if len(stopped) > 2 * len(mark) and text.startswith(mark) and stopped.endswith(mark):
+            text = stopped[len(mark) : -len(mark)].strip()
+    return text
+
+
+def _with_braces(text: str) -> str:
+    """`\\frac12`, `\\frac{1}c`, `\\sqrt2`, `\\sqrt(2)` with the braces that LaTeX implies (and models mean)."""
+    if not _WANTS_BRACES.search(text):
+        return text
+    return _Braces(_TOKEN.findall(text)).rest()
+
+
+class _Braces:
+    """Writes out the arguments of `\\frac`, `\\binom` and `\\sqrt`. Recursive, for texts that `guards.excess` lets through."""
+
+    def __init__(self, tokens: list[str]) -> None:
+        self._tokens = tokens
+        self._next = 0
+
+    def rest(self, closing: str = "") -> str:
+        """What follows, up to and without the token `closing`."""
+        out: list[str] = []
+        while self._next < len(self._tokens):
+            token = self._take()
+            if token == closing:
+                break
+            out.append(self._write(token))
+        return "".join(out)
+
+    def _take(self) -> str:
+        token = self._tokens[self._next]
+        self._next += 1
+        return token
+
+    def _write(self, token: str) -> str:
+        if token in (r"\frac", r"\binom"):
+            return token + self._argument() + self._argument()
+        if token == r"\sqrt":
+            return token + self._index() + self._argument()
+        if token == "{":
+            return "{" + self.rest("}") + "}"
+        return token
+
+    def _argument(self) -> str:
+        while self._next < len(self._tokens) and self._tokens[self._next] == " ":
+            self._next += 1
+        if self._next == len(self._tokens) or self._tokens[self._next] in ("}", ")", "]", ","):
+            return ""  # malformed; left as it is
+        token = self._take()
+        if token == "{":
+            return "{" + self.rest("}") + "}"
+        if token == "(":  # `\\sqrt(2)`
+            return "{" + self.rest(")") + "}"
+        return "{" + self._write(token) + "}"
+
+    def _index(self) -> str:
+        if self._next < len(self._tokens) and self._tokens[self._next] == "[":
+            self._next += 1
+            return "[" + self.rest("]") + "]"
+        return ""

@@ -1,0 +1,154 @@
+"""Math-Verify behind two functions of ours. Call them in a worker that can be killed: SymPy may run for ever.
+
+Answers go to Math-Verify's LaTeX grammar only, never to its reader of plain expressions, which passes them to Python's
+`eval`; and neither its time limits are used (they need `signal.alarm`, and depend on the machine's load) nor its extraction.
+"""
+
+from __future__ import annotations
+
+import functools
+import logging
+import re
+from fractions import Fraction
+from typing import Any
+
+DIGITS = 40
+"""Precision of the numbers by which two expressions are told apart."""
+
+_AGREEMENT = Fraction(1, 10**25)  # relative; far above the error at 40 digits, far below any difference that is meant
+_DECIMAL = re.compile(r"(?<![0-9.])([0-9]*)\.([0-9]+)(?![0-9.])")
+_IMAGINARY = re.compile(r"(?<![a-zA-Z\\_{])i(?![a-zA-Z])|(?<=[0-9}])i|(?<=\{)i(?=[\\}])")
+_LOSES_MEANING = re.compile(
+    r"'|[0-9]_|\\(?:bar|overline|underline|equiv|pmod|bmod|ldots|square|boxed|color|href|input)(?![a-zA-Z])|&|#"
+)
+_PROSE = re.compile(r"(?<![a-zA-Z\\])[a-zA-Z]{2,} [a-zA-Z]{2,}|(?<![a-zA-Z\\])[a-zA-Z]{5,}|\\text\{[^{}]* [^{}]*\}")
+_EXERCISES = (
+    (r"\frac{x+1}{2}\sin(x)", r"\frac{1}{2}(x\sin x+\sin x)"),
+    (r"2^{n+1}-\sqrt{3}\ln 2", r"2\cdot 2^{n}-\ln(2)\sqrt{3}"),
+    (r"\log_2 8+|x|", r"\frac{\ln 8}{\ln 2}+|-x|"),
+    (r"e^{x}\cos^2 x", r"e^x(1-\sin^2 x)"),
+    (r"\sqrt[3]{x}+\tan 1", r"x^{1/3}+\tan 1"),
+    (r"f(x)+\lfloor x\rfloor", r"f(x)+\lfloor x \rfloor"),
+    (r"n!\pi+a^{m+n}", r"n\cdot(n-1)!\pi+a^m a^n"),
+)
+_PERCENT = re.compile(r"%")
+
+
+def read(normalised: str, *, complex_numbers: bool) -> Any | None:
+    """A normalised expression as a SymPy object, or None where the grammar does not know it or would lose something of it.
+
+    Args:
+        complex_numbers: the letter i is the imaginary unit, and variables need not be real.
+    """
+    if _LOSES_MEANING.search(normalised) or _PROSE.search(normalised) or not normalised.isascii():
+        return None
+    return _parse(_PERCENT.sub("/100", _DECIMAL.sub(_fraction, normalised)), complex_numbers)
+
+
+def mentions_i(normalised: str) -> bool:
+    """Whether the letter i stands in an expression as a factor of its own."""
+    return bool(_IMAGINARY.search(normalised))
+
+
+def equal(reference: Any, answer: Any) -> bool:
+    """Whether two SymPy objects mean the same.
+
+    Expressions are compared by their values at fixed points, to 25 digits, which tells different ones apart whatever their
+    size; where they have no values, and for everything else, Math-Verify decides.
+    """
+    if _is_expression(reference) and _is_expression(answer):
+        agree = _agree(reference, answer)
+        if agree is not None:
+            return agree
+    verify = load_library().verify
+    return bool(verify([reference], [answer], allow_set_relation_comp=True, timeout_seconds=None))
+
+
+@functools.cache
+def load_library() -> Any:
+    """The module `math_verify`, imported on the first call: it brings SymPy, which takes most of a second."""
+    import math_verify
+
+    logging.getLogger("math_verify").setLevel(logging.ERROR)  # it warns that its time limits are off; ours are on
+    return math_verify
+
+
+def warm_up() -> None:
+    """Load the library and let its parser build its tables, so that no answer pays for them."""
+    for reference, answer in _EXERCISES:
+        equal(read(reference, complex_numbers=False), read(answer, complex_numbers=False))
+
+
+@functools.lru_cache(maxsize=512)  # the reference answer is the same for a whole group of rollouts
+def _parse(latex: str, complex_numbers: bool) -> Any | None:
+    load_library()
+    from latex2sympy2_extended import latex2sympy
+
+    try:
+        parsed = latex2sympy(latex, is_real=not complex_numbers, convert_degrees=False, normalization_config=None)
+        if complex_numbers:
+            parsed = _with_imaginary_unit(parsed, latex2sympy)
+    except RecursionError:
+        return None
+    except Exception:  # noqa: BLE001 - the grammar and SymPy raise what they like on text that they cannot read
+        return None
+    return parsed
+
+
+def _with_imaginary_unit(parsed: Any, latex2sympy: Any) -> Any:
+    unit = latex2sympy(r"\sqrt{-1}", is_real=False, normalization_config=None).doit()
+    return parsed.subs({symbol: unit for symbol in parsed.free_symbols if str(symbol) == "i"})
+
+
+def _fraction(decimal: re.Match[str]) -> str:
+    """A decimal as a fraction: the grammar would make it a float of fifteen digits."""
+    digits = len(decimal[2])
+    return rf"\frac{{{int(decimal[1] + decimal[2])}}}{{{10**digits}}}"
+
+
+def _is_expression(parsed: Any) -> bool:
+    return hasattr(parsed, "as_real_imag") and not hasattr(parsed, "shape") and hasattr(parsed, "free_symbols")
+
+
+def _agree(reference: Any, answer: Any) -> bool | None:
+    """Whether the values agree at every point; None where there are too few values to say."""
+    if str(reference) == str(answer):
+        return True
+    symbols = sorted(reference.free_symbols | answer.free_symbols, key=str)
+    compared = 0
+    for point in _points(len(symbols)):
+        pair = [_value(parsed, dict(zip(symbols, point, strict=True))) for parsed in (reference, answer)]
+        if pair[0] is None or pair[1] is None:
+            continue
+        if not _close(*pair):
+            return False
+        compared += 1
+        if not symbols:
+            break
+    return True if compared >= (3 if symbols else 1) else None
+
+
+def _points(symbols: int) -> list[list[Fraction]]:
+    """Five points, of positive and negative coordinates, no two coordinates alike or in a simple ratio."""
+    return [
+        [Fraction((-1) ** (point * (place + 1)) * (37 + 13 * place + 29 * point), 31 + 7 * point) for place in range(symbols)]
+        for point in range(5)
+    ]
+
+
+def _value(parsed: Any, point: dict[Any, Fraction]) -> Any | None:
+    """A number of SymPy's, real or complex, or None where there is none."""
+    try:
+        value = parsed.doit().evalf(DIGITS, subs=point) if point else parsed.doit().evalf(DIGITS)
+    except RecursionError:
+        return None
+    except Exception:  # noqa: BLE001 - SymPy raises what it likes where a function has no value
+        return None
+    return value if value.is_number and value.is_finite and not value.free_symbols else None
+
+
+def _close(first: Any, second: Any) -> bool:
+    difference, size = abs(first - second), max(abs(first), abs(second))
+    if min(abs(first), abs(second)) == 0:  # 0 against what may be 0 up to rounding
+        return bool(size < Fraction(1, 10**35))
+    return bool(difference <= size * _AGREEMENT)
