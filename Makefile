@@ -6,14 +6,14 @@ BIN := $(VENV)/bin
 PIP_ARGS ?=
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt $(PIP_ARGS)
 
-PACKAGES := .[report] sandbox plugins/format plugins/math plugins/logic plugins/benchmarks[hub] trainers
+PACKAGES := .[report] sandbox[server] plugins/format plugins/math plugins/language[py3langid] plugins/code plugins/logic plugins/benchmarks[hub] trainers
 EDITABLE := $(foreach package,$(PACKAGES),--editable ./$(package))
 PROJECTS := pyproject.toml $(wildcard sandbox/pyproject.toml plugins/*/pyproject.toml trainers/pyproject.toml)
 
 DEMO_ARGS ?=
 TEST_ARGS ?=
 
-.PHONY: help setup demo test test-quick lint format bench clean
+.PHONY: help setup demo test test-slow lint format bench clean
 
 help: ## Show this list
 	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -38,11 +38,11 @@ $(VENV)/.ready-dev: $(VENV)/.ready requirements/dev.txt requirements/no-deps.txt
 demo: $(VENV)/.ready ## Train R1-Zero in miniature on the CPU; ends with a report
 	$(BIN)/r1env train r1-zero --preset tiny-cpu $(DEMO_ARGS)
 
-test: $(VENV)/.ready-dev ## Run the whole test suite, with coverage
-	$(BIN)/pytest --cov --cov-report=term $(TEST_ARGS)
+test: $(VENV)/.ready-dev ## Run the tests that take no more than a few seconds each, with coverage
+	$(BIN)/pytest -m "not slow" -n auto --maxprocesses 8 --cov --cov-report=term $(TEST_ARGS)
 
-test-quick: $(VENV)/.ready-dev ## Run the tests that take no more than a few seconds
-	$(BIN)/pytest -m "not slow" $(TEST_ARGS)
+test-slow: $(VENV)/.ready-dev ## Run the others: trainings, audits, crashes and resumes
+	$(BIN)/pytest -m slow $(TEST_ARGS)
 
 lint: $(VENV)/.ready-dev ## Check style and types
 	$(BIN)/ruff check .

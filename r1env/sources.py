@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import json
+import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, Protocol, runtime_checkable
@@ -95,14 +97,15 @@ def iterate(source: TaskSource, limit: int | None = None, seed: int = 0) -> Iter
 
 
 def read_jsonl(path: str | Path) -> list[dict[str, Any]]:
-    """The rows of a JSON-lines file.
+    """The rows of a JSON-lines file, compressed with gzip where its name ends in `.gz`.
 
     Raises:
         UsageError: the file cannot be read, or a line is not a JSON object; the message has the line number.
     """
     try:
-        text = Path(path).read_text("utf-8")
-    except (OSError, UnicodeDecodeError) as error:
+        data = Path(path).read_bytes()
+        text = (gzip.decompress(data) if str(path).endswith(".gz") else data).decode("utf-8")
+    except (OSError, EOFError, zlib.error, UnicodeDecodeError) as error:
         raise UsageError(f"cannot read {path}: {error}") from error
     rows = []
     for number, line in enumerate(text.split("\n"), start=1):

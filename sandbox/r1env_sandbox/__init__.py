@@ -1,28 +1,44 @@
-"""Judging programs that a model wrote: the types, and the protocol that a sandbox backend implements.
+"""Judging programs that a model wrote, in containers that they cannot get out of, by a judge that they cannot talk to.
 
-The rule behind them: what is expected never enters the sandbox. A backend returns what a program did, and the comparison
-happens outside, so a program can neither read the answer nor forge the verdict.
+The rule behind it: what is expected never enters the sandbox. A worker returns what a program did, and the comparison happens
+outside, so a program can neither read the answer nor forge the verdict.
+
+    from r1env_sandbox import Sandbox, Submission, TestCase
+
+    with Sandbox() as sandbox:
+        result = sandbox.judge(Submission(language="python", source="print(int(input()) + 1)"), [TestCase.stdio("41", "42")])
+
+Where to look: `models` (what goes in and out), `sandbox` (the object above), `judge` (the way of one submission), `verdicts` and
+`checkers` (pure: how it came out), `examine` (tests that are programs), `pool` and `worker` (containers, as seen from here),
+`backends` (where they come from), `runner` (what runs in them).
 """
 
-from r1env_sandbox.errors import SandboxUnavailable
+from r1env_sandbox.errors import SandboxBusy, SandboxUnavailable
 from r1env_sandbox.models import (
-    Comparison,
+    Checker,
+    CompileResult,
     JudgeResult,
     Limits,
+    RunResult,
+    SandboxInfo,
     Submission,
     TestCase,
     TestKind,
     TestResult,
     Verdict,
 )
-from r1env_sandbox.protocol import Sandbox
+from r1env_sandbox.sandbox import Sandbox, judge
 from r1env_sandbox.version import __version__
 
 __all__ = [
-    "Comparison",
+    "Checker",
+    "CompileResult",
     "JudgeResult",
     "Limits",
+    "RunResult",
     "Sandbox",
+    "SandboxBusy",
+    "SandboxInfo",
     "SandboxUnavailable",
     "Submission",
     "TestCase",
@@ -30,4 +46,5 @@ __all__ = [
     "TestResult",
     "Verdict",
     "__version__",
+    "judge",
 ]

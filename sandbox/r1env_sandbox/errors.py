@@ -1,18 +1,39 @@
-"""What can go wrong around a sandbox. What goes wrong *inside* one is a `Verdict`, never an exception."""
+"""What can go wrong around a sandbox. What goes wrong *inside* one is a `Verdict`, never an exception.
+
+1. `SandboxUnavailable`: no program can be run on this machine. The user's to mend; raised to the caller.
+2. `SandboxBusy`: every worker was taken for too long. Raised to the caller.
+3. `WorkerLost`: a worker died, hung, or answered nonsense. Caught in one place, `Sandbox.judge`, which tries again once on another
+   worker and then answers `judge_error`.
+"""
 
 from __future__ import annotations
+
+_WAYS_OUT = (
+    "Install Docker (https://docs.docker.com/engine/install/), start it, and check that `docker info` works for this user; "
+    "a remote engine is used when DOCKER_HOST names one"
+)
 
 
 class SandboxUnavailable(RuntimeError):  # noqa: N818 - it says a state of the machine, not a fault of the caller
     """No sandbox can run here. The message carries the cause and what to do about it."""
 
-    def __init__(self, cause: str) -> None:
+    def __init__(self, cause: str, remedy: str = _WAYS_OUT) -> None:
         """
         Args:
             cause: what was tried and how it failed, in one line ("no Docker socket at /var/run/docker.sock").
+            remedy: what to do about it.
         """
-        super().__init__(
-            f"no sandbox is available: {cause}. Install Docker (https://docs.docker.com/engine/install/), start it, and check "
-            "that `docker info` works for this user; a remote engine is used when DOCKER_HOST names one"
-        )
+        super().__init__(f"no sandbox is available: {' '.join(cause.split())}. {remedy}")
         self.cause = cause
+
+
+class SandboxBusy(TimeoutError):  # noqa: N818 - as above
+    """No worker became free in time."""
+
+
+class WorkerLost(RuntimeError):  # noqa: N818 - as above
+    """A worker cannot be used any more. `out_of_memory`: the engine says that its container ran out of memory."""
+
+    def __init__(self, cause: str, *, out_of_memory: bool = False) -> None:
+        super().__init__(cause)
+        self.out_of_memory = out_of_memory

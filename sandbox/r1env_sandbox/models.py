@@ -1,110 +1,264 @@
-"""What goes into a sandbox and what comes out: `Submission`, `TestCase`, `Limits`; `Verdict`, `TestResult`, `JudgeResult`."""
+"""What goes into a sandbox and what comes out: `Submission`, `TestCase`, `Limits`; `Verdict`, `TestResult`, `JudgeResult`.
+
+Field names are those of the JSON lines that `r1env-sandbox judge` reads and writes; a number's unit is in its name.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import ast
+from collections.abc import Mapping, Sequence
 from enum import StrEnum
-from typing import ClassVar
+from pathlib import PurePosixPath
+from typing import Annotated, Any, ClassVar
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, model_validator
+
+from r1env_sandbox.harness import plain
 
 _FROZEN = ConfigDict(frozen=True, extra="forbid")
+
+MAX_TEXT_BYTES = 64 << 20  # of one source, file or input; above it, something is wrong with the data
+MAX_FILES = 256
+MAX_SUBMISSION_BYTES = 32 << 20  # source and files together: they have to fit a worker's memory twice
+
+
+def _plain_value(value: Any) -> Any:
+    try:
+        return plain.decode(plain.encode(value, tagged=True))
+    except plain.NotPlainData as error:
+        raise ValueError(str(error)) from error
+
+
+def _text(value: str) -> str:
+    if len(value.encode("utf-8", "surrogatepass")) > MAX_TEXT_BYTES:
+        raise ValueError(f"longer than {MAX_TEXT_BYTES >> 20} MB")
+    return value
+
+
+def _file_name(value: str) -> str:
+    path = PurePosixPath(value)
+    parts = value.split("/")
+    if path.is_absolute() or any(part in ("", ".", "..") or len(part.encode("utf-8", "replace")) > 255 for part in parts):
+        raise ValueError(f"{value[:60]!r} is not the relative path of a file")
+    if len(parts) > 16 or not value.isprintable():
+        raise ValueError(f"{value[:60]!r} cannot be a file name here")
+    return value
+
+
+PlainValue = Annotated[Any, BeforeValidator(_plain_value), PlainSerializer(lambda value: plain.encode(value))]
+"""None, bool, int, finite float, str, bytes, and lists, tuples, sets, frozensets and dicts of them. In JSON, what JSON has no word for
+is an object with one key: `{"__tuple__": […]}`, `{"__set__": […]}`, `{"__frozenset__": […]}`, `{"__bytes__": "hex"}`,
+`{"__dict__": [[key, value], …]}`."""
+
+Text = Annotated[str, AfterValidator(_text)]
+FileName = Annotated[str, AfterValidator(_file_name)]
+Files = Annotated[Mapping[FileName, Text], Field(max_length=MAX_FILES)]
 
 
 class Submission(BaseModel):
     """A program to judge.
 
     Attributes:
-        language: its language, as the backend names it (`python`, `cpp`).
-        source: the text of its only file.
+        language: its language, by a name or alias of `r1env_sandbox.languages`.
+        source: the text of its main file.
+        files: other files, in the folder where the program runs and, for imports and includes, next to its source.
+        collect: files that the program writes in the last test and that `JudgeResult.collected` then holds.
     """
 
     model_config = _FROZEN
 
     language: str
-    source: str
+    source: Text
+    files: Files = Field(default_factory=dict)
+    collect: tuple[FileName, ...] = Field(default=(), max_length=MAX_FILES)
+
+    @model_validator(mode="after")
+    def _fits(self) -> Submission:
+        _check_files({**self.files, "": self.source})
+        return self
 
 
 class TestKind(StrEnum):
     """How a test feeds the program."""
 
     STDIO = "stdio"  # text on standard input, text on standard output
-    CALL = "call"  # arguments to a function, its return value
+    CALL = "call"  # arguments to a function, its return value (Python)
+    ASSERT = "assert"  # Python code with assertions about a function (Python)
+    PYTEST = "pytest"  # files for pytest, which import the submission (Python)
 
     __test__ = False  # not a test class, whatever pytest thinks of the name
 
 
-class Comparison(StrEnum):
-    """How what came out is compared with what was expected."""
+class Checker(StrEnum):
+    """How what came out is compared with what was expected. See `r1env_sandbox.checkers`."""
 
     EXACT = "exact"  # equal texts, but for white space at the end; equal values of equal types
-    TOKENS = "tokens"  # equal when split at white space
-    FLOAT = "float"  # as tokens, numbers within `tolerance` of each other
+    TOKEN = "token"  # equal when split at white space
+    FLOAT = "float"  # as `token`, numbers within `tolerance`; for values, equal but for numbers within `tolerance`
+    UNORDERED = "unordered"  # equal lines, or items of a list, in any order
+    JSON = "json"  # values only: equal once a tuple counts as a list, as it does in data that went through JSON
+    SPECIAL = "special"  # text only: `checker_program` decides
 
 
 class TestCase(BaseModel):
-    """One test. Made by `TestCase.stdio` or `TestCase.call`.
+    """One test. Made by `TestCase.stdio`, `.call`, `.assertion` or `.pytest`, or read from a row of JSON.
 
     Attributes:
         kind: see `TestKind`.
         stdin: what the program reads (`stdio`).
-        function: the function to call (`call`).
-        arguments: its positional arguments, plain data only (`call`).
-        expected: what must be printed (`stdio`, a string) or returned (`call`, plain data). Never enters the sandbox.
-        comparison: see `Comparison`.
+        function: the function to call (`call`), or to hand to the test code as `candidate` (`assert`). `Solution.add` is a method.
+        args, kwargs: its arguments (`call`).
+        expected: what must be printed (`stdio`, a text) or returned (`call`). Never enters the submission's container.
+        checker: see `Checker`.
         tolerance: absolute or relative, whichever is met (`float`).
+        checker_program: decides in a container of its own (`special`). It is run with the names of three files, the input, the output
+            and the expected output, as testlib's checkers are: exit status 0 accepts, 1 and 2 refuse, another is its own fault.
+        code: defines `check(candidate)`, or holds the assertions themselves (`assert`).
+        files: test files, and what they need (`pytest`). They import the submission as `solution` or `main`.
     """
 
     __test__: ClassVar[bool] = False  # not a test class, whatever pytest thinks of the name
     model_config = _FROZEN
 
     kind: TestKind
-    expected: JsonValue
-    stdin: str = ""
-    function: str | None = None
-    arguments: tuple[JsonValue, ...] = ()
-    comparison: Comparison = Comparison.EXACT
+    stdin: Text = ""
+    expected: PlainValue = None
+    checker: Checker = Checker.EXACT
     tolerance: float = Field(default=1e-6, ge=0, allow_inf_nan=False)
+    checker_program: Submission | None = None
+    function: str | None = None
+    args: tuple[PlainValue, ...] = ()
+    kwargs: Mapping[str, PlainValue] = Field(default_factory=dict)
+    code: Text = ""
+    files: Files = Field(default_factory=dict)
 
     @classmethod
-    def stdio(cls, stdin: str, expected: str, comparison: Comparison = Comparison.EXACT) -> TestCase:
+    def stdio(
+        cls, stdin: str, expected: str, checker: Checker | str = Checker.EXACT, *, checker_program: Submission | None = None
+    ) -> TestCase:
         """The program reads `stdin` and must print `expected`."""
-        return cls(kind=TestKind.STDIO, stdin=stdin, expected=expected, comparison=comparison)
+        return cls(
+            kind=TestKind.STDIO, stdin=stdin, expected=expected, checker=Checker(checker), checker_program=checker_program
+        )
 
     @classmethod
     def call(
-        cls, function: str, arguments: Sequence[JsonValue], expected: JsonValue, comparison: Comparison = Comparison.EXACT
+        cls,
+        function: str,
+        args: Sequence[Any],
+        expected: Any,
+        checker: Checker | str = Checker.EXACT,
+        *,
+        kwargs: Mapping[str, Any] | None = None,
     ) -> TestCase:
-        """`function(*arguments)` must return `expected`."""
-        return cls(kind=TestKind.CALL, function=function, arguments=tuple(arguments), expected=expected, comparison=comparison)
+        """`function(*args, **kwargs)` must return `expected`."""
+        return cls(
+            kind=TestKind.CALL,
+            function=function,
+            args=tuple(args),
+            kwargs=kwargs or {},
+            expected=expected,
+            checker=Checker(checker),
+        )
+
+    @classmethod
+    def assertion(cls, function: str, code: str) -> TestCase:
+        """`code` must run to its end, with the submission's `function` as `candidate`."""
+        return cls(kind=TestKind.ASSERT, function=function, code=code)
+
+    @classmethod
+    def pytest(cls, files: Mapping[str, str]) -> TestCase:
+        """Every test in `files` must pass, with the submission as the module `solution`."""
+        return cls(kind=TestKind.PYTEST, files=files)
 
     @model_validator(mode="after")
     def _fields_fit_the_kind(self) -> TestCase:
-        if self.kind is TestKind.STDIO:
-            if self.function is not None or self.arguments:
-                raise ValueError("a stdio test has no function and no arguments; use kind='call'")
-            if not isinstance(self.expected, str):
-                raise ValueError(f"a stdio test expects text, not a {type(self.expected).__name__}")
-        else:
-            if not self.function:
-                raise ValueError("a call test needs the name of a function")
-            if self.stdin:
-                raise ValueError("a call test has no stdin; use kind='stdio'")
+        for name in self.model_fields_set - {"kind"} - _FIELDS[self.kind]:
+            if getattr(self, name) != type(self).model_fields[name].get_default(call_default_factory=True):
+                raise ValueError(f"a {self.kind} test has no {name}; its fields are {', '.join(sorted(_FIELDS[self.kind]))}")
+        if self.checker not in _CHECKERS[self.kind]:
+            raise ValueError(f"a {self.kind} test has no checker {self.checker.value!r}")
+        if (self.checker is Checker.SPECIAL) != (self.checker_program is not None):
+            raise ValueError("the checker 'special' and checker_program come together")
+        if self.kind is TestKind.STDIO and not isinstance(self.expected, str):
+            raise ValueError(f"a stdio test expects text, not a {type(self.expected).__name__}")
+        if self.kind is TestKind.CALL and "expected" not in self.model_fields_set:
+            raise ValueError("a call test needs what is expected; null where the function returns None")
+        if self.kind in (TestKind.CALL, TestKind.ASSERT) and not _is_function_name(self.function):
+            raise ValueError(f"a {self.kind} test needs the name of a function")
+        if self.kind is TestKind.ASSERT:
+            _check_python("code", self.code)
+        if self.kind is TestKind.PYTEST:
+            _check_files(self.files)
+            for name, text in self.files.items():
+                if name.endswith(".py"):
+                    _check_python(name, text)
+            if not any(plain.is_pytest_file(name) for name in self.files):
+                raise ValueError("a pytest test needs a file test_*.py or *_test.py")
         return self
 
 
+_FIELDS = {
+    TestKind.STDIO: {"stdin", "expected", "checker", "tolerance", "checker_program"},
+    TestKind.CALL: {"function", "args", "kwargs", "expected", "checker", "tolerance"},
+    TestKind.ASSERT: {"function", "code"},
+    TestKind.PYTEST: {"files"},
+}
+_CHECKERS = {
+    TestKind.STDIO: set(Checker) - {Checker.JSON},
+    TestKind.CALL: {Checker.EXACT, Checker.FLOAT, Checker.UNORDERED, Checker.JSON},
+    TestKind.ASSERT: {Checker.EXACT},
+    TestKind.PYTEST: {Checker.EXACT},
+}
+
+
+def _check_files(files: Mapping[str, str]) -> None:
+    """
+    Raises:
+        ValueError: too much together, or a name that is a file's and a folder's at once.
+    """
+    if sum(len(text) for text in files.values()) > MAX_SUBMISSION_BYTES:
+        raise ValueError(f"the source and the files are longer than {MAX_SUBMISSION_BYTES >> 20} MB together")
+    for name in files:
+        if clash := next((str(parent) for parent in PurePosixPath(name).parents if str(parent) in files and name), None):
+            raise ValueError(f"{clash!r} is a file, so {name!r} cannot be in it")
+
+
+def _is_function_name(name: str | None) -> bool:
+    return bool(name) and len(parts := str(name).split(".")) <= 2 and all(part.isidentifier() for part in parts)
+
+
+def _check_python(name: str, text: str) -> None:
+    """Tests come from the task's author; a broken one is found here, not at reward time."""
+    try:
+        ast.parse(text)
+    except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
+        raise ValueError(f"{name} is not Python: {error}") from error
+
+
 class Limits(BaseModel):
-    """What a program may use. Each test has the run limits for itself; the compiler has its own, as it needs more."""
+    """What a program may use. Each test has the run limits for itself; the compiler has its own, as it needs more.
+
+    Attributes:
+        cpu_s: CPU seconds of the program and its children.
+        wall_s: seconds until it is stopped; more than `cpu_s`, so that a busy machine changes no verdict.
+        memory_mb: of all its processes, and of the files they write, which are kept in memory.
+        output_kb: what it may write to stdout and stderr together.
+        file_mb: the longest file it may write.
+        processes: processes and threads at once.
+    """
 
     model_config = _FROZEN
 
-    cpu_seconds: float = Field(default=5.0, gt=0, allow_inf_nan=False)
-    wall_seconds: float = Field(default=15.0, gt=0, allow_inf_nan=False)
-    memory_mb: int = Field(default=512, gt=0)
-    output_kb: int = Field(default=1024, gt=0)
-    processes: int = Field(default=32, gt=0)
-    compile_cpu_seconds: float = Field(default=20.0, gt=0, allow_inf_nan=False)
-    compile_memory_mb: int = Field(default=1024, gt=0)
+    cpu_s: float = Field(default=5.0, gt=0, le=3600, allow_inf_nan=False)
+    wall_s: float = Field(default=15.0, gt=0, le=7200, allow_inf_nan=False)
+    memory_mb: int = Field(default=512, gt=0, le=1 << 20)
+    output_kb: int = Field(default=1024, gt=0, le=64 << 10)
+    file_mb: int = Field(default=32, gt=0, le=1 << 10)
+    processes: int = Field(default=32, gt=0, le=1024)
+    compile_cpu_s: float = Field(default=20.0, gt=0, le=3600, allow_inf_nan=False)
+    compile_wall_s: float = Field(default=60.0, gt=0, le=7200, allow_inf_nan=False)
+    compile_memory_mb: int = Field(default=1024, gt=0, le=1 << 20)
 
 
 class Verdict(StrEnum):
@@ -113,57 +267,138 @@ class Verdict(StrEnum):
     ACCEPTED = "accepted"  # it gave what was expected, within the limits
     WRONG_ANSWER = "wrong_answer"  # it ended well and gave something else
     COMPILE_ERROR = "compile_error"  # the compiler refused it, or hit its own limits
-    RUNTIME_ERROR = "runtime_error"  # it raised, crashed, or ended with another status than 0
+    RUNTIME_ERROR = "runtime_error"  # it raised, crashed, ended early, or ended with another status than 0
     TIME_LIMIT = "time_limit"  # it used up its CPU or wall time
     MEMORY_LIMIT = "memory_limit"  # it used up its memory
     OUTPUT_LIMIT = "output_limit"  # it wrote more than it may
+    REJECTED_INPUT = "rejected_input"  # the request cannot be judged (unknown language, a test that fails by itself): no score
     JUDGE_ERROR = "judge_error"  # the sandbox failed: this says nothing about the program, and earns no reward at all
+
+    @property
+    def scored(self) -> bool:
+        """Whether it says something about the program."""
+        return self not in (Verdict.REJECTED_INPUT, Verdict.JUDGE_ERROR)
 
 
 class TestResult(BaseModel):
     """What happened in one test.
 
     Attributes:
-        cpu_ms, wall_ms, peak_memory_kb: what the program and all its children used.
-        exit_code: of the program; None when it did not end by itself. A negative number is a signal.
-        stdout, stderr: the beginning of what it wrote, for a person to read.
-        note: one line on why the verdict is not `accepted`.
+        cpu_ms, wall_ms: what the program and all its children used.
+        max_rss_kb: the largest resident memory of any of its processes.
+        exit_code: None when a signal ended it.
+        signal: the signal that ended it; 9 is also how a limit ends a program.
+        stdout_head, stderr_head: the beginning of what it wrote, for a person to read.
+        value: what the function returned (`call`), as JSON with the tags of `PlainValue`.
+        note: one line on why it was not accepted.
     """
 
     __test__: ClassVar[bool] = False  # not a test class, whatever pytest thinks of the name
     model_config = _FROZEN
 
-    verdict: Verdict
+    status: Verdict
     cpu_ms: float = Field(default=0.0, ge=0)
     wall_ms: float = Field(default=0.0, ge=0)
-    peak_memory_kb: int = Field(default=0, ge=0)
+    max_rss_kb: int = Field(default=0, ge=0)
     exit_code: int | None = None
+    signal: int | None = None
+    stdout_head: str = ""
+    stderr_head: str = ""
+    value: PlainValue = None
+    note: str = ""
+
+
+class CompileResult(BaseModel):
+    """What the compiler said and used. `cached`: it did not run, as the same source was compiled before."""
+
+    model_config = _FROZEN
+
+    log: str = ""
+    cached: bool = False
+    cpu_ms: float = Field(default=0.0, ge=0)
+    wall_ms: float = Field(default=0.0, ge=0)
+    max_rss_kb: int = Field(default=0, ge=0)
+
+
+class SandboxInfo(BaseModel):
+    """Where a verdict comes from: it can only be repeated with the same image.
+
+    Attributes:
+        queue_ms: how long the submission waited for a worker.
+        attempts: 2 when the sandbox failed once and the submission was judged again.
+    """
+
+    model_config = _FROZEN
+
+    backend: str = ""
+    image: str = ""
+    runtime: str = ""
+    mode: str = ""
+    worker: str = ""
+    queue_ms: float = 0.0
+    attempts: int = 1
+    note: str = ""
+
+
+class RunResult(BaseModel):
+    """What a program did that was run once, with nothing to compare.
+
+    Attributes:
+        status: `accepted` when it ended by itself and well; otherwise as in a test.
+        stdout, stderr: everything it wrote, within the limit on its output; what is not UTF-8 is replaced.
+        test: what it used.
+        collected: as in `JudgeResult`.
+    """
+
+    model_config = _FROZEN
+
+    status: Verdict
     stdout: str = ""
     stderr: str = ""
-    note: str = ""
+    test: TestResult | None = None
+    compile: CompileResult = CompileResult()
+    collected: Mapping[str, str] = Field(default_factory=dict)
+    info: SandboxInfo = SandboxInfo()
 
 
 class JudgeResult(BaseModel):
     """The verdict on a submission, and that of every test that ran.
 
-    `accepted` needs positive evidence: at least one test, and every one of them accepted.
+    `accepted` needs positive evidence: at least one test, and every one of them accepted. Otherwise the status is that of the first
+    test that was not.
+
+    Attributes:
+        score: the share of the tests that were accepted, 0 to 1; None when the status says nothing about the program.
+        tests: in the order given; shorter than the tests when judging stopped early.
+        collected: the files that `Submission.collect` names and that are there, after the last test.
     """
 
     model_config = _FROZEN
 
-    verdict: Verdict
+    status: Verdict
+    score: float | None = Field(default=None, ge=0, le=1, allow_inf_nan=False)
     tests: tuple[TestResult, ...] = ()
-    compiler_output: str = ""
+    compile: CompileResult = CompileResult()
+    collected: Mapping[str, str] = Field(default_factory=dict)
+    info: SandboxInfo = SandboxInfo()
 
     @model_validator(mode="after")
     def _accepted_is_earned(self) -> JudgeResult:
-        if self.verdict is Verdict.ACCEPTED and (
-            not self.tests or any(test.verdict is not Verdict.ACCEPTED for test in self.tests)
+        if self.status is Verdict.ACCEPTED and (
+            not self.tests or any(test.status is not Verdict.ACCEPTED for test in self.tests) or self.score != 1.0
         ):
-            raise ValueError("a submission is accepted only when there is a test and every test is accepted")
+            raise ValueError("a submission is accepted only when there is a test, every test is accepted, and the score is 1")
+        if self.status.scored != (self.score is not None):
+            raise ValueError(f"a result with the status {self.status} and the score {self.score}")
         return self
 
     @property
     def passed(self) -> int:
         """How many tests were accepted."""
-        return sum(test.verdict is Verdict.ACCEPTED for test in self.tests)
+        return sum(test.status is Verdict.ACCEPTED for test in self.tests)
+
+    @classmethod
+    def without_score(cls, status: Verdict, note: str, **fields: Any) -> JudgeResult:
+        """A result that says nothing about the program: `rejected_input` or `judge_error`, with the reason."""
+        info = fields.pop("info", SandboxInfo())
+        return cls(status=status, info=info.model_copy(update={"note": " ".join(note.split())}), **fields)

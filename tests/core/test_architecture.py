@@ -25,9 +25,12 @@ MAY_IMPORT = {
     "r1env": set(),
     "r1env_sandbox": set(),
     "r1env_code": {"r1env", "r1env_sandbox"},
-    **dict.fromkeys(
-        ("r1env_format", "r1env_math", "r1env_language", "r1env_logic", "r1env_benchmarks", "r1env_trainers"), {"r1env"}
-    ),
+    "r1env_format": {"r1env"},
+    "r1env_math": {"r1env"},
+    "r1env_language": {"r1env"},
+    "r1env_logic": {"r1env"},
+    "r1env_benchmarks": {"r1env"},
+    "r1env_trainers": {"r1env"},
 }
 FIRST_TO_READ = {"tasks", "rollouts", "scores"}
 

@@ -16,6 +16,21 @@ ROWS = {
     "mawps": {"input": "What is {n} plus 0 ?", "target": "{n}"},
     "aime24": {"problem": "Find ${n}^1$.", "answer": "{n}"},
     "math-jsonl": {"question": "Find ${n}^1$.", "answer": "{n}"},
+    "humaneval": {
+        "task_id": "HumanEval/{n}",
+        "prompt": 'def number():\n    """Gives {n}."""\n',
+        "entry_point": "number",
+        "test": "def check(candidate):\n    assert candidate() == {n}\n",
+    },
+    "mbpp": {"task_id": "{n}", "text": "Add {n}.", "test_list": ["assert add(1) == 1 + {n}", "assert add(2) == 2 + {n}"]},
+    "livecodebench": {
+        "question_id": "{n}",
+        "question_content": "Print {n}.",
+        "public_test_cases": '[{"input": "", "output": "{n}", "testtype": "stdin"}]',
+        "private_test_cases": '[{"input": "", "output": "{n}", "testtype": "stdin"}]',
+    },
+    "codeforces": {"id": "{n}/A", "description": "Print {n}.", "official_tests": [{"input": "", "output": "{n}"}]},
+    "code-jsonl": {"prompt": "Print {n}.", "tests": [{"kind": "stdio", "stdin": "", "expected": "{n}"}]},
 }
 """A made-up row for each environment that needs a file."""
 
@@ -29,8 +44,8 @@ def options(request, tmp_path):
     if not r1env.installed().environment(name).requires:
         return {}
     path = tmp_path / "rows.jsonl"
-    rows = [{key: text.replace("{n}", str(n)) for key, text in ROWS[name].items()} for n in range(1, 6)]
-    path.write_text("".join(json.dumps(row) + "\n" for row in rows), "utf-8")
+    row = json.dumps(ROWS[name])
+    path.write_text("".join(row.replace("{n}", str(n)) + "\n" for n in range(1, 6)), "utf-8")
     return {"data": str(path)}
 
 

@@ -15,6 +15,11 @@ def r1env_environments() -> list[EnvironmentSpec]:
         _math("mawps", "simple word problems", "data=FILE with input, target"),
         _math("aime24", "the AIME of 2024, answers from 0 to 999", "data=FILE with problem, answer"),
         _math("math-jsonl", "any questions with answers", "data=FILE; question_field and answer_field name its fields"),
+        _code("humaneval", "complete a Python function", data="openai/openai_humaneval", split="test"),
+        _code("mbpp", "write a Python function, of a sentence", data="google-research-datasets/mbpp", split="test"),
+        _code("livecodebench", "contest problems by date", data="livecodebench/code_generation_lite", split="test"),
+        _code("codeforces", "contest problems with their time and memory limits", data="open-r1/codeforces", split="test"),
+        _code("code-jsonl", "any problems with tests"),
     ]
 
 
@@ -27,4 +32,17 @@ def _math(name: str, summary: str, requires: str, **options: Any) -> Environment
         options=options,
         template="boxed",
         requires=requires,
+    )
+
+
+def _code(name: str, summary: str, **options: Any) -> EnvironmentSpec:
+    where = "data=FILE, or network for the hub" if options else "data=FILE with prompt, tests"
+    return EnvironmentSpec(
+        name,
+        f"r1env_benchmarks.code:{name.replace('-', '_')}",
+        reward="code",
+        summary=summary,
+        options=options,
+        kind="code",
+        requires=f"r1env-code and a sandbox; {where}",
     )

@@ -1,0 +1,319 @@
+"""Workers in Docker containers, through the Docker SDK. Every call to the engine has a time-out."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import secrets
+import socket
+import struct
+import threading
+import time
+from collections.abc import Collection
+from pathlib import Path
+from typing import Any
+
+import docker
+import requests
+import urllib3
+from docker.errors import APIError, DockerException, NotFound
+from docker.types import LogConfig, Ulimit
+
+from r1env_sandbox.errors import SandboxUnavailable, WorkerLost
+from r1env_sandbox.images import LANGUAGES_LABEL, require_image
+from r1env_sandbox.languages import LANGUAGES
+
+log = logging.getLogger(__name__)
+
+ENGINE_SECONDS = 60.0  # for one call; an engine that hangs (a runtime that does not start) must not hang its caller
+REMOVE_SECONDS = 10.0
+OWNER_LABEL = "r1env.sandbox.owner"
+PYTHON = "/opt/r1env/python3"
+
+WORK_MB, TEMPORARY_MB = 96, 48
+MAX_INODES = 20_000  # without a limit, empty files alone use up the container's memory; this many are removed in 0.13 s
+MAX_PROCESSES = 160  # well above what limits grant the submission, so that the runner itself can always fork
+MAX_PROCESSES_GVISOR = 4096  # gVisor's own threads count, and it panics without them
+
+# What the runner needs to change a child's uid, to end it, and to clean up after it. Submissions run without any.
+CAPABILITIES = ("SETUID", "SETGID", "KILL", "CHOWN", "DAC_OVERRIDE", "FOWNER")
+
+_FRAME = struct.Struct(">BxxxL")  # of the engine's stream: 1 is stdout, 2 is stderr
+_LOST = (DockerException, requests.RequestException, urllib3.exceptions.HTTPError, OSError)
+
+
+class DockerBackend:
+    """Starts containers.
+
+    Args:
+        image: name or id; None for the one that `r1env-sandbox build` makes.
+        runtime: `runsc` for gVisor; None for the engine's default.
+        memory_mb: that a worker has from the start; one that needs more is given more.
+        cpus: processors' worth of time that a worker may use.
+
+    Raises:
+        SandboxUnavailable: no engine, no right to use it, no such image or runtime.
+    """
+
+    name = "docker"
+
+    def __init__(
+        self, *, image: str | None = None, runtime: str | None = None, memory_mb: int = 1280, cpus: float | None = 2.0
+    ) -> None:
+        self.client = connect()
+        try:
+            information = self.client.info()
+            runtimes = sorted(information.get("Runtimes") or {})
+            if runtime is not None and runtime not in runtimes:
+                raise SandboxUnavailable(
+                    f"the engine has no runtime {runtime!r}", f"It has {', '.join(runtimes)}; install {runtime} or take another"
+                )
+            self.image = str(self.client.images.get(image).id) if image else require_image(self.client)
+            labelled = self.client.images.get(self.image).labels.get(LANGUAGES_LABEL)
+        except NotFound as error:
+            raise SandboxUnavailable(f"the engine has no image {image!r}", "Build or pull it") from error
+        except _LOST as error:
+            raise SandboxUnavailable(f"the Docker engine fails ({error})") from error
+        self.languages: Collection[str] = (
+            frozenset(labelled.split(",")) if labelled else frozenset(LANGUAGES)
+        )  # a stranger's image may have any
+        self.runtime = runtime or str(information.get("DefaultRuntime") or "")
+        self._memory_mb = memory_mb
+        self._cpus = cpus if information.get("CpuCfsQuota") else None
+        reap_orphans(self.client)
+
+    def start(self, command: list[str]) -> DockerTransport:
+        name = f"r1env-sandbox-{os.getpid()}-{secrets.token_hex(4)}"
+        try:
+            container = self.client.containers.create(self.image, command, name=name, **self._options())
+        except _LOST as error:
+            raise SandboxUnavailable(f"the Docker engine creates no container ({error})") from error
+        try:
+            stream = container.attach_socket(params={"stdin": 1, "stdout": 1, "stderr": 1, "stream": 1})
+            container.start()
+        except _LOST as error:
+            _remove(container)
+            raise SandboxUnavailable(f"the Docker engine starts no container ({error})") from error
+        return DockerTransport(container, stream, self._memory_mb)
+
+    def describe(self) -> dict[str, str]:
+        try:
+            information = self.client.info()
+        except _LOST as error:
+            raise SandboxUnavailable(f"the Docker engine fails ({error})") from error
+        security = [str(option) for option in information.get("SecurityOptions") or ()]
+        return {
+            "engine": f"Docker {information.get('ServerVersion')}, kernel {information.get('KernelVersion')}",
+            "runtime": self.runtime,
+            "cgroup version": str(information.get("CgroupVersion")),
+            "user namespaces": "remapped" if any("userns" in option for option in security) else "not remapped",
+            "memory limit with swap": "yes" if information.get("SwapLimit") else "memory only",
+            "image": self.image,
+        }
+
+    def close(self) -> None:
+        self.client.close()
+
+    def _options(self) -> dict[str, Any]:
+        gvisor = "runsc" in self.runtime
+        return {
+            "entrypoint": [PYTHON],
+            "environment": {"PATH": "/usr/local/bin:/usr/bin:/bin", "LANG": "C.UTF-8", "PYTHONHASHSEED": "0"},
+            "working_dir": "/",
+            "user": "0:0",
+            "hostname": "sandbox",
+            "stdin_open": True,
+            "network_mode": "none",
+            "read_only": True,
+            "tmpfs": {
+                "/work": f"size={WORK_MB}m,nr_inodes={MAX_INODES},mode=711,nosuid,nodev,exec",
+                "/tmp": f"size={TEMPORARY_MB}m,nr_inodes={MAX_INODES},mode=1777,nosuid,nodev,noexec",
+            },
+            "ipc_mode": "none",
+            "cap_drop": ["ALL"],
+            "cap_add": list(CAPABILITIES),
+            "security_opt": ["no-new-privileges"],
+            "pids_limit": MAX_PROCESSES_GVISOR if gvisor else MAX_PROCESSES,
+            "mem_limit": f"{self._memory_mb}m",
+            "memswap_limit": f"{self._memory_mb}m",
+            "ulimits": [Ulimit(name="core", soft=0, hard=0), Ulimit(name="nofile", soft=1024, hard=1024)],
+            "log_config": LogConfig(type="none"),
+            "labels": {OWNER_LABEL: owner(os.getpid())},
+            # gVisor ends the whole container for want of memory, and only a container that is still there tells.
+            "auto_remove": not gvisor,
+            **({"nano_cpus": int(self._cpus * 1e9)} if self._cpus else {}),
+            **({"runtime": self.runtime} if self.runtime else {}),
+        }
+
+
+class DockerTransport:
+    """The attached stream of one container."""
+
+    def __init__(self, container: Any, stream: Any, memory_mb: int) -> None:
+        self.name = str(container.name)
+        self._container = container
+        self._stream = stream
+        self._socket: socket.socket = getattr(stream, "_sock", stream)
+        self._memory_mb = memory_mb
+        self._buffer = bytearray()
+        self._log = bytearray()  # what the runner said on stderr: why it died
+        self._sending = threading.Lock()
+
+    def send(self, data: bytes) -> None:
+        self._socket.settimeout(ENGINE_SECONDS)
+        try:
+            self._socket.sendall(data)
+        except OSError as error:
+            raise self._lost(f"does not read ({error})") from error
+
+    def receive(self, timeout_s: float) -> bytes:
+        deadline = time.monotonic() + timeout_s
+        while True:
+            payload = self._payload()
+            if payload:
+                return payload
+            self._socket.settimeout(max(0.001, deadline - time.monotonic()))
+            try:
+                data = self._socket.recv(1 << 18)
+            except TimeoutError as error:
+                raise self._lost(f"did not answer in {timeout_s:.0f} s") from error
+            except OSError as error:
+                raise self._lost(f"is gone ({error})") from error
+            if not data:
+                raise self._lost("ended")
+            self._buffer += data
+
+    def grow(self, memory_mb: int) -> None:
+        if memory_mb <= self._memory_mb:
+            return
+        try:
+            self._container.update(mem_limit=f"{memory_mb}m", memswap_limit=f"{memory_mb}m")
+        except _LOST as error:
+            raise WorkerLost(f"{self.name} cannot have {memory_mb} MB ({error})") from error
+        self._memory_mb = memory_mb
+
+    def close(self) -> None:
+        with contextlib.suppress(OSError):  # the other end may be gone
+            self._socket.shutdown(socket.SHUT_RDWR)  # wakes a thread that is reading; closing alone does not
+        self._stream.close()
+        self._socket.close()
+        _remove(self._container)
+
+    def _payload(self) -> bytes:
+        """What the buffer holds of the runner's stdout, as far as frames of the engine's stream are complete."""
+        out = bytearray()
+        start = 0
+        while len(self._buffer) - start >= _FRAME.size:
+            kind, size = _FRAME.unpack_from(self._buffer, start)
+            end = start + _FRAME.size + size
+            if len(self._buffer) < end:
+                break
+            payload = self._buffer[start + _FRAME.size : end]
+            if kind == 2:
+                self._log = (self._log + payload)[-4096:]
+            else:
+                out += payload
+            start = end
+        del self._buffer[:start]
+        return bytes(out)
+
+    def _lost(self, what: str) -> WorkerLost:
+        said = " ".join(self._log.decode("utf-8", "replace").split())[-400:]
+        return WorkerLost(f"{self.name} {what}{': ' + said if said else ''}", out_of_memory=self._out_of_memory())
+
+    def _out_of_memory(self) -> bool:
+        try:
+            self._container.reload()
+        except _LOST:
+            return False
+        return bool(self._container.attrs["State"].get("OOMKilled"))
+
+
+def connect() -> docker.DockerClient:
+    """The engine that DOCKER_HOST or the default socket leads to.
+
+    Raises:
+        SandboxUnavailable: there is none, it does not answer, or this user may not use it.
+    """
+    where = os.environ.get("DOCKER_HOST") or "/var/run/docker.sock"
+    try:
+        client = docker.from_env(timeout=ENGINE_SECONDS, max_pool_size=64)
+        client.ping()
+    except _LOST as error:
+        raise SandboxUnavailable(_why(error, where)) from error
+    return client
+
+
+def _why(error: BaseException, where: str) -> str:
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, FileNotFoundError):
+            return f"no Docker socket at {where}"
+        if isinstance(cause, PermissionError):
+            return f"this user may not use the Docker socket at {where} (add it to the group docker)"
+        if isinstance(cause, ConnectionRefusedError):
+            return f"no Docker engine listens at {where}"
+        if isinstance(cause, TimeoutError | requests.Timeout):
+            return f"the Docker engine at {where} does not answer"
+        arguments = [argument for argument in cause.args if isinstance(argument, BaseException)]
+        cause = cause.__cause__ or cause.__context__ or (arguments[0] if arguments else None)
+    return f"the Docker engine at {where} cannot be reached ({error})"
+
+
+def owner(pid: int) -> str:
+    """Says which process of which machine something belongs to, so that another can tell whether that process is still there."""
+    return f"{_machine()}:{pid}:{_started(pid)}"
+
+
+def reap_orphans(client: docker.DockerClient) -> int:
+    """Remove the workers whose owners on this machine are dead; how many there were."""
+    reaped = 0
+    try:
+        for container in client.containers.list(all=True, filters={"label": OWNER_LABEL}, ignore_removed=True):
+            machine, _, process = container.labels[OWNER_LABEL].rpartition(":")[0].rpartition(":")
+            if machine == _machine() and process.isdecimal() and container.labels[OWNER_LABEL] != owner(int(process)):
+                _remove(container)
+                reaped += 1
+    except _LOST as error:
+        raise SandboxUnavailable(f"the Docker engine lists no containers ({error})") from error
+    return reaped
+
+
+def _machine() -> str:
+    """This boot of this machine, and the process namespace in which the pid means something."""
+    try:
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text("ascii").strip()
+        return f"{boot}:{Path('/proc/self/ns/pid').readlink()}"
+    except OSError:
+        return socket.gethostname()
+
+
+def _started(pid: int) -> str:
+    """When the process was started, in clock ticks since boot; empty when there is none."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text("ascii", "replace").rpartition(")")[2].split()[19]
+    except (OSError, IndexError):
+        return ""
+
+
+def _remove(container: Any) -> None:
+    """Remove a container and wait until it is gone: its own end may have started that already."""
+    try:
+        container.remove(force=True, v=True)
+    except NotFound:
+        return
+    except APIError as error:
+        if error.status_code != 409:  # 409: it is being removed
+            log.warning("cannot remove the container %s: %s", container.name, error)
+            return
+    except _LOST as error:
+        log.warning("cannot remove the container %s: %s", container.name, error)
+        return
+    deadline = time.monotonic() + REMOVE_SECONDS
+    while time.monotonic() < deadline:
+        try:
+            container.reload()
+        except _LOST:
+            return
+        time.sleep(0.02)

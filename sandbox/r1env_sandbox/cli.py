@@ -1,0 +1,283 @@
+"""The program `r1env-sandbox`. Exit codes: 0 done, 1 something was not judged or does not hold, 2 wrong usage, 3 no sandbox here."""
+
+from __future__ import annotations
+
+import json
+import queue
+import sys
+import threading
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack
+from pathlib import Path
+from typing import IO, Annotated, Any, BinaryIO, Literal, cast
+
+import typer
+
+from r1env_sandbox.errors import SandboxUnavailable
+from r1env_sandbox.languages import DEFAULT_LANGUAGES, LANGUAGES, UnknownLanguageError
+from r1env_sandbox.models import Limits, Submission, Verdict
+from r1env_sandbox.rows import judge_line
+from r1env_sandbox.sandbox import Mode, Sandbox
+from r1env_sandbox.version import __version__
+
+NO_SANDBOX, INTERRUPTED = 3, 130
+LINES_AHEAD = 4  # that are read for each worker: enough to keep it busy, and no more in memory
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
+
+ModeOption = Annotated[
+    str, typer.Option("--mode", metavar="spawn|fork", help="How Python tests start; fork is several times faster.")
+]
+RuntimeOption = Annotated[str | None, typer.Option("--runtime", help="A runtime of the engine, e.g. runsc for gVisor.")]
+
+
+def main() -> None:
+    """The entry point of the console script."""
+    try:
+        app(prog_name="r1env-sandbox", standalone_mode=True)
+    except SandboxUnavailable as error:
+        typer.echo(f"error: {error}", err=True)
+        sys.exit(NO_SANDBOX)
+    except KeyboardInterrupt:
+        typer.echo("interrupted", err=True)
+        sys.exit(INTERRUPTED)
+
+
+@app.callback()
+def root() -> None:
+    """Judge programs that a model wrote, in containers."""
+
+
+@app.command()
+def judge(
+    input_: Annotated[str, typer.Option("--input", metavar="FILE", help="JSON lines to judge; - is stdin.")] = "-",
+    output: Annotated[str, typer.Option("--output", metavar="FILE", help="Where the verdicts go; - is stdout.")] = "-",
+    workers: Annotated[
+        int | None, typer.Option("--workers", min=1, help="Submissions at once; default: the processors.")
+    ] = None,
+    mode: ModeOption = "spawn",
+    runtime: RuntimeOption = None,
+) -> None:
+    """Judge submissions, one JSON line each.
+
+    A line has `language`, `source`, `tests`, and where wanted `id`, `files`, `collect`, `limits`, `stop_at_first_failure`. Each
+    gets one line, in the same order, as soon as it and those before it are judged: with `-` a program can hold a conversation, and
+    the workers stay warm. A malformed line gets the status `rejected_input` and the rest are judged. The exit code is 1 when a line
+    has no score.
+
+    \b
+    Example:
+      echo '{"language": "python", "source": "print(input())", "tests": [{"kind": "stdio", "stdin": "a", "expected": "a"}]}' \\
+        | r1env-sandbox judge
+    """
+    with ExitStack() as stack:
+        source = _open_input(stack, input_)
+        sink = _open_output(stack, output, input_)
+        sandbox = stack.enter_context(Sandbox(workers, mode=_mode(mode), runtime=runtime))
+        unscored = _judge_lines(sandbox, source, sink)
+    if unscored:
+        typer.echo(f"{unscored} without a score; `info.note` says why", err=True)
+        raise typer.Exit(1)
+
+
+@app.command()
+def run(
+    file: Annotated[
+        Path, typer.Argument(help="A program; its language is that of its suffix unless --language says otherwise.")
+    ],
+    language: Annotated[str | None, typer.Option("--language", help="One of the sandbox's languages.")] = None,
+    cpu_s: Annotated[float, typer.Option("--cpu-s", help="CPU seconds.")] = 10.0,
+    memory_mb: Annotated[int, typer.Option("--memory-mb", help="Memory.")] = 512,
+) -> None:
+    """Run one program with this program's stdin, and show what it prints.
+
+    \b
+    Example:
+      echo 41 | r1env-sandbox run plus_one.py
+    """
+    suffixes = {Path(spec.source_file).suffix: name for name, spec in reversed(list(LANGUAGES.items()))}
+    name = language or suffixes.get(file.suffix)
+    if name is None:
+        raise typer.BadParameter(f"the language of {file} is not known; give --language")
+    stdin = "" if sys.stdin.isatty() else sys.stdin.read()
+    submission = Submission(language=name, source=file.read_text("utf-8"))
+    limits = Limits(cpu_s=cpu_s, wall_s=3 * cpu_s, memory_mb=memory_mb)
+    with Sandbox(1) as sandbox:
+        result = sandbox.run(submission, stdin, limits)
+    typer.echo(result.stdout, nl=False)
+    typer.echo(result.stderr, nl=False, err=True)
+    if result.test is None:
+        typer.echo(f"{result.status}: {result.compile.log or result.info.note}", err=True)
+    else:
+        used = f"{result.test.cpu_ms:.0f} ms CPU, {result.test.max_rss_kb / 1024:.0f} MB"
+        typer.echo(f"{result.test.note or 'ended'}; {used}", err=True)
+    raise typer.Exit(0 if result.status is Verdict.ACCEPTED else 1)
+
+
+@app.command()
+def doctor(
+    as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
+    runtime: RuntimeOption = None,
+) -> None:
+    """Try what a submission must not be able to do, and say what holds on this host.
+
+    \b
+    Example:
+      r1env-sandbox doctor
+    """
+    from rich.console import Console
+    from rich.table import Table
+
+    from r1env_sandbox.doctor import examine_host
+
+    with Sandbox(1, runtime=runtime) as sandbox:
+        host = sandbox.describe()
+        findings = list(examine_host(sandbox))
+    if as_json:
+        rows = [{"name": finding.name, "holds": finding.holds, "detail": finding.detail} for finding in findings]
+        typer.echo(json.dumps({"host": host, "findings": rows}, indent=2))
+    else:
+        table = Table("what", "holds", "detail", title="sandbox")
+        for key, value in host.items():
+            table.add_row(key, "", str(value))
+        for finding in findings:
+            table.add_row(finding.name, "yes" if finding.holds else "NO", finding.detail)
+        Console().print(table)
+    if not all(finding.holds for finding in findings):
+        raise typer.Exit(1)
+
+
+@app.command()
+def build(
+    bootstrap: Annotated[
+        bool, typer.Option("--bootstrap", help="Make the base with debootstrap (root on Debian); no registry.")
+    ] = False,
+    base: Annotated[
+        str | None, typer.Option("--base", metavar="IMAGE", help="Another base image, with Debian's packages.")
+    ] = None,
+    language: Annotated[list[str] | None, typer.Option("--language", help="A language to hold; repeatable.")] = None,
+) -> None:
+    """Build the image that submissions run in.
+
+    \b
+    Example:
+      r1env-sandbox build
+      r1env-sandbox build --bootstrap --language python --language cpp
+    """
+    import docker
+
+    from r1env_sandbox.backends.docker import connect
+    from r1env_sandbox.images import BUILD_SECONDS, ImageBuildError, build_image
+
+    connect().close()  # says plainly what is wrong with the engine
+    client = docker.from_env(timeout=BUILD_SECONDS)
+    try:
+        names = tuple(language) if language else DEFAULT_LANGUAGES
+        build_image(client, base=base, bootstrap=bootstrap, languages=names, report=lambda line: typer.echo(line, err=True))
+    except UnknownLanguageError as error:
+        raise typer.BadParameter(str(error)) from error
+    except ImageBuildError as error:
+        typer.echo(f"error: {error}", err=True)
+        raise typer.Exit(1) from error
+    finally:
+        client.close()
+
+
+@app.command()
+def serve(
+    host: Annotated[str, typer.Option("--host", help="Address to listen at. Nobody is authenticated.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option("--port", help="Port to listen at.")] = 8080,
+    workers: Annotated[
+        int | None, typer.Option("--workers", min=1, help="Submissions at once; default: the processors.")
+    ] = None,
+    mode: ModeOption = "spawn",
+    runtime: RuntimeOption = None,
+) -> None:
+    """Serve SandboxFusion's /run_code, and /judge, over HTTP. Takes the extra `r1env-sandbox[server]`.
+
+    \b
+    Example:
+      r1env-sandbox serve --port 8080 --workers 16 --mode fork
+    """
+    try:
+        import uvicorn
+
+        from r1env_sandbox.server import make_app
+    except ImportError as error:
+        typer.echo(f"error: {error.name} is missing; install r1env-sandbox[server]", err=True)
+        raise typer.Exit(2) from error
+    with Sandbox(workers, mode=_mode(mode), runtime=runtime) as sandbox:
+        uvicorn.run(make_app(sandbox), host=host, port=port, log_level="warning")
+
+
+@app.command()
+def version() -> None:
+    """Show the version."""
+    typer.echo(__version__)
+
+
+def _judge_lines(sandbox: Sandbox, source: BinaryIO, sink: IO[str]) -> int:
+    """Read, judge and write at the same time, in order. Returns how many lines have no score."""
+    answers: queue.Queue[Future[dict[str, Any]] | None] = queue.Queue(LINES_AHEAD * sandbox.workers)
+    unscored = 0
+    fault: list[BaseException] = []
+
+    def write() -> None:
+        nonlocal unscored
+        while (future := answers.get()) is not None:
+            if fault:
+                continue
+            try:
+                row = future.result()
+                unscored += row["score"] is None
+                sink.write(json.dumps(row) + "\n")
+                sink.flush()
+            except BaseException as error:  # noqa: BLE001 - handed to the thread that reads
+                fault.append(error)
+
+    writer = threading.Thread(target=write, name="write", daemon=True)
+    writer.start()
+    executor = ThreadPoolExecutor(sandbox.workers, thread_name_prefix="judge")
+    try:
+        for line in source:
+            if fault:
+                break
+            if line.strip():
+                answers.put(executor.submit(judge_line, sandbox, line))
+        answers.put(None)
+        writer.join()
+    except BaseException:
+        executor.shutdown(wait=False, cancel_futures=True)
+        sandbox.close()
+        raise
+    executor.shutdown(cancel_futures=bool(fault))
+    if fault:
+        raise fault[0]
+    return unscored
+
+
+def _mode(text: str) -> Mode:
+    if text not in ("spawn", "fork"):
+        raise typer.BadParameter(f"--mode is spawn or fork, not {text!r}")
+    return cast(Literal["spawn", "fork"], text)
+
+
+def _open_input(stack: ExitStack, name: str) -> BinaryIO:
+    if name == "-":
+        return sys.stdin.buffer
+    try:
+        return stack.enter_context(Path(name).open("rb"))
+    except OSError as error:
+        raise typer.BadParameter(f"cannot read {name}: {error.strerror}") from error
+
+
+def _open_output(stack: ExitStack, name: str, input_name: str) -> IO[str]:
+    if name == "-":
+        return sys.stdout
+    path = Path(name)
+    if input_name != "-" and path.exists() and path.samefile(input_name):
+        raise typer.BadParameter(f"--output {name} is the input file itself; name another")
+    try:
+        return stack.enter_context(path.open("w", encoding="utf-8"))
+    except OSError as error:
+        raise typer.BadParameter(f"cannot write {name}: {error.strerror}") from error

@@ -1,0 +1,21 @@
+"""What runs in a sandbox container, from pid 1 on. It runs programs under another uid and tells the host what they did; it never judges.
+
+Standard library only, and nothing of this package from outside this folder: a container gets these modules as text with its command
+(`r1env_sandbox.worker`), so that its runner is the host's version whatever the image.
+
+Three kinds of process live in a container:
+
+* the *runner* (pid 1, root without most capabilities; `server`, `running`) reads requests from stdin, reads what programs write, and
+  keeps the limits;
+* the *launcher* is its child from before the first request, so its memory holds nothing of any submission. It forks a child for every
+  run; the child gives up root and executes the program, or, in fork mode, runs Python source in the interpreter that it already is;
+* the *submission's* processes, under a uid of their own. After every run all of that uid are killed with one system call (`processes`).
+
+Requests and replies are frames (`protocol`); every reply repeats the nonce of its request.
+
+    {op: ping}                                           -> {op: pong, uid, seccomp_fault, python}
+    {op: begin, files: [[name, executable]…], box: […]}  -> {op: begun}        writes PROGRAM; `box` names go into BOX before every run
+    {op: run, argv, environment, fork, wall_s, …}        -> {op: done, …}      blobs in: stdin; out: stdout, stderr, result, artifact
+        meanwhile, for `interactive` runs: {op: input} and {op: stop} in, {op: output} out
+    {op: end, collect: [name…]}                          -> {op: ended, clean} blobs out: the files, a missing one is named in `missing`
+"""

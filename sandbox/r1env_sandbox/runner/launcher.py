@@ -1,0 +1,112 @@
+"""The launcher: starts a child for every run, and tells the runner how it ended."""
+
+from __future__ import annotations
+
+import atexit
+import ctypes
+import gc
+import json
+import os
+import resource
+import signal
+import socket
+import sys
+import traceback
+from typing import Any, NoReturn
+
+from r1env_sandbox.runner.confinement import give_up_root
+from r1env_sandbox.runner.protocol import BOX
+
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+def launcher(uid: int, requests: socket.socket, preload: list[str]) -> NoReturn:
+    """Start a child for every request, and answer with how it ended."""
+    for name in preload:
+        try:
+            __import__(name)
+        except ImportError:  # the image lacks it; a program that imports it will say so
+            continue
+    gc.freeze()  # keeps the collector of forked interpreters off these pages
+    while True:
+        data, descriptors, _, _ = socket.recv_fds(requests, 1 << 20, 4)
+        if not data:
+            os._exit(0)
+        request = json.loads(data)
+        pid = os.fork()
+        if pid == 0:
+            become_program(uid, request, descriptors)
+        for descriptor in descriptors:
+            os.close(descriptor)
+        _, status, used = os.wait4(pid, 0)
+        cpu_ms = 1000 * (used.ru_utime + used.ru_stime)
+        requests.send(json.dumps([os.waitstatus_to_exitcode(status), cpu_ms, used.ru_maxrss]).encode())
+
+
+def become_program(uid: int, request: dict[str, Any], descriptors: list[int]) -> NoReturn:
+    """In the child: limits, another uid, then the program. 127: it could not be started."""
+    try:
+        os.setsid()
+        score = os.open("/proc/self/oom_score_adj", os.O_WRONLY)
+        os.write(score, b"1000")  # the kernel kills a program, never the runner
+        os.close(score)
+        high = [os.dup(descriptor) for descriptor in descriptors]
+        while any(descriptor < len(high) for descriptor in high):
+            high = [os.dup(descriptor) for descriptor in high]
+        for target, descriptor in enumerate(high):
+            os.dup2(descriptor, target)
+        os.closerange(len(high), resource.getrlimit(resource.RLIMIT_NOFILE)[0])
+        for name, value in request["rlimits"].items():
+            # SIGXCPU at the soft limit says why a program ended; the hard one is for programs that ignore it.
+            resource.setrlimit(getattr(resource, name), (value, value + 1 if name == "RLIMIT_CPU" else value))
+        os.umask(0o022)
+        give_up_root(uid)
+        os.chdir(BOX)
+        if request["fork"]:
+            run_in_this_interpreter(request["argv"], request["environment"])
+        for ignored_by_python in (signal.SIGPIPE, signal.SIGXFSZ):
+            signal.signal(ignored_by_python, signal.SIG_DFL)
+        os.execvpe(request["argv"][0], request["argv"], request["environment"])
+    except BaseException as error:  # noqa: BLE001 - nothing may return into the launcher's loop
+        os.write(2, f"cannot start: {error}\n".encode())
+    os._exit(127)
+
+
+def run_in_this_interpreter(argv: list[str], environment: dict[str, str]) -> NoReturn:
+    """What `python3 argv[0] argv[1] …` would do, without starting an interpreter. sys.stdin and its like lead to the new descriptors."""
+    _libc.prctl(4, 1, 0, 0, 0)  # PR_SET_DUMPABLE, so that /proc/self, and with it /dev/stdin, is the program's own
+    os.environ.clear()
+    os.environ.update(environment)
+    sys.argv, sys.path[0] = argv, os.path.dirname(argv[0])
+    main = type(sys)("__main__")
+    main.__dict__.update(__builtins__=__builtins__, __file__=argv[0])
+    sys.modules["__main__"] = main
+    code = 0
+    try:
+        with open(argv[0], "rb") as file:
+            source = file.read()
+        exec(compile(source, argv[0], "exec", dont_inherit=True), main.__dict__)
+    except SystemExit as stop:
+        code = _exit_code(stop)
+    except BaseException as error:  # noqa: BLE001 - a program's own exception, reported as the interpreter would
+        trace = error.__traceback__.tb_next if error.__traceback__ else None
+        traceback.print_exception(type(error), error, trace)
+        code = 1
+    try:
+        if "threading" in sys.modules:
+            sys.modules["threading"]._shutdown()
+        atexit._run_exitfuncs()
+        sys.stdout.flush()
+    except BaseException:  # noqa: BLE001 - as above
+        traceback.print_exc()
+        code = code or 120  # what the interpreter returns when it cannot write its output
+    os._exit(code)
+
+
+def _exit_code(stop: SystemExit) -> int:
+    if stop.code is None:
+        return 0
+    if isinstance(stop.code, int):
+        return stop.code & 0xFF
+    print(stop.code, file=sys.stderr)
+    return 1

@@ -1,0 +1,84 @@
+"""Frames, the stream that carries them, and where things are in a container. The host uses this module too."""
+
+from __future__ import annotations
+
+import json
+import os
+import struct
+from typing import Any
+
+PROGRAM = "/work/prog"  # root's: the source, the submission's files, what the compiler made
+BOX = "/work/box"  # the submission's: where it runs; empty but for its files when a run starts
+
+MAX_FRAME_BYTES = 256 << 20
+READ_BYTES = 1 << 16  # a pipe's capacity
+
+_HEAD = struct.Struct(">II")
+
+
+def pack(header: dict[str, Any], *blobs: bytes) -> bytes:
+    """A frame: two lengths, the header as JSON, and the blobs one after the other."""
+    text = json.dumps({**header, "blobs": [len(blob) for blob in blobs]}).encode()
+    return b"".join((_HEAD.pack(len(text), sum(map(len, blobs))), text, *blobs))
+
+
+class Frames:
+    """Cuts a stream of bytes into frames.
+
+    Raises (by `pop`):
+        ValueError: the stream is no sequence of frames, or a frame is longer than `MAX_FRAME_BYTES`.
+    """
+
+    def __init__(self) -> None:
+        self._buffer = bytearray()
+
+    def feed(self, data: bytes) -> None:
+        self._buffer += data
+
+    def pop(self) -> tuple[dict[str, Any], list[bytes]] | None:
+        """The next header and its blobs, or None while they are not complete."""
+        if len(self._buffer) < _HEAD.size:
+            return None
+        text_bytes, blob_bytes = _HEAD.unpack_from(self._buffer)
+        end = _HEAD.size + text_bytes + blob_bytes
+        if end > MAX_FRAME_BYTES:
+            raise ValueError(f"a frame of {end} bytes")
+        if len(self._buffer) < end:
+            return None
+        header = json.loads(bytes(self._buffer[_HEAD.size : _HEAD.size + text_bytes]))
+        blobs, start = [], _HEAD.size + text_bytes
+        for size in header["blobs"]:
+            blobs.append(bytes(self._buffer[start : start + size]))
+            start += size
+        del self._buffer[:end]
+        return header, blobs
+
+
+class HostGone(Exception):  # noqa: N818 - an event, not a fault
+    """The host closed the stream: nothing is left to do."""
+
+
+class Channel:
+    """The stream to the host: stdin and stdout of this process."""
+
+    def __init__(self) -> None:
+        self._frames = Frames()
+
+    def receive(self) -> tuple[dict[str, Any], list[bytes]]:
+        while (frame := self._frames.pop()) is None:
+            self.feed()
+        return frame
+
+    def pending(self) -> tuple[dict[str, Any], list[bytes]] | None:
+        return self._frames.pop()
+
+    def feed(self) -> None:
+        data = os.read(0, READ_BYTES)
+        if not data:
+            raise HostGone
+        self._frames.feed(data)
+
+    def send(self, header: dict[str, Any], *blobs: bytes) -> None:
+        view = memoryview(pack(header, *blobs))
+        while view:
+            view = view[os.write(1, view) :]

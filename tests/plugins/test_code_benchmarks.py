@@ -1,0 +1,221 @@
+"""Code benchmarks become tasks whose prompts show samples only, and whose hidden tests the sandbox can read."""
+
+from __future__ import annotations
+
+import base64
+import gzip
+import json
+import os
+import pickle
+import zlib
+from pathlib import Path
+
+import pytest
+
+import r1env
+from r1env import UsageError
+from r1env_benchmarks.code import called_function, code_jsonl, codeforces, humaneval, livecodebench, mbpp, unpack_tests
+from r1env_code.reward import Code, read_task
+
+HUMANEVAL = {
+    "task_id": "HumanEval/50",
+    "prompt": 'def encode(s):\n    return s[::-1]\n\n\ndef decode(s: str):\n    """Undoes encode.\n    """\n',
+    "entry_point": "decode",
+    "canonical_solution": "    return s[::-1]\n",
+    "test": "def check(candidate):\n    assert candidate(encode('ab')) == 'ab'\n",
+}
+MBPP = {
+    "task_id": 11,
+    "text": "Write a function to remove the first and last occurrence of a character.",
+    "test_list": [
+        'assert cut("hello", "l") == "heo"',
+        'assert cut("abcda", "a") == "bcd"',
+        'assert set(cut("PHP", "P")) == {"H"}',
+    ],
+    "challenge_test_list": [],
+    "test_setup_code": "import math",
+}
+STDIO_CASES = [{"input": "1 2\n", "output": "3\n", "testtype": "stdin"}]
+CALL_CASES = [{"input": "[1, 2]\n3", "output": "[1, 2, 3]", "testtype": "functional"}]
+LIVECODEBENCH = {
+    "question_id": "abc301_a",
+    "question_content": "Add two numbers.",
+    "starter_code": "",
+    "contest_date": "2024-05-01T00:00:00",
+    "metadata": "{}",
+    "public_test_cases": json.dumps(STDIO_CASES),
+    "private_test_cases": json.dumps([{"input": "5 5\n", "output": "10\n", "testtype": "stdin"}]),
+}
+CODEFORCES = {
+    "id": "1/A",
+    "description": "Pave a square.",
+    "input_format": "Three numbers.",
+    "output_format": "One number.",
+    "time_limit": 1.5,
+    "memory_limit": 64.0,
+    "examples": [{"input": "6 6 4", "output": "4"}],
+    "official_tests": [{"input": "6 6 4", "output": "4"}, {"input": "1 1 1", "output": "1"}],
+    "input_mode": "stdio",
+}
+
+
+def write(folder, *rows):
+    path = folder / "rows.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), "utf-8")
+    return path
+
+
+def packed(cases):
+    return base64.b64encode(zlib.compress(pickle.dumps(json.dumps(cases)))).decode()
+
+
+@pytest.mark.parametrize(
+    ("make", "row", "hidden"),
+    [
+        (humaneval, HUMANEVAL, "encode('ab')"),
+        (mbpp, MBPP, "abcda"),
+        (livecodebench, LIVECODEBENCH, "5 5"),
+        (codeforces, CODEFORCES, "1 1 1"),
+    ],
+)
+def test_every_benchmark_keeps_its_tests_out_of_the_prompt_and_the_sandbox_can_read_them(make, row, hidden, tmp_path):
+    task = make(write(tmp_path, row)).task(0)
+    assert hidden in json.dumps([dict(test) for test in task.tests])
+    assert hidden not in task.question
+    assert task.kind is r1env.TaskKind.CODE
+    assert read_task(task).tests
+
+
+def test_the_helpers_of_a_prompt_stand_before_the_program_and_before_its_tests(tmp_path):
+    task = humaneval(write(tmp_path, HUMANEVAL)).task(0)
+    assert task.metadata["preamble"] == "def encode(s):\n    return s[::-1]\n\n\n"
+    assert task.tests[0]["code"].startswith(task.metadata["preamble"])
+    assert HUMANEVAL["prompt"].strip() in task.question
+
+
+def test_a_compressed_file_is_read_as_it_is(tmp_path):
+    path = tmp_path / "HumanEval.jsonl.gz"
+    path.write_bytes(gzip.compress(json.dumps(HUMANEVAL).encode()))
+    assert humaneval(path).task(0).id == "HumanEval/50"
+    path.write_bytes(path.read_bytes()[:40])
+    with pytest.raises(UsageError, match="cannot read"):
+        humaneval(path)
+
+
+def test_mbpp_shows_one_assertion_for_the_signature_and_judges_by_the_others(tmp_path):
+    task = mbpp(write(tmp_path, MBPP)).task(0)
+    assert 'assert cut("hello", "l")' in task.question
+    assert "abcda" not in task.question
+    assert [test["function"] for test in task.tests] == ["cut", "cut"]
+    assert "import math" in task.tests[0]["code"]
+    everything = mbpp(write(tmp_path, MBPP), samples=3).task(0)
+    assert len(everything.tests) == 3
+
+
+def test_the_function_that_assertions_are_about_is_none_of_pythons():
+    assert called_function(["assert set(cut([3, 1])) == {1}", "assert cut(sorted([2])) == 2"]) == "cut"
+    with pytest.raises(ValueError, match="call no function"):
+        called_function(["assert 1 == 1"])
+    with pytest.raises(ValueError, match="not Python"):
+        called_function(["assert ("])
+
+
+def test_livecodebench_tests_are_unpacked_and_nothing_but_text_is_unpickled():
+    assert unpack_tests(packed(CALL_CASES)) == CALL_CASES
+    hostile = base64.b64encode(zlib.compress(pickle.dumps(os.getcwd))).decode()
+    for text in (hostile, "not base 64!", base64.b64encode(b"not compressed").decode()):
+        with pytest.raises(ValueError, match="hidden tests cannot be read"):
+            unpack_tests(text)
+
+
+def test_livecodebench_asks_for_a_method_where_there_is_starter_code(tmp_path):
+    row = LIVECODEBENCH | {
+        "starter_code": "class Solution:\n    def add(self, numbers: List[int], n: int) -> List[int]:\n        ",
+        "metadata": json.dumps({"func_name": "add"}),
+        "private_test_cases": packed(CALL_CASES),
+    }
+    task = livecodebench(write(tmp_path, row)).task(0)
+    (test,) = task.tests
+    assert (test["kind"], test["function"], test["args"], test["expected"]) == ("call", "Solution.add", [[1, 2], 3], [1, 2, 3])
+    assert "from typing import *" in task.metadata["preamble"]
+    assert "class Solution" in task.question
+
+
+def test_livecodebench_can_be_cut_at_dates(tmp_path):
+    rows = [
+        LIVECODEBENCH | {"question_id": str(month), "contest_date": f"2024-{month:02d}-01T00:00:00"} for month in range(1, 7)
+    ]
+    source = livecodebench(write(tmp_path, *rows), since="2024-03-01", until="2024-05-01")
+    assert [source.task(index).id for index in range(source.size)] == ["livecodebench-3", "livecodebench-4"]
+
+
+def test_codeforces_has_the_limits_of_the_problem_and_the_checker_of_the_row(tmp_path):
+    task = codeforces(write(tmp_path, CODEFORCES), programming_language="python", time_factor=2).task(0)
+    assert task.metadata["limits"] == {"cpu_s": 3.0, "wall_s": 11.0, "memory_mb": 64}
+    assert task.metadata["programming_language"] == "python"
+    checked = codeforces(write(tmp_path, CODEFORCES | {"generated_checker": "print(1)"})).task(0)
+    assert checked.tests[0]["checker"] == "special"
+    with pytest.raises(UsageError, match="time_factor is 0"):
+        codeforces(time_factor=0)
+
+
+def test_codeforces_leaves_out_what_does_not_read_and_print(tmp_path):
+    rows = [CODEFORCES, CODEFORCES | {"input_mode": "file"}, CODEFORCES | {"interaction_format": "You may ask."}]
+    assert codeforces(write(tmp_path, *rows)).size == 1
+
+
+def test_a_file_of_ones_own_says_everything(tmp_path):
+    row = {"prompt": "Add.", "tests": [{"kind": "stdio", "stdin": "", "expected": "1"}], "limits": {"cpu_s": 1}, "id": "a"}
+    task = code_jsonl(write(tmp_path, row)).task(0)
+    assert (task.id, task.metadata) == ("a", {"limits": {"cpu_s": 1}})
+    with pytest.raises(UsageError, match="row 1: no field 'tests'"):
+        code_jsonl(write(tmp_path, {"prompt": "Add."}))
+    with pytest.raises(UsageError, match="row 1: it has no tests"):
+        code_jsonl(write(tmp_path, {"prompt": "Add.", "tests": []}))
+
+
+@pytest.mark.docker
+@pytest.mark.parametrize(
+    ("make", "row", "right", "wrong"),
+    [
+        (humaneval, HUMANEVAL, "def decode(s: str):\n    return s[::-1]", "def decode(s: str):\n    return s"),
+        (mbpp, MBPP, "def cut(s, c):\n    return s.replace(c, '')", "def cut(s, c):\n    return 'heo'"),
+        (livecodebench, LIVECODEBENCH, "print(sum(map(int, input().split())))", "print(3)"),
+    ],
+)
+def test_a_right_program_is_paid_and_one_that_knows_the_samples_is_not(make, row, right, wrong, tmp_path, docker):
+    task = make(write(tmp_path, row)).task(0)
+    answers = [r1env.Rollout(task=task, completion=f"```python\n{text}\n```") for text in (right, wrong)]
+    assert [found.value for found in r1env.score(answers, Code)] == [1.0, 0.0]
+
+
+CONGRUENT = "import sys\ngiven, answer, output = (int(open(name).read()) for name in sys.argv[1:4])\nprint(float(output % given == answer))"
+
+
+@pytest.mark.docker
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("checker", "values"), [(CONGRUENT, [1.0, 1.0, 0.0, 0.0]), (f"{CONGRUENT}\nraise OSError", [None, None, None, None])]
+)
+def test_the_checker_of_a_row_decides_and_only_its_own_faults_are_no_score(checker, values, tmp_path, docker):
+    row = CODEFORCES | {"generated_checker": checker, "official_tests": [{"input": "5", "output": "3"}], "examples": []}
+    task = codeforces(write(tmp_path, row), programming_language="python").task(0)
+    programs = ("print(3)", "print(8)", "print(9)", "print('x')")
+    answers = [r1env.Rollout(task=task, completion=f"```python\n{program}\n```") for program in programs]
+    assert [found.value for found in r1env.score(answers, Code)] == values
+
+
+@pytest.mark.docker
+@pytest.mark.slow
+def test_every_canonical_solution_of_humaneval_is_accepted(docker):
+    data = Path(os.environ.get("R1ENV_TEST_DATA", "."), "HumanEval.jsonl.gz")
+    if not data.exists():
+        pytest.skip("R1ENV_TEST_DATA names no folder with HumanEval.jsonl.gz")
+    source = humaneval(data)
+    rows = [json.loads(line) for line in gzip.decompress(data.read_bytes()).splitlines()]
+    answers = [
+        r1env.Rollout(task=source.task(index), completion=f"```python\n{row['prompt']}{row['canonical_solution']}```")
+        for index, row in enumerate(rows)
+    ]
+    refused = {found.reason for found in r1env.score(answers, Code) if found.value != 1.0}
+    assert (source.size, refused) == (164, set())

@@ -1,0 +1,38 @@
+"""A sandbox for the tests of this folder: real containers, or a skip that says why there are none."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+
+from r1env_sandbox import Sandbox, SandboxUnavailable
+
+
+@pytest.fixture(scope="session")
+def engine():
+    """Nothing but the certainty that containers can be started. `R1ENV_REQUIRE_DOCKER=1` makes their lack a failure."""
+    try:
+        Sandbox(1).close()
+    except SandboxUnavailable as error:
+        if os.environ.get("R1ENV_REQUIRE_DOCKER"):
+            raise
+        pytest.skip(str(error))
+
+
+@pytest.fixture(scope="session")
+def spawning(engine):
+    with Sandbox(1) as sandbox:
+        yield sandbox
+
+
+@pytest.fixture(scope="session")
+def forking(engine):
+    with Sandbox(1, mode="fork") as sandbox:
+        yield sandbox
+
+
+@pytest.fixture(params=["spawn", "fork"])
+def sandbox(request):
+    """The same test in both modes: they must not differ in any verdict."""
+    return request.getfixturevalue("spawning" if request.param == "spawn" else "forking")
