@@ -7,10 +7,11 @@ import math
 import pytest
 import torch
 
-from r1env_trainers.forward import TokenBatch, completion_logits, token_logprobs
+from r1env_trainers.decoding.draw import draw
+from r1env_trainers.forward import TokenBatch, completion_logprobs
 from r1env_trainers.models.load import load_model
 from r1env_trainers.prompts import left_pad
-from r1env_trainers.sampling import Sampler, draw
+from r1env_trainers.sampling import Sampler
 
 PROMPTS = [[5, 6, 7, 8], [9], [10, 11]]
 
@@ -34,7 +35,7 @@ def recomputed(loaded, prompts, samples, n, temperature=1.0):
     ids, mask = left_pad([prompt for prompt in prompts for _ in range(n)], 0, loaded.device)
     batch = TokenBatch(ids, mask, samples.ids, samples.mask)
     with torch.no_grad():
-        return token_logprobs(completion_logits(loaded.model, batch, temperature), samples.ids) * samples.mask
+        return completion_logprobs(loaded.model, batch, temperature)
 
 
 @pytest.mark.parametrize("temperature", [1.0, 0.7])
@@ -115,6 +116,6 @@ def test_selecting_rows_cuts_padding_and_changes_no_log_prob(loaded, sampler):
     part = batch.select(rows)
     assert part.prompt_ids.shape[1] == 1
     with torch.no_grad():
-        logprobs = token_logprobs(completion_logits(loaded.model, part), part.completion_ids) * part.completion_mask
+        logprobs = completion_logprobs(loaded.model, part)
     length = part.completion_ids.shape[1]
     assert torch.allclose(logprobs, samples.logprobs[rows, :length], atol=2e-5)

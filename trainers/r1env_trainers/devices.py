@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 from contextlib import AbstractContextManager, nullcontext
 from typing import Literal
 
@@ -29,6 +30,11 @@ def choose_device(wanted: Device) -> torch.device:
 def autocast(device: torch.device) -> AbstractContextManager[object]:
     """bfloat16 arithmetic over float32 weights on a GPU; plain float32 on a CPU."""
     return torch.autocast("cuda", dtype=torch.bfloat16) if device.type == "cuda" else nullcontext()
+
+
+def has_triton() -> bool:
+    """True where torch can compile for a GPU."""
+    return importlib.util.find_spec("triton") is not None
 
 
 def limit_threads(parameters: int, threads: int | None) -> None:

@@ -12,17 +12,20 @@ from r1env_trainers.models.load import LoadedModel, load_model
 from r1env_trainers.prompts import encode_prompt
 from r1env_trainers.sampling import Sampler, Samples
 
+MAX_ROWS = {"cpu": 256, "cuda": 1024}
+"""Completions decoded at once unless said otherwise: as many as keep the device busy."""
+
 
 class TransformersEngine:
     """Batched decoding with a model in this process.
 
     Attributes:
-        max_rows: completions decoded at once; memory, not results: each batch has its own seed.
+        max_rows: completions decoded at once; each batch has its own seed.
     """
 
-    def __init__(self, loaded: LoadedModel, max_rows: int = 256) -> None:
+    def __init__(self, loaded: LoadedModel, max_rows: int | None = None) -> None:
         self.loaded = loaded
-        self.max_rows = max_rows
+        self.max_rows = max_rows or MAX_ROWS[loaded.device.type]
         self.sampler = Sampler(loaded)
 
     def generate(self, prompts: Sequence[Conversation], sampling: Sampling) -> list[list[Completion]]:
@@ -62,7 +65,7 @@ def as_completions(samples: Samples, texts: Sequence[str]) -> list[Completion]:
     ]
 
 
-def make_transformers(model: str, *, device: Device = "auto", max_rows: int = 256, seed: int = 0) -> TransformersEngine:
+def make_transformers(model: str, *, device: Device = "auto", max_rows: int | None = None, seed: int = 0) -> TransformersEngine:
     """The entry of the engine plugin."""
     loaded = load_model(model, device=choose_device(device), seed=seed)
     limit_threads(loaded.parameters, None)

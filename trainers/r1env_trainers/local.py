@@ -20,7 +20,7 @@ class LocalConfig(TrainerConfig):
 
     Attributes:
         steps: how long to train; a trainer says what a step is.
-        micro_batch_size: sequences a forward pass; memory, not mathematics.
+        micro_batch_size: sequences a forward pass; memory, not mathematics. None lets `micro_batches` choose.
         lr, lr_schedule, lr_floor, warmup_steps: the peak rate and its course over the optimizer steps, see `learning_rate`.
         betas, weight_decay, grad_clip: of AdamW; gradients are clipped to this norm.
         checkpoint_every: in steps; 0 keeps only the final model.
@@ -28,7 +28,7 @@ class LocalConfig(TrainerConfig):
     """
 
     steps: int = Field(default=100, ge=1)
-    micro_batch_size: int = Field(default=8, ge=1)
+    micro_batch_size: int | None = Field(default=None, ge=1)
     lr: float = Field(default=1e-6, gt=0)
     lr_schedule: Schedule = "constant"
     lr_floor: float = Field(default=0.0, ge=0, le=1)

@@ -1,4 +1,4 @@
-"""Batched sampling with a key-value cache: one prefill a prompt, shared by its completions; finished rows leave the batch."""
+"""Batched sampling: one prefill a prompt, shared by its completions; finished rows leave the batch."""
 
 from __future__ import annotations
 
@@ -7,11 +7,10 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
-from transformers import DynamicCache
 
-from r1env_trainers.devices import autocast
+from r1env_trainers.decoding.batch import Draws
+from r1env_trainers.decoding.choose import choose_decoding
 from r1env_trainers.models.load import LoadedModel
-from r1env_trainers.prompts import left_pad
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,12 +31,13 @@ class Samples:
 
 
 class Sampler:
-    """Draws completions from one model. Holds no state between calls but what it has learnt of the vocabulary."""
+    """Draws completions from one model. What it keeps between calls (on a GPU a cache and its graphs) changes no result."""
 
     def __init__(self, loaded: LoadedModel) -> None:
         self.model = loaded.model
         self.tokenizer = loaded.tokenizer
         self._pad = loaded.pad
+        self._start = choose_decoding(loaded)
         self._end_tokens = _end_tokens(loaded)
         self._stop_tokens: dict[tuple[str, ...], Tensor] = {}
 
@@ -62,53 +62,33 @@ class Sampler:
             seed: of the draws; the result depends on nothing else that is random.
         """
         device = self.model.device
-        generator = torch.Generator(device=device).manual_seed(seed)
-        prompt_ids, prompt_mask = left_pad(prompts, self._pad, device)
-        with autocast(device):
-            cache = DynamicCache(config=self.model.config)
-            output = self.model(
-                input_ids=prompt_ids,
-                attention_mask=prompt_mask,
-                position_ids=_positions(prompt_mask),
-                past_key_values=cache,
-                use_cache=True,
-                logits_to_keep=1,
-            )
-            if n > 1:
-                cache.batch_repeat_interleave(n)
-            logits = output.logits[:, -1].repeat_interleave(n, dim=0).float()  # [B, V]
-            attention = prompt_mask.repeat_interleave(n, dim=0)  # [B, L], grows by one column a step
-            batch = logits.shape[0]
-            ids = torch.full((batch, max_new_tokens), self._pad, dtype=torch.long, device=device)
-            logprobs = torch.zeros((batch, max_new_tokens), dtype=torch.float32, device=device)
-            finished = torch.zeros(batch, dtype=torch.bool, device=device)
-            lengths = torch.zeros(batch, dtype=torch.long, device=device)
-            rows = torch.arange(batch, device=device)  # which row of the result each live row is
-            for step in range(max_new_tokens):
-                token, logprob = draw(logits, temperature, top_p, generator)
-                ids[rows, step], logprobs[rows, step] = token, logprob
-                lengths[rows] = step + 1
-                ended = self._ended(token, ids[rows, : step + 1], stop)
+        batch = self._start(prompts, n, max_new_tokens, Draws(temperature, top_p, seed))
+        rows = torch.arange(len(prompts) * n, device=device)  # which row of the result each live row is
+        ids = torch.full((len(rows), max_new_tokens), self._pad, dtype=torch.long, device=device)
+        logprobs = torch.zeros((len(rows), max_new_tokens), dtype=torch.float32, device=device)
+        finished = torch.zeros(len(rows), dtype=torch.bool, device=device)
+        lengths = torch.zeros(len(rows), dtype=torch.long, device=device)
+        drawn = 0
+        while drawn < max_new_tokens and len(rows):
+            count = min(batch.stride, max_new_tokens - drawn)
+            ids[rows, drawn : drawn + count], logprobs[rows, drawn : drawn + count] = batch.advance(count)
+            ends = self._ends(ids[rows, : drawn + count], drawn, stop)  # [R]
+            drawn += count
+            lengths[rows] = ends.clamp(max=drawn)
+            if len(ended := (ends <= drawn).nonzero().squeeze(1)):
                 finished[rows[ended]] = True
-                live = ~ended
-                if not bool(live.any()) or step + 1 == max_new_tokens:
-                    break
-                attention = torch.cat([attention, attention.new_ones((len(rows), 1))], dim=1)
-                if not bool(live.all()):
-                    keep = live.nonzero().squeeze(1)
-                    rows, token, attention = rows[keep], token[keep], attention[keep]
-                    cache.batch_select_indices(keep)
-                output = self.model(
-                    input_ids=token[:, None],
-                    attention_mask=attention,
-                    position_ids=attention.sum(dim=1, keepdim=True) - 1,
-                    past_key_values=cache,
-                    use_cache=True,
-                )
-                logits = output.logits[:, -1].float()
+                live = (ends > drawn).nonzero().squeeze(1)
+                rows = rows[live]
+                if len(rows) and drawn < max_new_tokens:
+                    batch.keep(live)
         longest = int(lengths.max())
-        mask = (torch.arange(longest, device=device)[None] < lengths[:, None]).float()
-        return Samples(ids[:, :longest].clone(), mask, logprobs[:, :longest].clone(), finished)
+        mask = torch.arange(longest, device=device)[None] < lengths[:, None]
+        return Samples(
+            ids[:, :longest].masked_fill(~mask, self._pad),
+            mask.float(),
+            logprobs[:, :longest].masked_fill(~mask, 0.0),
+            finished,
+        )
 
     def decode(self, samples: Samples) -> list[str]:
         """The texts of all rows, special tokens removed."""
@@ -116,16 +96,23 @@ class Sampler:
         rows = [row[:length] for row, length in zip(samples.ids.tolist(), lengths, strict=True)]
         return self.tokenizer.batch_decode(rows, skip_special_tokens=True)
 
-    def _ended(self, token: Tensor, so_far: Tensor, stop: tuple[str, ...]) -> Tensor:
-        """[B] True where the row just drew an end-of-sequence token or completed a stop text."""
-        ended = torch.isin(token, self._end_tokens)
+    def _ends(self, so_far: Tensor, checked: int, stop: tuple[str, ...]) -> Tensor:
+        """[R] length of each row at its end-of-sequence token or the end of a stop text; past all columns where there is none.
+
+        Args:
+            so_far: [R, N] tokens; the first `checked` of each row hold no end.
+        """
+        new = so_far[:, checked:]
+        ending = torch.isin(new, self._end_tokens)
         if stop:
-            suspects = torch.isin(token, self._tokens_ending(stop)) & ~ended
-            for row in suspects.nonzero().squeeze(1).tolist():
+            suspects = torch.isin(new, self._tokens_ending(stop)) & ~ending
+            for row, column in suspects.nonzero().tolist():
                 # A stop text is a few tokens; decoding the tail is enough and keeps each check short.
-                tail = self.tokenizer.decode(so_far[row, -32:].tolist())
-                ended[row] = any(text in tail for text in stop)
-        return ended
+                upto = checked + column + 1
+                tail = self.tokenizer.decode(so_far[row, max(0, upto - 32) : upto].tolist())
+                ending[row, column] = any(text in tail for text in stop)
+        first = ending.int().argmax(dim=1)
+        return torch.where(ending.any(dim=1), checked + first + 1, so_far.shape[1] + 1)
 
     def _tokens_ending(self, stop: tuple[str, ...]) -> Tensor:
         """The tokens whose text holds the last character of a stop text: only these can complete one."""
@@ -144,34 +131,3 @@ def _end_tokens(loaded: LoadedModel) -> Tensor:
     listed = named if isinstance(named, list) else [named]
     ends = {end for end in (*listed, loaded.tokenizer.eos_token_id) if isinstance(end, int)}
     return torch.tensor(sorted(ends), dtype=torch.long, device=loaded.device)
-
-
-def draw(logits: Tensor, temperature: float, top_p: float, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-    """One token a row.
-
-    Args:
-        logits: [B, V] float32.
-        temperature: 0 takes the likeliest token.
-        top_p: keeps the smallest set of tokens whose probability reaches it.
-
-    Returns:
-        tokens [B] (int64), and their log-probs [B] under the distribution drawn from (the plain one where greedy).
-    """
-    if temperature == 0:
-        token = logits.argmax(dim=-1)
-        return token, logits.log_softmax(dim=-1).gather(1, token[:, None]).squeeze(1)
-    logprobs = (logits / temperature).log_softmax(dim=-1)
-    if top_p < 1:
-        ordered, order = logprobs.sort(dim=-1, descending=True)
-        before = ordered.exp().cumsum(dim=-1) - ordered.exp()  # probability of all likelier tokens
-        outside = torch.zeros_like(before, dtype=torch.bool).scatter(1, order, before >= top_p)
-        logprobs = logprobs.masked_fill(outside, float("-inf")).log_softmax(dim=-1)
-    # The Gumbel-max trick in its exponential form: argmax p/e with e ~ Exp(1) is a draw from p, and needs no CPU round trip.
-    noise = torch.empty_like(logprobs).exponential_(generator=generator)
-    token = (logprobs.exp() / noise).argmax(dim=-1)
-    return token, logprobs.gather(1, token[:, None]).squeeze(1)
-
-
-def _positions(mask: Tensor) -> Tensor:
-    """[B, L] position of each token among the real ones of its row; 0 on padding."""
-    return (mask.cumsum(dim=1) - 1).clamp(min=0)

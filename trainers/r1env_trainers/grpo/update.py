@@ -8,30 +8,31 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from r1env_trainers.forward import TokenBatch, completion_logits, token_logprobs
+from r1env_trainers.forward import TokenBatch, completion_logprobs
 from r1env_trainers.grpo import advantages as advantage_estimators
 from r1env_trainers.grpo import kl as kl_estimators
 from r1env_trainers.grpo.collect import Experience, step_seed
 from r1env_trainers.grpo.config import GRPOConfig
 from r1env_trainers.grpo.losses import aggregate, clipped_share, loss_denominator, policy_loss
 from r1env_trainers.local import optimizer_step
+from r1env_trainers.micro_batches import micro_batches
 from r1env_trainers.models.load import LoadedModel
 
 
 @dataclass(slots=True)
 class TokenMean:
-    """A mean over tokens, gathered micro-batch by micro-batch."""
+    """A mean over tokens, gathered micro-batch by micro-batch on their device: only reading `value` waits for it."""
 
-    total: float = 0.0
-    count: float = 0.0
+    total: Tensor | float = 0.0
+    count: Tensor | float = 0.0
 
     def add(self, values: Tensor, mask: Tensor) -> None:
-        self.total += float((values.detach() * mask).sum())
-        self.count += float(mask.sum())
+        self.total = self.total + (values.detach() * mask).sum()
+        self.count = self.count + mask.sum()
 
     @property
     def value(self) -> float:
-        return self.total / self.count if self.count else math.nan
+        return float(self.total) / float(self.count) if self.count else math.nan
 
 
 def update(
@@ -61,14 +62,15 @@ def update(
     old = logprobs_of(loaded, tokens, config) if config.mini_batches > 1 else None  # [B, T]
     generator = torch.Generator().manual_seed(step_seed(config.seed, step) ^ 1)
     shuffled = rows[torch.randperm(len(rows), generator=generator).to(rows.device)]
-    clipped, gap, losses, norms = TokenMean(), TokenMean(), [], []
+    clipped, gap, norms = TokenMean(), TokenMean(), []
+    loss_sum = torch.zeros((), device=loaded.device)
     for number, mini_batch in enumerate(shuffled.chunk(config.mini_batches)):
         denominator = loss_denominator(tokens.completion_mask[mini_batch], config.aggregation, config.max_new_tokens)
-        loss_value = 0.0
-        for micro in _by_length(mini_batch, tokens).split(config.micro_batch_size):
+        for places in micro_batches(_lengths(tokens, mini_batch), loaded.model, config.micro_batch_size):
+            micro = mini_batch[places]
             batch = tokens.select(micro)
             length, mask = batch.completion_ids.shape[1], batch.completion_mask
-            logprobs = token_logprobs(completion_logits(loaded.model, batch, config.temperature), batch.completion_ids)
+            logprobs = completion_logprobs(loaded.model, batch, config.temperature)
             before = logprobs.detach() if old is None else old[micro, :length]
             clip = {"clip_low": config.clip_low, "clip_high": config.clip_high}
             per_token = policy_loss(logprobs, before, advantages[micro], **clip)
@@ -77,15 +79,14 @@ def update(
                 per_token = per_token + config.kl_coef * estimate(logprobs, reference_logprobs[micro, :length])
             loss = aggregate(per_token, mask, config.aggregation, denominator)
             loss.backward()
-            loss_value += float(loss.detach())
+            loss_sum += loss.detach()
             clipped.add(clipped_share(logprobs, before, advantages[micro], **clip), mask)
             gap.add((logprobs - experience.sampled_logprobs[micro, :length]).abs(), mask)
         index = step * config.mini_batches + number
         taken = optimizer_step(loaded, optimizer, config, index, total=config.steps * config.mini_batches)
         norms.append(taken["grad_norm"])
-        losses.append(loss_value)
     return metrics | {
-        "loss": sum(losses) / len(losses),
+        "loss": float(loss_sum) / len(norms),
         "grad_norm": sum(norms) / len(norms),
         "lr": taken["lr"],
         "clip_fraction": clipped.value,
@@ -97,11 +98,12 @@ def update(
 def logprobs_of(loaded: LoadedModel, tokens: TokenBatch, config: GRPOConfig) -> Tensor:
     """[B, T] log-probs of all completions under a model, 0 on padding, without gradient."""
     result = torch.zeros_like(tokens.completion_mask)
-    for micro in torch.arange(len(tokens), device=loaded.device).split(config.micro_batch_size):
+    rows = torch.arange(len(tokens), device=loaded.device)
+    for places in micro_batches(_lengths(tokens, rows), loaded.model, config.micro_batch_size):
+        micro = rows[places]
         batch = tokens.select(micro)
-        logits = completion_logits(loaded.model, batch, config.temperature)
-        result[micro, : batch.completion_ids.shape[1]] = token_logprobs(logits, batch.completion_ids)
-    return result * tokens.completion_mask
+        result[micro, : batch.completion_ids.shape[1]] = completion_logprobs(loaded.model, batch, config.temperature)
+    return result
 
 
 def _kl_metric(experience: Experience, reference_logprobs: Tensor | None) -> dict[str, float]:
@@ -113,7 +115,7 @@ def _kl_metric(experience: Experience, reference_logprobs: Tensor | None) -> dic
     return {"kl": mean.value}
 
 
-def _by_length(rows: Tensor, tokens: TokenBatch) -> Tensor:
-    """The rows from longest to shortest, so that a micro-batch holds little padding and memory peaks first."""
-    lengths = tokens.completion_mask[rows].sum(dim=1)
-    return rows[lengths.argsort(descending=True, stable=True)]
+def _lengths(tokens: TokenBatch, rows: Tensor) -> list[int]:
+    """Tokens of each row, prompt and completion."""
+    lengths: list[int] = (tokens.prompt_mask[rows].sum(dim=1) + (tokens.completion_mask[rows] > 0).sum(dim=1)).tolist()
+    return lengths

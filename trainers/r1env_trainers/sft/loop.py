@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import time
 
+import torch
+
 from r1env.runs.run import Run
 from r1env_trainers.checkpoints import save_model
 from r1env_trainers.local import Session, begin, check_local, checkpoint_when_due, optimizer_step
+from r1env_trainers.micro_batches import micro_batches
 from r1env_trainers.sft.config import SFTConfig
 from r1env_trainers.sft.data import encode, open_demonstrations
 from r1env_trainers.sft.loss import make_batch, response_loss
@@ -36,12 +39,12 @@ def _update(session: Session, pairs: list[tuple[list[int], list[int]]], config: 
     """One optimizer step on a batch of (prompt, response) ids."""
     loaded = session.loaded
     tokens = float(sum(len(response) for _, response in pairs))
-    ordered = sorted(pairs, key=lambda pair: len(pair[0]) + len(pair[1]), reverse=True)
-    total = 0.0
-    for i in range(0, len(ordered), config.micro_batch_size):
-        batch = make_batch(ordered[i : i + config.micro_batch_size], loaded.pad, loaded.device)
+    lengths = [len(prompt) + len(response) for prompt, response in pairs]
+    total = torch.zeros((), device=loaded.device)
+    for places in micro_batches(lengths, loaded.model, config.micro_batch_size):
+        batch = make_batch([pairs[place] for place in places], loaded.pad, loaded.device)
         loss = response_loss(loaded.model, batch, tokens)
         loss.backward()
-        total += float(loss.detach())
+        total += loss.detach()
     taken = optimizer_step(loaded, session.optimizer, config, step, total=config.steps)
-    return {"loss": total, "tokens": tokens} | taken
+    return {"loss": float(total), "tokens": tokens} | taken

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from r1env_trainers.forward import TokenBatch, completion_logits, token_logprobs
+from r1env_trainers.forward import TokenBatch, completion_logprobs
 from r1env_trainers.prompts import left_pad
 
 
@@ -26,5 +26,4 @@ def make_batch(pairs: Sequence[tuple[list[int], list[int]]], pad: int, device: t
 
 def response_loss(model: PreTrainedModel, batch: TokenBatch, tokens: float) -> Tensor:
     """-Σ log p(response token) / `tokens`, where `tokens` counts the response tokens of the whole step."""
-    logprobs = token_logprobs(completion_logits(model, batch), batch.completion_ids)
-    return -(logprobs * batch.completion_mask).sum() / tokens
+    return -(completion_logprobs(model, batch) * batch.completion_mask).sum() / tokens

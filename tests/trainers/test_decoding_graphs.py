@@ -1,0 +1,98 @@
+"""The CUDA graph decoder: its bookkeeping anywhere Triton is, without graphs; the graphs themselves on a GPU."""
+
+from __future__ import annotations
+
+import os
+from types import SimpleNamespace
+
+import pytest
+import torch
+
+if not torch.cuda.is_available():
+    os.environ.setdefault("TRITON_INTERPRET", "1")  # read when Triton is imported
+pytest.importorskip("triton", reason="Triton is not installed (it comes with torch for a GPU)")
+
+from r1env_trainers.decoding.batch import Draws
+from r1env_trainers.decoding.graphs import GraphDecoder, bucket
+from r1env_trainers.decoding.llama import LlamaBatch
+from r1env_trainers.forward import TokenBatch, completion_logprobs
+from r1env_trainers.models.load import load_model
+from r1env_trainers.prompts import left_pad
+from r1env_trainers.sampling import Sampler
+
+PROMPTS = [[5, 6, 7, 8], [9], [10, 11]]
+CUDA = torch.cuda.is_available()
+ROUNDING = 0.05 if CUDA else 1e-4  # bfloat16 on a GPU
+pytestmark = [] if CUDA else pytest.mark.slow  # minutes in the interpreter
+
+
+class WithoutGraphs(GraphDecoder):
+    """Runs every step as it comes, which a CPU can."""
+
+    def _graph(self):
+        size = bucket(len(self._slots))
+        return SimpleNamespace(replay=lambda: self._step(size, self._nucleus))
+
+
+@pytest.fixture(scope="module")
+def loaded():
+    torch.set_num_threads(1)
+    loaded = load_model("tiny", seed=0, device="cuda" if CUDA else "cpu")
+    with torch.no_grad():
+        for parameter in loaded.model.parameters():
+            parameter.mul_(3.0)
+    return loaded
+
+
+@pytest.fixture(scope="module")
+def sampler(loaded):
+    sampler = Sampler(loaded)
+    sampler._start = (GraphDecoder if CUDA else WithoutGraphs)(loaded.model).start
+    return sampler
+
+
+def trainers_logprobs(loaded, samples, n, temperature):
+    ids, mask = left_pad([prompt for prompt in PROMPTS for _ in range(n)], 0, loaded.device)
+    with torch.no_grad():
+        return completion_logprobs(loaded.model, TokenBatch(ids, mask, samples.ids, samples.mask), temperature)
+
+
+def test_the_log_probs_of_sampler_and_trainer_agree_within_rounding(loaded, sampler):
+    samples = sampler.sample(PROMPTS, n=4, max_new_tokens=20, temperature=0.7, seed=1)
+    assert len(set(samples.mask.sum(dim=1).tolist())) > 1  # rows have left the batch on the way
+    gap = (samples.logprobs - trainers_logprobs(loaded, samples, 4, 0.7)).abs()
+    assert gap.mean() < ROUNDING
+
+
+def test_greedy_tokens_are_those_of_plain_decoding(loaded, sampler):
+    ours = sampler.sample(PROMPTS, n=1, max_new_tokens=8, temperature=0).ids
+    plain = LlamaBatch(loaded.model, PROMPTS, 1, 8, Draws(0))
+    with torch.no_grad():
+        expected, _ = plain.advance(8)
+    assert torch.equal(ours[:, :4], expected[:, :4])
+
+
+def test_a_nucleus_keeps_to_the_likeliest_tokens(loaded, sampler):
+    samples = sampler.sample(PROMPTS, n=8, max_new_tokens=6, temperature=1.0, top_p=0.3, seed=2)
+    whole = trainers_logprobs(loaded, samples, 8, 1.0)
+    assert (samples.logprobs >= whole - ROUNDING).all()  # renormalised over fewer tokens
+    assert (samples.logprobs * samples.mask).mean() > (whole * samples.mask).mean() + 0.1
+
+
+def test_one_decoder_serves_batches_of_any_size_and_sees_new_weights(loaded, sampler):
+    first = sampler.sample(PROMPTS, n=2, max_new_tokens=6, temperature=1.0, seed=3).ids
+    sampler.sample([PROMPTS[0] * 20] * 5, n=4, max_new_tokens=12, temperature=1.0)
+    assert torch.equal(sampler.sample(PROMPTS, n=2, max_new_tokens=6, temperature=1.0, seed=3).ids, first)
+    weight = loaded.model.model.layers[0].mlp.down_proj.weight
+    with torch.no_grad():
+        weight.mul_(-1)
+    changed = sampler.sample(PROMPTS, n=2, max_new_tokens=6, temperature=1.0, seed=3)
+    gap = (changed.logprobs - trainers_logprobs(loaded, changed, 2, 1.0)).abs()
+    with torch.no_grad():
+        weight.mul_(-1)
+    assert gap.mean() < ROUNDING
+
+
+def test_graphs_come_in_sizes_that_waste_at_most_a_third():
+    assert [bucket(rows) for rows in (1, 8, 9, 13, 17, 25, 1000, 1024, 1025)] == [8, 8, 12, 16, 24, 32, 1024, 1024, 1536]
+    assert all(rows <= bucket(rows) <= max(8, 1.5 * rows) for rows in range(1, 5000))

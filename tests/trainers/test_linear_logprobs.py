@@ -1,0 +1,53 @@
+"""Log-probs of a linear head in chunks: the same numbers and gradients as from whole logits."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from r1env_trainers import logprobs as module
+from r1env_trainers.logprobs import linear_logprobs
+
+
+@pytest.fixture
+def tensors():
+    generator = torch.Generator().manual_seed(0)
+    hidden = torch.randn(11, 8, generator=generator)
+    head = torch.randn(23, 8, generator=generator)
+    return hidden.requires_grad_(), head.requires_grad_(), torch.randint(0, 23, (11,), generator=generator)
+
+
+@pytest.mark.parametrize("chunk_rows", [1, 4, 11, 100])
+@pytest.mark.parametrize("temperature", [1.0, 0.6])
+def test_chunks_change_neither_log_probs_nor_gradients(tensors, monkeypatch, chunk_rows, temperature):
+    monkeypatch.setitem(module.CHUNK_ELEMENTS, "cpu", chunk_rows * 23)
+    hidden, head, ids = tensors
+    weights = torch.linspace(-1, 2, 11)
+    whole = (hidden @ head.T / temperature).log_softmax(-1).gather(1, ids[:, None]).squeeze(1)
+    expected = torch.autograd.grad((whole * weights).sum(), (hidden, head))
+    ours = linear_logprobs(hidden, head, ids, temperature)
+    gradients = torch.autograd.grad((ours * weights).sum(), (hidden, head))
+    assert torch.allclose(ours, whole, atol=1e-5)
+    for mine, theirs in zip(gradients, expected, strict=True):
+        assert torch.allclose(mine, theirs, atol=1e-5)
+
+
+def test_logits_that_would_overflow_give_finite_log_probs(tensors):
+    hidden, head, ids = tensors
+    logprobs = linear_logprobs(hidden * 1e4, head, ids)
+    assert logprobs.isfinite().all()
+    assert (logprobs <= 0).all()
+
+
+def test_no_token_at_all_is_no_error(tensors):
+    hidden, head, ids = tensors
+    nothing = linear_logprobs(hidden[:0], head, ids[:0])
+    nothing.sum().backward()
+    assert nothing.shape == (0,)
+
+
+def test_bfloat16_states_are_summed_in_float32(tensors):
+    hidden, head, ids = tensors
+    rounded_hidden, rounded_head = hidden.detach().bfloat16(), head.detach().bfloat16()
+    exact = (rounded_hidden.double() @ rounded_head.double().T).log_softmax(-1).gather(1, ids[:, None]).squeeze(1)
+    assert torch.allclose(linear_logprobs(rounded_hidden, head.detach(), ids).double(), exact, atol=1e-5)

@@ -1,0 +1,158 @@
+"""The light forward pass of Llama-shaped models against transformers' own, and how a model that does not fit is noticed."""
+
+from __future__ import annotations
+
+import functools
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import nn
+from transformers import (
+    AutoModelForCausalLM,
+    GPT2Config,
+    LlamaConfig,
+    MistralConfig,
+    PretrainedConfig,
+    PreTrainedModel,
+    Qwen2Config,
+    Qwen3Config,
+)
+
+from r1env_trainers.forward import TokenBatch, completion_logprobs, packed_logprobs, padded_logprobs
+from r1env_trainers.llama.attention import Packing
+from r1env_trainers.llama.support import is_llama, obstacle
+
+SIZES = {
+    "vocab_size": 60,
+    "hidden_size": 64,
+    "intermediate_size": 96,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "head_dim": 16,
+    "max_position_embeddings": 256,
+    "initializer_range": 0.3,  # large, so that mistakes show
+}
+LLAMA3_ROTARY = {
+    "rope_type": "llama3",
+    "rope_theta": 10_000.0,
+    "factor": 8.0,
+    "low_freq_factor": 1.0,
+    "high_freq_factor": 4.0,
+    "original_max_position_embeddings": 64,
+}
+FITTING = {
+    "llama": LlamaConfig(**SIZES),
+    "llama-tied": LlamaConfig(**SIZES, tie_word_embeddings=True),
+    "llama3-rotary": LlamaConfig(**SIZES, rope_parameters=LLAMA3_ROTARY),
+    "qwen2": Qwen2Config(**SIZES),
+    "qwen3": Qwen3Config(**SIZES),
+    "mistral": MistralConfig(**SIZES, sliding_window=None),
+}
+
+
+def make(config: PretrainedConfig) -> PreTrainedModel:
+    torch.manual_seed(0)
+    model = AutoModelForCausalLM.from_config(config).eval()
+    with torch.no_grad():
+        for parameter in model.parameters():
+            if parameter.dim() == 1:  # norms start at one and biases at zero, where a forgotten one would not show
+                parameter.add_(0.3 * torch.randn_like(parameter))
+    return model
+
+
+@functools.cache
+def one_llama() -> PreTrainedModel:
+    torch.set_num_threads(1)
+    return make(FITTING["llama"])
+
+
+@pytest.fixture(params=FITTING)
+def model(request):
+    torch.set_num_threads(1)
+    return make(FITTING[request.param])
+
+
+def make_batch(prompts: list[int], completions: list[int], seed: int = 0) -> TokenBatch:
+    """Random tokens of these lengths, prompts padded on the left, completions on the right."""
+    generator = torch.Generator().manual_seed(seed)
+    rows, longest, length = len(prompts), max(prompts), max(completions)
+    prompt_mask = (torch.arange(longest) >= longest - torch.tensor(prompts)[:, None]).long()
+    completion_mask = (torch.arange(length) < torch.tensor(completions)[:, None]).float()
+    draw = lambda columns: torch.randint(3, 60, (rows, columns), generator=generator)  # noqa: E731
+    return TokenBatch(draw(longest) * prompt_mask, prompt_mask, draw(length), completion_mask)
+
+
+def test_log_probs_and_gradients_are_those_of_transformers(model):
+    assert is_llama(model)
+    batch = make_batch([7, 1, 4], [9, 3, 1])
+    weights = torch.randn(3, 9, generator=torch.Generator().manual_seed(1))
+    results = []
+    for forward in (packed_logprobs, padded_logprobs):
+        model.zero_grad()
+        logprobs = forward(model, batch, 0.7)
+        (logprobs * weights).sum().backward()
+        results.append((logprobs.detach(), [parameter.grad for parameter in model.parameters()]))
+    (ours, our_gradients), (theirs, their_gradients) = results
+    assert torch.allclose(ours, theirs, atol=1e-4)
+    for mine, other in zip(our_gradients, their_gradients, strict=True):
+        assert (mine - other).norm() < 1e-4 * other.norm()
+
+
+@given(st.lists(st.tuples(st.integers(1, 9), st.integers(0, 9)), min_size=1, max_size=5))
+@settings(max_examples=25, deadline=None)
+def test_what_stands_beside_a_sequence_changes_nothing(lengths):
+    model = one_llama()
+    prompts, completions = [p for p, _ in lengths], [max(1, c) if i == 0 else c for i, (_, c) in enumerate(lengths)]
+    batch = make_batch(prompts, completions)
+    with torch.no_grad():
+        together = completion_logprobs(model, batch)
+        for row in range(len(lengths)):
+            alone = completion_logprobs(model, batch.select(torch.tensor([row])))
+            assert torch.allclose(together[row, : alone.shape[1]], alone[0], atol=1e-4)
+    assert (together[batch.completion_mask == 0] == 0).all()
+
+
+def test_a_packing_numbers_the_tokens_of_each_sequence_from_zero():
+    packing = Packing.of([2, 3], torch.device("cpu"))
+    assert packing.starts.tolist() == [0, 2, 5]
+    assert packing.positions.tolist() == [0, 1, 0, 1, 2]
+    assert (packing.longest, packing.sequences) == (3, 2)
+
+
+@pytest.mark.parametrize(
+    ("config", "reason"),
+    [
+        (GPT2Config(vocab_size=60, n_embd=32, n_layer=1, n_head=2), "GPT2LMHeadModel is not one of"),
+        (MistralConfig(**SIZES, sliding_window=32), "a sliding window of 32"),
+        (Qwen2Config(**SIZES, use_sliding_window=True, sliding_window=32), "a sliding window of 32"),
+        (LlamaConfig(**SIZES, hidden_act="gelu"), "activation 'gelu'"),
+        (LlamaConfig(**SIZES, attention_bias=True), "biases outside"),
+        (LlamaConfig(**SIZES, rope_parameters={"rope_type": "dynamic", "rope_theta": 1e4, "factor": 2.0}), "rotary embedding"),
+    ],
+)
+def test_a_model_that_does_not_fit_is_left_to_transformers(config, reason):
+    model = make(config)
+    assert reason in obstacle(model)
+    batch = make_batch([3, 2], [2, 4])
+    with torch.no_grad():
+        assert torch.equal(completion_logprobs(model, batch), padded_logprobs(model, batch, 1.0))
+
+
+def test_a_wrapped_projection_is_left_to_transformers():
+    class Adapter(nn.Linear):
+        """As adapters do: a Linear that computes more."""
+
+    model = make(FITTING["llama"])
+    model.model.layers[1].mlp.down_proj = Adapter(96, 64, bias=False)
+    assert "Adapter, not a plain Linear" in obstacle(model)
+
+
+def test_a_class_that_computes_something_else_than_it_used_to_is_noticed_by_its_numbers(caplog):
+    model = make(FITTING["llama"])
+    model.model.layers[0].self_attn.scaling *= 1.5
+    assert obstacle(model) is None
+    assert not is_llama(model)
+    assert "own forward pass is off by" in caplog.text
