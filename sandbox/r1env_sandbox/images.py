@@ -97,6 +97,7 @@ def build_image(
     base: str | None = None,
     bootstrap: bool = False,
     languages: Collection[str] = DEFAULT_LANGUAGES,
+    offline: bool = False,
     report: Callable[[str], None] = lambda _: None,
 ) -> str:
     """Build the image, and give it the name that `require_image` looks for.
@@ -107,6 +108,7 @@ def build_image(
             pytest are installed into it, which takes a network.
         bootstrap: make the base here with debootstrap instead (as root on Debian). No registry is asked for images.
         languages: those that the image shall hold; Python is always among them.
+        offline: the base has everything, so the steps get no network; always so with `bootstrap`.
         report: told each step, in one line.
 
     Returns:
@@ -134,7 +136,8 @@ def build_image(
     }
     name = image_name()
     report(f"building {name} from {base} with {', '.join(names)}")
-    image_id = _build(client, name, arguments, {LANGUAGES_LABEL: ",".join(names), BASE_LABEL: base}, report)
+    labels = {LANGUAGES_LABEL: ",".join(names), BASE_LABEL: base}
+    image_id = _build(client, name, arguments, labels, "none" if bootstrap or offline else None, report)
     report(f"built {name} ({image_id[:19]})")
     return image_id
 
@@ -194,6 +197,7 @@ def _build(
     name: str,
     arguments: Mapping[str, str],
     labels: Mapping[str, str],
+    network: str | None,
     report: Callable[[str], None],
 ) -> str:
     answers = client.api.build(
@@ -202,6 +206,7 @@ def _build(
         tag=name,
         buildargs=dict(arguments),
         labels=dict(labels),
+        network_mode=network,  # a bridge is not always to be had, and most builds need none
         rm=True,
         forcerm=True,
         decode=True,

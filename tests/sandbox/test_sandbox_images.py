@@ -82,7 +82,7 @@ def test_an_image_is_built_from_a_base_found_again_and_works(client, monkeypatch
         base = images.image_name()
     monkeypatch.setattr(images, "packages_of", lambda _: ("python3",))  # the base has them; others would take a network
     told = []
-    image = images.build_image(client, base=base, languages=["bash"], report=told.append)
+    image = images.build_image(client, base=base, languages=["bash"], offline=True, report=told.append)
     assert images.require_image(client, ["bash", "python"]) == image
     assert any(line.startswith("Step ") for line in told)
     with Sandbox(1, image=image) as sandbox:
@@ -98,4 +98,4 @@ def test_a_build_that_fails_says_what_the_failing_step_said(client, monkeypatch)
     monkeypatch.setattr(images, "packages_of", lambda _: ("python3",))
     monkeypatch.setattr(images, "CXX_FLAGS", ("--no-such-flag",))
     with pytest.raises(images.ImageBuildError, match="no-such-flag"):
-        images.build_image(client, base=base, languages=["cpp"])
+        images.build_image(client, base=base, languages=["cpp"], offline=True)
