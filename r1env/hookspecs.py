@@ -174,7 +174,7 @@ class HookSpecs:
 
     @hookspec
     def r1env_sandboxes(self) -> list[SandboxSpec]:  # type: ignore[empty-body]
-        """Sandbox backends for programs that a model wrote. Listed; nothing in this version calls them."""
+        """Sandbox backends for programs that a model wrote. Listed; the reward `code` uses those of r1env-sandbox."""
 
     @hookspec
     def r1env_commands(self) -> list[CommandSpec]:  # type: ignore[empty-body]

@@ -29,7 +29,9 @@ EXTRAS = (
     ("math", ("r1env_math",), "the reward math", "pip install r1env-math"),
     ("logic", ("r1env_logic",), "procedural tasks", "pip install r1env-logic"),
     ("benchmarks", ("r1env_benchmarks",), "GSM8K and others", "pip install r1env-benchmarks"),
-    ("sandbox", ("r1env_sandbox",), "types of the sandbox; no backend in this version", "pip install r1env-sandbox"),
+    ("language", ("r1env_language",), "the reward language, rubrics stage1 and stage2", "pip install r1env-language"),
+    ("code", ("r1env_code",), "the reward code", "pip install r1env-code"),
+    ("sandbox", ("r1env_sandbox",), "runs programs that a model wrote; see `r1env-sandbox doctor`", "pip install r1env-sandbox"),
 )
 """(name, modules, what it is for, how to get it)."""
 

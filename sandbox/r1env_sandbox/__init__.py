@@ -10,7 +10,7 @@ outside, so a program can neither read the answer nor forge the verdict.
 
 Where to look: `models` (what goes in and out), `sandbox` (the object above), `judge` (the way of one submission), `verdicts` and
 `checkers` (pure: how it came out), `examine` (tests that are programs), `pool` and `worker` (containers, as seen from here),
-`backends` (where they come from), `runner` (what runs in them).
+`backends` (where they come from), `runner` (what runs in them), `cluster` (a sandbox on every node of a Ray cluster).
 """
 
 from r1env_sandbox.errors import SandboxBusy, SandboxUnavailable

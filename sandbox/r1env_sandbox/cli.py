@@ -28,6 +28,14 @@ app = typer.Typer(no_args_is_help=True, add_completion=False, rich_markup_mode=N
 ModeOption = Annotated[
     str, typer.Option("--mode", metavar="spawn|fork", help="How Python tests start; fork is several times faster.")
 ]
+BackendOption = Annotated[
+    str,
+    typer.Option(
+        "--backend",
+        metavar="docker|bwrap|auto|ray",
+        help="What runs programs; auto takes bwrap where there is no Docker and all its probes hold.",
+    ),
+]
 RuntimeOption = Annotated[str | None, typer.Option("--runtime", help="A runtime of the engine, e.g. runsc for gVisor.")]
 
 
@@ -56,6 +64,7 @@ def judge(
         int | None, typer.Option("--workers", min=1, help="Submissions at once; default: the processors.")
     ] = None,
     mode: ModeOption = "spawn",
+    backend: BackendOption = "docker",
     runtime: RuntimeOption = None,
 ) -> None:
     """Judge submissions, one JSON line each.
@@ -73,7 +82,7 @@ def judge(
     with ExitStack() as stack:
         source = _open_input(stack, input_)
         sink = _open_output(stack, output, input_)
-        sandbox = stack.enter_context(Sandbox(workers, mode=_mode(mode), runtime=runtime))
+        sandbox = stack.enter_context(_sandbox(workers, mode, backend, runtime))
         unscored = _judge_lines(sandbox, source, sink)
     if unscored:
         typer.echo(f"{unscored} without a score; `info.note` says why", err=True)
@@ -88,6 +97,7 @@ def run(
     language: Annotated[str | None, typer.Option("--language", help="One of the sandbox's languages.")] = None,
     cpu_s: Annotated[float, typer.Option("--cpu-s", help="CPU seconds.")] = 10.0,
     memory_mb: Annotated[int, typer.Option("--memory-mb", help="Memory.")] = 512,
+    backend: BackendOption = "docker",
 ) -> None:
     """Run one program with this program's stdin, and show what it prints.
 
@@ -102,7 +112,7 @@ def run(
     stdin = "" if sys.stdin.isatty() else sys.stdin.read()
     submission = Submission(language=name, source=file.read_text("utf-8"))
     limits = Limits(cpu_s=cpu_s, wall_s=3 * cpu_s, memory_mb=memory_mb)
-    with Sandbox(1) as sandbox:
+    with _sandbox(1, "spawn", backend, None) as sandbox:
         result = sandbox.run(submission, stdin, limits)
     typer.echo(result.stdout, nl=False)
     typer.echo(result.stderr, nl=False, err=True)
@@ -117,6 +127,7 @@ def run(
 @app.command()
 def doctor(
     as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
+    backend: BackendOption = "docker",
     runtime: RuntimeOption = None,
 ) -> None:
     """Try what a submission must not be able to do, and say what holds on this host.
@@ -130,7 +141,7 @@ def doctor(
 
     from r1env_sandbox.doctor import examine_host
 
-    with Sandbox(1, runtime=runtime) as sandbox:
+    with _sandbox(1, "spawn", backend, runtime) as sandbox:
         host = sandbox.describe()
         findings = list(examine_host(sandbox))
     if as_json:
@@ -191,6 +202,7 @@ def serve(
         int | None, typer.Option("--workers", min=1, help="Submissions at once; default: the processors.")
     ] = None,
     mode: ModeOption = "spawn",
+    backend: BackendOption = "docker",
     runtime: RuntimeOption = None,
 ) -> None:
     """Serve SandboxFusion's /run_code, and /judge, over HTTP. Takes the extra `r1env-sandbox[server]`.
@@ -206,7 +218,7 @@ def serve(
     except ImportError as error:
         typer.echo(f"error: {error.name} is missing; install r1env-sandbox[server]", err=True)
         raise typer.Exit(2) from error
-    with Sandbox(workers, mode=_mode(mode), runtime=runtime) as sandbox:
+    with _sandbox(workers, mode, backend, runtime) as sandbox:
         uvicorn.run(make_app(sandbox), host=host, port=port, log_level="warning")
 
 
@@ -254,6 +266,14 @@ def _judge_lines(sandbox: Sandbox, source: BinaryIO, sink: IO[str]) -> int:
     if fault:
         raise fault[0]
     return unscored
+
+
+def _sandbox(workers: int | None, mode: str, backend: str, runtime: str | None) -> Sandbox:
+    known = _mode(mode)
+    try:
+        return Sandbox(workers, mode=known, backend=backend, runtime=runtime)
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from error
 
 
 def _mode(text: str) -> Mode:

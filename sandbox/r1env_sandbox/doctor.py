@@ -63,7 +63,7 @@ print("holds" if not left else f"left: {left[:5]}")
 PROBES = (
     Probe(
         "no network but the loopback",
-        "import os\nother = set(os.listdir('/sys/class/net')) - {'lo'}\nprint('holds' if not other else other)",
+        "import socket\nother = {name for _, name in socket.if_nameindex()} - {'lo'}\nprint('holds' if not other else other)",
     ),
     Probe("no way out by a socket", _REFUSED.format(statement="import socket; socket.create_connection(('1.1.1.1', 53), 1)")),
     Probe(
@@ -90,12 +90,13 @@ PROBES = (
     Probe("the runner cannot be signalled", _REFUSED.format(statement="import os; os.kill(1, 9)")),
     Probe(
         "nothing of the host in the environment",
-        "import os\nnames = set(os.environ) - {'PATH', 'HOME', 'LANG', 'LC_CTYPE', 'TMPDIR'}\nprint('holds' if not names else names)",
+        "import os\nnames = set(os.environ) - {'PATH', 'HOME', 'LANG', 'LC_CTYPE', 'TMPDIR', 'PYTHONHASHSEED'}\nprint('holds' if not names else names)",
     ),
     Probe(
-        "no set-id programs in the image",
-        "import os, stat\nfound = [os.path.join(d, f) for d, _, fs in os.walk('/usr') for f in fs"
-        " if os.lstat(os.path.join(d, f)).st_mode & 0o6000]\nprint('holds' if not found else found[:5])",
+        "no set-id program lends its rights",
+        "import os\npaths = [os.path.join(d, f) for d, _, fs in os.walk('/usr') for f in fs]\n"
+        "found = [p for p in paths if os.lstat(p).st_mode & 0o6000 and not os.statvfs(p).f_flag & os.ST_NOSUID]\n"
+        "print('holds' if not found else found[:5])",
         limits=_LONGER,
     ),
     Probe("CPU time is limited", "while True: pass", Verdict.TIME_LIMIT),

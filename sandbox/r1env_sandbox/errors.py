@@ -10,7 +10,7 @@ from __future__ import annotations
 
 _WAYS_OUT = (
     "Install Docker (https://docs.docker.com/engine/install/), start it, and check that `docker info` works for this user; "
-    "a remote engine is used when DOCKER_HOST names one"
+    "a remote engine is used when DOCKER_HOST names one; root on Linux may do without an engine by backend='bwrap', with bubblewrap"
 )
 
 

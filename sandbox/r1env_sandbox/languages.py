@@ -59,6 +59,10 @@ class UnknownLanguageError(ValueError):
 
     def __init__(self, name: str) -> None:
         super().__init__(f"unknown language {name[:40]!r}; known: {', '.join(LANGUAGES)}")
+        self.name = name
+
+    def __reduce__(self) -> tuple[type[UnknownLanguageError], tuple[str]]:  # it travels between nodes
+        return UnknownLanguageError, (self.name,)
 
 
 def _cxx(name: str, aliases: tuple[str, ...], standard: str) -> LanguageSpec:
@@ -82,8 +86,9 @@ LANGUAGES: Mapping[str, LanguageSpec] = MappingProxyType({
             aliases=("python3", "py", "py3"),
             source_file="main.py",
             compile=None,
-            # No user site and no PYTHON* variables; unlike -I, the submission's own files can be imported.
-            run=("python3", "-E", "-s", "-B", "{source}"),
+            # No user site; unlike with -I, the submission's own files can be imported.
+            run=("python3", "-s", "-B", "{source}"),
+            environment={**_ENVIRONMENT, "PYTHONHASHSEED": "0"},  # sets are in the same order in every run, as in a forked one
             packages=("python3", "python3-pytest"),
             can_fork=True,
         ),

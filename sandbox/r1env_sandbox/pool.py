@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -72,6 +73,7 @@ class WarmPool:
         self._min_slots = min_slots
         self._max_slots = max_slots
         self._changed = threading.Condition()
+        self._queue: deque[object] = deque()  # who waits, in order: a thread that comes back for more goes to the end
         self._idle: list[Slot] = []  # the last one used last: it is the warmest, and the others can be given up
         self._lent: set[Slot] = set()
         self._starting = 0
@@ -123,9 +125,7 @@ class WarmPool:
     def _take(self, deadline: float, timeout_s: float) -> Slot:
         while True:
             with self._changed:
-                while not self._closed and not self._idle and len(self._lent) + self._starting >= self._max_slots:
-                    if not self._changed.wait(max(0.0, deadline - time.monotonic())):
-                        raise SandboxBusy(f"no worker became free in {timeout_s:g} s; there are {self._max_slots}")
+                self._wait_for_turn(deadline, timeout_s)
                 if self._closed:
                     raise SandboxBusy("the sandbox is closed")
                 slot = self._idle.pop() if self._idle else None
@@ -149,6 +149,21 @@ class WarmPool:
             except WorkerLost as error:
                 log.warning("a worker was lost while it was idle: %s", error)
                 self._give_back(slot, sound=False)
+
+    def _wait_for_turn(self, deadline: float, timeout_s: float) -> None:
+        """Wait, first come first served, until a slot is idle or may be started, or the pool is closed. The lock is held."""
+        ticket = object()
+        self._queue.append(ticket)
+        try:
+            while not self._closed and (self._queue[0] is not ticket or not self._has_room()):
+                if not self._changed.wait(max(0.0, deadline - time.monotonic())):
+                    raise SandboxBusy(f"no worker became free in {timeout_s:g} s; there are {self._max_slots}")
+        finally:
+            self._queue.remove(ticket)
+            self._changed.notify_all()  # whoever is first now may have room as well
+
+    def _has_room(self) -> bool:
+        return bool(self._idle) or len(self._lent) + self._starting < self._max_slots
 
     def _start_one(self) -> Slot:
         try:

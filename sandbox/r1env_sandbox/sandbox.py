@@ -12,9 +12,10 @@ import weakref
 from collections.abc import Callable, Collection, Sequence
 from functools import partial
 from types import TracebackType
-from typing import Literal, TypeVar
+from typing import Any, Literal, TypeVar
 
 from r1env_sandbox.backends import Backend
+from r1env_sandbox.backends.choose import NAMES, make_backend
 from r1env_sandbox.cache import DEFAULT_BYTES, CompileCache
 from r1env_sandbox.errors import SandboxBusy, SandboxUnavailable, WorkerLost
 from r1env_sandbox.examine import EXAMINER_MODULES
@@ -44,7 +45,8 @@ class Sandbox:
         min_workers: how many are kept however long nothing is judged.
         mode: how Python tests start. `spawn`: a fresh interpreter each. `fork`: a fork of one that has the usual modules loaded,
             several times faster for short tests.
-        backend: `docker`, or one that is made already.
+        backend: `docker`; `bwrap`, bubblewrap on this host (root's alone); `auto`, Docker or else bubblewrap if all its probes hold;
+            `ray`, which makes this a `r1env_sandbox.cluster.RaySandbox`; or one that is made already.
         image: for `docker`; None for the one that `r1env-sandbox build` makes.
         runtime: for `docker`: `runsc` for gVisor, None for the engine's default.
         cache_bytes: of compiled programs that are kept in memory.
@@ -58,6 +60,12 @@ class Sandbox:
         ...     sandbox.judge(Submission(language="python", source="print(int(input()) + 1)"), [TestCase.stdio("41", "42")]).status
         <Verdict.ACCEPTED: 'accepted'>
     """
+
+    def __new__(cls, *_: Any, backend: str | Backend = "docker", **__: Any) -> Sandbox:
+        """A `RaySandbox` for the backend `ray`, as `pathlib.Path` is a `PosixPath`: one name to construct, whatever is behind it."""
+        if cls is Sandbox and isinstance(backend, str) and backend.partition(":")[0] == "ray":
+            return object.__new__(_ray_sandbox())
+        return object.__new__(cls)
 
     def __init__(
         self,
@@ -258,22 +266,40 @@ def default_sandbox() -> Sandbox:
         return _default
 
 
+def _new_default_lock() -> None:
+    global _default_lock
+    _default_lock = threading.Lock()
+
+
 _default: Sandbox | None = None
 _default_lock = threading.Lock()
+os.register_at_fork(after_in_child=_new_default_lock)  # a thread that only the parent has may hold it
+
+
+def _ray_sandbox() -> type[Sandbox]:
+    """
+    Raises:
+        SandboxUnavailable: Ray is not installed.
+    """
+    try:
+        from r1env_sandbox.cluster import RaySandbox  # imports Ray, and this module
+    except ImportError as error:
+        raise SandboxUnavailable("backend 'ray' needs Ray", "Install r1env-sandbox[ray]") from error
+    return RaySandbox
 
 
 def _backend_maker(backend: str | Backend, image: str | None, runtime: str | None) -> Callable[[], Backend]:
+    """
+    Raises:
+        ValueError: there is no such backend, or it has neither images nor runtimes.
+    """
     if not isinstance(backend, str):
         return lambda: backend
-    if backend != "docker":
-        raise SandboxUnavailable(f"there is no backend {backend!r}", "The backend that there is: docker")
-
-    def make() -> Backend:
-        from r1env_sandbox.backends.docker import DockerBackend  # imports the Docker SDK
-
-        return DockerBackend(image=image, runtime=runtime)
-
-    return make
+    if backend not in NAMES:
+        raise ValueError(f"there is no backend {backend!r}; there are {', '.join(NAMES)}, ray, ray:bwrap and ray:auto")
+    if backend != "docker" and (image or runtime):
+        raise ValueError(f"image and runtime are for the backend 'docker', not {backend!r}")
+    return partial(make_backend, backend, image, runtime)
 
 
 def _same_packages(spec: LanguageSpec, languages: Collection[str]) -> bool:

@@ -22,7 +22,8 @@ from r1env_sandbox.runner.protocol import PROGRAM, Frames, pack
 
 START_SECONDS = 60.0  # of a container on a busy machine; half a second is usual
 GRACE_SECONDS = 30.0  # for the runner to stop a program, read what it wrote and clean up, beyond the program's own wall limit
-AHEAD_BYTES = 16 << 10  # of an input that is sent while another program runs: pipes take it without waiting
+AHEAD_BYTES = 32 << 10  # of requests that are sent together: a pipe takes them without waiting for the runner
+AHEAD_RUNS = 16
 STACK_LIMIT_MB = 256  # deep recursion is honest; more would make every thread of a program reserve it
 MEMORY_OVERHEAD_MB = 160  # of the runner and of the files a submission may write, which count as memory
 
@@ -41,7 +42,7 @@ sys.modules[package + ".server"].main(sys.argv[2])
 
 PRELOADED = (
     *("bisect", "collections", "copy", "dataclasses", "datetime", "decimal", "enum", "fractions", "functools", "heapq", "io"),
-    *("itertools", "json", "math", "operator", "random", "re", "statistics", "string", "textwrap", "threading", "typing"),
+    *("itertools", "json", "math", "operator", "random", "re", "statistics", "string", "textwrap", "typing"),
 )
 """What programs import most; a forked interpreter has them already."""
 
@@ -138,21 +139,25 @@ class Worker:
         """Run programs with their inputs, one after the other.
 
         Args:
-            ahead: hand each to the runner while the one before is running, so that it waits for nobody between them. Whoever stops
-                early must call `settle`.
+            ahead: hand over many at once, so that the runner waits for nobody between them. Only the first goes alone: it shows
+                whether there is any use in the others. Whoever stops early must call `settle`.
         """
         number = 0
-        while number < len(runs) or self._sent:
-            while number < len(runs) and (
-                not self._sent or (ahead and len(self._sent) < 2 and len(runs[number][1]) <= AHEAD_BYTES)
-            ):
+        while number < len(runs):
+            requests = bytearray()
+            while number < len(runs) and (not self._sent or (ahead and number > 1 and len(self._sent) < AHEAD_RUNS)):
                 command, stdin = runs[number]
-                self.grow(command.memory_mb)
                 self.new_request()
-                self.send(_run_request(command), stdin)
+                request = pack({**_run_request(command), "nonce": self._nonce}, stdin)
+                if self._sent and len(requests) + len(request) > AHEAD_BYTES:
+                    break
+                requests += request
                 self._sent.append((self._nonce, command))
                 number += 1
-            yield self._next_report()
+            self.grow(max(command.memory_mb for _, command in self._sent))
+            self._transport.send(bytes(requests))
+            while self._sent:
+                yield self._next_report()
 
     def settle(self) -> None:
         """Hear out the runs of `run_each` that nobody has asked for."""
@@ -160,8 +165,10 @@ class Worker:
             self._next_report()
 
     def _next_report(self) -> tuple[Command, Report]:
+        # The runner may report on all of them at once.
+        patience_s = sum(command.wall_s for _, command in self._sent) + GRACE_SECONDS
         self._nonce, command = self._sent.popleft()
-        return command, _report(*self.receive(time.monotonic() + command.wall_s + GRACE_SECONDS))
+        return command, _report(*self.receive(time.monotonic() + patience_s))
 
     def converse(self, command: Command) -> Conversation:
         """Start a program and exchange lines with it."""

@@ -351,6 +351,17 @@ def test_what_cannot_be_judged_has_no_score(spawning, submission, tests, note):
     assert note in result.info.note
 
 
+def test_a_set_has_the_same_order_in_a_fresh_and_in_a_forked_interpreter(spawning, forking):
+    source = python("print({f'{number} apples' for number in range(20)}, hash('apples'))")
+    printed = {box.run(source).stdout for box in (spawning, spawning, forking)}
+    assert len(printed) == 1
+
+
+def test_a_forked_interpreter_has_the_usual_modules_but_not_the_one_that_makes_forks_dear(forking):
+    source = python("import sys; print([name in sys.modules for name in ('collections', 're', 'threading')])")
+    assert forking.run(source).stdout == "[True, True, False]\n"
+
+
 def test_a_verdict_says_where_it_comes_from(forking):
     info = forking.judge(python("print(1)"), [TestCase.stdio("", "1")]).info
     assert (info.backend, info.mode, info.attempts) == ("docker", "fork", 1)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pickle
+
 import pytest
 
 from r1env_sandbox import Submission, TestCase, Verdict, images
@@ -25,6 +27,11 @@ def test_no_name_means_two_languages():
 def test_a_language_that_there_is_not_is_named_with_those_there_are():
     with pytest.raises(UnknownLanguageError, match=r"unknown language 'cobol'; known: python, c, cpp,"):
         find_language("cobol")
+
+
+def test_the_error_about_an_unknown_language_can_be_sent_to_another_process():
+    error = UnknownLanguageError("klingon")
+    assert str(pickle.loads(pickle.dumps(error))) == str(error)
 
 
 @pytest.mark.parametrize("spec", LANGUAGES.values(), ids=lambda spec: spec.name)

@@ -14,7 +14,9 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from r1env_sandbox import Limits, Sandbox, SandboxBusy, SandboxUnavailable, Submission, TestCase, Verdict, judge
-from r1env_sandbox.backends.docker import OWNER_LABEL, connect, owner, reap_orphans
+from r1env_sandbox import sandbox as sandbox_module
+from r1env_sandbox.backends.docker import OWNER_LABEL, connect, reap_orphans
+from r1env_sandbox.backends.owners import owner
 from r1env_sandbox.worker import Worker
 
 pytestmark = pytest.mark.docker
@@ -130,6 +132,14 @@ def test_a_forked_child_gets_workers_of_its_own_and_leaves_its_parents_alone(cli
         assert gone(client, child)
         after = sandbox.judge(*echo(3))
         assert (after.info.worker, after.info.attempts) == (mine, 1)
+
+
+def test_the_sandbox_of_a_module_is_not_locked_in_a_forked_child_by_a_thread_of_its_parent():
+    with sandbox_module._default_lock:
+        child = os.fork()
+        if child == 0:
+            os._exit(0 if sandbox_module._default_lock.acquire(timeout=1) else 1)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
 
 
 PROGRAM = """

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 
 import pytest
 
@@ -90,6 +91,26 @@ def test_who_waits_gets_the_slot_that_becomes_free(pool, made):
     waiting.join(5)
     assert got[0] in made
     assert len(made) == 2
+
+
+def test_those_who_wait_are_served_in_order_and_who_comes_back_is_last(pool, made):
+    pool._max_slots = 1
+    served = []
+
+    def wait_for_one(number):
+        with pool.lease(5):
+            served.append(number)
+
+    threads = [threading.Thread(target=wait_for_one, args=(number,)) for number in range(5)]
+    with pool.lease(5):
+        for number, thread in enumerate(threads):
+            thread.start()
+            while len(pool._queue) <= number:
+                time.sleep(0.001)
+    wait_for_one("the one before")
+    for thread in threads:
+        thread.join(5)
+    assert served == [0, 1, 2, 3, 4, "the one before"]
 
 
 def test_a_slot_that_does_not_start_leaves_room_for_another(made):

@@ -40,7 +40,7 @@ ALLOW, EPERM = 0x7FFF0000, 0x00050001
 X86_64, I386, AARCH64 = 0xC000003E, 0x40000003, 0xC00000B7
 
 
-def answer(machine, architecture, number):
+def answer(machine, architecture, number, argument=0):
     """What the kernel's interpreter would make of the filter."""
     program = list(struct.iter_unpack("HBBI", seccomp_filter(machine)))
     loaded, at = 0, 0
@@ -48,7 +48,7 @@ def answer(machine, architecture, number):
         code, if_true, if_false, value = program[at]
         at += 1
         if code == 0x20:
-            loaded = {0: number, 4: architecture}[value]
+            loaded = {0: number, 4: architecture, 16: argument}[value]
         elif code == 0x06:
             return value
         else:
@@ -77,6 +77,14 @@ def answer(machine, architecture, number):
 )
 def test_a_system_call_is_allowed_or_denied(machine, architecture, number, expected):
     assert answer(machine, architecture, number) == expected
+
+
+@pytest.mark.parametrize(("machine", "architecture", "number"), [("x86_64", X86_64, 41), ("aarch64", AARCH64, 198)])
+def test_sockets_that_no_network_namespace_contains_are_denied(machine, architecture, number):
+    unix, internet, ciphers, around_the_machine = 1, 2, 38, 40
+    assert [answer(machine, architecture, number, family) for family in (unix, internet)] == [ALLOW, ALLOW]
+    assert [answer(machine, architecture, number, family) for family in (ciphers, around_the_machine)] == [EPERM, EPERM]
+    assert answer(machine, architecture, number + 1, around_the_machine) == ALLOW  # the argument of another call
 
 
 def test_a_machine_without_a_table_is_said():

@@ -1,4 +1,4 @@
-"""Where workers come from. `Backend` starts them, `Transport` is the stream to one; `docker` is the backend that there is."""
+"""Where workers come from. `Backend` starts them, `Transport` is the stream to one; `docker` and `bwrap` are backends, `choose` takes one."""
 
 from __future__ import annotations
 

@@ -11,7 +11,6 @@ import struct
 import threading
 import time
 from collections.abc import Collection
-from pathlib import Path
 from typing import Any
 
 import docker
@@ -20,6 +19,8 @@ import urllib3
 from docker.errors import APIError, DockerException, NotFound
 from docker.types import LogConfig, Ulimit
 
+from r1env_sandbox.backends.owners import is_orphan, owner
+from r1env_sandbox.backends.probe import prove_runtime
 from r1env_sandbox.errors import SandboxUnavailable, WorkerLost
 from r1env_sandbox.images import LANGUAGES_LABEL, require_image
 from r1env_sandbox.languages import LANGUAGES
@@ -48,12 +49,12 @@ class DockerBackend:
 
     Args:
         image: name or id; None for the one that `r1env-sandbox build` makes.
-        runtime: `runsc` for gVisor; None for the engine's default.
+        runtime: `runsc` for gVisor; None for the engine's default. Another than that is tried here before it is used.
         memory_mb: that a worker has from the start; one that needs more is given more.
         cpus: processors' worth of time that a worker may use.
 
     Raises:
-        SandboxUnavailable: no engine, no right to use it, no such image or runtime.
+        SandboxUnavailable: no engine, no right to use it, no such image or runtime, or a runtime that fails its probe.
     """
 
     name = "docker"
@@ -82,6 +83,12 @@ class DockerBackend:
         self._memory_mb = memory_mb
         self._cpus = cpus if information.get("CpuCfsQuota") else None
         reap_orphans(self.client)
+        if runtime is not None and runtime != information.get("DefaultRuntime"):
+            try:
+                prove_runtime(self)
+            except SandboxUnavailable:
+                self.close()
+                raise
 
     def start(self, command: list[str]) -> DockerTransport:
         name = f"r1env-sandbox-{os.getpid()}-{secrets.token_hex(4)}"
@@ -261,40 +268,17 @@ def _why(error: BaseException, where: str) -> str:
     return f"the Docker engine at {where} cannot be reached ({error})"
 
 
-def owner(pid: int) -> str:
-    """Says which process of which machine something belongs to, so that another can tell whether that process is still there."""
-    return f"{_machine()}:{pid}:{_started(pid)}"
-
-
 def reap_orphans(client: docker.DockerClient) -> int:
     """Remove the workers whose owners on this machine are dead; how many there were."""
     reaped = 0
     try:
         for container in client.containers.list(all=True, filters={"label": OWNER_LABEL}, ignore_removed=True):
-            machine, _, process = container.labels[OWNER_LABEL].rpartition(":")[0].rpartition(":")
-            if machine == _machine() and process.isdecimal() and container.labels[OWNER_LABEL] != owner(int(process)):
+            if is_orphan(container.labels[OWNER_LABEL]):
                 _remove(container)
                 reaped += 1
     except _LOST as error:
         raise SandboxUnavailable(f"the Docker engine lists no containers ({error})") from error
     return reaped
-
-
-def _machine() -> str:
-    """This boot of this machine, and the process namespace in which the pid means something."""
-    try:
-        boot = Path("/proc/sys/kernel/random/boot_id").read_text("ascii").strip()
-        return f"{boot}:{Path('/proc/self/ns/pid').readlink()}"
-    except OSError:
-        return socket.gethostname()
-
-
-def _started(pid: int) -> str:
-    """When the process was started, in clock ticks since boot; empty when there is none."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text("ascii", "replace").rpartition(")")[2].split()[19]
-    except (OSError, IndexError):
-        return ""
 
 
 def _remove(container: Any) -> None:

@@ -11,7 +11,8 @@ Three kinds of process live in a container:
   run; the child gives up root and executes the program, or, in fork mode, runs Python source in the interpreter that it already is;
 * the *submission's* processes, under a uid of their own. After every run all of that uid are killed with one system call (`processes`).
 
-Requests and replies are frames (`protocol`); every reply repeats the nonce of its request.
+Requests and replies are frames (`protocol`); every reply repeats the nonce of its request. The host may send several requests at once,
+and then gets the replies together.
 
     {op: ping}                                           -> {op: pong, uid, seccomp_fault, python}
     {op: begin, files: [[name, executable]…], box: […]}  -> {op: begun}        writes PROGRAM; `box` names go into BOX before every run

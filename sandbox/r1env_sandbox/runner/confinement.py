@@ -7,6 +7,10 @@ import os
 import platform
 import struct
 
+# The machine around a virtual one, and the kernel's ciphers: no network namespace contains these sockets, and engines allow some.
+_AF_ALG, _AF_VSOCK = 38, 40
+_SOCKET = {"x86_64": 41, "aarch64": 198}
+
 # Numbers from 424 on are the same everywhere. io_uring: its operations pass no seccomp filter, and Docker allowed it until version 25.
 # System V and POSIX queues would outlive the program. The rest reads other processes or makes namespaces.
 _DENIED_EVERYWHERE = (424, 425, 426, 427, 428, 429, 430, 431, 432, 433, 434, 438, 442, 447)
@@ -18,7 +22,7 @@ _DENIED = {
 
 
 def seccomp_filter(machine: str) -> bytes:
-    """A BPF program that answers EPERM to `_DENIED` and to system calls of another architecture (the 32-bit ones).
+    """A BPF program that answers EPERM to `_DENIED`, to sockets of two families, and to system calls of another architecture.
 
     Raises:
         KeyError: the numbers for this machine are not known.
@@ -26,11 +30,18 @@ def seccomp_filter(machine: str) -> bytes:
     architecture, numbers = _DENIED[machine]
     denied = sorted((*numbers, *_DENIED_EVERYWHERE))
     load, equal, at_least, answer = 0x20, 0x15, 0x35, 0x06
+    sockets = [  # behind the table: to the answer after them unless the family is one of the two
+        (equal, 0, 3, _SOCKET[machine]),
+        (load, 0, 0, 16),  # the first argument
+        (equal, 2, 0, _AF_ALG),
+        (equal, 1, 0, _AF_VSOCK),
+    ]
+    refusal = len(denied) + len(sockets)  # how far behind the first number of the table
     program = [(load, 0, 0, 4), (equal, 1, 0, architecture), (answer, 0, 0, 0x00050001), (load, 0, 0, 0)]
     # x32 calls on x86-64 are numbered from 1 << 30: the same kernel functions under other numbers.
-    program.append((at_least, len(denied) + 1, 0, 0x40000000))
-    program += [(equal, len(denied) - index, 0, number) for index, number in enumerate(denied)]
-    program += [(answer, 0, 0, 0x7FFF0000), (answer, 0, 0, 0x00050001)]
+    program.append((at_least, refusal + 1, 0, 0x40000000))
+    program += [(equal, refusal - index, 0, number) for index, number in enumerate(denied)]
+    program += [*sockets, (answer, 0, 0, 0x7FFF0000), (answer, 0, 0, 0x00050001)]
     return b"".join(struct.pack("HBBI", *instruction) for instruction in program)
 
 

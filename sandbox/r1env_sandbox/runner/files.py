@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import stat
-import subprocess
 
 from r1env_sandbox.runner.confinement import give_up_root
 from r1env_sandbox.runner.protocol import BOX, PROGRAM, Frames, pack
@@ -64,9 +63,10 @@ def empty_box(uid: int) -> bool:
 
 def wipe(folder: str) -> bool:
     """Empty a folder. True when nothing is left; a hostile tree is removed by rm, which neither recurses nor follows links."""
-    if not os.path.isdir(folder):
-        return True
-    entries = os.listdir(folder)
+    try:
+        entries = os.listdir(folder)
+    except OSError:
+        return not os.path.isdir(folder)
     if not entries:
         return True
     paths = [os.path.join(folder, entry) for entry in entries]
@@ -74,6 +74,8 @@ def wipe(folder: str) -> bool:
         for path in paths:
             os.unlink(path)
         return True
+    import subprocess  # loads threading, which makes every fork dearer: the launcher must not have it
+
     try:
         command = ["rm", "-rf", "--", folder]
         quiet = subprocess.DEVNULL

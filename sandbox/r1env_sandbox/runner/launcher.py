@@ -17,6 +17,9 @@ from typing import Any, NoReturn
 from r1env_sandbox.runner.confinement import give_up_root
 from r1env_sandbox.runner.protocol import BOX
 
+REQUEST_BYTES = 1 << 16
+REFUSED_BY_GVISOR = ("RLIMIT_MSGQUEUE",)  # the filter of system calls denies the queues themselves
+
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
@@ -27,12 +30,18 @@ def launcher(uid: int, requests: socket.socket, preload: list[str]) -> NoReturn:
             __import__(name)
         except ImportError:  # the image lacks it; a program that imports it will say so
             continue
+    gc.collect()
     gc.freeze()  # keeps the collector of forked interpreters off these pages
+    environment: dict[str, str] | None = None
     while True:
-        data, descriptors, _, _ = socket.recv_fds(requests, 1 << 20, 4)
+        data, descriptors, _, _ = socket.recv_fds(requests, REQUEST_BYTES, 4)
         if not data:
             os._exit(0)
         request = json.loads(data)
+        if request["fork"] and request["environment"] != environment:  # set here, once, rather than by every child
+            environment = request["environment"]
+            os.environ.clear()
+            os.environ.update(environment)
         pid = os.fork()
         if pid == 0:
             become_program(uid, request, descriptors)
@@ -57,13 +66,17 @@ def become_program(uid: int, request: dict[str, Any], descriptors: list[int]) ->
             os.dup2(descriptor, target)
         os.closerange(len(high), resource.getrlimit(resource.RLIMIT_NOFILE)[0])
         for name, value in request["rlimits"].items():
-            # SIGXCPU at the soft limit says why a program ended; the hard one is for programs that ignore it.
-            resource.setrlimit(getattr(resource, name), (value, value + 1 if name == "RLIMIT_CPU" else value))
+            try:
+                # SIGXCPU at the soft limit says why a program ended; the hard one is for programs that ignore it.
+                resource.setrlimit(getattr(resource, name), (value, value + 1 if name == "RLIMIT_CPU" else value))
+            except ValueError:
+                if name not in REFUSED_BY_GVISOR:
+                    raise
         os.umask(0o022)
         give_up_root(uid)
         os.chdir(BOX)
         if request["fork"]:
-            run_in_this_interpreter(request["argv"], request["environment"])
+            run_in_this_interpreter(request["argv"])
         for ignored_by_python in (signal.SIGPIPE, signal.SIGXFSZ):
             signal.signal(ignored_by_python, signal.SIG_DFL)
         os.execvpe(request["argv"][0], request["argv"], request["environment"])
@@ -72,11 +85,9 @@ def become_program(uid: int, request: dict[str, Any], descriptors: list[int]) ->
     os._exit(127)
 
 
-def run_in_this_interpreter(argv: list[str], environment: dict[str, str]) -> NoReturn:
+def run_in_this_interpreter(argv: list[str]) -> NoReturn:
     """What `python3 argv[0] argv[1] …` would do, without starting an interpreter. sys.stdin and its like lead to the new descriptors."""
     _libc.prctl(4, 1, 0, 0, 0)  # PR_SET_DUMPABLE, so that /proc/self, and with it /dev/stdin, is the program's own
-    os.environ.clear()
-    os.environ.update(environment)
     sys.argv, sys.path[0] = argv, os.path.dirname(argv[0])
     main = type(sys)("__main__")
     main.__dict__.update(__builtins__=__builtins__, __file__=argv[0])

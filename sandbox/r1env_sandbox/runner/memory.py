@@ -20,6 +20,8 @@ class Memory:
     def __init__(self) -> None:
         self._statistics = _open_first(_STATISTICS)
         self._events = _open_first(_EVENTS)
+        self._oom_kills = 0
+        self.new_oom_kill()
         self.remember()
 
     def remember(self) -> None:
@@ -30,9 +32,10 @@ class Memory:
         """What all processes and all files in memory have now; 0 where that is not known."""
         return sum(_counters(self._statistics).get(name, 0) for name in _OWN_PAGES)
 
-    def oom_kills(self) -> int:
-        """How many processes the kernel has ended for want of memory so far."""
-        return _counters(self._events).get("oom_kill", 0)
+    def new_oom_kill(self) -> bool:
+        """Whether the kernel has ended a process for want of memory since the last call."""
+        before, self._oom_kills = self._oom_kills, _counters(self._events).get("oom_kill", 0)
+        return self._oom_kills > before
 
 
 def _counters(descriptor: int | None) -> dict[str, int]:

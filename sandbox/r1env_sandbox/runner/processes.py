@@ -6,6 +6,11 @@ import os
 import signal
 import time
 
+SWEEP_SECONDS = 0.0002  # what a killed process takes to end
+
+_COUNTS = ("/sys/fs/cgroup/pids/pids.current", "/sys/fs/cgroup/pids.current")
+_RUNNER_AND_LAUNCHER = b"2\n"
+
 
 class Processes:
     """All processes of the container but the runner and the launcher.
@@ -17,6 +22,7 @@ class Processes:
     def __init__(self, uid: int, launcher_pid: int) -> None:
         self.uid = uid
         self.launcher_pid = launcher_pid
+        self._count = _open_count()
         self.forget_orphans()
 
     def forget_orphans(self) -> None:
@@ -25,12 +31,10 @@ class Processes:
 
     def sweep(self) -> None:
         """Kill every process of the submission, and wait until there is none."""
-        while True:
+        while self.any_program():
             self.kill()
             self.reap()
-            if not self.programs():
-                return
-            time.sleep(0.0002)
+            time.sleep(SWEEP_SECONDS)
 
     def kill(self) -> None:
         """Send SIGKILL to every process of the submission's uid.
@@ -46,9 +50,11 @@ class Processes:
         finally:
             os.setresuid(0, 0, 0)
 
-    def programs(self) -> list[str]:
-        """The ids of all processes but the runner and the launcher."""
-        return [name for name in os.listdir("/proc") if name.isdecimal() and int(name) not in (os.getpid(), self.launcher_pid)]
+    def any_program(self) -> bool:
+        """Whether there is any process but the runner and the launcher, dead ones that nobody has collected included."""
+        if self._count is not None:
+            return os.pread(self._count, 32, 0) != _RUNNER_AND_LAUNCHER
+        return any(name.isdecimal() and int(name) not in (os.getpid(), self.launcher_pid) for name in os.listdir("/proc"))
 
     def reap(self) -> None:
         """Collect ended orphans, and add what they used."""
@@ -63,3 +69,16 @@ class Processes:
                 raise SystemExit("the launcher is gone")
             self.orphans_cpu_ms += 1000 * (used.ru_utime + used.ru_stime)
             self.orphans_rss_kb = max(self.orphans_rss_kb, used.ru_maxrss)
+
+
+def _open_count() -> int | None:
+    """The control group's count of processes and threads, a tenth of the price of /proc; None where it counts others' too."""
+    for path in _COUNTS:
+        try:
+            descriptor = os.open(path, os.O_RDONLY)
+        except OSError:
+            continue
+        if os.pread(descriptor, 32, 0) == _RUNNER_AND_LAUNCHER:
+            return descriptor
+        os.close(descriptor)
+    return None

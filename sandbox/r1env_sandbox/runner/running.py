@@ -15,6 +15,7 @@ from r1env_sandbox.runner.processes import Processes
 from r1env_sandbox.runner.protocol import READ_BYTES, Channel, HostGone
 
 TICK_MS = 25  # how often memory is looked at, and orphans are reaped: unreaped ones count against the process limit
+FIRST_TICK_MS = 50  # most runs are over by then, and are spared the kernel's adding up
 
 
 class Run:
@@ -38,7 +39,7 @@ class Run:
         self.stopped: str | None = None
         self.memory = memory
         self.memory_bytes = memory.before + int(header["memory_bytes"])
-        self.next_look = time.monotonic() + TICK_MS / 1000
+        self.next_tick = time.monotonic() + FIRST_TICK_MS / 1000
         self.streams = (bytearray(), bytearray(), bytearray())  # stdout, stderr, result
         self.to_program = bytearray()
         self.stdin_fd: int | None = None
@@ -69,13 +70,16 @@ class Run:
         if self.interactive:
             self._from_host()
         while not ended and self.stopped is None:
-            left_ms = 1000 * (deadline - time.monotonic())
-            if left_ms <= 0:
+            now = time.monotonic()
+            if now >= deadline:
                 self.stopped = "wall"
                 break
+            if now >= self.next_tick:
+                self._tick(now)
+                continue
             if self.stdin_fd is not None and self.to_program:
                 poll.register(self.stdin_fd, select.POLLOUT)
-            for fd, events in poll.poll(min(left_ms + 1, TICK_MS)):
+            for fd, events in poll.poll(1000 * (min(deadline, self.next_tick) - now) + 1):
                 if fd in self.stream_of:
                     if self._read(fd) < 0:
                         poll.unregister(fd)
@@ -88,13 +92,11 @@ class Run:
                     poll.unregister(fd)
                     self._write_stdin()
                 else:
-                    ended = self.launcher.recv(4096)
-            self.processes.reap()
-            self._look_at_memory()
+                    ended = self._how_it_ended()
         while not ended:
             self.processes.kill()  # again and again: the child may not have changed its uid yet
             if select.select([self.launcher], [], [], 0.005)[0]:
-                ended = self.launcher.recv(4096)
+                ended = self._how_it_ended()
         self.processes.sweep()
         for reader in self.stream_of:
             while self._read(reader) > 0:
@@ -121,13 +123,17 @@ class Run:
             self.channel.send({"op": "output", "nonce": self.nonce}, kept)
         return len(kept) if kept and len(kept) == len(data) else -1
 
-    def _look_at_memory(self) -> None:
-        """Stop the program when everything it has in memory is more than it may have: all its processes, and its files."""
-        now = time.monotonic()
-        if now >= self.next_look:
-            self.next_look = now + TICK_MS / 1000
-            if self.memory.used_bytes() > self.memory_bytes:
-                self.stopped = self.stopped or "memory"
+    def _how_it_ended(self) -> bytes:
+        if not (ended := self.launcher.recv(4096)):
+            raise SystemExit("the launcher is gone")
+        return ended
+
+    def _tick(self, now: float) -> None:
+        """Reap, and stop the program when all that it has in memory is more than it may have: all its processes, and its files."""
+        self.next_tick = now + TICK_MS / 1000
+        self.processes.reap()
+        if self.memory.used_bytes() > self.memory_bytes:
+            self.stopped = self.stopped or "memory"
 
     def _from_host(self) -> None:
         while (frame := self.channel.pending()) is not None:

@@ -48,7 +48,7 @@ class Runner:
             if header["op"] in ("input", "stop"):  # for a run that ended while this was on its way
                 continue
             reply, *out = answers[header["op"]](header, blobs)
-            self.channel.send({**reply, "nonce": header["nonce"]}, *out)
+            self.channel.reply({**reply, "nonce": header["nonce"]}, *out)
 
     def ping(self, header: dict[str, Any], blobs: list[bytes]) -> tuple[Any, ...]:
         return ({"op": "pong", "uid": self.uid, "seccomp_fault": self.seccomp_fault, "python": platform.python_version()},)
@@ -60,11 +60,11 @@ class Runner:
             write(path, data, 0o755 if executable else 0o644)
         self.box_files = header["box"]
         self.memory.remember()
+        self.memory.new_oom_kill()  # what happened before is not this submission's
         return ({"op": "begun"},)
 
     def run(self, header: dict[str, Any], blobs: list[bytes]) -> tuple[Any, ...]:
         fill_box(self.uid, self.box_files)
-        oom_kills = self.memory.oom_kills()
         self.processes.forget_orphans()
         started = time.monotonic()
         run = Run(self.processes, self.memory, self.channel, self.launcher, header, blobs[0])
@@ -86,7 +86,7 @@ class Runner:
                 "wall_ms": wall_ms,
                 "max_rss_kb": max(rss_kb, self.processes.orphans_rss_kb),
                 "stopped": run.stopped,
-                "oom": self.memory.oom_kills() > oom_kills,
+                "oom": self.memory.new_oom_kill(),
             },
             *(bytes(stream) for stream in run.streams),
             artifact,
