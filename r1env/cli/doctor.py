@@ -31,7 +31,12 @@ EXTRAS = (
     ("benchmarks", ("r1env_benchmarks",), "GSM8K and others", "pip install r1env-benchmarks"),
     ("language", ("r1env_language",), "the reward language, rubrics stage1 and stage2", "pip install r1env-language"),
     ("code", ("r1env_code",), "the reward code", "pip install r1env-code"),
-    ("sandbox", ("r1env_sandbox",), "runs programs that a model wrote; see `r1env-sandbox doctor`", "pip install r1env-sandbox"),
+    (
+        "sandbox",
+        ("r1env_sandbox",),
+        "runs programs that a model wrote; see `r1env-sandbox doctor`",
+        "pip install r1env-sandbox",
+    ),
 )
 """(name, modules, what it is for, how to get it)."""
 

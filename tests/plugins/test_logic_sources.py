@@ -6,7 +6,7 @@ import pytest
 
 from r1env import UsageError
 from r1env.sources import iterate, split_of
-from r1env_logic.arithmetic import addition_tasks
+from r1env_logic.arithmetic import addition_tasks, column_addition_tasks
 from r1env_logic.countdown import countdown_tasks
 from r1env_logic.sorting import sorting_tasks
 
@@ -15,6 +15,7 @@ SOURCES = {
     "compact sorting": lambda **options: sorting_tasks(style="compact", **options),
     "addition": addition_tasks,
     "addition of single digits": lambda **options: addition_tasks(digits=1, **options),
+    "column addition": column_addition_tasks,
     "countdown": countdown_tasks,
 }
 

@@ -38,5 +38,11 @@ def r1env_recipes() -> list[RecipeSpec]:
             resource="r1env_trainers:recipes/r1-zero.yaml",
             summary="GRPO from rule rewards alone, on a base model that knows the format and nothing else",
             presets=("tiny-cpu",),
-        )
+        ),
+        RecipeSpec(
+            name="arithmetic",
+            resource="r1env_trainers:recipes/arithmetic.yaml",
+            summary="SFT on careless column additions, then GRPO until the carries are right",
+            presets=("smol-135m", "tiny-cpu"),
+        ),
     ]

@@ -106,11 +106,13 @@ class Sampler:
         ending = torch.isin(new, self._end_tokens)
         if stop:
             suspects = torch.isin(new, self._tokens_ending(stop)) & ~ending
-            for row, column in suspects.nonzero().tolist():
-                # A stop text is a few tokens; decoding the tail is enough and keeps each check short.
-                upto = checked + column + 1
-                tail = self.tokenizer.decode(so_far[row, max(0, upto - 32) : upto].tolist())
-                ending[row, column] = any(text in tail for text in stop)
+            rows, columns = suspects.nonzero(as_tuple=True)
+            ends = (checked + columns + 1).tolist()
+            # A stop text is a few tokens; decoding the tail is enough and keeps each check short. All rows leave the GPU in
+            # one transfer: one each would cost more than the decoding itself.
+            tails = [ids[max(0, end - 32) : end] for ids, end in zip(so_far[rows].tolist(), ends, strict=True)]
+            found = [any(text in tail for text in stop) for tail in self.tokenizer.batch_decode(tails)]
+            ending[rows, columns] = torch.tensor(found, dtype=torch.bool, device=ending.device)
         first = ending.int().argmax(dim=1)
         return torch.where(ending.any(dim=1), checked + first + 1, so_far.shape[1] + 1)
 

@@ -1,4 +1,4 @@
-"""Adding two numbers of a given length."""
+"""Adding two numbers: of one given length, or of a range of lengths, which asks for a procedure and not for a table."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from r1env.sources import GeneratedSource, Split
 from r1env.tasks import Conversation
 from r1env_logic.options import check_count, check_style
 
+MAX_DIGITS = 18  # still within NumPy's 64-bit integers
+
 
 def addition_tasks(digits: int = 2, split: Split = "train", style: str = "chat") -> GeneratedSource:
     """Sums of two numbers of exactly `digits` digits (of one digit: 0 to 9).
@@ -17,14 +19,36 @@ def addition_tasks(digits: int = 2, split: Split = "train", style: str = "chat")
         split: `train`, `test` or `all`; no question of one is in the other.
         style: `chat` asks in words; `compact` is `12+34?`, for tiny models.
     """
-    check_count("digits", digits, 1, 18)  # 18: still within NumPy's 64-bit integers
+    check_count("digits", digits, 1, MAX_DIGITS)
     check_style(style)
-    lowest = 10 ** (digits - 1) if digits > 1 else 0
+    pattern = "{}+{}?" if style == "compact" else "What is {} + {}? Write only the number inside <answer></answer>."
 
     def generate(rng: np.random.Generator) -> Task:
-        a, b = (int(n) for n in rng.integers(lowest, 10**digits, size=2))
-        question = f"{a}+{b}?" if style == "compact" else f"What is {a} + {b}? Write only the number inside <answer></answer>."
-        prompt: Conversation = ({"role": "user", "content": question},)
-        return Task(id=f"add-{a}-{b}", prompt=prompt, answer=str(a + b), kind=TaskKind.MATH)
+        return _addition(digits, pattern, rng)
 
     return GeneratedSource(generate, split)
+
+
+def column_addition_tasks(fewest: int = 2, most: int = 4, split: Split = "train", style: str = "chat") -> GeneratedSource:
+    """Sums of two equally long numbers of `fewest` to `most` digits, each length as often; they leave room to work it out.
+
+    Args:
+        split: `train`, `test` or `all`; no question of one is in the other.
+        style: `chat` asks in words; `compact` is `12+34?`, for tiny models.
+    """
+    check_count("fewest", fewest, 1, MAX_DIGITS)
+    check_count("most", most, fewest, MAX_DIGITS)
+    check_style(style)
+    pattern = "{}+{}?" if style == "compact" else "Add column by column, from the right: {} + {}"
+
+    def generate(rng: np.random.Generator) -> Task:
+        return _addition(int(rng.integers(fewest, most + 1)), pattern, rng)
+
+    return GeneratedSource(generate, split)
+
+
+def _addition(digits: int, pattern: str, rng: np.random.Generator) -> Task:
+    lowest = 10 ** (digits - 1) if digits > 1 else 0
+    a, b = (int(n) for n in rng.integers(lowest, 10**digits, size=2))
+    prompt: Conversation = ({"role": "user", "content": pattern.format(a, b)},)
+    return Task(id=f"add-{a}-{b}", prompt=prompt, answer=str(a + b), kind=TaskKind.MATH, metadata={"terms": [a, b]})

@@ -47,6 +47,14 @@ def r1env_environments() -> list[EnvironmentSpec]:
         *sorting,
         *addition,
         EnvironmentSpec(
+            "column-addition",
+            "r1env_logic.arithmetic:column_addition_tasks",
+            reward="integer",
+            summary="add two numbers of 2 to 4 digits, working it out",
+            options={"fewest": 2, "most": 4},
+            template="tagged",
+        ),
+        EnvironmentSpec(
             "countdown-3",
             "r1env_logic.countdown:countdown_tasks",
             reward="countdown",

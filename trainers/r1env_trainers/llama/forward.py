@@ -32,18 +32,23 @@ def rotary_table(model: PreTrainedModel, length: int) -> tuple[Tensor, Tensor]:
     return cos[0], sin[0]
 
 
-def packed_hidden_states(model: PreTrainedModel, ids: Tensor, packing: Packing) -> Tensor:
-    """[N, H] hidden states of packed sequences, ready for the head; gradients reach the parameters of `model`."""
+def packed_hidden_states(model: PreTrainedModel, ids: Tensor, packing: Packing, dtype: torch.dtype | None = None) -> Tensor:
+    """[N, H] hidden states of packed sequences, ready for the head; gradients reach the parameters of `model`.
+
+    Args:
+        dtype: of the matrix products; that of `compute_dtype` when None.
+    """
     body: Any = model.model
-    shape, dtype = Shape.of(model.config), compute_dtype(ids.device)
+    shape, dtype = Shape.of(model.config), dtype or compute_dtype(ids.device)
     cos, sin = (table[packing.positions] for table in rotary_table(model, packing.longest))
     x = embedding(ids, body.embed_tokens.weight).float()
     delta = torch.zeros_like(x, dtype=dtype)
-    layer = _packed_layer(ids.device.type)
+    usual = dtype == compute_dtype(ids.device)  # for another format compiling would not pay
+    layer, ops = (_packed_layer(ids.device.type), elementwise(ids.device.type)) if usual else (_causal_layer, PLAIN)
     for module in body.layers:
         weights = layer_weights(module, dtype)
         x, delta = layer(x, delta, weights, cos, sin, shape, packing.starts, packing.positions, packing.longest)
-    _, hidden = elementwise(ids.device.type).add_norm(x, delta, body.norm.weight, shape.eps)
+    _, hidden = ops.add_norm(x, delta, body.norm.weight, shape.eps)
     return hidden
 
 

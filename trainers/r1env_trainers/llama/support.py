@@ -14,17 +14,18 @@ from transformers.models.mistral.modeling_mistral import MistralForCausalLM
 from transformers.models.qwen2.modeling_qwen2 import Qwen2ForCausalLM
 from transformers.models.qwen3.modeling_qwen3 import Qwen3ForCausalLM
 
-from r1env_trainers.devices import autocast
 from r1env_trainers.llama.attention import Packing
-from r1env_trainers.llama.forward import compute_dtype, packed_hidden_states
+from r1env_trainers.llama.forward import packed_hidden_states
 
 logger = logging.getLogger(__name__)
 
 CLASSES: tuple[type[PreTrainedModel], ...] = (LlamaForCausalLM, Qwen2ForCausalLM, Qwen3ForCausalLM, MistralForCausalLM)
 ROTARY = {"default", "linear", "llama3", "yarn"}
 """Rotary embeddings whose angles do not depend on how long the sequence is."""
-TOLERANCE = {torch.float32: 1e-3, torch.bfloat16: 0.1}
-"""How far the log-probs of the trial may lie from transformers': rounding is a tenth of it, a missing term is many times more."""
+TOLERANCE = 1e-2
+"""How far the log-probs of the trial may lie from transformers', both in float32: rounding is a tenth of it at most, a missing term
+many times more. In bfloat16 nothing could be told: on the ids of the trial, which are no text, transformers' own log-probs of
+SmolLM2-135M differ from its float32 ones by up to 25."""
 
 _known: weakref.WeakKeyDictionary[PreTrainedModel, bool] = weakref.WeakKeyDictionary()
 
@@ -67,12 +68,11 @@ def _agrees(model: PreTrainedModel) -> bool:
     """Try both forwards on two short sequences. A later version of transformers may have changed what a class computes."""
     ids = torch.arange(2, 18, device=model.device) % model.config.vocab_size
     packing = Packing.of([8, 8], model.device)
-    with autocast(model.device):
-        theirs = model(ids.view(2, 8), use_cache=False).logits.float().log_softmax(-1).flatten(0, 1)
+    theirs = model(ids.view(2, 8), use_cache=False).logits.float().log_softmax(-1).flatten(0, 1)
     head = model.get_output_embeddings().weight
-    logits = packed_hidden_states(model, ids, packing).float() @ head.T.float()
+    logits = packed_hidden_states(model, ids, packing, torch.float32) @ head.T.float()
     gap = float((logits.log_softmax(-1) - theirs).abs().amax())
-    allowed = TOLERANCE[compute_dtype(model.device)] * max(1.0, float(theirs.abs().amax()) / 10)
+    allowed = TOLERANCE * max(1.0, float(theirs.abs().amax()) / 10)
     if not gap <= allowed:
         logger.warning("%s: own forward pass is off by %.2g; using transformers' instead", type(model).__name__, gap)
     return gap <= allowed
