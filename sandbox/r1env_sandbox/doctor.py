@@ -68,7 +68,7 @@ PROBES = (
     Probe("no way out by a socket", _REFUSED.format(statement="import socket; socket.create_connection(('1.1.1.1', 53), 1)")),
     Probe(
         "the root file system is read-only",
-        "import os\nopen_to_me = [d for d in ('/', '/etc', '/usr', '/var/tmp', '/root', '/home', '/opt', '/work', '/work/prog', '/dev/shm')"
+        "import os\nopen_to_me = [d for d in ('/', '/etc', '/usr', '/var/tmp', '/root', '/home', '/opt', '/judge', '/judge/prog', '/dev/shm')"
         " if os.access(d, os.W_OK)]\nprint('holds' if not open_to_me else open_to_me)",
     ),
     Probe(

@@ -14,7 +14,7 @@ CXX_FLAGS = ("-O2", "-pipe", "-DONLINE_JUDGE")
 
 _ENVIRONMENT: Mapping[str, str] = MappingProxyType({
     "PATH": "/usr/local/bin:/usr/bin:/bin",
-    "HOME": "/work/box",
+    "HOME": "/judge/box",
     "LANG": "C.UTF-8",
 })  # fmt: skip
 
@@ -135,7 +135,7 @@ LANGUAGES: Mapping[str, LanguageSpec] = MappingProxyType({
             compile=("go", "build", "-o", "{artifact}", "{source}"),
             run=("{artifact}",),
             artifact="main",
-            environment={**_ENVIRONMENT, "GO111MODULE": "off", "CGO_ENABLED": "0", "GOFLAGS": "-p=2", "GOCACHE": "/work/box/.cache"},
+            environment={**_ENVIRONMENT, "GO111MODULE": "off", "CGO_ENABLED": "0", "GOFLAGS": "-p=2", "GOCACHE": "/judge/box/.cache"},
             packages=("golang-go",),
             extra_memory_mb=64,
             extra_processes=32,

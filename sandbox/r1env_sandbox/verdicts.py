@@ -66,7 +66,7 @@ def head(data: bytes, characters: int = HEAD_CHARACTERS) -> str:
 
 def _python_refused(stderr: bytes) -> bool:
     """Whether the interpreter could not even parse the program: then it reports without a traceback."""
-    return stderr.startswith(b'  File "/work/prog/') and _last_line(stderr).encode().startswith(_PYTHON_REFUSED)
+    return stderr.startswith(b'  File "/judge/prog/') and _last_line(stderr).encode().startswith(_PYTHON_REFUSED)
 
 
 def _last_line(data: bytes) -> str:

@@ -36,7 +36,7 @@ ENDED_WELL = Report(0, None, 100.0, 120.0, 9000, None, False, b"", b"", b"", b""
         ({"exit_code": 1, "stderr": b"Traceback\nMemoryError\n"}, Verdict.MEMORY_LIMIT),
         ({"exit_code": None, "signal": signal.SIGABRT, "stderr": b"what():  std::bad_alloc"}, Verdict.MEMORY_LIMIT),
         (
-            {"exit_code": 1, "stderr": b'  File "/work/prog/main.py", line 1\n    (\n    ^\nSyntaxError: x'},
+            {"exit_code": 1, "stderr": b'  File "/judge/prog/main.py", line 1\n    (\n    ^\nSyntaxError: x'},
             Verdict.COMPILE_ERROR,
         ),
         ({"exit_code": 1, "stderr": b"Traceback (most recent call last):\nSyntaxError: x"}, Verdict.RUNTIME_ERROR),

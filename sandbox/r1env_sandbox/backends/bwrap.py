@@ -47,8 +47,8 @@ unset R1ENV_GROUPS
 ulimit -c 0
 ulimit -n 1024
 mount -t tmpfs -o mode=755,size=1m tmpfs {_STAGE}
-mkdir {_STAGE}/work {_STAGE}/tmp
-mount -t tmpfs -o size={WORK_MB}m,nr_inodes={MAX_INODES},mode=711,nosuid,nodev tmpfs {_STAGE}/work
+mkdir {_STAGE}/judge {_STAGE}/tmp
+mount -t tmpfs -o size={WORK_MB}m,nr_inodes={MAX_INODES},mode=711,nosuid,nodev tmpfs {_STAGE}/judge
 mount -t tmpfs -o size={TEMPORARY_MB}m,nr_inodes={MAX_INODES},mode=1777,nosuid,nodev,noexec tmpfs {_STAGE}/tmp
 exec bwrap "$@"
 """
@@ -170,7 +170,7 @@ class BwrapBackend:
             *("--proc", "/proc", *_covers_of_proc(), "--dev", "/dev", "--remount-ro", "/dev"),
             *("--dir", "/sys", "--dir", "/sys/fs", "--dir", "/sys/fs/cgroup"),
             *("--ro-bind", str(group.folders[0]), group.mount_point),
-            *("--bind", f"{_STAGE}/work", "/work", "--bind", f"{_STAGE}/tmp", "/tmp"),
+            *("--bind", f"{_STAGE}/judge", "/judge", "--bind", f"{_STAGE}/tmp", "/tmp"),
             *("--remount-ro", "/", "--chdir", "/", "--setenv", "PATH", PATH, "--"),
         ]
 

@@ -134,7 +134,7 @@ class DockerBackend:
             "network_mode": "none",
             "read_only": True,
             "tmpfs": {
-                "/work": f"size={WORK_MB}m,nr_inodes={MAX_INODES},mode=711,nosuid,nodev,exec",
+                "/judge": f"size={WORK_MB}m,nr_inodes={MAX_INODES},mode=711,nosuid,nodev,exec",
                 "/tmp": f"size={TEMPORARY_MB}m,nr_inodes={MAX_INODES},mode=1777,nosuid,nodev,noexec",
             },
             "ipc_mode": "none",

@@ -7,8 +7,8 @@ import os
 import struct
 from typing import Any
 
-PROGRAM = "/work/prog"  # root's: the source, the submission's files, what the compiler made
-BOX = "/work/box"  # the submission's: where it runs; empty but for its files when a run starts
+PROGRAM = "/judge/prog"  # root's: the source, the submission's files, what the compiler made
+BOX = "/judge/box"  # the submission's: where it runs; empty but for its files when a run starts
 
 MAX_FRAME_BYTES = 256 << 20
 READ_BYTES = 1 << 16  # a pipe's capacity
