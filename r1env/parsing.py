@@ -56,7 +56,7 @@ def parse_response(completion: str, *, prefilled: bool = False) -> ParsedRespons
         completion: the model's text.
         prefilled: the prompt already ended with `<think>`, so the text starts inside the block.
     """
-    text = THINK_OPEN + completion if prefilled and not completion.lstrip().startswith(THINK_OPEN) else completion
+    text = with_prefill(completion, prefilled)
     start = text.find(THINK_OPEN)
     end = text.rfind(THINK_CLOSE)
     if start < 0 and end < 0:
@@ -66,6 +66,11 @@ def parse_response(completion: str, *, prefilled: bool = False) -> ParsedRespons
     opening = start + len(THINK_OPEN) if 0 <= start < end else 0
     response = text[end + len(THINK_CLOSE) :]
     return ParsedResponse(text[opening:end], response, answer_block(response), closed=True)
+
+
+def with_prefill(completion: str, prefilled: bool) -> str:
+    """The completion with the `<think>` that the prompt wrote for it, unless it wrote one itself."""
+    return THINK_OPEN + completion if prefilled and not completion.lstrip().startswith(THINK_OPEN) else completion
 
 
 def answer_block(text: str) -> str | None:

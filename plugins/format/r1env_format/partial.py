@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import r1env
-from r1env.parsing import END_TOKENS
+from r1env.parsing import END_TOKENS, with_prefill
 from r1env_format.reward import TAGS, box_is_filled, is_blank
 
 PARTS = ("tags", "order", "filled", "nothing_outside")
@@ -28,8 +28,7 @@ class FormatPartial:
         self.template, self.empty_thinking, self.prefilled = template, empty_thinking, prefilled
 
     def __call__(self, completion: str) -> r1env.Score:
-        start = "<think>" if self.prefilled and not completion.lstrip().startswith("<think>") else ""
-        kept = dict(zip(PARTS, self._kept(start + completion), strict=True))
+        kept = dict(zip(PARTS, self._kept(with_prefill(completion, self.prefilled)), strict=True))
         broken = [rule for rule, share in kept.items() if share < 1.0]
         return r1env.Score(
             value=sum(kept.values()) / len(PARTS),

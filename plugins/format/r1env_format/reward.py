@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import r1env
-from r1env.parsing import END_TOKENS
+from r1env.parsing import END_TOKENS, with_prefill
 
 THINK, ANSWER = ("<think>", "</think>"), ("<answer>", "</answer>")
 TAGS = {"r1-zero": (*THINK, *ANSWER), "r1": THINK, "boxed": THINK}
@@ -26,8 +26,7 @@ class Format:
         self.template, self.empty_thinking, self.prefilled = template, empty_thinking, prefilled
 
     def __call__(self, completion: str) -> r1env.Score:
-        start = "<think>" if self.prefilled and not completion.lstrip().startswith("<think>") else ""
-        fault = self._fault(start + completion)
+        fault = self._fault(with_prefill(completion, self.prefilled))
         status = r1env.Status.BAD_FORMAT if fault else r1env.Status.OK
         return r1env.Score(value=0.0 if fault else 1.0, status=status, reason=fault)
 

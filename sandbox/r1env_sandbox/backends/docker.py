@@ -8,7 +8,6 @@ import os
 import secrets
 import socket
 import struct
-import threading
 import time
 from collections.abc import Collection
 from typing import Any
@@ -165,7 +164,6 @@ class DockerTransport:
         self._memory_mb = memory_mb
         self._buffer = bytearray()
         self._log = bytearray()  # what the runner said on stderr: why it died
-        self._sending = threading.Lock()
 
     def send(self, data: bytes) -> None:
         self._socket.settimeout(ENGINE_SECONDS)
