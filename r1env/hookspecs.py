@@ -94,8 +94,9 @@ class TrainerSpec:
 
     Attributes:
         config: `module:attribute` of its pydantic config class.
-        target: `module:attribute` of a callable `(config, run: Run) -> None`, see `r1env.trainer`.
-        presets: names that the config class knows through its `preset` class method; shown in listings.
+        target: `module:attribute` of the trainer, see `r1env.trainer`.
+        presets: names that the config class knows through its attribute `presets`; shown in listings.
+        leaves_model: False where it leaves data or tables; the next stage then starts from the last model before.
     """
 
     name: str
@@ -103,6 +104,7 @@ class TrainerSpec:
     target: str
     summary: str
     presets: tuple[str, ...] = ()
+    leaves_model: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,7 +160,7 @@ class HookSpecs:
 
     @hookspec
     def r1env_suites(self) -> list[SuiteSpec]:  # type: ignore[empty-body]
-        """Mixtures of environments. Listed; the trainers of this version take single environments."""
+        """Mixtures of environments, named where an environment may be: `r1env train grpo --env NAME`."""
 
     @hookspec
     def r1env_engines(self) -> list[EngineSpec]:  # type: ignore[empty-body]

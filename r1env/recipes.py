@@ -13,7 +13,7 @@ A trainer's own name is a recipe of one stage.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from importlib.resources import files
 from pathlib import Path
 from typing import Any, cast
@@ -24,7 +24,8 @@ from r1env.config import load_yaml, merge, validate
 from r1env.errors import UnknownNameError, UsageError
 from r1env.plugins import Plugins, import_target, installed
 from r1env.runs.run import Run
-from r1env.trainer import STAGE_PREFIX, Trainer, TrainerConfig
+from r1env.stages import STAGE_PREFIX, parse_reference, references, resolved
+from r1env.trainer import Trainer, TrainerConfig
 
 
 class Stage(BaseModel):
@@ -101,16 +102,19 @@ def plan_training(
                 raise UnknownNameError(
                     "stage", stage_name, [stage.name for stage in stages], hint="(write --set STAGE.key=value)"
                 )
-    complete = []
+    complete: list[Stage] = []
+    newest: str | None = None  # the last stage so far that leaves a model
     for index, stage in enumerate(stages):
         config_class = _config_class(plugins, stage.trainer)
         changes = {key: value for key, value in common.items() if _reaches(key, config_class, index, len(stages))}
         merge(changes, overrides.get(stage.name, {}))
-        config = {"model": STAGE_PREFIX + stages[index - 1].name} if index > 0 else {}  # a preset's model is for a start
+        config = {"model": STAGE_PREFIX + newest} if newest else {}  # a preset's model is for a start
         config = _settings(plugins, stage, config, changes)
         where = f"{stage.name} ({stage.trainer}) settings" if len(stages) > 1 else f"{stage.trainer} settings"
         checked = validate(config_class, config, where=where)
         complete.append(stage.model_copy(update={"config": checked.model_dump(mode="json")}))
+        if plugins.trainer(stage.trainer).leaves_model:
+            newest = stage.name
     return Plan(name=name, preset=preset, stages=tuple(complete))
 
 
@@ -140,7 +144,13 @@ def _environment(name: object) -> object:
 def check_plan(plan: Plan, plugins: Plugins | None = None) -> None:
     """Ask every stage's trainer to check its settings. Raises the first `UsageError`."""
     plugins = plugins or installed()
-    for stage in plan.stages:
+    for index, stage in enumerate(plan.stages):
+        before = [earlier.name for earlier in plan.stages[:index]]
+        for reference in references(stage.config):
+            if parse_reference(reference)[0] not in before:
+                raise UsageError(
+                    f"stage {stage.name!r} refers to {reference!r}; the stages before it are: {', '.join(before) or 'none'}"
+                )
         _trainer(plugins, stage.trainer).check(_config(plugins, stage))
 
 
@@ -150,15 +160,22 @@ def execute(plan: Plan, run: Run, plugins: Plugins | None = None) -> None:
     for stage in plan.stages:
         if stage.name in run.finished_stages():
             continue
-        config = _config(plugins, stage)
-        if config.model.startswith(STAGE_PREFIX):
-            source = config.model.removeprefix(STAGE_PREFIX)
-            if source not in run.finished_stages():
-                raise UsageError(f"stage {stage.name!r} starts from stage {source!r}, which has no result in this run")
-            config = config.model_copy(update={"model": str(run.model_dir(source))})
+        config = _config(plugins, stage.model_copy(update={"config": resolved(stage.config, _locator(run, stage))}))
         run.start_stage(stage.name)
         _trainer(plugins, stage.trainer).train(config, run)
         run.finish_stage(stage.name)
+
+
+def _locator(run: Run, stage: Stage) -> Callable[[str], Path]:
+    """Where in `run` the references of a stage lead."""
+
+    def locate(reference: str) -> Path:
+        source, file = parse_reference(reference)
+        if source not in run.finished_stages():
+            raise UsageError(f"stage {stage.name!r} needs {reference!r}, and stage {source!r} has no result in this run")
+        return run.model_dir(source) if file is None else run.stage_file(file, source)
+
+    return locate
 
 
 def _load_recipe(name: str, plugins: Plugins) -> Recipe:

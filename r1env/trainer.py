@@ -7,17 +7,18 @@ from typing import Protocol, TypeVar
 from pydantic import BaseModel, ConfigDict
 
 from r1env.runs.run import Run
-
-STAGE_PREFIX = "stage:"
+from r1env.stages import is_stage as is_stage
 
 
 class TrainerConfig(BaseModel):
     """The settings that every trainer has. Trainers subclass it; unknown keys are refused.
 
     Attributes:
-        model: where to start: a name that the trainer knows, a folder, a hub name, or `stage:NAME`, the result of an
-            earlier stage of the same run.
+        model: where to start: a name that the trainer knows, a folder, a hub name, or `stage:NAME`.
         seed: of everything random.
+
+    In any setting, however deep, `stage:NAME` is the model that an earlier stage of the same run left, and `stage:NAME/FILE` a
+    file that it wrote.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -35,7 +36,7 @@ class Trainer(Protocol[C]):
     def check(self, config: C) -> None:
         """Find every fault that can be found without training: devices, environments, rubrics, data. Quick.
 
-        Called for all stages of a run before the first one starts; `config.model` may be a stage that has no result yet.
+        Called for all stages of a run before the first one starts; settings may refer to a stage without a result (`is_stage`).
 
         Raises:
             UsageError: with what to change.
@@ -44,7 +45,8 @@ class Trainer(Protocol[C]):
     def train(self, config: C, run: Run) -> None:
         """Train, or go on from the newest checkpoint in `run.checkpoint_dir`, and leave the model in `run.model_dir()`.
 
-        Metrics go to `run.log`, samples to `run.log_rollouts`. `config.model` is a name, hub name or folder by now.
+        A trainer whose spec says `leaves_model=False` leaves files at `run.stage_file` instead. Metrics go to `run.log`, samples to
+        `run.log_rollouts`. References to stages are paths by now.
 
         Raises:
             UsageError: the model or data cannot be used.

@@ -167,6 +167,10 @@ class Run:
         """Where a stage (the running one, by default) leaves its model; the trainer makes it."""
         return self._stage_dir(stage or self.stage) / "model"
 
+    def stage_file(self, name: str, stage: str | None = None) -> Path:
+        """A file of a stage's own (the running one's, by default): data for later stages, tables. The trainer writes it."""
+        return self._stage_dir(stage or self.stage) / name
+
     def log(self, step: int, metrics: Mapping[str, float]) -> None:
         """Append one step's metrics and tell the listeners. NaN and infinities are stored as `null`.
 

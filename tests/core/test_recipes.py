@@ -50,13 +50,39 @@ presets:
       - {name: third, trainer: write, config: {model: 'stage:first'}}
 """
 
+DATA_RECIPE = """
+name: data
+presets:
+  small:
+    stages:
+      - {name: first, trainer: write, config: {model: start}}
+      - {name: second, trainer: collect}
+      - {name: third, trainer: collect, config: {extra: {data: [{file: 'stage:second/data.jsonl', weight: 2}], teacher: 'stage:first'}}}
+"""
+SEEN = {}
+
+
+class CollectConfig(TrainerConfig):
+    extra: dict = Field(default_factory=dict)
+
+
+class CollectTrainer:
+    """Leaves data, and remembers the settings that it got."""
+
+    def check(self, config): ...
+
+    def train(self, config, run):
+        SEEN[run.stage] = config.extra
+        run.checkpoint_dir.joinpath("data.jsonl").write_text("")
+
 
 @pytest.fixture
 def plugins():
     CALLS.clear()
     module = types.ModuleType("fake")
     spec = r1env.TrainerSpec("write", f"{__name__}:WriteConfig", f"{__name__}:WriteTrainer", "writes", presets=("big",))
-    module.r1env_trainers = r1env.hookimpl(lambda: [spec])
+    collect = r1env.TrainerSpec("collect", f"{__name__}:CollectConfig", f"{__name__}:CollectTrainer", "", leaves_model=False)
+    module.r1env_trainers = r1env.hookimpl(lambda: [spec, collect])
     return Plugins({Provenance("fake", "fake-dist", "1"): module})
 
 
@@ -153,8 +179,25 @@ def test_a_plan_that_cannot_be_is_refused_in_one_line(plugins, recipe, arguments
 
 def test_a_stage_that_starts_from_a_later_one_is_refused(plugins, tmp_path, recipe):
     plan = plan_training(recipe, overrides={"first": {"model": "stage:third"}}, plugins=plugins)
-    with pytest.raises(UsageError, match="stage 'third', which has no result"):
+    with pytest.raises(UsageError, match="stage 'first' refers to 'stage:third'; the stages before it are: none"):
+        check_plan(plan, plugins)
+    with pytest.raises(UsageError, match="stage 'third' has no result in this run"):
         execute(plan, create(tmp_path, plan), plugins)
+
+
+def test_settings_refer_to_models_and_files_of_earlier_stages_however_deep(plugins, tmp_path):
+    path = tmp_path / "data.yaml"
+    path.write_text(DATA_RECIPE)
+    plan = plan_training(str(path), plugins=plugins)
+    assert [stage.config["model"] for stage in plan.stages] == ["start", "stage:first", "stage:first"]  # data are no model
+    check_plan(plan, plugins)
+    run = create(tmp_path, plan)
+    execute(plan, run, plugins)
+    folder = run.path / "checkpoints"
+    assert SEEN["third"] == {
+        "data": [{"file": str(folder / "second" / "data.jsonl"), "weight": 2}],
+        "teacher": str(folder / "first" / "model"),
+    }
 
 
 def test_the_recipes_that_are_shipped_can_be_planned():

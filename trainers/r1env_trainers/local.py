@@ -8,7 +8,7 @@ import torch
 from pydantic import Field
 
 from r1env.runs.run import Run
-from r1env.trainer import STAGE_PREFIX, TrainerConfig
+from r1env.trainer import TrainerConfig, is_stage
 from r1env_trainers.checkpoints import list_checkpoints, load_state, restore, save_checkpoint
 from r1env_trainers.devices import Device, choose_device, limit_threads
 from r1env_trainers.models.load import LoadedModel, check_model_name, load_model
@@ -53,7 +53,7 @@ class Session:
 def check_local(config: LocalConfig) -> None:
     """Refuse a device that is not there and a model that cannot be one; loads nothing."""
     choose_device(config.device)
-    if not config.model.startswith(STAGE_PREFIX):
+    if not is_stage(config.model):
         check_model_name(config.model)
 
 

@@ -17,7 +17,7 @@ from r1env.scores import Score
 from r1env.scoring import score
 from r1env.tasks import Task
 from r1env_trainers.engine import as_completions
-from r1env_trainers.epochs import shuffled_index
+from r1env.epochs import shuffled_index
 from r1env_trainers.forward import TokenBatch
 from r1env_trainers.grpo.config import GRPOConfig
 from r1env_trainers.models.load import LoadedModel

@@ -14,7 +14,7 @@ from r1env.errors import UsageError
 from r1env.plugins import import_target
 from r1env.sources import read_jsonl
 from r1env.tasks import Conversation, Task
-from r1env_trainers.epochs import shuffled_index
+from r1env.epochs import shuffled_index
 from r1env_trainers.prompts import encode_prompt
 from r1env_trainers.sft.config import SFTConfig
 

@@ -1,0 +1,136 @@
+"""`Suite`: several environments mixed by weight, each with its own tasks, prompt template and rubric."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field
+
+from r1env.envs.environment import Environment, make_environment
+from r1env.epochs import shuffled_index
+from r1env.errors import UsageError
+from r1env.hookspecs import SuiteSpec
+from r1env.plugins import Plugins, installed
+from r1env.rubrics import RubricSpec
+from r1env.tasks import Task
+
+GOLDEN = (math.sqrt(5) - 1) / 2
+"""Its multiples modulo 1 fill the unit interval evenly at every length (H. Weyl, 1916), so shares hold over any stretch."""
+
+
+class EnvironmentShare(BaseModel):
+    """One environment of a mixture.
+
+    Attributes:
+        env, env_options, template: as in `make_environment`.
+        weight: its share of the tasks, relative to the others'.
+        rubric: what is rewarded there; None for the rubric of the whole.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    env: str
+    weight: float = Field(default=1.0, gt=0, allow_inf_nan=False)
+    env_options: dict[str, Any] = Field(default_factory=dict)
+    rubric: str | RubricSpec | None = None
+    template: str | None = None
+
+
+class Suite:
+    """Environments with weights. A single environment is a suite of one.
+
+    Raises:
+        UsageError: no environment, as many weights as environments are not given, or one that is not positive.
+    """
+
+    def __init__(self, name: str, environments: Sequence[Environment], weights: Sequence[float] | None = None) -> None:
+        weights = [1.0] * len(environments) if weights is None else list(weights)
+        if not environments or len(weights) != len(environments) or not all(0 < weight < math.inf for weight in weights):
+            raise UsageError(f"suite {name!r} needs environments and a positive weight for each")
+        self.name = name
+        self.environments = tuple(environments)
+        self._bounds = np.cumsum(weights) / math.fsum(weights)
+        self._bounds[-1] = 1.0
+        self._members = np.zeros(0, dtype=np.int64)
+        self._places = np.zeros(0, dtype=np.int64)
+
+    def at(self, position: int, seed: int = 0) -> tuple[Environment, Task]:
+        """The task at a position of the endless stream, and its environment. Depends on nothing but the arguments.
+
+        Of any stretch of the stream every environment has its share, to within a task or two. A finite source is walked in a new
+        random order each epoch; a generator is indexed.
+        """
+        member, place = self._locate(position)
+        environment = self.environments[member]
+        size = environment.source.size
+        index = place if size is None else shuffled_index(place, size, seed)
+        return environment, environment.task(index, seed)
+
+    def _locate(self, position: int) -> tuple[int, int]:
+        """Which environment stands at a position, and how many of its tasks stand before."""
+        if position >= len(self._members):
+            count = 1 << max(10, position.bit_length())
+            offsets = (np.arange(count) + 0.5) * GOLDEN % 1.0
+            self._members = np.searchsorted(self._bounds, offsets, side="right")
+            self._places = np.zeros(count, dtype=np.int64)
+            for member in range(len(self.environments)):
+                mine = self._members == member
+                self._places[mine] = np.arange(mine.sum())
+        return int(self._members[position]), int(self._places[position])
+
+
+def make_suite(
+    env: str,
+    *,
+    rubric: str | RubricSpec = "accuracy",
+    template: str | None = None,
+    plugins: Plugins | None = None,
+    **options: Any,
+) -> Suite:
+    """The suite of that name, or the environment of that name as a suite of one.
+
+    Args:
+        rubric, template: of every environment.
+        options: passed to every task source.
+
+    Raises:
+        UnknownNameError, UsageError: as `make_environment`.
+    """
+    plugins = plugins or installed()
+    if env not in plugins.provided("suites"):
+        environment = make_environment(env, rubric=rubric, template=template, plugins=plugins, **options)
+        return Suite(environment.name, [environment])
+    spec = plugins.find("suites", env, SuiteSpec)
+    environments = [
+        make_environment(name, rubric=rubric, template=template, plugins=plugins, **options) for name in spec.environments
+    ]
+    return Suite(spec.name, environments, list(spec.environments.values()))
+
+
+def make_mixture(
+    shares: Iterable[EnvironmentShare], *, rubric: str | RubricSpec = "accuracy", plugins: Plugins | None = None, **options: Any
+) -> Suite:
+    """The mixture that settings list.
+
+    Args:
+        rubric: where a share names none.
+        options: laid over those of every share, e.g. `split="test"`.
+
+    Raises:
+        UnknownNameError, UsageError: as `make_environment`.
+    """
+    shares = list(shares)
+    environments = [
+        make_environment(
+            share.env,
+            rubric=share.rubric or rubric,
+            template=share.template,
+            plugins=plugins,
+            **{**share.env_options, **options},
+        )
+        for share in shares
+    ]
+    return Suite("+".join(environment.name for environment in environments), environments, [share.weight for share in shares])

@@ -1,0 +1,73 @@
+"""`Suite`: environments mixed by weight."""
+
+from __future__ import annotations
+
+from collections import Counter
+from itertools import pairwise
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from r1env.envs.environment import make_environment
+from r1env.envs.suite import EnvironmentShare, Suite, make_mixture, make_suite
+from r1env.errors import UnknownNameError, UsageError
+
+SORT, ADD, COUNT = "sort-4", "add-2digit", "countdown-3"
+
+
+def three(*weights: float) -> Suite:
+    return Suite("three", [make_environment(name) for name in (SORT, ADD, COUNT)], weights)
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    weights=st.lists(st.floats(0.01, 100), min_size=3, max_size=3),
+    start=st.integers(0, 5000),
+    count=st.integers(1, 1000),
+)
+def test_every_stretch_has_each_environment_by_its_weight(weights, start, count):
+    suite = three(*weights)
+    found = Counter(suite._locate(position)[0] for position in range(start, start + count))
+    for member, weight in enumerate(weights):
+        assert found[member] == pytest.approx(count * weight / sum(weights), abs=8)
+
+
+def test_a_position_is_always_the_same_task_whatever_was_read_before():
+    forward, late = three(1, 2, 3), three(1, 2, 3)
+    late.at(3000, seed=7)
+    assert [forward.at(i, 7)[1] for i in range(20)] == [late.at(i, 7)[1] for i in range(20)]
+
+
+def test_an_environment_s_tasks_come_without_gaps_or_repeats():
+    suite = three(5, 1, 1)
+    places = {member: [] for member in range(3)}
+    for position in range(2000):
+        member, place = suite._locate(position)
+        places[member].append(place)
+    for found in places.values():
+        assert found[0] == 0
+        assert all(b == a + 1 for a, b in pairwise(found))
+
+
+def test_an_environment_s_name_is_a_suite_of_one():
+    suite = make_suite(SORT, rubric="zero")
+    environment, task = suite.at(3, seed=1)
+    assert (suite.name, environment.rubric.name) == (SORT, "zero")
+    assert task == environment.task(3, 1)
+
+
+def test_each_share_of_a_mixture_may_have_its_own_rubric_template_and_options():
+    shares = [
+        EnvironmentShare(env=SORT, rubric="zero", env_options={"style": "compact"}),
+        EnvironmentShare(env=ADD, weight=3, template="r1-zero"),
+    ]
+    sort, add = make_mixture(shares, rubric="accuracy", split="test").environments
+    assert (sort.rubric.name, add.rubric.name, add.template.name) == ("zero", "accuracy", "r1-zero")
+
+
+def test_what_cannot_be_mixed_is_refused():
+    with pytest.raises(UsageError, match="positive weight"):
+        three(1, 0, 1)
+    with pytest.raises(UnknownNameError):
+        make_suite("sort-44")
