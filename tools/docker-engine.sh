@@ -57,6 +57,15 @@ network_options() { # sandboxes have no network; the bridge matters only to `doc
     fi
 }
 
+configuration() { # gVisor as a second runtime where it is installed; its defaults want a network, and leave out the filter of system calls
+    local runsc
+    if runsc=$(command -v runsc); then
+        printf '{"runtimes": {"runsc": {"path": "%s", "runtimeArgs": ["--network=none", "--oci-seccomp"]}}}\n' "$runsc"
+    else
+        printf '{}\n'
+    fi
+}
+
 start() {
     if command -v docker >/dev/null && answers; then
         say "an engine already answers (DOCKER_HOST=${DOCKER_HOST:-the default socket}); using it"
@@ -76,8 +85,9 @@ start() {
         local options
         mapfile -t options < <(network_options)
         rm -f "$pidfile" "$socket"
+        configuration >"$home/daemon.json"
         # A containerd namespace of its own, as the machine's containerd is used where one runs.
-        setsid nohup dockerd --host "unix://$socket" --pidfile "$pidfile" --data-root "$home/data" --exec-root "$home/exec" \
+        setsid nohup dockerd --config-file "$home/daemon.json" --host "unix://$socket" --pidfile "$pidfile" --data-root "$home/data" --exec-root "$home/exec" \
             --containerd-namespace r1env --containerd-plugins-namespace r1env-plugins --log-level warn "${options[@]}" \
             </dev/null >"$log" 2>&1 &
     fi

@@ -42,9 +42,10 @@ sys.modules[package + ".server"].main(sys.argv[2])
 
 PRELOADED = (
     *("bisect", "collections", "copy", "dataclasses", "datetime", "decimal", "enum", "fractions", "functools", "heapq", "io"),
-    *("itertools", "json", "math", "operator", "random", "re", "statistics", "string", "textwrap", "typing"),
+    *("itertools", "json", "math", "operator", "re", "string", "textwrap", "typing"),
 )
-"""What programs import most; a forked interpreter has them already."""
+"""What programs import most; a forked interpreter has them already. Not `random`: loaded, it draws a new seed after every fork, at
+forty pages a test, where importing it takes less than a millisecond of the few tests that want it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,8 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
+from types import MappingProxyType
 from typing import Protocol, runtime_checkable
+
+WORK_MB, TEMPORARY_MB = 96, 48  # of a worker's two memory file systems
+MAX_INODES = 20_000  # of each: without a limit, empty files alone use up a worker's memory; this many are removed in 0.13 s
+MAX_PROCESSES = 160  # well above what limits grant the submission, so that the runner itself can always fork
+
+CAPABILITIES = ("SETUID", "SETGID", "KILL", "CHOWN", "DAC_OVERRIDE", "FOWNER")
+"""What the runner needs to change a child's uid, to end it, and to clean up after it. Submissions run without any."""
+
+RUNNER_ENVIRONMENT: Mapping[str, str] = MappingProxyType({
+    "PATH": "/usr/local/bin:/usr/bin:/bin",
+    "LANG": "C.UTF-8",
+    "PYTHONHASHSEED": "0",  # a forked interpreter's, whose sets are then in the same order in every run
+    "LD_BIND_NOW": "1",  # symbols are looked up once, rather than in every forked interpreter
+})  # fmt: skip
+"""Every environment variable of the runner. Submissions get their language's instead."""
 
 
 class Transport(Protocol):

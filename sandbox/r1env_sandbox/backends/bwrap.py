@@ -6,7 +6,6 @@ kept apart; that is refused rather than done half.
 
 from __future__ import annotations
 
-import contextlib
 import os
 import platform
 import secrets
@@ -18,22 +17,16 @@ from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import IO
 
-from r1env_sandbox.backends import cgroups
+from r1env_sandbox.backends import CAPABILITIES, MAX_INODES, MAX_PROCESSES, RUNNER_ENVIRONMENT, TEMPORARY_MB, WORK_MB, cgroups
 from r1env_sandbox.backends.cgroups import ControlGroup
 from r1env_sandbox.backends.owners import owner
+from r1env_sandbox.backends.stream import StreamTransport
 from r1env_sandbox.backends.system_calls import engine_filter
 from r1env_sandbox.errors import SandboxUnavailable, WorkerLost
 from r1env_sandbox.languages import INCLUDE_FOLDER, LANGUAGES, LanguageSpec
 
 START_SECONDS = 30.0  # 0.05 is usual
-SEND_SECONDS = 60.0  # for a worker that does not read
-WORK_MB, TEMPORARY_MB = 96, 48
-MAX_INODES = 20_000  # without a limit, empty files alone use up a worker's memory
-MAX_PROCESSES = 160  # well above what limits grant the submission, so that the runner itself can always fork
-PATH = "/usr/local/bin:/usr/bin:/bin"
-
-# What the runner needs to change a child's uid, to end it, and to clean up after it. Submissions run without any.
-CAPABILITIES = ("SETUID", "SETGID", "KILL", "CHOWN", "DAC_OVERRIDE", "FOWNER")
+PATH = RUNNER_ENVIRONMENT["PATH"]
 
 _TOOLS = ("bwrap", "unshare", "mount", "sh", "rm", "python3")  # unshare and mount are of util-linux
 
@@ -159,7 +152,7 @@ class BwrapBackend:
     def _environment(self, group: ControlGroup) -> dict[str, str]:
         # /usr/sbin for the tools that start it; workers find their programs by the PATH of their language
         paths = {"PATH": f"{PATH}:/usr/sbin:/sbin", "R1ENV_GROUPS": " ".join(map(str, group.folders))}
-        return {**paths, "LANG": "C.UTF-8", "PYTHONHASHSEED": "0"}
+        return {**RUNNER_ENVIRONMENT, **paths}
 
     def _options(self, group: ControlGroup, calls: int) -> list[str]:
         return [
@@ -175,63 +168,36 @@ class BwrapBackend:
         ]
 
 
-class BwrapTransport:
+class BwrapTransport(StreamTransport):
     """The socket to the runner in one bubblewrap. The runner ends when it closes, and everything else with the runner."""
 
     def __init__(
         self, process: subprocess.Popen[bytes], stream: socket.socket, log: IO[bytes], group: ControlGroup, memory_mb: int
     ) -> None:
-        self.name = f"bwrap-{process.pid}"
+        super().__init__(f"bwrap-{process.pid}", stream, memory_mb)
         self._process = process
-        self._socket = stream
-        self._log = log  # what the runner, or bubblewrap, said on stderr: why it died
+        self._log = log  # of the runner, or of bubblewrap
         self._group = group
-        self._memory_mb = memory_mb
 
-    def send(self, data: bytes) -> None:
-        self._socket.settimeout(SEND_SECONDS)
+    def _limit_memory(self, memory_mb: int) -> None:
+        self._group.limit_memory(memory_mb)
+
+    def _log_tail(self) -> bytes:
         try:
-            self._socket.sendall(data)
-        except OSError as error:
-            raise self._lost(f"does not read ({error})") from error
+            end = os.fstat(self._log.fileno()).st_size
+            return os.pread(self._log.fileno(), 400, max(0, end - 400))
+        except (OSError, ValueError):  # closed by another thread
+            return b""
 
-    def receive(self, timeout_s: float) -> bytes:
-        self._socket.settimeout(max(0.001, timeout_s))
-        try:
-            data = self._socket.recv(1 << 18)
-        except TimeoutError as error:
-            raise self._lost(f"did not answer in {timeout_s:.0f} s") from error
-        except OSError as error:
-            raise self._lost(f"is gone ({error})") from error
-        if not data:
-            raise self._lost("ended")
-        return data
+    def _out_of_memory(self) -> bool:
+        return self._group.ran_out_of_memory()
 
-    def grow(self, memory_mb: int) -> None:
-        if memory_mb <= self._memory_mb:
-            return
-        try:
-            self._group.limit_memory(memory_mb)
-        except OSError as error:
-            raise WorkerLost(f"{self.name} cannot have {memory_mb} MB ({error})") from error
-        self._memory_mb = memory_mb
-
-    def close(self) -> None:
-        with contextlib.suppress(OSError):  # the other end may be gone
-            self._socket.shutdown(socket.SHUT_RDWR)  # wakes a thread that is reading; closing alone does not
-        self._socket.close()
+    def _end(self) -> None:
         self._process.kill()  # it may not have entered its control group yet
         self._group.kill()
         self._process.wait()
         self._group.remove()
         self._log.close()
-
-    def _lost(self, what: str) -> WorkerLost:
-        said = ""
-        with contextlib.suppress(OSError, ValueError):  # closed by another thread
-            end = os.fstat(self._log.fileno()).st_size
-            said = " ".join(os.pread(self._log.fileno(), 400, max(0, end - 400)).decode("utf-8", "replace").split())
-        return WorkerLost(f"{self.name} {what}{': ' + said if said else ''}", out_of_memory=self._group.ran_out_of_memory())
 
 
 def _readable(data: bytes) -> int:

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import os
 import secrets
-import socket
 import struct
 import time
 from collections.abc import Collection
@@ -18,9 +16,11 @@ import urllib3
 from docker.errors import APIError, DockerException, NotFound
 from docker.types import LogConfig, Ulimit
 
+from r1env_sandbox.backends import CAPABILITIES, MAX_INODES, MAX_PROCESSES, RUNNER_ENVIRONMENT, TEMPORARY_MB, WORK_MB
 from r1env_sandbox.backends.owners import is_orphan, owner
 from r1env_sandbox.backends.probe import prove_runtime
-from r1env_sandbox.errors import SandboxUnavailable, WorkerLost
+from r1env_sandbox.backends.stream import StreamTransport
+from r1env_sandbox.errors import SandboxUnavailable
 from r1env_sandbox.images import LANGUAGES_LABEL, require_image
 from r1env_sandbox.languages import LANGUAGES
 
@@ -31,13 +31,7 @@ REMOVE_SECONDS = 10.0
 OWNER_LABEL = "r1env.sandbox.owner"
 PYTHON = "/opt/r1env/python3"
 
-WORK_MB, TEMPORARY_MB = 96, 48
-MAX_INODES = 20_000  # without a limit, empty files alone use up the container's memory; this many are removed in 0.13 s
-MAX_PROCESSES = 160  # well above what limits grant the submission, so that the runner itself can always fork
 MAX_PROCESSES_GVISOR = 4096  # gVisor's own threads count, and it panics without them
-
-# What the runner needs to change a child's uid, to end it, and to clean up after it. Submissions run without any.
-CAPABILITIES = ("SETUID", "SETGID", "KILL", "CHOWN", "DAC_OVERRIDE", "FOWNER")
 
 _FRAME = struct.Struct(">BxxxL")  # of the engine's stream: 1 is stdout, 2 is stderr
 _LOST = (DockerException, requests.RequestException, urllib3.exceptions.HTTPError, OSError)
@@ -125,7 +119,7 @@ class DockerBackend:
         gvisor = "runsc" in self.runtime
         return {
             "entrypoint": [PYTHON],
-            "environment": {"PATH": "/usr/local/bin:/usr/bin:/bin", "LANG": "C.UTF-8", "PYTHONHASHSEED": "0"},
+            "environment": dict(RUNNER_ENVIRONMENT),
             "working_dir": "/",
             "user": "0:0",
             "hostname": "sandbox",
@@ -153,60 +147,19 @@ class DockerBackend:
         }
 
 
-class DockerTransport:
+class DockerTransport(StreamTransport):
     """The attached stream of one container."""
 
     def __init__(self, container: Any, stream: Any, memory_mb: int) -> None:
-        self.name = str(container.name)
+        super().__init__(str(container.name), getattr(stream, "_sock", stream), memory_mb)
         self._container = container
-        self._stream = stream
-        self._socket: socket.socket = getattr(stream, "_sock", stream)
-        self._memory_mb = memory_mb
+        self._stream = stream  # the response that owns the socket
         self._buffer = bytearray()
-        self._log = bytearray()  # what the runner said on stderr: why it died
+        self._log = b""
 
-    def send(self, data: bytes) -> None:
-        self._socket.settimeout(ENGINE_SECONDS)
-        try:
-            self._socket.sendall(data)
-        except OSError as error:
-            raise self._lost(f"does not read ({error})") from error
-
-    def receive(self, timeout_s: float) -> bytes:
-        deadline = time.monotonic() + timeout_s
-        while True:
-            payload = self._payload()
-            if payload:
-                return payload
-            self._socket.settimeout(max(0.001, deadline - time.monotonic()))
-            try:
-                data = self._socket.recv(1 << 18)
-            except TimeoutError as error:
-                raise self._lost(f"did not answer in {timeout_s:.0f} s") from error
-            except OSError as error:
-                raise self._lost(f"is gone ({error})") from error
-            if not data:
-                raise self._lost("ended")
-            self._buffer += data
-
-    def grow(self, memory_mb: int) -> None:
-        if memory_mb <= self._memory_mb:
-            return
-        try:
-            self._container.update(mem_limit=f"{memory_mb}m", memswap_limit=f"{memory_mb}m")
-        except _LOST as error:
-            raise WorkerLost(f"{self.name} cannot have {memory_mb} MB ({error})") from error
-        self._memory_mb = memory_mb
-
-    def close(self) -> None:
-        with contextlib.suppress(OSError):  # the other end may be gone
-            self._socket.shutdown(socket.SHUT_RDWR)  # wakes a thread that is reading; closing alone does not
-        self._stream.close()
-        self._socket.close()
-        _remove(self._container)
-
-    def _payload(self) -> bytes:
+    def _payload(self, data: bytes) -> bytes:
         """What the buffer holds of the runner's stdout, as far as frames of the engine's stream are complete."""
+        self._buffer += data
         out = bytearray()
         start = 0
         while len(self._buffer) - start >= _FRAME.size:
@@ -223,9 +176,14 @@ class DockerTransport:
         del self._buffer[:start]
         return bytes(out)
 
-    def _lost(self, what: str) -> WorkerLost:
-        said = " ".join(self._log.decode("utf-8", "replace").split())[-400:]
-        return WorkerLost(f"{self.name} {what}{': ' + said if said else ''}", out_of_memory=self._out_of_memory())
+    def _limit_memory(self, memory_mb: int) -> None:
+        try:
+            self._container.update(mem_limit=f"{memory_mb}m", memswap_limit=f"{memory_mb}m")
+        except _LOST as error:
+            raise OSError(str(error)) from error
+
+    def _log_tail(self) -> bytes:
+        return self._log
 
     def _out_of_memory(self) -> bool:
         try:
@@ -233,6 +191,10 @@ class DockerTransport:
         except _LOST:
             return False
         return bool(self._container.attrs["State"].get("OOMKilled"))
+
+    def _end(self) -> None:
+        self._stream.close()
+        _remove(self._container)
 
 
 def connect() -> docker.DockerClient:

@@ -21,7 +21,7 @@ from r1env_sandbox.backends.docker import OWNER_LABEL, connect, owner
 CORPUS = Path(__file__).parent / "corpus"
 LANGUAGES = {".py": "python", ".c": "c", ".cpp": "cpp"}
 LIMITS = Limits(
-    cpu_s=0.5, wall_s=1.5, memory_mb=128, output_kb=64, processes=16, compile_cpu_s=2, compile_wall_s=8, compile_memory_mb=512
+    cpu_s=0.5, wall_s=5, memory_mb=128, output_kb=64, processes=16, compile_cpu_s=2, compile_wall_s=24, compile_memory_mb=512
 )
 
 TASKS = {
@@ -131,12 +131,12 @@ def forking(engine):
         yield sandbox
 
 
-def check(sandbox: Sandbox, attack: Attack) -> None:
+def check(sandbox: Sandbox, attack: Attack, limits: Limits = LIMITS) -> None:
     secret = f"secret-{secrets.token_hex(16)}"
-    result = sandbox.judge(attack.submission, TASKS[attack.task](secret), LIMITS)
+    result = sandbox.judge(attack.submission, TASKS[attack.task](secret), limits)
     assert result.status in attack.verdicts, result
     assert secret not in "".join(test.stdout_head + test.stderr_head for test in result.tests)
-    assert not any("root:" in text or len(text) > LIMITS.output_kb << 10 for text in result.collected.values())
+    assert not any("root:" in text or len(text) > limits.output_kb << 10 for text in result.collected.values())
     honest = sandbox.judge(Submission(language="python", source=SCOUT), [TestCase.stdio("3 4\n", "7\n")])
     assert honest.status is Verdict.ACCEPTED, honest
 

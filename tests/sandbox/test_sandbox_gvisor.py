@@ -1,0 +1,79 @@
+"""gVisor instead of the engine's own runtime: the red team gains nothing there either, and leaves nothing."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from r1env_sandbox import Sandbox, SandboxUnavailable, Submission, TestCase, Verdict
+
+_specification = importlib.util.spec_from_file_location(
+    "redteam_on_gvisor", Path(__file__).parent / "redteam" / "test_redteam.py"
+)
+redteam = sys.modules["redteam_on_gvisor"] = importlib.util.module_from_spec(_specification)  # dataclasses look it up
+_specification.loader.exec_module(redteam)
+
+# Its system calls cost several times the kernel's own, so that honest imports take half a second here.
+LIMITS = redteam.LIMITS.model_copy(update={"cpu_s": 4.0, "wall_s": 20.0, "compile_cpu_s": 20.0, "compile_wall_s": 60.0})
+
+# How a program fakes its answers is the judge's matter, and no runtime's; what exhausts takes long here, as does a search of all /usr.
+ATTACKS = [
+    attack
+    for attack in redteam.ATTACKS
+    if attack.name.startswith(("escape", "theft", "sabotage")) and attack.name != "escape/set_id_programs.py"
+]
+
+# What these open belongs to gVisor's own kernel, which ends with the worker; docs/security.md names each.
+OPEN_IN_THE_GUEST = {"escape/devices.c", "escape/real_time.c", "escape/kernel_secrets.py", "theft/include_files.c"}
+
+
+def on_gvisor(attack):
+    """The same attack with the verdicts that it may get here."""
+    verdicts = set(attack.verdicts)
+    if Verdict.ACCEPTED not in verdicts:
+        verdicts.add(Verdict.TIME_LIMIT)  # whatever would stop it, time may be over before
+    if attack.name in OPEN_IN_THE_GUEST:
+        verdicts.add(Verdict.WRONG_ANSWER)  # the program says what it could do, or prints what it found instead of the secret
+    return replace(attack, verdicts=frozenset(verdicts))
+
+
+@pytest.fixture(scope="module")
+def gvisor(engine):
+    """`R1ENV_REQUIRE_RUNSC=1` makes its lack a failure."""
+    try:
+        sandbox = Sandbox(1, runtime="runsc")
+    except SandboxUnavailable as error:
+        if os.environ.get("R1ENV_REQUIRE_RUNSC"):
+            raise
+        pytest.skip(str(error))
+    with sandbox:
+        yield sandbox
+
+
+@pytest.mark.docker
+@pytest.mark.slow
+@pytest.mark.parametrize("attack", [on_gvisor(attack) for attack in ATTACKS], ids=lambda attack: attack.name)
+def test_an_attack_gains_nothing_under_gvisor(attack, gvisor):
+    redteam.check(gvisor, attack, LIMITS)
+
+
+@pytest.mark.docker
+@pytest.mark.slow
+def test_every_kind_of_test_is_judged_under_gvisor_and_the_verdict_says_so(gvisor):
+    add = Submission(
+        language="python", source="def add(a, b):\n    return a + b\nif __name__ == '__main__':\n    print(add(3, 4))"
+    )
+    pytest_file = "from solution import add\n\n\ndef test_add():\n    assert add(3, 4) == 7\n"
+    tests = [
+        TestCase.stdio("", "7\n"),
+        TestCase.call("add", [3, 4], 7),
+        TestCase.assertion("add", "assert add(3, 4) == 7"),
+        TestCase.pytest({"test_add.py": pytest_file}),
+    ]
+    result = gvisor.judge(add, tests, LIMITS)
+    assert (result.status, result.info.runtime) == (Verdict.ACCEPTED, "runsc"), result
