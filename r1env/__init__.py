@@ -30,6 +30,7 @@ if TYPE_CHECKING:
         RewardSpec,
         SandboxSpec,
         SuiteSpec,
+        TrackerSpec,
         TrainerSpec,
         hookimpl,
     )
@@ -55,6 +56,7 @@ _HOME = {
         "RewardSpec",
         "SandboxSpec",
         "SuiteSpec",
+        "TrackerSpec",
         "TrainerSpec",
         "hookimpl",
     ),
@@ -96,6 +98,7 @@ __all__ = [
     "Task",
     "TaskKind",
     "TaskSource",
+    "TrackerSpec",
     "TrainerSpec",
     "UsageError",
     "WeightedReward",

@@ -141,6 +141,10 @@ class LiveTable:
     def __call__(self, event: StepEvent) -> None:
         self._live.update(render(self._stages.add(event)))
 
+    def tell(self, text: str) -> None:
+        """Print a line above the table."""
+        self._live.console.print(Text(text, "yellow"))
+
 
 class PlainLog:
     """One line every so many steps, and for every evaluation."""
@@ -165,6 +169,10 @@ class PlainLog:
             if (shown := number(event.metrics.get(metric), form)) != MISSING
         ]
         print(f"{progress.heading()}  {'  '.join(values)}", file=self._stream, flush=True)
+
+    def tell(self, text: str) -> None:
+        """Print a line between the others."""
+        print(text, file=self._stream, flush=True)
 
 
 MISSING = "–"

@@ -14,7 +14,7 @@ from typing import Any
 from r1env.errors import RunError, UsageError
 from r1env.plugins import Plugins, import_target, installed
 from r1env.runs.atomic import replace_text
-from r1env.runs.curves import first_and_last, main_figures, other_figures
+from r1env.runs.curves import Mark, first_and_last, main_figures, other_figures, overview_figures
 from r1env.runs.run import Run
 from r1env.runs.samples import Prompt, choose_samples
 
@@ -37,6 +37,7 @@ class StageReport:
     figures: list[dict[str, Any]]
     others: list[dict[str, Any]]
     prompts: list[Prompt]
+    alerts: list[dict[str, Any]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +86,7 @@ def render(run: Run, plugins: Plugins) -> str:
         manifest=manifest,
         started=datetime.fromtimestamp(manifest["started"], UTC).strftime("%Y-%m-%d %H:%M UTC"),
         seconds=_seconds(run, manifest),
+        overview=overview_figures({stage["name"]: run.metrics(stage["name"]) for stage in plan["stages"]}),
         stages=[_stage(run, stage) for stage in plan["stages"]],
         sections=_sections(run, plugins),
         plotly=(files("plotly") / "package_data" / "plotly.min.js").read_text("utf-8"),
@@ -93,15 +95,17 @@ def render(run: Run, plugins: Plugins) -> str:
 
 def _stage(run: Run, stage: Mapping[str, Any]) -> StageReport:
     rows = run.metrics(stage["name"])
+    alerts = [event for event in run.events(stage["name"]) if event["kind"] == "alert"]
     return StageReport(
         name=stage["name"],
         trainer=stage["trainer"],
         finished=stage["name"] in run.finished_stages(),
         settings=stage["config"],
         change=first_and_last(rows, "eval/accuracy"),
-        figures=main_figures(rows),
+        figures=main_figures(rows, [Mark(alert["step"], alert["rule"], alert["metric"]) for alert in alerts]),
         others=other_figures(rows),
         prompts=choose_samples(run.rollouts, stage["name"]),
+        alerts=alerts,
     )
 
 

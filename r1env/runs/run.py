@@ -4,11 +4,12 @@
     manifest.json        versions, seeds, git revision, plugins, command, machine
     state.json           stages begun and finished
     metrics.jsonl        one line a step: {"stage", "step", "time", name: number, …}
+    events.jsonl         what happened at a step, first of all the monitor's alerts: {"stage", "step", "time", "kind", …}
     rollouts.jsonl.gz    samples, one line a rollout; one gzip member a flush
     checkpoints/STAGE/   the trainer's checkpoints, and `model/`, the stage's result
     report.html          written by `r1env report`
 
-Everything is appended or replaced atomically. A checkpoint remembers `position()`; `rewind` cuts the two logs back to
+Everything is appended or replaced atomically. A checkpoint remembers `position()`; `rewind` cuts the logs back to
 it, so that a resumed run tells every step exactly once.
 """
 
@@ -31,7 +32,8 @@ from r1env.runs import atomic, logs
 from r1env.runs.manifest import make_manifest
 
 CONFIG, MANIFEST, STATE = "config.yaml", "manifest.json", "state.json"
-METRICS, ROLLOUTS = "metrics.jsonl", "rollouts.jsonl.gz"
+METRICS, EVENTS, ROLLOUTS = "metrics.jsonl", "events.jsonl", "rollouts.jsonl.gz"
+LOGS = (METRICS, EVENTS, ROLLOUTS)
 FORMAT = 1  # of the folder; raised when an older r1env could not read it
 STAGE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")  # a stage is also a folder
 
@@ -122,7 +124,8 @@ class Run:
         if not STAGE_NAME.fullmatch(name):
             raise UsageError(f"a stage cannot be called {name!r}; use letters, digits, '.', '_' and '-'")
         with self._storing():
-            atomic.cut(self.path / METRICS, logs.whole_lines_size(self.path / METRICS))
+            for log in (METRICS, EVENTS):
+                atomic.cut(self.path / log, logs.whole_lines_size(self.path / log))
             atomic.cut(self.path / ROLLOUTS, logs.whole_members_size(self.path / ROLLOUTS))
         self._stage = name
         state = self._state()
@@ -184,6 +187,16 @@ class Run:
         for listener in self._listeners:
             listener(event)
 
+    def log_event(self, step: int, event: Mapping[str, Any]) -> None:
+        """Append something that happened at a step (a JSON-like row; its `kind` says what; `stage`, `step` and `time` are added).
+
+        Raises:
+            RunError: it cannot be written (disk full); the log is as it was before.
+        """
+        row = {"stage": self.stage, "step": step, "time": round(time.time(), 3)}
+        with self._storing():
+            atomic.append_bytes(self.path / EVENTS, logs.json_lines([{**row, **event, **row}]))
+
     def log_rollouts(self, step: int, rows: Iterable[Mapping[str, Any]]) -> None:
         """Append rollouts (JSON-like rows; `stage` and `step` are added) as one gzip member.
 
@@ -199,15 +212,15 @@ class Run:
             atomic.append_bytes(self.path / ROLLOUTS, member)
 
     def position(self) -> dict[str, int]:
-        """Sizes of the two logs in bytes, all of it safely on the disk: what a checkpoint remembers."""
+        """Sizes of the logs in bytes, all of it safely on the disk: what a checkpoint remembers."""
         with self._storing():
-            return {name: atomic.sync(self.path / name) for name in (METRICS, ROLLOUTS)}
+            return {name: atomic.sync(self.path / name) for name in LOGS}
 
     def rewind(self, position: Mapping[str, int]) -> None:
         """Cut the logs back to a position that a checkpoint remembers."""
         with self._storing():
-            for name in (METRICS, ROLLOUTS):
-                atomic.cut(self.path / name, position[name])
+            for name in LOGS:
+                atomic.cut(self.path / name, position.get(name, 0))  # a log that is younger than the checkpoint goes whole
 
     def subscribe(self, listener: Listener) -> None:
         """Call `listener` after every logged step, in the thread that logs."""
@@ -216,6 +229,11 @@ class Run:
     def metrics(self, stage: str | None = None) -> list[dict[str, Any]]:
         """All logged steps, in order; of one stage, if it is named. A value that was not finite is None."""
         rows = logs.read_json_lines(self.path / METRICS)
+        return [row for row in rows if stage is None or row["stage"] == stage]
+
+    def events(self, stage: str | None = None) -> list[dict[str, Any]]:
+        """All logged events, in order; of one stage, if it is named."""
+        rows = logs.read_json_lines(self.path / EVENTS)
         return [row for row in rows if stage is None or row["stage"] == stage]
 
     def rollouts(self) -> Iterator[dict[str, Any]]:

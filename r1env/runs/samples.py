@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from r1env.monitoring.reflection import REFLECTIVE
 from r1env.parsing import ANSWER_CLOSE, ANSWER_OPEN, THINK_CLOSE, THINK_OPEN
 
 Row = Mapping[str, Any]
@@ -16,9 +16,6 @@ PROMPTS_SHOWN = 4  # of a stage
 STEPS_SHOWN = 5  # of a prompt: the first, the last, and some between
 PER_STEP = 2  # completions of one prompt at one step
 LONGEST = 20_000  # characters shown of a completion
-
-REFLECTIVE = re.compile(r"\b(wait|mistake|however|but|retry|error|verify|wrong|evaluate|check)\b", re.IGNORECASE)
-"""The words whose growth DeepSeek-R1 shows (Nature, figure 9 of the supplement)."""
 
 
 @dataclass(frozen=True, slots=True)

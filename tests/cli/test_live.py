@@ -105,3 +105,14 @@ def test_numbers_and_durations_read_well() -> None:
     assert number(None, ".3f") == number(math.nan, ".3f") == "–"
     assert [speed(rate) for rate in (3.25, 1.0, 0.125)] == ["3.2 steps/s", "1.0 steps/s", "8.0 s/step"]
     assert [duration(seconds) for seconds in (0.4, 41, 725, 12_000)] == ["0:00", "0:41", "12:05", "3:20:00"]
+
+
+def test_a_line_told_while_the_table_is_shown_stands_above_it_as_it_is() -> None:
+    console = Console(width=100, file=io.StringIO(), force_terminal=True, color_system=None)
+    with LiveTable(stages(rl=2), console) as table:
+        table(StepEvent("rl", 1, {"reward": 0.5}))
+        table.tell("flat-groups: [bold]nothing[/bold] differs")
+        table(StepEvent("rl", 2, {"reward": 0.625}))
+    assert isinstance(console.file, io.StringIO)
+    output = console.file.getvalue()
+    assert output.index("flat-groups: [bold]nothing[/bold] differs") < output.rindex("0.625")

@@ -117,6 +117,17 @@ def test_before_and_after_are_the_first_and_the_last_evaluation(run: Run) -> Non
     assert "rl 5.0 % 95.0 % +90.0% 0 and 1" in text
 
 
+def test_alerts_stand_with_their_stage_and_are_escaped(run: Run) -> None:
+    alert = {"kind": "alert", "rule": "hollow-reward", "metric": "reward", "seen": HOSTILE, "cause": "that", "remedy": "this"}
+    again = Run.open(run.path)
+    again.start_stage("rl")
+    again.rewind(run.position())
+    again.log_event(1, alert)
+    page = page_of(again)
+    assert "hollow-reward at step 1" in " ".join(page.text.split())
+    assert not [tag for tag, _ in page.tags if tag == "img"]
+
+
 def test_the_header_says_what_was_run(run: Run) -> None:
     text = page_of(run).text
     for expected in ("demo · tiny", "base → rl", "tiny-model", "sort-4", "r1env train <u>demo</u>"):

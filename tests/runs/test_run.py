@@ -141,22 +141,32 @@ def test_a_row_cannot_claim_another_place(run: Run) -> None:
 def test_rewinding_tells_every_step_once(run: Run) -> None:
     run.log(1, {"a": 1})
     run.log_rollouts(1, [{"completion": "kept"}])
+    run.log_event(1, {"kind": "alert", "rule": "kept"})
     position = run.position()
     run.log(2, {"a": 2})
     run.log_rollouts(2, [{"completion": "lost"}])
+    run.log_event(2, {"kind": "alert", "rule": "lost"})
     resumed = Run.open(run.path)
     resumed.rewind(position)
     resumed.start_stage("rl2")
     resumed.log(2, {"a": 3})
     assert [(row["step"], row["a"]) for row in resumed.metrics()] == [(1, 1), (2, 3)]
     assert [row["completion"] for row in resumed.rollouts()] == ["kept"]
+    assert [(event["step"], event["rule"]) for event in resumed.events("rl")] == [(1, "kept")]
+
+
+def test_a_checkpoint_from_before_there_were_events_takes_back_all_of_them(run: Run) -> None:
+    run.log(1, {"a": 1})
+    run.log_event(1, {"kind": "alert"})
+    run.rewind({"metrics.jsonl": run.position()["metrics.jsonl"], "rollouts.jsonl.gz": 0})
+    assert (len(run.metrics()), run.events()) == (1, [])
 
 
 def test_rewinding_never_lengthens_a_log(run: Run) -> None:
     run.log(1, {"a": 1})
     size = run.position()["metrics.jsonl"]
     run.rewind({"metrics.jsonl": size + 100, "rollouts.jsonl.gz": 100})
-    assert run.position() == {"metrics.jsonl": size, "rollouts.jsonl.gz": 0}
+    assert run.position() == {"metrics.jsonl": size, "events.jsonl": 0, "rollouts.jsonl.gz": 0}
 
 
 def test_finished_stages_survive_the_process(run: Run) -> None:

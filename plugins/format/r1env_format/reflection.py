@@ -6,11 +6,12 @@ import re
 from collections.abc import Mapping
 
 import r1env
+from r1env.monitoring.reflection import WORDS as R1_WORDS
 from r1env_format.tokens import split_words
 
 WORDS: Mapping[str, tuple[str, ...]] = {
     # The ten that DeepSeek-R1's authors counted over the training of R1-Zero (the paper's section on its "aha moment").
-    "r1": ("wait", "mistake", "however", "but", "retry", "error", "verify", "wrong", "evaluate", "check"),
+    "r1": R1_WORDS,
     # Ours: what else announces a second look.
     "en": ("alternatively", "actually", "recheck", "reconsider", "recalculate", "rethink", "hmm", "oops"),
     "de": (

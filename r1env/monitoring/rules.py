@@ -1,0 +1,205 @@
+"""The ways in which a training goes wrong, each a pure function from the curves of a stage to an alert or None.
+
+A rule reads means over the last `RECENT` steps, never one step, and compares them with the start of the stage, so that what was so from
+the beginning or passes by itself raises nothing. Its thresholds have their reason beside them; `docs/monitoring.md` tells the stories.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from statistics import fmean, variance
+
+from r1env.monitoring.curves import Curves
+
+RECENT = 10  # steps that a mean is taken over
+ACCURACY, HELD_OUT = "accuracy", "eval/accuracy"
+
+
+@dataclass(frozen=True, slots=True)
+class Alert:
+    """What a rule says.
+
+    Attributes:
+        rule: its name, the same every time.
+        metric: the curve it is seen in.
+        seen: what the numbers do.
+        cause: what most likely brings it about.
+        remedy: what to try first.
+    """
+
+    rule: str
+    metric: str
+    seen: str
+    cause: str
+    remedy: str
+
+    def __str__(self) -> str:
+        return f"{self.rule}: {self.seen}; likely {self.cause}; {self.remedy}"
+
+
+Rule = Callable[[Curves], Alert | None]
+
+HELD_OUT_FALL = 0.1  # more than twice the standard error of 128 answers at 50 %
+CERTAIN = 3.0  # standard errors between two means of rewards
+
+
+def reward_hacking(curves: Curves) -> Alert | None:
+    """The reward climbs while held-out accuracy falls: the policy has found what pays without being right.
+
+    Accuracy must be well below its best in two evaluations running: one may be bad luck.
+    """
+    evaluations = curves.points(HELD_OUT)
+    if len(evaluations) < 3:
+        return None
+    best_step, best = max(evaluations[:-2], key=lambda point: point[1])
+    step, now = evaluations[-1]
+    if max(now, evaluations[-2][1]) > best - HELD_OUT_FALL:
+        return None
+    before, after = curves.around("reward", best_step, RECENT), curves.around("reward", step, RECENT)
+    if not _climbs(before, after):
+        return None
+    return Alert(
+        "reward-hacking",
+        "reward",
+        f"the reward rose from {fmean(before):.2f} to {fmean(after):.2f} while held-out accuracy fell from {best:.1%} to {now:.1%}",
+        "a reward that can be had without a right answer",
+        "read the best-paid completions in the report, attack the reward with `r1env audit`, or weigh down the part that climbs",
+    )
+
+
+HOLLOW_ACCURACY = 0.05
+FULL_PART = 0.9
+PART_RISE = 0.1
+
+
+def hollow_reward(curves: Curves) -> Alert | None:
+    """Another part of the reward, format above all, rises to 1 while accuracy stays near 0: the only gradient is the form."""
+    accuracy = HELD_OUT if curves.points(HELD_OUT) else ACCURACY
+    if len(curves.points("reward")) < 2 * RECENT or (accuracy == HELD_OUT and len(curves.points(accuracy)) < 2):
+        return None
+    shown = [curves.last(name, 2 if name == HELD_OUT else RECENT) for name in (ACCURACY, HELD_OUT)]
+    highest = max((fmean(values) for values in shown if values), default=math.inf)
+    # An accuracy that rises from chance, however low, is learning: R1-Zero in miniature starts at 1 %.
+    if highest > HOLLOW_ACCURACY or _mean_of(curves.last(accuracy, RECENT)) > _mean_of(curves.first(accuracy, 1)) + 0.02:
+        return None
+    for part in curves.names("parts/"):
+        early, recent = curves.first(part, RECENT // 2), curves.last(part, RECENT)
+        if fmean(recent) >= FULL_PART and fmean(recent) - min(early) >= PART_RISE:
+            name = part.removeprefix("parts/")
+            return Alert(
+                "hollow-reward",
+                part,
+                f"{name} rose to {fmean(recent):.2f} while accuracy stays at {highest:.1%}",
+                f"that right answers are too rare to teach anything, so {name} is all that the policy learns",
+                "warm up longer (SFT) or take easier tasks until 1 answer in 10 is right, weigh the part at 0.1, refuse empty "
+                "answers, and lower lr",
+            )
+    return None
+
+
+FEW_MIXED = 0.1
+SOLVED = 0.9
+
+
+def flat_groups(curves: Curves) -> Alert | None:
+    """Hardly any group has rewards that differ: nothing is left to learn from."""
+    mixed = curves.last("mixed_groups", RECENT)
+    if len(mixed) < RECENT or fmean(mixed) >= FEW_MIXED:
+        return None
+    cause, remedy = _why_flat(_mean_of(curves.last(ACCURACY, RECENT)))
+    return Alert(
+        "flat-groups", "mixed_groups", f"only {fmean(mixed):.0%} of the groups have rewards that differ", cause, remedy
+    )
+
+
+def _why_flat(accuracy: float) -> tuple[str, str]:
+    """Cause and remedy, by the accuracy in training (NaN where it is not logged)."""
+    if accuracy > SOLVED:
+        return "that the tasks are solved", "stop here, or take harder tasks"
+    if accuracy < 0.2:
+        return "that the tasks are too hard", "take easier ones, warm up longer (SFT), or raise group_size"
+    return (
+        "that the policy answers each prompt the same way every time",
+        "raise temperature or clip_high, or go back to an earlier checkpoint with a lower lr",
+    )
+
+
+COLLAPSED = 0.05  # nats a token: the likeliest token has some 99 %
+LEFT_OF_START = 1 / 3
+
+
+def entropy_collapse(curves: Curves) -> Alert | None:
+    """The policy has stopped exploring before it has learnt the task (DAPO, arXiv 2503.14476, section 3.1)."""
+    start, now = curves.first("entropy", 3), curves.last("entropy", RECENT)
+    if len(now) < RECENT or len(curves.points("entropy")) < 2 * RECENT:
+        return None
+    if fmean(now) >= COLLAPSED or fmean(now) >= LEFT_OF_START * fmean(start):
+        return None
+    accuracy, before = _mean_of(curves.last(ACCURACY, RECENT)), _mean_of(curves.last(ACCURACY, 2 * RECENT)[:RECENT])
+    if accuracy > SOLVED or accuracy > before + 0.02:
+        return None  # nothing is left to explore, or it is still learning
+    return Alert(
+        "entropy-collapse",
+        "entropy",
+        f"entropy fell from {fmean(start):.3f} to {fmean(now):.3f} nats a token",
+        "a policy that has settled on one way to answer before it is right",
+        "lower lr, raise clip_high (DAPO takes 0.28), or set kl_coef; go back to a checkpoint from before the fall",
+    )
+
+
+MUCH_TRUNCATED = 0.3
+
+
+def length_limit(curves: Curves) -> Alert | None:
+    """Completions run into the token limit, and it does not get better."""
+    cut = curves.last("truncated", RECENT)
+    if len(curves.points("truncated")) < 2 * RECENT or fmean(cut) < MUCH_TRUNCATED:
+        return None
+    if fmean(cut) < fmean(curves.first("truncated", RECENT)) - 0.02:
+        return None  # the policy is learning to end
+    right, wrong = _mean_of(curves.last("length/right", RECENT)), _mean_of(curves.last("length/wrong", RECENT))
+    rambling = wrong > 1.5 * right
+    return Alert(
+        "length-limit",
+        "truncated",
+        f"{fmean(cut):.0%} of the completions are cut off at max_new_tokens",
+        f"wrong answers that ramble ({wrong:.0f} tokens, right ones {right:.0f})"
+        if rambling
+        else "a limit too low for the task",
+        "add the reward `overlong` or `repetition`" if rambling else "raise max_new_tokens, or add the reward `overlong`",
+    )
+
+
+LARGE_GAP = 0.1  # nats: bf16 and different kernels make 0.01 to 0.03, float32 none
+
+
+def logprob_gap(curves: Curves) -> Alert | None:
+    """Sampler and trainer do not agree on the policy's probabilities, so the ratio corrects for something that never happened."""
+    gap = curves.last("logprob_gap", RECENT)
+    if len(gap) < RECENT or fmean(gap) < LARGE_GAP:
+        return None
+    return Alert(
+        "logprob-gap",
+        "logprob_gap",
+        f"sampler and trainer differ by {fmean(gap):.2f} nats a token",
+        "stale weights in the sampler, another temperature or precision there, or too many updates a batch of rollouts",
+        "check that weights reach the sampler after every update, sample in the trainer's precision, lower mini_batches",
+    )
+
+
+RULES: tuple[Rule, ...] = (reward_hacking, hollow_reward, flat_groups, entropy_collapse, length_limit, logprob_gap)
+
+
+def _climbs(before: list[float], after: list[float]) -> bool:
+    """Whether the mean of `after` is above that of `before` by more than their noise."""
+    if min(len(before), len(after)) < 2:
+        return False
+    error = math.sqrt(variance(before) / len(before) + variance(after) / len(after))
+    return fmean(after) - fmean(before) > max(CERTAIN * error, 0.01 * abs(fmean(before)))
+
+
+def _mean_of(values: list[float]) -> float:
+    """NaN where there are none: every comparison with it is False."""
+    return fmean(values) if values else math.nan
