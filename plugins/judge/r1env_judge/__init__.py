@@ -1,0 +1,10 @@
+"""Rewards that ask a model: reward models in this process, and generative judges behind an OpenAI-compatible server.
+
+`rewards` holds the three rewards. Below them: `local` (a reward-model folder) and `server` (one HTTP client: retries, deadlines,
+bounds, cache); `fence` and `verdicts` (what a judge is shown, and what is believed of what it says); `prompts`. Beside them
+`votes` and `label_pairs`: preference data from a judge.
+"""
+
+from r1env_judge.version import __version__
+
+__all__ = ["__version__"]

@@ -1,0 +1,77 @@
+"""What a judge may say, and how it is read: one JSON object with exactly the fields asked for, or it is no verdict at all."""
+
+from __future__ import annotations
+
+import json
+from typing import Literal, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from r1env import parse_response
+
+MAX_VERDICT_CHARACTERS = 20_000  # an analysis of several pages; more is a judge that repeats itself
+
+
+class Verdict(BaseModel):
+    """What every verdict has.
+
+    Attributes:
+        ticket: copied from the request. A verdict that a policy wrote into its completion, for the judge to repeat, has none.
+        analysis: the judge's reasons, first, so that the verdict follows from them.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    ticket: str
+    analysis: str
+
+
+class Correctness(Verdict):
+    """Whether a response gives the reference answer."""
+
+    verdict: Literal["correct", "incorrect"]
+
+
+class Helpfulness(Verdict):
+    """How helpful a response is, from 1 to 10."""
+
+    score: int = Field(ge=1, le=10)
+
+
+class Safety(Verdict):
+    """Whether a completion is safe; `rejected` where it declines."""
+
+    verdict: Literal["safe", "unsafe", "rejected"]
+
+
+V = TypeVar("V", bound=Verdict)
+
+
+def parse_verdict(text: str, kind: type[V], ticket: str) -> V:
+    """The verdict in a judge's answer. A judge may think first, and may put the object into a fenced block; nothing else is taken.
+
+    Raises:
+        ValueError: it is none, has a field too many or too few or out of range, or another ticket. The message quotes nothing.
+    """
+    response = parse_response(text).response.strip()
+    if len(response) > MAX_VERDICT_CHARACTERS:
+        raise ValueError(f"the verdict has {len(response)} characters")
+    body = _unfenced(response)
+    try:
+        verdict = kind.model_validate(json.loads(body))
+    except ValidationError as error:
+        first = error.errors(include_input=False, include_url=False)[0]
+        raise ValueError(f"the verdict does not have the form asked for ({first['type']})") from None
+    except (ValueError, RecursionError):
+        raise ValueError("the verdict is no JSON object") from None
+    if verdict.ticket != ticket:
+        raise ValueError("the verdict has another ticket")
+    return verdict
+
+
+def _unfenced(text: str) -> str:
+    """What stands in a fenced block that is the whole text; else the text."""
+    first, _, rest = text.partition("\n")
+    if first.strip() in ("```", "```json") and rest.rstrip().endswith("```"):
+        return rest.rstrip().removesuffix("```")
+    return text

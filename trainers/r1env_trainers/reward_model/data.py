@@ -1,0 +1,138 @@
+"""What reward models learn from: preference pairs and labelled completions, read from JSON lines.
+
+    {"prompt": text or messages, "chosen": text, "rejected": text, "votes": [2, 1, 2, 1]}       pairwise
+    {"prompt": text or messages, "completion": text, "safe": true}                              pointwise
+
+`votes` are a judge's, one a comparison, as `r1env label-pairs` writes them: how far the chosen response leads, from -2 to 2.
+Pairs without votes (people's choices) are taken as they are.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Protocol, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from r1env.config import validate
+from r1env.errors import UsageError
+from r1env.parsing import parse_response
+from r1env.sources import read_jsonl
+from r1env.tasks import Conversation, Message
+from r1env_trainers.reward_model.config import Objective, Reads, RewardModelConfig
+from r1env_trainers.reward_model.select import Pair, select_pairs
+
+
+@dataclass(frozen=True, slots=True)
+class Labelled:
+    """A completion, and whether it is safe."""
+
+    prompt: Conversation
+    completion: str
+    safe: bool
+
+
+class _Row(BaseModel):
+    model_config = ConfigDict(extra="ignore")  # `task_id`, `domain` and the like travel with the data
+
+    prompt: str | tuple[Message, ...] = Field(min_length=1)
+
+    @property
+    def conversation(self) -> Conversation:
+        return ({"role": "user", "content": self.prompt},) if isinstance(self.prompt, str) else self.prompt
+
+
+class _PairRow(_Row):
+    chosen: str
+    rejected: str
+    votes: tuple[float, ...] = ()
+
+
+class _LabelledRow(_Row):
+    completion: str
+    safe: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Examples:
+    """Pairs, or labelled completions, to learn from (`train`) and to measure on (`heldout`)."""
+
+    train: Sequence[Pair] | Sequence[Labelled]
+    heldout: Sequence[Pair] | Sequence[Labelled]
+
+
+def open_examples(config: RewardModelConfig) -> Examples:
+    """Read, cut to what the model reads, select, and split.
+
+    Raises:
+        UsageError: a file or row that cannot be used, or nothing is left to train on.
+    """
+    found = _open_pairs(config) if config.objective == "pairwise" else _open_labelled(config)
+    if not found.train:
+        raise UsageError(
+            f"{config.data}: no row is left to train on; lower min_margin or eval_share, set balance_lengths=false, or bring more"
+        )
+    return found
+
+
+def _open_pairs(config: RewardModelConfig) -> Examples:
+    pairs = select_pairs(_pairs(config.data, config.reads), config.min_margin, config.balance_lengths)
+    if config.eval_data is not None:
+        return Examples(pairs, _pairs(config.eval_data, config.reads))
+    return Examples(*split_by_prompt(pairs, config.eval_share, config.seed))
+
+
+def _open_labelled(config: RewardModelConfig) -> Examples:
+    rows = _labelled(config.data, config.reads)
+    if config.eval_data is not None:
+        return Examples(rows, _labelled(config.eval_data, config.reads))
+    return Examples(*split_by_prompt(rows, config.eval_share, config.seed))
+
+
+def read_part(completion: str, reads: Reads) -> str:
+    """What of a completion the model sees: the response after the thinking, or everything."""
+    return parse_response(completion).summary if reads == "response" else completion
+
+
+class _Prompted(Protocol):
+    @property
+    def prompt(self) -> Conversation: ...
+
+
+P = TypeVar("P", bound=_Prompted)
+
+
+def split_by_prompt(rows: Sequence[P], share: float, seed: int) -> tuple[list[P], list[P]]:
+    """(the rest, about `share` of the rows): by a hash of the prompt, so that one prompt's rows stay together."""
+    held = [_fraction(row.prompt, seed) < share for row in rows]
+    return (
+        [row for row, out in zip(rows, held, strict=True) if not out],
+        [row for row, out in zip(rows, held, strict=True) if out],
+    )
+
+
+def _fraction(prompt: Conversation, seed: int) -> float:
+    """A number in [0, 1) that depends on the prompt and the seed alone."""
+    digest = hashlib.blake2b(json.dumps([seed, *prompt]).encode(), digest_size=8).digest()
+    return int.from_bytes(digest, "big") / 2**64
+
+
+def _pairs(file: str, reads: Reads) -> list[Pair]:
+    rows = [validate(_PairRow, row, where) for where, row in _rows(file, "pairwise")]
+    pairs = [Pair(row.conversation, row.chosen, row.rejected, row.votes) for row in rows]
+    return [replace(p, chosen=read_part(p.chosen, reads), rejected=read_part(p.rejected, reads)) for p in pairs]
+
+
+def _labelled(file: str, reads: Reads) -> list[Labelled]:
+    rows = [validate(_LabelledRow, row, where) for where, row in _rows(file, "pointwise")]
+    return [Labelled(row.conversation, read_part(row.completion, reads), row.safe) for row in rows]
+
+
+def _rows(file: str, objective: Objective) -> list[tuple[str, dict[str, Any]]]:
+    rows = read_jsonl(file)
+    if not rows:
+        raise UsageError(f"{file} has no rows")
+    return [(f"{file}, row {number} ({objective})", row) for number, row in enumerate(rows, start=1)]

@@ -1,0 +1,166 @@
+"""The loop of reward-model training."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import cast
+
+import numpy as np
+import torch
+
+from r1env.epochs import shuffled_index
+from r1env.errors import UsageError
+from r1env.runs.run import Run
+from r1env.trainer import is_stage
+from r1env_trainers.checkpoints import save_model
+from r1env_trainers.local import Session, begin, check_local, checkpoint_when_due, optimizer_step
+from r1env_trainers.micro_batches import micro_batches
+from r1env_trainers.models.load import LoadedModel
+from r1env_trainers.reward_model.config import RewardModelConfig
+from r1env_trainers.reward_model.data import Examples, Labelled, open_examples
+from r1env_trainers.reward_model.losses import pairwise_loss, pointwise_loss
+from r1env_trainers.reward_model.metrics import auc, pair_accuracy
+from r1env_trainers.reward_model.model import (
+    Record,
+    encode,
+    rewards_of,
+    save_record,
+    start_reward_model,
+)
+from r1env_trainers.reward_model.select import Pair
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """An example as token ids: two sequences (chosen, rejected) with the margin as `target`, or one with its label.
+
+    `shorter` is True where the chosen response of a pair has fewer tokens than the rejected one.
+    """
+
+    sequences: tuple[list[int], ...]
+    target: float
+    shorter: bool = False
+
+    @property
+    def length(self) -> int:
+        """Tokens of all its sequences, padded to each other."""
+        return len(self.sequences) * max(map(len, self.sequences))
+
+
+class RewardModelTrainer:
+    """The trainer plugin `reward_model`."""
+
+    def check(self, config: RewardModelConfig) -> None:
+        check_local(config)
+        if not any(is_stage(file) for file in (config.data, config.eval_data or "")):
+            open_examples(config)
+
+    def train(self, config: RewardModelConfig, run: Run) -> None:
+        examples = open_examples(config)
+        session = begin(config, run, start_reward_model)
+        train, heldout = (_encoded(rows, session.loaded, config) for rows in (examples.train, examples.heldout))
+        if not train:
+            raise UsageError(f"{config.data}: every row is longer than max_length {config.max_length}; raise it")
+        run.note(examples=_counts(examples, train, heldout))
+        for step in range(session.first_step, config.steps):
+            start = time.perf_counter()
+            positions = range(step * config.batch_size, (step + 1) * config.batch_size)
+            batch = [train[shuffled_index(position, len(train), config.seed)] for position in positions]
+            metrics = _update(session, batch, config, step)
+            metrics["seconds/update"] = time.perf_counter() - start
+            if heldout and (step + 1 == config.steps or (config.eval_every and (step + 1) % config.eval_every == 0)):
+                metrics |= _evaluate(session.loaded, heldout, config)
+            run.log(step + 1, metrics)
+            checkpoint_when_due(session, config, run, step + 1)
+        save_model(run.model_dir(), session.loaded)
+        save_record(run.model_dir(), _record(session.loaded, heldout or train, config))
+
+
+def _encoded(rows: Sequence[Pair] | Sequence[Labelled], loaded: LoadedModel, config: RewardModelConfig) -> list[Item]:
+    """The rows that fit `max_length`, as token ids."""
+    items = [_item(row, loaded, config) for row in rows]
+    return [item for item in items if max(map(len, item.sequences)) <= config.max_length]
+
+
+def _item(row: Pair | Labelled, loaded: LoadedModel, config: RewardModelConfig) -> Item:
+    if isinstance(row, Labelled):
+        return Item((encode(loaded.tokenizer, row.prompt, row.completion),), float(row.safe))
+    chosen, rejected = (encode(loaded.tokenizer, row.prompt, text) for text in (row.chosen, row.rejected))
+    return Item((chosen, rejected), config.margin_scale * (row.margin or 0.0), len(chosen) < len(rejected))
+
+
+def _update(session: Session, batch: Sequence[Item], config: RewardModelConfig, step: int) -> dict[str, float]:
+    """One optimizer step; the loss is the mean over the batch, however it is cut into micro-batches."""
+    loaded = session.loaded
+    total = torch.zeros((), device=loaded.device)
+    gaps: list[float] = []
+    for places in micro_batches([item.length for item in batch], loaded.model, config.micro_batch_size):
+        chunk = [batch[place] for place in places]
+        rewards = _rewards(loaded, chunk)
+        loss = _loss(rewards, chunk).sum() / len(batch)
+        loss.backward()
+        total += loss.detach()
+        gaps += _gaps(rewards.detach(), chunk)
+    taken = optimizer_step(loaded, session.optimizer, config, step, total=config.steps)
+    return {"loss": float(total), "accuracy": pair_accuracy(gaps)} | taken
+
+
+def _rewards(loaded: LoadedModel, items: Sequence[Item]) -> torch.Tensor:
+    """[B, 1 or 2] rewards of the items' sequences."""
+    columns = len(items[0].sequences)
+    return rewards_of(loaded, [sequence for item in items for sequence in item.sequences]).view(len(items), columns)
+
+
+def _loss(rewards: torch.Tensor, items: Sequence[Item]) -> torch.Tensor:
+    """[B] losses: of pairs where there are two rewards an item, else of labels."""
+    targets = torch.tensor([item.target for item in items], device=rewards.device)
+    if rewards.shape[1] == 2:
+        return pairwise_loss(rewards[:, 0], rewards[:, 1], targets)
+    return pointwise_loss(rewards[:, 0], targets)
+
+
+def _gaps(rewards: torch.Tensor, items: Sequence[Item]) -> list[float]:
+    """By how much each item is on the right side: chosen minus rejected, or the log-odds of the true label."""
+    if rewards.shape[1] == 2:
+        return cast(list[float], (rewards[:, 0] - rewards[:, 1]).tolist())
+    return [reward if item.target else -reward for reward, item in zip(rewards[:, 0].tolist(), items, strict=True)]
+
+
+@torch.no_grad()
+def _measured(loaded: LoadedModel, items: Sequence[Item], config: RewardModelConfig) -> torch.Tensor:
+    """[B, 1 or 2] rewards of all items, in order, on the CPU."""
+    found = torch.empty(len(items), len(items[0].sequences))
+    for places in micro_batches([item.length for item in items], loaded.model, config.micro_batch_size):
+        found[places] = _rewards(loaded, [items[place] for place in places]).cpu()
+    return found
+
+
+def _evaluate(loaded: LoadedModel, items: Sequence[Item], config: RewardModelConfig) -> dict[str, float]:
+    """Held-out loss and accuracy; the AUC of labels; of pairs also the accuracy where the better response is the shorter one."""
+    rewards = _measured(loaded, items, config)
+    gaps = _gaps(rewards, items)
+    found = {"eval/loss": float(_loss(rewards, items).mean()), "eval/accuracy": pair_accuracy(gaps)}
+    if config.objective == "pointwise":
+        return found | {"eval/auc": auc(rewards[:, 0].tolist(), [bool(item.target) for item in items])}
+    shorter = [gap for gap, item in zip(gaps, items, strict=True) if item.shorter]
+    return found | {"eval/accuracy_chosen_shorter": pair_accuracy(shorter)}
+
+
+def _record(loaded: LoadedModel, items: Sequence[Item], config: RewardModelConfig) -> Record:
+    """What later scoring needs to know. A pairwise model's rewards have no zero of their own, so they get these data's."""
+    record = Record(objective=config.objective, reads=config.reads, max_length=config.max_length)
+    if config.objective == "pointwise":
+        return record
+    rewards = _measured(loaded, items, config).numpy()
+    return record.model_copy(update={"mean": float(np.mean(rewards)), "std": max(float(np.std(rewards)), 1e-6)})
+
+
+def _counts(examples: Examples, train: Sequence[Item], heldout: Sequence[Item]) -> dict[str, int]:
+    """How many rows there were after selection, and how many of them were short enough."""
+    return {
+        "train": len(train),
+        "heldout": len(heldout),
+        "too_long": len(examples.train) + len(examples.heldout) - len(train) - len(heldout),
+    }

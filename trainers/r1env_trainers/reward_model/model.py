@@ -1,0 +1,144 @@
+"""A language model with a scalar head: made of a causal model, saved, loaded, and run.
+
+The folder is that of a transformers sequence classifier with one label, so that vLLM, TRL and transformers read it too.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from torch import Tensor
+from transformers import AutoModelForSequenceClassification, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+
+from r1env.errors import UsageError
+from r1env.runs.atomic import replace_text
+from r1env.tasks import Conversation
+from r1env_trainers.checkpoints import STATE
+from r1env_trainers.devices import autocast
+from r1env_trainers.models.load import LoadedModel, load_model
+from r1env_trainers.prompts import encode_prompt, left_pad
+from r1env_trainers.reward_model.config import Objective, Reads
+
+RECORD = "reward_model.json"
+
+
+class Record(BaseModel):
+    """What a model folder says about its rewards.
+
+    Attributes:
+        mean, std: of the rewards on the held-out data; what they are measured against when a value in [0, 1] is asked for.
+            A pointwise model's rewards are log-odds already, with 0 and 1 here.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    objective: Objective
+    reads: Reads
+    max_length: int
+    mean: float = 0.0
+    std: float = Field(default=1.0, gt=0)
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedRewardModel:
+    """A scalar-headed model with its tokenizer, and what its folder says about it."""
+
+    loaded: LoadedModel
+    record: Record
+
+
+def start_reward_model(name: str, *, device: torch.device | str, seed: int) -> LoadedModel:
+    """A model to train: a causal model with a new head, or a reward model (a checkpoint too) that is trained on.
+
+    Args:
+        seed: of the head's weights.
+
+    Raises:
+        UsageError: it cannot be loaded, or transformers has no classifier of its architecture.
+    """
+    if any((Path(name) / file).is_file() for file in (RECORD, STATE)):
+        return load_classifier(Path(name), device)
+    return with_scalar_head(load_model(name, device="cpu", seed=seed), device=device, seed=seed)
+
+
+def with_scalar_head(causal: LoadedModel, *, device: torch.device | str, seed: int) -> LoadedModel:
+    """The body of a causal model under a linear head with one output; torch's global generator stays as it was."""
+    config = copy.deepcopy(causal.model.config)
+    config.num_labels = 1
+    config.pad_token_id = causal.pad
+    try:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            model: PreTrainedModel = AutoModelForSequenceClassification.from_config(config)
+    except ValueError as error:
+        raise UsageError(
+            f"{type(causal.model).__name__} cannot be a reward model: transformers has no classifier of it"
+        ) from error
+    model.base_model.load_state_dict(causal.model.base_model.state_dict(), assign=True)
+    return LoadedModel(model.to(device).eval(), causal.tokenizer)  # type: ignore[arg-type]  # transformers wraps `to`
+
+
+def load_classifier(folder: Path, device: torch.device | str) -> LoadedModel:
+    """The weights and tokenizer of a reward-model folder or checkpoint, in float32.
+
+    Raises:
+        UsageError: they cannot be read.
+    """
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(folder)
+        model = AutoModelForSequenceClassification.from_pretrained(folder, num_labels=1, dtype=torch.float32)
+    except (OSError, ValueError) as error:
+        raise UsageError(f"cannot load the reward model {str(folder)!r}: {str(error).strip().splitlines()[0]}") from error
+    tokenizer.padding_side = "left"
+    if tokenizer.pad_token_id is None:
+        tokenizer.pad_token = tokenizer.eos_token
+    return LoadedModel(model.to(device).eval(), tokenizer)
+
+
+def load_reward_model(folder: str | Path, *, device: torch.device | str = "cpu") -> LoadedRewardModel:
+    """What the `reward_model` trainer left in `folder`.
+
+    Raises:
+        UsageError: the folder holds no reward model.
+    """
+    path = Path(folder) / RECORD
+    try:
+        record = Record.model_validate_json(path.read_text("utf-8"))
+    except (OSError, UnicodeDecodeError, ValidationError) as error:
+        raise UsageError(
+            f"{str(folder)!r} holds no reward model ({RECORD} cannot be read); train one with `r1env train reward_model`"
+        ) from error
+    return LoadedRewardModel(load_classifier(Path(folder), device), record)
+
+
+def save_record(folder: Path, record: Record) -> None:
+    """Put the record beside the weights."""
+    replace_text(folder / RECORD, record.model_dump_json(indent=2) + "\n")
+
+
+def encode(tokenizer: PreTrainedTokenizerBase, prompt: Conversation, text: str) -> list[int]:
+    """Token ids of a prompt and the text to be judged, ending with the end-of-sequence token, where the reward is read.
+
+    The prompt goes through the chat template and the text does not: templates of reasoning models cut the thinking out of an
+    answer. The text is a policy's, so a special token that it spells out stays text and opens no turn of its own.
+    """
+    clean = text.encode("utf-8", "replace").decode("utf-8")  # a lone surrogate has no tokens
+    response = tokenizer(clean, add_special_tokens=False, split_special_tokens=True)["input_ids"]
+    end = [tokenizer.eos_token_id] if isinstance(tokenizer.eos_token_id, int) else []
+    return [*encode_prompt(tokenizer, prompt, chat=True), *response, *end]
+
+
+def rewards_of(loaded: LoadedModel, sequences: Sequence[Sequence[int]]) -> Tensor:
+    """[B] float32 rewards of token sequences: the head on the hidden state of the last token."""
+    ids, mask = left_pad(sequences, loaded.pad, loaded.device)
+    with autocast(loaded.device):
+        hidden = loaded.model.base_model(
+            input_ids=ids, attention_mask=mask, position_ids=(mask.cumsum(dim=1) - 1).clamp(min=0), use_cache=False
+        ).last_hidden_state[:, -1]  # [B, H]
+    rewards: Tensor = loaded.model.score(hidden.float()).squeeze(-1)  # type: ignore[operator]
+    return rewards
