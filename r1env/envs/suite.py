@@ -6,19 +6,16 @@ import math
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
 from r1env.envs.environment import Environment, make_environment
 from r1env.epochs import shuffled_index
 from r1env.errors import UsageError
 from r1env.hookspecs import SuiteSpec
+from r1env.interleave import Interleaving
 from r1env.plugins import Plugins, installed
 from r1env.rubrics import RubricSpec
 from r1env.tasks import Task
-
-GOLDEN = (math.sqrt(5) - 1) / 2
-"""Its multiples modulo 1 fill the unit interval evenly at every length (H. Weyl, 1916), so shares hold over any stretch."""
 
 
 class EnvironmentShare(BaseModel):
@@ -52,10 +49,7 @@ class Suite:
             raise UsageError(f"suite {name!r} needs environments and a positive weight for each")
         self.name = name
         self.environments = tuple(environments)
-        self._bounds = np.cumsum(weights) / math.fsum(weights)
-        self._bounds[-1] = 1.0
-        self._members = np.zeros(0, dtype=np.int64)
-        self._places = np.zeros(0, dtype=np.int64)
+        self._order = Interleaving(weights)
 
     def at(self, position: int, seed: int = 0) -> tuple[Environment, Task]:
         """The task at a position of the endless stream, and its environment. Depends on nothing but the arguments.
@@ -63,23 +57,11 @@ class Suite:
         Of any stretch of the stream every environment has its share, to within a task or two. A finite source is walked in a new
         random order each epoch; a generator is indexed.
         """
-        member, place = self._locate(position)
+        member, place = self._order.at(position)
         environment = self.environments[member]
         size = environment.source.size
         index = place if size is None else shuffled_index(place, size, seed)
         return environment, environment.task(index, seed)
-
-    def _locate(self, position: int) -> tuple[int, int]:
-        """Which environment stands at a position, and how many of its tasks stand before."""
-        if position >= len(self._members):
-            count = 1 << max(10, position.bit_length())
-            offsets = (np.arange(count) + 0.5) * GOLDEN % 1.0
-            self._members = np.searchsorted(self._bounds, offsets, side="right")
-            self._places = np.zeros(count, dtype=np.int64)
-            for member in range(len(self.environments)):
-                mine = self._members == member
-                self._places[mine] = np.arange(mine.sum())
-        return int(self._members[position]), int(self._places[position])
 
 
 def make_suite(

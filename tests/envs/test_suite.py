@@ -28,7 +28,7 @@ def three(*weights: float) -> Suite:
 )
 def test_every_stretch_has_each_environment_by_its_weight(weights, start, count):
     suite = three(*weights)
-    found = Counter(suite._locate(position)[0] for position in range(start, start + count))
+    found = Counter(suite._order.at(position)[0] for position in range(start, start + count))
     for member, weight in enumerate(weights):
         assert found[member] == pytest.approx(count * weight / sum(weights), abs=8)
 
@@ -43,7 +43,7 @@ def test_an_environment_s_tasks_come_without_gaps_or_repeats():
     suite = three(5, 1, 1)
     places = {member: [] for member in range(3)}
     for position in range(2000):
-        member, place = suite._locate(position)
+        member, place = suite._order.at(position)
         places[member].append(place)
     for found in places.values():
         assert found[0] == 0

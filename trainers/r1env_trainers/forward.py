@@ -1,4 +1,4 @@
-"""Log-probabilities of given completions under a model: the forward pass of every trainer."""
+"""Log-probabilities (and entropies) of given completions under a model: the forward pass of every trainer."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from r1env_trainers.devices import autocast
+from r1env_trainers.entropy import entropies_of, linear_entropies
 from r1env_trainers.llama.attention import Packing
 from r1env_trainers.llama.forward import packed_hidden_states
 from r1env_trainers.llama.support import is_llama
@@ -23,32 +24,47 @@ class TokenBatch:
         prompt_ids, prompt_mask: [B, L] int64.
         completion_ids: [B, T] int64.
         completion_mask: [B, T] float32, 1 on tokens that count.
+        context_mask: [B, T] bool, True on tokens that are read but do not count: what an environment said between the model's
+            turns. None where there are none.
     """
 
     prompt_ids: Tensor
     prompt_mask: Tensor
     completion_ids: Tensor
     completion_mask: Tensor
+    context_mask: Tensor | None = None
 
     def __len__(self) -> int:
         return self.prompt_ids.shape[0]
 
+    @property
+    def present(self) -> Tensor:
+        """[B, T] bool, True on every token that is there, False on padding."""
+        counting = self.completion_mask > 0
+        return counting if self.context_mask is None else counting | self.context_mask
+
+    @property
+    def lengths(self) -> Tensor:
+        """[B] tokens of each row, prompt and completion."""
+        return self.prompt_mask.sum(dim=1) + self.present.sum(dim=1)
+
     def select(self, rows: Tensor) -> TokenBatch:
         """Some rows, with columns that are padding in all of them cut away."""
-        prompt_mask, completion_mask = self.prompt_mask[rows], self.completion_mask[rows]
+        prompt_mask = self.prompt_mask[rows]
         prompt = int(prompt_mask.sum(dim=1).max())
-        used = (completion_mask > 0).any(dim=0).nonzero()
+        used = self.present[rows].any(dim=0).nonzero()
         completion = int(used.max()) + 1 if len(used) else 1
         return TokenBatch(
             self.prompt_ids[rows][:, self.prompt_ids.shape[1] - prompt :],
             prompt_mask[:, self.prompt_mask.shape[1] - prompt :],
             self.completion_ids[rows][:, :completion],
-            completion_mask[:, :completion],
+            self.completion_mask[rows][:, :completion],
+            None if self.context_mask is None else self.context_mask[rows][:, :completion],
         )
 
 
 def completion_logprobs(model: PreTrainedModel, batch: TokenBatch, temperature: float = 1.0) -> Tensor:
-    """[B, T] float32 natural-log probabilities of the completion tokens; 0 where the mask is.
+    """[B, T] float32 natural-log probabilities of the completion tokens that count; 0 elsewhere.
 
     Args:
         temperature: the one they were sampled with; logits are divided by it.
@@ -58,32 +74,65 @@ def completion_logprobs(model: PreTrainedModel, batch: TokenBatch, temperature: 
     return padded_logprobs(model, batch, temperature)
 
 
+def completion_logprobs_and_entropies(
+    model: PreTrainedModel, batch: TokenBatch, temperature: float = 1.0
+) -> tuple[Tensor, Tensor]:
+    """`completion_logprobs`, and the entropies (nats) of the distributions that the tokens were drawn from; both carry gradients."""
+    if is_llama(model):
+        hidden, ids = packed_predictors(model, batch)
+        head = model.get_output_embeddings().weight
+        logprobs = linear_logprobs(hidden, head, ids, temperature)
+        return _in_place(batch, logprobs), _in_place(batch, linear_entropies(hidden, head, temperature))
+    scaled = padded_logits(model, batch) / temperature
+    return _where_counting(batch, _logprobs_of(scaled, batch)), _where_counting(batch, entropies_of(scaled))
+
+
 def packed_logprobs(model: PreTrainedModel, batch: TokenBatch, temperature: float) -> Tensor:
     """`completion_logprobs` of a Llama-shaped model: no padding, and logits a chunk at a time, of completion tokens only."""
-    counts = batch.completion_mask > 0  # [B, T]
-    real = torch.cat([batch.prompt_mask > 0, counts], dim=1)  # [B, L + T]
-    ids = torch.cat([batch.prompt_ids, batch.completion_ids], dim=1)[real]  # [N]
-    completion = torch.cat([torch.zeros_like(batch.prompt_mask, dtype=torch.bool), counts], dim=1)[real]  # [N]
-    packing = Packing.of(real.sum(dim=1).tolist(), ids.device)
-    hidden = packed_hidden_states(model, ids, packing)
-    # The token before predicts a token, and it is the one before in the packing too: no prompt is empty.
-    predictors = completion.nonzero().squeeze(1) - 1
-    logprobs = linear_logprobs(hidden[predictors], model.get_output_embeddings().weight, ids[completion], temperature)
-    return torch.zeros_like(batch.completion_mask).masked_scatter(counts, logprobs)
+    hidden, ids = packed_predictors(model, batch)
+    return _in_place(batch, linear_logprobs(hidden, model.get_output_embeddings().weight, ids, temperature))
 
 
 def padded_logprobs(model: PreTrainedModel, batch: TokenBatch, temperature: float) -> Tensor:
     """`completion_logprobs` of any model, through transformers' own forward pass; holds the logits of all completion tokens."""
-    length = batch.completion_ids.shape[1]
-    mask = torch.cat([batch.prompt_mask, (batch.completion_mask > 0).long()], dim=1)
+    return _where_counting(batch, _logprobs_of(padded_logits(model, batch) / temperature, batch))
+
+
+def packed_predictors(model: PreTrainedModel, batch: TokenBatch) -> tuple[Tensor, Tensor]:
+    """[C, H] hidden states that predict the C tokens that count, row by row, and [C] those tokens."""
+    no_prompt = torch.zeros_like(batch.prompt_mask, dtype=torch.bool)
+    real = torch.cat([batch.prompt_mask > 0, batch.present], dim=1)  # [B, L + T]
+    ids = torch.cat([batch.prompt_ids, batch.completion_ids], dim=1)[real]  # [N]
+    counting = torch.cat([no_prompt, batch.completion_mask > 0], dim=1)[real]  # [N]
+    packing = Packing.of(real.sum(dim=1).tolist(), ids.device)
+    hidden = packed_hidden_states(model, ids, packing)
+    # The token before predicts a token, and it is the one before in the packing too: no prompt is empty.
+    return hidden[counting.nonzero().squeeze(1) - 1], ids[counting]
+
+
+def _in_place(batch: TokenBatch, values: Tensor) -> Tensor:
+    """[B, T] with the values of the C tokens that count where they stand, 0 elsewhere."""
+    return torch.zeros_like(batch.completion_mask).masked_scatter(batch.completion_mask > 0, values)
+
+
+def padded_logits(model: PreTrainedModel, batch: TokenBatch) -> Tensor:
+    """[B, T, V] float32 logits that predict the completion tokens."""
+    mask = torch.cat([batch.prompt_mask, batch.present.long()], dim=1)
     with autocast(model.device):
         output = model(
             input_ids=torch.cat([batch.prompt_ids, batch.completion_ids], dim=1),
             attention_mask=mask,
             position_ids=(mask.cumsum(dim=1) - 1).clamp(min=0),
-            logits_to_keep=length + 1,
+            logits_to_keep=batch.completion_ids.shape[1] + 1,
             use_cache=False,
         )
-    logits = output.logits[:, :-1].float() / temperature
-    logprobs = logits.log_softmax(dim=-1).gather(2, batch.completion_ids[:, :, None]).squeeze(2)
-    return torch.where(batch.completion_mask > 0, logprobs, 0.0)
+    logits: Tensor = output.logits[:, :-1].float()
+    return logits
+
+
+def _logprobs_of(logits: Tensor, batch: TokenBatch) -> Tensor:
+    return logits.log_softmax(dim=-1).gather(2, batch.completion_ids[:, :, None]).squeeze(2)
+
+
+def _where_counting(batch: TokenBatch, values: Tensor) -> Tensor:
+    return torch.where(batch.completion_mask > 0, values, 0.0)

@@ -2,63 +2,84 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Any, Protocol, cast
+import math
+from collections.abc import Callable, Sequence
+from typing import Protocol, cast
 
 import numpy as np
 from transformers import PreTrainedTokenizerBase
 
-from r1env.envs.environment import Environment, make_environment
+from r1env.envs.suite import Suite
+from r1env.epochs import shuffled_index
 from r1env.errors import UsageError
+from r1env.interleave import Interleaving
 from r1env.plugins import import_target
 from r1env.sources import read_jsonl
-from r1env.tasks import Conversation, Task
-from r1env.epochs import shuffled_index
+from r1env.tasks import Task
+from r1env.trainer import is_stage
 from r1env_trainers.prompts import encode_prompt
-from r1env_trainers.sft.config import SFTConfig
+from r1env_trainers.sft.config import DataShare, SFTConfig, TuningSettings
+from r1env_trainers.sft.rows import Demonstration, TrainOn, parse_row
+from r1env_trainers.suites import open_suite
 
 Demonstrator = Callable[[Task, np.random.Generator], str]
-
-
-@dataclass(frozen=True, slots=True)
-class Demonstration:
-    """A prompt and the response to learn. `chat` says whether the prompt goes through the chat template."""
-
-    prompt: Conversation
-    response: str
-    chat: bool = True
 
 
 class Demonstrations(Protocol):
     """Demonstrations by position; the same at the same position, whatever was read before."""
 
+    @property
+    def size(self) -> int | None:
+        """How many there are; None where they never end."""
+
     def at(self, position: int) -> Demonstration: ...
 
 
 class FileDemonstrations:
-    """The rows of a file, in a new random order each epoch."""
+    """Demonstrations held in memory, in a new random order each epoch."""
 
-    def __init__(self, demonstrations: list[Demonstration], seed: int) -> None:
+    def __init__(self, demonstrations: Sequence[Demonstration], seed: int) -> None:
         self._all = demonstrations
         self._seed = seed
+
+    @property
+    def size(self) -> int:
+        return len(self._all)
 
     def at(self, position: int) -> Demonstration:
         return self._all[shuffled_index(position, len(self._all), self._seed)]
 
 
-class WrittenDemonstrations:
-    """Tasks of an environment with responses written by a function."""
+class MixedDemonstrations:
+    """Files mixed by weight, each in epochs of its own. An epoch of the mixture is as many rows as the files have together."""
 
-    def __init__(self, environment: Environment, demonstrator: Demonstrator, seed: int) -> None:
-        self._environment = environment
+    def __init__(self, files: Sequence[FileDemonstrations], weights: Sequence[float]) -> None:
+        self._files = files
+        self._order = Interleaving(weights)
+
+    @property
+    def size(self) -> int:
+        return sum(file.size for file in self._files)
+
+    def at(self, position: int) -> Demonstration:
+        file, place = self._order.at(position)
+        return self._files[file].at(place)
+
+
+class WrittenDemonstrations:
+    """Tasks of a suite with responses written by a function."""
+
+    size = None
+
+    def __init__(self, suite: Suite, demonstrator: Demonstrator, seed: int) -> None:
+        self._suite = suite
         self._demonstrator = demonstrator
         self._seed = seed
 
     def at(self, position: int) -> Demonstration:
-        task = self._environment.task(position, self._seed)
+        environment, task = self._suite.at(position, self._seed)
         response = self._demonstrator(task, np.random.default_rng([self._seed, position, 1]))
-        return Demonstration(self._environment.template.render(task), response, self._environment.template.chat)
+        return Demonstration(environment.template.render(task), response, environment.template.chat)
 
 
 def open_demonstrations(config: SFTConfig) -> Demonstrations:
@@ -67,16 +88,42 @@ def open_demonstrations(config: SFTConfig) -> Demonstrations:
     Raises:
         UsageError: a file or row that cannot be used, an unknown environment or demonstrator.
     """
-    if config.data is not None:
-        rows = read_jsonl(config.data)
-        if not rows:
-            raise UsageError(f"{config.data} has no rows")
-        parsed = [_from_row(row, f"{config.data}, row {number}") for number, row in enumerate(rows, start=1)]
-        return FileDemonstrations(parsed, config.seed)
-    assert config.env is not None  # the settings' validator saw to it
-    assert config.demonstrator is not None
-    environment = make_environment(config.env, template=config.template, **config.env_options)
-    return WrittenDemonstrations(environment, cast(Demonstrator, import_target(config.demonstrator)), config.seed)
+    if config.data is None:
+        assert config.demonstrator is not None  # the settings' validator saw to it
+        demonstrator = cast(Demonstrator, import_target(config.demonstrator))
+        return WrittenDemonstrations(open_suite(config, "accuracy"), demonstrator, config.seed)
+    files = [config.data] if isinstance(config.data, str) else config.data
+    shares = [file for file in files if isinstance(file, DataShare)]
+    if shares:
+        opened = [FileDemonstrations(read_demonstrations(share.data, config.train_on), config.seed) for share in shares]
+        return MixedDemonstrations(opened, [share.weight for share in shares])
+    rows = [one for file in files if isinstance(file, str) for one in read_demonstrations(file, config.train_on)]
+    return FileDemonstrations(rows, config.seed)
+
+
+def waits_for_a_stage(config: SFTConfig) -> bool:
+    """Whether the data are an earlier stage's, and need not be there yet."""
+    files = [config.data] if config.data is None or isinstance(config.data, str) else config.data
+    return any(is_stage(file.data if isinstance(file, DataShare) else file) for file in files)
+
+
+def read_demonstrations(path: str, train_on: TrainOn = "last") -> list[Demonstration]:
+    """The demonstrations of a file, in order.
+
+    Raises:
+        UsageError: it cannot be read, is empty, or has a row that is no demonstration.
+    """
+    rows = read_jsonl(path)
+    if not rows:
+        raise UsageError(f"{path} has no rows")
+    return [one for number, row in enumerate(rows, start=1) for one in parse_row(row, f"{path}, row {number}", train_on)]
+
+
+def steps_of(config: TuningSettings, demonstrations: Demonstrations) -> int:
+    """Optimizer steps to take: `epochs` of the data, where they are given; the last batch goes into the next epoch to be full."""
+    if config.epochs is None or demonstrations.size is None:
+        return config.steps
+    return math.ceil(config.epochs * demonstrations.size / config.batch_size)
 
 
 def encode(demonstration: Demonstration, tokenizer: PreTrainedTokenizerBase, max_length: int) -> tuple[list[int], list[int]]:
@@ -95,13 +142,3 @@ def encode(demonstration: Demonstration, tokenizer: PreTrainedTokenizerBase, max
             "raise it or filter the data"
         )
     return prompt, response
-
-
-def _from_row(row: Mapping[str, Any], where: str) -> Demonstration:
-    if isinstance(messages := row.get("messages"), list) and len(messages) >= 2:
-        *prompt, last = messages
-        if last.get("role") == "assistant" and isinstance(last.get("content"), str):
-            return Demonstration(tuple(prompt), last["content"])
-    if isinstance(row.get("prompt"), str) and isinstance(row.get("completion"), str):
-        return Demonstration(({"role": "user", "content": row["prompt"]},), row["completion"])
-    raise UsageError(f'{where}: needs "prompt" and "completion" texts, or "messages" that end with an assistant\'s')

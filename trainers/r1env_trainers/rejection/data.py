@@ -1,0 +1,70 @@
+"""The file that a stage leaves: what was kept, and what is mixed in from other files."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from r1env.epochs import shuffled_index
+from r1env.errors import RunError, UsageError
+from r1env.runs.atomic import replace_text
+from r1env.runs.jsonable import to_json
+from r1env.sources import read_jsonl
+from r1env.trainer import is_stage
+from r1env_trainers.rejection.config import ExtraData
+from r1env_trainers.sft.rows import parse_row
+
+DATA = "data.jsonl"
+
+
+def check_extra(extra: Sequence[ExtraData]) -> None:
+    """Refuse files that cannot be read, rows that are no demonstrations, and counts beyond what a file has.
+
+    Raises:
+        UsageError: with the file and the row.
+    """
+    for item in extra:
+        if not is_stage(item.data):
+            _chosen(item, kept=0, seed=0)
+
+
+def extra_rows(extra: Sequence[ExtraData], kept: int, seed: int) -> list[Mapping[str, Any]]:
+    """The rows that are mixed in beside `kept` samples, each with its domain.
+
+    Raises:
+        UsageError: as `check_extra`.
+    """
+    return [row for item in extra for row in _chosen(item, kept, seed)]
+
+
+def by_domain(rows: Iterable[Mapping[str, Any]]) -> dict[str, int]:
+    """How many rows there are of each domain."""
+    return dict(Counter(str(row["domain"]) for row in rows))
+
+
+def write_data(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
+    """Raises:
+    RunError: it cannot be written.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        replace_text(path, "".join(to_json(row) + "\n" for row in rows))
+    except OSError as error:
+        raise RunError(f"cannot write {path}: {error.strerror or error}") from error
+
+
+def _chosen(item: ExtraData, kept: int, seed: int) -> list[Mapping[str, Any]]:
+    rows = read_jsonl(item.data)
+    for number, row in enumerate(rows, start=1):
+        parse_row(row, f"{item.data}, row {number}")
+    wanted = item.count if item.count is not None else round((item.weight or 0.0) * kept)
+    if wanted > len(rows):
+        asked = f"{item.count}" if item.count is not None else f"{item.weight} for each of {kept} samples, which is {wanted}"
+        raise UsageError(f"{item.data} has {len(rows)} rows, fewer than asked for ({asked})")
+    return [_with_domain(rows[shuffled_index(place, len(rows), seed)], item.domain) for place in range(wanted)]
+
+
+def _with_domain(row: Mapping[str, Any], domain: str) -> Mapping[str, Any]:
+    return {"domain": domain, **row}

@@ -1,0 +1,208 @@
+"""Draws, scores and selects the samples of a stage, batch by batch; goes on where a crash stopped it."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any, cast
+
+from r1env.engines.base import Engine, Sampling
+from r1env.envs.environment import Environment
+from r1env.envs.suite import Suite
+from r1env.errors import TrainingStoppedError, UsageError
+from r1env.evaluation.draw import draw
+from r1env.plugins import Plugins, import_target, installed
+from r1env.rollouts import Rollout
+from r1env.runs.jsonable import to_json
+from r1env.runs.run import Run
+from r1env.scores import Score
+from r1env.scoring import score
+from r1env.tasks import Task
+from r1env_trainers.checkpoints import list_checkpoints
+from r1env_trainers.devices import Device
+from r1env_trainers.evaluate.table import SAMPLED_TOKENS
+from r1env_trainers.rejection.config import DrawSettings
+from r1env_trainers.rejection.select import KEPT, Sample, Selector
+from r1env_trainers.rejection.shards import Shard, read_shards, write_shard
+from r1env_trainers.rejection.statistics import Counts, count, length_of, merged
+from r1env_trainers.suites import open_suite
+
+Drawn = tuple[Environment, list[Rollout], list[Score]]
+"""The samples of one prompt."""
+
+
+def check_draw(settings: DrawSettings) -> None:
+    """Find unknown environments, rewards and engines; draws nothing.
+
+    Raises:
+        UsageError: with what to change.
+    """
+    plugins = installed()
+    open_suite(settings, settings.rubric).at(0)
+    Selector(settings.keep, plugins)
+    plugins.engine(settings.engine)
+
+
+def draw_samples(
+    settings: DrawSettings, model: str, device: Device, seed: int, run: Run, *, step: int | None = None
+) -> list[Shard]:
+    """All batches of the running stage, those of an earlier attempt included. A batch depends on settings and seed alone.
+
+    Args:
+        model: the one that samples, as the engine takes it.
+        step: under which all batches are told in the metrics; None for a step each.
+
+    Raises:
+        EngineError: the engine cannot answer.
+        TrainingStoppedError: scoring fails too often.
+    """
+    plugins = installed()
+    folder = run.checkpoint_dir
+    shards = read_shards(folder)
+    batches = -(-settings.prompts // settings.prompts_per_batch)
+    if shards and not list_checkpoints(folder):  # a checkpoint is of later work and has a later position
+        run.rewind(shards[-1].position)
+    if len(shards) == batches:
+        return shards
+    suite, selector = open_suite(settings, settings.rubric), Selector(settings.keep, plugins)
+    seen = {digest for shard in shards for digest in shard.prompts}
+    with contextlib.closing(_open_engine(settings, model, device, seed, plugins)) as engine:
+        for number in range(len(shards), batches):
+            start = time.perf_counter()
+            stop = min((number + 1) * settings.prompts_per_batch, settings.prompts)
+            tasks = _new_tasks(suite, range(number * settings.prompts_per_batch, stop), seed, seen)
+            rows, counts = _do_batch(engine, selector, tasks, settings, seed, number)
+            run.log(step if step is not None else number + 1, _metrics(counts, time.perf_counter() - start))
+            digests = tuple(_digest(environment, task) for environment, task in tasks)
+            shards.append(Shard(prompts=digests, rows=tuple(rows), counts=counts, position=run.position()))
+            write_shard(folder, number, shards[-1])
+    return shards
+
+
+def demonstrations(shards: Sequence[Shard]) -> list[dict[str, Any]]:
+    """The rows of all batches.
+
+    Raises:
+        TrainingStoppedError: there is none.
+    """
+    rows = [row for shard in shards for row in shard.rows]
+    if not rows:
+        total = sum(merged(shard.counts for shard in shards).values(), start=Counts())
+        fates = ", ".join(f"{fate} {number}" for fate, number in sorted(total.fates.items(), key=lambda item: -item[1]))
+        raise TrainingStoppedError(
+            f"none of {total.sampled} samples was kept ({fates}); a better model, a lower keep.threshold or more max_new_tokens may help"
+        )
+    return rows
+
+
+def _new_tasks(suite: Suite, positions: range, seed: int, seen: set[str]) -> list[tuple[Environment, Task]]:
+    """The tasks at those positions whose prompts were not drawn for before; adds them to `seen`."""
+    tasks = []
+    for position in positions:
+        environment, task = suite.at(position, seed)
+        digest = _digest(environment, task)
+        if digest not in seen:
+            seen.add(digest)
+            tasks.append((environment, task))
+    return tasks
+
+
+def _digest(environment: Environment, task: Task) -> str:
+    shown = to_json(list(environment.template.render(task)))
+    return hashlib.blake2b(shown.encode(), digest_size=12).hexdigest()
+
+
+def _do_batch(
+    engine: Engine,
+    selector: Selector,
+    tasks: Sequence[tuple[Environment, Task]],
+    settings: DrawSettings,
+    seed: int,
+    number: int,
+) -> tuple[list[dict[str, Any]], dict[str, Counts]]:
+    """The demonstrations of one batch, and what happened to all of its samples."""
+    drawn = _draw_batch(engine, tasks, settings, seed, number)
+    _stop_when_scoring_fails([verdict for _, _, verdicts in drawn for verdict in verdicts], settings.max_failed)
+    judged = selector.judge([group for _, group, _ in drawn], [verdicts for _, _, verdicts in drawn])
+    rows = [
+        _row(environment, sample)
+        for (environment, _, _), group in zip(drawn, judged, strict=True)
+        for sample in group
+        if sample.fate == KEPT
+    ]
+    return rows, count(judged)
+
+
+def _draw_batch(
+    engine: Engine, tasks: Sequence[tuple[Environment, Task]], settings: DrawSettings, seed: int, number: int
+) -> list[Drawn]:
+    """Samples and scores, environment by environment."""
+    sampling = Sampling(
+        n=settings.n, temperature=settings.temperature, top_p=settings.top_p, max_new_tokens=settings.max_new_tokens, seed=seed
+    )
+    by_environment: dict[int, tuple[Environment, list[Task]]] = {}
+    for environment, task in tasks:
+        by_environment.setdefault(id(environment), (environment, []))[1].append(task)
+    drawn: list[Drawn] = []
+    for environment, theirs in by_environment.values():
+        groups = draw(environment, engine, theirs, sampling, batch=number)
+        verdicts = iter(score([rollout for group in groups for rollout in group], environment.rubric))
+        drawn += [(environment, group, [next(verdicts) for _ in group]) for group in groups]
+    return drawn
+
+
+def _row(environment: Environment, sample: Sample) -> dict[str, Any]:
+    """A kept sample as a line of data for `sft`."""
+    task = sample.rollout.task
+    return {
+        "messages": list(sample.rollout.messages),
+        "chat": environment.template.chat,
+        "task_id": task.id,
+        "env": environment.name,
+        "domain": str(task.kind),
+        "language": task.language,
+        "reward": sample.score.value,
+        "tokens": length_of(sample),
+    }
+
+
+def _metrics(counts: Mapping[str, Counts], seconds: float) -> dict[str, float]:
+    total = sum(counts.values(), start=Counts())
+    sampled = max(total.sampled, 1)  # a batch of repeated prompts draws nothing
+    return {
+        "accuracy": total.right / sampled,
+        "samples/sampled": float(total.sampled),
+        "samples/kept": float(total.kept),
+        **{f"samples/{fate}": float(number) for fate, number in sorted(total.fates.items()) if fate != KEPT},
+        "prompts/solved": total.solved / max(total.prompts, 1),
+        "length/mean": total.sampled_tokens / sampled,
+        SAMPLED_TOKENS: float(total.sampled_tokens),
+        "seconds/generate": seconds,
+    }
+
+
+def _stop_when_scoring_fails(verdicts: Sequence[Score], limit: float) -> None:
+    reasons = [verdict.reason for verdict in verdicts if verdict.failed]
+    if len(reasons) > limit * len(verdicts):
+        commonest = max(set(reasons), key=reasons.count)
+        raise TrainingStoppedError(
+            f"scoring failed for {len(reasons) / len(verdicts):.0%} of the samples of a batch (limit {limit:.0%}, setting max_failed); "
+            f"the commonest reason: {commonest}"
+        )
+
+
+def _open_engine(settings: DrawSettings, model: str, device: Device, seed: int, plugins: Plugins) -> Engine:
+    """The engine with its model.
+
+    Raises:
+        UsageError: it does not take these options.
+    """
+    own = {"device": device, "seed": seed} if settings.engine == "transformers" else {}
+    try:
+        return cast(Engine, import_target(plugins.engine(settings.engine).target)(model, **own, **settings.engine_options))
+    except TypeError as error:
+        raise UsageError(
+            f"engine {settings.engine!r} does not take the options {dict(settings.engine_options)}: {error}"
+        ) from error
