@@ -11,6 +11,7 @@ import pytest
 import torch
 
 import r1env
+from r1env.envs.suite import make_suite
 from r1env.errors import TrainingStoppedError, UsageError
 from r1env.recipes import check_plan, execute, plan_training
 from r1env.runs.run import Run
@@ -44,9 +45,9 @@ def weights(run, stage):
 
 
 def told(run):
-    """The metrics of a run without what the clock says."""
-    timed = ("time", "tokens_per_second")
-    return [{k: v for k, v in row.items() if k not in timed and not k.startswith("seconds/")} for row in run.metrics()]
+    """The metrics of a run without what the machine says."""
+    measured = ("time", "tokens_per_second", "seconds/", "memory/")
+    return [{k: v for k, v in row.items() if not k.startswith(measured)} for row in run.metrics()]
 
 
 def interrupt_at(run, step):
@@ -161,8 +162,8 @@ def test_an_impossible_batch_shape_is_refused():
 def experience():
     config = GRPOConfig(**{**GRPOConfig.presets["tiny-cpu"], **SMALL, "lr": 1e-3, "warmup_steps": 0})
     loaded = load_model("tiny", seed=0)
-    environment = r1env.make_environment("sort-4", rubric="accuracy", style="compact")
-    batch = collect(environment, loaded, Sampler(loaded), config, step=0)
+    suite = make_suite("sort-4", rubric="accuracy", style="compact")
+    batch = collect(suite, loaded, Sampler(loaded), config, step=0)
     batch.rewards[:] = torch.randn(batch.rewards.shape, generator=torch.Generator().manual_seed(0))
     return config, loaded, batch
 
@@ -220,22 +221,6 @@ def test_a_batch_without_any_preference_changes_nothing(experience):
     assert metrics["grad_norm"] == 0
 
 
-def test_the_tasks_of_a_step_depend_on_seed_and_step_alone_and_epochs_cover_a_finite_source():
-    from r1env.envs.environment import Environment
-    from r1env.rubrics import Rubric, WeightedReward
-    from r1env.sources import ListSource
-    from r1env.templates import get_template
-    from r1env_trainers.grpo.collect import training_tasks
-
-    tasks = [r1env.Task(id=str(i), prompt=f"{i}?") for i in range(6)]
-    environment = Environment("e", ListSource(tasks), Rubric("r", [WeightedReward(digits)]), "digits", get_template("plain"))
-    epochs = [
-        [task.id for step in (2 * e, 2 * e + 1) for task in training_tasks(environment, step, 3, seed=5)] for e in range(2)
-    ]
-    assert [sorted(epoch) for epoch in epochs] == [[str(i) for i in range(6)]] * 2
-    assert epochs[0] != epochs[1]
-
-
 def test_a_full_disk_leaves_the_last_checkpoint_whole_and_resuming_goes_on_from_it(tmp_path):
     script = textwrap.dedent(
         """
@@ -272,16 +257,6 @@ def test_a_full_disk_leaves_the_last_checkpoint_whole_and_resuming_goes_on_from_
 
     execute(Plan.model_validate(load_yaml(folder / "config.yaml")), run)
     assert [row["step"] for row in run.metrics()] == [1, 2, 3, 4]
-
-
-def test_multi_turn_environments_are_refused():
-    from dataclasses import replace
-
-    from r1env_trainers.grpo.collect import check_single_turn
-
-    environment = replace(r1env.make_environment("sort-4"), max_turns=3)
-    with pytest.raises(UsageError, match="3 turns"):
-        check_single_turn(environment)
 
 
 def test_the_trainer_is_found_through_the_plugin_manager():

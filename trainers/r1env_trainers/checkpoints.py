@@ -28,12 +28,14 @@ def save_checkpoint(
     optimizer: torch.optim.Optimizer,
     position: Mapping[str, int],
     *,
+    extra: Mapping[str, Any] | None = None,
     keep: int = 2,
 ) -> Path:
     """Write `folder/step-000123` with weights, optimizer, random state and the position of the run's logs.
 
     Args:
         step: updates done so far; resuming goes on with this step.
+        extra: what else the trainer needs to go on: tensors and plain values, however nested.
         keep: how many of the newest checkpoints stay.
 
     Raises:
@@ -47,6 +49,7 @@ def save_checkpoint(
         "torch_rng": torch.get_rng_state(),
         "cuda_rng": torch.cuda.get_rng_state_all(),
         "position": dict(position),
+        "extra": dict(extra or {}),
     }
     try:
         shutil.rmtree(partial, ignore_errors=True)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol
 
 import torch
 from pydantic import Field
@@ -43,11 +45,17 @@ class LocalConfig(TrainerConfig):
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """A model being trained. `first_step` is 0, or where the newest checkpoint left off."""
+    """A model being trained.
+
+    Attributes:
+        first_step: 0, or where the newest checkpoint left off.
+        extra: what the trainer gave `checkpoint_when_due` for that checkpoint, tensors on the CPU; empty at the start.
+    """
 
     loaded: LoadedModel
     optimizer: torch.optim.Optimizer
     first_step: int
+    extra: Mapping[str, Any] = field(default_factory=dict)
 
 
 def check_local(config: LocalConfig) -> None:
@@ -57,17 +65,23 @@ def check_local(config: LocalConfig) -> None:
         check_model_name(config.model)
 
 
-def begin(config: LocalConfig, run: Run) -> Session:
+class Loader(Protocol):
+    """Makes a model of a name or a folder, as `load_model` does."""
+
+    def __call__(self, name: str, *, device: torch.device, seed: int) -> LoadedModel: ...
+
+
+def begin(config: LocalConfig, run: Run, load: Loader = load_model) -> Session:
     """Load the model, or the newest checkpoint of the stage; in the latter case the run's logs are cut back to it."""
     checkpoint = next(reversed(list_checkpoints(run.checkpoint_dir)), None)
-    loaded = load_model(str(checkpoint or config.model), device=choose_device(config.device), seed=config.seed)
+    loaded = load(str(checkpoint or config.model), device=choose_device(config.device), seed=config.seed)
     limit_threads(loaded.parameters, config.threads)
     optimizer = make_optimizer(loaded, config)
     if checkpoint is None:
         return Session(loaded, optimizer, 0)
     state = load_state(checkpoint)
     run.rewind(state["position"])
-    return Session(loaded, optimizer, restore(state, optimizer))
+    return Session(loaded, optimizer, restore(state, optimizer), state["extra"])
 
 
 def make_optimizer(loaded: LoadedModel, config: LocalConfig) -> torch.optim.AdamW:
@@ -96,7 +110,13 @@ def optimizer_step(
     return {"grad_norm": norm, "lr": rate}
 
 
-def checkpoint_when_due(session: Session, config: LocalConfig, run: Run, steps_done: int) -> None:
-    """Write a checkpoint every `checkpoint_every` steps; not after the last one, whose model is the stage's result."""
+def checkpoint_when_due(
+    session: Session, config: LocalConfig, run: Run, steps_done: int, extra: Mapping[str, Any] | None = None
+) -> None:
+    """Write a checkpoint every `checkpoint_every` steps; not after the last one, whose model is the stage's result.
+
+    Args:
+        extra: what a resumed trainer shall find in `Session.extra`.
+    """
     if config.checkpoint_every and steps_done % config.checkpoint_every == 0 and steps_done < config.steps:
-        save_checkpoint(run.checkpoint_dir, steps_done, session.loaded, session.optimizer, run.position())
+        save_checkpoint(run.checkpoint_dir, steps_done, session.loaded, session.optimizer, run.position(), extra=extra)

@@ -1,7 +1,6 @@
-"""Advantages of a group of completions of one prompt. Pure functions on a [groups, n] matrix of rewards.
+"""Advantages of completions from their rewards. Pure functions on a [G, n] matrix: G groups of n completions of one prompt.
 
-NaN marks a completion that could not be scored: it is left out of its group's mean and standard deviation and gets
-advantage 0.
+NaN marks a completion that could not be scored: it is left out of all statistics and gets advantage 0.
 """
 
 from __future__ import annotations
@@ -11,7 +10,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-AdvantageEstimator = Literal["group_mean", "group_std"]
+AdvantageEstimator = Literal["group_mean", "group_std", "loo", "maxrl", "gdpo", "reinforce_pp"]
 FLAT = 1e-6
 """Rewards of a group that differ by less than this carry no preference: float noise, not signal."""
 
@@ -26,7 +25,7 @@ def group_mean(rewards: Tensor) -> Tensor:
         [G, n]; 0 where unscored, and throughout a group whose rewards are all alike.
     """
     centred = rewards - rewards.nanmean(dim=1, keepdim=True)
-    return torch.where(mixed(rewards)[:, None], centred, 0.0).nan_to_num(0.0)
+    return _of_mixed_groups(centred, rewards)
 
 
 def group_std(rewards: Tensor) -> Tensor:
@@ -35,9 +34,77 @@ def group_std(rewards: Tensor) -> Tensor:
     Args and result as `group_mean`. No epsilon is needed: groups without variance are 0 by rule.
     """
     centred = rewards - rewards.nanmean(dim=1, keepdim=True)
+    return _of_mixed_groups(centred / _deviation(centred, dim=1), rewards)
+
+
+def leave_one_out(rewards: Tensor) -> Tensor:
+    """A_i = r_i - mean of the others' rewards: RLOO (arXiv 2402.14740), that is n / (n - 1) times `group_mean`.
+
+    Args and result as `group_mean`; n counts the scored completions of the group.
+    """
     count = rewards.isfinite().sum(dim=1, keepdim=True)
-    deviation = (centred.square().nansum(dim=1, keepdim=True) / (count - 1).clamp(min=1)).sqrt()
-    return torch.where(mixed(rewards)[:, None], centred / deviation, 0.0).nan_to_num(0.0)
+    return group_mean(rewards) * count / (count - 1).clamp(min=1)
+
+
+def maxrl(rewards: Tensor) -> Tensor:
+    """A_i = (r_i - mean(r)) / mean(r): MaxRL (arXiv 2602.02710), which weighs a prompt by 1 / its success rate.
+
+    Made for rewards that are never negative. Args and result as `group_mean`; a group whose mean is not positive gets 0.
+    """
+    mean = rewards.nanmean(dim=1, keepdim=True)
+    return torch.where(mean > FLAT, group_mean(rewards) / mean, 0.0)
+
+
+def gdpo(parts: Tensor, weights: Tensor) -> Tensor:
+    """Each reward normalised in its group by itself, then summed by weight, then divided by the deviation over the batch.
+
+    GDPO (arXiv 2601.05242): a reward with a small spread counts as much as one with a large spread.
+
+    Args:
+        parts: [G, n, K] of K rewards, NaN where one was not scored or does not belong to the group's environment.
+        weights: [G, K] of the rewards in the environment of each group.
+
+    Returns:
+        [G, n]; 0 where no part was scored.
+    """
+    columns = parts.transpose(1, 2).flatten(end_dim=1)  # [G * K, n]
+    normalised = group_std(columns).view(parts.shape[0], parts.shape[2], -1).transpose(1, 2)  # [G, n, K]
+    summed = (normalised * weights[:, None, :]).sum(dim=2)
+    scored = parts.isfinite().any(dim=2)
+    centred = torch.where(scored, summed - summed[scored].mean(), torch.nan)
+    deviation = _deviation(centred.flatten(), dim=0)
+    return torch.where(deviation > FLAT, centred / deviation, 0.0).nan_to_num(0.0)
+
+
+def baseline_free(rewards: Tensor) -> Tensor:
+    """A_i = r_i: REINFORCE++ (arXiv 2501.03262), whose only baseline is the mean over the batch that `whiten` subtracts."""
+    return rewards.nan_to_num(0.0)
+
+
+def whiten(advantages: Tensor, mask: Tensor) -> Tensor:
+    """(A - mean) / deviation over all tokens of a batch (REINFORCE++, arXiv 2501.03262). The deviation is the population's.
+
+    Args:
+        advantages, mask: [B, T]; only tokens where the mask is 1 count.
+
+    Returns:
+        [B, T], 0 where the mask is; 0 throughout where all are alike.
+    """
+    count = mask.sum().clamp(min=1)
+    centred = (advantages - (advantages * mask).sum() / count) * mask
+    deviation = (centred.square().sum() / count).sqrt()
+    return torch.where(deviation > FLAT, centred / deviation, 0.0)
+
+
+def with_kl_reward(advantages: Tensor, kl: Tensor, mask: Tensor, kl_coef: float) -> Tensor:
+    """[B, T] A_it = A_i - kl_coef * Σ_{s >= t} kl_is: the KL as a reward of every token, undiscounted (InstructGPT's way; PPO's).
+
+    Args:
+        advantages: [B].
+        kl: [B, T] estimates of the KL to the reference, without gradient; mask: [B, T].
+    """
+    penalty = (kl * mask).flip(1).cumsum(dim=1).flip(1)
+    return (advantages[:, None] - kl_coef * penalty) * mask
 
 
 def mixed(rewards: Tensor) -> Tensor:
@@ -47,4 +114,26 @@ def mixed(rewards: Tensor) -> Tensor:
     return high - low >= FLAT
 
 
-ESTIMATORS = {"group_mean": group_mean, "group_std": group_std}
+def mixed_parts(parts: Tensor) -> Tensor:
+    """[G] True where some reward of [G, n, K] differs within the group, even where the sum does not."""
+    return mixed(parts.transpose(1, 2).flatten(end_dim=1)).view(parts.shape[0], parts.shape[2]).any(dim=1)
+
+
+def _of_mixed_groups(advantages: Tensor, rewards: Tensor) -> Tensor:
+    return torch.where(mixed(rewards)[:, None], advantages, 0.0).nan_to_num(0.0)
+
+
+def _deviation(centred: Tensor, dim: int) -> Tensor:
+    """The sample's deviation (n - 1) of centred values along `dim`, kept, NaN left out."""
+    count = centred.isfinite().sum(dim=dim, keepdim=True)
+    return (centred.square().nansum(dim=dim, keepdim=True) / (count - 1).clamp(min=1)).sqrt()
+
+
+ESTIMATORS = {
+    "group_mean": group_mean,
+    "group_std": group_std,
+    "loo": leave_one_out,
+    "maxrl": maxrl,
+    "reinforce_pp": baseline_free,
+}
+"""Those that need the rewards alone; `gdpo` needs their parts."""

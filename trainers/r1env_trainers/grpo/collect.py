@@ -1,110 +1,156 @@
-"""The first half of a step: tasks, prompts, completions, rollouts, scores."""
+"""The first half of a step: tasks, episodes, scores. Sampling (`episodes.play`) and scoring are separate calls."""
 
 from __future__ import annotations
 
 import math
 import time
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from r1env.envs.environment import Environment
-from r1env.errors import UsageError
-from r1env.rollouts import Rollout
+from r1env.envs.suite import Suite
 from r1env.scores import Score
 from r1env.scoring import score
-from r1env.tasks import Task
-from r1env_trainers.engine import as_completions
-from r1env.epochs import shuffled_index
-from r1env_trainers.forward import TokenBatch
-from r1env_trainers.grpo.config import GRPOConfig
+from r1env_trainers.grpo.advantages import mixed
+from r1env_trainers.grpo.episodes import Decoding, Trajectory, play, to_tokens
+from r1env_trainers.grpo.experience import Experience
+from r1env_trainers.grpo.rollout_config import RolloutConfig
+from r1env_trainers.grpo.tasks import TaskFilter, draw_tasks
 from r1env_trainers.models.load import LoadedModel
-from r1env_trainers.prompts import encode_prompt, left_pad
 from r1env_trainers.sampling import Sampler
 
 
-@dataclass(frozen=True, slots=True)
-class Experience:
-    """A scored batch of P prompts with n completions each, rows in prompt-major order.
+@dataclass(slots=True)
+class _Scored:
+    """Episodes with their scores, gathered batch by batch; n rows a prompt."""
 
-    Attributes:
-        tokens: [P*n] rows.
-        sampled_logprobs: [P*n, T] of the sampler.
-        rewards: [P, n], NaN where unscored.
-        rollouts, scores: one a row.
-        seconds: wall seconds of each phase.
+    environments: list[Environment] = field(default_factory=list)
+    trajectories: list[Trajectory] = field(default_factory=list)
+    scores: list[Score] = field(default_factory=list)
+    seconds: dict[str, float] = field(default_factory=lambda: {"generate": 0.0, "reward": 0.0})
+
+    def rewards(self, n: int) -> Tensor:
+        """[P, n]"""
+        return torch.tensor([math.nan if s.value is None else s.value for s in self.scores]).view(-1, n)
+
+
+def collect(
+    suite: Suite,
+    loaded: LoadedModel,
+    sampler: Sampler,
+    config: RolloutConfig,
+    step: int,
+    *,
+    position: int | None = None,
+    keep_task: TaskFilter | None = None,
+) -> Experience:
+    """Sample and score the rollouts of one step.
+
+    With `refill`, further prompts are drawn for those whose group earned one and the same reward, as many as are missing, until
+    `prompts_per_step` groups are mixed or `max_refills` more batches were drawn. All that was drawn is in the result; `kept` says
+    which prompts to learn from.
+
+    Args:
+        position: in the stream of tasks; by default that of a run which draws prompts_per_step tasks a step.
+        keep_task: see `draw_tasks`.
     """
-
-    tokens: TokenBatch
-    sampled_logprobs: Tensor
-    rewards: Tensor
-    rollouts: list[Rollout]
-    scores: list[Score]
-    seconds: dict[str, float]
-
-
-def training_tasks(environment: Environment, step: int, count: int, seed: int) -> list[Task]:
-    """The tasks of a step. A finite source is walked in a new random order each epoch; a generator is simply indexed.
-
-    Depends on the arguments alone, so a resumed run draws what the uninterrupted one would have drawn.
-    """
-    positions = range(step * count, (step + 1) * count)
-    size = environment.source.size
-    if size is None:
-        return [environment.task(position, seed) for position in positions]
-    return [environment.task(shuffled_index(position, size, seed), seed) for position in positions]
-
-
-def collect(environment: Environment, loaded: LoadedModel, sampler: Sampler, config: GRPOConfig, step: int) -> Experience:
-    """Sample and score the rollouts of one step."""
-    start = time.perf_counter()
-    tasks = training_tasks(environment, step, config.prompts_per_step, config.seed)
-    groups = [[environment.open(task) for _ in range(config.group_size)] for task in tasks]
-    prompts = [encode_prompt(loaded.tokenizer, group[0].messages, chat=environment.template.chat) for group in groups]
-    samples = sampler.sample(
-        prompts,
-        n=config.group_size,
-        max_new_tokens=config.max_new_tokens,
-        temperature=config.temperature,
-        top_p=config.top_p,
-        stop=environment.template.stop,
-        seed=step_seed(config.seed, step),
-    )
-    completions = as_completions(samples, sampler.decode(samples))
-    generated = time.perf_counter()
-    episodes = [episode for group in groups for episode in group]
-    for episode, completion in zip(episodes, completions, strict=True):
-        episode.submit(completion)
-    rollouts = [episode.rollout() for episode in episodes]
-    scores = score(rollouts, environment.rubric)
-    scored = time.perf_counter()
-    prompt_ids, prompt_mask = left_pad(prompts, loaded.pad, loaded.device)
-    return Experience(
-        tokens=TokenBatch(
-            prompt_ids.repeat_interleave(config.group_size, dim=0),
-            prompt_mask.repeat_interleave(config.group_size, dim=0),
-            samples.ids,
-            samples.mask,
-        ),
-        sampled_logprobs=samples.logprobs,
-        rewards=torch.tensor([math.nan if s.value is None else s.value for s in scores]).view(-1, config.group_size),
-        rollouts=rollouts,
-        scores=scores,
-        seconds={"generate": generated - start, "reward": scored - generated},
-    )
-
-
-def step_seed(seed: int, step: int) -> int:
-    """A seed for the draws of one step; different runs and steps get unrelated ones."""
-    return int(np.random.SeedSequence([seed, step]).generate_state(1, np.uint64)[0] >> 1)
-
-
-def check_single_turn(environment: Environment) -> None:
-    """Refuse environments that this loop cannot train in yet."""
-    if environment.max_turns > 1:
-        raise UsageError(
-            f"environment {environment.name!r} has {environment.max_turns} turns; grpo trains single-turn environments, "
-            "and `r1env eval` plays the others"
+    n, wanted = config.group_size, config.prompts_per_step
+    position = step * wanted if position is None else position
+    scored, missing, batches = _Scored(), wanted, 0
+    while missing > 0 and batches <= (config.max_refills if config.refill else 0):
+        drawn = draw_tasks(suite, position, missing, config.seed, keep_task)
+        decoding = Decoding(
+            max_new_tokens=config.max_new_tokens_at(step),
+            temperature=config.temperature_at(step),
+            top_p=config.top_p,
+            seed=step_seed(config.seed, step, batches),
         )
+        start = time.perf_counter()
+        trajectories = play(drawn.tasks, n, loaded, sampler, decoding)
+        generated = time.perf_counter()
+        scores = score_by_environment(trajectories)
+        scored.seconds["generate"] += generated - start
+        scored.seconds["reward"] += time.perf_counter() - generated
+        scored.environments += [environment for environment, _ in drawn.tasks]
+        scored.trajectories += trajectories
+        scored.scores += scores
+        position = drawn.position
+        batches += 1
+        missing = wanted - int(mixed(scored.rewards(n)).sum())
+    return _experience(scored, loaded, config, step, position=position, refills=batches - 1)
+
+
+def score_by_environment(trajectories: Sequence[Trajectory]) -> list[Score]:
+    """The scores of finished episodes, each by its own environment's rubric, one call of the scorer a rubric."""
+    places: dict[int, list[int]] = {}
+    for place, trajectory in enumerate(trajectories):
+        places.setdefault(id(trajectory.environment), []).append(place)
+    scores: dict[int, Score] = {}
+    for members in places.values():
+        rollouts = [trajectories[member].episode.rollout() for member in members]
+        scores |= zip(members, score(rollouts, trajectories[members[0]].environment.rubric), strict=True)
+    return [scores[place] for place in range(len(trajectories))]
+
+
+def step_seed(seed: int, step: int, batch: int = 0) -> int:
+    """A seed for the draws of one batch of a step; different runs, steps and batches get unrelated ones."""
+    entropy = [seed, step, batch] if batch else [seed, step]
+    return int(np.random.SeedSequence(entropy).generate_state(1, np.uint64)[0] >> 1)
+
+
+def _experience(
+    scored: _Scored, loaded: LoadedModel, config: RolloutConfig, step: int, *, position: int, refills: int
+) -> Experience:
+    rewards = scored.rewards(config.group_size)
+    parts, part_weights = _counting_parts(scored, config.group_size)
+    tokens, sampled_logprobs = to_tokens(scored.trajectories, loaded)
+    return Experience(
+        tokens=tokens,
+        sampled_logprobs=sampled_logprobs,
+        rewards=rewards,
+        parts=parts,
+        part_weights=part_weights,
+        kept=_first_mixed(rewards, config.prompts_per_step) if config.refill else torch.ones(len(rewards), dtype=torch.bool),
+        truncated=torch.tensor([trajectory.truncated for trajectory in scored.trajectories]),
+        temperature=config.temperature_at(step),
+        environments=[environment.name for environment in scored.environments],
+        rollouts=[trajectory.episode.rollout() for trajectory in scored.trajectories],
+        scores=_aligned(scored),
+        position=position,
+        refills=refills,
+        seconds=scored.seconds,
+    )
+
+
+def _first_mixed(rewards: Tensor, count: int) -> Tensor:
+    """[P] True for the first `count` groups whose rewards differ."""
+    differing = mixed(rewards)
+    return differing & (differing.cumsum(dim=0) <= count)
+
+
+def _counting_parts(scored: _Scored, n: int) -> tuple[Tensor, Tensor]:
+    """[P, n, K] the rewards with a weight, a column for each name in any environment, and [P, K] their weights."""
+    weights = [
+        {item.reward.name: item.weight for item in environment.rubric.rewards if item.weight != 0}
+        for environment in scored.environments
+    ]
+    names = list(dict.fromkeys(name for of_prompt in weights for name in of_prompt))
+    rows = [
+        [scored.scores[row].parts[name] if name in weights[row // n] else math.nan for name in names]
+        for row in range(len(scored.scores))
+    ]
+    parts = torch.tensor(rows).view(-1, n, len(names))
+    return parts, torch.tensor([[of_prompt.get(name, 0.0) for name in names] for of_prompt in weights])
+
+
+def _aligned(scored: _Scored) -> list[Score]:
+    """The scores, with the parts of all environments in each."""
+    keys = dict.fromkeys(key for environment in scored.environments for key in environment.rubric.part_keys)
+    if all(len(result.parts) == len(keys) for result in scored.scores):
+        return scored.scores
+    missing = dict.fromkeys(keys, math.nan)
+    return [result.model_copy(update={"parts": {**missing, **result.parts}}) for result in scored.scores]

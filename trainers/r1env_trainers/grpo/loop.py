@@ -5,106 +5,143 @@ from __future__ import annotations
 import math
 import time
 
-from r1env.engines.base import Sampling
-from r1env.envs.environment import Environment, make_environment
+from r1env.envs.suite import Suite
 from r1env.errors import TrainingStoppedError
-from r1env.evaluation import evaluate
 from r1env.runs.run import Run
+from r1env.trainer import is_stage
 from r1env_trainers.checkpoints import save_model
+from r1env_trainers.difficulty import read_pass_rates, within
 from r1env_trainers.engine import TransformersEngine
-from r1env_trainers.grpo.collect import Experience, check_single_turn, collect, training_tasks
+from r1env_trainers.grpo.collect import collect
 from r1env_trainers.grpo.config import GRPOConfig
-from r1env_trainers.grpo.metrics import failures, sample_rows, step_metrics
+from r1env_trainers.grpo.environments import (
+    accuracies,
+    check_rewards_to_separate,
+    environment_metrics,
+    evaluation_suite,
+    training_suite,
+)
+from r1env_trainers.grpo.experience import Experience
+from r1env_trainers.grpo.held_out import evaluate_held_out
+from r1env_trainers.grpo.metrics import failures, memory_metrics, sample_rows, step_metrics
+from r1env_trainers.grpo.reference import Reference
+from r1env_trainers.grpo.rollout_config import RolloutConfig
+from r1env_trainers.grpo.tasks import TaskFilter, draw_tasks
 from r1env_trainers.grpo.update import update
 from r1env_trainers.local import begin, check_local, checkpoint_when_due
-from r1env_trainers.models.load import load_model
+from r1env_trainers.openrlhf import backend as openrlhf
 
 
 class GRPOTrainer:
-    """The trainer plugin `grpo`, backend `local`: one process, a CPU or one GPU."""
+    """The trainer plugin `grpo`. The backend `local` is here: one process, a CPU or one GPU; `openrlhf` is handed over."""
 
     def check(self, config: GRPOConfig) -> None:
+        if config.backend == "openrlhf":
+            openrlhf.check(config)
+            return
         check_local(config)
-        environment = _environment(config)
-        check_single_turn(environment)
-        training_tasks(environment, step=0, count=1, seed=config.seed)
+        suites = [training_suite(config, late=late) for late in (False, True)[: 2 if config.late_steps else 1]]
+        for suite in suites:
+            draw_tasks(suite, 0, 1, config.seed)
+            if config.advantage == "gdpo":
+                check_rewards_to_separate(suite)
+        if config.difficulty is not None and not is_stage(config.difficulty):
+            draw_tasks(suites[0], 0, config.prompts_per_step, config.seed, task_filter(config))
         if config.eval_every:
-            _evaluation_environment(config).task(0)
+            for environment in evaluation_suite(config).environments:
+                environment.task(0)
 
     def train(self, config: GRPOConfig, run: Run) -> None:
-        environment = _environment(config)
-        run.note(rubric=environment.rubric.describe())
+        if config.backend == "openrlhf":
+            openrlhf.train(config, run)
+            return
+        suite = training_suite(config)
+        late_suite = training_suite(config, late=True) if config.late_steps else suite
+        run.note(**_rubrics(suite), **({"late": _rubrics(late_suite)} if config.late_steps else {}))
+        keep_task = task_filter(config)
+        held_out = evaluation_suite(config) if config.eval_every else None
         session = begin(config, run)
         loaded = session.loaded
         reference = (
-            load_model(config.model, device=loaded.device, seed=config.seed) if config.kl_coef or config.track_kl else None
+            Reference.start(config.model, loaded, config.seed, session.extra.get("reference", {}))
+            if config.needs_reference
+            else None
         )
         engine = TransformersEngine(loaded)
-        held_out = _evaluation_environment(config) if config.eval_every else None
+        position = session.extra.get("position", 0)
 
         for step in range(session.first_step, config.steps):
             if held_out is not None and step % config.eval_every == 0:
-                _evaluate(held_out, engine, config, run, step)
-            experience = collect(environment, loaded, engine.sampler, config, step)
-            _stop_when_scoring_fails(experience, config)
+                evaluate_held_out(held_out, engine, config, run, step)
+            if config.is_late(step):
+                suite = late_suite
+            experience = collect(suite, loaded, engine.sampler, config, step, position=position, keep_task=keep_task)
+            stop_when_scoring_fails(experience, config)
+            position = experience.position
             start = time.perf_counter()
-            metrics = update(loaded, session.optimizer, experience, config, step, reference)
+            metrics = update(loaded, session.optimizer, experience, config, step, reference.loaded if reference else None)
             seconds = {**experience.seconds, "update": time.perf_counter() - start}
-            tokens = float(experience.tokens.completion_mask.sum())
-            run.log(
-                step + 1,
-                step_metrics(experience, _accuracy_part(environment))
-                | metrics
-                | {f"seconds/{phase}": value for phase, value in seconds.items()}
-                | {"tokens_per_second": tokens / math.fsum(seconds.values())},
-            )
+            run.log(step + 1, _told(experience, suite, config, step) | metrics | _speed(experience, seconds))
             if step % config.samples_every == 0:
                 run.log_rollouts(step + 1, sample_rows(experience))
-            checkpoint_when_due(session, config, run, step + 1)
+            if reference is not None and config.reference_every and (step + 1) % config.reference_every == 0:
+                reference.replace(loaded)
+            extra = {"position": position, "reference": reference.state() if reference else {}}
+            checkpoint_when_due(session, config, run, step + 1, extra)
         if held_out is not None:
-            _evaluate(held_out, engine, config, run, config.steps)
+            evaluate_held_out(held_out, engine, config, run, config.steps)
         save_model(run.model_dir(), loaded)
 
 
-def _environment(config: GRPOConfig) -> Environment:
-    return make_environment(
-        config.env,
-        rubric=config.rubric,
-        template=config.template,
-        **config.env_options,
-    )
+def task_filter(config: RolloutConfig) -> TaskFilter | None:
+    """The filter by measured difficulty, where the settings ask for one."""
+    if config.difficulty is None:
+        return None
+    return within(read_pass_rates(config.difficulty), config.difficulty_low, config.difficulty_high)
 
 
-def _evaluation_environment(config: GRPOConfig) -> Environment:
-    return make_environment(
-        config.env, rubric="accuracy", template=config.template, **{**config.env_options, **config.eval_options}
-    )
-
-
-def _accuracy_part(environment: Environment) -> str | None:
-    return environment.accuracy if environment.accuracy in environment.rubric.part_keys else None
-
-
-def _evaluate(environment: Environment, engine: TransformersEngine, config: GRPOConfig, run: Run, step: int) -> None:
-    """Greedy accuracy on the evaluation tasks, the same ones every time."""
-    sampling = Sampling(temperature=0, max_new_tokens=config.max_new_tokens)
-    evaluation = evaluate(environment, engine, sampling, limit=config.eval_limit, batch_size=config.eval_limit)
-    run.log(
-        step,
-        {
-            "eval/accuracy": math.nan if evaluation.accuracy is None else evaluation.accuracy,
-            "eval/length": evaluation.mean_length,
-            "eval/unscored": float(evaluation.unscored),
-        },
-    )
-    shown = evaluation.rows[: config.eval_shown]
-    run.log_rollouts(step, ({"kind": "eval", **row.model_dump(mode="json")} for row in shown))
-
-
-def _stop_when_scoring_fails(experience: Experience, config: GRPOConfig) -> None:
+def stop_when_scoring_fails(experience: Experience, config: RolloutConfig) -> None:
+    """
+    Raises:
+        TrainingStoppedError: more than the share `max_failed` of the rollouts.
+    """
     share, reason = failures(experience)
     if share > config.max_failed:
         raise TrainingStoppedError(
             f"scoring failed for {share:.0%} of the rollouts of a step (limit {config.max_failed:.0%}, setting max_failed); "
             f"the commonest reason: {reason}"
         )
+
+
+def _rubrics(suite: Suite) -> dict[str, object]:
+    """What the run's manifest keeps about the rewards."""
+    if len(suite.environments) == 1:
+        return {"rubric": suite.environments[0].rubric.describe()}
+    return {"rubrics": {environment.name: environment.rubric.describe() for environment in suite.environments}}
+
+
+def _told(experience: Experience, suite: Suite, config: GRPOConfig, step: int) -> dict[str, float]:
+    """The metrics of the rollouts; those of features that are off are left out."""
+    metrics = step_metrics(experience, accuracies(experience, suite).tolist())
+    metrics |= environment_metrics(experience, suite)
+    if any(environment.max_turns > 1 for environment in suite.environments):
+        metrics["turns"] = sum(rollout.turns for rollout in experience.rollouts) / len(experience.rollouts)
+    if config.refill:
+        metrics |= {"refill/prompts": float(len(experience.rewards)), "refill/batches": float(experience.refills)}
+        metrics["refill/kept"] = float(experience.kept.sum())
+    if config.length_schedule:
+        metrics["max_new_tokens"] = float(config.max_new_tokens_at(step))
+    if config.temperature_schedule:
+        metrics["temperature"] = experience.temperature
+    return metrics
+
+
+def _speed(experience: Experience, seconds: dict[str, float]) -> dict[str, float]:
+    """Seconds of each phase, and sampled tokens a second of all of them."""
+    tokens = float(experience.tokens.completion_mask.sum())
+    return {
+        **{f"seconds/{phase}": value for phase, value in seconds.items()},
+        "tokens/sampled": tokens,
+        "tokens_per_second": tokens / math.fsum(seconds.values()),
+        **memory_metrics(experience.tokens.completion_mask.device),
+    }

@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator
+import resource
+import sys
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
+import torch
 
+from r1env.monitoring.completions import completion_metrics
 from r1env_trainers.grpo.advantages import mixed
-from r1env_trainers.grpo.collect import Experience
+from r1env_trainers.grpo.experience import Experience
 
 
-def step_metrics(experience: Experience, accuracy_part: str | None) -> dict[str, float]:
-    """Reward, its parts, lengths, entropy, and how much of the batch could teach anything.
+def step_metrics(experience: Experience, accuracies: Sequence[float]) -> dict[str, float]:
+    """Reward, its parts, lengths, entropy, how much of the batch could teach anything, and `completion_metrics`.
+
+    Args:
+        accuracies: [P*n] what the environment's checker says of each rollout, NaN where it says nothing.
 
     `entropy` is the mean of -log p over the sampled tokens, an unbiased estimate for the distribution sampled from.
     `mixed_groups` is the share of groups whose rewards differ; `unscored` the number of rollouts without a score.
@@ -28,7 +35,7 @@ def step_metrics(experience: Experience, accuracy_part: str | None) -> dict[str,
         "length/mean": float(lengths.mean()),
         "length/p95": float(np.quantile(lengths, 0.95)),
         "length/max": float(lengths.max()),
-        "truncated": _mean([float(rollout.finish_reason == "length") for rollout in experience.rollouts]),
+        "truncated": float(experience.truncated.float().mean()),
         "entropy": float(-(experience.sampled_logprobs * mask).sum() / mask.sum()),
         "mixed_groups": float(mixed(experience.rewards).float().mean()),
         "unscored": float(sum(score.value is None for score in experience.scores)),
@@ -36,8 +43,17 @@ def step_metrics(experience: Experience, accuracy_part: str | None) -> dict[str,
     for key in experience.scores[0].parts:
         values = [score.parts[key] for score in experience.scores]
         metrics[f"parts/{key}"] = _mean([value for value in values if math.isfinite(value)])
-    if accuracy_part is not None:
-        metrics["accuracy"] = metrics[f"parts/{accuracy_part}"]
+    if judged := [accuracy for accuracy in accuracies if math.isfinite(accuracy)]:
+        metrics["accuracy"] = _mean(judged)
+    return metrics | completion_metrics(experience.rollouts, accuracies, lengths.tolist())
+
+
+def memory_metrics(device: torch.device) -> dict[str, float]:
+    """The most memory that this process has held since it began, in GiB: `rss` of the machine's, `cuda` of the GPU's."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+    metrics = {"memory/rss": peak / 2**30}
+    if device.type == "cuda":
+        metrics["memory/cuda"] = torch.cuda.max_memory_allocated(device) / 2**30
     return metrics
 
 

@@ -8,12 +8,13 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from r1env_trainers.forward import TokenBatch, completion_logprobs
-from r1env_trainers.grpo import advantages as advantage_estimators
+from r1env_trainers.forward import completion_logprobs, completion_logprobs_and_entropies
 from r1env_trainers.grpo import kl as kl_estimators
-from r1env_trainers.grpo.collect import Experience, step_seed
+from r1env_trainers.grpo.collect import step_seed
 from r1env_trainers.grpo.config import GRPOConfig
-from r1env_trainers.grpo.losses import aggregate, clipped_share, loss_denominator, policy_loss
+from r1env_trainers.grpo.experience import Experience
+from r1env_trainers.grpo.losses import aggregate, clipped_share, loss_denominator, policy_loss, sampler_correction
+from r1env_trainers.grpo.targets import Targets, targets
 from r1env_trainers.local import optimizer_step
 from r1env_trainers.micro_batches import micro_batches
 from r1env_trainers.models.load import LoadedModel
@@ -35,6 +36,31 @@ class TokenMean:
         return float(self.total) / float(self.count) if self.count else math.nan
 
 
+class UpdateMetrics:
+    """What an update says about itself, token means over its micro-batches."""
+
+    def __init__(self) -> None:
+        self.clipped, self.gap, self.correction, self.entropy = TokenMean(), TokenMean(), TokenMean(), TokenMean()
+
+    def values(self) -> dict[str, float]:
+        optional = {"correction": self.correction.value, "entropy/exact": self.entropy.value}
+        return {
+            "clip_fraction": self.clipped.value,
+            "logprob_gap": self.gap.value,
+            **{name: value for name, value in optional.items() if not math.isnan(value)},
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class _Batch:
+    """What the micro-batches of an update are cut from; log-probs [B, T] are None where the settings need none."""
+
+    experience: Experience
+    targets: Targets
+    old: Tensor | None
+    reference: Tensor | None
+
+
 def update(
     loaded: LoadedModel,
     optimizer: torch.optim.Optimizer,
@@ -45,64 +71,90 @@ def update(
 ) -> dict[str, float]:
     """Improve the policy on one batch of rollouts; returns metrics.
 
-    Rows without a gradient (unscored, or of a group whose rewards are all alike) are left out of the forward pass and of the
-    denominators. With a KL term every scored row has a gradient, so only the unscored are left out.
+    Rows that cannot teach anything (`targets.learning_rows`) are left out of the forward pass and of the denominators.
     """
-    advantages = advantage_estimators.ESTIMATORS[config.advantage](experience.rewards).flatten().to(loaded.device)  # [B]
     tokens = experience.tokens
-    reference_logprobs = logprobs_of(reference, tokens, config) if reference is not None else None  # [B, T]
-    useful = experience.rewards.flatten().isfinite().to(loaded.device)
-    if config.kl_coef == 0:
-        in_mixed_group = advantage_estimators.mixed(experience.rewards).repeat_interleave(experience.rewards.shape[1])
-        useful &= in_mixed_group.to(loaded.device)
-    rows = useful.nonzero().squeeze(1)
+    reference_logprobs = None if reference is None else logprobs_of(reference, experience, config)
     metrics = _kl_metric(experience, reference_logprobs)
-    if len(rows) == 0:
+    needs_old = config.mini_batches > 1 or config.kl_in == "reward"
+    old = logprobs_of(loaded, experience, config) if needs_old else None
+    aims = targets(experience, config, old, reference_logprobs)
+    if len(aims.rows) == 0:
         return metrics | {"loss": 0.0, "grad_norm": 0.0}
-    old = logprobs_of(loaded, tokens, config) if config.mini_batches > 1 else None  # [B, T]
+    batch = _Batch(experience, aims, old, reference_logprobs)
     generator = torch.Generator().manual_seed(step_seed(config.seed, step) ^ 1)
-    shuffled = rows[torch.randperm(len(rows), generator=generator).to(rows.device)]
-    clipped, gap, norms = TokenMean(), TokenMean(), []
+    shuffled = aims.rows[torch.randperm(len(aims.rows), generator=generator).to(aims.rows.device)]
+    told, norms = UpdateMetrics(), []
     loss_sum = torch.zeros((), device=loaded.device)
     for number, mini_batch in enumerate(shuffled.chunk(config.mini_batches)):
-        denominator = loss_denominator(tokens.completion_mask[mini_batch], config.aggregation, config.max_new_tokens)
-        for places in micro_batches(_lengths(tokens, mini_batch), loaded.model, config.micro_batch_size):
-            micro = mini_batch[places]
-            batch = tokens.select(micro)
-            length, mask = batch.completion_ids.shape[1], batch.completion_mask
-            logprobs = completion_logprobs(loaded.model, batch, config.temperature)
-            before = logprobs.detach() if old is None else old[micro, :length]
-            clip = {"clip_low": config.clip_low, "clip_high": config.clip_high}
-            per_token = policy_loss(logprobs, before, advantages[micro], **clip)
-            if config.kl_coef > 0 and reference_logprobs is not None:
-                estimate = kl_estimators.ESTIMATORS[config.kl_estimator]
-                per_token = per_token + config.kl_coef * estimate(logprobs, reference_logprobs[micro, :length])
-            loss = aggregate(per_token, mask, config.aggregation, denominator)
+        mask = tokens.completion_mask[mini_batch]
+        denominator = loss_denominator(mask, config.aggregation, config.max_new_tokens_at(step))
+        counted = loss_denominator(mask, "token", config.max_new_tokens_at(step))
+        for places in micro_batches(tokens.lengths[mini_batch].tolist(), loaded.model, config.micro_batch_size):
+            loss = _micro_loss(loaded, batch, mini_batch[places], config, denominator, counted, told)
             loss.backward()
             loss_sum += loss.detach()
-            clipped.add(clipped_share(logprobs, before, advantages[micro], **clip), mask)
-            gap.add((logprobs - experience.sampled_logprobs[micro, :length]).abs(), mask)
         index = step * config.mini_batches + number
         taken = optimizer_step(loaded, optimizer, config, index, total=config.steps * config.mini_batches)
         norms.append(taken["grad_norm"])
-    return metrics | {
-        "loss": float(loss_sum) / len(norms),
-        "grad_norm": sum(norms) / len(norms),
-        "lr": taken["lr"],
-        "clip_fraction": clipped.value,
-        "logprob_gap": gap.value,
-    }
+    return (
+        metrics
+        | {"loss": float(loss_sum) / len(norms), "grad_norm": sum(norms) / len(norms), "lr": taken["lr"]}
+        | told.values()
+    )
+
+
+def _micro_loss(
+    loaded: LoadedModel,
+    batch: _Batch,
+    rows: Tensor,
+    config: GRPOConfig,
+    denominator: float,
+    counted: float,
+    told: UpdateMetrics,
+) -> Tensor:
+    """The part of some rows in the loss of their mini-batch, whose `aggregate` denominator and number of tokens are given."""
+    experience = batch.experience
+    tokens = experience.tokens.select(rows)
+    length, mask = tokens.completion_ids.shape[1], tokens.completion_mask
+    entropies = None
+    if config.entropy_coef > 0:
+        logprobs, entropies = completion_logprobs_and_entropies(loaded.model, tokens, experience.temperature)
+    else:
+        logprobs = completion_logprobs(loaded.model, tokens, experience.temperature)
+    before = logprobs.detach() if batch.old is None else batch.old[rows, :length]
+    sampled = experience.sampled_logprobs[rows, :length]
+    advantages = batch.targets.advantages[rows]
+    if advantages.dim() == 2:
+        advantages = advantages[:, :length]
+    clip = {"clip_low": config.clip_low, "clip_high": config.clip_high}
+    per_token = policy_loss(logprobs, before, advantages, ratio=config.ratio, mask=mask, dual_clip=config.dual_clip, **clip)
+    if config.correction is not None:
+        weights = sampler_correction(before, sampled, mask, form=config.correction, cap=config.correction_cap)
+        per_token = per_token * weights
+        told.correction.add(weights.expand_as(mask), mask)
+    if config.kl_coef > 0 and config.kl_in == "loss" and batch.reference is not None:
+        estimate = kl_estimators.ESTIMATORS[config.kl_estimator]
+        per_token = per_token + config.kl_coef * estimate(logprobs, batch.reference[rows, :length])
+    loss = aggregate(per_token, mask, config.aggregation, denominator)
+    if entropies is not None:
+        loss = loss - config.entropy_coef * aggregate(entropies, mask, "token", counted)
+        told.entropy.add(entropies, mask)
+    told.clipped.add(clipped_share(logprobs, before, advantages, ratio=config.ratio, mask=mask, **clip), mask)
+    told.gap.add((logprobs - sampled).abs(), mask)
+    return loss
 
 
 @torch.no_grad()
-def logprobs_of(loaded: LoadedModel, tokens: TokenBatch, config: GRPOConfig) -> Tensor:
-    """[B, T] log-probs of all completions under a model, 0 on padding, without gradient."""
+def logprobs_of(loaded: LoadedModel, experience: Experience, config: GRPOConfig) -> Tensor:
+    """[B, T] log-probs of all completions under a model, 0 where the mask is, without gradient."""
+    tokens = experience.tokens
     result = torch.zeros_like(tokens.completion_mask)
     rows = torch.arange(len(tokens), device=loaded.device)
-    for places in micro_batches(_lengths(tokens, rows), loaded.model, config.micro_batch_size):
+    for places in micro_batches(tokens.lengths.tolist(), loaded.model, config.micro_batch_size):
         micro = rows[places]
         batch = tokens.select(micro)
-        result[micro, : batch.completion_ids.shape[1]] = completion_logprobs(loaded.model, batch, config.temperature)
+        result[micro, : batch.completion_ids.shape[1]] = completion_logprobs(loaded.model, batch, experience.temperature)
     return result
 
 
@@ -113,9 +165,3 @@ def _kl_metric(experience: Experience, reference_logprobs: Tensor | None) -> dic
     mean = TokenMean()
     mean.add(kl_estimators.k3(experience.sampled_logprobs, reference_logprobs), experience.tokens.completion_mask)
     return {"kl": mean.value}
-
-
-def _lengths(tokens: TokenBatch, rows: Tensor) -> list[int]:
-    """Tokens of each row, prompt and completion."""
-    lengths: list[int] = (tokens.prompt_mask[rows].sum(dim=1) + (tokens.completion_mask[rows] > 0).sum(dim=1)).tolist()
-    return lengths

@@ -1,0 +1,58 @@
+"""Guessing a number in several turns: the smallest task that only a dialogue can solve."""
+
+from __future__ import annotations
+
+from r1env import Task, TaskKind
+from r1env.sources import ListSource
+from r1env.tasks import Conversation
+from r1env_logic.answers import final_text, read_integer
+from r1env_logic.options import check_count, check_style
+
+QUESTIONS = {
+    "chat": (
+        "I am thinking of a whole number from 0 to {highest}. Guess it; after each guess I say whether it is higher or lower. "
+        "Write only the number."
+    ),
+    "compact": "g{highest}?",
+}
+REPLIES = {
+    "chat": {"higher": "It is higher.", "lower": "It is lower.", "unread": "That is no number. Write only a number."},
+    "compact": {"higher": "+", "lower": "-", "unread": "?"},
+}
+
+
+def guessing_tasks(highest: int = 100, style: str = "chat") -> ListSource:
+    """A task for each number from 0 to `highest`. All ask the same question, so there is nothing to hold out for testing.
+
+    Args:
+        style: `chat` asks in words; `compact` is `g9?`, answered by `+` and `-`, for tiny models.
+    """
+    check_count("highest", highest, 1, 10_000)
+    check_style(style)
+    question = QUESTIONS[style].format(highest=highest)
+    return ListSource(
+        [
+            Task(
+                id=f"guess-{number}-of-{highest}",
+                prompt=question,
+                answer=str(number),
+                kind=TaskKind.LOGIC,
+                metadata={"style": style},
+            )
+            for number in range(highest + 1)
+        ]
+    )
+
+
+class HigherOrLower:
+    """The other side: says where the number lies, and nothing more once it is found. The guess is read as the reward reads it."""
+
+    def reply(self, task: Task, messages: Conversation) -> str | None:
+        number = read_integer(task.answer or "")
+        guess = read_integer(final_text(messages[-1]["content"], "lenient") or "")
+        if number is None or guess == number:
+            return None
+        texts = REPLIES[task.metadata.get("style", "chat")]
+        if guess is None:
+            return texts["unread"]
+        return texts["higher" if number > guess else "lower"]

@@ -1,0 +1,261 @@
+"""What GRPO's options do to a training: each one seen in the metrics, the weights, or a resumed run. Small models, real training."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+
+import r1env
+from r1env.envs.suite import make_suite
+from r1env.recipes import execute, plan_training
+from r1env.rubrics import RubricSpec
+from r1env.runs.run import Run
+from r1env_trainers.grpo.collect import collect
+from r1env_trainers.grpo.config import GRPOConfig
+from r1env_trainers.grpo.targets import learning_rows, targets
+from r1env_trainers.grpo.update import update
+from r1env_trainers.local import make_optimizer
+from r1env_trainers.models.load import load_model
+from r1env_trainers.sampling import Sampler
+
+SMALL = {"steps": 6, "prompts_per_step": 4, "group_size": 4, "checkpoint_every": 2, "eval_every": 0, "track_kl": False}
+DIGITS = {"name": "digits", "rewards": [{"reward": f"{__name__}:digits"}, {"reward": "accuracy"}]}
+
+
+@pytest.fixture(autouse=True, scope="module")
+def one_thread():
+    torch.set_num_threads(1)
+
+
+@r1env.reward(name="digits")
+def digits(completion):
+    """A reward that untrained models earn now and then, so that groups are mixed."""
+    return sum(character.isdigit() for character in completion) / 12
+
+
+@r1env.reward(name="seven")
+def seven(completion):
+    """Earned seldom, so that many groups are all alike."""
+    return float("7" in completion)
+
+
+def plan_grpo(**settings):
+    return plan_training("grpo", preset="tiny-cpu", overrides={**SMALL, "rubric": DIGITS, **settings})
+
+
+def start(plan, path):
+    return Run.create(path, plan.model_dump(mode="json"), seed=0)
+
+
+def trained(path, **settings):
+    """The metrics of a training."""
+    run = start(plan_grpo(**settings), path)
+    execute(plan_grpo(**settings), run)
+    return run.metrics()
+
+
+def told(run):
+    """The metrics of a run without what the clock and the machine say."""
+    timed = ("time", "tokens_per_second")
+    return [
+        {k: v for k, v in row.items() if k not in timed and not k.startswith(("seconds/", "memory/"))} for row in run.metrics()
+    ]
+
+
+def test_a_resumed_run_is_bit_for_bit_the_whole_one_with_everything_that_has_a_state(tmp_path):
+    plan = plan_grpo(
+        rubric={"name": "seven", "rewards": [{"reward": f"{__name__}:seven"}, {"reward": "accuracy"}]},
+        env=None,
+        env_options={},
+        mixture=[
+            {"env": "sort-4", "env_options": {"style": "compact"}},
+            {"env": "guess-number", "env_options": {"highest": 9, "style": "compact"}},
+        ],
+        max_new_tokens=3,
+        refill=True,
+        max_refills=3,
+        kl_coef=0.1,
+        reference_every=3,
+        mini_batches=2,
+        late_steps=1,
+        late_rubric="accuracy",
+        length_schedule={5: 4},
+        lr=1e-3,
+        warmup_steps=0,
+    )
+    whole = start(plan, tmp_path / "whole")
+    execute(plan, whole)
+
+    broken = start(plan, tmp_path / "broken")
+
+    def interrupt(event):
+        if event.step == 5:
+            raise KeyboardInterrupt
+
+    broken.subscribe(interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        execute(plan, broken)
+    resumed = Run.open(tmp_path / "broken")
+    execute(plan, resumed)
+    assert told(resumed) == told(whole)
+    theirs, ours = (load_model(str(run.model_dir("grpo"))).model.state_dict() for run in (whole, resumed))
+    assert all(torch.equal(theirs[name], ours[name]) for name in theirs)
+    assert any(row["refill/batches"] > 0 for row in told(whole))
+    kl = [row["kl"] for row in told(whole)]
+    assert kl[2] > 1e-6 > kl[3]  # the policy of step 3 is the reference of step 4, before its update
+
+
+def test_the_length_and_the_temperature_follow_their_schedules(tmp_path):
+    rows = trained(tmp_path / "run", steps=4, max_new_tokens=4, length_schedule={2: 8}, temperature_schedule={3: 0.5})
+    assert [row["max_new_tokens"] for row in rows] == [4, 4, 8, 8]
+    assert [row["temperature"] for row in rows] == [1.0, 1.0, 1.0, 0.5]
+    assert max(row["length/max"] for row in rows[:2]) <= 4 < rows[2]["length/max"] <= 8
+    assert all(row["logprob_gap"] < 1e-4 for row in rows)  # the trainer knows the temperature that was sampled with
+
+
+def test_the_late_rubric_is_paid_in_the_last_steps_only(tmp_path):
+    rows = trained(tmp_path / "run", steps=4, late_steps=2, late_rubric="accuracy")
+    assert ["parts/digits" in row for row in rows] == [True, True, False, False]
+
+
+def test_the_late_mixture_brings_its_environment_in_the_last_steps_only(tmp_path):
+    share = {"env": "guess-number", "env_options": {"highest": 9, "style": "compact"}}
+    rows = trained(tmp_path / "run", steps=3, late_steps=1, late_mixture=[{"env": "sort-4"}, share], max_new_tokens=3)
+    assert ["env/guess-number/reward" in row for row in rows] == [False, False, True]
+
+
+def test_tasks_of_known_difficulty_are_skipped(tmp_path):
+    environment = r1env.make_environment("sort-4", style="compact")
+    easy = {environment.task(index, 0).id for index in range(0, 12, 2)}
+    file = tmp_path / "rates.jsonl"
+    file.write_text("".join(f'{{"task_id": "{name}", "correct": true}}\n' for name in easy))
+    plan = plan_grpo(steps=2, difficulty=str(file), difficulty_high=0.9, samples_every=1)
+    run = start(plan, tmp_path / "run")
+    execute(plan, run)
+    seen = {row["task_id"] for row in run.rollouts()}
+    assert seen
+    assert not seen & easy
+
+
+@pytest.fixture(scope="module")
+def sampled():
+    """An untrained model, and a batch with rewards of every kind: mixed groups, a flat one, and an unscored completion."""
+    config = GRPOConfig(**{**GRPOConfig.presets["tiny-cpu"], **SMALL, "lr": 1e-3, "warmup_steps": 0})
+    loaded = load_model("tiny", seed=0)
+    suite = make_suite("sort-4", rubric=RubricSpec.model_validate(DIGITS), style="compact")
+    batch = collect(suite, loaded, Sampler(loaded), config, step=0)
+    batch.rewards[:] = torch.rand(batch.rewards.shape, generator=torch.Generator().manual_seed(0))
+    batch.parts[:] = torch.rand(batch.parts.shape, generator=torch.Generator().manual_seed(1))
+    batch.rewards[3] = 0.5
+    batch.rewards[0, 1] = math.nan
+    return config, batch
+
+
+def changed(config, **settings):
+    return GRPOConfig.model_validate({**config.model_dump(), **settings})
+
+
+def stepped(batch, config, reference=None):
+    """How far the weights of a fresh copy move, and the metrics."""
+    copy = load_model("tiny", seed=0)
+    before = torch.cat([parameter.detach().flatten() for parameter in copy.model.parameters()])
+    metrics = update(copy, make_optimizer(copy, config), batch, config, 0, reference)
+    after = torch.cat([parameter.detach().flatten() for parameter in copy.model.parameters()])
+    return after - before, metrics
+
+
+VARIANTS = [
+    {"advantage": "loo"},
+    {"advantage": "maxrl"},
+    {"advantage": "gdpo"},
+    {"advantage": "reinforce_pp"},
+    {"whiten": True},
+    {"ratio": "sequence", "mini_batches": 2, "aggregation": "sequence"},
+    {"ratio": "cispo", "mini_batches": 2},
+    {"dual_clip": 3.0, "mini_batches": 2},
+    {"entropy_coef": 0.1},
+    {"correction": "token"},
+    {"correction": "sequence"},
+    {"kl_coef": 0.1, "kl_in": "reward", "kl_estimator": "k1"},
+    {"kl_coef": 0.1, "kl_in": "reward", "whiten": True},
+]
+
+
+@pytest.mark.parametrize("settings", VARIANTS, ids=str)
+def test_every_variant_moves_the_weights_and_micro_batches_do_not_change_where_to(sampled, settings):
+    config, batch = sampled
+    reference = load_model("tiny", seed=1)
+    moved, metrics = stepped(batch, changed(config, **settings), reference)
+    parts, _ = stepped(batch, changed(config, **settings, micro_batch_size=3), reference)
+    assert moved.norm() > 0.1
+    assert (moved - parts).norm() < 0.05 * moved.norm()
+    assert all(math.isfinite(value) for value in metrics.values())
+
+
+def test_a_group_that_is_all_alike_teaches_only_where_there_is_no_group(sampled):
+    config, batch = sampled
+    flat, unscored = set(range(12, 16)), 1
+    assert set(learning_rows(batch, config).tolist()) == set(range(16)) - flat - {unscored}
+    assert set(learning_rows(batch, changed(config, advantage="reinforce_pp")).tolist()) == set(range(16)) - {unscored}
+    assert set(learning_rows(batch, changed(config, kl_coef=0.1)).tolist()) == set(range(16)) - {unscored}
+
+
+def test_what_refill_dropped_stays_dropped_whatever_the_other_terms(sampled):
+    config, batch = sampled
+    batch.kept[:] = torch.tensor([True, False, True, False])
+    rows = learning_rows(batch, changed(config, kl_coef=0.1)).tolist()
+    batch.kept[:] = True
+    assert set(rows) == {0, 2, 3, 8, 9, 10, 11}
+
+
+def test_cut_off_rollouts_leave_the_loss_and_stay_in_the_statistics(sampled):
+    config, batch = sampled
+    truncated = batch.truncated.clone()
+    batch.truncated[:] = torch.arange(16) == 4
+    masking = targets(batch, changed(config, mask_truncated=True), None, None)
+    plain = targets(batch, config, None, None)
+    batch.truncated[:] = truncated
+    assert set(plain.rows.tolist()) - set(masking.rows.tolist()) == {4}
+    assert torch.equal(masking.advantages, plain.advantages)
+
+
+def test_the_entropy_bonus_flattens_the_policy(sampled):
+    config, batch = sampled
+    rewards = batch.rewards.clone()
+    batch.rewards[:] = 0.0  # nothing but the bonus
+    copy = load_model("tiny", seed=0)
+    settings = changed(config, entropy_coef=1.0, lr=1e-4)
+    optimizer = make_optimizer(copy, settings)
+    entropies = [update(copy, optimizer, batch, settings, step, None)["entropy/exact"] for step in range(4)]
+    batch.rewards[:] = rewards
+    assert entropies[-1] > entropies[0]
+
+
+def test_the_kl_in_the_reward_costs_the_tokens_that_come_before(sampled):
+    config, batch = sampled
+    shape = batch.tokens.completion_mask.shape
+    old, reference = torch.zeros(shape), torch.full(shape, -0.5)  # the policy likes every token better than the reference
+    aims = targets(batch, changed(config, kl_coef=0.1, kl_in="reward", kl_estimator="k1"), old, reference)
+    row = aims.advantages[4][batch.tokens.completion_mask[4] > 0]
+    assert row.diff().tolist() == pytest.approx([0.05] * (len(row) - 1), abs=1e-5)
+
+
+@pytest.mark.slow
+def test_a_model_that_knows_nothing_learns_to_find_a_number_in_a_dialogue(tmp_path):
+    rows = trained(
+        tmp_path / "run",
+        env="guess-number",
+        env_options={"highest": 3, "style": "compact"},
+        rubric="accuracy",
+        steps=30,
+        prompts_per_step=8,
+        group_size=16,
+        max_new_tokens=1,
+        lr=3e-3,
+        checkpoint_every=0,
+    )
+    assert rows[0]["accuracy"] < 0.3
+    assert sum(row["accuracy"] for row in rows[-3:]) / 3 > 0.7
+    assert rows[-1]["turns"] < rows[0]["turns"]
