@@ -1,36 +1,54 @@
-"""Seconds of one GRPO step, phase by phase: the local engine beside plain transformers, on the device it finds.
+"""Seconds of one GRPO step, phase by phase: the local engine beside others, on the device it finds.
 
-    python benchmarks/grpo_step.py [--prompts 128 --group 8 --prompt-tokens 53 --new-tokens 96]
+    python benchmarks/grpo_step.py [--ways local,vllm,plain,trl] [--prompts 128 --group 8 --prompt-tokens 53 --new-tokens 96]
 
-A Llama of 135 million parameters (SmolLM2's shape) with random weights and made-up words: speed depends on neither. The peer draws
-with `generate` in the format of the matrices, and updates with transformers' own forward pass, padded batches and whole logits; its
-generation gives no log-probs, no texts and no rewards. `sampled tokens/s` is of the sampler alone; `generate s` has the texts too.
-Every figure is the median of `--steps` steps after two that warm up.
+A Llama of 135 million parameters (SmolLM2's shape) with random weights and made-up words: speed depends on neither. The ways:
+
+    local   the local engine
+    vllm    the same loop, whose tokens a vLLM in the same process draws, with the weights pushed into it before every batch
+    plain   transformers' `generate` in the format of the matrices, and an update with its own forward pass, padded batches and whole
+            logits; its generation gives no log-probs, no texts and no rewards
+    trl     TRL's GRPOTrainer with its colocated vLLM, its defaults but for what the shape asks for
+    openrlhf  `openrlhf.cli.train_ppo_ray` on one GPU, policy and vLLM colocated; its own figures of each phase
+
+`sampled tokens/s` is of the sampler alone, pushed weights included; `generate s` has the texts too. Every figure is the median of
+`--steps` steps after two that warm up. Each way runs in a process of its own, so that none holds another's memory.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
+import itertools
+import json
 import platform
+import re
 import statistics
+import subprocess
+import sys
+import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 import transformers
 from tokenizers import Tokenizer, models, pre_tokenizers
-from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast, TrainerCallback
 
 from r1env.envs.environment import Environment
+from r1env.envs.suite import Suite
 from r1env.rewards import reward
 from r1env.rubrics import Rubric, WeightedReward
 from r1env.sources import ListSource
 from r1env.tasks import Task
 from r1env.templates import get_template
 from r1env_trainers.devices import choose_device, limit_threads
+from r1env_trainers.engines.training import EngineName, training_engine
+from r1env_trainers.engines.vllm_options import VLLMOptions
 from r1env_trainers.forward import TokenBatch, padded_logprobs
 from r1env_trainers.grpo.advantages import group_mean
 from r1env_trainers.grpo.collect import collect
@@ -41,7 +59,7 @@ from r1env_trainers.llama.forward import compute_dtype
 from r1env_trainers.local import make_optimizer, optimizer_step
 from r1env_trainers.models.load import LoadedModel
 from r1env_trainers.prompts import left_pad
-from r1env_trainers.sampling import Sampler, Samples
+from r1env_trainers.sampling import CompletionSampler, Samples
 
 SHAPES = {  # hidden, feed-forward, layers, heads, key-value heads, vocabulary
     "135m": (576, 1536, 30, 9, 3, 49_152),
@@ -49,6 +67,7 @@ SHAPES = {  # hidden, feed-forward, layers, heads, key-value heads, vocabulary
     "1.5b": (1536, 8960, 28, 12, 2, 151_936),
     "tiny": (128, 352, 2, 4, 4, 64),
 }
+WAYS = {"local", "vllm", "plain", "trl", "openrlhf"}
 WARM_UP = 2
 PEER_MICRO_BATCH = 128  # sequences; 28 GB for 135 million parameters
 
@@ -118,34 +137,40 @@ def wait(device: torch.device) -> float:
     return time.perf_counter()
 
 
-class TimedSampler(Sampler):
+class TimedSampler:
     """A sampler that knows how long its last batch took."""
 
-    seconds = 0.0
+    def __init__(self, sampler: CompletionSampler, device: torch.device) -> None:
+        self.sampler, self.device = sampler, device
+        self.seconds = 0.0
 
     def sample(self, *args: Any, **kwargs: Any) -> Samples:
-        start = wait(self.model.device)
-        samples = super().sample(*args, **kwargs)
-        self.seconds = wait(self.model.device) - start
+        start = wait(self.device)
+        samples = self.sampler.sample(*args, **kwargs)
+        self.seconds = wait(self.device) - start
         return samples
 
+    def decode(self, samples: Samples) -> list[str]:
+        return self.sampler.decode(samples)
 
-def local_engine(environment: Environment, loaded: LoadedModel, config: GRPOConfig) -> Callable[[int], Step]:
-    sampler, optimizer = TimedSampler(loaded), make_optimizer(loaded, config)
 
-    def step(number: int) -> Step:
+def local_loop(
+    environment: Environment, loaded: LoadedModel, config: GRPOConfig, engine: EngineName, options: VLLMOptions
+) -> Iterator[Step]:
+    suite = Suite(environment.name, [environment])
+    sampler: Any = TimedSampler(training_engine(loaded, engine, options, seed=0).sampler, loaded.device)
+    optimizer = make_optimizer(loaded, config)
+    for number in itertools.count():
         wait(loaded.device)
-        experience = collect(environment, loaded, sampler, config, number)
+        experience = collect(suite, loaded, sampler, config, number)
         start = wait(loaded.device)
         metrics = update(loaded, optimizer, experience, config, number, None)
         end = wait(loaded.device)
         seconds, tokens = experience.seconds, float(experience.tokens.completion_mask.sum())
-        return Step(sampler.seconds, seconds["generate"], seconds["reward"], end - start, tokens, metrics["logprob_gap"])
-
-    return step
+        yield Step(sampler.seconds, seconds["generate"], seconds["reward"], end - start, tokens, metrics["logprob_gap"])
 
 
-def plain_transformers(environment: Environment, loaded: LoadedModel, config: GRPOConfig) -> Callable[[int], Step]:
+def plain_transformers(environment: Environment, loaded: LoadedModel, config: GRPOConfig) -> Iterator[Step]:
     model: Any = loaded.model  # transformers' decorators hide what may be called on it
     device = loaded.device
     optimizer = make_optimizer(loaded, config)
@@ -154,7 +179,7 @@ def plain_transformers(environment: Environment, loaded: LoadedModel, config: GR
     rewards = torch.rand((config.prompts_per_step, config.group_size))
     advantages = group_mean(rewards).flatten().to(device)
 
-    def step(number: int) -> Step:
+    for number in itertools.count():
         start = wait(device)
         ids, mask = left_pad(prompts, loaded.pad, device)
         with torch.no_grad():
@@ -184,35 +209,167 @@ def plain_transformers(environment: Environment, loaded: LoadedModel, config: GR
             ((losses * some).sum() / tokens).backward()
         optimizer_step(loaded, optimizer, config, number, total=config.steps)
         seconds = generated - start
-        return Step(seconds, seconds, 0.0, wait(device) - generated, tokens)
-
-    return step
+        yield Step(seconds, seconds, 0.0, wait(device) - generated, tokens)
 
 
-def measure(step: Callable[[int], Step], steps: int, device: torch.device) -> tuple[float, list[Step], float]:
+class TRLClock(TrainerCallback):
+    """Wall seconds of each step, and of the generation in it."""
+
+    def __init__(self, trainer: Any) -> None:
+        self.device = trainer.accelerator.device
+        self.steps: list[Step] = []
+        self.generation = self.start = self.tokens = 0.0
+        self._generate = trainer._generate_single_turn
+        trainer._generate_single_turn = self.generate
+
+    def generate(self, *args: Any, **kwargs: Any) -> Any:
+        """TRL's own, with the weights pushed first where they are new."""
+        start = wait(self.device)
+        drawn = self._generate(*args, **kwargs)
+        self.generation = wait(self.device) - start
+        self.tokens = float(sum(len(row) for row in drawn[0]))
+        return drawn
+
+    def on_step_begin(self, *_: Any, **__: Any) -> None:
+        self.start = wait(self.device)
+
+    def on_step_end(self, *_: Any, **__: Any) -> None:
+        whole = wait(self.device) - self.start
+        self.steps.append(Step(self.generation, self.generation, 0.0, whole - self.generation, self.tokens))
+
+
+def parity_rewards(completions: list[str], **_: Any) -> list[float | None]:
+    """As `parity`, in TRL's form."""
+    return [float(sum(map(ord, completion)) % 17) for completion in completions]
+
+
+def trl_with_vllm(
+    environment: Environment, loaded: LoadedModel, config: GRPOConfig, options: VLLMOptions, steps: int
+) -> Iterator[Step]:
+    """`update s` of these steps is all that is not generation: rewards, the sampler's check, the update.
+
+    All steps run before the first is given: TRL's loop cannot be halted in between.
+    """
+    from datasets import Dataset
+    from trl.trainer.grpo_config import GRPOConfig as TRLConfig
+    from trl.trainer.grpo_trainer import GRPOTrainer
+
+    rows = config.prompts_per_step * config.group_size
+    loaded.tokenizer.eos_token = loaded.tokenizer.pad_token  # TRL wants one; the random weights hardly ever draw it
+    prompts = [environment.open(environment.task(i)).messages[0]["content"] for i in range(config.prompts_per_step)]
+    with tempfile.TemporaryDirectory() as folder:
+        loaded.model.save_pretrained(folder)
+        loaded.tokenizer.save_pretrained(folder)
+        trainer = GRPOTrainer(
+            model=folder,
+            reward_funcs=parity_rewards,
+            train_dataset=Dataset.from_list([{"prompt": prompt} for prompt in prompts]),
+            processing_class=loaded.tokenizer,
+            args=TRLConfig(
+                output_dir=folder,
+                per_device_train_batch_size=min(rows, config.micro_batch_size or PEER_MICRO_BATCH),
+                gradient_accumulation_steps=max(1, rows // (config.micro_batch_size or PEER_MICRO_BATCH)),
+                num_generations=config.group_size,
+                max_completion_length=config.max_new_tokens,
+                temperature=config.temperature,
+                learning_rate=config.lr,
+                max_steps=steps,
+                num_train_epochs=steps,
+                use_vllm=True,
+                vllm_gpu_memory_utilization=options.gpu_memory_utilization,
+                vllm_max_model_length=loaded.model.config.max_position_embeddings,
+                model_init_kwargs={"dtype": "float32"},
+                gradient_checkpointing=False,  # quicker, and there is room
+                save_strategy="no",
+                report_to=[],
+                disable_tqdm=True,
+            ),
+        )
+        clock = TRLClock(trainer)
+        trainer.add_callback(clock)
+        start = time.perf_counter()
+        trainer.train()
+        print(f"TRL: {steps} steps in {time.perf_counter() - start:.0f} s")
+    yield from clock.steps
+
+
+OPENRLHF_REWARD = """
+def reward_func(queries, prompts, labels, **_):
+    value = float(sum(map(ord, queries[0])) % 17)
+    return {"rewards": value, "scores": value, "extra_logs": {}}
+"""
+
+
+def openrlhf(
+    environment: Environment, loaded: LoadedModel, config: GRPOConfig, options: VLLMOptions, steps: int
+) -> Iterator[Step]:
+    """`generate s` of these steps has the rewards in it; `update s` the log-probs before it and the weights sent to vLLM after it."""
+    loaded.tokenizer.eos_token = loaded.tokenizer.pad_token  # as for TRL
+    prompts = [environment.open(environment.task(i)).messages[0]["content"] for i in range(config.prompts_per_step)]
+    rows, micro_batch = config.prompts_per_step * config.group_size, config.micro_batch_size or PEER_MICRO_BATCH
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        loaded.model.save_pretrained(folder / "model")
+        loaded.tokenizer.save_pretrained(folder / "model")
+        (folder / "reward.py").write_text(OPENRLHF_REWARD)
+        lines = [json.dumps({"prompt": prompt, "label": ""}) for prompt in prompts * steps]
+        (folder / "prompts.jsonl").write_text("\n".join(lines))
+        flags = {
+            "actor.model_name_or_path": folder / "model",
+            "reward.remote_url": folder / "reward.py",
+            "data.prompt_dataset": folder / "prompts.jsonl",
+            "data.input_key": "prompt",
+            "data.label_key": "label",
+            "data.max_len": loaded.model.config.max_position_embeddings,
+            "rollout.max_new_tokens": config.max_new_tokens,
+            "rollout.batch_size": config.prompts_per_step,
+            "rollout.n_samples_per_prompt": config.group_size,
+            "rollout.micro_batch_size": micro_batch,
+            "train.batch_size": rows,
+            "train.micro_batch_size": micro_batch,
+            "vllm.gpu_memory_utilization": options.gpu_memory_utilization,
+            "ds.attn_implementation": "sdpa",
+            "ds.zero_stage": 2,
+            "algo.advantage.estimator": "dr_grpo",
+            "algo.kl.init_coef": 0,
+            "actor.adam.lr": config.lr,
+            "ckpt.path": folder / "checkpoints",
+            "ckpt.output_dir": folder / "result",
+            **dict.fromkeys(("actor.num_nodes", "actor.num_gpus_per_node", "ref.num_nodes", "ref.num_gpus_per_node"), 1),
+            **dict.fromkeys(("vllm.num_engines", "vllm.tensor_parallel_size"), 1),
+        }
+        switches = [
+            "train.colocate_all",
+            "vllm.enable_sleep",
+            "ds.enable_sleep",
+            *["vllm.enforce_eager"] * options.enforce_eager,
+        ]
+        words = [word for name, value in flags.items() for word in (f"--{name}", str(value))]
+        command = [sys.executable, "-m", "openrlhf.cli.train_ppo_ray", *words, *(f"--{switch}" for switch in switches)]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as job:
+            assert job.stdout is not None
+            for line in job.stdout:
+                print(line, end="", flush=True)
+                if "Global step" in line:
+                    phases = {phase: float(seconds) for phase, seconds in re.findall(r"'timing/(\w+)': ([0-9.e-]+)", line)}
+                    generation, whole = phases["generation"], phases["step_total"]
+                    yield Step(generation, generation, 0.0, whole - generation, float(rows * config.max_new_tokens))
+
+
+def measure(running: Iterator[Step], steps: int, device: torch.device) -> tuple[float, list[Step], float]:
     """Seconds of the warm-up, the steps after it, and the peak of memory in GB (0 on a CPU)."""
     start = time.perf_counter()
-    for number in range(WARM_UP):
-        step(number)
+    for _ in itertools.islice(running, WARM_UP):
+        pass
     warm_up = wait(device) - start
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats()
-    done = [step(WARM_UP + number) for number in range(steps)]
+    done = list(itertools.islice(running, steps))
     return warm_up, done, torch.cuda.max_memory_allocated() / 1e9 if device.type == "cuda" else 0.0
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--shape", choices=SHAPES, default="135m")
-    parser.add_argument("--prompts", type=int, default=128)
-    parser.add_argument("--group", type=int, default=8, help="completions a prompt")
-    parser.add_argument("--prompt-tokens", type=int, default=53)
-    parser.add_argument("--new-tokens", type=int, default=96)
-    parser.add_argument("--ending", type=float, default=0.0, help="chance of each token to end its completion")
-    parser.add_argument("--micro-batch", type=int, help="sequences a forward pass of the update (default: the engine's choice)")
-    parser.add_argument("--steps", type=int, default=5)
-    parser.add_argument("--no-peer", action="store_true", help="leave plain transformers out")
-    arguments = parser.parse_args()
+def run_way(way: str, arguments: argparse.Namespace) -> str:
+    """Measure one way; a row of the table."""
     device = choose_device("auto")
     config = GRPOConfig(
         model="random",
@@ -222,32 +379,67 @@ def main() -> None:
         max_new_tokens=arguments.new_tokens,
         micro_batch_size=arguments.micro_batch,
     )
-    where = torch.cuda.get_device_name() if device.type == "cuda" else f"{platform.machine()} CPU"
+    loaded = make_model(arguments.shape, arguments.prompt_tokens + arguments.new_tokens, device, arguments.ending)
+    limit_threads(loaded.parameters, None)
+    environment = make_environment(arguments.prompts, arguments.prompt_tokens, SHAPES[arguments.shape][-1])
+    options = VLLMOptions(
+        gpu_memory_utilization=arguments.vllm_memory,
+        max_num_seqs=arguments.prompts * arguments.group,
+        enforce_eager=arguments.vllm_eager,
+        sleep=arguments.vllm_sleep,
+    )
+    if way == "trl":
+        running = trl_with_vllm(environment, loaded, config, options, WARM_UP + arguments.steps)
+    elif way == "openrlhf":
+        running = openrlhf(environment, loaded, config, options, WARM_UP + arguments.steps)
+    elif way == "plain":
+        running = plain_transformers(environment, loaded, config)
+    else:
+        running = local_loop(environment, loaded, config, "vllm" if way == "vllm" else "transformers", options)
+    warm_up, steps, peak = measure(running, arguments.steps, device)
+    middle = {field: statistics.median(getattr(s, field) for s in steps) for field in ("generate", "reward", "update", "gap")}
+    rate = statistics.median(s.tokens / s.sample for s in steps)
+    whole = statistics.median(s.whole for s in steps)
+    return (
+        f"| {way} | {rate:,.0f} | {middle['generate']:.3f} | {middle['reward']:.3f} | {middle['update']:.3f} "
+        f"| {whole:.3f} | {peak:.1f} | {middle['gap']:.4f} | {warm_up:.0f} |"
+    )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--ways", default="local,plain", help="what to measure, by commas (default: local,plain)")
+    parser.add_argument("--shape", choices=SHAPES, default="135m")
+    parser.add_argument("--prompts", type=int, default=128)
+    parser.add_argument("--group", type=int, default=8, help="completions a prompt")
+    parser.add_argument("--prompt-tokens", type=int, default=53)
+    parser.add_argument("--new-tokens", type=int, default=96)
+    parser.add_argument("--ending", type=float, default=0.0, help="chance of each token to end its completion")
+    parser.add_argument("--micro-batch", type=int, help="sequences a forward pass of the update (default: the engine's choice)")
+    parser.add_argument("--steps", type=int, default=5)
+    parser.add_argument("--vllm-memory", type=float, default=0.3, help="the share of the GPU's memory that vLLM gets")
+    parser.add_argument("--vllm-eager", action="store_true", help="vLLM without CUDA graphs and compilation")
+    parser.add_argument("--vllm-sleep", action="store_true", help="vLLM gives its memory back between two batches")
+    arguments = parser.parse_args()
+    ways = arguments.ways.split(",")
+    if unknown := set(ways) - WAYS:
+        parser.error(f"--ways: {', '.join(sorted(unknown))} is none of {', '.join(sorted(WAYS))}")
+    if len(ways) == 1:
+        with contextlib.redirect_stdout(sys.stderr):  # vLLM and TRL print as they go
+            row = run_way(ways[0], arguments)
+        print(row, flush=True)
+        return
+    where = torch.cuda.get_device_name() if torch.cuda.is_available() else f"{platform.machine()} CPU"
     print(f"{where}, torch {torch.__version__}, transformers {transformers.__version__}")
     print(
         f"{arguments.shape}: {arguments.prompts} prompts of {arguments.prompt_tokens} tokens x {arguments.group} completions "
         f"of at most {arguments.new_tokens} tokens\n"
     )
     print("| | sampled tokens/s | generate s | reward s | update s | whole step s | peak GB | log-prob gap | warm-up s |")
-    print("|---|---:|---:|---:|---:|---:|---:|---:|---:|")
-    ways = {"local engine": local_engine} | ({} if arguments.no_peer else {"plain transformers": plain_transformers})
-    for name, way in ways.items():
-        context = arguments.prompt_tokens + arguments.new_tokens
-        loaded = make_model(arguments.shape, context, device, arguments.ending)
-        limit_threads(loaded.parameters, None)
-        environment = make_environment(arguments.prompts, arguments.prompt_tokens, SHAPES[arguments.shape][-1])
-        warm_up, steps, peak = measure(way(environment, loaded, config), arguments.steps, device)
-        middle = {
-            field: statistics.median(getattr(s, field) for s in steps) for field in ("generate", "reward", "update", "gap")
-        }
-        rate = statistics.median(s.tokens / s.sample for s in steps)
-        whole = statistics.median(s.whole for s in steps)
-        print(
-            f"| {name} | {rate:,.0f} | {middle['generate']:.3f} | {middle['reward']:.3f} | {middle['update']:.3f} "
-            f"| {whole:.3f} | {peak:.1f} | {middle['gap']:.4f} | {warm_up:.0f} |",
-            flush=True,
-        )
-        del loaded
+    print("|---|---:|---:|---:|---:|---:|---:|---:|---:|", flush=True)
+    for way in ways:
+        if subprocess.run([sys.executable, *sys.argv, "--ways", way], check=False).returncode:
+            print(f"| {way} | failed |", flush=True)
 
 
 if __name__ == "__main__":

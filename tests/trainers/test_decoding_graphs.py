@@ -13,8 +13,9 @@ if not torch.cuda.is_available():
 pytest.importorskip("triton", reason="Triton is not installed (it comes with torch for a GPU)")
 
 from r1env_trainers.decoding.batch import Draws
-from r1env_trainers.decoding.graphs import GraphDecoder, bucket
+from r1env_trainers.decoding.graphs import GraphDecoder
 from r1env_trainers.decoding.llama import LlamaBatch
+from r1env_trainers.decoding.sizes import graph_size
 from r1env_trainers.forward import TokenBatch, completion_logprobs
 from r1env_trainers.models.load import load_model
 from r1env_trainers.prompts import left_pad
@@ -30,7 +31,7 @@ class WithoutGraphs(GraphDecoder):
     """Runs every step as it comes, which a CPU can."""
 
     def _graph(self):
-        size = bucket(len(self._slots))
+        size = graph_size(len(self._slots))
         return SimpleNamespace(replay=lambda: self._step(size, self._nucleus))
 
 
@@ -91,8 +92,3 @@ def test_one_decoder_serves_batches_of_any_size_and_sees_new_weights(loaded, sam
     with torch.no_grad():
         weight.mul_(-1)
     assert gap.mean() < ROUNDING
-
-
-def test_graphs_come_in_sizes_that_waste_at_most_a_third():
-    assert [bucket(rows) for rows in (1, 8, 9, 13, 17, 25, 1000, 1024, 1025)] == [8, 8, 12, 16, 24, 32, 1024, 1024, 1536]
-    assert all(rows <= bucket(rows) <= max(8, 1.5 * rows) for rows in range(1, 5000))

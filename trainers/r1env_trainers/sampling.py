@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import torch
 from torch import Tensor
+from transformers import PreTrainedTokenizerBase
 
 from r1env_trainers.decoding.batch import Draws
 from r1env_trainers.decoding.choose import choose_decoding
@@ -30,6 +32,26 @@ class Samples:
     finished: Tensor
 
 
+class CompletionSampler(Protocol):
+    """What a trainer asks of whatever draws its completions."""
+
+    def sample(
+        self,
+        prompts: Sequence[Sequence[int]],
+        *,
+        n: int,
+        max_new_tokens: int,
+        temperature: float,
+        top_p: float = 1.0,
+        stop: tuple[str, ...] = (),
+        seed: int = 0,
+    ) -> Samples:
+        """See `Sampler.sample`."""
+
+    def decode(self, samples: Samples) -> list[str]:
+        """The texts of all rows, special tokens removed."""
+
+
 class Sampler:
     """Draws completions from one model. What it keeps between calls (on a GPU a cache and its graphs) changes no result."""
 
@@ -38,7 +60,9 @@ class Sampler:
         self.tokenizer = loaded.tokenizer
         self._pad = loaded.pad
         self._start = choose_decoding(loaded)
-        self._end_tokens = _end_tokens(loaded)
+        generation = loaded.model.generation_config
+        ends = end_tokens(loaded.tokenizer, generation.eos_token_id if generation else None)
+        self._end_tokens = torch.tensor(ends, dtype=torch.long, device=loaded.device)
         self._stop_tokens: dict[tuple[str, ...], Tensor] = {}
 
     @torch.no_grad()
@@ -92,9 +116,7 @@ class Sampler:
 
     def decode(self, samples: Samples) -> list[str]:
         """The texts of all rows, special tokens removed."""
-        lengths = samples.mask.sum(dim=1).long().tolist()
-        rows = [row[:length] for row, length in zip(samples.ids.tolist(), lengths, strict=True)]
-        return self.tokenizer.batch_decode(rows, skip_special_tokens=True)
+        return decode_samples(self.tokenizer, samples)
 
     def _ends(self, so_far: Tensor, checked: int, stop: tuple[str, ...]) -> Tensor:
         """[R] length of each row at its end-of-sequence token or the end of a stop text; past all columns where there is none.
@@ -127,9 +149,14 @@ class Sampler:
         return self._stop_tokens[stop]
 
 
-def _end_tokens(loaded: LoadedModel) -> Tensor:
-    """The tokens that end a completion: the tokenizer's, and those that the model names beside it."""
-    named = loaded.model.generation_config.eos_token_id if loaded.model.generation_config else None
+def decode_samples(tokenizer: PreTrainedTokenizerBase, samples: Samples) -> list[str]:
+    """The texts of all rows, special tokens removed."""
+    lengths = samples.mask.sum(dim=1).long().tolist()
+    rows = [row[:length] for row, length in zip(samples.ids.tolist(), lengths, strict=True)]
+    return tokenizer.batch_decode(rows, skip_special_tokens=True)
+
+
+def end_tokens(tokenizer: PreTrainedTokenizerBase, named: int | list[int] | None) -> list[int]:
+    """The tokens that end a completion, ascending: the tokenizer's, and those that the model's generation settings name."""
     listed = named if isinstance(named, list) else [named]
-    ends = {end for end in (*listed, loaded.tokenizer.eos_token_id) if isinstance(end, int)}
-    return torch.tensor(sorted(ends), dtype=torch.long, device=loaded.device)
+    return sorted({end for end in (*listed, tokenizer.eos_token_id) if isinstance(end, int)})

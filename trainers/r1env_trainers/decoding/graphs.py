@@ -16,6 +16,7 @@ from transformers import PreTrainedModel
 from r1env_trainers.decoding.batch import Draws
 from r1env_trainers.decoding.draw import nucleus
 from r1env_trainers.decoding.kernels import append_and_attend, draw_into
+from r1env_trainers.decoding.sizes import graph_size
 from r1env_trainers.llama.attention import Packing, causal_attention
 from r1env_trainers.llama.forward import cached_hidden_states, compute_dtype, rotary_table
 from r1env_trainers.llama.layers import Attend
@@ -52,7 +53,7 @@ class DeviceState:
         prompt_keys, prompt_values: [layers, P, kv_heads, L, D].
         own_keys, own_values: [layers, S, kv_heads, T, D].
         prompt_lengths: [P]. groups: [S], the prompt of each slot.
-        live: [bucket(rows)] slots under way, scratch behind them.
+        live: [graph_size(rows)] slots under way, scratch behind them.
         drawn: [1] tokens drawn so far. last: [S] the newest. ids, logprobs: [S, T] all of them.
         seed, temperature, top_p: [1].
         cos, sin: [L + T, D].
@@ -71,7 +72,7 @@ class DeviceState:
         self.own_values = torch.empty_like(self.own_keys)
         self.prompt_lengths = torch.ones(capacity.prompts, dtype=torch.int32, device=device)
         self.groups = torch.zeros(capacity.rows + 1, dtype=torch.int32, device=device)
-        self.live = torch.full((bucket(capacity.rows),), capacity.rows, dtype=torch.int32, device=device)
+        self.live = torch.full((graph_size(capacity.rows),), capacity.rows, dtype=torch.int32, device=device)
         self.drawn = torch.ones(1, dtype=torch.int32, device=device)
         self.last = torch.zeros(capacity.rows + 1, dtype=torch.long, device=device)
         self.ids = torch.zeros((capacity.rows + 1, capacity.new_tokens), dtype=torch.long, device=device)
@@ -146,7 +147,7 @@ class GraphDecoder:
 
     def _graph(self) -> torch.cuda.CUDAGraph:
         """The graph of a step over as many rows as are live, captured when first wanted."""
-        key = (bucket(len(self._slots)), self._nucleus)
+        key = (graph_size(len(self._slots)), self._nucleus)
         if key not in self._graphs:
             self._graphs[key] = self._capture(*key)
         return self._graphs[key]
@@ -227,11 +228,3 @@ class GraphDecoder:
     def _run(self, ids: Tensor, positions: Tensor, attends: Sequence[Attend]) -> Tensor:
         rotary = (self._state.cos[positions], self._state.sin[positions])
         return cached_hidden_states(ids, self._weights, rotary, self._shape, attends)
-
-
-def bucket(rows: int) -> int:
-    """The least size a graph is made for that holds so many rows: powers of two from 8 on, and the middles between them."""
-    size = 8
-    while size < rows:
-        size = size * 3 // 2 if size & (size - 1) == 0 else size * 4 // 3
-    return size

@@ -21,7 +21,7 @@ from r1env_trainers.grpo.experience import Experience
 from r1env_trainers.grpo.rollout_config import RolloutConfig
 from r1env_trainers.grpo.tasks import TaskFilter, draw_tasks
 from r1env_trainers.models.load import LoadedModel
-from r1env_trainers.sampling import Sampler
+from r1env_trainers.sampling import CompletionSampler
 
 
 @dataclass(slots=True)
@@ -41,7 +41,7 @@ class _Scored:
 def collect(
     suite: Suite,
     loaded: LoadedModel,
-    sampler: Sampler,
+    sampler: CompletionSampler,
     config: RolloutConfig,
     step: int,
     *,

@@ -17,7 +17,7 @@ from r1env_trainers.engine import as_completions
 from r1env_trainers.forward import TokenBatch
 from r1env_trainers.models.load import LoadedModel
 from r1env_trainers.prompts import encode_prompt, encode_reply, join_turns, left_pad
-from r1env_trainers.sampling import Sampler
+from r1env_trainers.sampling import CompletionSampler
 
 
 @dataclass(slots=True)
@@ -68,7 +68,7 @@ class Decoding:
 
 
 def play(
-    tasks: Sequence[tuple[Environment, Task]], n: int, loaded: LoadedModel, sampler: Sampler, decoding: Decoding
+    tasks: Sequence[tuple[Environment, Task]], n: int, loaded: LoadedModel, sampler: CompletionSampler, decoding: Decoding
 ) -> list[Trajectory]:
     """n finished episodes of each task, in prompt-major order.
 
@@ -121,7 +121,7 @@ def _open(environment: Environment, task: Task, n: int, loaded: LoadedModel) -> 
 
 
 def _take_turns(
-    groups: Sequence[Sequence[Trajectory]], stop: tuple[str, ...], sampler: Sampler, decoding: Decoding, seed: int
+    groups: Sequence[Sequence[Trajectory]], stop: tuple[str, ...], sampler: CompletionSampler, decoding: Decoding, seed: int
 ) -> None:
     """One turn of every episode; those of a group share a prompt, and are equally many in each."""
     samples = sampler.sample(

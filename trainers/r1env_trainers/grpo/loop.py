@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import time
 
 from r1env.envs.suite import Suite
 from r1env.errors import TrainingStoppedError
+from r1env.estimates import Estimate
 from r1env.runs.run import Run
 from r1env.trainer import is_stage
 from r1env_trainers.checkpoints import save_model
+from r1env_trainers.cost.stages import estimate_grpo
 from r1env_trainers.difficulty import read_pass_rates, within
-from r1env_trainers.engine import TransformersEngine
+from r1env_trainers.engines.training import check_engine, training_engine
 from r1env_trainers.grpo.collect import collect
 from r1env_trainers.grpo.config import GRPOConfig
 from r1env_trainers.grpo.environments import (
@@ -40,6 +43,7 @@ class GRPOTrainer:
             openrlhf.check(config)
             return
         check_local(config)
+        check_engine(config.engine)
         suites = [training_suite(config, late=late) for late in (False, True)[: 2 if config.late_steps else 1]]
         for suite in suites:
             draw_tasks(suite, 0, 1, config.seed)
@@ -50,6 +54,9 @@ class GRPOTrainer:
         if config.eval_every:
             for environment in evaluation_suite(config).environments:
                 environment.task(0)
+
+    def estimate(self, config: GRPOConfig) -> Estimate | None:
+        return estimate_grpo(config, training_suite(config))
 
     def train(self, config: GRPOConfig, run: Run) -> None:
         if config.backend == "openrlhf":
@@ -67,29 +74,28 @@ class GRPOTrainer:
             if config.needs_reference
             else None
         )
-        engine = TransformersEngine(loaded)
         position = session.extra.get("position", 0)
-
-        for step in range(session.first_step, config.steps):
-            if held_out is not None and step % config.eval_every == 0:
-                evaluate_held_out(held_out, engine, config, run, step)
-            if config.is_late(step):
-                suite = late_suite
-            experience = collect(suite, loaded, engine.sampler, config, step, position=position, keep_task=keep_task)
-            stop_when_scoring_fails(experience, config)
-            position = experience.position
-            start = time.perf_counter()
-            metrics = update(loaded, session.optimizer, experience, config, step, reference.loaded if reference else None)
-            seconds = {**experience.seconds, "update": time.perf_counter() - start}
-            run.log(step + 1, _told(experience, suite, config, step) | metrics | _speed(experience, seconds))
-            if step % config.samples_every == 0:
-                run.log_rollouts(step + 1, sample_rows(experience))
-            if reference is not None and config.reference_every and (step + 1) % config.reference_every == 0:
-                reference.replace(loaded)
-            extra = {"position": position, "reference": reference.state() if reference else {}}
-            checkpoint_when_due(session, config, run, step + 1, extra)
-        if held_out is not None:
-            evaluate_held_out(held_out, engine, config, run, config.steps)
+        with contextlib.closing(training_engine(loaded, config.engine, config.vllm, config.seed)) as engine:
+            for step in range(session.first_step, config.steps):
+                if held_out is not None and step % config.eval_every == 0:
+                    evaluate_held_out(held_out, engine, config, run, step)
+                if config.is_late(step):
+                    suite = late_suite
+                experience = collect(suite, loaded, engine.sampler, config, step, position=position, keep_task=keep_task)
+                stop_when_scoring_fails(experience, config)
+                position = experience.position
+                start = time.perf_counter()
+                metrics = update(loaded, session.optimizer, experience, config, step, reference.loaded if reference else None)
+                seconds = {**experience.seconds, "update": time.perf_counter() - start}
+                run.log(step + 1, _told(experience, suite, config, step) | metrics | _speed(experience, seconds))
+                if step % config.samples_every == 0:
+                    run.log_rollouts(step + 1, sample_rows(experience))
+                if reference is not None and config.reference_every and (step + 1) % config.reference_every == 0:
+                    reference.replace(loaded)
+                extra = {"position": position, "reference": reference.state() if reference else {}}
+                checkpoint_when_due(session, config, run, step + 1, extra)
+            if held_out is not None:
+                evaluate_held_out(held_out, engine, config, run, config.steps)
         save_model(run.model_dir(), loaded)
 
 

@@ -9,6 +9,7 @@ from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 
 from r1env.envs.suite import EnvironmentShare
 from r1env.rubrics import RubricSpec
+from r1env_trainers.engines.vllm_options import EngineName, VLLMOptions
 from r1env_trainers.local import LocalConfig
 from r1env_trainers.suites import SuiteSettings
 
@@ -25,6 +26,7 @@ class RolloutConfig(SuiteSettings, LocalConfig):
         steps: batches of rollouts.
         prompts_per_step, group_size: a step draws prompts_per_step * group_size episodes.
         max_new_tokens, temperature, top_p: of sampling, each turn of an episode.
+        engine, vllm: what draws the completions, see `engines`; options of vLLM where that is it.
         length_schedule, temperature_schedule: step → the limit or temperature from that step (counted from 0) on.
         difficulty: JSON lines of `r1env eval --n K --output FILE`; tasks whose pass rate there lies outside
             [difficulty_low, difficulty_high] are skipped, tasks that are not there are kept.
@@ -46,6 +48,8 @@ class RolloutConfig(SuiteSettings, LocalConfig):
     max_new_tokens: int = Field(default=128, ge=1)
     temperature: float = Field(default=1.0, gt=0)
     top_p: float = Field(default=1.0, gt=0, le=1)
+    engine: EngineName = "transformers"
+    vllm: VLLMOptions = Field(default_factory=VLLMOptions)
     length_schedule: Mapping[int, PositiveInt] = Field(default_factory=dict)
     temperature_schedule: Mapping[int, PositiveFloat] = Field(default_factory=dict)
 
