@@ -1,0 +1,188 @@
+"""GRPO settings as OpenRLHF's arguments: taken by the parser of the installed release, complete, and refused where it has no counterpart."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+
+import pytest
+
+from r1env.errors import UsageError
+from r1env_trainers.grpo.config import GRPOConfig
+from r1env_trainers.openrlhf.command import MODULE, Files, arguments_of, check_settings, micro_batch
+from r1env_trainers.openrlhf.config import OpenRLHFOptions
+from r1env_trainers.openrlhf.probe import complaint_of, installed_parser
+
+needs_openrlhf = pytest.mark.skipif(importlib.util.find_spec("openrlhf") is None, reason="OpenRLHF is not installed")
+
+NEED = {"env": "sort-4", "model": "tiny", "steps": 20, "prompts_per_step": 4, "group_size": 4}
+
+
+def config_of(**settings) -> GRPOConfig:
+    options = settings.pop("openrlhf", {})
+    return GRPOConfig(**{**NEED, "backend": "openrlhf", "openrlhf": OpenRLHFOptions(**options), **settings})
+
+
+def files(*, evaluation: bool = False) -> Files:
+    folder = Path("job")
+    return Files(
+        model="start",
+        prompts=folder / "prompts.jsonl",
+        evaluation=folder / "eval.jsonl" if evaluation else None,
+        agent=folder / "agent.py",
+        checkpoints=folder / "checkpoints",
+        metrics=folder,
+        result=folder / "result",
+    )
+
+
+def compiled(config: GRPOConfig, *, resume: bool = False) -> list[str]:
+    check_settings(config, config.openrlhf)
+    return arguments_of(config, config.openrlhf, files(evaluation=config.eval_every > 0), max_length=64, resume=resume)
+
+
+def value_after(arguments: list[str], flag: str) -> str:
+    return arguments[arguments.index(f"--{flag}") + 1]
+
+
+SETTINGS = [
+    {},
+    {"device": "cpu", "track_kl": True},
+    {"advantage": "group_std", "kl_coef": 1e-3, "kl_in": "reward", "dual_clip": 3.0, "entropy_coef": 0.01},
+    {"advantage": "loo", "aggregation": "sequence", "ratio": "sequence", "lr_schedule": "cosine", "lr_floor": 0.1},
+    {"advantage": "reinforce_pp", "lr_schedule": "linear", "refill": True, "correction": "token"},
+    {"advantage": "group_mean", "whiten": True, "eval_every": 5, "mini_batches": 2},
+    {
+        "openrlhf": {"nodes": 2, "gpus": 8, "engines": 8, "tensor_parallel": 2, "zero_stage": 3, "adam_offload": True},
+        "group_size": 32,
+    },
+    {
+        "openrlhf": {
+            "attention": "flash_attention_2",
+            "packing": True,
+            "gradient_checkpointing": True,
+            "extra": ("--train.enable_ema",),
+        }
+    },
+]
+
+
+@needs_openrlhf
+@pytest.mark.parametrize("settings", SETTINGS)
+@pytest.mark.parametrize("resume", [False, True])
+def test_the_installed_release_takes_the_arguments(settings, resume):
+    assert complaint_of(installed_parser(MODULE), compiled(config_of(**settings), resume=resume)) is None
+
+
+@needs_openrlhf
+@pytest.mark.parametrize(
+    ("extra", "complaint"),
+    [
+        (("--algo.advantage.is_correction_enable",), "unrecognized arguments: --algo.advantage.is_correction_enable"),
+        (("--ds.zero_stag", "3"), "unrecognized arguments: --ds.zero_stag 3"),
+        (("--ds.param_dtype", "fp64"), "invalid choice: 'fp64'"),
+    ],
+)
+def test_what_the_installed_release_does_not_know_is_named(extra, complaint):
+    said = complaint_of(installed_parser(MODULE), compiled(config_of(openrlhf={"extra": extra})))
+    assert said is not None
+    assert complaint in said
+
+
+ELSEWHERE = {
+    # the prompt files and the agent
+    *("env", "env_options", "mixture", "rubric", "template", "difficulty", "difficulty_low", "difficulty_high"),
+    *("eval_limit", "eval_options", "model"),
+    # following the job
+    *("eval_shown", "max_failed", "samples_every"),
+    # the process that trains here, which there is none of
+    *("threads", "backend", "openrlhf", "device"),
+    # only with another setting, and changed together with it above
+    *("max_refills", "correction_cap", "late_rubric", "late_mixture", "kl_in", "whiten"),
+}
+CHANGED = {
+    **{"seed": 3, "steps": 21, "micro_batch_size": 2, "lr": 1e-3, "lr_schedule": "cosine", "lr_floor": 0.5, "warmup_steps": 3},
+    **{
+        "betas": (0.8, 0.9),
+        "weight_decay": 0.1,
+        "grad_clip": 2.0,
+        "checkpoint_every": 7,
+        "prompts_per_step": 8,
+        "group_size": 8,
+    },
+    **{"max_new_tokens": 9, "temperature": 0.5, "top_p": 0.5, "eval_every": 3, "refill": True, "mini_batches": 2},
+    **{
+        "advantage": "group_std",
+        "ratio": "sequence",
+        "clip_low": 0.1,
+        "clip_high": 0.1,
+        "dual_clip": 3.0,
+        "aggregation": "sequence",
+    },
+    **{
+        "kl_coef": 0.1,
+        "kl_estimator": "k1",
+        "track_kl": True,
+        "entropy_coef": 0.1,
+        "correction": "token",
+        "mask_truncated": True,
+    },
+    **{"length_schedule": {3: 5}, "temperature_schedule": {3: 0.5}, "late_steps": 2, "reference_every": 5},
+}
+
+
+@pytest.mark.parametrize("name", [name for name in GRPOConfig.model_fields if name not in ELSEWHERE])
+def test_every_setting_reaches_openrlhf_or_is_refused(name):
+    also = {
+        "late_steps": {"late_rubric": "accuracy"},
+        "reference_every": {"kl_coef": 0.1},
+        "lr_floor": {"lr_schedule": "cosine"},
+    }
+    before = compiled(config_of(device="cpu", lr_floor=0.0, **({"lr_schedule": "cosine"} if name == "lr_floor" else {})))
+    try:
+        after = compiled(config_of(**{"device": "cpu", **also.get(name, {}), name: CHANGED[name]}))
+    except UsageError as error:
+        assert name in str(error) or "late_" in str(error)  # noqa: PT017 - either is fine, silence is not
+    else:
+        assert after != before
+
+
+@pytest.mark.parametrize(
+    ("settings", "named"),
+    [
+        ({"advantage": "maxrl"}, "advantage"),
+        ({"advantage": "group_std", "whiten": True}, "whiten"),
+        ({"aggregation": "constant"}, "aggregation=constant"),
+        ({"ratio": "cispo"}, "ratio=cispo"),
+        ({"correction": "sequence"}, "correction=token"),
+        ({"mask_truncated": True}, "mask_truncated"),
+        ({"lr_schedule": "linear", "lr_floor": 0.1}, "lr_floor=0"),
+        ({"openrlhf": {"extra": ("--ds.lora.rank", "8")}}, "1349"),
+        ({"openrlhf": {"packing": True}}, "flash_attention_2"),
+        ({"openrlhf": {"gpus": 2}}, "engines x tensor_parallel = 1"),
+        ({"device": "cpu", "openrlhf": {"gpus": 2}}, "on a CPU"),
+        ({"micro_batch_size": 3}, "micro_batch_size"),
+    ],
+)
+def test_what_openrlhf_cannot_do_is_refused_with_the_setting_to_change(settings, named):
+    config = config_of(**settings)
+    with pytest.raises(UsageError, match=named):
+        check_settings(config, config.openrlhf)
+
+
+def test_the_kl_is_measured_without_weighing_anything_where_that_is_asked_for():
+    arguments = compiled(config_of(track_kl=True))
+    assert 0 < float(value_after(arguments, "algo.kl.init_coef")) < 1e-9
+    assert "--algo.kl.use_loss" in arguments
+    assert value_after(compiled(config_of()), "algo.kl.init_coef") == "0.0"
+
+
+def test_the_warm_up_counts_updates():
+    arguments = compiled(config_of(steps=20, mini_batches=2, warmup_steps=10))
+    assert float(value_after(arguments, "actor.lr_warmup_ratio")) * 40 == pytest.approx(10)
+
+
+def test_an_open_micro_batch_divides_what_there_is():
+    config = config_of(prompts_per_step=3, group_size=10)
+    assert micro_batch(config) == 6
+    check_settings(config, config.openrlhf)

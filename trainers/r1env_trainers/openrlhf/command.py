@@ -1,0 +1,250 @@
+"""A `GRPOConfig` as the arguments of OpenRLHF's Ray trainer. Pure functions: settings in, words out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from r1env.errors import UsageError
+from r1env_trainers.grpo.config import GRPOConfig
+from r1env_trainers.openrlhf.config import OpenRLHFOptions
+
+MODULE = "openrlhf.cli.train_ppo_ray"
+
+ESTIMATORS: Mapping[tuple[str, bool], str] = {
+    ("group_mean", False): "dr_grpo",
+    ("group_mean", True): "reinforce_baseline",
+    ("group_std", False): "group_norm",
+    ("loo", False): "rloo",
+    ("reinforce_pp", True): "reinforce",
+}
+"""(`advantage`, whether it is whitened) → OpenRLHF's name for it."""
+
+AGGREGATIONS: Mapping[str, str] = {"token": "token-mean", "sequence": "seq-mean-token-mean"}
+RATIOS: Mapping[str, str] = {"token": "ppo", "sequence": "gspo"}
+SCHEDULES: Mapping[str, str] = {"constant": "constant_with_warmup", "cosine": "cosine_with_min_lr", "linear": "linear"}
+
+NO_COUNTERPART = frozenset(
+    {
+        *("late_steps", "late_rubric", "late_mixture", "length_schedule", "temperature_schedule"),
+        *("reference_every", "mask_truncated"),
+    }
+)
+"""Settings that OpenRLHF cannot follow: refused unless they are left at their defaults."""
+
+MEASURED_ONLY = 1e-12
+"""A weight of the KL so small that bf16 drops it: with 0 OpenRLHF has no reference model and measures nothing (`track_kl`)."""
+
+CPU_MICRO_BATCH = 64
+MICRO_BATCH = 8
+"""Sequences a forward pass where the settings leave it open. Mathematics does not depend on it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Files:
+    """Where the job finds and leaves things.
+
+    Attributes:
+        model: the folder or hub name to start from.
+        prompts, evaluation: prompt files; the latter None without an evaluation.
+        agent: the agent file.
+        checkpoints, metrics, result: folders that OpenRLHF writes.
+    """
+
+    model: str
+    prompts: Path
+    evaluation: Path | None
+    agent: Path
+    checkpoints: Path
+    metrics: Path
+    result: Path
+
+
+def check_settings(config: GRPOConfig, options: OpenRLHFOptions) -> None:
+    """Refuse what OpenRLHF has no counterpart for, rather than leave it out.
+
+    Raises:
+        UsageError: names the setting.
+    """
+    for name in sorted(NO_COUNTERPART & config.model_fields_set):
+        if getattr(config, name) != type(config).model_fields[name].get_default(call_default_factory=True):
+            raise UsageError(f"backend=openrlhf has no counterpart of {name}; leave it out, or use backend=local")
+    _choose(ESTIMATORS, (config.advantage, config.whitens), "advantage and whiten")
+    _choose(AGGREGATIONS, config.aggregation, "aggregation")
+    _choose(RATIOS, config.ratio, "ratio")
+    if config.correction == "sequence":
+        raise UsageError("backend=openrlhf weighs tokens, or drops whole sequences: use correction=token")
+    if config.lr_schedule == "linear" and config.lr_floor:
+        raise UsageError("backend=openrlhf lets a linear schedule end at 0: use lr_floor=0, or lr_schedule=cosine")
+    if any("lora" in word for word in options.extra):
+        raise UsageError(
+            "LoRA breaks OpenRLHF's Ray trainer at the first copy of the weights (its issue 1349): train all weights, or use backend=local"
+        )
+    if options.packing and options.attention != "flash_attention_2":
+        raise UsageError("openrlhf.packing needs openrlhf.attention=flash_attention_2, and flash-attn installed")
+    if is_cpu(config) and options.nodes * options.gpus > 1:
+        raise UsageError("on a CPU the policy is one process: leave openrlhf.nodes and openrlhf.gpus at 1")
+    if colocated(config, options) and options.nodes * options.gpus != options.engines * options.tensor_parallel:
+        raise UsageError(
+            f"openrlhf.colocate puts policy and engines on the same GPUs, but nodes x gpus = {options.nodes * options.gpus} and "
+            f"engines x tensor_parallel = {options.engines * options.tensor_parallel}; make them equal, or set colocate=false"
+        )
+    rollouts, policies = config.prompts_per_step * config.group_size, options.nodes * options.gpus
+    micro = micro_batch(config)
+    if (rollouts // config.mini_batches) % (micro * policies):
+        raise UsageError(
+            f"{rollouts // config.mini_batches} rollouts an update do not divide into micro-batches of {micro} on {policies} GPUs; "
+            "change micro_batch_size, prompts_per_step or group_size"
+        )
+
+
+def is_cpu(config: GRPOConfig) -> bool:
+    """Whether the job runs without GPUs."""
+    return config.device == "cpu"
+
+
+def colocated(config: GRPOConfig, options: OpenRLHFOptions) -> bool:
+    """Whether policy, reference and engines share GPUs. On a CPU there is nothing to share."""
+    return options.colocate and not is_cpu(config)
+
+
+def micro_batch(config: GRPOConfig) -> int:
+    """Sequences a forward pass."""
+    if config.micro_batch_size is not None:
+        return config.micro_batch_size
+    rollouts = config.prompts_per_step * config.group_size // config.mini_batches
+    wanted = CPU_MICRO_BATCH if is_cpu(config) else MICRO_BATCH
+    return max(size for size in range(1, min(wanted, rollouts) + 1) if rollouts % size == 0)
+
+
+def arguments_of(config: GRPOConfig, options: OpenRLHFOptions, files: Files, *, max_length: int, resume: bool) -> list[str]:
+    """The words after `python -m openrlhf.cli.train_ppo_ray`.
+
+    Args:
+        max_length: of an episode, prompt included, in tokens.
+        resume: go on from the newest checkpoint.
+    """
+    flags = {
+        **_layout(config, options),
+        **_data(config, files, max_length),
+        **_method(config),
+        **_optimizer(config),
+        **_evaluation(config, files),
+        "ckpt.path": files.checkpoints,
+        "ckpt.output_dir": files.result,
+        "ckpt.save_steps": config.checkpoint_every or -1,
+        "ckpt.max_num": options.keep_checkpoints,
+        "ckpt.best_metric_key": "none",
+        "ckpt.load_enable": resume,
+        "logger.tensorboard_dir": files.metrics,
+    }
+    return [word for name, value in flags.items() for word in _words(name, value)] + list(options.extra)
+
+
+def _layout(config: GRPOConfig, options: OpenRLHFOptions) -> dict[str, Any]:
+    shared = colocated(config, options)
+    return {
+        "actor.num_nodes": options.nodes,
+        "actor.num_gpus_per_node": options.gpus,
+        "ref.num_nodes": options.nodes,
+        "ref.num_gpus_per_node": options.gpus,
+        "vllm.num_engines": options.engines,
+        "vllm.tensor_parallel_size": options.tensor_parallel,
+        "vllm.sync_backend": "gloo" if is_cpu(config) else "nccl",
+        "vllm.gpu_memory_utilization": options.gpu_memory,
+        "vllm.enforce_eager": options.eager or is_cpu(config),
+        "vllm.enable_prefix_caching": True,
+        "train.colocate_all": shared,
+        "vllm.enable_sleep": shared,
+        "ds.enable_sleep": shared,
+        "ds.zero_stage": options.zero_stage,
+        "ds.adam_offload": options.adam_offload,
+        "ds.attn_implementation": options.attention,
+        "ds.packing_samples": options.packing,
+        "actor.gradient_checkpointing_enable": options.gradient_checkpointing,
+    }
+
+
+def _data(config: GRPOConfig, files: Files, max_length: int) -> dict[str, Any]:
+    return {
+        "actor.model_name_or_path": files.model,
+        "train.agent_func_path": files.agent,
+        "data.prompt_dataset": files.prompts,
+        "data.input_key": "prompt",
+        "data.label_key": "label",
+        "data.max_len": max_length,
+        "rollout.max_new_tokens": config.max_new_tokens,
+        "rollout.temperature": config.temperature,
+        "rollout.top_p": config.top_p,
+        "rollout.batch_size": config.prompts_per_step,
+        "rollout.n_samples_per_prompt": config.group_size,
+        "rollout.micro_batch_size": micro_batch(config),
+        "train.batch_size": config.prompts_per_step * config.group_size // config.mini_batches,
+        "train.micro_batch_size": micro_batch(config),
+        "train.seed": config.seed,
+    }
+
+
+def _method(config: GRPOConfig) -> dict[str, Any]:
+    coefficient = config.kl_coef or (MEASURED_ONLY if config.track_kl else 0.0)
+    flags: dict[str, Any] = {
+        "algo.advantage.estimator": ESTIMATORS[config.advantage, config.whitens],
+        "actor.policy_loss_type": RATIOS[config.ratio],
+        "actor.eps_clip_low_high": (config.clip_low, config.clip_high),
+        "actor.dual_clip": config.dual_clip,
+        "actor.loss_agg_mode": AGGREGATIONS[config.aggregation],
+        "actor.entropy_coef": config.entropy_coef or None,
+        "algo.kl.init_coef": coefficient,
+        "algo.kl.estimator": config.kl_estimator,
+        "algo.kl.use_loss": coefficient > 0 and config.kl_in == "loss",
+        "algo.dynamic_filtering_enable": config.refill,
+    }
+    if config.correction is not None:
+        flags |= {
+            "algo.advantage.is_correction_level": "token",
+            "algo.advantage.is_correction_mode": "clip",
+            "algo.advantage.is_correction_threshold": (0.0, config.correction_cap),
+        }
+    return flags
+
+
+def _optimizer(config: GRPOConfig) -> dict[str, Any]:
+    return {
+        "actor.adam.lr": config.lr,
+        "actor.adam.betas": config.betas,
+        "actor.adam.weight_decay": config.weight_decay,
+        "actor.max_norm": config.grad_clip,
+        "actor.lr_scheduler": SCHEDULES[config.lr_schedule],
+        "actor.lr_warmup_ratio": config.warmup_steps / (config.steps * config.mini_batches),
+        "actor.min_lr_ratio": config.lr_floor,
+    }
+
+
+def _evaluation(config: GRPOConfig, files: Files) -> dict[str, Any]:
+    if files.evaluation is None:
+        return {}
+    return {
+        "eval.dataset": files.evaluation,
+        "eval.steps": config.eval_every,
+        "eval.temperature": 0.0,
+        "eval.n_samples_per_prompt": 1,
+    }
+
+
+def _words(name: str, value: Any) -> Sequence[str]:
+    """A flag as words: True is the bare flag, None and False nothing."""
+    if value is None or value is False:
+        return ()
+    if value is True:
+        return (f"--{name}",)
+    values = value if isinstance(value, tuple) else (value,)
+    return (f"--{name}", *map(str, values))
+
+
+def _choose(known: Mapping[Any, str], value: Any, what: str) -> str:
+    if value not in known:
+        choices = ", ".join(map(str, known))
+        raise UsageError(f"backend=openrlhf has no counterpart of {what}={value}; it has {choices}")
+    return known[value]

@@ -1,0 +1,57 @@
+"""`OpenRLHFOptions`: what the backend `openrlhf` needs to know beyond the settings of the training itself."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class OpenRLHFOptions(BaseModel):
+    """Where OpenRLHF is and how it is laid out over GPUs. On a CPU (`device: cpu`) GPUs are processes.
+
+    Attributes:
+        python: interpreter of the environment that has OpenRLHF, vLLM and r1env with the plugins of the run; None for that of the
+            environment variable R1ENV_OPENRLHF_PYTHON, or this one.
+        ray_address: of a running Ray cluster, whose nodes see the run folder under the same path; None starts Ray on this machine.
+        nodes, gpus: of the policy: `nodes` times `gpus`.
+        engines, tensor_parallel: vLLM engines and the GPUs of each.
+        colocate: policy, reference and engines take turns on the same GPUs (then nodes * gpus = engines * tensor_parallel).
+        gpu_memory: the share of a GPU's memory that an engine may take.
+        eager: vLLM without CUDA graphs: starts a minute and a half sooner, decodes more slowly.
+        zero_stage, adam_offload, gradient_checkpointing: of DeepSpeed.
+        attention: `sdpa`, or `flash_attention_2` where flash-attn is installed; `packing` (no padding in batches) needs the latter.
+        max_length: longest episode, prompt included, in tokens; None: the longest prompt and max_new_tokens for every turn.
+        reply_tokens: with max_length None, what an environment's reply is reckoned at.
+        reply_seconds: how long an environment may take to reply to a turn.
+        episode_seconds: how long an episode may take with all its turns and its scoring.
+        unscored: the reward of a rollout that has no score, for OpenRLHF knows numbers only.
+        keep_checkpoints: how many of the newest stay.
+        start_seconds: how long it may take until the first step is done.
+        extra: further arguments of the command, after ours, as they are written there.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    python: str | None = None
+    ray_address: str | None = None
+    nodes: int = Field(default=1, ge=1)
+    gpus: int = Field(default=1, ge=1)
+    engines: int = Field(default=1, ge=1)
+    tensor_parallel: int = Field(default=1, ge=1)
+    colocate: bool = True
+    gpu_memory: float = Field(default=0.5, gt=0, le=1)
+    eager: bool = False
+    zero_stage: Literal[0, 1, 2, 3] = 2
+    adam_offload: bool = False
+    gradient_checkpointing: bool = False
+    attention: Literal["sdpa", "eager", "flash_attention_2"] = "sdpa"
+    packing: bool = False
+    max_length: int | None = Field(default=None, ge=2)
+    reply_tokens: int = Field(default=256, ge=0)
+    reply_seconds: float = Field(default=30.0, gt=0)
+    episode_seconds: float = Field(default=600.0, gt=0)
+    unscored: float = Field(default=0.0, allow_inf_nan=False)
+    keep_checkpoints: int = Field(default=2, ge=1)
+    start_seconds: float = Field(default=1800.0, gt=0)
+    extra: tuple[str, ...] = ()

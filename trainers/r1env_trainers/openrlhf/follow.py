@@ -1,0 +1,136 @@
+"""Reads what a job writes as it goes, and tells it to the run: metrics, sample completions, checkpoints."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from r1env.errors import TrainingStoppedError
+from r1env.runs.atomic import replace_text
+from r1env.runs.run import Run
+from r1env_trainers.grpo.config import GRPOConfig
+from r1env_trainers.openrlhf.episodes import SAMPLES
+from r1env_trainers.openrlhf.metrics import evaluation_metrics, step_metrics
+from r1env_trainers.openrlhf.worker import METRICS
+
+POSITIONS = "positions.json"
+"""Step → how long the run's logs were after it; for the steps that a checkpoint may hold."""
+
+LATEST = "_actor/latest"
+"""DeepSpeed's note of the newest complete checkpoint, below OpenRLHF's folder of checkpoints: `global_step40`."""
+
+
+class Follower:
+    """Follows one job from a step on.
+
+    Args:
+        folder: of the job.
+        first: the last step that the run knows already.
+    """
+
+    def __init__(self, run: Run, config: GRPOConfig, folder: Path, first: int) -> None:
+        self.step = self._first = first
+        self._run, self._config, self._folder = run, config, folder
+        self._metrics = Tail(folder / METRICS)
+        self._samples: dict[Path, Tail] = {}
+        self._waiting: list[dict[str, Any]] = []
+        self._positions = read_positions(folder)
+        for path in self._sample_files():
+            self._samples[path].skip()
+        self._remember(first)
+
+    def read(self) -> None:
+        """Tell the run what is new.
+
+        Raises:
+            TrainingStoppedError: scoring fails for more rollouts than `max_failed` allows.
+        """
+        for row in self._metrics.rows():
+            step = int(row["step"])
+            if step <= self._first:
+                continue
+            if row["kind"] == "eval":
+                self._run.log(step, evaluation_metrics(row["metrics"]))
+                self._remember(step)
+                continue
+            metrics = step_metrics(row["metrics"])
+            if not self._config.needs_reference:
+                metrics.pop("kl", None)  # OpenRLHF says 0 where it has measured none
+            self._run.log(step, metrics)
+            self._tell_samples(step, row["time"])
+            self.step = step
+            self._remember(step)
+            self._stop_when_scoring_fails(row["metrics"].get("error") or 0.0)
+
+    def _remember(self, step: int) -> None:
+        every = self._config.checkpoint_every
+        if step == self._first or (every and step % every == 0):
+            self._positions[step] = self._run.position()
+            replace_text(self._folder / POSITIONS, json.dumps(self._positions))
+
+    def _tell_samples(self, step: int, until: float) -> None:
+        """The rollouts that were played before `until`, where this step's are wanted; the others are dropped."""
+        self._waiting += [row for path in self._sample_files() for row in self._samples[path].rows()]
+        ripe = [row for row in self._waiting if row["time"] <= until]
+        self._waiting = [row for row in self._waiting if row["time"] > until]
+        trained = ripe if (step - 1) % self._config.samples_every == 0 else []
+        shown = [row for row in ripe if row["kind"] == "eval"][: self._config.eval_shown]
+        rows = [row for row in trained if row["kind"] == "train"] + shown
+        self._run.log_rollouts(step, ({key: value for key, value in row.items() if key != "time"} for row in rows))
+
+    def _sample_files(self) -> list[Path]:
+        found = sorted((self._folder / SAMPLES).glob("*.jsonl"))
+        for path in found:
+            self._samples.setdefault(path, Tail(path))
+        return found
+
+    def _stop_when_scoring_fails(self, share: float) -> None:
+        if share > self._config.max_failed:
+            raise TrainingStoppedError(
+                f"scoring failed for {share:.0%} of the rollouts of step {self.step} (limit {self._config.max_failed:.0%}, setting "
+                f"max_failed); the reasons are in {self._folder / 'log.txt'}"
+            )
+
+
+class Tail:
+    """The rows of a growing JSON-lines file, each one once."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._read = 0
+
+    def skip(self) -> None:
+        """Leave out what is there already."""
+        self._read = self._path.stat().st_size if self._path.exists() else 0
+
+    def rows(self) -> Iterator[dict[str, Any]]:
+        """What was added since, as far as it is whole lines."""
+        if not self._path.exists():
+            return
+        with self._path.open("rb") as file:
+            file.seek(self._read)
+            for line in file:
+                if not line.endswith(b"\n"):
+                    return
+                self._read += len(line)
+                yield json.loads(line)
+
+
+def read_positions(folder: Path) -> dict[int, Mapping[str, int]]:
+    """Step → position of the run's logs."""
+    path = folder / POSITIONS
+    return {int(step): position for step, position in json.loads(path.read_text()).items()} if path.exists() else {}
+
+
+def forget_after(folder: Path, step: int) -> None:
+    """Drop from the job's metrics what an earlier attempt did after its newest checkpoint, of `step`."""
+    kept = (row for row in Tail(folder / METRICS).rows() if row["step"] <= step)
+    replace_text(folder / METRICS, "".join(json.dumps(row) + "\n" for row in kept))
+
+
+def newest_checkpoint(checkpoints: Path) -> int:
+    """The step of the newest complete checkpoint, 0 where there is none."""
+    latest = checkpoints / LATEST
+    return int(latest.read_text().strip().removeprefix("global_step")) if latest.exists() else 0
