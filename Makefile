@@ -6,14 +6,14 @@ BIN := $(VENV)/bin
 PIP_ARGS ?=
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt $(PIP_ARGS)
 
-PACKAGES := .[report] sandbox[server] plugins/format plugins/math plugins/language[py3langid] plugins/code plugins/logic plugins/benchmarks[hub] trainers
+PACKAGES := .[report] sandbox[server] plugins/format plugins/math plugins/language[py3langid] plugins/code plugins/logic plugins/benchmarks[hub] plugins/judge trainers
 EDITABLE := $(foreach package,$(PACKAGES),--editable ./$(package))
 PROJECTS := pyproject.toml $(wildcard sandbox/pyproject.toml plugins/*/pyproject.toml trainers/pyproject.toml)
 
 DEMO_ARGS ?=
 TEST_ARGS ?=
 
-.PHONY: help setup demo test test-slow lint format bench clean
+.PHONY: help setup demo test test-slow openrlhf-cpu lint format bench clean
 
 help: ## Show this list
 	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -43,6 +43,9 @@ test: $(VENV)/.ready-dev ## Run the tests that take no more than a few seconds e
 
 test-slow: $(VENV)/.ready-dev ## Run the others: trainings, audits, crashes and resumes
 	$(BIN)/pytest -m slow $(TEST_ARGS)
+
+openrlhf-cpu: ## Make the environment that runs OpenRLHF on a CPU; see docs/openrlhf.md
+	@tools/openrlhf-cpu-env.sh
 
 lint: $(VENV)/.ready-dev ## Check style and types
 	$(BIN)/ruff check .

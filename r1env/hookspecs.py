@@ -144,7 +144,33 @@ class ReportSpec:
     summary: str
 
 
-Spec = RewardSpec | EnvironmentSpec | SuiteSpec | EngineSpec | TrainerSpec | RecipeSpec | SandboxSpec | CommandSpec | ReportSpec
+@dataclass(frozen=True, slots=True)
+class TrackerSpec:
+    """A place to show metrics while a model trains. `target` is `module:attribute` of a callable `(run: Run) -> Tracker`.
+
+    Attributes:
+        module: what must be importable for it, and `install`, what pip is to be given for that; empty where nothing is.
+    """
+
+    name: str
+    target: str
+    summary: str
+    module: str = ""
+    install: str = ""
+
+
+Spec = (
+    RewardSpec
+    | EnvironmentSpec
+    | SuiteSpec
+    | EngineSpec
+    | TrainerSpec
+    | RecipeSpec
+    | SandboxSpec
+    | CommandSpec
+    | ReportSpec
+    | TrackerSpec
+)
 
 
 class HookSpecs:
@@ -186,6 +212,10 @@ class HookSpecs:
     def r1env_reports(self) -> list[ReportSpec]:  # type: ignore[empty-body]
         """Sections added to `report.html` when it is written."""
 
+    @hookspec
+    def r1env_trackers(self) -> list[TrackerSpec]:  # type: ignore[empty-body]
+        """Trackers: `r1env train … --track NAME`; see `r1env.tracking.tracker`."""
+
 
 HOOKS: Mapping[str, type] = {
     "rewards": RewardSpec,
@@ -197,6 +227,7 @@ HOOKS: Mapping[str, type] = {
     "sandboxes": SandboxSpec,
     "commands": CommandSpec,
     "reports": ReportSpec,
+    "trackers": TrackerSpec,
 }
 """Kind of thing → the spec class its hook must return."""
 

@@ -13,7 +13,7 @@ A trainer's own name is a recipe of one stage.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from importlib.resources import files
 from pathlib import Path
 from typing import Any, cast
@@ -24,6 +24,7 @@ from r1env.config import load_yaml, merge, validate
 from r1env.errors import UnknownNameError, UsageError
 from r1env.plugins import Plugins, import_target, installed
 from r1env.runs.run import Run
+from r1env.runs.stage_table import write_stage_table
 from r1env.stages import STAGE_PREFIX, parse_reference, references, resolved
 from r1env.trainer import Trainer, TrainerConfig
 
@@ -154,16 +155,46 @@ def check_plan(plan: Plan, plugins: Plugins | None = None) -> None:
         _trainer(plugins, stage.trainer).check(_config(plugins, stage))
 
 
-def execute(plan: Plan, run: Run, plugins: Plugins | None = None) -> None:
-    """Run the stages that `run` has not finished, in order; each starts where the one before ended."""
+def check_only(plan: Plan, only: Collection[str], finished: Collection[str]) -> None:
+    """Refuse to run the stages `only` where the run has not what they start from.
+
+    Args:
+        finished: the stages whose results the run has.
+
+    Raises:
+        UsageError: a stage is unknown, is done already, or needs a stage that is neither done nor run before it.
+    """
+    there = set(finished)
+    for name in only:
+        if name not in (stage.name for stage in plan.stages):
+            raise UnknownNameError("stage", name, [stage.name for stage in plan.stages])
+        if name in finished:
+            raise UsageError(f"stage {name!r} is done in this run; its results are never overwritten")
+    for stage in (stage for stage in plan.stages if stage.name in only):
+        for needed in (parse_reference(reference)[0] for reference in references(stage.config)):
+            if needed not in there:
+                raise UsageError(
+                    f"stage {stage.name!r} needs the result of {needed!r}, which is not there; "
+                    f"run it too (--only {needed}), or --resume a run that has it"
+                )
+        there.add(stage.name)
+
+
+def execute(plan: Plan, run: Run, plugins: Plugins | None = None, *, only: Collection[str] = ()) -> None:
+    """Run the stages that `run` has not finished, in order; each starts where the one before ended.
+
+    Args:
+        only: names of the stages to run; empty for all.
+    """
     plugins = plugins or installed()
     for stage in plan.stages:
-        if stage.name in run.finished_stages():
+        if stage.name in run.finished_stages() or (only and stage.name not in only):
             continue
         config = _config(plugins, stage.model_copy(update={"config": resolved(stage.config, _locator(run, stage))}))
         run.start_stage(stage.name)
         _trainer(plugins, stage.trainer).train(config, run)
         run.finish_stage(stage.name)
+        write_stage_table(run)
 
 
 def _locator(run: Run, stage: Stage) -> Callable[[str], Path]:

@@ -19,7 +19,7 @@ is_done() { [ "$(cat "$folder/.$1" 2>/dev/null)" = "$2" ]; }
 others=$(cat "$0" "$requirements" | sha256sum)
 if ! is_done others "$others"; then
     echo "making $folder: a few minutes"
-    "${PYTHON:-python3.11}" -m venv --clear "$folder"
+    "${PYTHON:-python3.11}" -P -m venv --clear "$folder"
     "${pip[@]}" --upgrade pip hatchling editables
     "${pip[@]}" "$(grep '^torch==' "$requirements")" # before anything that could bring another build of it
     # In a build environment of its own: DeepSpeed's set-up stumbles over a torch that it can see, and needs none, for its operations are

@@ -16,7 +16,7 @@ import typer
 
 from r1env.cli.console import print_json, print_table, progress
 from r1env.cli.options import Json, plugins_of
-from r1env.plugins import Plugins
+from r1env.plugins import Plugins, import_target
 from r1env.runs.manifest import plugin_provenance
 
 OLDEST_PYTHON = (3, 11)
@@ -31,6 +31,7 @@ EXTRAS = (
     ("benchmarks", ("r1env_benchmarks",), "GSM8K and others", "pip install r1env-benchmarks"),
     ("language", ("r1env_language",), "the reward language, rubrics stage1 and stage2", "pip install r1env-language"),
     ("code", ("r1env_code",), "the reward code", "pip install r1env-code"),
+    ("judge", ("r1env_judge",), "the rewards helpful, harmless and judge", "pip install r1env-judge"),
     (
         "sandbox",
         ("r1env_sandbox",),
@@ -83,6 +84,7 @@ def diagnose(plugins: Plugins) -> Iterator[Check]:
     yield from _torch()
     yield _docker()
     yield from (_extra(*extra) for extra in EXTRAS)
+    yield _openrlhf()
     yield _plugins(plugins)
 
 
@@ -130,6 +132,14 @@ def _extra(name: str, modules: tuple[str, ...], purpose: str, remedy: str) -> Ch
     if missing:
         return Check(name, State.ABSENT, f"for {purpose}; missing {', '.join(missing)}", remedy)
     return Check(name, State.OK, purpose)
+
+
+def _openrlhf() -> Check:
+    remedy = "docs/openrlhf.md"
+    if importlib.util.find_spec("r1env_trainers") is None:
+        return Check("openrlhf", State.ABSENT, "for --backend openrlhf; missing r1env_trainers", remedy)
+    found, detail = import_target("r1env_trainers.openrlhf.installation:diagnosis")()
+    return Check("openrlhf", State.OK, detail) if found else Check("openrlhf", State.ABSENT, detail, remedy)
 
 
 def _plugins(plugins: Plugins) -> Check:

@@ -39,10 +39,18 @@ class Usage:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """The end of a training. `before` and `after` are the first and last `eval/accuracy` of the last stage, if it has any."""
+    """The end of a training.
+
+    Attributes:
+        model: that of the last stage that left one; `models` are all of them, by stage.
+        before, after: the first and last `eval/accuracy` of that stage, if it has any.
+        left: stages that are still to be run.
+    """
 
     run: str
-    model: str
+    model: str | None
+    models: dict[str, str]
+    left: tuple[str, ...]
     before: float | None
     after: float | None
     wall_seconds: float
@@ -55,8 +63,13 @@ class Outcome:
         if self.before is not None:
             lines.append(f"accuracy in evaluation: {percent(self.before)} before, {percent(self.after)} after")
         lines.append(f"took {duration(self.wall_seconds)} ({self.cpu_seconds:.0f} CPU seconds)")
-        lines.append(f"model:  {self.model}")
+        if len(self.models) > 1:
+            lines.append(f"models: {', '.join(self.models)}, each in its folder of {self.run}/checkpoints")
+        if self.model is not None:
+            lines.append(f"model:  {self.model}")
         lines.append(f"report: {self.report or self.report_hint}")
+        if self.left:
+            lines.append(f"not run: {', '.join(self.left)}; go on with {program()} train --resume {shlex.quote(self.run)}")
         return lines
 
     def as_json(self) -> dict[str, Any]:
@@ -72,13 +85,18 @@ def report_of(run: Run, plugins: Plugins) -> Path | str:
 
 
 def outcome_of(run: Run, plan: Plan, usage: Usage, report: Path | str) -> Outcome:
-    """The outcome of a run whose stages are all done."""
-    last = plan.stages[-1].name
-    accuracies = [row["eval/accuracy"] for row in run.metrics(last) if row.get("eval/accuracy") is not None]
+    """The outcome of a run that has come as far as it was to go."""
+    finished = run.finished_stages()
+    models = {name: str(run.model_dir(name)) for name in finished if run.model_dir(name).is_dir()}
+    last = next(reversed(models), None)
+    rows = run.metrics(last) if last else []
+    accuracies = [row["eval/accuracy"] for row in rows if row.get("eval/accuracy") is not None]
     spent = usage.since()
     return Outcome(
         run=str(run.path),
-        model=str(run.model_dir(last)),
+        model=models[last] if last else None,
+        models=models,
+        left=tuple(stage.name for stage in plan.stages if stage.name not in finished),
         before=accuracies[0] if accuracies else None,
         after=accuracies[-1] if accuracies else None,
         wall_seconds=round(spent.wall, 1),
@@ -90,16 +108,19 @@ def outcome_of(run: Run, plan: Plan, usage: Usage, report: Path | str) -> Outcom
 
 def next_commands(run: Run, plan: Plan) -> list[str]:
     """Three commands that make sense now, with the run's own settings filled in."""
-    last = plan.stages[-1]
+    finished = [stage for stage in plan.stages if stage.name in run.finished_stages() and run.model_dir(stage.name).is_dir()]
+    last = finished[-1] if finished else plan.stages[-1]
     again = _with_another_seed(run.manifest["command"], plan)
-    if "env" not in last.config:
-        return _commands(["report", str(run.path)], again, ["envs"])
     config = last.config
-    where = ["--model", str(run.model_dir(last.name)), "--env", config["env"]]
-    options = {**config.get("env_options", {}), **config.get("eval_options", {})}
+    mixture = config.get("mixture") or [{}]
+    tasks = config if config.get("env") else mixture[0]
+    if not tasks.get("env"):
+        return _commands(["report", str(run.path)], again, ["envs"])
+    where = ["--model", str(run.model_dir(last.name)), "--env", tasks["env"]]
+    options = {**tasks.get("env_options", {}), **config.get("eval_options", {})}
     where += [word for key, value in options.items() for word in ("-o", f"{key}={value}")]
-    if config.get("template"):
-        where += ["--template", config["template"]]
+    if tasks.get("template"):
+        where += ["--template", tasks["template"]]
     if config.get("max_new_tokens"):
         where += ["--max-new-tokens", str(config["max_new_tokens"])]
     sample = ["sample", *where, "--limit", "3"]

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -17,9 +21,14 @@ from r1env.cli.options import Json, plugins_of
 from r1env.cli.outcome import Outcome, Usage, next_commands, outcome_of, report_of
 from r1env.config import parse_overrides, validate
 from r1env.errors import UsageError
+from r1env.estimates import Estimate, estimate_lines, estimates
+from r1env.monitoring import Monitor
 from r1env.plugins import Plugins
-from r1env.recipes import Plan, check_plan, execute, plan_training
+from r1env.recipes import Plan, check_only, check_plan, execute, plan_training
 from r1env.runs.run import Run
+from r1env.runs.tables import read_tables
+from r1env.tracking import followed
+from r1env.tracking.follow import find_tracker
 
 
 def train(
@@ -32,6 +41,9 @@ def train(
     seed: Annotated[int | None, typer.Option("--seed", help="Of everything random.")] = None,
     rubric: Annotated[str | None, typer.Option("--rubric", metavar="NAME|FILE", help="What is rewarded.")] = None,
     device: Annotated[str | None, typer.Option("--device", help="cpu, cuda, …")] = None,
+    backend: Annotated[
+        str | None, typer.Option("--backend", help="What grpo runs on: local, or openrlhf (see docs/openrlhf.md).")
+    ] = None,
     settings: Annotated[
         list[str] | None,
         typer.Option("--set", metavar="KEY=VALUE", help="Any other setting; of a recipe STAGE.KEY=VALUE. Repeatable."),
@@ -40,6 +52,16 @@ def train(
         Path | None, typer.Option("--output", metavar="DIR", help="Run folder; a new one in runs/ by default.")
     ] = None,
     resume: Annotated[Path | None, typer.Option("--resume", metavar="RUNDIR", help="Go on with this run instead.")] = None,
+    track: Annotated[
+        list[str] | None,
+        typer.Option("--track", metavar="NAME", help="Show the metrics there too: tensorboard, wandb, trackio. Repeatable."),
+    ] = None,
+    only: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--only", metavar="STAGE", help="Of a recipe this stage alone, on the results that --resume has. Repeatable."
+        ),
+    ] = None,
     quiet: Annotated[bool, typer.Option("--quiet", help="No table while it runs.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Plan and check, print the plan, and stop.")] = False,
     as_json: Json = False,
@@ -52,11 +74,17 @@ def train(
     Example:
       r1env train r1-zero --preset tiny-cpu
       r1env train grpo --model smollm2-135m --env add-1digit --steps 2 --set group_size=4
+      r1env train r1-zero --track tensorboard
       r1env train --resume runs/r1-zero-tiny-cpu-20260131-120000
+      r1env train --resume runs/r1-tiny-cpu-20260131-120000 --only dev3
     """
     plugins = plugins_of(ctx)
     common = {"model": model, "env": env, "steps": steps, "seed": seed, "rubric": rubric, "device": device}
+    common["backend"] = backend
     given = {key: value for key, value in common.items() if value is not None}
+    track = track or []
+    for tracker in track:
+        find_tracker(tracker, plugins)  # before anything is made
     run: Run | None = None
     if resume is not None:
         run = Run.open(resume)
@@ -66,8 +94,9 @@ def train(
     else:
         plan = make_plan(plugins, name, preset, given, settings or [])
     check_plan(plan, plugins)
+    check_only(plan, only or [], run.finished_stages() if run else [])
     if dry_run:
-        _print_plan(plan, as_json)
+        _print_plan(plan, estimates(plan, plugins), as_json)
         return
     if run is None:
         folder = output or new_folder(Path("runs"), plan, time.strftime("%Y%m%d-%H%M%S"))
@@ -76,7 +105,7 @@ def train(
         typer.echo(f"run folder: {run.path}")
     usage = Usage.start()
     try:
-        _execute(plan, run, plugins, quiet=quiet or as_json)
+        _execute(plan, run, plugins, track, only or [], quiet=quiet or as_json)
     except KeyboardInterrupt:
         typer.echo(f"interrupted; go on with: {program()} train --resume {run.path}", err=True)
         raise typer.Exit(INTERRUPTED) from None
@@ -106,35 +135,53 @@ def new_folder(parent: Path, plan: Plan, stamp: str) -> Path:
     return next(parent / name for name in names if not (parent / name).exists())
 
 
-def _execute(plan: Plan, run: Run, plugins: Plugins, *, quiet: bool) -> None:
-    stages = Stages({stage.name: stage.config.get("steps") for stage in plan.stages})
+def _execute(plan: Plan, run: Run, plugins: Plugins, track: list[str], only: list[str], *, quiet: bool) -> None:
+    """Run the plan, watched: by the table, by the monitor, by trackers."""
+    # Epochs are turned into steps when their data are there, so the total is not known yet.
+    totals = {stage.name: None if stage.config.get("epochs") else stage.config.get("steps") for stage in plan.stages}
+    stages = Stages(totals)
     console = stdout_console()
-    if quiet:
-        execute(plan, run, plugins)
-        return
-    with LiveTable(stages, console) if console.is_terminal else PlainLog(stages, sys.stdout) as shown:
-        run.subscribe(shown)
-        execute(plan, run, plugins)
+    say: Callable[[str], None] = partial(typer.echo, err=True)
+    with ExitStack() as stack:
+        if not quiet:
+            shown: LiveTable | PlainLog = LiveTable(stages, console) if console.is_terminal else PlainLog(stages, sys.stdout)
+            stack.enter_context(shown)
+            run.subscribe(shown)
+            say = shown.tell
+        run.subscribe(Monitor(run, lambda event, alert: say(f"{event.stage}, step {event.step}: {alert}")))
+        stack.enter_context(followed(run, track, plugins, say))
+        execute(plan, run, plugins, only=only)
 
 
 def _tell(outcome: Outcome, run: Run, plan: Plan, as_json: bool) -> None:
     commands = next_commands(run, plan)
+    alerts = [event for event in run.events() if event["kind"] == "alert"]
     if as_json:
-        print_json({**outcome.as_json(), "next": commands})
+        tables = {stage: table.model_dump(mode="json") for stage, table in read_tables(run)}
+        print_json({**outcome.as_json(), "alerts": alerts, "tables": tables, "next": commands})
         return
+    for _, table in read_tables(run):
+        typer.echo("\n" + table.markdown().rstrip())
     for line in outcome.lines():
         typer.echo(line)
+    if alerts:
+        named = ", ".join(f"{alert['rule']} (stage {alert['stage']}, step {alert['step']})" for alert in alerts)
+        typer.echo(f"alerts: {named}; the report says more")
     typer.echo("\nnext, try:")
     for command in commands:
         typer.echo(f"  {command}")
 
 
-def _print_plan(plan: Plan, as_json: bool) -> None:
+def _print_plan(plan: Plan, estimated: Mapping[str, Estimate | None], as_json: bool) -> None:
+    """The plan as it goes into the run folder; what it is reckoned to cost stands behind it, in comments."""
     content = plan.model_dump(mode="json")
     if as_json:
-        print_json(content)
-    else:
-        typer.echo(yaml.safe_dump(content, sort_keys=False, allow_unicode=True).rstrip())
+        known = {name: asdict(one) for name, one in estimated.items() if one is not None}
+        print_json({**content, **({"estimates": known} if known else {})})
+        return
+    typer.echo(yaml.safe_dump(content, sort_keys=False, allow_unicode=True).rstrip())
+    for line in estimate_lines(estimated):
+        typer.echo(f"# {line}".rstrip())
 
 
 def _seed(plan: Plan) -> int:

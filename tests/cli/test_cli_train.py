@@ -125,6 +125,23 @@ def test_resuming_takes_the_same_name_again_but_no_other_settings(r1env_program:
         assert "leave out" in refused.stderr
 
 
+def test_one_stage_runs_alone_on_the_results_of_the_run_that_is_resumed(r1env_program: Any) -> None:
+    first = r1env_program("train", "two-steps", "--output", "here", "--only", "warm")
+    assert first.exit_code == 0, first.output
+    assert "not run: learn; go on with r1env train --resume here" in first.stdout
+    assert Run.open(Path("here")).finished_stages() == ["warm"]
+    second = r1env_program("train", "--resume", "here", "--only", "learn", "--quiet")
+    assert second.exit_code == 0, second.output
+    assert Run.open(Path("here")).finished_stages() == ["warm", "learn"]
+
+
+def test_a_stage_without_the_results_it_starts_from_is_refused_before_a_folder_is_made(r1env_program: Any) -> None:
+    result = r1env_program("train", "two-steps", "--output", "here", "--only", "learn")
+    assert (result.exit_code, result.stderr.count("\n")) == (2, 1)
+    assert "stage 'learn' needs the result of 'warm'" in result.stderr
+    assert not Path("here").exists()
+
+
 def test_training_that_cannot_go_on_is_one_line(r1env_program: Any) -> None:
     result = r1env_program("train", "counter", "--preset", "quick", "--set", "fail_at=0", "--set", "how=stop", "--quiet")
     assert (result.exit_code, result.stderr) == (1, "error: 30% of a step cannot be scored\n")

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from r1env.cli.outcome import next_commands
+from r1env.cli.outcome import Usage, next_commands, outcome_of
 from r1env.recipes import Plan, Stage
 from r1env.runs.run import Run
 
@@ -45,3 +45,40 @@ def test_a_stage_without_an_environment_has_three_commands_too(tmp_path: Path) -
 )
 def test_another_seed_repeats_the_command_in_a_new_folder(tmp_path: Path, command: tuple[str, ...], again: str) -> None:
     assert commands(tmp_path, plan(env="e"), command)[-1] == again
+
+
+def test_a_run_that_is_not_done_names_the_models_it_has_and_the_stages_still_to_be_run(tmp_path: Path) -> None:
+    stages = tuple(Stage(name=name, trainer="t", config={"seed": 0}) for name in ("dev1", "data", "dev2"))
+    made = Plan(name="demo", stages=stages)
+    run = Run.create(tmp_path / "run", made.model_dump(mode="json"), seed=0)
+    for name in ("dev1", "data"):
+        run.start_stage(name)
+        if name != "data":
+            run.log(0, {"eval/accuracy": 0.25})
+            run.log(1, {"eval/accuracy": 0.5})
+            run.model_dir().mkdir(parents=True)
+        run.finish_stage(name)
+    outcome = outcome_of(run, made, Usage.start(), "no report")
+    assert (outcome.model, outcome.models) == (str(run.model_dir("dev1")), {"dev1": str(run.model_dir("dev1"))})
+    assert (outcome.before, outcome.after, outcome.left) == (0.25, 0.5, ("dev2",))
+    assert any(line.startswith("not run: dev2; go on with") for line in outcome.lines())
+
+
+def test_what_to_try_next_is_about_the_newest_model_even_where_the_last_stage_left_none(tmp_path: Path) -> None:
+    stages = (
+        Stage(
+            name="rl",
+            trainer="t",
+            config={"seed": 4, "env": None, "mixture": [{"env": "sort-4", "env_options": {"digits": 3}}]},
+        ),
+        Stage(name="table", trainer="t", config={"seed": 4, "env": "other"}),
+    )
+    made = Plan(name="demo", stages=stages)
+    run = Run.create(tmp_path / "run", made.model_dump(mode="json"), seed=4)
+    for name in ("rl", "table"):
+        run.start_stage(name)
+        if name == "rl":
+            run.model_dir().mkdir(parents=True)
+        run.finish_stage(name)
+    sample = next_commands(run, made)[0]
+    assert sample == f"r1env sample --model {tmp_path}/run/checkpoints/rl/model --env sort-4 -o digits=3 --limit 3"

@@ -19,6 +19,7 @@ OURS = {
     "r1env_code": ROOT / "plugins/code/r1env_code",
     "r1env_logic": ROOT / "plugins/logic/r1env_logic",
     "r1env_benchmarks": ROOT / "plugins/benchmarks/r1env_benchmarks",
+    "r1env_judge": ROOT / "plugins/judge/r1env_judge",
     "r1env_trainers": ROOT / "trainers/r1env_trainers",
 }
 MAY_IMPORT = {
@@ -30,6 +31,7 @@ MAY_IMPORT = {
     "r1env_language": {"r1env"},
     "r1env_logic": {"r1env"},
     "r1env_benchmarks": {"r1env"},
+    "r1env_judge": {"r1env"},
     "r1env_trainers": {"r1env"},
 }
 FIRST_TO_READ = {"tasks", "rollouts", "scores"}

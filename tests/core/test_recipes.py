@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import types
 from typing import ClassVar
 
@@ -12,7 +13,7 @@ import r1env
 from r1env.config import load_yaml
 from r1env.errors import UnknownNameError, UsageError
 from r1env.plugins import Plugins, Provenance
-from r1env.recipes import Plan, check_plan, execute, plan_training
+from r1env.recipes import Plan, check_only, check_plan, execute, plan_training
 from r1env.runs.run import Run
 from r1env.trainer import TrainerConfig
 
@@ -198,6 +199,50 @@ def test_settings_refer_to_models_and_files_of_earlier_stages_however_deep(plugi
         "data": [{"file": str(folder / "second" / "data.jsonl"), "weight": 2}],
         "teacher": str(folder / "first" / "model"),
     }
+
+
+def test_only_the_stages_that_are_asked_for_run_and_the_others_can_follow(plugins, recipe, tmp_path):
+    plan = plan_training(recipe, plugins=plugins)
+    run = create(tmp_path, plan)
+    execute(plan, run, plugins, only=["first"])
+    execute(plan, run, plugins, only=["third"])
+    assert run.finished_stages() == ["first", "third"]
+    execute(plan, run, plugins)
+    assert run.finished_stages() == ["first", "third", "second"]
+
+
+@pytest.mark.parametrize(
+    ("only", "finished", "message"),
+    [
+        (["second"], [], "stage 'second' needs the result of 'first', which is not there; run it too .--only first."),
+        (["first"], ["first"], "stage 'first' is done in this run"),
+        (["secnd"], [], "unknown stage 'secnd'; did you mean 'second'"),
+    ],
+)
+def test_a_stage_that_cannot_run_alone_is_refused_in_one_line(plugins, recipe, only, finished, message):
+    with pytest.raises(UsageError, match=message):
+        check_only(plan_training(recipe, plugins=plugins), only, finished)
+
+
+def test_a_stage_may_run_alone_on_results_that_are_there_or_come_before_it(plugins, recipe):
+    plan = plan_training(recipe, plugins=plugins)
+    check_only(plan, ["second"], finished=["first"])
+    check_only(plan, ["second", "first"], finished=[])
+
+
+def test_every_finished_stage_has_its_row_in_the_table_of_stages(plugins, recipe, tmp_path):
+    plan = plan_training(recipe, plugins=plugins)
+    run = create(tmp_path, plan)
+    execute(plan, run, plugins, only=["first"])
+    assert [row["stage"] for row in json.loads((run.path / "stages.json").read_text())["data"]] == ["first"]
+    execute(plan, run, plugins)
+    rows = json.loads((run.path / "stages.json").read_text())["data"]
+    assert [(row["stage"], row["from"], row["loss"]) for row in rows] == [
+        ("first", [], 1.0),
+        ("second", ["first"], 1.0),
+        ("third", ["first"], 1.0),
+    ]
+    assert "| third  | write   | first       | 1     |" in (run.path / "stages.md").read_text()
 
 
 def test_the_recipes_that_are_shipped_can_be_planned():

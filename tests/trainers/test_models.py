@@ -41,6 +41,15 @@ def test_the_tiny_model_has_about_0_4_million_parameters_and_depends_on_its_seed
     assert not torch.equal(weights[0], weights[2])
 
 
+def test_the_teacher_and_the_student_differ_in_architecture_and_size_and_share_their_tokens():
+    teacher, student = load_model("tiny-2m", seed=1), load_model("tiny-gpt2", seed=1)
+    assert 1e6 < teacher.parameters < 2e6
+    assert 0.35e6 < student.parameters < 0.45e6
+    assert (teacher.model.config.model_type, student.model.config.model_type) == ("llama", "gpt2")
+    assert teacher.tokenizer.get_vocab() == student.tokenizer.get_vocab()
+    assert TOKENIZER.get_vocab().keys() < teacher.tokenizer.get_vocab().keys()
+
+
 def test_a_saved_model_loads_from_its_folder(tmp_path):
     loaded = load_model("tiny", seed=3)
     loaded.model.save_pretrained(tmp_path)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from r1env.hookspecs import EngineSpec, RecipeSpec, TrainerSpec, hookimpl
+from r1env.hookspecs import EngineSpec, RecipeSpec, ReportSpec, TrainerSpec, hookimpl
 
 
 @hookimpl
@@ -13,21 +13,73 @@ def r1env_trainers() -> list[TrainerSpec]:
             config="r1env_trainers.grpo.config:GRPOConfig",
             target="r1env_trainers.grpo.loop:GRPOTrainer",
             summary="group relative policy optimisation from the rewards of an environment",
-            presets=("tiny-cpu", "smol-135m"),
+            presets=("tiny-cpu", "smol-135m", "r1-zero", "r1-stage1", "r1-stage2", "deepseekmath", "dapo", "drgrpo"),
+        ),
+        TrainerSpec(
+            name="ppo",
+            config="r1env_trainers.ppo.config:PPOConfig",
+            target="r1env_trainers.ppo.loop:PPOTrainer",
+            summary="proximal policy optimisation with a critic, to compare grpo with",
+            presets=("tiny-cpu",),
         ),
         TrainerSpec(
             name="sft",
             config="r1env_trainers.sft.config:SFTConfig",
             target="r1env_trainers.sft.loop:SFTTrainer",
             summary="supervised fine-tuning on demonstrations, loss on the response only",
-            presets=("tiny-cpu",),
+            presets=("tiny-cpu", "r1", *(f"distill-{size}" for size in ("1.5b", "7b", "8b", "14b", "32b", "70b"))),
+        ),
+        TrainerSpec(
+            name="reward_model",
+            config="r1env_trainers.reward_model.config:RewardModelConfig",
+            target="r1env_trainers.reward_model.loop:RewardModelTrainer",
+            summary="a scalar head on a language model, from preference pairs or safety labels",
+            presets=("tiny-cpu", "r1-helpful", "r1-safety"),
+        ),
+        TrainerSpec(
+            name="dataset",
+            config="r1env_trainers.dataset.config:DatasetConfig",
+            target="r1env_trainers.dataset.write:DatasetTrainer",
+            summary="writes what a function makes of tasks as JSON lines: demonstrations or preferences for later stages",
+            leaves_model=False,
+        ),
+        TrainerSpec(
+            name="rejection",
+            config="r1env_trainers.rejection.config:RejectionConfig",
+            target="r1env_trainers.rejection.loop:RejectionTrainer",
+            summary="rejection sampling: the right and readable ones of several completions become data for sft",
+            presets=("tiny-cpu", "r1"),
+            leaves_model=False,
+        ),
+        TrainerSpec(
+            name="distill",
+            config="r1env_trainers.distill.config:DistillConfig",
+            target="r1env_trainers.distill.loop:DistillTrainer",
+            summary="a student learns from a teacher's right samples, or from the teacher's distribution on its own",
+            presets=("tiny-cpu", "tiny-cpu-on-policy"),
+        ),
+        TrainerSpec(
+            name="evaluate",
+            config="r1env_trainers.evaluate.config:EvaluateConfig",
+            target="r1env_trainers.evaluate.loop:EvaluateTrainer",
+            summary="no training: models side by side on held-out tasks, as a table",
+            presets=("r1",),
+            leaves_model=False,
         ),
     ]
 
 
 @hookimpl
 def r1env_engines() -> list[EngineSpec]:
-    return [EngineSpec("transformers", "r1env_trainers.engine:make_transformers", "a local model, batched decoding with torch")]
+    return [
+        EngineSpec("transformers", "r1env_trainers.engine:make_transformers", "a local model, batched decoding with torch"),
+        EngineSpec("vllm", "r1env_trainers.engines.vllm:make_vllm", "a local model, decoded by vLLM in this process"),
+    ]
+
+
+@hookimpl
+def r1env_reports() -> list[ReportSpec]:
+    return [ReportSpec("tables", "r1env_trainers.evaluate.report:tables_section", "the tables that stages left")]
 
 
 @hookimpl
@@ -37,12 +89,36 @@ def r1env_recipes() -> list[RecipeSpec]:
             name="r1-zero",
             resource="r1env_trainers:recipes/r1-zero.yaml",
             summary="GRPO from rule rewards alone, on a base model that knows the format and nothing else",
+            presets=("tiny-cpu", "paper"),
+        ),
+        RecipeSpec(
+            name="r1",
+            resource="r1env_trainers:recipes/r1.yaml",
+            summary="the whole of R1: cold start, RL, rejection sampling, SFT from the base, RL for all scenarios, distillation",
+            presets=("tiny-cpu", "smol-135m", "paper"),
+        ),
+        RecipeSpec(
+            name="distill-vs-rl",
+            resource="r1env_trainers:recipes/distill-vs-rl.yaml",
+            summary="one small student from one start: reinforcement learning, and distillation from a larger model",
             presets=("tiny-cpu",),
+        ),
+        RecipeSpec(
+            name="hacking",
+            resource="r1env_trainers:recipes/hacking.yaml",
+            summary="reward hacking in a bottle, named by the monitor; and its mended twin",
+            presets=("tiny-cpu", "tiny-cpu-mended"),
         ),
         RecipeSpec(
             name="arithmetic",
             resource="r1env_trainers:recipes/arithmetic.yaml",
             summary="SFT on careless column additions, then GRPO until the carries are right",
             presets=("smol-135m", "tiny-cpu"),
+        ),
+        RecipeSpec(
+            name="countdown",
+            resource="r1env_trainers:recipes/countdown.yaml",
+            summary="SFT on blind searches for a countdown, then GRPO until the tries are worth trying",
+            presets=("smol-135m",),
         ),
     ]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from r1env import EnvironmentSpec, RewardSpec, hookimpl
+from r1env import EnvironmentSpec, RewardSpec, SuiteSpec, hookimpl
 
 
 @hookimpl
@@ -15,6 +15,9 @@ def r1env_rewards() -> list[RewardSpec]:
         ),
         RewardSpec(
             "reasoning-gym", "r1env_logic.gym_tasks:ReasoningGym", "1 where reasoning-gym's own scorer gives full marks"
+        ),
+        RewardSpec(
+            "courteous", "r1env_logic.bilingual.small_talk:courteous", "1 where small talk is answered politely and rightly"
         ),
     ]
 
@@ -63,6 +66,17 @@ def r1env_environments() -> list[EnvironmentSpec]:
             kind="logic",
         ),
         EnvironmentSpec(
+            "guess-number",
+            "r1env_logic.guessing:guessing_tasks",
+            reward="integer",
+            summary="guess a number in up to 7 turns; each guess is answered by higher or lower",
+            options={"highest": 100},
+            reward_options={"policy": "lenient"},
+            max_turns=7,
+            dialogue="r1env_logic.guessing:HigherOrLower",
+            kind="logic",
+        ),
+        EnvironmentSpec(
             "reasoning-gym",
             "r1env_logic.gym_tasks:reasoning_gym_tasks",
             reward="reasoning-gym",
@@ -71,4 +85,42 @@ def r1env_environments() -> list[EnvironmentSpec]:
             template="tagged",
             kind="logic",
         ),
+        EnvironmentSpec(
+            "bilingual-sort",
+            "r1env_logic.bilingual.tasks:sort_tasks",
+            reward="exact",
+            summary="sort digits, asked in English or Chinese",
+            kind="logic",
+        ),
+        EnvironmentSpec(
+            "bilingual-addition",
+            "r1env_logic.bilingual.tasks:addition_tasks",
+            reward="integer",
+            summary="add two numbers, asked in English or Chinese",
+        ),
+        EnvironmentSpec(
+            "bilingual-countdown",
+            "r1env_logic.bilingual.tasks:countdown_tasks",
+            reward="countdown",
+            summary="reach a target with + - *, asked in English or Chinese",
+            kind="logic",
+        ),
+        EnvironmentSpec(
+            "small-talk",
+            "r1env_logic.bilingual.small_talk:small_talk_tasks",
+            reward="courteous",
+            summary="greet, name a digit, repeat words, in English or Chinese",
+            kind="chat",
+        ),
+    ]
+
+
+@hookimpl
+def r1env_suites() -> list[SuiteSpec]:
+    return [
+        SuiteSpec(
+            "bilingual",
+            {"bilingual-sort": 1.0, "bilingual-addition": 1.0, "bilingual-countdown": 1.0},
+            "three small reasoning tasks, asked in English or Chinese",
+        )
     ]

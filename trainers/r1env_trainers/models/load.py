@@ -40,6 +40,9 @@ class LoadedModel:
 Loaded = tuple[PreTrainedModel, PreTrainedTokenizerBase]
 NAMED: Mapping[str, Callable[[int], Loaded]] = {
     "tiny": tiny.build,
+    "tiny-1m": tiny.build_1m,
+    "tiny-2m": tiny.build_2m,
+    "tiny-gpt2": tiny.build_gpt2,
     "smollm2-135m": lambda _seed: smollm2.load(),
 }
 """Models that need no folder and no hub; each takes the seed of its initial weights."""

@@ -80,6 +80,7 @@ def stopping_on_sigterm() -> Iterator[None]:
         return
 
     def stop(number: int, _: FrameType | None) -> NoReturn:
+        signal.signal(number, signal.SIG_IGN)  # a second one would cut the taking down short
         raise SystemExit(128 + number)
 
     before = signal.signal(signal.SIGTERM, stop)

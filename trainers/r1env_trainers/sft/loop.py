@@ -7,9 +7,11 @@ from collections.abc import Sequence
 
 import torch
 
+from r1env.estimates import Estimate
 from r1env.runs.run import Run
 from r1env.trainer import is_stage
 from r1env_trainers.checkpoints import save_model
+from r1env_trainers.cost.stages import LOOKED_AT, estimate_sft
 from r1env_trainers.local import Session, begin, check_local, checkpoint_when_due, optimizer_step
 from r1env_trainers.sft.config import SFTConfig, TuningSettings
 from r1env_trainers.sft.data import (
@@ -35,6 +37,12 @@ class SFTTrainer:
             open_demonstrations(config).at(0)
         if config.held_out is not None and not is_stage(config.held_out):
             read_demonstrations(config.held_out, config.train_on)
+
+    def estimate(self, config: SFTConfig) -> Estimate | None:
+        if waits_for_a_stage(config):
+            return None
+        demonstrations = open_demonstrations(config)
+        return estimate_sft(config, [demonstrations.at(i) for i in range(LOOKED_AT)], steps_of(config, demonstrations))
 
     def train(self, config: SFTConfig, run: Run) -> None:
         held_out = [] if config.held_out is None else read_demonstrations(config.held_out, config.train_on)

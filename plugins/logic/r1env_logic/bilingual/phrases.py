@@ -1,0 +1,114 @@
+"""What the two languages say. Short, so that a model with a token a character can learn them."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+from r1env import UsageError
+
+Language = Literal["en", "zh"]
+Asked = Literal["en", "zh", "both"]
+
+
+@dataclass(frozen=True, slots=True)
+class Phrases:
+    """One language. Fields with braces are patterns; the others are written before or after digits as they are."""
+
+    sort: str
+    first: str
+    then: str
+    add: str
+    carry: str
+    make: str
+    attempt: str
+    failed: str
+    found: str
+    therefore: str
+    name: str
+    say: str
+    gladly: str
+    digits: tuple[str, ...]
+    between: str
+
+    def words(self, digits: Sequence[int]) -> str:
+        """Digits as words."""
+        return self.between.join(self.digits[digit] for digit in digits)
+
+
+PHRASES: Mapping[Language, Phrases] = {
+    "en": Phrases(
+        sort="sort {digits}?",
+        first="first ",
+        then=" then ",
+        add="add {a}+{b}?",
+        carry=" carry ",
+        make="make {target} of {numbers}?",
+        attempt="try ",
+        failed=" no",
+        found=" yes",
+        therefore="so ",
+        name="name {digit}!",
+        say="say {words}!",
+        gladly="gladly: ",
+        digits=("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"),
+        between=" ",
+    ),
+    "zh": Phrases(
+        sort="排序{digits}?",
+        first="先",
+        then="再",
+        add="求和{a}+{b}?",
+        carry="进",
+        make="用{numbers}得{target}?",
+        attempt="试",
+        failed="不对",
+        found="对了",
+        therefore="所以",
+        name="念{digit}!",
+        say="说{words}!",
+        gladly="乐意:",
+        digits=("零", "一", "二", "三", "四", "五", "六", "七", "八", "九"),
+        between="",
+    ),
+}
+
+
+def check_asked(language: str) -> None:
+    """Refuse an option `language` that is none.
+
+    Raises:
+        UsageError: it is none of en, zh, both.
+    """
+    if language not in get_args(Asked):
+        raise UsageError(f"unknown language {language!r}; known: {', '.join(get_args(Asked))}")
+
+
+def language_of(problem: str, asked: Asked) -> Language:
+    """The language in which a problem is asked. Under `both` half of the problems are asked in each and none in two.
+
+    So a problem tested in one language was never trained on in the other.
+    """
+    if asked != "both":
+        return asked
+    digest = hashlib.blake2b(f"language of {problem}".encode(), digest_size=1).digest()
+    return "zh" if digest[0] % 2 else "en"
+
+
+def language_in(tag: str | None) -> Language:
+    """A task's language as one of the two.
+
+    Raises:
+        UsageError: it is another, or none.
+    """
+    for language in PHRASES:
+        if tag == language:
+            return language
+    raise UsageError(f"these tasks are in English or Chinese, not in {tag!r}")
+
+
+def other(language: Language) -> Language:
+    """The one that it is not."""
+    return "zh" if language == "en" else "en"
