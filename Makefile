@@ -42,7 +42,7 @@ test: $(VENV)/.ready-dev ## Run the tests that take no more than a few seconds e
 	$(BIN)/pytest -m "not slow" -n auto --maxprocesses 8 --cov --cov-report=term $(TEST_ARGS)
 
 test-slow: $(VENV)/.ready-dev ## Run the others: trainings, audits, crashes and resumes
-	$(BIN)/pytest -m slow $(TEST_ARGS)
+	$(BIN)/pytest -m slow -n 2 --dist loadgroup $(TEST_ARGS)
 
 openrlhf-cpu: ## Make the environment that runs OpenRLHF on a CPU; see docs/openrlhf.md
 	@tools/openrlhf-cpu-env.sh

@@ -192,12 +192,12 @@ def test_the_output_cannot_be_the_input(r1env_program: Any, tmp_path: Path) -> N
 def test_a_long_input_is_scored_in_bounded_chunks(r1env_program: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[int] = []
 
-    def spy(rollouts: Any, scorer: Any) -> Any:
+    def spy(rollouts: Any, scorer: Any, *, pool: Any) -> Any:
         seen.append(len(rollouts))
         return score(rollouts, scorer)
 
-    monkeypatch.setattr("r1env.cli.score.score_rollouts", spy)
-    monkeypatch.setattr("r1env.cli.score.CHUNK_BYTES", 5_000)
+    monkeypatch.setattr("r1env.cli.chunks.score", spy)
+    monkeypatch.setattr("r1env.cli.chunks.CHUNK_BYTES", 5_000)
     text = lines(*({"id": str(i), "completion": "a" * 1000, "answer": "a"} for i in range(23)))
     result = r1env_program("score", "--reward", "exact", stdin=text)
     assert [row["id"] for row in rows(result.stdout)] == [str(i) for i in range(23)]

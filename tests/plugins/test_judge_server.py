@@ -81,7 +81,11 @@ def test_nobody_listening_leaves_no_value():
     assert (score(judge_of(stub)).value, score(judge_of(stub)).status) == (None, "error")
 
 
-@pytest.mark.parametrize("trouble", [fails(500), fails(429), resets, stalls, sends(b"{")], ids=str)
+@pytest.mark.parametrize(
+    "trouble",
+    [fails(500), fails(429), resets, stalls, sends(b"{")],
+    ids=["fails", "too many", "resets", "stalls", "half a reply"],
+)
 def test_what_passes_is_tried_again(trouble):
     with serving(trouble, verdict(verdict="correct")) as stub:
         assert score(judge_of(stub)).value == 1.0

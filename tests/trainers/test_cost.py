@@ -1,0 +1,147 @@
+"""The cost model against what was measured. Points are restated from `benchmarks/RESULTS.md` and `docs/results/`.
+
+The constants were fitted to the steps in `FITTED` and to the points of OpenRLHF and vLLM; memory and SmolLM2 on a CPU were not fitted.
+A point must be met within a factor of 1.5, memory within 1.25.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import pytest
+
+from r1env.estimates import Estimate, estimate_lines, estimates
+from r1env.recipes import plan_training
+from r1env_trainers.cost import step
+from r1env_trainers.cost.hardware import CPU, GPUS, Hardware
+from r1env_trainers.cost.shape import SMOLLM2_135M, ModelShape, shape_of
+from r1env_trainers.cost.stages import estimate_grpo, grpo_bytes
+from r1env_trainers.cost.step import Rollouts
+from r1env_trainers.grpo.config import GRPOConfig
+from r1env_trainers.grpo.environments import training_suite
+
+H200 = GPUS[0]
+HALF_B = ModelShape(hidden=896, feed_forward=4864, layers=24, heads=14, kv_heads=2, vocabulary=151_936)
+ONE_AND_A_HALF_B = ModelShape(hidden=1536, feed_forward=8960, layers=28, heads=12, kv_heads=2, vocabulary=151_936)
+TINY = ModelShape(hidden=128, feed_forward=352, layers=2, heads=4, kv_heads=4, vocabulary=59)
+TEN_M = ModelShape(hidden=320, feed_forward=864, layers=6, heads=5, kv_heads=5, vocabulary=8192)
+STEP = Rollouts(prompts=128, group=8, prompt_tokens=53, new_tokens=96)
+
+
+@dataclass(frozen=True)
+class Point:
+    """Seconds of a step of the local engine."""
+
+    name: str
+    shape: ModelShape
+    batch: Rollouts
+    hardware: Hardware
+    generation: float
+    update: float
+
+
+FITTED = [
+    Point("H200, 135M", SMOLLM2_135M, STEP, H200, 98_304 / 430_728, 0.455),
+    Point("H200, 0.5B", HALF_B, STEP, H200, 98_304 / 282_152, 1.061),
+    Point("H200, 1.5B", ONE_AND_A_HALF_B, STEP, H200, 98_304 / 132_128, 2.741),
+    # The benchmark beside TRL: CPU seconds; 38 and 41 % of them generation.
+    Point("CPU, tiny", TINY, Rollouts(8, 8, 64, 64), CPU(1), 1.20 * 0.38, 1.20 * 0.62),
+    Point("CPU, 10m", TEN_M, Rollouts(8, 8, 64, 64), CPU(1), 13.91 * 0.41, 13.91 * 0.59),
+]
+
+
+@pytest.mark.parametrize("point", FITTED, ids=lambda point: point.name)
+def test_a_step_takes_what_was_measured(point: Point) -> None:
+    assert_within(1.5, step.generation_seconds(point.shape, point.batch, point.hardware), point.generation)
+    assert_within(1.5, step.update_seconds(point.shape, point.batch.tokens, point.batch.sampled, point.hardware), point.update)
+
+
+def test_smollm2_on_two_cpu_threads_takes_the_cpu_seconds_that_were_measured() -> None:
+    # benchmarks/RESULTS.md, "A pre-trained model on real text": 2 steps of 64 completions of 36 tokens, 302 CPU seconds with the start of
+    # about 10. CPU seconds of two threads are wall seconds of one.
+    batch = Rollouts(8, 8, 50, 36)
+    seconds = step.generation_seconds(SMOLLM2_135M, batch, CPU(1)) + step.update_seconds(
+        SMOLLM2_135M, batch.tokens, batch.sampled, CPU(1)
+    )
+    assert_within(1.5, 2 * seconds, 292)
+
+
+@pytest.mark.parametrize(
+    ("shape", "micro_batch", "measured"),
+    [(SMOLLM2_135M, None, 27.6), (SMOLLM2_135M, 128, 19.5), (HALF_B, None, 49.7), (ONE_AND_A_HALF_B, None, 83.7)],
+)
+def test_the_peak_of_a_gpus_memory_is_what_was_measured(shape: ModelShape, micro_batch: int | None, measured: float) -> None:
+    config = GRPOConfig(model="random", env="sort-4", micro_batch_size=micro_batch)
+    assert_within(1.25, grpo_bytes(shape, STEP, H200, config) / 1e9, measured)
+
+
+def test_openrlhf_takes_what_was_measured_on_one_gpu() -> None:
+    # Colocated on an H200, vLLM without graphs: 13.9 s of generation, 4.6 s of all else; another day 18 to 21 s and 5 to 7 s.
+    generation, rest = step.openrlhf_seconds(SMOLLM2_135M, STEP, H200, 1, eager=True, passes=1)
+    assert_within(1.5, generation, 13.87)
+    assert_within(1.5, rest, 4.63)
+
+
+def test_vllm_takes_what_was_measured_beside_the_local_engine() -> None:
+    for shape, measured in ((SMOLLM2_135M, 98_304 / 44_647), (HALF_B, 98_304 / 34_044), (ONE_AND_A_HALF_B, 98_304 / 47_050)):
+        assert_within(1.5, step.openrlhf_seconds(shape, STEP, H200, 1, eager=False, passes=1)[0], measured)
+
+
+def test_rows_that_end_early_take_less_than_the_bound() -> None:
+    # `--ending 0.02 --new-tokens 256`: 0.851 s measured; the model knows only the limit.
+    full = Rollouts(128, 8, 53, 256)
+    bound = step.generation_seconds(SMOLLM2_135M, full, H200) + step.update_seconds(
+        SMOLLM2_135M, full.tokens, full.sampled, H200
+    )
+    assert 0.851 < bound < 3 * 0.851
+
+
+def test_the_demo_takes_the_cpu_seconds_that_were_measured() -> None:
+    # benchmarks/RESULTS.md: 93 to 101 CPU seconds, of which 8 are imports; its evaluations are in them and not in the estimate.
+    plan = plan_training("r1-zero", preset="tiny-cpu", common={"device": "cpu"})
+    stages = estimates(plan)
+    assert all(stages.values())  # that of `rl` knows whose model `stage:base` is
+    assert_within(1.5, sum(one.seconds for one in stages.values() if one), 97 - 8)
+
+
+def test_the_table_says_which_stages_are_not_known() -> None:
+    known = Estimate(tokens=1.5e6, seconds=5400, memory_bytes=2e9, basis="one H200")
+    head, first, second = estimate_lines({"rl": known, "more": None})
+    assert head.split()[:4] == ["stage", "tokens", "hours", "GB"]
+    assert first.split() == ["rl", "1.5e+06", "1.5", "2", "one", "H200"]
+    assert second.split()[:4] == ["more", "?", "?", "?"]
+    assert list(estimate_lines({"more": None})) == []
+
+
+def test_shapes_count_parameters_as_the_models_do() -> None:
+    assert shape_of("tiny") is not None
+    assert_within(1.01, SMOLLM2_135M.parameters, 134_515_008)
+    tiny = shape_of("tiny")
+    assert tiny is not None
+    assert_within(1.01, tiny.parameters, 409_600)
+    assert shape_of("nothing-of-that-name") is None
+
+
+def test_longer_completions_cost_more_and_a_schedule_of_lengths_is_followed() -> None:
+    def estimated(**settings: object) -> float:
+        config = GRPOConfig.model_validate(
+            {"model": "tiny", "env": "sort-4", "device": "cpu", "threads": 1, "steps": 10, "max_new_tokens": 10, **settings}
+        )
+        estimate = estimate_grpo(config, training_suite(config))
+        assert estimate is not None
+        assert estimate.seconds > 0
+        return estimate.tokens
+
+    assert estimated() == 10 * 64 * 10
+    assert estimated(length_schedule={4: 20}) == 64 * (4 * 10 + 6 * 20)
+
+
+def test_a_model_whose_shape_is_not_here_has_no_estimate() -> None:
+    config = GRPOConfig(model="nobody/nothing", env="sort-4", device="cpu")
+    assert estimate_grpo(config, training_suite(config)) is None
+
+
+def assert_within(factor: float, reckoned: float, measured: float) -> None:
+    ratio = reckoned / measured
+    assert abs(math.log(ratio)) <= math.log(factor), f"reckoned {reckoned:.3g}, measured {measured:.3g}: {ratio:.2f} times"
