@@ -13,7 +13,7 @@ A trainer's own name is a recipe of one stage.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from importlib.resources import files
 from pathlib import Path
 from typing import Any, cast
@@ -81,7 +81,7 @@ def plan_training(
     Args:
         preset: of the recipe, or of the trainer's config.
         overrides: settings by stage name (`{"rl": {"steps": 50}}`); for a trainer, its settings directly.
-        common: settings laid over every stage whose config has the key (`seed`, `env`, …), `steps` over the last stage only,
+        common: settings laid over every stage whose config has the key (`seed`, `env`, …), `steps` over the last stage that has any,
             `model` over the first only.
 
     Raises:
@@ -105,9 +105,10 @@ def plan_training(
                 )
     complete: list[Stage] = []
     newest: str | None = None  # the last stage so far that leaves a model
+    config_classes = [_config_class(plugins, stage.trainer) for stage in stages]
     for index, stage in enumerate(stages):
-        config_class = _config_class(plugins, stage.trainer)
-        changes = {key: value for key, value in common.items() if _reaches(key, config_class, index, len(stages))}
+        config_class = config_classes[index]
+        changes = {key: value for key, value in common.items() if _reaches(key, config_classes, index)}
         merge(changes, overrides.get(stage.name, {}))
         config = {"model": STAGE_PREFIX + newest} if newest else {}  # a preset's model is for a start
         config = _settings(plugins, stage, config, changes)
@@ -119,11 +120,12 @@ def plan_training(
     return Plan(name=name, preset=preset, stages=tuple(complete))
 
 
-def _reaches(key: str, config_class: type[TrainerConfig], index: int, stages: int) -> bool:
-    """Whether a common setting is meant for stage `index`: `model` for the first, `steps` for the last, others for all."""
-    if key not in config_class.model_fields:
-        return stages == 1  # let validation name it
-    return (key != "model" or index == 0) and (key != "steps" or index == stages - 1)
+def _reaches(key: str, config_classes: Sequence[type[TrainerConfig]], index: int) -> bool:
+    """Whether a common setting is meant for stage `index`: `model` for the first, `steps` for the last with any, others for all."""
+    with_key = [place for place, config_class in enumerate(config_classes) if key in config_class.model_fields]
+    if not with_key:
+        return len(config_classes) == 1  # let validation name it
+    return index in {"model": [0], "steps": with_key[-1:]}.get(key, with_key)
 
 
 def _settings(plugins: Plugins, stage: Stage, chained: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:

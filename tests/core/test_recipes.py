@@ -121,6 +121,13 @@ def test_flags_reach_the_stages_they_are_meant_for(plugins, recipe):
     assert [stage.config["env"] for stage in plan.stages] == ["somewhere", "there", "somewhere"]
 
 
+def test_steps_reach_the_last_stage_that_has_any(plugins, tmp_path):
+    path = tmp_path / "data.yaml"
+    path.write_text(DATA_RECIPE.replace("collect}", "write}", 1))
+    plan = plan_training(str(path), common={"steps": 9}, plugins=plugins)
+    assert [stage.config.get("steps") for stage in plan.stages] == [1, 9, None]
+
+
 def test_a_trainer_s_own_name_is_a_recipe_of_one_stage(plugins):
     plan = plan_training("write", preset="big", overrides={"steps": 7}, plugins=plugins)
     assert [(stage.name, stage.config["model"], stage.config["steps"]) for stage in plan.stages] == [("write", "large", 7)]
