@@ -46,7 +46,8 @@ if ! is_done ours "$ours"; then
     for package in . plugins/format plugins/logic plugins/math trainers; do
         editables+=(--editable "$repository/$package")
     done
-    "${pip[@]}" --no-build-isolation --constraint "$requirements" "${editables[@]}"
+    sed 's/\[.*\]//' "$requirements" >"$folder/constraints.txt" # constraints have no extras
+    "${pip[@]}" --no-build-isolation --constraint "$folder/constraints.txt" "${editables[@]}"
     echo "$ours" >"$folder/.ours"
 fi
 rm -f "$folder"/torch_extensions/*/lock # a compilation that was killed leaves one, and the next would wait for it for ever

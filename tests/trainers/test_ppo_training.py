@@ -1,0 +1,171 @@
+"""PPO as a user runs it: its critic learns, micro-batches change nothing, an interrupted run resumes bit for bit."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from pydantic import ValidationError
+
+import r1env
+from r1env.envs.suite import make_suite
+from r1env.recipes import execute, plan_training
+from r1env.runs.run import Run
+from r1env_trainers.checkpoints import save_pretrained
+from r1env_trainers.forward import completion_logprobs
+from r1env_trainers.grpo.collect import collect
+from r1env_trainers.local import make_optimizer
+from r1env_trainers.models.load import load_model
+from r1env_trainers.ppo.config import PPOConfig
+from r1env_trainers.ppo.critic import Critic
+from r1env_trainers.ppo.update import update, value
+from r1env_trainers.reward_model.model import Record, save_record, with_scalar_head
+from r1env_trainers.sampling import Sampler
+
+SMALL = {
+    "steps": 4,
+    "prompts_per_step": 4,
+    "group_size": 2,
+    "eval_every": 2,
+    "eval_limit": 8,
+    "checkpoint_every": 2,
+    "rubric": {"name": "digits", "rewards": [{"reward": f"{__name__}:digit_share"}]},
+}
+
+
+@pytest.fixture(autouse=True, scope="module")
+def one_thread():
+    torch.set_num_threads(1)
+
+
+@r1env.reward(name="digit_share")
+def digit_share(completion):
+    """A reward that untrained models earn."""
+    return sum(character.isdigit() for character in completion) / 12
+
+
+def plan_ppo(**settings):
+    return plan_training("ppo", preset="tiny-cpu", overrides={**SMALL, **settings})
+
+
+def start(plan, path):
+    return Run.create(path, plan.model_dump(mode="json"), seed=0)
+
+
+def told(run):
+    measured = ("time", "tokens_per_second", "seconds/", "memory/")
+    return [{k: v for k, v in row.items() if not k.startswith(measured)} for row in run.metrics()]
+
+
+def first_batch(model="tiny", **settings):
+    """A policy with its critic and one batch of its rollouts."""
+    config = PPOConfig.model_validate({**PPOConfig.presets["tiny-cpu"], **SMALL, "model": model, **settings})
+    policy = load_model(config.model)
+    suite = make_suite(config.env, rubric=config.rubric, **config.env_options)
+    experience = collect(suite, policy, Sampler(policy), config, 0)
+    return config, policy, Critic.start(config, policy, {}), experience
+
+
+@pytest.mark.parametrize("critic", ["separate", "shared"])
+def test_a_run_that_was_interrupted_and_resumed_is_bit_for_bit_the_uninterrupted_one(tmp_path, critic):
+    plan = plan_ppo(critic=critic, mini_batches=2, epochs=2, kl_coef=0.01)
+    whole = start(plan, tmp_path / "whole")
+    execute(plan, whole)
+
+    broken = start(plan, tmp_path / "broken")
+
+    def interrupt(event):
+        if event.step == 3:
+            raise KeyboardInterrupt
+
+    broken.subscribe(interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        execute(plan, broken)
+    resumed = Run.open(tmp_path / "broken")
+    execute(plan, resumed)
+
+    theirs, ours = (load_model(str(run.model_dir("ppo"))).model.state_dict() for run in (whole, resumed))
+    assert all(torch.equal(theirs[name], ours[name]) for name in theirs)
+    assert told(resumed) == told(whole)
+    rows = [row for row in told(whole) if "loss" in row]
+    assert len(rows) == SMALL["steps"]
+    assert all(row["grad_norm"] > 0 and row["value/grad_norm"] > 0 for row in rows)
+
+
+@pytest.mark.parametrize("critic", ["separate", "shared"])
+def test_the_critic_learns_what_the_rollouts_earn(critic):
+    config, policy, model, experience = first_batch(critic=critic, critic_lr=3e-3, value_clip=None, warmup_steps=0)
+    optimizer = make_optimizer(policy, config)
+    before = update(policy, optimizer, model, experience, config, 0, None)["value/loss"]
+    for _ in range(30):
+        after = update(policy, optimizer, model, experience, config, 0, None)["value/loss"]
+    assert after < before / 4
+
+
+@pytest.mark.parametrize("critic", ["separate", "shared"])
+@pytest.mark.parametrize("model", ["tiny", "tiny-gpt2"])
+def test_micro_batches_change_memory_and_nothing_else(model, critic):
+    found = []
+    for size in (2, 8):
+        config, policy, of_policy, experience = first_batch(model, critic=critic, micro_batch_size=size, gae_lambda=0.95)
+        metrics = update(policy, make_optimizer(policy, config), of_policy, experience, config, 0, None)
+        found.append([metrics[name] for name in ("loss", "value/loss", "grad_norm", "value/grad_norm")])
+    assert found[0] == pytest.approx(found[1], rel=1e-3, abs=1e-6)
+
+
+def test_a_shared_critic_sees_the_policy_as_it_is():
+    _, policy, critic, experience = first_batch("tiny-gpt2", critic="shared")
+    with torch.no_grad():
+        logprobs, values = critic.logprobs_and_values(policy.model, experience.tokens, 0.7)
+        expected = completion_logprobs(policy.model, experience.tokens, 0.7)
+    assert torch.allclose(logprobs, expected, atol=1e-5)
+    assert float(values.abs().max()) == 0  # its head is zero, and it leaves the policy in peace
+
+
+def test_a_reward_model_can_be_where_the_critic_starts(tmp_path):
+    trained = with_scalar_head(load_model("tiny", seed=5), device="cpu", seed=6)
+    save_pretrained(tmp_path, trained)
+    save_record(tmp_path, Record(objective="pairwise", reads="response", max_length=64))
+    _, _, critic, _ = first_batch(critic_model=str(tmp_path))
+    weights = critic.own.state_dict()
+    assert all(torch.equal(weights[name], tensor) for name, tensor in trained.model.state_dict().items())
+
+
+def test_while_the_critic_learns_alone_the_policy_stands_still():
+    config, policy, critic, experience = first_batch(critic_warmup=1, warmup_steps=0)
+    weights = {name: tensor.clone() for name, tensor in policy.model.state_dict().items()}
+    optimizer = make_optimizer(policy, config)
+    update(policy, optimizer, critic, experience, config, 0, None)
+    assert all(torch.equal(weights[name], tensor) for name, tensor in policy.model.state_dict().items())
+    update(policy, optimizer, critic, experience, config, 1, None)
+    assert not all(torch.equal(weights[name], tensor) for name, tensor in policy.model.state_dict().items())
+
+
+def test_the_kl_lowers_the_return_of_every_token_before_it():
+    config, policy, critic, experience = first_batch(kl_coef=0.5, kl_estimator="k3", whiten=False)
+    plain = value(policy, critic, experience, config, None)
+    with_kl = value(policy, critic, experience, config, load_model("tiny", seed=1))
+    mask = experience.tokens.completion_mask
+    drop = (plain.returns - with_kl.returns) * mask
+    assert (drop[:, :-1] >= drop[:, 1:] - 1e-6).all()
+    assert float(drop[:, 0].min()) > 0
+
+
+def test_an_unscored_rollout_teaches_neither_of_the_two():
+    config, policy, critic, experience = first_batch()
+    experience.rewards[0, 1] = float("nan")
+    valued = value(policy, critic, experience, config, None)
+    assert valued.rows.tolist() == [0, 2, 3, 4, 5, 6, 7]
+    assert valued.advantages[valued.rows].isfinite().all()
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"critic": "shared", "critic_model": "tiny"}, "has no model of its own"),
+        ({"mini_batches": 3}, "8 rollouts a step do not divide into 3 mini-batches"),
+        ({"critic_warmup": 4}, "critic_warmup=4 leaves none of the 4 steps to the policy"),
+    ],
+)
+def test_settings_that_contradict_each_other_are_refused(settings, message):
+    with pytest.raises(ValidationError, match=message):
+        PPOConfig.model_validate({**PPOConfig.presets["tiny-cpu"], **SMALL, **settings})
