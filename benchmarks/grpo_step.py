@@ -47,8 +47,8 @@ from r1env.sources import ListSource
 from r1env.tasks import Task
 from r1env.templates import get_template
 from r1env_trainers.devices import choose_device, limit_threads
-from r1env_trainers.engines.training import EngineName, training_engine
-from r1env_trainers.engines.vllm_options import VLLMOptions
+from r1env_trainers.engines.training import training_engine
+from r1env_trainers.engines.vllm_options import EngineName, VLLMOptions
 from r1env_trainers.forward import TokenBatch, padded_logprobs
 from r1env_trainers.grpo.advantages import group_mean
 from r1env_trainers.grpo.collect import collect

@@ -19,7 +19,7 @@ from r1env.cli.cluster import AHEAD, score_on_cluster
 ray = pytest.importorskip("ray", reason="needs r1env[ray]")
 cluster_utils = pytest.importorskip("ray.cluster_utils")
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("machine")]
 
 NODE = {"num_cpus": 1, "object_store_memory": 80 << 20, "include_dashboard": False}
 CHUNKS, LINES, KILL_AFTER = 24, 5, 6

@@ -3,10 +3,18 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
 import pytest
 
 from r1env_sandbox import Sandbox, SandboxUnavailable
+
+
+def pytest_collection_modifyitems(items):
+    """What fills the machine goes through one worker of `make test-slow`, one after another: its limits are in wall time."""
+    for item in items:
+        if item.path.is_relative_to(Path(__file__).parent) and item.get_closest_marker("slow"):
+            item.add_marker(pytest.mark.xdist_group("machine"))
 
 
 @pytest.fixture(scope="session")

@@ -127,6 +127,7 @@ CHANGED = {
         "correction": "token",
         "mask_truncated": True,
     },
+    **{"engine": "vllm", "vllm": {"max_num_seqs": 8}},
     **{"length_schedule": {3: 5}, "temperature_schedule": {3: 0.5}, "late_steps": 2, "reference_every": 5},
 }
 

@@ -24,6 +24,7 @@ INTERPRETER = os.environ.get("R1ENV_OPENRLHF_PYTHON")
 
 pytestmark = [
     pytest.mark.slow,
+    pytest.mark.xdist_group("machine"),
     pytest.mark.skipif(not INTERPRETER, reason="R1ENV_OPENRLHF_PYTHON is not set: `make openrlhf-cpu` makes the environment"),
 ]
 

@@ -75,3 +75,10 @@ def accuracies(experience: Experience, suite: Suite) -> np.ndarray[tuple[int], n
 def _mean(values: np.ndarray[tuple[int, ...], np.dtype[np.floating]]) -> float:
     finite = values[np.isfinite(values)]
     return float(finite.mean()) if finite.size else math.nan
+
+
+def rubrics_of(suite: Suite) -> dict[str, object]:
+    """What the run's manifest keeps about the rewards."""
+    if len(suite.environments) == 1:
+        return {"rubric": suite.environments[0].rubric.describe()}
+    return {"rubrics": {environment.name: environment.rubric.describe() for environment in suite.environments}}

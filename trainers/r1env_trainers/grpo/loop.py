@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-import math
 import time
 
-from r1env.envs.suite import Suite
 from r1env.errors import TrainingStoppedError
 from r1env.estimates import Estimate
 from r1env.runs.run import Run
@@ -18,15 +16,14 @@ from r1env_trainers.engines.training import check_engine, training_engine
 from r1env_trainers.grpo.collect import collect
 from r1env_trainers.grpo.config import GRPOConfig
 from r1env_trainers.grpo.environments import (
-    accuracies,
     check_rewards_to_separate,
-    environment_metrics,
     evaluation_suite,
+    rubrics_of,
     training_suite,
 )
 from r1env_trainers.grpo.experience import Experience
 from r1env_trainers.grpo.held_out import evaluate_held_out
-from r1env_trainers.grpo.metrics import failures, memory_metrics, sample_rows, step_metrics
+from r1env_trainers.grpo.metrics import failures, rollout_metrics, sample_rows, speed_metrics
 from r1env_trainers.grpo.reference import Reference
 from r1env_trainers.grpo.rollout_config import RolloutConfig
 from r1env_trainers.grpo.tasks import TaskFilter, draw_tasks
@@ -64,7 +61,7 @@ class GRPOTrainer:
             return
         suite = training_suite(config)
         late_suite = training_suite(config, late=True) if config.late_steps else suite
-        run.note(**_rubrics(suite), **({"late": _rubrics(late_suite)} if config.late_steps else {}))
+        run.note(**rubrics_of(suite), **({"late": rubrics_of(late_suite)} if config.late_steps else {}))
         keep_task = task_filter(config)
         held_out = evaluation_suite(config) if config.eval_every else None
         session = begin(config, run)
@@ -87,7 +84,9 @@ class GRPOTrainer:
                 start = time.perf_counter()
                 metrics = update(loaded, session.optimizer, experience, config, step, reference.loaded if reference else None)
                 seconds = {**experience.seconds, "update": time.perf_counter() - start}
-                run.log(step + 1, _told(experience, suite, config, step) | metrics | _speed(experience, seconds))
+                run.log(
+                    step + 1, rollout_metrics(experience, suite, config, step) | metrics | speed_metrics(experience, seconds)
+                )
                 if step % config.samples_every == 0:
                     run.log_rollouts(step + 1, sample_rows(experience))
                 if reference is not None and config.reference_every and (step + 1) % config.reference_every == 0:
@@ -117,37 +116,3 @@ def stop_when_scoring_fails(experience: Experience, config: RolloutConfig) -> No
             f"scoring failed for {share:.0%} of the rollouts of a step (limit {config.max_failed:.0%}, setting max_failed); "
             f"the commonest reason: {reason}"
         )
-
-
-def _rubrics(suite: Suite) -> dict[str, object]:
-    """What the run's manifest keeps about the rewards."""
-    if len(suite.environments) == 1:
-        return {"rubric": suite.environments[0].rubric.describe()}
-    return {"rubrics": {environment.name: environment.rubric.describe() for environment in suite.environments}}
-
-
-def _told(experience: Experience, suite: Suite, config: GRPOConfig, step: int) -> dict[str, float]:
-    """The metrics of the rollouts; those of features that are off are left out."""
-    metrics = step_metrics(experience, accuracies(experience, suite).tolist())
-    metrics |= environment_metrics(experience, suite)
-    if any(environment.max_turns > 1 for environment in suite.environments):
-        metrics["turns"] = sum(rollout.turns for rollout in experience.rollouts) / len(experience.rollouts)
-    if config.refill:
-        metrics |= {"refill/prompts": float(len(experience.rewards)), "refill/batches": float(experience.refills)}
-        metrics["refill/kept"] = float(experience.kept.sum())
-    if config.length_schedule:
-        metrics["max_new_tokens"] = float(config.max_new_tokens_at(step))
-    if config.temperature_schedule:
-        metrics["temperature"] = experience.temperature
-    return metrics
-
-
-def _speed(experience: Experience, seconds: dict[str, float]) -> dict[str, float]:
-    """Seconds of each phase, and sampled tokens a second of all of them."""
-    tokens = float(experience.tokens.completion_mask.sum())
-    return {
-        **{f"seconds/{phase}": value for phase, value in seconds.items()},
-        "tokens/sampled": tokens,
-        "tokens_per_second": tokens / math.fsum(seconds.values()),
-        **memory_metrics(experience.tokens.completion_mask.device),
-    }

@@ -11,16 +11,19 @@ from typing import Any
 import numpy as np
 import torch
 
+from r1env.envs.suite import Suite
 from r1env.monitoring.completions import completion_metrics
 from r1env_trainers.grpo.advantages import mixed
+from r1env_trainers.grpo.environments import accuracies, environment_metrics
 from r1env_trainers.grpo.experience import Experience
+from r1env_trainers.grpo.rollout_config import RolloutConfig
 
 
-def step_metrics(experience: Experience, accuracies: Sequence[float]) -> dict[str, float]:
+def step_metrics(experience: Experience, verdicts: Sequence[float]) -> dict[str, float]:
     """Reward, its parts, lengths, entropy, how much of the batch could teach anything, and `completion_metrics`.
 
     Args:
-        accuracies: [P*n] what the environment's checker says of each rollout, NaN where it says nothing.
+        verdicts: [P*n] what the environment's checker says of each rollout, NaN where it says nothing.
 
     `entropy` is the mean of -log p over the sampled tokens, an unbiased estimate for the distribution sampled from.
     `mixed_groups` is the share of groups whose rewards differ; `unscored` the number of rollouts without a score.
@@ -43,9 +46,9 @@ def step_metrics(experience: Experience, accuracies: Sequence[float]) -> dict[st
     for key in experience.scores[0].parts:
         values = [score.parts[key] for score in experience.scores]
         metrics[f"parts/{key}"] = _mean([value for value in values if math.isfinite(value)])
-    if judged := [accuracy for accuracy in accuracies if math.isfinite(accuracy)]:
+    if judged := [accuracy for accuracy in verdicts if math.isfinite(accuracy)]:
         metrics["accuracy"] = _mean(judged)
-    return metrics | completion_metrics(experience.rollouts, accuracies, lengths.tolist())
+    return metrics | completion_metrics(experience.rollouts, verdicts, lengths.tolist())
 
 
 def memory_metrics(device: torch.device) -> dict[str, float]:
@@ -84,3 +87,30 @@ def failures(experience: Experience) -> tuple[float, str]:
 def _mean(values: Iterable[float]) -> float:
     numbers = list(values)
     return float(np.mean(numbers)) if numbers else math.nan
+
+
+def rollout_metrics(experience: Experience, suite: Suite, config: RolloutConfig, step: int) -> dict[str, float]:
+    """The metrics of the rollouts; those of features that are off are left out."""
+    metrics = step_metrics(experience, accuracies(experience, suite).tolist())
+    metrics |= environment_metrics(experience, suite)
+    if any(environment.max_turns > 1 for environment in suite.environments):
+        metrics["turns"] = sum(rollout.turns for rollout in experience.rollouts) / len(experience.rollouts)
+    if config.refill:
+        metrics |= {"refill/prompts": float(len(experience.rewards)), "refill/batches": float(experience.refills)}
+        metrics["refill/kept"] = float(experience.kept.sum())
+    if config.length_schedule:
+        metrics["max_new_tokens"] = float(config.max_new_tokens_at(step))
+    if config.temperature_schedule:
+        metrics["temperature"] = experience.temperature
+    return metrics
+
+
+def speed_metrics(experience: Experience, seconds: dict[str, float]) -> dict[str, float]:
+    """Seconds of each phase, and sampled tokens a second of all of them."""
+    tokens = float(experience.tokens.completion_mask.sum())
+    return {
+        **{f"seconds/{phase}": value for phase, value in seconds.items()},
+        "tokens/sampled": tokens,
+        "tokens_per_second": tokens / math.fsum(seconds.values()),
+        **memory_metrics(experience.tokens.completion_mask.device),
+    }

@@ -15,7 +15,7 @@ from r1env_trainers.grpo.config import GRPOConfig
 from r1env_trainers.grpo.experience import Experience
 from r1env_trainers.grpo.losses import aggregate, clipped_share, loss_denominator, policy_loss, sampler_correction
 from r1env_trainers.grpo.targets import Targets, targets
-from r1env_trainers.local import optimizer_step
+from r1env_trainers.local import LocalConfig, optimizer_step
 from r1env_trainers.micro_batches import micro_batches
 from r1env_trainers.models.load import LoadedModel
 
@@ -146,7 +146,7 @@ def _micro_loss(
 
 
 @torch.no_grad()
-def logprobs_of(loaded: LoadedModel, experience: Experience, config: GRPOConfig) -> Tensor:
+def logprobs_of(loaded: LoadedModel, experience: Experience, config: LocalConfig) -> Tensor:
     """[B, T] log-probs of all completions under a model, 0 where the mask is, without gradient."""
     tokens = experience.tokens
     result = torch.zeros_like(tokens.completion_mask)

@@ -33,6 +33,11 @@ class Phrases:
     digits: tuple[str, ...]
     between: str
 
+    @property
+    def questions(self) -> Mapping[str, str]:
+        """Patterns of the three tasks, by family."""
+        return {"sort": self.sort, "add": self.add, "make": self.make}
+
     def words(self, digits: Sequence[int]) -> str:
         """Digits as words."""
         return self.between.join(self.digits[digit] for digit in digits)

@@ -76,13 +76,13 @@ def random_expression(numbers: list[int], rng: np.random.Generator) -> str:
 def _task(problem: str, asked: Asked, family: str, answer: str, **metadata: Any) -> Task:
     """
     Args:
-        family: which of the tasks it is, and the field of `Phrases` that asks it; the metadata fill its braces.
+        family: which of the tasks it is, a key of `Phrases.questions`; the metadata fill the braces there.
     """
     language = language_of(problem, asked)
     shown = {key: ",".join(map(str, value)) if isinstance(value, list) else value for key, value in metadata.items()}
     return Task(
         id=problem,
-        prompt=getattr(PHRASES[language], family).format(**shown),
+        prompt=PHRASES[language].questions[family].format(**shown),
         answer=answer,
         kind=TaskKind.MATH if family == "add" else TaskKind.LOGIC,
         language=language,
