@@ -196,13 +196,13 @@ def test_only_tests_that_ran_and_passed_count(spawning, text, verdict):
 
 
 def test_files_that_steer_pytest_do_not_reach_it(spawning):
-    steering = {
+    rogue_files = {
         "conftest.py": "import pytest\n@pytest.hookimpl(tryfirst=True)\ndef pytest_runtest_call(item):\n    item.obj = lambda: None\n",
         "pytest.ini": "[pytest]\naddopts = --collect-only\n",
         "sitecustomize.py": "import sys\nsys.exit(0)\n",
     }
     test = TestCase.pytest({"test_it.py": "from solution import add\ndef test_a():\n    assert add(1, 2) == 3\n"})
-    assert status(spawning, "def add(a, b): return 0", test, files=steering) is not Verdict.ACCEPTED
+    assert status(spawning, "def add(a, b): return 0", test, files=rogue_files) is not Verdict.ACCEPTED
 
 
 def test_a_special_checker_decides(spawning):
