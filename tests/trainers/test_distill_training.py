@@ -86,6 +86,7 @@ def test_a_run_that_was_interrupted_and_resumed_is_bit_for_bit_the_uninterrupted
     assert list_checkpoints(whole.path / "checkpoints" / "distill")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", ["exact", "sampled"])
 def test_on_policy_distillation_brings_the_student_nearer_to_its_teacher(tmp_path, method):
     """The teacher is untrained, but it is somebody else: its distribution can be learnt."""

@@ -64,6 +64,7 @@ def digits(completion):
     return sum(character.isdigit() for character in completion) / 12
 
 
+@pytest.mark.slow
 def test_r1_zero_in_miniature_learns(tmp_path):
     plan = plan_training(
         "r1-zero",

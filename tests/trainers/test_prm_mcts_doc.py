@@ -12,6 +12,7 @@ PAGE = (Path(__file__).parents[2] / "docs/what-did-not-work.md").read_text("utf-
 BLOCKS = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("block", BLOCKS, ids=range(len(BLOCKS)))
 def test_a_block_runs_and_prints_what_its_comment_says(block, tmp_path, capsys):
     script = tmp_path / "block.py"
