@@ -53,7 +53,7 @@ IMPORTED = [
 ]
 MEASURED_BY_CLOCK = ("time", "seconds", "tokens_per_second", "memory")
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("pipeline")]  # one uninterrupted run for all of them
 
 
 def start(folder: Path) -> multiprocessing.process.BaseProcess:
