@@ -148,6 +148,11 @@ def test_every_setting_reaches_openrlhf_or_is_refused(name):
         assert after != before
 
 
+def test_settings_that_were_stored_with_a_run_are_taken_again():
+    stored = config_of(device="cpu")
+    assert compiled(GRPOConfig.model_validate(stored.model_dump(mode="json"))) == compiled(stored)
+
+
 @pytest.mark.parametrize(
     ("settings", "named"),
     [

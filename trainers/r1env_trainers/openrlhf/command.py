@@ -30,6 +30,7 @@ NO_COUNTERPART = frozenset(
     {
         *("late_steps", "late_rubric", "late_mixture", "length_schedule", "temperature_schedule"),
         *("reference_every", "mask_truncated"),
+        *("engine", "vllm"),  # it has a vLLM of its own, with settings of its own
     }
 )
 """Settings that OpenRLHF cannot follow: refused unless they are left at their defaults."""
@@ -71,8 +72,6 @@ def check_settings(config: GRPOConfig, options: OpenRLHFOptions) -> None:
     for name in sorted(NO_COUNTERPART & config.model_fields_set):
         if getattr(config, name) != type(config).model_fields[name].get_default(call_default_factory=True):
             raise UsageError(f"backend=openrlhf has no counterpart of {name}; leave it out, or use backend=local")
-    if config.engine != "transformers" or "vllm" in config.model_fields_set:
-        raise UsageError("backend=openrlhf has a vLLM of its own: leave out engine and vllm, and see the settings openrlhf.*")
     _choose(ESTIMATORS, (config.advantage, config.whitens), "advantage and whiten")
     _choose(AGGREGATIONS, config.aggregation, "aggregation")
     _choose(RATIOS, config.ratio, "ratio")
