@@ -46,7 +46,8 @@ def train(seed: int, output: Path) -> dict[str, float]:
     else:
         command = ["r1env", "train", "r1", "--preset", "tiny-cpu", "--seed", str(seed), "--output", str(output), "--quiet"]
     start = time.perf_counter()
-    pid = os.posix_spawn(str(Path(sys.executable).with_name("r1env")), command, os.environ)
+    silent = [(os.POSIX_SPAWN_OPEN, sys.stdout.fileno(), os.devnull, os.O_WRONLY, 0)]  # the page alone goes there
+    pid = os.posix_spawn(str(Path(sys.executable).with_name("r1env")), command, os.environ, file_actions=silent)
     _, status, usage = os.wait4(pid, 0)
     if status:
         sys.exit(f"seed {seed}: the training ended with status {os.waitstatus_to_exitcode(status)}")

@@ -45,7 +45,7 @@ SHRUNK: dict[str, dict[str, Any]] = {
 }
 IMPORTED = [
     "r1env_trainers.sft.loop",
-    "r1env_trainers.grpo.loop",
+    "r1env_trainers.grpo.trainer",
     "r1env_trainers.rejection.loop",
     "r1env_trainers.reward_model.loop",
     "transformers.models.llama.modeling_llama",

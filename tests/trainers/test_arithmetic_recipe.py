@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 import torch
+from training_runs import trained
 
-from r1env.recipes import check_plan, execute, plan_training
-from r1env.runs.run import Run
+from r1env.recipes import check_plan, plan_training
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -32,8 +32,7 @@ def test_demonstrations_go_on_to_longer_numbers_than_the_reward_does():
 @pytest.mark.slow
 def test_the_reward_teaches_the_carries_that_the_demonstrations_forget(tmp_path):
     plan = plan_training("arithmetic", preset="tiny-cpu", overrides={"rl": {"steps": 30, "eval_every": 30}})
-    run = Run.create(tmp_path / "run", plan.model_dump(mode="json"), seed=0)
-    execute(plan, run)
+    run = trained(plan, tmp_path / "run")
     accuracy = [row["eval/accuracy"] for row in run.metrics("rl") if "eval/accuracy" in row]
     assert accuracy[0] < 0.6
     assert accuracy[-1] > 0.9

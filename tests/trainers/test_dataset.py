@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from training_runs import trained
 
 from r1env.errors import UsageError
 from r1env.recipes import check_plan, execute, plan_training
@@ -18,8 +19,7 @@ SETTINGS = {"env": "small-talk", "writer": "r1env_logic.bilingual.demonstrators:
 def left_by(folder: Path, **settings: object) -> list[dict[str, object]]:
     plan = plan_training("dataset", overrides={**SETTINGS, **settings})
     check_plan(plan)
-    run = Run.create(folder, plan.model_dump(mode="json"), seed=0)
-    execute(plan, run)
+    run = trained(plan, folder)
     return read_jsonl(run.stage_file("data.jsonl", "dataset"))
 
 

@@ -6,10 +6,10 @@ import json
 
 import pytest
 import torch
+from training_runs import assert_bit_for_bit, at_step, interrupted, trained
 
 from r1env.errors import UsageError
 from r1env.recipes import check_plan, execute, plan_training
-from r1env.runs.run import Run
 from r1env_trainers.checkpoints import list_checkpoints
 from r1env_trainers.distill.config import DistillConfig
 from r1env_trainers.models.load import load_model
@@ -31,29 +31,6 @@ def plan_distillation(method, **settings):
     return plan_training("distill", preset="tiny-cpu", overrides={**SMALL, **METHODS[method], **settings})
 
 
-def begin(plan, path):
-    return Run.create(path, plan.model_dump(mode="json"), seed=0)
-
-
-def untimed(run):
-    return [
-        {key: value for key, value in row.items() if key != "time" and not key.startswith("seconds/")} for row in run.metrics()
-    ]
-
-
-def interrupted(plan, path, when):
-    run = begin(plan, path)
-
-    def listener(event):
-        if when(event):
-            raise KeyboardInterrupt
-
-    run.subscribe(listener)
-    with pytest.raises(KeyboardInterrupt):
-        execute(plan, run)
-    return Run.open(path)
-
-
 def samples_told(number):
     """True at the `number`-th batch of the teacher's samples."""
     told = []
@@ -67,9 +44,9 @@ def samples_told(number):
 
 MOMENTS = {
     "while the teacher answers": ("sft", lambda: samples_told(2)),
-    "before the first checkpoint": ("sft", lambda: lambda event: event.step == 1),
-    "after a checkpoint": ("sft", lambda: lambda event: event.step == 5),
-    "on-policy": ("exact", lambda: lambda event: event.step == 5),
+    "before the first checkpoint": ("sft", lambda: at_step(1)),
+    "after a checkpoint": ("sft", lambda: at_step(5)),
+    "on-policy": ("exact", lambda: at_step(5)),
 }
 
 
@@ -77,12 +54,10 @@ MOMENTS = {
 def test_a_run_that_was_interrupted_and_resumed_is_bit_for_bit_the_uninterrupted_one(tmp_path, moment):
     method, when = MOMENTS[moment]
     plan = plan_distillation(method)
-    execute(plan, whole := begin(plan, tmp_path / "whole"))
+    whole = trained(plan, tmp_path / "whole")
     resumed = interrupted(plan, tmp_path / "broken", when())
     execute(plan, resumed)
-    assert untimed(resumed) == untimed(whole)
-    theirs, ours = (load_model(str(run.model_dir("distill"))).model.state_dict() for run in (whole, resumed))
-    assert all(torch.equal(theirs[name], ours[name]) for name in theirs)
+    assert_bit_for_bit(resumed, whole, "distill")
     assert list_checkpoints(whole.path / "checkpoints" / "distill")
 
 
@@ -91,14 +66,14 @@ def test_a_run_that_was_interrupted_and_resumed_is_bit_for_bit_the_uninterrupted
 def test_on_policy_distillation_brings_the_student_nearer_to_its_teacher(tmp_path, method):
     """The teacher is untrained, but it is somebody else: its distribution can be learnt."""
     plan = plan_distillation(method, steps=15, eval_every=0, batch_size=32, lr=3e-3)
-    execute(plan, run := begin(plan, tmp_path / "run"))
+    run = trained(plan, tmp_path / "run")
     kl = [row["kl"] for row in run.metrics()]
     assert sum(kl[-3:]) < 0.7 * sum(kl[:3])
 
 
 def test_the_teachers_samples_are_kept_with_the_run_and_told_apart_from_the_students_steps(tmp_path):
     plan = plan_distillation("sft")
-    execute(plan, run := begin(plan, tmp_path / "run"))
+    run = trained(plan, tmp_path / "run")
     rows = [json.loads(line) for line in run.stage_file("data.jsonl", "distill").read_text().splitlines()]
     (samples,) = run.manifest["stages"]["distill"]["samples"]
     assert samples["kept"] == len(rows)
@@ -110,8 +85,8 @@ def test_the_teachers_samples_are_kept_with_the_run_and_told_apart_from_the_stud
 
 def test_a_teacher_with_another_tokenizer_is_refused_on_policy_and_welcome_otherwise(tmp_path):
     with pytest.raises(UsageError, match="their tokenizers differ"):
-        execute(plan := plan_distillation("exact", teacher="tiny"), begin(plan, tmp_path / "refused"))
-    execute(plan := plan_distillation("sft", teacher="tiny", steps=1), run := begin(plan, tmp_path / "run"))
+        trained(plan_distillation("exact", teacher="tiny"), tmp_path / "refused")
+    run = trained(plan_distillation("sft", teacher="tiny", steps=1), tmp_path / "run")
     assert run.finished_stages() == ["distill"]
 
 
@@ -145,7 +120,7 @@ def test_distill_vs_rl_gives_both_ways_one_start_and_as_many_steps():
 @pytest.mark.slow
 def test_distill_vs_rl_runs_to_its_table_and_the_teacher_pays_off(tmp_path):
     plan = plan_training("distill-vs-rl")
-    execute(plan, run := begin(plan, tmp_path / "run"))
+    run = trained(plan, tmp_path / "run")
     table = json.loads(run.stage_file("table.json", "table").read_text())
     rows = {row["model"]: row for row in table["data"]}
     accuracy = {name: row["environments"]["sort-4"]["accuracy"] for name, row in rows.items()}

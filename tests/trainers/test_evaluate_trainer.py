@@ -6,6 +6,7 @@ import json
 
 import pytest
 import torch
+from training_runs import trained
 
 from r1env.errors import UsageError
 from r1env.recipes import check_plan, execute, plan_training
@@ -21,14 +22,10 @@ def one_thread():
     torch.set_num_threads(1)
 
 
-def begin(plan, path):
-    return Run.create(path, plan.model_dump(mode="json"), seed=0)
-
-
 def evaluated(path, **settings):
     plan = plan_training("evaluate", overrides={"model": "tiny", **SORTING, **settings})
     check_plan(plan)
-    execute(plan, run := begin(plan, path))
+    run = trained(plan, path)
     return run, json.loads(run.stage_file("table.json", "evaluate").read_text())
 
 
@@ -68,7 +65,7 @@ def test_costs_are_the_steps_and_sampled_tokens_of_the_stages_named(tmp_path):
     )
     plan = plan_training(str(recipe))
     check_plan(plan)
-    execute(plan, run := begin(plan, tmp_path / "run"))
+    run = trained(plan, tmp_path / "run")
     first, second = json.loads(run.stage_file("table.json", "table").read_text())["data"]
     assert (first["updates"], first["sampled_tokens"]) == (3, None)
     assert second["updates"] == 5

@@ -6,12 +6,12 @@ import math
 
 import pytest
 import torch
+from training_runs import assert_bit_for_bit, at_step, interrupted, told, trained
 
 import r1env
 from r1env.envs.suite import make_suite
 from r1env.recipes import execute, plan_training
 from r1env.rubrics import RubricSpec
-from r1env.runs.run import Run
 from r1env_trainers.grpo.collect import collect
 from r1env_trainers.grpo.config import GRPOConfig
 from r1env_trainers.grpo.targets import learning_rows, targets
@@ -45,23 +45,9 @@ def plan_grpo(**settings):
     return plan_training("grpo", preset="tiny-cpu", overrides={**SMALL, "rubric": DIGITS, **settings})
 
 
-def start(plan, path):
-    return Run.create(path, plan.model_dump(mode="json"), seed=0)
-
-
-def trained(path, **settings):
+def metrics_of(path, **settings):
     """The metrics of a training."""
-    run = start(plan_grpo(**settings), path)
-    execute(plan_grpo(**settings), run)
-    return run.metrics()
-
-
-def told(run):
-    """The metrics of a run without what the clock and the machine say."""
-    timed = ("time", "tokens_per_second")
-    return [
-        {k: v for k, v in row.items() if k not in timed and not k.startswith(("seconds/", "memory/"))} for row in run.metrics()
-    ]
+    return trained(plan_grpo(**settings), path).metrics()
 
 
 def test_a_resumed_run_is_bit_for_bit_the_whole_one_with_everything_that_has_a_state(tmp_path):
@@ -85,30 +71,17 @@ def test_a_resumed_run_is_bit_for_bit_the_whole_one_with_everything_that_has_a_s
         lr=1e-3,
         warmup_steps=0,
     )
-    whole = start(plan, tmp_path / "whole")
-    execute(plan, whole)
-
-    broken = start(plan, tmp_path / "broken")
-
-    def interrupt(event):
-        if event.step == 5:
-            raise KeyboardInterrupt
-
-    broken.subscribe(interrupt)
-    with pytest.raises(KeyboardInterrupt):
-        execute(plan, broken)
-    resumed = Run.open(tmp_path / "broken")
+    whole = trained(plan, tmp_path / "whole")
+    resumed = interrupted(plan, tmp_path / "broken", at_step(5))
     execute(plan, resumed)
-    assert told(resumed) == told(whole)
-    theirs, ours = (load_model(str(run.model_dir("grpo"))).model.state_dict() for run in (whole, resumed))
-    assert all(torch.equal(theirs[name], ours[name]) for name in theirs)
+    assert_bit_for_bit(resumed, whole, "grpo")
     assert any(row["refill/batches"] > 0 for row in told(whole))
     kl = [row["kl"] for row in told(whole)]
     assert kl[2] > 1e-6 > kl[3]  # the policy of step 3 is the reference of step 4, before its update
 
 
 def test_the_length_and_the_temperature_follow_their_schedules(tmp_path):
-    rows = trained(tmp_path / "run", steps=4, max_new_tokens=4, length_schedule={2: 8}, temperature_schedule={3: 0.5})
+    rows = metrics_of(tmp_path / "run", steps=4, max_new_tokens=4, length_schedule={2: 8}, temperature_schedule={3: 0.5})
     assert [row["max_new_tokens"] for row in rows] == [4, 4, 8, 8]
     assert [row["temperature"] for row in rows] == [1.0, 1.0, 1.0, 0.5]
     assert max(row["length/max"] for row in rows[:2]) <= 4 < rows[2]["length/max"] <= 8
@@ -116,13 +89,13 @@ def test_the_length_and_the_temperature_follow_their_schedules(tmp_path):
 
 
 def test_the_late_rubric_is_paid_in_the_last_steps_only(tmp_path):
-    rows = trained(tmp_path / "run", steps=4, late_steps=2, late_rubric="accuracy")
+    rows = metrics_of(tmp_path / "run", steps=4, late_steps=2, late_rubric="accuracy")
     assert ["parts/digits" in row for row in rows] == [True, True, False, False]
 
 
 def test_the_late_mixture_brings_its_environment_in_the_last_steps_only(tmp_path):
     share = {"env": "guess-number", "env_options": {"highest": 9, "style": "compact"}}
-    rows = trained(tmp_path / "run", steps=3, late_steps=1, late_mixture=[{"env": "sort-4"}, share], max_new_tokens=3)
+    rows = metrics_of(tmp_path / "run", steps=3, late_steps=1, late_mixture=[{"env": "sort-4"}, share], max_new_tokens=3)
     assert ["env/guess-number/reward" in row for row in rows] == [False, False, True]
 
 
@@ -132,8 +105,7 @@ def test_tasks_of_known_difficulty_are_skipped(tmp_path):
     file = tmp_path / "rates.jsonl"
     file.write_text("".join(f'{{"task_id": "{name}", "correct": true}}\n' for name in easy))
     plan = plan_grpo(steps=2, difficulty=str(file), difficulty_high=0.9, samples_every=1)
-    run = start(plan, tmp_path / "run")
-    execute(plan, run)
+    run = trained(plan, tmp_path / "run")
     seen = {row["task_id"] for row in run.rollouts()}
     assert seen
     assert not seen & easy

@@ -9,6 +9,7 @@ import textwrap
 
 import pytest
 import torch
+from training_runs import assert_bit_for_bit, at_step, interrupted, told, trained
 
 import r1env
 from r1env.envs.suite import make_suite
@@ -18,7 +19,7 @@ from r1env.runs.run import Run
 from r1env_trainers.checkpoints import list_checkpoints
 from r1env_trainers.grpo.collect import collect
 from r1env_trainers.grpo.config import GRPOConfig
-from r1env_trainers.grpo.loop import GRPOTrainer
+from r1env_trainers.grpo.trainer import GRPOTrainer
 from r1env_trainers.grpo.update import update
 from r1env_trainers.local import make_optimizer
 from r1env_trainers.models.load import load_model
@@ -36,28 +37,6 @@ def plan_grpo(**settings):
     return plan_training("grpo", preset="tiny-cpu", overrides={**SMALL, "rubric": "accuracy", **settings})
 
 
-def start(plan, path):
-    return Run.create(path, plan.model_dump(mode="json"), seed=0)
-
-
-def weights(run, stage):
-    return load_model(str(run.model_dir(stage))).model.state_dict()
-
-
-def told(run):
-    """The metrics of a run without what the machine says."""
-    measured = ("time", "tokens_per_second", "seconds/", "memory/")
-    return [{k: v for k, v in row.items() if not k.startswith(measured)} for row in run.metrics()]
-
-
-def interrupt_at(run, step):
-    def listener(event):
-        if event.step == step:
-            raise KeyboardInterrupt
-
-    run.subscribe(listener)
-
-
 @r1env.reward(name="digits")
 def digits(completion):
     """A reward that untrained models earn now and then, so that groups are mixed."""
@@ -71,8 +50,7 @@ def test_r1_zero_in_miniature_learns(tmp_path):
         preset="tiny-cpu",
         overrides={"base": {"steps": 200}, "rl": {"steps": 40, "eval_every": 40, "eval_limit": 128}},
     )
-    run = start(plan, tmp_path / "run")
-    execute(plan, run)
+    run = trained(plan, tmp_path / "run")
     accuracy = [row["eval/accuracy"] for row in run.metrics("rl") if "eval/accuracy" in row]
     assert accuracy[0] < 0.2
     assert accuracy[-1] > accuracy[0] + 0.2
@@ -86,20 +64,11 @@ def test_a_run_that_was_interrupted_and_resumed_is_bit_for_bit_the_uninterrupted
         plan = plan_grpo(rubric=str(rubric), mini_batches=2)
     else:
         plan = plan_training("sft", preset="tiny-cpu", overrides={"steps": 6, "batch_size": 8, "checkpoint_every": 2})
-    whole = start(plan, tmp_path / "whole")
-    execute(plan, whole)
-
-    broken = start(plan, tmp_path / "broken")
-    interrupt_at(broken, step=5)
-    with pytest.raises(KeyboardInterrupt):
-        execute(plan, broken)
-    resumed = Run.open(tmp_path / "broken")
+    whole = trained(plan, tmp_path / "whole")
+    resumed = interrupted(plan, tmp_path / "broken", at_step(5))
     assert [path.name for path in list_checkpoints(resumed.path / "checkpoints" / trainer)] == ["step-000002", "step-000004"]
     execute(plan, resumed)
-
-    theirs, ours = weights(whole, trainer), weights(resumed, trainer)
-    assert all(torch.equal(theirs[name], ours[name]) for name in theirs)
-    assert told(resumed) == told(whole)
+    assert_bit_for_bit(resumed, whole, trainer)
     assert any(row.get("grad_norm") for row in told(whole))
 
 
@@ -107,8 +76,7 @@ def test_a_reward_that_raises_costs_its_own_rollouts_only(tmp_path):
     rubric = tmp_path / "rubric.yaml"
     rubric.write_text(f"name: fragile\nrewards: [{{reward: '{__name__}:fragile'}}]\n")
     plan = plan_grpo(rubric=str(rubric), max_failed=1.0, eval_every=0)
-    run = start(plan, tmp_path / "run")
-    execute(plan, run)
+    run = trained(plan, tmp_path / "run")
     unscored = [row["unscored"] for row in run.metrics()]
     assert len(unscored) == SMALL["steps"]
     assert 0 < sum(unscored) < SMALL["steps"] * 16
@@ -120,7 +88,7 @@ def test_training_stops_when_scoring_fails_too_often(tmp_path):
     rubric.write_text(f"name: fragile\nrewards: [{{reward: '{__name__}:fragile'}}]\n")
     plan = plan_grpo(rubric=str(rubric), max_failed=0.01, eval_every=0)
     with pytest.raises(TrainingStoppedError, match=r"scoring failed for \d+% .* ValueError: cannot bear a 7"):
-        execute(plan, start(plan, tmp_path / "run"))
+        trained(plan, tmp_path / "run")
 
 
 @r1env.reward(name="fragile")

@@ -6,10 +6,10 @@ from statistics import fmean
 
 import pytest
 import torch
+from training_runs import start
 
 from r1env.monitoring import Monitor
 from r1env.recipes import check_plan, execute, plan_training
-from r1env.runs.run import Run
 from r1env_trainers.hollow_format import hollow_format
 
 
@@ -20,7 +20,7 @@ def one_thread():
 
 def train(preset, path, steps):
     plan = plan_training("hacking", preset=preset, common={"steps": steps})
-    run = Run.create(path, plan.model_dump(mode="json"), seed=0)
+    run = start(plan, path)
     run.subscribe(Monitor(run))
     execute(plan, run)
     return run

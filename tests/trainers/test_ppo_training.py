@@ -5,11 +5,11 @@ from __future__ import annotations
 import pytest
 import torch
 from pydantic import ValidationError
+from training_runs import assert_bit_for_bit, at_step, interrupted, told, trained
 
 import r1env
 from r1env.envs.suite import make_suite
 from r1env.recipes import execute, plan_training
-from r1env.runs.run import Run
 from r1env_trainers.checkpoints import save_pretrained
 from r1env_trainers.forward import completion_logprobs
 from r1env_trainers.grpo.collect import collect
@@ -47,15 +47,6 @@ def plan_ppo(**settings):
     return plan_training("ppo", preset="tiny-cpu", overrides={**SMALL, **settings})
 
 
-def start(plan, path):
-    return Run.create(path, plan.model_dump(mode="json"), seed=0)
-
-
-def told(run):
-    measured = ("time", "tokens_per_second", "seconds/", "memory/")
-    return [{k: v for k, v in row.items() if not k.startswith(measured)} for row in run.metrics()]
-
-
 def first_batch(model="tiny", **settings):
     """A policy with its critic and one batch of its rollouts."""
     config = PPOConfig.model_validate({**PPOConfig.presets["tiny-cpu"], **SMALL, "model": model, **settings})
@@ -68,24 +59,10 @@ def first_batch(model="tiny", **settings):
 @pytest.mark.parametrize("critic", ["separate", "shared"])
 def test_a_run_that_was_interrupted_and_resumed_is_bit_for_bit_the_uninterrupted_one(tmp_path, critic):
     plan = plan_ppo(critic=critic, mini_batches=2, epochs=2, kl_coef=0.01)
-    whole = start(plan, tmp_path / "whole")
-    execute(plan, whole)
-
-    broken = start(plan, tmp_path / "broken")
-
-    def interrupt(event):
-        if event.step == 3:
-            raise KeyboardInterrupt
-
-    broken.subscribe(interrupt)
-    with pytest.raises(KeyboardInterrupt):
-        execute(plan, broken)
-    resumed = Run.open(tmp_path / "broken")
+    whole = trained(plan, tmp_path / "whole")
+    resumed = interrupted(plan, tmp_path / "broken", at_step(3))
     execute(plan, resumed)
-
-    theirs, ours = (load_model(str(run.model_dir("ppo"))).model.state_dict() for run in (whole, resumed))
-    assert all(torch.equal(theirs[name], ours[name]) for name in theirs)
-    assert told(resumed) == told(whole)
+    assert_bit_for_bit(resumed, whole, "ppo")
     rows = [row for row in told(whole) if "loss" in row]
     assert len(rows) == SMALL["steps"]
     assert all(row["grad_norm"] > 0 and row["value/grad_norm"] > 0 for row in rows)

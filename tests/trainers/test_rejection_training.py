@@ -12,6 +12,7 @@ import time
 import numpy as np
 import pytest
 import torch
+from training_runs import start, told, trained
 
 from r1env.errors import TrainingStoppedError, UnknownNameError, UsageError
 from r1env.recipes import check_plan, execute, plan_training
@@ -49,23 +50,13 @@ def plan_rejection(**settings):
     return plan_training("rejection", preset="tiny-cpu", overrides=nested)
 
 
-def begin(plan, path):
-    return Run.create(path, plan.model_dump(mode="json"), seed=0)
-
-
 def data_of(run):
     return [json.loads(line) for line in run.stage_file("data.jsonl", "rejection").read_text().splitlines()]
 
 
-def untimed(run):
-    return [
-        {key: value for key, value in row.items() if key != "time" and not key.startswith("seconds/")} for row in run.metrics()
-    ]
-
-
 def test_only_right_samples_become_demonstrations_with_all_that_sft_wants_to_know(tmp_path, guesser):
     plan = plan_rejection()
-    execute(plan, run := begin(plan, tmp_path / "run"))
+    run = trained(plan, tmp_path / "run")
     rows = data_of(run)
     assert len(rows) > 10
     for row in rows:
@@ -81,7 +72,7 @@ def test_only_right_samples_become_demonstrations_with_all_that_sft_wants_to_kno
 
 def test_the_statistics_are_those_of_the_data(tmp_path, guesser):
     plan = plan_rejection()
-    execute(plan, run := begin(plan, tmp_path / "run"))
+    run = trained(plan, tmp_path / "run")
     (record,) = json.loads(run.stage_file("table.json", "rejection").read_text())["data"]
     assert (record["prompts"], record["sampled"], record["kept"]) == (12, 48, len(data_of(run)))
     assert sum(row["tokens/sampled"] for row in run.metrics()) == record["sampled_tokens"]
@@ -97,7 +88,7 @@ def test_sft_learns_from_what_rejection_left(tmp_path):
     )
     plan = plan_training(str(recipe))
     check_plan(plan)
-    execute(plan, run := begin(plan, tmp_path / "run"))
+    run = trained(plan, tmp_path / "run")
     samples = run.stage_file("data.jsonl", "samples").read_text().splitlines()
     assert len(run.metrics("tuned")) == -(-len(samples) // 4)
 
@@ -116,7 +107,7 @@ MOMENTS = {
 @pytest.mark.parametrize("moment", MOMENTS)
 def test_a_crash_at_a_bad_moment_changes_nothing(tmp_path, guesser, monkeypatch, moment):
     plan = plan_rejection()
-    execute(plan, whole := begin(plan, tmp_path / "whole"))
+    whole = trained(plan, tmp_path / "whole")
     place, name, number = MOMENTS[moment]
     calls, real = [], getattr(place, name)
 
@@ -126,19 +117,19 @@ def test_a_crash_at_a_bad_moment_changes_nothing(tmp_path, guesser, monkeypatch,
             raise PowerCutError
         return real(*arguments)
 
-    broken = begin(plan, tmp_path / "broken")
+    broken = start(plan, tmp_path / "broken")
     with monkeypatch.context() as patch:
         patch.setattr(place, name, crash)
         with pytest.raises(PowerCutError):
             execute(plan, broken)
     execute(plan, resumed := Run.open(tmp_path / "broken"))
     assert data_of(resumed) == data_of(whole)
-    assert untimed(resumed) == untimed(whole)
+    assert told(resumed) == told(whole)
 
 
 def test_a_stage_that_was_done_but_not_remembered_is_not_done_again(tmp_path, guesser, monkeypatch):
     plan = plan_rejection()
-    run = begin(plan, tmp_path / "run")
+    run = start(plan, tmp_path / "run")
 
     def cut(*_):
         raise PowerCutError
@@ -147,9 +138,9 @@ def test_a_stage_that_was_done_but_not_remembered_is_not_done_again(tmp_path, gu
         patch.setattr(Run, "finish_stage", cut)
         with pytest.raises(PowerCutError):
             execute(plan, run)
-    told = untimed(run)
+    before = told(run)
     execute(plan, resumed := Run.open(tmp_path / "run"))
-    assert untimed(resumed) == told
+    assert told(resumed) == before
     assert resumed.finished_stages() == ["rejection"]
 
 
@@ -180,7 +171,7 @@ def test_kill_9_in_the_middle_loses_and_doubles_nothing(tmp_path):
     subprocess.run(resume, check=True, stdout=subprocess.DEVNULL)
     whole, broken = Run.open(tmp_path / "whole"), Run.open(tmp_path / "broken")
     assert data_of(broken) == data_of(whole)
-    assert untimed(broken) == untimed(whole)
+    assert told(broken) == told(whole)
 
 
 def general(path, count):
@@ -192,7 +183,7 @@ def test_general_data_is_mixed_in_by_count_and_by_weight(tmp_path, guesser):
     counted, weighted = general(tmp_path / "counted.jsonl", 9), general(tmp_path / "weighted.jsonl", 90)
     extra = [{"data": counted, "count": 3}, {"data": weighted, "weight": 0.5, "domain": "writing"}]
     plan = plan_rejection(extra=extra)
-    execute(plan, run := begin(plan, tmp_path / "run"))
+    run = trained(plan, tmp_path / "run")
     rows = data_of(run)
     domains = [row["domain"] for row in rows]
     assert domains.count("general") == 3
@@ -208,7 +199,7 @@ def test_more_general_data_than_there_is_is_refused_before_the_first_sample(tmp_
 
 def test_a_prompt_that_comes_again_is_drawn_for_once(tmp_path, guesser):
     plan = plan_rejection(env_options={"style": "compact", "digits": 2}, prompts=120, prompts_per_batch=30)
-    execute(plan, run := begin(plan, tmp_path / "run"))
+    run = trained(plan, tmp_path / "run")
     (record,) = json.loads(run.stage_file("table.json", "rejection").read_text())["data"]
     assert record["prompts"] < 100  # there are a hundred questions of two digits, a tenth of them held out
 
@@ -216,7 +207,7 @@ def test_a_prompt_that_comes_again_is_drawn_for_once(tmp_path, guesser):
 def test_nothing_kept_is_an_end_with_a_reason(tmp_path, guesser):
     plan = plan_rejection(keep={"threshold": 2.0})
     with pytest.raises(TrainingStoppedError, match=r"none of 48 samples was kept \(wrong 48\)"):
-        execute(plan, begin(plan, tmp_path / "run"))
+        trained(plan, tmp_path / "run")
 
 
 def test_a_filter_by_a_reward_that_is_not_installed_is_refused_before_the_first_sample():
@@ -232,7 +223,7 @@ def test_samples_of_a_mixture_are_scored_and_told_by_their_own_environments(tmp_
         {"env": "column-addition", "env_options": {"style": "compact"}},
     ]
     plan = plan_rejection(env=None, mixture=mixture, prompts=8, keep={"threshold": 0})
-    execute(plan, run := begin(plan, tmp_path / "run"))
+    run = trained(plan, tmp_path / "run")
     assert {row["env"] for row in data_of(run)} == {"sort-4", "column-addition"}
     assert [record["domain"] for record in json.loads(run.stage_file("table.json", "rejection").read_text())["data"]] == [
         "logic",

@@ -12,11 +12,11 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from training_runs import assert_same_weights, at_step, interrupted, told, trained
 from transformers import AutoModelForSequenceClassification
 
 from r1env.errors import UsageError
 from r1env.recipes import check_plan, execute, plan_training
-from r1env.runs.run import Run
 from r1env_trainers.models.load import load_model
 from r1env_trainers.reward_model.config import RewardModelConfig
 from r1env_trainers.reward_model.data import open_examples, split_by_prompt
@@ -58,9 +58,7 @@ def write(path, rows):
 def train(tmp_path, name="run", **settings):
     plan = plan_training("reward_model", preset="tiny-cpu", overrides={**QUICK, **settings})
     check_plan(plan)
-    run = Run.create(tmp_path / name, plan.model_dump(mode="json"), seed=0)
-    execute(plan, run)
-    return run
+    return trained(plan, tmp_path / name)
 
 
 def last(run, key):
@@ -138,26 +136,13 @@ def test_a_run_that_was_interrupted_and_resumed_is_bit_for_bit_the_uninterrupted
     settings = {"steps": 6, "batch_size": 8, "checkpoint_every": 2, "eval_every": 3, "eval_share": 0.3, "data": data}
     whole = train(tmp_path, "whole", **settings)
     plan = plan_training("reward_model", preset="tiny-cpu", overrides={**QUICK, **settings})
-    run = Run.create(tmp_path / "cut", plan.model_dump(mode="json"), seed=0)
-
-    def interrupt(event):
-        if event.step == 5:
-            raise KeyboardInterrupt
-
-    run.subscribe(interrupt)
-    with pytest.raises(KeyboardInterrupt):
-        execute(plan, run)
-    resumed = Run.open(run.path)
+    resumed = interrupted(plan, tmp_path / "cut", at_step(5))
     execute(plan, resumed)
     folders = [str(r.model_dir("reward_model")) for r in (whole, resumed)]
     one, other = (load_reward_model(folder) for folder in folders)
     assert one.record == other.record
-    weights, same = one.loaded.model.state_dict(), other.loaded.model.state_dict()
-    assert all(torch.equal(weights[name], same[name]) for name in weights)
-    told = [
-        [{k: v for k, v in row.items() if k not in ("time", "seconds/update")} for row in r.metrics()] for r in (whole, resumed)
-    ]
-    assert told[0] == told[1]
+    assert_same_weights(other.loaded.model.state_dict(), one.loaded.model.state_dict())
+    assert told(resumed) == told(whole)
 
     # transformers reads the folder as a classifier, and gives the same rewards
     theirs = AutoModelForSequenceClassification.from_pretrained(folders[0])

@@ -7,11 +7,10 @@ from collections import Counter
 
 import pytest
 import torch
+from training_runs import assert_bit_for_bit, at_step, interrupted, trained
 
 from r1env.errors import UsageError
 from r1env.recipes import check_plan, execute, plan_training
-from r1env.runs.run import Run
-from r1env_trainers.models.load import load_model
 from r1env_trainers.sft.config import SFTConfig
 from r1env_trainers.sft.data import open_demonstrations, steps_of
 
@@ -28,10 +27,8 @@ def write(path, letter, count):
 
 def train(path, **settings):
     plan = plan_training("sft", overrides={"model": "tiny", "lr": 1e-3, "checkpoint_every": 0, **settings})
-    run = Run.create(path, plan.model_dump(mode="json"), seed=0)
     check_plan(plan)
-    execute(plan, run)
-    return run
+    return trained(plan, path)
 
 
 def letters(config, count):
@@ -91,25 +88,10 @@ def test_a_run_with_a_token_budget_resumes_bit_for_bit(tmp_path):
     data = write(tmp_path / "a.jsonl", "a", 20)
     settings = {"data": data, "held_out": data, "eval_every": 3, "batch_size": 8, "micro_batch_tokens": 40}
     plan = plan_training("sft", overrides={"model": "tiny-gpt2", "steps": 6, "checkpoint_every": 2, **settings})
-    whole = Run.create(tmp_path / "whole", plan.model_dump(mode="json"), seed=0)
-    execute(plan, whole)
-    broken = Run.create(tmp_path / "broken", plan.model_dump(mode="json"), seed=0)
-
-    def interrupt(event):
-        if event.step == 5:
-            raise KeyboardInterrupt
-
-    broken.subscribe(interrupt)
-    with pytest.raises(KeyboardInterrupt):
-        execute(plan, broken)
-    execute(plan, resumed := Run.open(tmp_path / "broken"))
-    theirs, ours = (load_model(str(run.model_dir("sft"))).model.state_dict() for run in (whole, resumed))
-    assert all(torch.equal(theirs[name], ours[name]) for name in theirs)
-    untimed = [
-        [{k: v for k, v in row.items() if k not in ("time", "seconds/update")} for row in run.metrics()]
-        for run in (whole, resumed)
-    ]
-    assert untimed[0] == untimed[1]
+    whole = trained(plan, tmp_path / "whole")
+    resumed = interrupted(plan, tmp_path / "broken", at_step(5))
+    execute(plan, resumed)
+    assert_bit_for_bit(resumed, whole, "sft")
 
 
 def test_a_stage_s_data_need_not_be_there_when_the_plan_is_checked():

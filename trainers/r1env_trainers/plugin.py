@@ -11,14 +11,14 @@ def r1env_trainers() -> list[TrainerSpec]:
         TrainerSpec(
             name="grpo",
             config="r1env_trainers.grpo.config:GRPOConfig",
-            target="r1env_trainers.grpo.loop:GRPOTrainer",
+            target="r1env_trainers.grpo.trainer:GRPOTrainer",
             summary="group relative policy optimisation from the rewards of an environment",
             presets=("tiny-cpu", "smol-135m", "r1-zero", "r1-stage1", "r1-stage2", "deepseekmath", "dapo", "drgrpo"),
         ),
         TrainerSpec(
             name="ppo",
             config="r1env_trainers.ppo.config:PPOConfig",
-            target="r1env_trainers.ppo.loop:PPOTrainer",
+            target="r1env_trainers.ppo.trainer:PPOTrainer",
             summary="proximal policy optimisation with a critic, to compare grpo with",
             presets=("tiny-cpu",),
         ),
