@@ -12,8 +12,9 @@ What stays unlike:
 
     TRL     also takes the entropy of every token, for its log; its head goes over prompt tokens too where there is no Triton; it runs
             every prompt once for each completion; it draws with `generate`
-    r1env   with its defaults, the entropy is estimated from the sampled log-probs, and the distance between sampler and trainer is
-            logged; `with entropies` takes them exactly too, and their gradients, which TRL does not
+    r1env   runs a prompt once for all its completions in a forward pass; with its defaults, the entropy is estimated from the sampled
+            log-probs, and the distance between sampler and trainer is logged; `with entropies` takes them exactly too, and their
+            gradients, which TRL does not
 """
 
 from __future__ import annotations
@@ -45,8 +46,8 @@ from r1env.rewards import reward
 from r1env.rubrics import RubricSpec
 from r1env.runs.run import Run, StepEvent
 from r1env_trainers.grpo.config import GRPOConfig
-from r1env_trainers.grpo.loop import GRPOTrainer
 from r1env_trainers.grpo.tasks import draw_tasks
+from r1env_trainers.grpo.trainer import GRPOTrainer
 from r1env_trainers.models.tiny import CHARACTERS, CONTEXT, build_tokenizer
 
 SHAPES = {  # hidden, feed-forward, layers, heads, the least vocabulary

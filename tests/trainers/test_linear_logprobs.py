@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from r1env_trainers import logprobs as module
+from r1env_trainers.entropy import linear_logprobs_and_entropies
 from r1env_trainers.logprobs import linear_logprobs
 
 
@@ -30,6 +31,32 @@ def test_chunks_change_neither_log_probs_nor_gradients(tensors, monkeypatch, chu
     assert torch.allclose(ours, whole, atol=1e-5)
     for mine, theirs in zip(gradients, expected, strict=True):
         assert torch.allclose(mine, theirs, atol=1e-5)
+
+
+@pytest.mark.parametrize("chunk_rows", [1, 4, 11, 100])
+def test_chunks_change_neither_entropies_nor_gradients(tensors, monkeypatch, chunk_rows):
+    monkeypatch.setitem(module.CHUNK_ELEMENTS, "cpu", chunk_rows * 23)
+    hidden, head, ids = tensors
+    weights = torch.linspace(-1, 2, 11)
+    whole = torch.distributions.Categorical(logits=hidden @ head.T / 0.6)
+    expected = torch.autograd.grad(((whole.log_prob(ids) + whole.entropy()) * weights).sum(), (hidden, head))
+    logprobs, entropies = linear_logprobs_and_entropies(hidden, head, ids, 0.6)
+    gradients = torch.autograd.grad(((logprobs + entropies) * weights).sum(), (hidden, head))
+    assert torch.allclose(logprobs, whole.log_prob(ids), atol=1e-5)
+    assert torch.allclose(entropies, whole.entropy(), atol=1e-5)
+    for mine, theirs in zip(gradients, expected, strict=True):
+        assert torch.allclose(mine, theirs, atol=1e-5)
+
+
+@pytest.mark.parametrize("chunk_rows", [10, 11])
+def test_logits_are_computed_again_only_where_they_do_not_fit_into_a_chunk(tensors, monkeypatch, chunk_rows):
+    monkeypatch.setitem(module.CHUNK_ELEMENTS, "cpu", chunk_rows * 23)
+    hidden, head, ids = tensors
+    products: list[int] = []
+    logits_of = module.logits_of
+    monkeypatch.setattr(module, "logits_of", lambda *tensors: products.append(len(tensors[0])) or logits_of(*tensors))
+    linear_logprobs(hidden, head, ids).sum().backward()
+    assert sum(products) == (11 if chunk_rows == 11 else 22)
 
 
 def test_logits_that_would_overflow_give_finite_log_probs(tensors):

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable
 
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from torch import nn
+from torch import Tensor, nn
 from transformers import (
     AutoModelForCausalLM,
     GPT2Config,
@@ -20,8 +21,10 @@ from transformers import (
     Qwen3Config,
 )
 
-from r1env_trainers.forward import TokenBatch, completion_logprobs, packed_logprobs, padded_logprobs
+from r1env_trainers import forward as forward_module
+from r1env_trainers.forward import TokenBatch, completion_logprobs, micro_batches_of, packed_logprobs, padded_logprobs
 from r1env_trainers.llama.attention import Packing
+from r1env_trainers.llama.sharing import pack_prompts_once
 from r1env_trainers.llama.support import is_llama, obstacle
 
 SIZES = {
@@ -43,6 +46,8 @@ LLAMA3_ROTARY = {
     "high_freq_factor": 4.0,
     "original_max_position_embeddings": 64,
 }
+GPT2 = GPT2Config(vocab_size=60, n_embd=32, n_layer=1, n_head=2)
+Forward = Callable[[PreTrainedModel, TokenBatch, float], Tensor]
 FITTING = {
     "llama": LlamaConfig(**SIZES),
     "llama-tied": LlamaConfig(**SIZES, tie_word_embeddings=True),
@@ -87,18 +92,7 @@ def make_batch(prompts: list[int], completions: list[int], seed: int = 0) -> Tok
 
 def test_log_probs_and_gradients_are_those_of_transformers(model):
     assert is_llama(model)
-    batch = make_batch([7, 1, 4], [9, 3, 1])
-    weights = torch.randn(3, 9, generator=torch.Generator().manual_seed(1))
-    results = []
-    for forward in (packed_logprobs, padded_logprobs):
-        model.zero_grad()
-        logprobs = forward(model, batch, 0.7)
-        (logprobs * weights).sum().backward()
-        results.append((logprobs.detach(), [parameter.grad for parameter in model.parameters()]))
-    (ours, our_gradients), (theirs, their_gradients) = results
-    assert torch.allclose(ours, theirs, atol=1e-4)
-    for mine, other in zip(our_gradients, their_gradients, strict=True):
-        assert (mine - other).norm() < 1e-4 * other.norm()
+    assert_agree(model, make_batch([7, 1, 4], [9, 3, 1]))
 
 
 @given(st.lists(st.tuples(st.integers(1, 9), st.integers(0, 9)), min_size=1, max_size=5))
@@ -115,6 +109,82 @@ def test_what_stands_beside_a_sequence_changes_nothing(lengths):
     assert (together[batch.completion_mask == 0] == 0).all()
 
 
+def share_prompts(batch: TokenBatch, prompts: list[int]) -> TokenBatch:
+    """The batch with each row's prompt taken from row `prompts[row]`."""
+    return TokenBatch(
+        batch.prompt_ids[prompts], batch.prompt_mask[prompts], batch.completion_ids, batch.completion_mask, batch.context_mask
+    )
+
+
+def gradients_of(forward: Forward, model: PreTrainedModel, batch: TokenBatch) -> tuple[Tensor, list[Tensor]]:
+    """Log-probs, and the gradients of a sum in which each of them weighs something else."""
+    weights = torch.randn(batch.completion_ids.shape, generator=torch.Generator().manual_seed(1))
+    model.zero_grad()
+    logprobs = forward(model, batch, 0.7)
+    (logprobs * weights).sum().backward()
+    return logprobs.detach(), [parameter.grad for parameter in model.parameters()]
+
+
+def assert_agree(model: PreTrainedModel, batch: TokenBatch) -> None:
+    (ours, our_gradients), (theirs, their_gradients) = (
+        gradients_of(forward, model, batch) for forward in (packed_logprobs, padded_logprobs)
+    )
+    assert torch.allclose(ours, theirs, atol=1e-4)
+    for mine, other in zip(our_gradients, their_gradients, strict=True):
+        assert (mine - other).norm() <= 1e-5 * other.norm() + 1e-6
+
+
+def test_prompts_that_rows_share_change_neither_log_probs_nor_gradients(model):
+    batch = make_batch([7, 3, 7, 5, 3, 7], [9, 3, 1, 4, 6, 2])
+    assert_agree(model, share_prompts(batch, [0, 1, 0, 3, 1, 0]))  # groups of three, of two and of one, in any order
+
+
+@given(st.lists(st.tuples(st.integers(1, 9), st.integers(0, 3), st.integers(0, 9)), min_size=1, max_size=6), st.data())
+@settings(max_examples=25, deadline=None)
+def test_whatever_is_shared_the_numbers_are_those_of_transformers(rows, data):
+    prompts, sources, completions = map(list, zip(*rows, strict=True))
+    batch = make_batch(prompts, [max(1, completions[0]), *completions[1:]])
+    reading = st.lists(st.booleans(), min_size=batch.completion_ids.shape[1], max_size=batch.completion_ids.shape[1])
+    context = torch.tensor([data.draw(reading) for _ in prompts]) & batch.present  # an environment's turns
+    mask = batch.completion_mask * ~context
+    batch = TokenBatch(batch.prompt_ids, batch.prompt_mask, batch.completion_ids, mask, context)
+    assert_agree(one_llama(), share_prompts(batch, [source % len(prompts) for source in sources]))
+
+
+def test_a_shared_prompt_goes_through_the_model_once(monkeypatch):
+    tokens: list[int] = []
+    hidden_states = forward_module.packed_hidden_states
+    monkeypatch.setattr(
+        forward_module,
+        "packed_hidden_states",
+        lambda model, ids, packing: tokens.append(len(ids)) or hidden_states(model, ids, packing),
+    )
+    apart = make_batch([7, 7, 4], [2, 3, 5])
+    packed_logprobs(one_llama(), apart, 1.0)
+    packed_logprobs(one_llama(), share_prompts(apart, [0, 0, 2]), 1.0)
+    assert tokens == [7 + 2 + 7 + 3 + 4 + 5, 7 + 2 + 3 + 4 + 5]
+
+
+def test_prompts_are_the_same_by_their_tokens_not_by_what_pads_them():
+    ids = torch.tensor([[9, 5, 6], [8, 5, 6], [8, 5, 6], [5, 6, 5]])
+    mask = torch.tensor([[0, 1, 1], [0, 1, 1], [1, 1, 1], [1, 1, 1]])
+    assert TokenBatch(ids, mask, ids, mask.float()).prompt_numbers() == [0, 0, 1, 2]
+
+
+def test_rows_of_one_prompt_stay_in_one_micro_batch():
+    batch = share_prompts(make_batch([3] * 6, [9, 8, 7, 6, 5, 4]), [0, 1, 2, 0, 1, 2])
+    assert micro_batches_of(batch, one_llama(), 2) == [[0, 3], [1, 4], [2, 5]]
+    assert micro_batches_of(batch, make(GPT2), 2) == [[0, 1], [2, 3], [4, 5]]  # by length, where nothing is shared
+
+
+def test_rows_with_a_shared_prompt_go_on_from_one_copy_of_it():
+    packing, places = pack_prompts_once([2, 1, 2], [3, 2, 1], [0, 1, 0], torch.device("cpu"))
+    assert packing.starts.tolist() == [0, 2, 5]
+    assert packing.positions.tolist() == [0, 1, 0, 1, 2, 2, 3, 4, 2]
+    assert places.tolist() == [0, 1, 5, 6, 7, 2, 3, 4, 0, 1, 8]
+    assert packing.context == 5
+
+
 def test_a_packing_numbers_the_tokens_of_each_sequence_from_zero():
     packing = Packing.of([2, 3], torch.device("cpu"))
     assert packing.starts.tolist() == [0, 2, 5]
@@ -125,7 +195,7 @@ def test_a_packing_numbers_the_tokens_of_each_sequence_from_zero():
 @pytest.mark.parametrize(
     ("config", "reason"),
     [
-        (GPT2Config(vocab_size=60, n_embd=32, n_layer=1, n_head=2), "GPT2LMHeadModel is not one of"),
+        (GPT2, "GPT2LMHeadModel is not one of"),
         (MistralConfig(**SIZES, sliding_window=32), "a sliding window of 32"),
         (Qwen2Config(**SIZES, use_sliding_window=True, sliding_window=32), "a sliding window of 32"),
         (LlamaConfig(**SIZES, hidden_act="gelu"), "activation 'gelu'"),

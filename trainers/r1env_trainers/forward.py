@@ -9,11 +9,13 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from r1env_trainers.devices import autocast
-from r1env_trainers.entropy import entropies_of, linear_entropies
+from r1env_trainers.entropy import entropies_of, linear_logprobs_and_entropies
 from r1env_trainers.llama.attention import Packing
 from r1env_trainers.llama.forward import packed_hidden_states
+from r1env_trainers.llama.sharing import pack_prompts_once
 from r1env_trainers.llama.support import is_llama
 from r1env_trainers.logprobs import linear_logprobs
+from r1env_trainers.micro_batches import micro_batches
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +50,12 @@ class TokenBatch:
         """[B] tokens of each row, prompt and completion."""
         return self.prompt_mask.sum(dim=1) + self.present.sum(dim=1)
 
+    def prompt_numbers(self) -> list[int]:
+        """[B] the number of each row's prompt; rows with the same tokens have the same one."""
+        numbers: dict[bytes, int] = {}
+        ids = self.prompt_ids.masked_fill(self.prompt_mask == 0, -1).cpu().numpy()
+        return [numbers.setdefault(row.tobytes(), len(numbers)) for row in ids]
+
     def select(self, rows: Tensor) -> TokenBatch:
         """Some rows, with columns that are padding in all of them cut away."""
         prompt_mask = self.prompt_mask[rows]
@@ -80,9 +88,8 @@ def completion_logprobs_and_entropies(
     """`completion_logprobs`, and the entropies (nats) of the distributions that the tokens were drawn from; both carry gradients."""
     if is_llama(model):
         hidden, ids = packed_predictors(model, batch)
-        head = model.get_output_embeddings().weight
-        logprobs = linear_logprobs(hidden, head, ids, temperature)
-        return _in_place(batch, logprobs), _in_place(batch, linear_entropies(hidden, head, temperature))
+        logprobs, entropies = linear_logprobs_and_entropies(hidden, model.get_output_embeddings().weight, ids, temperature)
+        return _in_place(batch, logprobs), _in_place(batch, entropies)
     scaled = padded_logits(model, batch) / temperature
     return _where_counting(batch, _logprobs_of(scaled, batch)), _where_counting(batch, entropies_of(scaled))
 
@@ -99,15 +106,35 @@ def padded_logprobs(model: PreTrainedModel, batch: TokenBatch, temperature: floa
 
 
 def packed_predictors(model: PreTrainedModel, batch: TokenBatch) -> tuple[Tensor, Tensor]:
-    """[C, H] hidden states that predict the C tokens that count, row by row, and [C] those tokens."""
+    """[C, H] hidden states that predict the C tokens that count, row by row, and [C] those tokens.
+
+    On a CPU a prompt that several rows begin with goes through the model once.
+    """
     no_prompt = torch.zeros_like(batch.prompt_mask, dtype=torch.bool)
     real = torch.cat([batch.prompt_mask > 0, batch.present], dim=1)  # [B, L + T]
-    ids = torch.cat([batch.prompt_ids, batch.completion_ids], dim=1)[real]  # [N]
-    counting = torch.cat([no_prompt, batch.completion_mask > 0], dim=1)[real]  # [N]
-    packing = Packing.of(real.sum(dim=1).tolist(), ids.device)
-    hidden = packed_hidden_states(model, ids, packing)
-    # The token before predicts a token, and it is the one before in the packing too: no prompt is empty.
-    return hidden[counting.nonzero().squeeze(1) - 1], ids[counting]
+    ids = torch.cat([batch.prompt_ids, batch.completion_ids], dim=1)[real]  # [M]
+    counting = torch.cat([no_prompt, batch.completion_mask > 0], dim=1)[real]  # [M]
+    predicting = counting.nonzero().squeeze(1) - 1  # the token before predicts a token, and no prompt is empty
+    if not shares_prompts(model):
+        packing = Packing.of(real.sum(dim=1).tolist(), ids.device)
+        return packed_hidden_states(model, ids, packing)[predicting], ids[counting]
+    prompts, completions = (mask.sum(dim=1).tolist() for mask in (batch.prompt_mask, batch.present))
+    packing, places = pack_prompts_once(prompts, completions, batch.prompt_numbers(), ids.device)
+    packed = ids.new_empty(len(packing.positions)).index_copy(0, places, ids)  # what falls on one place is one token
+    return packed_hidden_states(model, packed, packing).index_select(0, places[predicting]), ids[counting]
+
+
+def shares_prompts(model: PreTrainedModel) -> bool:
+    """Whether rows with the same prompt go through the model behind one copy of it: where it is Llama-shaped and on a CPU.
+
+    On a GPU attention wants the keys of a row in one piece, and its backward pass would have to sum those of the copies.
+    """
+    return model.device.type == "cpu" and is_llama(model)
+
+
+def micro_batches_of(batch: TokenBatch, model: PreTrainedModel, rows: int | None) -> list[list[int]]:
+    """The rows of each forward pass over a batch, see `micro_batches`; those with the same prompt together where they share it."""
+    return micro_batches(batch.lengths.tolist(), model, rows, batch.prompt_numbers() if shares_prompts(model) else None)
 
 
 def _in_place(batch: TokenBatch, values: Tensor) -> Tensor:

@@ -15,30 +15,39 @@ GPU_SHARE = 0.5
 """Of the free memory, for what is kept for the backward pass; logits, gradients and fragmentation need the rest."""
 
 
-def micro_batches(lengths: Sequence[int], model: PreTrainedModel, rows: int | None) -> list[list[int]]:
+def micro_batches(
+    lengths: Sequence[int], model: PreTrainedModel, rows: int | None, groups: Sequence[int] | None = None
+) -> list[list[int]]:
     """The places of sequences, longest first so that memory peaks first and padding is little, cut into micro-batches.
 
     Args:
         lengths: tokens of each sequence.
         rows: the most sequences in one; None for 8 on a CPU, and for as many tokens on a GPU as keep it busy and fit.
+        groups: the number of each sequence's group. A group stays together if it fits into one micro-batch, and is cut no more than
+            it must be; groups with the longest sequences come first. None where each sequence stands for itself.
     """
     longest_first = sorted(range(len(lengths)), key=lambda place: -lengths[place])
+    together: dict[int, list[int]] = {}
+    for place in longest_first:
+        together.setdefault(place if groups is None else groups[place], []).append(place)
     if rows is None and model.device.type == "cuda":
-        return _cut_by_tokens(longest_first, lengths, _token_budget(model))
-    size = rows or CPU_ROWS
-    return [longest_first[start : start + size] for start in range(0, len(longest_first), size)]
+        return _cut(list(together.values()), lengths, _token_budget(model))
+    return _cut(list(together.values()), [1] * len(lengths), rows or CPU_ROWS)
 
 
-def _cut_by_tokens(places: Sequence[int], lengths: Sequence[int], budget: int) -> list[list[int]]:
-    """Runs of places with at most `budget` tokens; a sequence that is longer alone stands alone."""
+def _cut(groups: Sequence[Sequence[int]], costs: Sequence[int], budget: int) -> list[list[int]]:
+    """The places of all groups in micro-batches that cost at most `budget`; a sequence that costs more stands alone."""
     batches: list[list[int]] = []
     room = 0
-    for place in places:
-        if not batches or lengths[place] > room:
-            batches.append([])
-            room = budget
-        batches[-1].append(place)
-        room -= lengths[place]
+    for group in groups:
+        if room < sum(costs[place] for place in group) <= budget:
+            room = 0  # it fits into the next one whole
+        for place in group:
+            if not batches or costs[place] > room:
+                batches.append([])
+                room = budget
+            batches[-1].append(place)
+            room -= costs[place]
     return batches
 
 

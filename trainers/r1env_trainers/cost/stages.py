@@ -52,10 +52,11 @@ def grpo_step_seconds(shape: ModelShape, batch: step.Rollouts, hardware: Hardwar
     if config.backend == "openrlhf" and isinstance(hardware, GPU):
         eager = config.openrlhf.eager
         return sum(step.openrlhf_seconds(shape, batch, hardware, _gpus(config), eager=eager, passes=1 + config.needs_reference))
+    tokens = step.update_tokens(batch, hardware, config.micro_batch_size)
     return (
         step.generation_seconds(shape, batch, hardware)
-        + step.update_seconds(shape, batch.tokens, batch.sampled, hardware)
-        + passes * step.forward_seconds(shape, batch.tokens, batch.sampled, hardware)
+        + step.update_seconds(shape, tokens, batch.sampled, hardware)
+        + passes * step.forward_seconds(shape, tokens, batch.sampled, hardware)
     )
 
 
@@ -94,7 +95,7 @@ def estimate_sft(config: SFTConfig, demonstrations: Sequence[Demonstration], ste
 
 
 def _hardware(config: LocalConfig, shape: ModelShape | None) -> Hardware | None:
-    if isinstance(config, GRPOConfig) and config.backend == "openrlhf" and config.device != "cpu":
+    if isinstance(config, GRPOConfig | SFTConfig) and config.backend == "openrlhf" and config.device != "cpu":
         return GPUS[0]  # the cluster's are not known here
     small = shape is not None and shape.parameters < SMALL_MODEL
     return hardware_of(choose_device(config.device), config.threads or (1 if small else None))

@@ -6,6 +6,7 @@ a CPU to one shared core and models of 0.4 million to 10 million. Beyond that th
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from r1env_trainers.cost.hardware import CPU, GPU, Hardware
@@ -53,7 +54,7 @@ class Rollouts:
 
     @property
     def tokens(self) -> float:
-        """That go through the model in an update."""
+        """Prompts and completions of all rows."""
         return self.rows * (self.prompt_tokens + self.new_tokens)
 
 
@@ -73,13 +74,20 @@ def generation_seconds(shape: ModelShape, batch: Rollouts, hardware: Hardware) -
     return prefill / (TRAINING_SHARE * hardware.flops) + batch.new_tokens * step
 
 
+def update_tokens(batch: Rollouts, hardware: Hardware, micro_batch: int | None) -> float:
+    """That go through the local engine's model in an update: on a CPU a prompt goes once with its completions in a micro-batch."""
+    if not isinstance(hardware, CPU):
+        return batch.tokens
+    return batch.sampled + batch.prompts * math.ceil(batch.group / (micro_batch or CPU_ROWS)) * batch.prompt_tokens
+
+
 def update_seconds(shape: ModelShape, tokens: float, predicted: float, hardware: Hardware) -> float:
     """Of the forward and backward passes over `tokens`, of which `predicted` count in the loss."""
-    # The head's products are taken once more in the backward pass, see `linear_logprobs`.
-    flops = 6 * shape.body * tokens + 8 * shape.head * predicted
+    flops = 6 * (shape.body * tokens + shape.head * predicted)
     elements = tokens * shape.layers * shape.hidden
     if isinstance(hardware, CPU):
         return (flops / CPU_FLOPS + elements * CPU_ELEMENT_SECONDS) / hardware.threads
+    flops += 2 * shape.head * predicted  # once more in the backward pass, see `linear_logprobs`
     return flops / (TRAINING_SHARE * hardware.flops) + ELEMENTWISE_BYTES * elements / hardware.bandwidth
 
 

@@ -14,12 +14,11 @@ from r1env_trainers.distill.config import DistillConfig
 from r1env_trainers.distill.divergence import chunked_reverse_kl, policy_gradient
 from r1env_trainers.distill.predictions import predictions
 from r1env_trainers.evaluate.table import SAMPLED_TOKENS
-from r1env_trainers.forward import TokenBatch, completion_logprobs
+from r1env_trainers.forward import TokenBatch, completion_logprobs, micro_batches_of
 from r1env_trainers.grpo.collect import step_seed
 from r1env_trainers.grpo.episodes import Decoding, play, to_tokens
 from r1env_trainers.grpo.tasks import draw_tasks
 from r1env_trainers.local import Session, begin, checkpoint_when_due, optimizer_step
-from r1env_trainers.micro_batches import micro_batches
 from r1env_trainers.models.load import LoadedModel, load_model
 from r1env_trainers.sampling import Sampler
 from r1env_trainers.sft.measure import Measurements
@@ -78,7 +77,7 @@ def _update(session: Session, teacher: LoadedModel, answers: TokenBatch, config:
     student = session.loaded
     tokens = float(answers.completion_mask.sum())
     divergence, loss_sum = torch.zeros((), device=student.device), torch.zeros((), device=student.device)
-    for places in micro_batches(answers.lengths.tolist(), student.model, config.micro_batch_size):
+    for places in micro_batches_of(answers, student.model, config.micro_batch_size):
         batch = answers.select(torch.tensor(places, device=student.device))
         if config.divergence == "exact":
             with torch.no_grad():

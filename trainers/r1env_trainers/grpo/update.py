@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from r1env_trainers.forward import completion_logprobs, completion_logprobs_and_entropies
+from r1env_trainers.forward import completion_logprobs, completion_logprobs_and_entropies, micro_batches_of
 from r1env_trainers.grpo import kl as kl_estimators
 from r1env_trainers.grpo.collect import step_seed
 from r1env_trainers.grpo.config import GRPOConfig
@@ -16,7 +16,6 @@ from r1env_trainers.grpo.experience import Experience
 from r1env_trainers.grpo.losses import aggregate, clipped_share, loss_denominator, policy_loss, sampler_correction
 from r1env_trainers.grpo.targets import Targets, targets
 from r1env_trainers.local import LocalConfig, optimizer_step
-from r1env_trainers.micro_batches import micro_batches
 from r1env_trainers.models.load import LoadedModel
 
 
@@ -90,7 +89,7 @@ def update(
         mask = tokens.completion_mask[mini_batch]
         denominator = loss_denominator(mask, config.aggregation, config.max_new_tokens_at(step))
         counted = loss_denominator(mask, "token", config.max_new_tokens_at(step))
-        for places in micro_batches(tokens.lengths[mini_batch].tolist(), loaded.model, config.micro_batch_size):
+        for places in micro_batches_of(tokens.select(mini_batch), loaded.model, config.micro_batch_size):
             loss = _micro_loss(loaded, batch, mini_batch[places], config, denominator, counted, told)
             loss.backward()
             loss_sum += loss.detach()
@@ -151,7 +150,7 @@ def logprobs_of(loaded: LoadedModel, experience: Experience, config: LocalConfig
     tokens = experience.tokens
     result = torch.zeros_like(tokens.completion_mask)
     rows = torch.arange(len(tokens), device=loaded.device)
-    for places in micro_batches(tokens.lengths.tolist(), loaded.model, config.micro_batch_size):
+    for places in micro_batches_of(tokens, loaded.model, config.micro_batch_size):
         micro = rows[places]
         batch = tokens.select(micro)
         result[micro, : batch.completion_ids.shape[1]] = completion_logprobs(loaded.model, batch, experience.temperature)

@@ -12,7 +12,7 @@ from torch.nn.functional import embedding
 from transformers import PreTrainedModel
 
 from r1env_trainers.devices import has_triton
-from r1env_trainers.llama.attention import Packing, causal_attention
+from r1env_trainers.llama.attention import Continuations, Packing, causal_attention
 from r1env_trainers.llama.layers import PLAIN, Attend, decoder_layer, elementwise
 from r1env_trainers.llama.shape import Shape
 from r1env_trainers.llama.weights import LayerWeights, Weights, layer_weights
@@ -40,14 +40,16 @@ def packed_hidden_states(model: PreTrainedModel, ids: Tensor, packing: Packing, 
     """
     body: Any = model.model
     shape, dtype = Shape.of(model.config), dtype or compute_dtype(ids.device)
-    cos, sin = (table[packing.positions] for table in rotary_table(model, packing.longest))
+    cos, sin = (table[packing.positions] for table in rotary_table(model, packing.context))
     x = embedding(ids, body.embed_tokens.weight).float()
     delta = torch.zeros_like(x, dtype=dtype)
     usual = dtype == compute_dtype(ids.device)  # for another format compiling would not pay
     layer, ops = (_packed_layer(ids.device.type), elementwise(ids.device.type)) if usual else (_causal_layer, PLAIN)
     for module in body.layers:
         weights = layer_weights(module, dtype)
-        x, delta = layer(x, delta, weights, cos, sin, shape, packing.starts, packing.positions, packing.longest)
+        x, delta = layer(
+            x, delta, weights, cos, sin, shape, packing.starts, packing.positions, packing.longest, packing.continuations
+        )
     _, hidden = ops.add_norm(x, delta, body.norm.weight, shape.eps)
     return hidden
 
@@ -81,9 +83,10 @@ def _causal_layer(
     starts: Tensor,
     positions: Tensor,
     longest: int,
+    continuations: Continuations | None,
 ) -> tuple[Tensor, Tensor]:
     """`decoder_layer` with the attention of packed sequences, as one function of tensors that can be compiled whole."""
-    packing = Packing(starts, positions, longest)
+    packing = Packing(starts, positions, longest, continuations)
 
     def attend(queries: Tensor, keys: Tensor, values: Tensor) -> Tensor:
         return causal_attention(queries, keys, values, packing, shape.scale)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from r1env_trainers.forward import TokenBatch, completion_logprobs
+from r1env_trainers.forward import TokenBatch, completion_logprobs, micro_batches_of
 from r1env_trainers.grpo import kl as kl_estimators
 from r1env_trainers.grpo.advantages import whiten
 from r1env_trainers.grpo.collect import step_seed
@@ -16,7 +16,6 @@ from r1env_trainers.grpo.experience import Experience
 from r1env_trainers.grpo.losses import aggregate, clipped_share, loss_denominator, policy_loss
 from r1env_trainers.grpo.update import TokenMean
 from r1env_trainers.local import optimizer_step
-from r1env_trainers.micro_batches import micro_batches
 from r1env_trainers.models.load import LoadedModel
 from r1env_trainers.ppo.config import PPOConfig
 from r1env_trainers.ppo.critic import Critic
@@ -129,7 +128,7 @@ def _accumulate(
     denominator, counted = (loss_denominator(mask, mode, limit) for mode in (config.aggregation, "token"))
     value_coef = config.value_coef if critic.body is None else 1.0  # separate models have separate gradients
     losses = torch.zeros(2, device=policy.device)
-    for places in micro_batches(tokens.lengths[mini_batch].tolist(), policy.model, config.micro_batch_size):
+    for places in micro_batches_of(tokens.select(mini_batch), policy.model, config.micro_batch_size):
         rows = mini_batch[places]
         batch = tokens.select(rows)
         length, mask = batch.completion_ids.shape[1], batch.completion_mask
@@ -171,7 +170,7 @@ def _over(
 ) -> list[Tensor]:
     """`count` tensors [B, T] of what `compute` gives for micro-batches."""
     results = [torch.zeros_like(tokens.completion_mask) for _ in range(count)]
-    for places in micro_batches(tokens.lengths.tolist(), like.model, config.micro_batch_size):
+    for places in micro_batches_of(tokens, like.model, config.micro_batch_size):
         rows = torch.tensor(places, device=like.device)
         batch = tokens.select(rows)
         for result, values in zip(results, compute(batch), strict=True):
