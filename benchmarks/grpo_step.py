@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import copy
 import itertools
 import json
 import platform
@@ -158,13 +159,16 @@ def local_loop(
     environment: Environment, loaded: LoadedModel, config: GRPOConfig, engine: EngineName, options: VLLMOptions
 ) -> Iterator[Step]:
     suite = Suite(environment.name, [environment])
-    sampler: Any = TimedSampler(training_engine(loaded, engine, options, seed=0).sampler, loaded.device)
+    sampler: Any = TimedSampler(
+        training_engine(loaded, engine, options, seed=0, max_rows=config.max_rows).sampler, loaded.device
+    )
+    reference = LoadedModel(copy.deepcopy(loaded.model), loaded.tokenizer) if config.needs_reference else None
     optimizer = make_optimizer(loaded, config)
     for number in itertools.count():
         wait(loaded.device)
         experience = collect(suite, loaded, sampler, config, number)
         start = wait(loaded.device)
-        metrics = update(loaded, optimizer, experience, config, number, None)
+        metrics = update(loaded, optimizer, experience, config, number, reference)
         end = wait(loaded.device)
         seconds, tokens = experience.seconds, float(experience.tokens.completion_mask.sum())
         yield Step(sampler.seconds, seconds["generate"], seconds["reward"], end - start, tokens, metrics["logprob_gap"])
@@ -378,6 +382,10 @@ def run_way(way: str, arguments: argparse.Namespace) -> str:
         group_size=arguments.group,
         max_new_tokens=arguments.new_tokens,
         micro_batch_size=arguments.micro_batch,
+        mini_batches=arguments.mini_batches,
+        kl_coef=arguments.kl,
+        top_p=arguments.top_p,
+        max_rows=arguments.max_rows,
     )
     loaded = make_model(arguments.shape, arguments.prompt_tokens + arguments.new_tokens, device, arguments.ending)
     limit_threads(loaded.parameters, None)
@@ -414,8 +422,12 @@ def main() -> None:
     parser.add_argument("--group", type=int, default=8, help="completions a prompt")
     parser.add_argument("--prompt-tokens", type=int, default=53)
     parser.add_argument("--new-tokens", type=int, default=96)
+    parser.add_argument("--max-rows", type=int, help="completions the local engine decodes at once (default: as memory allows)")
     parser.add_argument("--ending", type=float, default=0.0, help="chance of each token to end its completion")
     parser.add_argument("--micro-batch", type=int, help="sequences a forward pass of the update (default: the engine's choice)")
+    parser.add_argument("--mini-batches", type=int, default=1, help="optimizer steps a step (local, vllm)")
+    parser.add_argument("--kl", type=float, default=0.0, help="weight of the KL to a reference model (local, vllm)")
+    parser.add_argument("--top-p", type=float, default=1.0, help="nucleus of the sampler (local, vllm)")
     parser.add_argument("--steps", type=int, default=5)
     parser.add_argument("--vllm-memory", type=float, default=0.3, help="the share of the GPU's memory that vLLM gets")
     parser.add_argument("--vllm-eager", action="store_true", help="vLLM without CUDA graphs and compilation")

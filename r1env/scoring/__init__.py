@@ -16,15 +16,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from r1env.scoring.dispatch import ascore, score
+    from r1env.scoring.dispatch import Scoring, ascore, score
     from r1env.scoring.pool import ScoringPool
 
-__all__ = ["ScoringPool", "ascore", "score"]
+__all__ = ["Scoring", "ScoringPool", "ascore", "score"]
 
 
 def __getattr__(name: str) -> Any:
     if name not in __all__:
         raise AttributeError(f"module 'r1env.scoring' has no attribute {name!r}")
-    from r1env.scoring import dispatch  # which holds all three
+    from r1env.scoring import dispatch  # which holds all of them
 
     return getattr(dispatch, name)

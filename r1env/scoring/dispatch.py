@@ -1,4 +1,4 @@
-"""`score` and `ascore`: which reward of a rubric runs where, and one score out of all of them."""
+"""`score`, `ascore` and `Scoring`: which reward of a rubric runs where, and one score out of all of them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from r1env.rewards import Isolation, Reward
 from r1env.rollouts import Rollout
 from r1env.rubrics import Rubric
 from r1env.scores import Score
-from r1env.scoring.distinct import distinct, without_tokens
+from r1env.scoring.distinct import Distinct, without_tokens
 from r1env.scoring.event_loop import submit_async
 from r1env.scoring.nesting import inside_worker
 from r1env.scoring.per_process import PerProcess
@@ -36,12 +36,12 @@ def score(rollouts: Sequence[Rollout], rubric: Rubric | Reward, *, pool: Scoring
     """
     if not rollouts:
         return []
-    call = _Call(rollouts, rubric, pool)
+    scoring = Scoring(rubric, pool=pool)
     try:
-        call.begin()
-        return call.finish()
+        scoring.add(rollouts)
+        return scoring.finish()
     except BaseException:  # Ctrl-C above all: stop what nobody waits for
-        call.cancel()
+        scoring.cancel()
         raise
 
 
@@ -49,14 +49,15 @@ async def ascore(rollouts: Sequence[Rollout], rubric: Rubric | Reward, *, pool: 
     """`score` without blocking the event loop. Cancelling it stops the work, inline rewards excepted."""
     if not rollouts:
         return []
-    call = _Call(rollouts, rubric, pool)
+    scoring = Scoring(rubric, pool=pool)
     run = asyncio.get_running_loop().run_in_executor
     try:
-        await run(_threads.get(), call.begin)
-        await asyncio.gather(*map(asyncio.wrap_future, call.futures))
-        return await run(_threads.get(), call.finish)
+        await run(_threads.get(), scoring.add, rollouts)
+        await run(_threads.get(), scoring.score_here)
+        await asyncio.gather(*map(asyncio.wrap_future, scoring.futures))
+        return await run(_threads.get(), scoring.finish)
     except BaseException:
-        call.cancel()
+        scoring.cancel()
         raise
 
 
@@ -64,32 +65,50 @@ _threads = PerProcess(lambda: ThreadPoolExecutor(max_workers=2, thread_name_pref
 """For `ascore`'s own computing. Not the loop's executor: that may be full of calls to an engine, minutes long."""
 
 
-class _Call:
-    """One call of `score`: what has been handed over, what was scored here, and putting them together."""
+class Scoring:
+    """Scoring of rollouts that come in parts, while others are still being made: `add` them, then `finish`; `cancel` on the way out.
 
-    def __init__(self, rollouts: Sequence[Rollout], rubric: Rubric | Reward, pool: ScoringPool | None) -> None:
+    What runs elsewhere begins with `add`, which does not wait for it; what runs here is done in one go at the end. The scores are
+    those that `score` gives for all rollouts together.
+
+    Attributes:
+        futures: of what has been handed over.
+    """
+
+    def __init__(self, rubric: Rubric | Reward, *, pool: ScoringPool | None = None) -> None:
         self.futures: list[Future[list[Score]]] = []
-        self._rollouts = rollouts
         self._rubric = rubric
         self._rewards = [rubric] if isinstance(rubric, Reward) else [item.reward for item in rubric.rewards]
         self._pool = pool
+        self._rollouts: list[Rollout] = []
         self._here: dict[str, list[Score]] = {}
-        self._elsewhere: dict[str, tuple[Future[list[Score]], list[int]]] = {}
-        self._settled: dict[str, list[Score | None]] = {}
+        self._elsewhere = {reward.name: _Elsewhere() for reward in self._rewards if not _runs_here(reward)}
         self._cancelled = False
 
-    def begin(self) -> None:
-        """Hand over what runs elsewhere, and meanwhile score what runs here."""
+    def add(self, rollouts: Sequence[Rollout]) -> None:
+        """Hand over what runs elsewhere of some more rollouts.
+
+        Raises:
+            UsageError: a reward cannot be sent to a worker, or the pool is closed.
+        """
+        self._rollouts += rollouts
         for reward in self._rewards:
-            if not _runs_here(reward):
-                self._hand_over(reward, self._settle(reward))
+            if reward.name in self._elsewhere:
+                self._hand_over(reward, self._elsewhere[reward.name], rollouts)
+
+    def score_here(self) -> None:
+        """Score all that was added by the rewards that run here."""
         for reward in self._rewards:
-            if _runs_here(reward) and not self._cancelled:
+            if reward.name not in self._elsewhere and reward.name not in self._here and not self._cancelled:
                 self._here[reward.name] = reward.score_batch(self._rollouts)
 
     def finish(self) -> list[Score]:
-        """Wait for the rest and combine."""
-        columns = [self._column(reward) for reward in self._rewards]
+        """Wait for the rest and combine: a score for each rollout, in the order they were added."""
+        self.score_here()
+        columns = [
+            self._elsewhere[reward.name].scores() if reward.name in self._elsewhere else self._here[reward.name]
+            for reward in self._rewards
+        ]
         if isinstance(self._rubric, Reward):
             return columns[0]
         return [self._rubric.combine(row) for row in zip(*columns, strict=True)]
@@ -100,34 +119,48 @@ class _Call:
         for future in list(self.futures):
             future.cancel()
 
-    def _settle(self, reward: Reward) -> Sequence[Rollout]:
-        """Note what the reward can say without a worker. Returns the rollouts that are left, in order."""
-        if not reward.settles:
-            return self._rollouts
-        self._settled[reward.name] = settled = [reward.settle(rollout) for rollout in self._rollouts]
-        return [rollout for rollout, known in zip(self._rollouts, settled, strict=True) if known is None]
-
-    def _hand_over(self, reward: Reward, rollouts: Sequence[Rollout]) -> None:
-        needs_tokens = "rollout" in reward.arguments
-        seen = rollouts if needs_tokens else [without_tokens(rollout) for rollout in rollouts]
-        different, places = distinct(seen)
+    def _hand_over(self, reward: Reward, elsewhere: _Elsewhere, rollouts: Sequence[Rollout]) -> None:
+        different = elsewhere.take(reward, rollouts)
+        if not different:
+            return
         if reward.isolation is Isolation.ASYNC:
             future = submit_async(reward, different)
         else:
             future = (self._pool or default_pool()).submit(reward, different)
-        self._elsewhere[reward.name] = (future, places)
+        elsewhere.futures.append(future)
         self.futures.append(future)
         if self._cancelled:  # by `ascore`, from another thread, while this was being submitted
             future.cancel()
 
-    def _column(self, reward: Reward) -> list[Score]:
-        if reward.name in self._here:
-            return self._here[reward.name]
-        future, places = self._elsewhere[reward.name]
-        scores = future.result()
-        from_workers = iter([scores[place] for place in places])
-        settled = self._settled.get(reward.name, [None] * len(self._rollouts))
-        return [next(from_workers) if known is None else known for known in settled]
+
+class _Elsewhere:
+    """One reward that runs elsewhere: what it could say without a worker, and where the score of every other rollout will be.
+
+    Attributes:
+        futures: scores of the different rollouts, part by part.
+    """
+
+    def __init__(self) -> None:
+        self.futures: list[Future[list[Score]]] = []
+        self._settled: list[Score | None] = []
+        self._distinct = Distinct()
+        self._places: list[int] = []  # among the different rollouts, of each that was not settled
+
+    def take(self, reward: Reward, rollouts: Sequence[Rollout]) -> list[Rollout]:
+        """Settle what can be; the rollouts that are left and equal none before."""
+        settled = [reward.settle(rollout) if reward.settles else None for rollout in rollouts]
+        self._settled += settled
+        known, needs_tokens = len(self._distinct.found), "rollout" in reward.arguments
+        for rollout, score_known in zip(rollouts, settled, strict=True):
+            if score_known is None:
+                self._places.append(self._distinct.place(rollout if needs_tokens else without_tokens(rollout)))
+        return self._distinct.found[known:]
+
+    def scores(self) -> list[Score]:
+        """One a rollout, once they are there."""
+        scores = [one for future in self.futures for one in future.result()]
+        from_workers = iter([scores[place] for place in self._places])
+        return [next(from_workers) if known is None else known for known in self._settled]
 
 
 def _runs_here(reward: Reward) -> bool:

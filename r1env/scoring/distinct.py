@@ -1,8 +1,6 @@
-"""Which rollouts of a call are equal, so that each is scored once. Pure functions."""
+"""Which rollouts of a call are equal, so that each is scored once. No threads, no processes here."""
 
 from __future__ import annotations
-
-from collections.abc import Sequence
 
 from r1env.rollouts import Rollout
 
@@ -17,21 +15,27 @@ def without_tokens(rollout: Rollout) -> Rollout:
     return rollout.model_copy(update={"token_ids": None, "logprobs": None})
 
 
-def distinct(rollouts: Sequence[Rollout]) -> tuple[list[Rollout], list[int]]:
-    """Every different rollout once, in order of appearance; and for each given rollout the index of its equal there."""
-    found: list[Rollout] = []
-    places: list[int] = []
-    alike: dict[tuple[object, ...], list[int]] = {}  # a cheap key first: comparing whole tasks is the slow part
-    for rollout in rollouts:
+class Distinct:
+    """Rollouts as they come, each different one once.
+
+    Attributes:
+        found: in order of appearance.
+    """
+
+    def __init__(self) -> None:
+        self.found: list[Rollout] = []
+        self._alike: dict[tuple[object, ...], list[int]] = {}  # a cheap key first: comparing whole tasks is the slow part
+
+    def place(self, rollout: Rollout) -> int:
+        """The index in `found` of the rollout's equal, which it is itself if there was none."""
         key = (rollout.task.id, rollout.completion, rollout.finish_reason, rollout.turns)
-        candidates = alike.setdefault(key, [])
-        place = next((index for index in candidates if _equal(found[index], rollout)), None)
+        candidates = self._alike.setdefault(key, [])
+        place = next((index for index in candidates if _equal(self.found[index], rollout)), None)
         if place is None:
-            place = len(found)
-            found.append(rollout)
+            place = len(self.found)
+            self.found.append(rollout)
             candidates.append(place)
-        places.append(place)
-    return found, places
+        return place
 
 
 def _equal(one: Rollout, other: Rollout) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from r1env.rollouts import FinishReason, Rollout
-from r1env.scoring.distinct import distinct, without_tokens
+from r1env.scoring.distinct import Distinct, without_tokens
 from r1env.tasks import Task
 
 
@@ -11,10 +11,14 @@ def make(text: str = "a", answer: str = "1", **fields: object) -> Rollout:
     return Rollout(task=Task(id="t", prompt="q", answer=answer), completion=text, **fields)
 
 
+def places(rollouts: list[Rollout]) -> list[int]:
+    return list(map(Distinct().place, rollouts))
+
+
 def test_equal_rollouts_share_a_place_though_their_tasks_are_different_objects() -> None:
-    found, places = distinct([make("a"), make("b"), make("a")])
-    assert [rollout.completion for rollout in found] == ["a", "b"]
-    assert places == [0, 1, 0]
+    distinct = Distinct()
+    assert [distinct.place(rollout) for rollout in (make("a"), make("b"), make("a"))] == [0, 1, 0]
+    assert [rollout.completion for rollout in distinct.found] == ["a", "b"]
 
 
 def test_rollouts_differ_by_answer_messages_finish_reason_or_turns() -> None:
@@ -25,13 +29,13 @@ def test_rollouts_differ_by_answer_messages_finish_reason_or_turns() -> None:
         make(finish_reason=FinishReason.LENGTH),
         make(turns=2),
     ]
-    assert distinct(different)[1] == [0, 1, 2, 3, 4]
+    assert places(different) == [0, 1, 2, 3, 4]
 
 
 def test_token_ids_count_until_they_are_taken_off() -> None:
     pair = [make(token_ids=(1, 2)), make(token_ids=(3,))]
-    assert distinct(pair)[1] == [0, 1]
-    assert distinct([without_tokens(rollout) for rollout in pair])[1] == [0, 0]
+    assert places(pair) == [0, 1]
+    assert places([without_tokens(rollout) for rollout in pair]) == [0, 0]
 
 
 def test_metadata_that_cannot_be_compared_makes_rollouts_different() -> None:
@@ -42,5 +46,5 @@ def test_metadata_that_cannot_be_compared_makes_rollouts_different() -> None:
         __hash__ = None  # type: ignore[assignment]
 
     tasks = [Task(id="t", prompt="q", metadata={"array": Array()}) for _ in range(2)]
-    assert distinct([Rollout(task=task, completion="a") for task in tasks])[1] == [0, 1]
-    assert distinct([Rollout(task=tasks[0], completion="a")] * 2)[1] == [0, 0]
+    assert places([Rollout(task=task, completion="a") for task in tasks]) == [0, 1]
+    assert places([Rollout(task=tasks[0], completion="a")] * 2) == [0, 0]

@@ -6,7 +6,7 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, GPT2Config, LlamaConfig, Qwen3Config
 
-from r1env_trainers.decoding.batch import Draws
+from r1env_trainers.decoding.batch import Drawn, Draws
 from r1env_trainers.decoding.choose import choose_decoding
 from r1env_trainers.decoding.llama import LlamaBatch
 from r1env_trainers.decoding.transformers import TransformersBatch
@@ -49,7 +49,10 @@ def load(name: str) -> LoadedModel:
 @pytest.mark.parametrize("name", CONFIGS)
 def test_each_kind_of_model_gets_its_way_of_decoding_and_the_greedy_tokens_of_generate(name):
     loaded = load(name)
-    assert isinstance(choose_decoding(loaded)(PROMPTS, 1, 2, Draws(0)), CONFIGS[name][1])
+    batch = choose_decoding(loaded)(PROMPTS, 1, 2, Draws(0))
+    with torch.no_grad():
+        batch.advance()
+    assert isinstance(batch._in_step, CONFIGS[name][1])
     for prompt in PROMPTS:
         theirs = loaded.model.generate(
             torch.tensor([prompt]), attention_mask=torch.ones(1, len(prompt)), max_new_tokens=16, do_sample=False
@@ -74,20 +77,22 @@ def test_both_ways_draw_the_same_tokens_with_the_same_log_probs(draws):
 
 
 class Scripted:
-    """A batch of rows that will say these tokens."""
+    """A batch of rows that will say these tokens, `stride` at a time; `ahead` further strides are under way."""
 
-    def __init__(self, rows: list[list[int]], stride: int) -> None:
-        self._rows, self.stride, self._drawn = torch.tensor(rows), stride, 0
-        self.kept: list[list[int]] = []
+    def __init__(self, rows: list[list[int]], stride: int, ahead: int = 0) -> None:
+        self._tokens, self._stride, self.ahead = torch.tensor(rows), stride, ahead
+        self._live, self._drawn = list(range(len(rows))), 0
+        self.ended: list[list[int]] = []
 
-    def advance(self, count: int) -> tuple[torch.Tensor, torch.Tensor]:
-        ids = self._rows[:, self._drawn : self._drawn + count]
-        self._drawn += count
-        return ids, -ids.float()
+    def advance(self) -> Drawn | None:
+        rows = torch.tensor(self._live)
+        ids = self._tokens[self._live, self._drawn : self._drawn + self._stride]
+        self._drawn += ids.shape[1] if self._live else 0
+        return Drawn(rows, ids, -ids.float()) if ids.numel() else None
 
-    def keep(self, rows: torch.Tensor) -> None:
-        self._rows = self._rows[rows]
-        self.kept.append(rows.tolist())
+    def end(self, rows: torch.Tensor) -> None:
+        self.ended.append(rows.tolist())
+        self._live = [row for row in self._live if row not in rows]
 
 
 def scripted_sampler(batch: Scripted) -> Sampler:
@@ -96,11 +101,12 @@ def scripted_sampler(batch: Scripted) -> Sampler:
     return sampler
 
 
-@pytest.mark.parametrize("stride", [1, 3, 8])
-def test_what_was_drawn_beyond_an_end_is_cut_off(stride):
+@pytest.mark.parametrize(("stride", "ahead"), [(1, 0), (3, 0), (8, 0), (1, 1), (2, 1), (4, 2)])
+def test_what_was_drawn_beyond_an_end_is_cut_off(stride, ahead):
     eos = TOKENIZER.eos_token_id
-    batch = Scripted([[5, eos, 6, 7, 8, 9], [5, 6, 7, 8, 9, 10], [eos, 5, eos, 5, 5, 5], [5, 6, 7, 8, 9, eos]], stride)
-    samples = scripted_sampler(batch).sample([[3]] * 4, n=1, max_new_tokens=6, temperature=1.0)
+    rows = [[5, eos, 6, 7, 8, 9], [5, 6, 7, 8, 9, 10], [eos, 5, eos, 5, 5, 5], [5, 6, 7, 8, 9, eos]]
+    sampler = scripted_sampler(Scripted(rows, stride, ahead))
+    samples = sampler.sample([[3]] * 4, n=1, max_new_tokens=6, temperature=1.0)
     assert samples.mask.sum(dim=1).tolist() == [2, 6, 1, 6]
     assert samples.finished.tolist() == [True, False, True, True]
     assert samples.ids[0].tolist() == [5, eos, 0, 0, 0, 0]
@@ -108,11 +114,12 @@ def test_what_was_drawn_beyond_an_end_is_cut_off(stride):
     assert samples.logprobs[0].tolist() == [-5, -eos, 0, 0, 0, 0]
 
 
-@pytest.mark.parametrize("stride", [1, 3, 8])
-def test_the_first_stop_text_ends_a_row_wherever_in_a_stride_it_falls(stride):
+@pytest.mark.parametrize(("stride", "ahead"), [(1, 0), (3, 0), (8, 0), (1, 1), (2, 1)])
+def test_the_first_stop_text_ends_a_row_wherever_in_a_stride_it_falls(stride, ahead):
     one, two, three = (TOKENIZER.convert_tokens_to_ids(character) for character in "123")
     rows = [[three, one, two, one, two, three], [one, three, two, three, one, three]]
-    samples = scripted_sampler(Scripted(rows, stride)).sample([[3]] * 2, n=1, max_new_tokens=6, temperature=1.0, stop=("12",))
+    sampler = scripted_sampler(Scripted(rows, stride, ahead))
+    samples = sampler.sample([[3]] * 2, n=1, max_new_tokens=6, temperature=1.0, stop=("12",))
     assert samples.mask.sum(dim=1).tolist() == [3, 6]
     assert samples.finished.tolist() == [True, False]
 
@@ -121,4 +128,36 @@ def test_rows_leave_the_batch_when_they_have_ended():
     eos = TOKENIZER.eos_token_id
     batch = Scripted([[eos, 5, 5, 5], [5, 5, 5, 5], [5, eos, 5, 5]], stride=1)
     scripted_sampler(batch).sample([[3]] * 3, n=1, max_new_tokens=4, temperature=1.0)
-    assert batch.kept == [[1, 2], [0]]
+    assert batch.ended == [[0], [2]]
+
+
+@pytest.mark.parametrize(("stride", "ahead"), [(1, 0), (2, 1)])
+def test_every_row_is_told_of_once_and_as_soon_as_it_is_complete(stride, ahead):
+    eos = TOKENIZER.eos_token_id
+    told = []
+    sampler = scripted_sampler(Scripted([[5, 6, 7, 8], [eos, 5, 5, 5], [5, 6, eos, 5], [5, 6, 7, eos]], stride, ahead))
+    samples = sampler.sample(
+        [[3]] * 4, n=1, max_new_tokens=4, temperature=1.0, on_finished=lambda rows, some: told.append((rows, some))
+    )
+    assert [rows for rows, _ in told] == [[1], [2], [0, 3]] if stride == 1 else [[1], [0, 2, 3]]
+    for rows, some in told:
+        for place, row in enumerate(rows):
+            length = int(samples.mask[row].sum())
+            assert int(some.mask[place].sum()) == length
+            assert some.ids[place, :length].tolist() == samples.ids[row, :length].tolist()
+            assert some.logprobs[place, :length].tolist() == samples.logprobs[row, :length].tolist()
+            assert some.finished[place] == samples.finished[row]
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_a_batch_in_parts_draws_what_the_parts_alone_would_draw(name):
+    loaded = load(name)
+    whole = Sampler(loaded, max_rows=5).sample(PROMPTS, n=2, max_new_tokens=12, temperature=1.0, seed=7)  # two prompts at once
+    sampler = Sampler(loaded)
+    parts = [
+        sampler.sample(prompts, n=2, max_new_tokens=12, temperature=1.0, seed=7 + first)
+        for first, prompts in ((0, PROMPTS[:2]), (2, PROMPTS[2:]))
+    ]
+    assert sampler.decode(whole) == [text for part in parts for text in sampler.decode(part)]
+    assert torch.cat([part.finished for part in parts]).tolist() == whole.finished.tolist()
+    assert torch.cat([part.mask.sum(dim=1) for part in parts]).tolist() == whole.mask.sum(dim=1).tolist()

@@ -13,24 +13,26 @@ from r1env_trainers.prompts import encode_prompt
 from r1env_trainers.sampling import Sampler, Samples
 
 MAX_ROWS = {"cpu": 256, "cuda": 1024}
-"""Completions decoded at once unless said otherwise: as many as keep the device busy."""
+"""Completions of a batch unless said otherwise: as many as keep the device busy."""
 
 
 class TransformersEngine:
     """Batched decoding with a model in this process.
 
     Attributes:
-        max_rows: completions decoded at once; each batch has its own seed.
+        sampler: decodes at most `max_rows` completions at once, if that is given.
+        batch_rows: completions of a batch; each batch has its own seed.
     """
 
     def __init__(self, loaded: LoadedModel, max_rows: int | None = None) -> None:
         self.loaded = loaded
-        self.max_rows = max_rows or MAX_ROWS[loaded.device.type]
-        self.sampler = Sampler(loaded)
+        self.sampler = Sampler(loaded, max_rows)
+        usual = MAX_ROWS[loaded.device.type]
+        self.batch_rows = max(usual, max_rows or 0) if loaded.device.type == "cuda" else max_rows or usual
 
     def generate(self, prompts: Sequence[Conversation], sampling: Sampling) -> list[list[Completion]]:
         encoded = [encode_prompt(self.loaded.tokenizer, prompt, chat=sampling.chat) for prompt in prompts]
-        per_batch = max(1, self.max_rows // sampling.n)
+        per_batch = max(1, self.batch_rows // sampling.n)
         completions: list[list[Completion]] = []
         for start in range(0, len(encoded), per_batch):
             samples = self.sampler.sample(

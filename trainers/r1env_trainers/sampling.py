@@ -1,8 +1,9 @@
-"""Batched sampling: one prefill a prompt, shared by its completions; finished rows leave the batch."""
+"""Batched sampling: one prefill a prompt, shared by its completions; finished rows leave the batch and are told of at once."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import deque
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -10,7 +11,7 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
-from r1env_trainers.decoding.batch import Draws
+from r1env_trainers.decoding.batch import Drawn, Draws
 from r1env_trainers.decoding.choose import choose_decoding
 from r1env_trainers.models.load import LoadedModel
 
@@ -31,6 +32,14 @@ class Samples:
     logprobs: Tensor
     finished: Tensor
 
+    def to(self, device: torch.device) -> Samples:
+        """The same on a device."""
+        return Samples(self.ids.to(device), self.mask.to(device), self.logprobs.to(device), self.finished.to(device))
+
+
+OnFinished = Callable[[Sequence[int], Samples], None]
+"""Takes some rows of the result that are complete, by their places, and what was drawn for them, on the CPU."""
+
 
 class CompletionSampler(Protocol):
     """What a trainer asks of whatever draws its completions."""
@@ -45,6 +54,7 @@ class CompletionSampler(Protocol):
         top_p: float = 1.0,
         stop: tuple[str, ...] = (),
         seed: int = 0,
+        on_finished: OnFinished | None = None,
     ) -> Samples:
         """See `Sampler.sample`."""
 
@@ -55,14 +65,20 @@ class CompletionSampler(Protocol):
 class Sampler:
     """Draws completions from one model. What it keeps between calls (on a GPU a cache and its graphs) changes no result."""
 
-    def __init__(self, loaded: LoadedModel) -> None:
+    def __init__(self, loaded: LoadedModel, max_rows: int | None = None) -> None:
+        """
+        Args:
+            max_rows: completions decoded at once; None for all, on a GPU for as many as memory allows. There further rows take the
+                places of ended ones, and what is drawn does not depend on it; on a CPU whole groups wait for the ones before, and
+                each batch has a seed of its own.
+        """
         self.model = loaded.model
         self.tokenizer = loaded.tokenizer
         self._pad = loaded.pad
-        self._start = choose_decoding(loaded)
+        self._start = choose_decoding(loaded, max_rows)
         generation = loaded.model.generation_config
         ends = end_tokens(loaded.tokenizer, generation.eos_token_id if generation else None)
-        self._end_tokens = torch.tensor(ends, dtype=torch.long, device=loaded.device)
+        self._end_tokens = torch.tensor(ends, dtype=torch.long)
         self._stop_tokens: dict[tuple[str, ...], Tensor] = {}
 
     @torch.no_grad()
@@ -76,6 +92,7 @@ class Sampler:
         top_p: float = 1.0,
         stop: tuple[str, ...] = (),
         seed: int = 0,
+        on_finished: OnFinished | None = None,
     ) -> Samples:
         """Draw `n` completions for each prompt.
 
@@ -84,69 +101,99 @@ class Sampler:
             temperature: 0 is greedy; its log-probs are those of the unscaled distribution.
             stop: texts that end a completion, kept in it.
             seed: of the draws; the result depends on nothing else that is random.
+            on_finished: told of every row once, as soon as it is complete; runs while a GPU decodes the others.
         """
-        device = self.model.device
         batch = self._start(prompts, n, max_new_tokens, Draws(temperature, top_p, seed))
-        rows = torch.arange(len(prompts) * n, device=device)  # which row of the result each live row is
-        ids = torch.full((len(rows), max_new_tokens), self._pad, dtype=torch.long, device=device)
-        logprobs = torch.zeros((len(rows), max_new_tokens), dtype=torch.float32, device=device)
-        finished = torch.zeros(len(rows), dtype=torch.bool, device=device)
-        lengths = torch.zeros(len(rows), dtype=torch.long, device=device)
-        drawn = 0
-        while drawn < max_new_tokens and len(rows):
-            count = min(batch.stride, max_new_tokens - drawn)
-            ids[rows, drawn : drawn + count], logprobs[rows, drawn : drawn + count] = batch.advance(count)
-            ends = self._ends(ids[rows, : drawn + count], drawn, stop)  # [R]
-            drawn += count
-            lengths[rows] = ends.clamp(max=drawn)
-            if len(ended := (ends <= drawn).nonzero().squeeze(1)):
-                finished[rows[ended]] = True
-                live = (ends > drawn).nonzero().squeeze(1)
-                rows = rows[live]
-                if len(rows) and drawn < max_new_tokens:
-                    batch.keep(live)
-        longest = int(lengths.max())
-        mask = torch.arange(longest, device=device)[None] < lengths[:, None]
-        return Samples(
-            ids[:, :longest].masked_fill(~mask, self._pad),
-            mask.float(),
-            logprobs[:, :longest].masked_fill(~mask, 0.0),
-            finished,
-        )
+        completions = _Completions(len(prompts) * n, max_new_tokens, self._pad)
+        under_way: deque[Drawn] = deque()
+        while True:
+            while len(under_way) <= batch.ahead and (drawn := batch.advance()) is not None:
+                under_way.append(drawn)
+            if not under_way:
+                return completions.samples(torch.arange(len(prompts) * n)).to(self.model.device)
+            rows, new = completions.append(under_way.popleft())
+            stopped, over = completions.cut(rows, new, self._ends(completions.ids, rows, new, completions.lengths[rows], stop))
+            if len(stopped):
+                batch.end(stopped)
+            if len(over) and on_finished is not None:
+                on_finished(over.tolist(), completions.samples(over))
 
     def decode(self, samples: Samples) -> list[str]:
         """The texts of all rows, special tokens removed."""
         return decode_samples(self.tokenizer, samples)
 
-    def _ends(self, so_far: Tensor, checked: int, stop: tuple[str, ...]) -> Tensor:
-        """[R] length of each row at its end-of-sequence token or the end of a stop text; past all columns where there is none.
+    def _ends(self, so_far: Tensor, rows: Tensor, new: Tensor, before: Tensor, stop: tuple[str, ...]) -> Tensor:
+        """[R] how many new tokens [R, K] go up to the first end-of-sequence token or the end of a stop text; K + 1 for no end.
 
         Args:
-            so_far: [R, N] tokens; the first `checked` of each row hold no end.
+            so_far: [N, T] the tokens of all rows, the new ones included.
+            rows: [R] to look at. before: [R] their lengths without the new tokens, among which none is an end.
         """
-        new = so_far[:, checked:]
         ending = torch.isin(new, self._end_tokens)
         if stop:
             suspects = torch.isin(new, self._tokens_ending(stop)) & ~ending
-            rows, columns = suspects.nonzero(as_tuple=True)
-            ends = (checked + columns + 1).tolist()
-            # A stop text is a few tokens; decoding the tail is enough and keeps each check short. All rows leave the GPU in
-            # one transfer: one each would cost more than the decoding itself.
-            tails = [ids[max(0, end - 32) : end] for ids, end in zip(so_far[rows].tolist(), ends, strict=True)]
+            which, columns = suspects.nonzero(as_tuple=True)
+            ends = (before[which] + columns + 1).tolist()
+            # A stop text is a few tokens; decoding the tail is enough and keeps each check short.
+            tails = [so_far[row, max(0, end - 32) : end].tolist() for row, end in zip(rows[which].tolist(), ends, strict=True)]
             found = [any(text in tail for text in stop) for tail in self.tokenizer.batch_decode(tails)]
-            ending[rows, columns] = torch.tensor(found, dtype=torch.bool, device=ending.device)
+            ending[which, columns] = torch.tensor(found, dtype=torch.bool)
         first = ending.int().argmax(dim=1)
-        return torch.where(ending.any(dim=1), checked + first + 1, so_far.shape[1] + 1)
+        return torch.where(ending.any(dim=1), first + 1, new.shape[1] + 1)
 
     def _tokens_ending(self, stop: tuple[str, ...]) -> Tensor:
         """The tokens whose text holds the last character of a stop text: only these can complete one."""
         if stop not in self._stop_tokens:
             last = {text[-1] for text in stop}
             texts = self.tokenizer.batch_decode([[token] for token in range(len(self.tokenizer))])
-            self._stop_tokens[stop] = torch.tensor(
-                [i for i, text in enumerate(texts) if last & set(text)], device=self._end_tokens.device
-            )
+            self._stop_tokens[stop] = torch.tensor([i for i, text in enumerate(texts) if last & set(text)])
         return self._stop_tokens[stop]
+
+
+class _Completions:
+    """What has been drawn so far, on the CPU.
+
+    Attributes:
+        ids, logprobs: [N, T]. lengths: [N] tokens that count.
+        finished: [N] as in `Samples`. over: [N] True where no token will be added.
+    """
+
+    def __init__(self, rows: int, max_new_tokens: int, pad: int) -> None:
+        self._pad = pad
+        self.ids = torch.full((rows, max_new_tokens), pad, dtype=torch.long)
+        self.logprobs = torch.zeros((rows, max_new_tokens))
+        self.lengths = torch.zeros(rows, dtype=torch.long)
+        self.finished = torch.zeros(rows, dtype=torch.bool)
+        self.over = torch.zeros(rows, dtype=torch.bool)
+
+    def append(self, drawn: Drawn) -> tuple[Tensor, Tensor]:
+        """Write new tokens behind those that count. Returns the rows [R] that were not over before, and their new tokens [R, K]."""
+        drawn.ready()
+        going = ~self.over[drawn.rows]
+        rows, ids, logprobs = drawn.rows[going], drawn.ids[going], drawn.logprobs[going]
+        places = rows[:, None], self.lengths[rows][:, None] + torch.arange(ids.shape[1])
+        self.ids[places], self.logprobs[places] = ids, logprobs
+        return rows, ids
+
+    def cut(self, rows: Tensor, new: Tensor, ends: Tensor) -> tuple[Tensor, Tensor]:
+        """Count new tokens [R, K] up to the ends [R]. Returns the rows that have stopped, and these with those at the limit."""
+        self.lengths[rows] += ends.clamp(max=new.shape[1])
+        stopped = ends <= new.shape[1]
+        over = stopped | (self.lengths[rows] == self.ids.shape[1])
+        self.finished[rows], self.over[rows] = stopped, over
+        return rows[stopped], rows[over]
+
+    def samples(self, rows: Tensor) -> Samples:
+        """The samples of some rows."""
+        lengths = self.lengths[rows]
+        longest = int(lengths.max())
+        mask = torch.arange(longest) < lengths[:, None]
+        return Samples(
+            self.ids[rows, :longest].masked_fill(~mask, self._pad),
+            mask.float(),
+            self.logprobs[rows, :longest].masked_fill(~mask, 0.0),
+            self.finished[rows],
+        )
 
 
 def decode_samples(tokenizer: PreTrainedTokenizerBase, samples: Samples) -> list[str]:

@@ -1,5 +1,6 @@
-"""Decoding a batch of completions in step: what a batch promises, and the three ways to run one.
+"""Decoding completions: what a batch of them promises, and the three ways to run one.
 
-`transformers.py` takes any model; `llama.py` takes Llama-shaped ones on any device; `graphs.py` runs the latter on a GPU as
-CUDA graphs with the kernels of `kernels.py`. `choose.py` picks, `draw.py` is how a token is drawn.
+`batch.py` is what the sampler sees. `transformers.py` takes any model and `llama.py` Llama-shaped ones on any device, both with
+rows in step (`lockstep.py`). `graphs.py` runs the latter on a GPU as CUDA graphs with the kernels of `kernels.py`, over the cache of
+`cache.py` whose slots `slots.py` gives out. `choose.py` picks, `draw.py` is how a token is drawn.
 """

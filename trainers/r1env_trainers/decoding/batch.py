@@ -1,4 +1,4 @@
-"""What the sampler asks of a batch of completions that are decoded in step."""
+"""What the sampler asks of completions that are under way, and how their tokens are drawn."""
 
 from __future__ import annotations
 
@@ -24,24 +24,37 @@ class Draws:
     seed: int = 0
 
 
-class Batch(Protocol):
-    """Completions under way. Rows are in prompt-major order at first: row p * n + k is completion k of prompt p.
+@dataclass(frozen=True, slots=True)
+class Drawn:
+    """The next K tokens of R rows, all on the CPU.
 
     Attributes:
-        stride: tokens that are cheapest drawn before looking at them.
+        rows: [R] int64, ascending.
+        ids: [R, K] int64. Rows that should have ended on the way have been drawn on.
+        logprobs: [R, K] float32, under the distribution they were drawn from.
+        ready: returns once `ids` and `logprobs` have arrived; they may not be read before.
     """
 
-    stride: int
+    rows: Tensor
+    ids: Tensor
+    logprobs: Tensor
+    ready: Callable[[], object] = lambda: None
 
-    def advance(self, count: int) -> tuple[Tensor, Tensor]:
-        """The next `count` tokens of every row, whether or not it should have ended on the way.
 
-        Returns:
-            ids [R, count] int64 and their log-probs [R, count] float32, under the distribution they were drawn from.
-        """
+class Batch(Protocol):
+    """Completions under way: row p * n + k is completion k of prompt p. Rows may wait until others have ended.
 
-    def keep(self, rows: Tensor) -> None:
-        """Go on with only these rows, by their places among the present ones, ascending."""
+    Attributes:
+        ahead: how many more `Drawn` should be asked for before looking at the first, so that a device never waits for its host.
+    """
+
+    ahead: int
+
+    def advance(self) -> Drawn | None:
+        """The next tokens of some rows; None when every row has ended or has all its tokens."""
+
+    def end(self, rows: Tensor) -> None:
+        """These rows [R] are complete; no token of them is drawn from now on."""
 
 
 Start = Callable[[Sequence[Sequence[int]], int, int, Draws], Batch]

@@ -39,10 +39,10 @@ def append_and_attend(
     Args:
         queries: [R, heads, D]; keys, values: [R, kv_heads, D], of the token drawn last.
         prompt_keys, prompt_values: [P, kv_heads, L, D].
-        own_keys, own_values: [S, kv_heads, T, D]; the newest go to column drawn - 1.
+        own_keys, own_values: [S, kv_heads, T, D]; a row's newest go to column drawn - 1.
         slots: [R] which of the S places each row has.
         groups: [S] the prompt of each place. prompt_lengths: [P].
-        drawn: [1] tokens drawn so far, at least 1; the same for all rows.
+        drawn: [S] tokens that each place has drawn so far, 1 to T.
 
     Returns:
         [R, heads * D].
@@ -112,7 +112,7 @@ def _append_and_attend(
     slot = tl.load(slots + row).to(tl.int64)
     group = tl.load(groups + slot).to(tl.int64)
     prompt_length = tl.load(prompt_lengths + group).to(tl.int32)
-    earlier = tl.load(drawn).to(tl.int32) - 1
+    earlier = tl.maximum(tl.load(drawn + slot).to(tl.int32) - 1, 0)
 
     head = tl.arange(0, TILE)
     lane = tl.arange(0, D)
@@ -164,6 +164,7 @@ def _attend_over(query, keys, values, length, scale, top, total, mixed, D: tl.co
 def draw_into(
     logits: Tensor,
     slots: Tensor,
+    names: Tensor,
     drawn: Tensor,
     seed: Tensor,
     temperature: Tensor,
@@ -174,12 +175,13 @@ def draw_into(
     """Draw one token a row, and write it where its slot keeps it.
 
     A draw is argmax(logit / temperature - log e) with e ~ Exp(1), the Gumbel-max trick; e comes from a counter-based generator
-    (Philox, Salmon et al. 2011) at (token, slot, column), so it does not depend on which other rows are still in the batch.
+    (Philox, Salmon et al. 2011) at (token, name, column), so it depends neither on the slot nor on the other rows.
 
     Args:
         logits: [R, V] float32; -inf on tokens that may not be drawn.
         slots: [R] int32.
-        drawn: [1] the column of `ids` and `logprobs` to write.
+        names: [S] int32, the number that tells each slot's draws from the others'.
+        drawn: [S] int32, the column of `ids` and `logprobs` to write; one more afterwards. Beyond the last column that one is written.
         seed: [1] int64. temperature: [1] float32; 0 is greedy.
         last: [S] int64, receives the token. ids: [S, T] int64, likewise. logprobs: [S, T] float32, its log-prob.
     """
@@ -187,6 +189,7 @@ def draw_into(
     _draw_into[(rows,)](
         logits,
         slots,
+        names,
         drawn,
         seed,
         temperature,
@@ -204,6 +207,7 @@ def draw_into(
 def _draw_into(
     logits,
     slots,
+    names,
     drawn,
     seed,
     temperature,
@@ -216,7 +220,8 @@ def _draw_into(
 ):
     row = tl.program_id(0).to(tl.int64)
     slot = tl.load(slots + row)
-    column = tl.load(drawn).to(tl.int32)
+    name = tl.load(names + slot).to(tl.int32)
+    column = tl.minimum(tl.load(drawn + slot).to(tl.int32), stride - 1)
     key = tl.load(seed)
     warmth = tl.load(temperature)
     greedy = warmth == 0.0
@@ -231,7 +236,7 @@ def _draw_into(
     chosen = tl.zeros((BLOCK,), tl.int32)
     for start in range(0, vocabulary, 4 * BLOCK):
         token = start + lane
-        bits0, bits1, bits2, bits3 = tl.philox(key, token, token * 0 + slot, token * 0 + column, token * 0)
+        bits0, bits1, bits2, bits3 = tl.philox(key, token, token * 0 + name, token * 0 + column, token * 0)
         top, total, best, chosen = _consider(logits, token, bits0, vocabulary, scale, greedy, top, total, best, chosen)
         token += BLOCK
         top, total, best, chosen = _consider(logits, token, bits1, vocabulary, scale, greedy, top, total, best, chosen)
@@ -245,6 +250,7 @@ def _draw_into(
     highest = tl.max(top, axis=0)
     normaliser = highest + tl.log(tl.sum(total * tl.exp(top - highest), axis=0))
     logprob = tl.load(logits + picked) * scale - normaliser
+    tl.store(drawn + slot, column + 1)
     tl.store(last + slot, picked.to(tl.int64))
     tl.store(ids + slot.to(tl.int64) * stride + column, picked.to(tl.int64))
     tl.store(logprobs + slot.to(tl.int64) * stride + column, logprob)

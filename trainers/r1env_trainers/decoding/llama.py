@@ -20,10 +20,9 @@ from r1env_trainers.logprobs import logits_of
 
 
 class LlamaBatch:
-    """Keys and values of a row lie in one tensor a layer, [R, kv_heads, L + T, D]: prompts end at column L, padded on the
-    left, so that the token drawn at step t of any row is at column L + t."""
-
-    stride = 1
+    """Keys and values lie in one tensor a layer, [rows at the start, kv_heads, L + T, D]: prompts end at column L, padded on the
+    left, so that the token drawn at step t of any row is at column L + t. The first R rows of the cache are in use: when rows end,
+    the last ones move into their places, and nothing else is copied."""
 
     def __init__(
         self, model: PreTrainedModel, prompts: Sequence[Sequence[int]], n: int, max_new_tokens: int, draws: Draws
@@ -43,6 +42,9 @@ class LlamaBatch:
         # True on real tokens; None where no prompt is padded, which lets attention take a quicker way.
         columns = torch.arange(self._capacity, device=device)
         self._mask = None if min(lengths) == max(lengths) else columns >= self._columns - self._positions[:, None]  # [R, L + T]
+        self._places = torch.arange(
+            len(prompts) * n, device=device
+        )  # [R] of the rows in the cache; everything else is in its order
         self._token = torch.empty_like(self._positions)  # [R]
 
     def advance(self, count: int) -> tuple[Tensor, Tensor]:
@@ -51,12 +53,17 @@ class LlamaBatch:
         return torch.stack(tokens, dim=1), torch.stack(logprobs, dim=1)
 
     def keep(self, rows: Tensor) -> None:
-        self._token, self._positions = self._token[rows], self._positions[rows]
-        self._mask = None if self._mask is None else self._mask[rows]
-        for cache in (self._keys, self._values):
-            for layer, old in enumerate(cache):
-                cache[layer] = old.new_empty((len(rows), *old.shape[1:]))
-                cache[layer][:, :, : self._columns] = old[rows, :, : self._columns]
+        places, count = self._places[rows], len(rows)
+        vacant = torch.ones(count, dtype=torch.bool, device=places.device)
+        vacant[places[places < count]] = False
+        holes, movers = vacant.nonzero().squeeze(1), places[places >= count]
+        for cache in (*self._keys, *self._values):
+            cache[holes, :, : self._columns] = cache[movers, :, : self._columns]
+        for by_place in (self._token, self._positions, self._mask):
+            if by_place is not None:
+                by_place[holes] = by_place[movers]
+        self._places = places.masked_scatter(places >= count, holes)
+        self._token, self._positions = self._token[:count], self._positions[:count]
 
     def _prefill(self, prompts: Sequence[Sequence[int]], n: int) -> Tensor:
         """Run every prompt once, spread its keys and values to its n rows; logits [R, V] of the first token."""
@@ -86,22 +93,23 @@ class LlamaBatch:
             self._columns += 1
             hidden = self._run(self._token, self._positions, attends)
             self._positions = self._positions + 1
-            self._logits = logits_of(hidden, self._weights.head)
-        self._token, logprob = draw(self._logits, self._draws.temperature, self._draws.top_p, self._generator)
+            self._logits = logits_of(hidden[self._places], self._weights.head)
+        token, logprob = draw(self._logits, self._draws.temperature, self._draws.top_p, self._generator)
+        self._token = torch.empty_like(token).index_copy_(0, self._places, token)
         self._logits = None
-        return self._token, logprob
+        return token, logprob
 
     def _attend_to_cache(self, layer: int) -> Attend:
         def attend(queries: Tensor, keys: Tensor, values: Tensor) -> Tensor:
-            used = self._columns
-            self._keys[layer][:, :, used - 1] = keys
-            self._values[layer][:, :, used - 1] = values
+            used, rows = self._columns, len(keys)
+            self._keys[layer][:rows, :, used - 1] = keys
+            self._values[layer][:rows, :, used - 1] = values
             # The heads that share keys stand where a sequence of queries would: no key is ever repeated.
             attended = scaled_dot_product_attention(
                 queries.unflatten(1, (self._shape.kv_heads, -1)),
-                self._keys[layer][:, :, :used],
-                self._values[layer][:, :, :used],
-                attn_mask=None if self._mask is None else self._mask[:, None, None, :used],
+                self._keys[layer][:rows, :, :used],
+                self._values[layer][:rows, :, :used],
+                attn_mask=None if self._mask is None else self._mask[:rows, None, None, :used],
                 scale=self._shape.scale,
             )
             return attended.flatten(1)

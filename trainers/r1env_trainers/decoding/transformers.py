@@ -17,8 +17,6 @@ from r1env_trainers.prompts import left_pad
 class TransformersBatch:
     """One prefill a prompt, shared by its completions; rows that are let go leave the cache."""
 
-    stride = 1
-
     def __init__(
         self, model: PreTrainedModel, pad: int, prompts: Sequence[Sequence[int]], n: int, max_new_tokens: int, draws: Draws
     ) -> None:

@@ -30,11 +30,14 @@ def check_engine(name: EngineName) -> None:
         check_installed()
 
 
-def training_engine(loaded: LoadedModel, name: EngineName, options: VLLMOptions, seed: int) -> TrainingEngine:
+def training_engine(
+    loaded: LoadedModel, name: EngineName, options: VLLMOptions, seed: int, max_rows: int | None = None
+) -> TrainingEngine:
     """The engine that the settings name; it sees every update of `loaded`.
 
     Args:
         options: of vLLM, where that is the engine.
+        max_rows: completions that the other engine decodes at once, see `Sampler`.
 
     Raises:
         UsageError: vLLM is not installed.
@@ -42,4 +45,4 @@ def training_engine(loaded: LoadedModel, name: EngineName, options: VLLMOptions,
     """
     if name == "vllm":
         return VLLMEngine(sampler_beside(loaded, options, seed))
-    return TransformersEngine(loaded)
+    return TransformersEngine(loaded, max_rows)

@@ -17,7 +17,7 @@ from r1env_trainers.devices import choose_device
 from r1env_trainers.engines.vllm_options import VLLMOptions
 from r1env_trainers.llama.forward import compute_dtype
 from r1env_trainers.models.load import LoadedModel
-from r1env_trainers.sampling import Samples, decode_samples, end_tokens
+from r1env_trainers.sampling import OnFinished, Samples, decode_samples, end_tokens
 
 INSTALL = "pip install 'r1env-trainers[vllm]'"
 SEEDS = 2**62
@@ -68,8 +68,9 @@ class VLLMSampler:
         top_p: float = 1.0,
         stop: tuple[str, ...] = (),
         seed: int = 0,
+        on_finished: OnFinished | None = None,
     ) -> Samples:
-        """As `Sampler.sample`.
+        """As `Sampler.sample`, but all rows are told of at the end.
 
         Raises:
             EngineError: vLLM cannot take a prompt, mostly because it leaves no room within `max_model_len`.
@@ -100,7 +101,10 @@ class VLLMSampler:
             raise EngineError(f"vLLM refuses a prompt: {error}") from error
         if self._sleep:
             self._llm.sleep(level=2)
-        return as_samples(outputs, self._pad, self._device)
+        samples = as_samples(outputs, self._pad, self._device)
+        if on_finished is not None:
+            on_finished(range(len(samples.ids)), samples)
+        return samples
 
     def decode(self, samples: Samples) -> list[str]:
         """The texts of all rows, special tokens removed."""

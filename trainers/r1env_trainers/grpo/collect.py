@@ -1,10 +1,9 @@
-"""The first half of a step: tasks, episodes, scores. Sampling (`episodes.play`) and scoring are separate calls."""
+"""The first half of a step: tasks, episodes, scores. Episodes that are over are scored while others are still being sampled."""
 
 from __future__ import annotations
 
 import math
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -14,8 +13,8 @@ from torch import Tensor
 from r1env.envs.environment import Environment
 from r1env.envs.suite import Suite
 from r1env.scores import Score
-from r1env.scoring import score
 from r1env_trainers.grpo.advantages import mixed
+from r1env_trainers.grpo.early_scoring import EarlyScoring
 from r1env_trainers.grpo.episodes import Decoding, Trajectory, play, to_tokens
 from r1env_trainers.grpo.experience import Experience
 from r1env_trainers.grpo.rollout_config import RolloutConfig
@@ -70,9 +69,10 @@ def collect(
             seed=step_seed(config.seed, step, batches),
         )
         start = time.perf_counter()
-        trajectories = play(drawn.tasks, n, loaded, sampler, decoding)
-        generated = time.perf_counter()
-        scores = score_by_environment(trajectories)
+        with EarlyScoring(len(drawn.tasks) * n) as scoring:
+            trajectories = play(drawn.tasks, n, loaded, sampler, decoding, scoring.add)
+            generated = time.perf_counter()
+            scores = scoring.finish(trajectories)
         scored.seconds["generate"] += generated - start
         scored.seconds["reward"] += time.perf_counter() - generated
         scored.environments += [environment for environment, _ in drawn.tasks]
@@ -82,18 +82,6 @@ def collect(
         batches += 1
         missing = wanted - int(mixed(scored.rewards(n)).sum())
     return _experience(scored, loaded, config, step, position=position, refills=batches - 1)
-
-
-def score_by_environment(trajectories: Sequence[Trajectory]) -> list[Score]:
-    """The scores of finished episodes, each by its own environment's rubric, one call of the scorer a rubric."""
-    places: dict[int, list[int]] = {}
-    for place, trajectory in enumerate(trajectories):
-        places.setdefault(id(trajectory.environment), []).append(place)
-    scores: dict[int, Score] = {}
-    for members in places.values():
-        rollouts = [trajectories[member].episode.rollout() for member in members]
-        scores |= zip(members, score(rollouts, trajectories[members[0]].environment.rubric), strict=True)
-    return [scores[place] for place in range(len(trajectories))]
 
 
 def step_seed(seed: int, step: int, batch: int = 0) -> int:

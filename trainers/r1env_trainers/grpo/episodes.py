@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -17,7 +17,7 @@ from r1env_trainers.engine import as_completions
 from r1env_trainers.forward import TokenBatch
 from r1env_trainers.models.load import LoadedModel
 from r1env_trainers.prompts import encode_prompt, encode_reply, join_turns, left_pad
-from r1env_trainers.sampling import CompletionSampler
+from r1env_trainers.sampling import CompletionSampler, Samples
 
 
 @dataclass(slots=True)
@@ -57,6 +57,10 @@ class Trajectory:
         self.logprobs += [0.0] * len(tokens)
 
 
+OnDone = Callable[[Sequence[Trajectory]], None]
+"""Takes episodes that are over."""
+
+
 @dataclass(frozen=True, slots=True)
 class Decoding:
     """How the turns are sampled; the seed is the first of several that are made of it."""
@@ -68,23 +72,31 @@ class Decoding:
 
 
 def play(
-    tasks: Sequence[tuple[Environment, Task]], n: int, loaded: LoadedModel, sampler: CompletionSampler, decoding: Decoding
+    tasks: Sequence[tuple[Environment, Task]],
+    n: int,
+    loaded: LoadedModel,
+    sampler: CompletionSampler,
+    decoding: Decoding,
+    on_done: OnDone | None = None,
 ) -> list[Trajectory]:
     """n finished episodes of each task, in prompt-major order.
 
     All episodes whose templates stop at the same texts take their turn in one call of the sampler; the first turn of a task is sampled
     n times from one prompt.
+
+    Args:
+        on_done: told of every episode once, as soon as it is over, while others are still being sampled.
     """
     groups = [_open(environment, task, n, loaded) for environment, task in tasks]
     trajectories = [trajectory for group in groups for trajectory in group]
     seeds = _Seeds(decoding.seed)
     for stop, members in _by_stop([group[0] for group in groups]).items():
-        _take_turns([groups[member] for member in members], stop, sampler, decoding, seeds.next())
+        _take_turns([groups[member] for member in members], stop, sampler, decoding, seeds.next(), on_done)
     while unfinished := [trajectory for trajectory in trajectories if not trajectory.episode.done]:
         for trajectory in unfinished:
             trajectory.read(_between(trajectory, loaded))
         for stop, members in _by_stop(unfinished).items():
-            _take_turns([[unfinished[member]] for member in members], stop, sampler, decoding, seeds.next())
+            _take_turns([[unfinished[member]] for member in members], stop, sampler, decoding, seeds.next(), on_done)
     return trajectories
 
 
@@ -121,10 +133,23 @@ def _open(environment: Environment, task: Task, n: int, loaded: LoadedModel) -> 
 
 
 def _take_turns(
-    groups: Sequence[Sequence[Trajectory]], stop: tuple[str, ...], sampler: CompletionSampler, decoding: Decoding, seed: int
+    groups: Sequence[Sequence[Trajectory]],
+    stop: tuple[str, ...],
+    sampler: CompletionSampler,
+    decoding: Decoding,
+    seed: int,
+    on_done: OnDone | None,
 ) -> None:
     """One turn of every episode; those of a group share a prompt, and are equally many in each."""
-    samples = sampler.sample(
+    trajectories = [trajectory for group in groups for trajectory in group]
+
+    def take(rows: Sequence[int], samples: Samples) -> None:
+        for row, completion in zip(rows, as_completions(samples, sampler.decode(samples)), strict=True):
+            trajectories[row].take(completion)
+        if on_done is not None:
+            on_done([trajectories[row] for row in rows if trajectories[row].episode.done])
+
+    sampler.sample(
         [[*group[0].prompt, *group[0].ids] for group in groups],
         n=len(groups[0]),
         max_new_tokens=decoding.max_new_tokens,
@@ -132,10 +157,8 @@ def _take_turns(
         top_p=decoding.top_p,
         stop=stop,
         seed=seed,
+        on_finished=take,
     )
-    completions = as_completions(samples, sampler.decode(samples))
-    for trajectory, completion in zip((t for group in groups for t in group), completions, strict=True):
-        trajectory.take(completion)
 
 
 def _between(trajectory: Trajectory, loaded: LoadedModel) -> list[int]:

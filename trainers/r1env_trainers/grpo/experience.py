@@ -28,7 +28,7 @@ class Experience:
         rollouts, scores: one a row; the scores' parts have the same keys throughout, NaN where a part is not the environment's.
         position: in the stream of tasks after this batch.
         refills: how many more batches `refill` drew.
-        seconds: wall seconds of each phase.
+        seconds: wall seconds of each phase; `reward` is what was waited for when all had been generated.
     """
 
     tokens: TokenBatch

@@ -64,7 +64,7 @@ def train_on_rollouts(config: RolloutConfig, run: Run, learner_of: Callable[[Ses
     policy = session.loaded
     learner = learner_of(session)
     position = session.extra.get("position", 0)
-    with contextlib.closing(training_engine(policy, config.engine, config.vllm, config.seed)) as engine:
+    with contextlib.closing(training_engine(policy, config.engine, config.vllm, config.seed, config.max_rows)) as engine:
         for step in range(session.first_step, config.steps):
             if held_out is not None and step % config.eval_every == 0:
                 evaluate_held_out(held_out, engine, config, run, step)

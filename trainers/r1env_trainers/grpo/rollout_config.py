@@ -27,6 +27,7 @@ class RolloutConfig(SuiteSettings, LocalConfig):
         prompts_per_step, group_size: a step draws prompts_per_step * group_size episodes.
         max_new_tokens, temperature, top_p: of sampling, each turn of an episode.
         engine, vllm: what draws the completions, see `engines`; options of vLLM where that is it.
+        max_rows: completions decoded at once by the engine `transformers`; None for all, on a GPU for as many as memory allows.
         length_schedule, temperature_schedule: step → the limit or temperature from that step (counted from 0) on.
         difficulty: JSON lines of `r1env eval --n K --output FILE`; tasks whose pass rate there lies outside
             [difficulty_low, difficulty_high] are skipped, tasks that are not there are kept.
@@ -50,6 +51,7 @@ class RolloutConfig(SuiteSettings, LocalConfig):
     top_p: float = Field(default=1.0, gt=0, le=1)
     engine: EngineName = "transformers"
     vllm: VLLMOptions = Field(default_factory=VLLMOptions)
+    max_rows: int | None = Field(default=None, ge=1)
     length_schedule: Mapping[int, PositiveInt] = Field(default_factory=dict)
     temperature_schedule: Mapping[int, PositiveFloat] = Field(default_factory=dict)
 

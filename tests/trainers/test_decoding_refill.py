@@ -1,0 +1,156 @@
+"""The slots of the GPU's decoder on any machine: its two kernels are replaced by plain torch, its graphs by the steps they hold."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from types import ModuleType, SimpleNamespace
+
+import pytest
+import torch
+from torch.nn.functional import scaled_dot_product_attention
+
+from r1env_trainers.forward import TokenBatch, completion_logprobs
+from r1env_trainers.models.load import load_model
+from r1env_trainers.prompts import left_pad
+from r1env_trainers.sampling import Sampler
+
+PROMPTS = [[5, 6, 7, 8], [9], [10, 11], [12, 13, 14]]
+GRAPHS = "r1env_trainers.decoding.graphs"
+
+
+def append_and_attend(
+    queries,
+    keys,
+    values,
+    prompt_keys,
+    prompt_values,
+    own_keys,
+    own_values,
+    slots,
+    groups,
+    prompt_lengths,
+    drawn,
+    scale,
+):
+    attended = []
+    for row, slot in enumerate(slots.tolist()):
+        place, earlier = int(groups[slot]), max(int(drawn[slot]) - 1, 0)
+        own_keys[slot, :, earlier], own_values[slot, :, earlier] = keys[row], values[row]
+        length = int(prompt_lengths[place])
+        key, value = (
+            torch.cat([prompt[place, :, :length], own[slot, :, : earlier + 1]], dim=1)
+            for prompt, own in ((prompt_keys, own_keys), (prompt_values, own_values))
+        )
+        grouped = queries[row].unflatten(0, (keys.shape[1], -1))
+        attended.append(scaled_dot_product_attention(grouped, key, value, scale=scale).flatten())
+    return torch.stack(attended)
+
+
+def draw_into(logits, slots, names, drawn, seed, temperature, last, ids, logprobs):
+    for row, slot in enumerate(slots.tolist()):
+        column = min(int(drawn[slot]), ids.shape[1] - 1)
+        noise = torch.Generator().manual_seed(int(seed) + 1000 * int(names[slot]) + column)
+        scaled = (logits[row] / (float(temperature) or 1.0)).log_softmax(dim=-1)
+        exponential = torch.empty_like(scaled).exponential_(generator=noise)
+        token = int(scaled.argmax() if temperature == 0 else (scaled.exp() / exponential).argmax())
+        drawn[slot], last[slot], ids[slot, column], logprobs[slot, column] = column + 1, token, token, scaled[token]
+
+
+@pytest.fixture(scope="module")
+def loaded():
+    torch.set_num_threads(1)
+    loaded = load_model("tiny", seed=0)
+    with torch.no_grad():  # random weights are nearly uniform; sharpen them so that mistakes show
+        for parameter in loaded.model.parameters():
+            parameter.mul_(3.0)
+    return loaded
+
+
+@pytest.fixture
+def sampler_of(loaded, monkeypatch):
+    """A sampler with so many slots."""
+    kernels = ModuleType("kernels")
+    kernels.append_and_attend, kernels.draw_into = append_and_attend, draw_into
+    monkeypatch.setitem(sys.modules, "r1env_trainers.decoding.kernels", kernels)
+    monkeypatch.delitem(sys.modules, GRAPHS, raising=False)
+    graphs = importlib.import_module(GRAPHS)
+
+    class WithoutGraphs(graphs.GraphDecoder):
+        sizes: list[int]
+
+        def _graph(self):
+            self.sizes.append(self._live)
+            size = graphs.graph_size(self._live)
+            return SimpleNamespace(replay=lambda: self._step(size, self._nucleus))
+
+    def make(max_rows=None):
+        sampler, decoder = Sampler(loaded), WithoutGraphs(loaded.model, max_rows)
+        decoder.sizes = []
+        sampler._start = decoder.start
+        return sampler, decoder
+
+    yield make
+    sys.modules.pop(GRAPHS, None)  # it holds the stand-ins
+
+
+def trainers_logprobs(loaded, samples, n):
+    ids, mask = left_pad([prompt for prompt in PROMPTS for _ in range(n)], 0, loaded.device)
+    with torch.no_grad():
+        return completion_logprobs(loaded.model, TokenBatch(ids, mask, samples.ids, samples.mask))
+
+
+@pytest.mark.parametrize(("max_rows", "stop"), [(1, ()), (3, ("a", "12")), (5, ()), (8, ())])
+def test_what_a_row_draws_does_not_depend_on_how_many_slots_there_are(loaded, sampler_of, max_rows, stop):
+    settings = {"n": 3, "max_new_tokens": 14, "temperature": 1.0, "stop": stop, "seed": 5}
+    together = sampler_of()[0].sample(PROMPTS, **settings)
+    few, decoder = sampler_of(max_rows)
+    in_turn = few.sample(PROMPTS, **settings)
+    assert max(decoder.sizes) <= max_rows
+    assert torch.equal(in_turn.ids, together.ids)
+    assert torch.equal(in_turn.finished, together.finished)
+    assert torch.allclose(in_turn.logprobs, together.logprobs, atol=1e-4)
+    assert len(set(in_turn.mask.sum(dim=1).tolist())) > 2  # rows did end at random
+    assert torch.allclose(in_turn.logprobs, trainers_logprobs(loaded, in_turn, 3), atol=1e-4)
+
+
+def test_greedy_rows_in_slots_are_those_of_generate(loaded, sampler_of):
+    samples = sampler_of(3)[0].sample(PROMPTS, n=1, max_new_tokens=10, temperature=0)
+    for row, prompt in enumerate(PROMPTS):
+        theirs = loaded.model.generate(
+            torch.tensor([prompt]), attention_mask=torch.ones(1, len(prompt)), max_new_tokens=10, do_sample=False
+        )[0, len(prompt) :].tolist()
+        assert samples.ids[row, : int(samples.mask[row].sum())].tolist() == theirs
+
+
+def test_slots_that_are_free_are_taken_before_the_longest_row_has_ended(sampler_of):
+    settings = {"n": 8, "max_new_tokens": 40, "temperature": 1.0, "stop": ("a", "e", "1", "2", "3", "4"), "seed": 1}
+    few, decoder = sampler_of(8)
+    lengths = few.sample(PROMPTS, **settings).mask.sum(dim=1)
+    one_after_another = sum(-(-int(batch.max() - 1) // 4) for batch in lengths.split(8))
+    assert len(decoder.sizes) < one_after_another
+
+
+@pytest.mark.parametrize("max_new_tokens", [1, 2, 9])
+def test_rows_at_the_limit_leave_their_slots(sampler_of, max_new_tokens):
+    samples = sampler_of(2)[0].sample(PROMPTS, n=2, max_new_tokens=max_new_tokens, temperature=1.0, seed=3)
+    lengths = samples.mask.sum(dim=1)
+    assert (lengths[~samples.finished] == max_new_tokens).all()
+    assert int(lengths.min()) >= 1
+
+
+def test_one_decoder_serves_batches_of_any_size(sampler_of):
+    sampler, _ = sampler_of(6)
+    first = sampler.sample(PROMPTS, n=2, max_new_tokens=6, temperature=1.0, seed=3).ids
+    sampler.sample([PROMPTS[0] * 20] * 5, n=4, max_new_tokens=12, temperature=1.0)
+    assert torch.equal(sampler.sample(PROMPTS, n=2, max_new_tokens=6, temperature=1.0, seed=3).ids, first)
+
+
+def test_a_cache_that_memory_is_not_enough_for_gets_fewer_slots(loaded, sampler_of, monkeypatch):
+    settings = {"n": 6, "max_new_tokens": 12, "temperature": 1.0, "seed": 2}
+    together = sampler_of()[0].sample(PROMPTS, **settings)
+    few, decoder = sampler_of()
+    monkeypatch.setattr(f"{GRAPHS}.memory_budget", lambda device: 8e5)
+    in_turn = few.sample(PROMPTS, **settings)
+    assert decoder.capacity.rows < 24
+    assert torch.equal(in_turn.ids, together.ids)
