@@ -108,7 +108,7 @@ def plan_training(
     config_classes = [_config_class(plugins, stage.trainer) for stage in stages]
     for index, stage in enumerate(stages):
         config_class = config_classes[index]
-        changes = {key: value for key, value in common.items() if _reaches(key, config_classes, index)}
+        changes = merge({}, {key: value for key, value in common.items() if _reaches(key, config_classes, index)})
         merge(changes, overrides.get(stage.name, {}))
         config = {"model": STAGE_PREFIX + newest} if newest else {}  # a preset's model is for a start
         config = _settings(plugins, stage, config, changes)
@@ -121,8 +121,10 @@ def plan_training(
 
 
 def _reaches(key: str, config_classes: Sequence[type[TrainerConfig]], index: int) -> bool:
-    """Whether a common setting is meant for stage `index`: `model` for the first, `steps` for the last with any, others for all."""
+    """Whether a common setting is meant for stage `index`: `model` for the first, `steps` for the last with any, others for all but those
+    whose trainer wants to be asked by name."""
     with_key = [place for place, config_class in enumerate(config_classes) if key in config_class.model_fields]
+    with_key = [place for place in with_key if key not in config_classes[place].set_by_stage] or with_key
     if not with_key:
         return len(config_classes) == 1  # let validation name it
     return index in {"model": [0], "steps": with_key[-1:]}.get(key, with_key)

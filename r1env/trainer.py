@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Protocol, TypeVar
+from typing import ClassVar, Protocol, TypeVar
 
 from pydantic import BaseModel, ConfigDict
 
@@ -16,6 +16,8 @@ class TrainerConfig(BaseModel):
     Attributes:
         model: where to start: a name that the trainer knows, a folder, a hub name, or `stage:NAME`.
         seed: of everything random.
+        set_by_stage: names of settings that, in a recipe, an option of the command line leaves alone while another stage has them too: they
+            are set by the stage's name.
 
     In any setting, however deep, `stage:NAME` is the model that an earlier stage of the same run left, and `stage:NAME/FILE` a
     file that it wrote.
@@ -25,6 +27,8 @@ class TrainerConfig(BaseModel):
 
     model: str
     seed: int = 0
+
+    set_by_stage: ClassVar[frozenset[str]] = frozenset()
 
 
 C = TypeVar("C", bound=TrainerConfig, contravariant=True)

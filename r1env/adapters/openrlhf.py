@@ -33,6 +33,11 @@ RESERVED = frozenset(
 )
 """Names of OpenRLHF's own metrics, among which ours are put."""
 
+REWARD_STEP = 2.0**-12
+"""What OpenRLHF is told of a reward is a multiple of this, so that float32 adds up a group's without rounding. Its `group_norm` divides by the
+deviation plus 1e-9: of a group that is all alike at 0.1, the mean is off by 7e-9, which would become an advantage of -7 for all of it.
+"""
+
 RewardFunc = Callable[[Sequence[str], Sequence[str], Sequence[Any]], dict[str, Any]]
 
 
@@ -41,7 +46,7 @@ def reward_function(
 ) -> RewardFunc:
     """A `reward_func` with the rubric bound: synchronous, from any thread; it never raises, and a stuck reward costs only its own rollout.
 
-    It returns `rewards` (the rubric's value), `scores` (its first reward within 0 and 1, by which dynamic filtering picks groups) and
+    It returns `rewards` (the rubric's value, see `told_reward`), `scores` (its first reward within 0 and 1, by which dynamic filtering picks groups) and
     `extra_logs` (`error` and every part), numbers for one query, as OpenRLHF asks, and lists for any other count. All are finite, the keys
     always the same.
 
@@ -66,7 +71,7 @@ def reward_function(
     def reward_func(queries: Sequence[str], prompts: Sequence[str], labels: Sequence[Any]) -> dict[str, Any]:
         """Score responses. OpenRLHF passes one at a time, in lists."""
         scores = score_items(list(zip(queries, prompts, labels, strict=True)), to_rollout, loaded)
-        rewards = [fallback if score.value is None else score.value for score in scores]
+        rewards = [told_reward(fallback if score.value is None else score.value) for score in scores]
         right = [leading(score, loaded, fallback) for score in scores]
         logs = [numbers(score, loaded, fallback) for score in scores]
         if len(scores) == 1:
@@ -75,6 +80,11 @@ def reward_function(
         return {"rewards": rewards, "scores": right, "extra_logs": {key: [log[key] for log in logs] for key in keys}}
 
     return reward_func
+
+
+def told_reward(value: float) -> float:
+    """A reward as OpenRLHF is told it: the nearest multiple of `REWARD_STEP`."""
+    return round(value / REWARD_STEP) * REWARD_STEP
 
 
 def label_of(task: Task) -> str:

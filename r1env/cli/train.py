@@ -44,6 +44,12 @@ def train(
     backend: Annotated[
         str | None, typer.Option("--backend", help="What grpo runs on: local, or openrlhf (see docs/openrlhf.md).")
     ] = None,
+    nodes: Annotated[int | None, typer.Option("--nodes", min=1, help="Machines, with --backend openrlhf.")] = None,
+    gpus: Annotated[int | None, typer.Option("--gpus", min=1, help="GPUs of each, with --backend openrlhf.")] = None,
+    ray_address: Annotated[
+        str | None,
+        typer.Option("--ray-address", metavar="ADDRESS", help="A running Ray cluster for --backend openrlhf, e.g. auto."),
+    ] = None,
     settings: Annotated[
         list[str] | None,
         typer.Option("--set", metavar="KEY=VALUE", help="Any other setting; of a recipe STAGE.KEY=VALUE. Repeatable."),
@@ -75,12 +81,15 @@ def train(
       r1env train r1-zero --preset tiny-cpu
       r1env train grpo --model smollm2-135m --env add-1digit --steps 2 --set group_size=4
       r1env train r1-zero --track tensorboard
+      r1env train grpo --preset smol-135m --backend openrlhf --gpus 8
       r1env train --resume runs/r1-zero-tiny-cpu-20260131-120000
       r1env train --resume runs/r1-tiny-cpu-20260131-120000 --only dev3
     """
     plugins = plugins_of(ctx)
-    common = {"model": model, "env": env, "steps": steps, "seed": seed, "rubric": rubric, "device": device}
+    common: dict[str, Any] = {"model": model, "env": env, "steps": steps, "seed": seed, "rubric": rubric, "device": device}
     common["backend"] = backend
+    cluster = {"nodes": nodes, "gpus": gpus, "ray_address": ray_address}
+    common["openrlhf"] = {key: value for key, value in cluster.items() if value is not None} or None
     given = {key: value for key, value in common.items() if value is not None}
     track = track or []
     for tracker in track:
@@ -122,6 +131,8 @@ def make_plan(plugins: Plugins, name: str | None, preset: str | None, common: di
         known = [*plugins.provided("recipes"), *plugins.provided("trainers")]
         raise UsageError(f"say what to train: {', '.join(known) or 'nothing is installed; pip install r1env-trainers'}")
     plan = plan_training(name, preset=preset, overrides=parse_overrides(settings), common=common, plugins=plugins)
+    if "openrlhf" in common and not any(stage.config.get("backend") == "openrlhf" for stage in plan.stages):
+        raise UsageError("--nodes, --gpus and --ray-address are for OpenRLHF: add --backend openrlhf, or leave them out")
     for key in common:
         if not any(key in stage.config for stage in plan.stages):
             raise UsageError(f"--{key}: {plan.name} has no such setting")

@@ -9,8 +9,10 @@ import pytest
 
 from r1env.errors import UsageError
 from r1env_trainers.grpo.config import GRPOConfig
+from r1env_trainers.openrlhf.backend import job_spec
 from r1env_trainers.openrlhf.command import MODULE, Files, arguments_of, check_settings, micro_batch
 from r1env_trainers.openrlhf.config import OpenRLHFOptions
+from r1env_trainers.openrlhf.installation import Installation
 from r1env_trainers.openrlhf.probe import complaint_of, installed_parser
 
 needs_openrlhf = pytest.mark.skipif(importlib.util.find_spec("openrlhf") is None, reason="OpenRLHF is not installed")
@@ -53,7 +55,10 @@ SETTINGS = [
     {"advantage": "reinforce_pp", "lr_schedule": "linear", "refill": True, "correction": "token"},
     {"advantage": "group_mean", "whiten": True, "eval_every": 5, "mini_batches": 2},
     {
-        "openrlhf": {"nodes": 2, "gpus": 8, "engines": 8, "tensor_parallel": 2, "zero_stage": 3, "adam_offload": True},
+        "openrlhf": {
+            **{"nodes": 2, "gpus": 8, "ray_address": "auto", "engines": 8, "tensor_parallel": 2},
+            **{"zero_stage": 3, "adam_offload": True},
+        },
         "group_size": 32,
     },
     {
@@ -96,7 +101,7 @@ ELSEWHERE = {
     # following the job
     *("eval_shown", "max_failed", "samples_every"),
     # the process that trains here, which there is none of
-    *("threads", "backend", "openrlhf", "device"),
+    *("threads", "backend", "openrlhf", "device", "max_rows"),
     # only with another setting, and changed together with it above
     *("max_refills", "correction_cap", "late_rubric", "late_mixture", "kl_in", "whiten"),
 }
@@ -165,7 +170,9 @@ def test_settings_that_were_stored_with_a_run_are_taken_again():
         ({"lr_schedule": "linear", "lr_floor": 0.1}, "lr_floor=0"),
         ({"openrlhf": {"extra": ("--ds.lora.rank", "8")}}, "1349"),
         ({"openrlhf": {"packing": True}}, "flash_attention_2"),
-        ({"openrlhf": {"gpus": 2}}, "engines x tensor_parallel = 1"),
+        ({"openrlhf": {"gpus": 2, "engines": 1}}, "engines x tensor_parallel = 1"),
+        ({"openrlhf": {"nodes": 2}}, "--ray-address"),
+        ({"openrlhf": {"gpus": 3}}, "16 rollouts an update do not divide"),
         ({"device": "cpu", "openrlhf": {"gpus": 2}}, "on a CPU"),
         ({"micro_batch_size": 3}, "micro_batch_size"),
     ],
@@ -192,3 +199,36 @@ def test_an_open_micro_batch_divides_what_there_is():
     config = config_of(prompts_per_step=3, group_size=10)
     assert micro_batch(config) == 6
     check_settings(config, config.openrlhf)
+
+
+@pytest.mark.parametrize(
+    ("options", "engines"),
+    [
+        ({}, 1),
+        ({"gpus": 8}, 8),
+        ({"nodes": 2, "gpus": 8, "ray_address": "auto", "tensor_parallel": 4}, 4),
+        ({"nodes": 2, "gpus": 8, "ray_address": "auto", "colocate": False}, 1),
+        ({"gpus": 8, "engines": 4, "tensor_parallel": 2}, 4),
+    ],
+)
+def test_nodes_and_gpus_are_enough_where_policy_and_engines_share_them(options, engines):
+    arguments = compiled(config_of(group_size=32, openrlhf=options))
+    for role in ("actor", "ref"):
+        assert value_after(arguments, f"{role}.num_nodes") == str(options.get("nodes", 1))
+        assert value_after(arguments, f"{role}.num_gpus_per_node") == str(options.get("gpus", 1))
+    assert value_after(arguments, "vllm.num_engines") == str(engines)
+    assert ("--train.colocate_all" in arguments) == options.get("colocate", True)
+
+
+def test_an_open_micro_batch_divides_what_a_gpu_gets():
+    assert micro_batch(config_of(prompts_per_step=8, group_size=4, openrlhf={"gpus": 8})) == 4
+
+
+@pytest.mark.parametrize(
+    ("address", "device", "logical"), [(None, "cpu", 2), (None, "cuda", None), ("auto", "cpu", None), ("auto", "cuda", None)]
+)
+def test_a_running_cluster_is_joined_as_it_is_and_gpus_are_made_up_only_without_any(address, device, logical):
+    installation = Installation(interpreter="/opt/python", python="3.11.0", versions={"flash_attn": None})
+    config = config_of(device=device, openrlhf={"ray_address": address})
+    spec = job_spec(config, installation, [])
+    assert (spec.ray_address, spec.logical_gpus, spec.ranks) == (address, logical, None)

@@ -1,4 +1,4 @@
-"""OpenRLHF's unmodified Ray trainer with vLLM and DeepSpeed, run for real on a CPU by `r1env train`.
+"""OpenRLHF's unmodified trainers with Ray, vLLM and DeepSpeed, run for real on a CPU by `r1env train`.
 
 R1ENV_OPENRLHF_PYTHON is the interpreter of the environment that `tools/openrlhf-cpu-env.sh` makes.
 """
@@ -42,12 +42,12 @@ def start(*arguments: str | Path) -> subprocess.Popen[bytes]:
     here = str(Path(__file__).parent)
     path = os.pathsep.join(filter(None, [here, os.environ.get("PYTHONPATH")]))
     command = [sys.executable, "-c", "from r1env.cli.main import main; main()", "train", *map(str, arguments)]
-    return subprocess.Popen(command, env={**os.environ, "PYTHONPATH": path})
+    return subprocess.Popen(command, env={**os.environ, "PYTHONPATH": path}, process_group=0)
 
 
-def new_run(folder: Path, **settings) -> list[str | Path]:
-    settings = {**COMMON, **settings, "openrlhf.python": INTERPRETER, "openrlhf.start_seconds": PATIENCE}
-    return ["grpo", "--output", folder, *(f"--set={name}={json.dumps(value)}" for name, value in settings.items())]
+def new_run(trainer: str, folder: Path, **settings) -> list[str | Path]:
+    settings = {**settings, "openrlhf.python": INTERPRETER, "openrlhf.start_seconds": PATIENCE}
+    return [trainer, "--output", folder, *(f"--set={name}={json.dumps(value)}" for name, value in settings.items())]
 
 
 def wait_for_step(process: subprocess.Popen[bytes], folder: Path, step: int) -> None:
@@ -59,12 +59,27 @@ def wait_for_step(process: subprocess.Popen[bytes], folder: Path, step: int) -> 
 
 
 def steps_of(folder: Path) -> list[dict]:
-    return [row for row in Run.open(folder).metrics() if "reward" in row] if (folder / "state.json").exists() else []
+    return [row for row in Run.open(folder).metrics() if "loss" in row] if (folder / "state.json").exists() else []
+
+
+def mark_of(folder: Path) -> str:
+    (path,) = folder.glob("checkpoints/*/openrlhf/job.json")
+    return json.loads(path.read_text())["environment"][MARK]
 
 
 def left_of(folder: Path) -> list[int]:
-    job = json.loads((folder / "checkpoints" / "grpo" / "openrlhf" / "job.json").read_text())
-    return marked(job["environment"][MARK])
+    return marked(mark_of(folder))
+
+
+def stop(process: subprocess.Popen[bytes], folder: Path, number: signal.Signals, status: int) -> None:
+    """Send a signal as a terminal or an operator would; nothing of the job is left."""
+    running = left_of(folder)
+    assert running
+    sessions = {os.getsid(each) for each in running}  # Ray's workers are known by theirs alone
+    assert os.getsid(0) not in sessions
+    os.killpg(process.pid, number)
+    assert process.wait(120) == status
+    assert [left for session in sessions for left in marked(mark_of(folder), session)] == []
 
 
 def mean(rows: list[dict], key: str) -> float:
@@ -93,17 +108,16 @@ def test_the_reward_rises_through_faulty_rewards_a_sigterm_and_a_resume(tmp_path
     }
     process = start(
         *new_run(
+            "grpo",
             folder,
+            **COMMON,
             **{"env": "sort-4", "env_options": {"style": "compact"}, "rubric": rubric, "steps": steps, "max_new_tokens": 8},
             **{"seed": treacherous_seed(steps), "checkpoint_every": 6, "max_failed": 0.9, "eval_every": 12, "eval_limit": 8},
         )
     )
     try:
         wait_for_step(process, folder, 8)
-        assert left_of(folder)
-        process.send_signal(signal.SIGTERM)
-        assert process.wait(120) != 0
-        assert left_of(folder) == []
+        stop(process, folder, signal.SIGTERM, 143)
         process = start("--resume", folder)
         assert process.wait(PATIENCE) == 0
     finally:
@@ -123,12 +137,14 @@ def test_the_reward_rises_through_faulty_rewards_a_sigterm_and_a_resume(tmp_path
     assert load_model(str(run.model_dir("grpo"))).parameters == load_model("tiny").parameters
 
 
-def test_a_model_learns_in_several_turns(tmp_path):
+def test_a_model_learns_in_several_turns_until_ctrl_c(tmp_path):
     folder = tmp_path / "run"
     process = start(
         *new_run(
+            "grpo",
             folder,
-            **{"env": "guess-number", "env_options": {"style": "compact", "highest": 9}, "steps": 24},
+            **COMMON,
+            **{"env": "guess-number", "env_options": {"style": "compact", "highest": 9}, "steps": 1000},
             **{"max_new_tokens": 2, "checkpoint_every": 0, "openrlhf.reply_tokens": 2},
             **{
                 "rubric": {
@@ -139,11 +155,35 @@ def test_a_model_learns_in_several_turns(tmp_path):
         )
     )
     try:
+        wait_for_step(process, folder, 24)
+        stop(process, folder, signal.SIGINT, 130)
+    finally:
+        process.kill()
+    rows = steps_of(folder)[:24]
+    assert mean(rows[-4:], "reward") > mean(rows[:4], "reward") + 0.1
+    assert 1 < rows[0]["turns"] <= 7
+    assert mean(rows, "unscored") == 0
+
+
+def test_two_processes_learn_demonstrations_through_ctrl_c_and_a_resume(tmp_path):
+    folder, steps = tmp_path / "run", 30
+    process = start(
+        *new_run(
+            "sft",
+            folder,
+            **{"preset": "tiny-cpu", "backend": "openrlhf", "device": "cpu", "openrlhf.gpus": 2},
+            **{"steps": steps, "batch_size": 16, "micro_batch_size": 4, "warmup_steps": 0, "checkpoint_every": 5},
+        )
+    )
+    try:
+        wait_for_step(process, folder, 7)
+        stop(process, folder, signal.SIGINT, 130)
+        process = start("--resume", folder)
         assert process.wait(PATIENCE) == 0
     finally:
         process.kill()
     assert left_of(folder) == []
     rows = steps_of(folder)
-    assert mean(rows[-4:], "reward") > mean(rows[:4], "reward") + 0.1
-    assert 1 < rows[0]["turns"] <= 7
-    assert mean(rows, "unscored") == 0
+    assert [row["step"] for row in rows] == [*range(1, steps + 1)]
+    assert mean(rows[-4:], "loss") < 0.6 * mean(rows[:4], "loss")
+    assert load_model(str(Run.open(folder).model_dir("sft"))).parameters == load_model("tiny").parameters

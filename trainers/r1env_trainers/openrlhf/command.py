@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,6 +10,7 @@ from typing import Any
 from r1env.errors import UsageError
 from r1env_trainers.grpo.config import GRPOConfig
 from r1env_trainers.openrlhf.config import OpenRLHFOptions
+from r1env_trainers.openrlhf.flags import choose, is_cpu, optimizer_flags, refuse_linear_floor, refuse_settings, words_of
 
 MODULE = "openrlhf.cli.train_ppo_ray"
 
@@ -24,7 +25,6 @@ ESTIMATORS: Mapping[tuple[str, bool], str] = {
 
 AGGREGATIONS: Mapping[str, str] = {"token": "token-mean", "sequence": "seq-mean-token-mean"}
 RATIOS: Mapping[str, str] = {"token": "ppo", "sequence": "gspo"}
-SCHEDULES: Mapping[str, str] = {"constant": "constant_with_warmup", "cosine": "cosine_with_min_lr", "linear": "linear"}
 
 NO_COUNTERPART = frozenset(
     {
@@ -69,28 +69,29 @@ def check_settings(config: GRPOConfig, options: OpenRLHFOptions) -> None:
     Raises:
         UsageError: names the setting.
     """
-    for name in sorted(NO_COUNTERPART & config.model_fields_set):
-        if getattr(config, name) != type(config).model_fields[name].get_default(call_default_factory=True):
-            raise UsageError(f"backend=openrlhf has no counterpart of {name}; leave it out, or use backend=local")
-    _choose(ESTIMATORS, (config.advantage, config.whitens), "advantage and whiten")
-    _choose(AGGREGATIONS, config.aggregation, "aggregation")
-    _choose(RATIOS, config.ratio, "ratio")
+    refuse_settings(config, NO_COUNTERPART)
+    choose(ESTIMATORS, (config.advantage, config.whitens), "advantage and whiten")
+    choose(AGGREGATIONS, config.aggregation, "aggregation")
+    choose(RATIOS, config.ratio, "ratio")
     if config.correction == "sequence":
         raise UsageError("backend=openrlhf weighs tokens, or drops whole sequences: use correction=token")
-    if config.lr_schedule == "linear" and config.lr_floor:
-        raise UsageError("backend=openrlhf lets a linear schedule end at 0: use lr_floor=0, or lr_schedule=cosine")
+    refuse_linear_floor(config)
     if any("lora" in word for word in options.extra):
         raise UsageError(
             "LoRA breaks OpenRLHF's Ray trainer at the first copy of the weights (its issue 1349): train all weights, or use backend=local"
         )
     if options.packing and options.attention != "flash_attention_2":
         raise UsageError("openrlhf.packing needs openrlhf.attention=flash_attention_2, and flash-attn installed")
+    if options.nodes > 1 and options.ray_address is None:
+        raise UsageError(
+            f"openrlhf.nodes={options.nodes} needs a Ray cluster that runs on them: give openrlhf.ray_address (--ray-address), e.g. auto"
+        )
     if is_cpu(config) and options.nodes * options.gpus > 1:
         raise UsageError("on a CPU the policy is one process: leave openrlhf.nodes and openrlhf.gpus at 1")
-    if colocated(config, options) and options.nodes * options.gpus != options.engines * options.tensor_parallel:
+    if colocated(config, options) and options.nodes * options.gpus != options.engine_count * options.tensor_parallel:
         raise UsageError(
             f"openrlhf.colocate puts policy and engines on the same GPUs, but nodes x gpus = {options.nodes * options.gpus} and "
-            f"engines x tensor_parallel = {options.engines * options.tensor_parallel}; make them equal, or set colocate=false"
+            f"engines x tensor_parallel = {options.engine_count * options.tensor_parallel}; make them equal, or set colocate=false"
         )
     rollouts, policies = config.prompts_per_step * config.group_size, options.nodes * options.gpus
     micro = micro_batch(config)
@@ -99,11 +100,6 @@ def check_settings(config: GRPOConfig, options: OpenRLHFOptions) -> None:
             f"{rollouts // config.mini_batches} rollouts an update do not divide into micro-batches of {micro} on {policies} GPUs; "
             "change micro_batch_size, prompts_per_step or group_size"
         )
-
-
-def is_cpu(config: GRPOConfig) -> bool:
-    """Whether the job runs without GPUs."""
-    return config.device == "cpu"
 
 
 def colocated(config: GRPOConfig, options: OpenRLHFOptions) -> bool:
@@ -115,9 +111,11 @@ def micro_batch(config: GRPOConfig) -> int:
     """Sequences a forward pass."""
     if config.micro_batch_size is not None:
         return config.micro_batch_size
+    options = config.openrlhf
     rollouts = config.prompts_per_step * config.group_size // config.mini_batches
+    share = max(1, rollouts // (options.nodes * options.gpus))  # of one GPU
     wanted = CPU_MICRO_BATCH if is_cpu(config) else MICRO_BATCH
-    return max(size for size in range(1, min(wanted, rollouts) + 1) if rollouts % size == 0)
+    return max(size for size in range(1, min(wanted, share) + 1) if share % size == 0)
 
 
 def arguments_of(config: GRPOConfig, options: OpenRLHFOptions, files: Files, *, max_length: int, resume: bool) -> list[str]:
@@ -131,7 +129,7 @@ def arguments_of(config: GRPOConfig, options: OpenRLHFOptions, files: Files, *, 
         **_layout(config, options),
         **_data(config, files, max_length),
         **_method(config),
-        **_optimizer(config),
+        **optimizer_flags(config, updates=config.steps * config.mini_batches, prefix="actor."),
         **_evaluation(config, files),
         "ckpt.path": files.checkpoints,
         "ckpt.output_dir": files.result,
@@ -141,7 +139,7 @@ def arguments_of(config: GRPOConfig, options: OpenRLHFOptions, files: Files, *, 
         "ckpt.load_enable": resume,
         "logger.tensorboard_dir": files.metrics,
     }
-    return [word for name, value in flags.items() for word in _words(name, value)] + list(options.extra)
+    return [*words_of(flags), *options.extra]
 
 
 def _layout(config: GRPOConfig, options: OpenRLHFOptions) -> dict[str, Any]:
@@ -151,7 +149,7 @@ def _layout(config: GRPOConfig, options: OpenRLHFOptions) -> dict[str, Any]:
         "actor.num_gpus_per_node": options.gpus,
         "ref.num_nodes": options.nodes,
         "ref.num_gpus_per_node": options.gpus,
-        "vllm.num_engines": options.engines,
+        "vllm.num_engines": options.engine_count,
         "vllm.tensor_parallel_size": options.tensor_parallel,
         "vllm.sync_backend": "gloo" if is_cpu(config) else "nccl",
         "vllm.gpu_memory_utilization": options.gpu_memory,
@@ -211,18 +209,6 @@ def _method(config: GRPOConfig) -> dict[str, Any]:
     return flags
 
 
-def _optimizer(config: GRPOConfig) -> dict[str, Any]:
-    return {
-        "actor.adam.lr": config.lr,
-        "actor.adam.betas": config.betas,
-        "actor.adam.weight_decay": config.weight_decay,
-        "actor.max_norm": config.grad_clip,
-        "actor.lr_scheduler": SCHEDULES[config.lr_schedule],
-        "actor.lr_warmup_ratio": config.warmup_steps / (config.steps * config.mini_batches),
-        "actor.min_lr_ratio": config.lr_floor,
-    }
-
-
 def _evaluation(config: GRPOConfig, files: Files) -> dict[str, Any]:
     if files.evaluation is None:
         return {}
@@ -232,20 +218,3 @@ def _evaluation(config: GRPOConfig, files: Files) -> dict[str, Any]:
         "eval.temperature": 0.0,
         "eval.n_samples_per_prompt": 1,
     }
-
-
-def _words(name: str, value: Any) -> Sequence[str]:
-    """A flag as words: True is the bare flag, None and False nothing."""
-    if value is None or value is False:
-        return ()
-    if value is True:
-        return (f"--{name}",)
-    values = value if isinstance(value, tuple) else (value,)
-    return (f"--{name}", *map(str, values))
-
-
-def _choose(known: Mapping[Any, str], value: Any, what: str) -> str:
-    if value not in known:
-        choices = ", ".join(map(str, known))
-        raise UsageError(f"backend=openrlhf has no counterpart of {what}={value}; it has {choices}")
-    return known[value]

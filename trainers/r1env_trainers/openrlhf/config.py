@@ -15,7 +15,7 @@ class OpenRLHFOptions(BaseModel):
             environment variable R1ENV_OPENRLHF_PYTHON, or this one.
         ray_address: of a running Ray cluster, whose nodes see the run folder under the same path; None starts Ray on this machine.
         nodes, gpus: of the policy: `nodes` times `gpus`.
-        engines, tensor_parallel: vLLM engines and the GPUs of each.
+        engines, tensor_parallel: vLLM engines and the GPUs of each; None: as many as the policy's GPUs hold with `colocate`, one without.
         colocate: policy, reference and engines take turns on the same GPUs (then nodes * gpus = engines * tensor_parallel).
         gpu_memory: the share of a GPU's memory that an engine may take.
         eager: vLLM without CUDA graphs: starts a minute and a half sooner, decodes more slowly.
@@ -37,7 +37,7 @@ class OpenRLHFOptions(BaseModel):
     ray_address: str | None = None
     nodes: int = Field(default=1, ge=1)
     gpus: int = Field(default=1, ge=1)
-    engines: int = Field(default=1, ge=1)
+    engines: int | None = Field(default=None, ge=1)
     tensor_parallel: int = Field(default=1, ge=1)
     colocate: bool = True
     gpu_memory: float = Field(default=0.5, gt=0, le=1)
@@ -55,3 +55,10 @@ class OpenRLHFOptions(BaseModel):
     keep_checkpoints: int = Field(default=2, ge=1)
     start_seconds: float = Field(default=1800.0, gt=0)
     extra: tuple[str, ...] = ()
+
+    @property
+    def engine_count(self) -> int:
+        """vLLM engines."""
+        if self.engines is not None:
+            return self.engines
+        return max(1, self.nodes * self.gpus // self.tensor_parallel) if self.colocate else 1

@@ -19,6 +19,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol
 
+from r1env.adapters.openrlhf import told_reward
 from r1env.adapters.rows import task_of
 from r1env.adapters.scorer import leading
 from r1env.envs.environment import Environment
@@ -158,7 +159,7 @@ class EpisodeExecutor:
             "label": label,
             "images": None,
             "mm_train_inputs": None,
-            "reward": unscored if score.value is None else score.value,
+            "reward": told_reward(unscored if score.value is None else score.value),
             "scores": leading(score, trajectory.environment.rubric, unscored),
             "observation_tokens": [*trajectory.prompt, *ids],
             "action_ranges": [(start + first, start + last) for first, last in runs_of(sampled)],

@@ -12,63 +12,83 @@ from r1env.runs.atomic import replace_text
 from r1env.runs.run import Run
 from r1env_trainers.grpo.config import GRPOConfig
 from r1env_trainers.openrlhf.episodes import SAMPLES
-from r1env_trainers.openrlhf.metrics import evaluation_metrics, step_metrics
+from r1env_trainers.openrlhf.metrics import evaluation_metrics, step_metrics, tuning_metrics
 from r1env_trainers.openrlhf.worker import METRICS
 
 POSITIONS = "positions.json"
 """Step → how long the run's logs were after it; for the steps that a checkpoint may hold."""
 
-LATEST = "_actor/latest"
-"""DeepSpeed's note of the newest complete checkpoint, below OpenRLHF's folder of checkpoints: `global_step40`."""
+LATEST = "latest"
+"""DeepSpeed's note of the newest complete checkpoint, beside the checkpoints: `global_step40`."""
 
 
 class Follower:
     """Follows one job from a step on.
 
     Args:
+        every: how many steps lie between two checkpoints; 0: there are none.
         folder: of the job.
         first: the last step that the run knows already.
     """
 
-    def __init__(self, run: Run, config: GRPOConfig, folder: Path, first: int) -> None:
+    def __init__(self, run: Run, every: int, folder: Path, first: int) -> None:
         self.step = self._first = first
-        self._run, self._config, self._folder = run, config, folder
+        self._run, self._every, self._folder = run, every, folder
         self._metrics = Tail(folder / METRICS)
-        self._samples: dict[Path, Tail] = {}
-        self._waiting: list[dict[str, Any]] = []
         self._positions = read_positions(folder)
-        for path in self._sample_files():
-            self._samples[path].skip()
         self._remember(first)
 
     def read(self) -> None:
-        """Tell the run what is new.
-
-        Raises:
-            TrainingStoppedError: scoring fails for more rollouts than `max_failed` allows.
-        """
+        """Tell the run what is new."""
         for row in self._metrics.rows():
             step = int(row["step"])
             if step <= self._first:
                 continue
-            if row["kind"] == "eval":
-                self._run.log(step, evaluation_metrics(row["metrics"]))
-                self._remember(step)
-                continue
-            metrics = step_metrics(row["metrics"])
-            if not self._config.needs_reference:
-                metrics.pop("kl", None)  # OpenRLHF says 0 where it has measured none
-            self._run.log(step, metrics)
-            self._tell_samples(step, row["time"])
-            self.step = step
+            if row["kind"] == "train":
+                self.step = step
+            self._tell(step, row)
             self._remember(step)
-            self._stop_when_scoring_fails(row["metrics"].get("error") or 0.0)
+
+    def _tell(self, step: int, row: Mapping[str, Any]) -> None:
+        """Tell the run one row of metrics."""
+        raise NotImplementedError
 
     def _remember(self, step: int) -> None:
-        every = self._config.checkpoint_every
-        if step == self._first or (every and step % every == 0):
+        if step == self._first or (self._every and step % self._every == 0):
             self._positions[step] = self._run.position()
             replace_text(self._folder / POSITIONS, json.dumps(self._positions))
+
+
+class TuningFollower(Follower):
+    """Follows a job of OpenRLHF's SFT trainer."""
+
+    def _tell(self, step: int, row: Mapping[str, Any]) -> None:
+        self._run.log(step, tuning_metrics(row["metrics"]))
+
+
+class RolloutFollower(Follower):
+    """Follows a job of OpenRLHF's Ray trainer, and its rollouts. `read` raises `TrainingStoppedError` when scoring fails for more of a step's
+    rollouts than `max_failed` allows.
+    """
+
+    def __init__(self, run: Run, config: GRPOConfig, folder: Path, first: int) -> None:
+        super().__init__(run, config.checkpoint_every, folder, first)
+        self._config = config
+        self._samples: dict[Path, Tail] = {}
+        self._waiting: list[dict[str, Any]] = []
+        for path in self._sample_files():
+            self._samples[path].skip()
+
+    def _tell(self, step: int, row: Mapping[str, Any]) -> None:
+        if row["kind"] == "eval":
+            self._run.log(step, evaluation_metrics(row["metrics"]))
+            return
+        metrics = step_metrics(row["metrics"])
+        if not self._config.needs_reference:
+            metrics.pop("kl", None)  # OpenRLHF says 0 where it has measured none
+        self._run.log(step, metrics)
+        self._tell_samples(step, row["time"])
+        self._stop_when_scoring_fails(row["metrics"].get("error") or 0.0)
 
     def _tell_samples(self, step: int, until: float) -> None:
         """The rollouts that were played before `until`, where this step's are wanted; the others are dropped."""

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+import logging
 import os
-import signal
 import subprocess
-import threading
 import uuid
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
-from types import FrameType, TracebackType
-from typing import NoReturn, Self
+from types import TracebackType
+from typing import Self
 
-from r1env_trainers.openrlhf.marked import MARK, stop_marked
+from r1env_trainers.openrlhf.interruption import Interruption
+from r1env_trainers.openrlhf.marked import KILL_SECONDS, MARK, stop_marked
 from r1env_trainers.openrlhf.spec import JobSpec
+
+logger = logging.getLogger(__name__)
 
 LAUNCH = "r1env_trainers.openrlhf.launch"
 
@@ -28,6 +29,8 @@ TAIL_BYTES = 1 << 16
 class Job:
     """A running job. A context manager: whatever happens inside, nothing of the job is left running afterwards.
 
+    Inside, Ctrl-C and SIGTERM wait for the next `poll`.
+
     Args:
         interpreter: of the environment that has OpenRLHF.
         spec: what to run.
@@ -39,28 +42,39 @@ class Job:
         self._mark = uuid.uuid4().hex
         self._command = [interpreter, "-m", LAUNCH, str(folder / "job.json")]
         self._spec = spec.model_copy(update={"environment": {**spec.environment, MARK: self._mark}})
+        self._interruption = Interruption()
         (folder / "job.json").write_text(self._spec.model_dump_json(indent=2) + "\n", "utf-8")
 
     def __enter__(self) -> Self:
         environment = {**os.environ, **self._spec.environment}
-        with self.log.open("ab") as log:
-            # Its own session: a Ctrl-C at the terminal reaches us alone, and we take the job down in order.
-            self._process = subprocess.Popen(
-                self._command, stdin=subprocess.PIPE, stdout=log, stderr=log, env=environment, start_new_session=True
-            )
+        self._interruption.__enter__()
+        try:
+            with self.log.open("ab") as log:
+                # Its own session: a Ctrl-C at the terminal reaches us alone, and we take the job down in order.
+                self._process = subprocess.Popen(
+                    self._command, stdin=subprocess.PIPE, stdout=log, stderr=log, env=environment, start_new_session=True
+                )
+        except BaseException:
+            self._interruption.__exit__()
+            raise
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        assert self._process.stdin is not None
-        with suppress(OSError):
-            self._process.stdin.close()  # which it takes as the sign to stop, if it has not ended by itself
-        with suppress(subprocess.TimeoutExpired):
-            self._process.wait(STOP_SECONDS)
-        stop_marked(self._mark)
-        self._process.wait()
+        self._interruption.hold_off()
+        try:
+            self._take_down()
+        finally:
+            self._interruption.__exit__()
+        if error is None:
+            self._interruption.raise_if_any()  # one that came after the last `poll`
 
     def poll(self) -> int | None:
-        """Its exit status, or None while it runs."""
+        """Its exit status, or None while it runs.
+
+        Raises:
+            KeyboardInterrupt, SystemExit: somebody wants us to stop.
+        """
+        self._interruption.raise_if_any()
         return self._process.poll()
 
     def complaint(self) -> str:
@@ -71,20 +85,16 @@ class Job:
         errors = [line for line in lines if "Error" in line and "warn" not in line.lower()]
         return (errors or lines or ["it said nothing"])[-1].strip()[:500]
 
-
-@contextmanager
-def stopping_on_sigterm() -> Iterator[None]:
-    """Inside, SIGTERM raises `SystemExit`, so that the job is taken down as on Ctrl-C. Elsewhere than in the main thread, nothing."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-
-    def stop(number: int, _: FrameType | None) -> NoReturn:
-        signal.signal(number, signal.SIG_IGN)  # a second one would cut the taking down short
-        raise SystemExit(128 + number)
-
-    before = signal.signal(signal.SIGTERM, stop)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
+    def _take_down(self) -> None:
+        """Every wait here has a limit: whoever wants us to stop gets an end, and a warning if there is something to clear up."""
+        assert self._process.stdin is not None
+        with suppress(OSError):
+            self._process.stdin.close()  # which it takes as the sign to stop, if it has not ended by itself
+        with suppress(subprocess.TimeoutExpired):
+            self._process.wait(STOP_SECONDS)
+        left = stop_marked(self._mark, session=self._process.pid)
+        self._process.kill()  # without /proc the line above has found nothing
+        with suppress(subprocess.TimeoutExpired):
+            self._process.wait(KILL_SECONDS)
+        if left:
+            logger.warning("processes of OpenRLHF that could not be killed: %s", left)

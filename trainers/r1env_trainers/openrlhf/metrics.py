@@ -26,6 +26,9 @@ NAMES: Mapping[str, str] = {
 }
 """OpenRLHF's name → ours. What stands in neither this table nor the rules below is left out."""
 
+TUNING_NAMES: Mapping[str, str] = {"loss_mean": "loss", "lr": "lr", "grad_norm": "grad_norm", "seconds": "seconds/update"}
+"""Of its SFT trainer."""
+
 SCORED = "scored/"
 """Prefix of the share of rollouts that have a value for a part; see `EpisodeExecutor`."""
 
@@ -60,3 +63,9 @@ def evaluation_metrics(given: Mapping[str, float | None]) -> dict[str, float]:
     if len(accuracies) > 1:
         metrics |= {f"eval/{name}/accuracy": accuracy for name, accuracy in accuracies.items()}
     return metrics
+
+
+def tuning_metrics(given: Mapping[str, float | None]) -> dict[str, float]:
+    """The metrics of a step of SFT."""
+    found = {key: math.nan if value is None else value for key, value in given.items()}
+    return {ours: found[theirs] for theirs, ours in TUNING_NAMES.items() if theirs in found}

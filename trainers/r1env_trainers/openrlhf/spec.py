@@ -17,6 +17,7 @@ class JobSpec(BaseModel):
         logical_gpus: what the started cluster believes to have; None lets Ray look.
         logical_cpus: at least so many.
         object_store_bytes: of the started cluster; None for Ray's own choice.
+        ranks: run the module in so many processes of torch's launcher instead, on this machine and without Ray.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -28,3 +29,4 @@ class JobSpec(BaseModel):
     logical_gpus: int | None = None
     logical_cpus: int = 1
     object_store_bytes: int | None = None
+    ranks: int | None = None

@@ -24,14 +24,10 @@ def _log_json_lines(module: ModuleType) -> None:
     module.TensorboardLogger = JsonLinesLogger  # type: ignore[attr-defined]
 
 
-class JsonLinesLogger:
-    """Takes the place of OpenRLHF's TensorBoard logger: every step is in the file before the next one begins.
+class MetricsFile:
+    """Appends metrics to a job's file: every step is there before the next one begins."""
 
-    TensorBoard's own files lag two minutes behind, and what a crash leaves unwritten is lost.
-    """
-
-    def __init__(self, args: SimpleNamespace) -> None:
-        folder = Path(args.logger.tensorboard_dir)
+    def __init__(self, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self._file = (folder / METRICS).open("a", encoding="utf-8")
 
@@ -49,3 +45,10 @@ class JsonLinesLogger:
         finite = {key: value if math.isfinite(value) else None for key, value in numbers.items()}
         self._file.write(json.dumps({"kind": kind, "step": step, "time": time.time(), "metrics": finite}) + "\n")
         self._file.flush()
+
+
+class JsonLinesLogger(MetricsFile):
+    """Takes the place of OpenRLHF's TensorBoard logger, whose files lag two minutes behind and lose what a crash leaves unwritten."""
+
+    def __init__(self, args: SimpleNamespace) -> None:
+        super().__init__(Path(args.logger.tensorboard_dir))

@@ -13,6 +13,7 @@ from r1env.trainer import is_stage
 from r1env_trainers.checkpoints import save_model
 from r1env_trainers.cost.stages import LOOKED_AT, estimate_sft
 from r1env_trainers.local import Session, begin, check_local, checkpoint_when_due, optimizer_step
+from r1env_trainers.openrlhf.sft import backend as openrlhf
 from r1env_trainers.sft.config import SFTConfig, TuningSettings
 from r1env_trainers.sft.data import (
     Demonstrations,
@@ -28,9 +29,12 @@ from r1env_trainers.sft.rows import Demonstration
 
 
 class SFTTrainer:
-    """The trainer plugin `sft`."""
+    """The trainer plugin `sft`. The backend `local` is here; `openrlhf` is handed over."""
 
     def check(self, config: SFTConfig) -> None:
+        if config.backend == "openrlhf":
+            openrlhf.check(config)
+            return
         check_local(config)
         evaluation_suite(config)
         if not waits_for_a_stage(config):
@@ -45,6 +49,9 @@ class SFTTrainer:
         return estimate_sft(config, [demonstrations.at(i) for i in range(LOOKED_AT)], steps_of(config, demonstrations))
 
     def train(self, config: SFTConfig, run: Run) -> None:
+        if config.backend == "openrlhf":
+            openrlhf.train(config, run)
+            return
         held_out = [] if config.held_out is None else read_demonstrations(config.held_out, config.train_on)
         tune(config, open_demonstrations(config), held_out, run)
 
