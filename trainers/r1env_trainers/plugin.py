@@ -89,7 +89,7 @@ def r1env_recipes() -> list[RecipeSpec]:
             name="r1-zero",
             resource="r1env_trainers:recipes/r1-zero.yaml",
             summary="GRPO from rule rewards alone, on a base model that knows the format and nothing else",
-            presets=("tiny-cpu", "paper"),
+            presets=("tiny-cpu", "smol-135m", "paper"),
         ),
         RecipeSpec(
             name="r1",
