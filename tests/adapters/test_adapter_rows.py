@@ -7,7 +7,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from r1env.adapters.rows import TASK_FIELD, rollout_of, task_field, task_of
@@ -33,7 +33,6 @@ TASKS = st.builds(
 )
 
 
-@settings(deadline=None)
 @given(TASKS)
 def test_a_task_comes_out_of_a_row_as_it_went_in(task):
     assert task_of("another prompt", {TASK_FIELD: task_field(task), "answer": "another"}) == task

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from r1env.adapters.texts import after_prompt, conversation_of, text_of, without_end_tokens
@@ -52,13 +52,11 @@ def test_an_end_token_inside_the_text_stays_and_so_does_white_space_without_one(
     assert without_end_tokens("a</s>b\n") == "a</s>b\n"
 
 
-@settings(deadline=None)
 @given(TEXT, TEXT)
 def test_the_response_is_what_follows_the_prompt(prompt, response):
     assert after_prompt(prompt + response, prompt) == response
 
 
-@settings(deadline=None)
 @given(TEXT, st.integers(0, 40), TEXT.map(str.strip))
 def test_a_prompt_that_was_cut_on_the_left_is_still_found(earlier, cut, response):
     prompt = earlier + CHATML

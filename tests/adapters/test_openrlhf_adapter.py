@@ -13,7 +13,7 @@ from unittest.mock import patch
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from r1env.adapters.openrlhf import REWARD_STEP, label_of, reward_function, row_of, told_reward
@@ -91,7 +91,6 @@ def test_a_label_written_from_a_task_brings_it_whole():
     assert json.loads(label_of(task))["r1env_task"]["id"] == "7"
 
 
-@settings(deadline=None)
 @given(st.text(st.characters(codec=None)), st.text(st.characters(codec=None)) | st.none() | st.integers())
 def test_no_text_makes_it_raise(completion, label):
     told = ask(reward_function("format"), completion, label)

@@ -12,7 +12,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from r1env.adapters import verl
@@ -87,7 +87,6 @@ def test_what_else_verl_passes_is_ignored_and_extra_info_may_be_missing(pair):
     assert told["score"] == 1.1
 
 
-@settings(deadline=None)
 @given(st.text(st.characters(codec=None)), st.text(st.characters(codec=None)) | st.none() | st.integers() | st.lists(st.none()))
 def test_no_text_makes_it_raise(solution, ground_truth):
     told = ask(reward_function("format"), solution, ground_truth)

@@ -20,7 +20,7 @@ def three(*weights: float) -> Suite:
     return Suite("three", [make_environment(name) for name in (SORT, ADD, COUNT)], weights)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(
     weights=st.lists(st.floats(0.01, 100), min_size=3, max_size=3),
     start=st.integers(0, 5000),

@@ -20,7 +20,7 @@ from r1env_math.text import normalise
 from r1env_math.verdict import settle
 
 VARIABLES = {"x": "1.3717", "y": "-0.6129", "n": "2.9331"}
-PAIRS = settings(max_examples=400, deadline=None)
+PAIRS = settings(max_examples=400)
 
 
 @dataclass(frozen=True)
@@ -147,7 +147,7 @@ def tex(value: Fraction) -> str:
     [("({})", tuple), ("\\{{{}\\}}", frozenset), ("{}", lambda items: tuple(sorted(items)))],
     ids=["tuple", "set", "list"],
 )
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(items=st.lists(NUMBERS, min_size=2, max_size=5), data=st.data())
 def test_collections_are_equal_when_python_says_so(written_as, meaning, items, data):
     others = data.draw(st.one_of(st.permutations(items), st.lists(NUMBERS, min_size=2, max_size=5)))
@@ -155,7 +155,7 @@ def test_collections_are_equal_when_python_says_so(written_as, meaning, items, d
     assert verify(reference, f"\\boxed{{{answer}}}").correct is (meaning(items) == meaning(others))
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(
     st.tuples(NUMBERS, NUMBERS, st.booleans(), st.booleans()),
     st.tuples(NUMBERS, NUMBERS, st.booleans(), st.booleans()),
