@@ -216,7 +216,7 @@ def test_the_kl_in_the_reward_costs_the_tokens_that_come_before(sampled):
 
 @pytest.mark.slow
 def test_a_model_that_knows_nothing_learns_to_find_a_number_in_a_dialogue(tmp_path):
-    rows = trained(
+    rows = metrics_of(
         tmp_path / "run",
         env="guess-number",
         env_options={"highest": 3, "style": "compact"},

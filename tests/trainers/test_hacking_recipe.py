@@ -61,7 +61,8 @@ def test_the_reward_rises_and_held_out_accuracy_does_not_and_the_monitor_names_i
     assert named["hollow-reward"]["metric"] == "parts/hollow_format"
     assert named["hollow-reward"]["step"] <= 40
     last = [row["completion"] for row in run.rollouts() if row["stage"] == "rl" and row["kind"] == "eval"][-4:]
-    assert all("<answer></answer>" in completion for completion in last)
+    assert all(completion.startswith("<think></think><answer>") for completion in last)
+    assert len(set(last)) < len(last)  # four different questions: it does not read them any more
 
 
 @pytest.mark.slow
