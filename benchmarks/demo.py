@@ -42,7 +42,8 @@ def measure(seed: int, folder: Path) -> Result:
     output = folder / f"seed-{seed}"
     command = ["r1env", "train", "r1-zero", "--preset", "tiny-cpu", "--seed", str(seed), "--output", str(output), "--quiet"]
     start = time.perf_counter()
-    pid = os.posix_spawn(str(Path(sys.executable).with_name("r1env")), command, os.environ)
+    silent = [(os.POSIX_SPAWN_OPEN, sys.stdout.fileno(), os.devnull, os.O_WRONLY, 0)]  # the table alone goes there
+    pid = os.posix_spawn(str(Path(sys.executable).with_name("r1env")), command, os.environ, file_actions=silent)
     _, status, usage = os.wait4(pid, 0)
     wall = time.perf_counter() - start
     if status:
