@@ -10,7 +10,16 @@ from typing import Any
 from r1env.errors import UsageError
 from r1env_trainers.grpo.config import GRPOConfig
 from r1env_trainers.openrlhf.config import OpenRLHFOptions
-from r1env_trainers.openrlhf.flags import choose, is_cpu, optimizer_flags, refuse_linear_floor, refuse_settings, words_of
+from r1env_trainers.openrlhf.flags import (
+    MICRO_BATCH,
+    choose,
+    is_cpu,
+    open_micro_batch,
+    optimizer_flags,
+    refuse_linear_floor,
+    refuse_settings,
+    words_of,
+)
 
 MODULE = "openrlhf.cli.train_ppo_ray"
 
@@ -39,8 +48,7 @@ MEASURED_ONLY = 1e-12
 """A weight of the KL so small that bf16 drops it: with 0 OpenRLHF has no reference model and measures nothing (`track_kl`)."""
 
 CPU_MICRO_BATCH = 64
-MICRO_BATCH = 8
-"""Sequences a forward pass where the settings leave it open. Mathematics does not depend on it."""
+"""`flags.MICRO_BATCH` where there are no GPUs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,9 +121,7 @@ def micro_batch(config: GRPOConfig) -> int:
         return config.micro_batch_size
     options = config.openrlhf
     rollouts = config.prompts_per_step * config.group_size // config.mini_batches
-    share = max(1, rollouts // (options.nodes * options.gpus))  # of one GPU
-    wanted = CPU_MICRO_BATCH if is_cpu(config) else MICRO_BATCH
-    return max(size for size in range(1, min(wanted, share) + 1) if share % size == 0)
+    return open_micro_batch(rollouts // (options.nodes * options.gpus), CPU_MICRO_BATCH if is_cpu(config) else MICRO_BATCH)
 
 
 def arguments_of(config: GRPOConfig, options: OpenRLHFOptions, files: Files, *, max_length: int, resume: bool) -> list[str]:

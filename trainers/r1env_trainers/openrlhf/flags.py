@@ -11,9 +11,19 @@ from r1env_trainers.local import LocalConfig
 SCHEDULES: Mapping[str, str] = {"constant": "constant_with_warmup", "cosine": "cosine_with_min_lr", "linear": "linear"}
 
 
+MICRO_BATCH = 8
+"""Sequences a forward pass where the settings leave it open. Mathematics does not depend on it."""
+
+
 def is_cpu(config: LocalConfig) -> bool:
     """Whether the job runs without GPUs."""
     return config.device == "cpu"
+
+
+def open_micro_batch(share: int, most: int = MICRO_BATCH) -> int:
+    """Sequences a forward pass where the settings leave it open: the largest number up to `most` that divides a GPU's share of a batch."""
+    share = max(1, share)
+    return max(size for size in range(1, min(most, share) + 1) if share % size == 0)
 
 
 def words_of(flags: Mapping[str, Any]) -> list[str]:

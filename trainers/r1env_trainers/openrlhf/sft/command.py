@@ -8,7 +8,7 @@ from typing import Any
 
 from r1env.errors import UsageError
 from r1env_trainers.openrlhf.config import OpenRLHFOptions
-from r1env_trainers.openrlhf.flags import optimizer_flags, refuse_linear_floor, refuse_settings, words_of
+from r1env_trainers.openrlhf.flags import open_micro_batch, optimizer_flags, refuse_linear_floor, refuse_settings, words_of
 from r1env_trainers.sft.config import SFTConfig
 
 MODULE = "openrlhf.cli.train_sft"
@@ -21,9 +21,6 @@ PROMPT, RESPONSE = "prompt", "response"
 
 SPARE_TOKENS = 3
 """OpenRLHF leaves a row out, and says nothing, when its prompt alone comes so close to the limit."""
-
-MICRO_BATCH = 8
-"""Sequences a forward pass where the settings leave it open. Mathematics does not depend on it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,8 +68,7 @@ def micro_batch(config: SFTConfig) -> int:
     """Sequences a forward pass."""
     if config.micro_batch_size is not None:
         return config.micro_batch_size
-    share = max(1, config.batch_size // config.openrlhf.gpus)
-    return max(size for size in range(1, min(MICRO_BATCH, share) + 1) if share % size == 0)
+    return open_micro_batch(config.batch_size // config.openrlhf.gpus)
 
 
 def arguments_of(
