@@ -13,6 +13,8 @@ from r1env.runs.run import Run
 from r1env.trainer import TrainerConfig, is_stage
 from r1env_trainers.checkpoints import list_checkpoints, load_state, restore, save_checkpoint
 from r1env_trainers.devices import Device, choose_device, limit_threads
+from r1env_trainers.dither import dither_matrices
+from r1env_trainers.llama.forward import compute_dtype
 from r1env_trainers.models.load import LoadedModel, check_model_name, load_model
 from r1env_trainers.schedule import Schedule, learning_rate
 
@@ -25,6 +27,8 @@ class LocalConfig(TrainerConfig):
         micro_batch_size: sequences a forward pass; memory, not mathematics. None lets `micro_batches` choose.
         lr, lr_schedule, lr_floor, warmup_steps: the peak rate and its course over the optimizer steps, see `learning_rate`.
         betas, weight_decay, grad_clip: of AdamW; gradients are clipped to this norm.
+        dither: where weights are read in bfloat16 and were stored in few bits, spread the float32 weights behind them, so that small
+            updates tell from the first step on; see `r1env_trainers.dither`.
         checkpoint_every: in steps; 0 keeps only the final model.
         device, threads: see `devices`.
     """
@@ -38,6 +42,7 @@ class LocalConfig(TrainerConfig):
     betas: tuple[float, float] = (0.9, 0.95)
     weight_decay: float = Field(default=0.0, ge=0)
     grad_clip: float = Field(default=1.0, gt=0)
+    dither: bool = True
     checkpoint_every: int = Field(default=50, ge=0)
     device: Device = "auto"
     threads: int | None = Field(default=None, ge=1)
@@ -78,6 +83,8 @@ def begin(config: LocalConfig, run: Run, load: Loader = load_model) -> Session:
     limit_threads(loaded.parameters, config.threads)
     optimizer = make_optimizer(loaded, config)
     if checkpoint is None:
+        if config.dither and compute_dtype(loaded.device) is torch.bfloat16:
+            dither_matrices(loaded.model, config.seed)
         return Session(loaded, optimizer, 0)
     state = load_state(checkpoint)
     run.rewind(state["position"])

@@ -90,7 +90,7 @@ def job_spec(config: GRPOConfig, installation: Installation, arguments: list[str
     return JobSpec(
         module=MODULE,
         arguments=tuple(arguments),
-        environment=environment_of(installation, cpu=is_cpu(config)),
+        environment=environment_of(installation, config),
         ray_address=address,
         # On a CPU every process counts as a GPU; where there are GPUs, Ray looks by itself.
         logical_gpus=processes if is_cpu(config) and address is None else None,

@@ -1,6 +1,6 @@
 """One process of a job without Ray: `python -m r1env_trainers.openrlhf.rank JOB.json`, started by torch's launcher.
 
-It makes OpenRLHF's SFT trainer write our file of metrics, and runs the command's module.
+It makes OpenRLHF's SFT trainer write our file of metrics and dither its weights, and runs the command's module.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from r1env_trainers.openrlhf import masters
 from r1env_trainers.openrlhf.after_import import after_import
 from r1env_trainers.openrlhf.spec import JobSpec
 from r1env_trainers.openrlhf.worker import MetricsFile
@@ -24,6 +25,7 @@ def main() -> None:
     """Run this rank's share of the job that the file in the arguments describes."""
     path = Path(sys.argv[1])
     spec = JobSpec.model_validate_json(path.read_text("utf-8"))
+    after_import(masters.actions())
     if os.environ["RANK"] == "0":
         after_import({SFT_TRAINER: lambda module: log_steps(module, MetricsFile(path.parent))})
     sys.argv = [spec.module, *spec.arguments]

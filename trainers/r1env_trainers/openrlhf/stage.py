@@ -12,8 +12,11 @@ from r1env.errors import TrainingStoppedError, UsageError
 from r1env.runs.run import Run
 from r1env_trainers import openrlhf
 from r1env_trainers.checkpoints import save_model
+from r1env_trainers.local import LocalConfig
 from r1env_trainers.models.load import NAMED, load_model
+from r1env_trainers.openrlhf import masters
 from r1env_trainers.openrlhf.config import OpenRLHFOptions
+from r1env_trainers.openrlhf.flags import is_cpu
 from r1env_trainers.openrlhf.follow import Follower, forget_after, read_positions
 from r1env_trainers.openrlhf.installation import Installation
 from r1env_trainers.openrlhf.job import Job
@@ -64,10 +67,10 @@ def rewind(run: Run, folder: Path, done: int) -> int:
     return step
 
 
-def environment_of(installation: Installation, *, cpu: bool) -> dict[str, str]:
+def environment_of(installation: Installation, config: LocalConfig) -> dict[str, str]:
     """Variables of the job. Our folders come first on its path: hooks for the CPU, a stand-in where flash-attn is missing."""
     folders = [] if installation.has_flash_attention else [str(HERE / "stand_in")]
-    if cpu:
+    if is_cpu(config):
         folders.append(str(HERE / "cpu" / "site"))
     path = os.pathsep.join([*folders, *filter(None, [os.environ.get("PYTHONPATH")])])
     binaries = Path(installation.interpreter).parent
@@ -79,7 +82,8 @@ def environment_of(installation: Installation, *, cpu: bool) -> dict[str, str]:
         "TORCH_EXTENSIONS_DIR": extensions,
         "TOKENIZERS_PARALLELISM": "false",
         "RAY_worker_niceness": "0",  # Ray's 15 starves the workers wherever anything else runs
-        **(CPU_ENVIRONMENT if cpu else {}),
+        **(CPU_ENVIRONMENT if is_cpu(config) else {}),
+        **masters.environment(config.seed if config.dither else None),
     }
 
 

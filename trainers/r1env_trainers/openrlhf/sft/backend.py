@@ -17,7 +17,6 @@ from transformers import AutoTokenizer
 from r1env.runs.run import Run
 from r1env.stages import is_stage
 from r1env_trainers.models.load import check_model_name
-from r1env_trainers.openrlhf.flags import is_cpu
 from r1env_trainers.openrlhf.follow import TuningFollower, newest_checkpoint
 from r1env_trainers.openrlhf.installation import Installation, look
 from r1env_trainers.openrlhf.job import Job
@@ -76,7 +75,7 @@ def job_spec(config: SFTConfig, installation: Installation, arguments: list[str]
     return JobSpec(
         module=MODULE,
         arguments=tuple(arguments),
-        environment=environment_of(installation, cpu=is_cpu(config)),
+        environment=environment_of(installation, config),
         ranks=config.openrlhf.gpus,
     )
 
