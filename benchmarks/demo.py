@@ -11,12 +11,11 @@ from __future__ import annotations
 import argparse
 import os
 import platform
-import sys
 import tempfile
-import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from measured_training import Cost, train
 from r1env.runs.run import Run
 
 
@@ -28,9 +27,7 @@ class Result:
     before: float
     after: float
     sampled: float
-    wall_seconds: float
-    cpu_seconds: float
-    peak_gb: float
+    cost: Cost
 
 
 def measure(seed: int, folder: Path) -> Result:
@@ -40,14 +37,7 @@ def measure(seed: int, folder: Path) -> Result:
         SystemExit: the training failed.
     """
     output = folder / f"seed-{seed}"
-    command = ["r1env", "train", "r1-zero", "--preset", "tiny-cpu", "--seed", str(seed), "--output", str(output), "--quiet"]
-    start = time.perf_counter()
-    silent = [(os.POSIX_SPAWN_OPEN, sys.stdout.fileno(), os.devnull, os.O_WRONLY, 0)]  # the table alone goes there
-    pid = os.posix_spawn(str(Path(sys.executable).with_name("r1env")), command, os.environ, file_actions=silent)
-    _, status, usage = os.wait4(pid, 0)
-    wall = time.perf_counter() - start
-    if status:
-        sys.exit(f"seed {seed}: the training ended with status {os.waitstatus_to_exitcode(status)}")
+    cost = train("r1-zero", "--preset", "tiny-cpu", "--seed", str(seed), "--output", str(output), "--quiet")
     rows = Run.open(output).metrics("rl")
     greedy = [row["eval/accuracy"] for row in rows if "eval/accuracy" in row]
     sampled = [row["accuracy"] for row in rows if "accuracy" in row][-25:]
@@ -56,9 +46,7 @@ def measure(seed: int, folder: Path) -> Result:
         before=greedy[0],
         after=greedy[-1],
         sampled=sum(sampled) / len(sampled),
-        wall_seconds=wall,
-        cpu_seconds=usage.ru_utime + usage.ru_stime,
-        peak_gb=usage.ru_maxrss / (1e9 if sys.platform == "darwin" else 1e6),
+        cost=cost,
     )
 
 
@@ -74,7 +62,7 @@ def main() -> None:
             r = measure(seed, Path(folder))
             print(
                 f"| {r.seed} | {r.before:.3f} | {r.after:.3f} | {r.sampled:.3f} "
-                f"| {r.wall_seconds:.0f} | {r.cpu_seconds:.0f} | {r.peak_gb:.2f} |",
+                f"| {r.cost.wall_seconds:.0f} | {r.cost.cpu_seconds:.0f} | {r.cost.peak_gb:.2f} |",
                 flush=True,
             )
 

@@ -13,14 +13,13 @@ import argparse
 import json
 import os
 import platform
-import sys
 import tempfile
-import time
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from statistics import fmean
 from typing import Any
 
+from measured_training import Cost, train
 from r1env.runs.run import Run
 from r1env.runs.tables import Table, read_tables
 
@@ -35,27 +34,15 @@ CURVES = {"dev2": "with", "dev2-no-language": "without"}
 BIN = 10  # steps a cell of the curves
 
 
-def train(seed: int, output: Path) -> dict[str, float]:
-    """Train or resume one seed; seconds of this call, which are those of the whole where nothing was resumed.
+def train_seed(seed: int, output: Path) -> Cost:
+    """Train or resume one seed; the cost of this call, which is that of the whole where nothing was resumed.
 
     Raises:
         SystemExit: the training failed.
     """
     if (output / "state.json").exists():
-        command = ["r1env", "train", "--resume", str(output), "--quiet"]
-    else:
-        command = ["r1env", "train", "r1", "--preset", "tiny-cpu", "--seed", str(seed), "--output", str(output), "--quiet"]
-    start = time.perf_counter()
-    silent = [(os.POSIX_SPAWN_OPEN, sys.stdout.fileno(), os.devnull, os.O_WRONLY, 0)]  # the page alone goes there
-    pid = os.posix_spawn(str(Path(sys.executable).with_name("r1env")), command, os.environ, file_actions=silent)
-    _, status, usage = os.wait4(pid, 0)
-    if status:
-        sys.exit(f"seed {seed}: the training ended with status {os.waitstatus_to_exitcode(status)}")
-    return {
-        "wall seconds": time.perf_counter() - start,
-        "CPU seconds": usage.ru_utime + usage.ru_stime,
-        "peak GB": usage.ru_maxrss / (1e9 if sys.platform == "darwin" else 1e6),
-    }
+        return train("--resume", str(output), "--quiet")
+    return train("r1", "--preset", "tiny-cpu", "--seed", str(seed), "--output", str(output), "--quiet")
 
 
 def held_out(tables: Sequence[Table]) -> Table:
@@ -114,11 +101,14 @@ def _spread(values: Iterable[float], *, percent: bool = False, digits: int = 3) 
     return text + (" %" if percent else "")
 
 
-def _spent(costs: Sequence[Mapping[str, float]], seeds: Sequence[int]) -> Table:
+def _spent(costs: Sequence[Cost], seeds: Sequence[int]) -> Table:
     return Table(
         title="Cost",
-        columns=("seed", *costs[0]),
-        rows=tuple((str(seed), *(f"{value:.1f}" for value in cost.values())) for seed, cost in zip(seeds, costs, strict=True)),
+        columns=("seed", "wall seconds", "CPU seconds", "peak GB"),
+        rows=tuple(
+            (str(seed), f"{cost.wall_seconds:.1f}", f"{cost.cpu_seconds:.1f}", f"{cost.peak_gb:.1f}")
+            for seed, cost in zip(seeds, costs, strict=True)
+        ),
     )
 
 
@@ -130,7 +120,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as temporary:
         folder = arguments.runs or Path(temporary)
         folder.mkdir(parents=True, exist_ok=True)
-        costs = [train(seed, folder / f"seed-{seed}") for seed in arguments.seeds]
+        costs = [train_seed(seed, folder / f"seed-{seed}") for seed in arguments.seeds]
         runs = [Run.open(folder / f"seed-{seed}") for seed in arguments.seeds]
         tables = [dict(read_tables(run))["table"] for run in runs]
         print(f"{platform.machine()}, {os.cpu_count()} CPUs; {json.dumps(runs[0].manifest.get('versions', {}))}\n")

@@ -84,8 +84,8 @@ def test_greedy_tokens_are_those_of_plain_decoding(loaded, sampler):
     ours = sampler.sample(PROMPTS, n=1, max_new_tokens=8, temperature=0).ids
     plain = LlamaBatch(loaded.model, PROMPTS, 1, 8, Draws(0))
     with torch.no_grad():
-        expected, _ = plain.advance(8)
-    assert torch.equal(ours[:, :4], expected[:, :4])
+        expected = torch.stack([plain.advance()[0] for _ in range(4)], dim=1)
+    assert torch.equal(ours[:, :4], expected)
 
 
 def test_a_nucleus_keeps_to_the_likeliest_tokens(loaded, sampler):

@@ -11,6 +11,8 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -37,12 +39,17 @@ COMMON = {
 }
 
 
-def start(*arguments: str | Path) -> subprocess.Popen[bytes]:
+@contextmanager
+def started(*arguments: str | Path) -> Iterator[subprocess.Popen[bytes]]:
     """`r1env train`, with the rewards of this folder within its reach and its jobs'."""
     here = str(Path(__file__).parent)
     path = os.pathsep.join(filter(None, [here, os.environ.get("PYTHONPATH")]))
     command = [sys.executable, "-c", "from r1env.cli.main import main; main()", "train", *map(str, arguments)]
-    return subprocess.Popen(command, env={**os.environ, "PYTHONPATH": path}, process_group=0)
+    process = subprocess.Popen(command, env={**os.environ, "PYTHONPATH": path}, process_group=0)
+    try:
+        yield process
+    finally:
+        process.kill()
 
 
 def new_run(trainer: str, folder: Path, **settings) -> list[str | Path]:
@@ -82,6 +89,23 @@ def stop(process: subprocess.Popen[bytes], folder: Path, number: signal.Signals,
     assert [left for session in sessions for left in marked(mark_of(folder), session)] == []
 
 
+def train_until(step: int, number: signal.Signals, status: int, folder: Path, trainer: str, **settings) -> None:
+    """Begin a run, and end it with a signal once it has done a step."""
+    with started(*new_run(trainer, folder, **settings)) as process:
+        wait_for_step(process, folder, step)
+        stop(process, folder, number, status)
+
+
+def resume(folder: Path, steps: int) -> list[dict]:
+    """Go on to the last step; every step is there once, and nothing of the job is left."""
+    with started("--resume", folder) as process:
+        assert process.wait(PATIENCE) == 0
+    assert left_of(folder) == []
+    rows = steps_of(folder)
+    assert [row["step"] for row in rows] == [*range(1, steps + 1)]
+    return rows
+
+
 def mean(rows: list[dict], key: str) -> float:
     return sum(row[key] for row in rows) / len(rows)
 
@@ -106,26 +130,12 @@ def test_the_reward_rises_through_faulty_rewards_a_sigterm_and_a_resume(tmp_path
             {"reward": f"openrlhf_faults:{name}", "weight": weight} for name, weight in (("digits", 1.0), ("treacherous", 0.1))
         ],
     }
-    process = start(
-        *new_run(
-            "grpo",
-            folder,
-            **COMMON,
-            **{"env": "sort-4", "env_options": {"style": "compact"}, "rubric": rubric, "steps": steps, "max_new_tokens": 8},
-            **{"seed": treacherous_seed(steps), "checkpoint_every": 6, "max_failed": 0.9, "eval_every": 12, "eval_limit": 8},
-        )
-    )
-    try:
-        wait_for_step(process, folder, 8)
-        stop(process, folder, signal.SIGTERM, 143)
-        process = start("--resume", folder)
-        assert process.wait(PATIENCE) == 0
-    finally:
-        process.kill()
-    assert left_of(folder) == []
-
-    rows = steps_of(folder)
-    assert [row["step"] for row in rows] == [*range(1, steps + 1)]
+    settings = {
+        **{"env": "sort-4", "env_options": {"style": "compact"}, "rubric": rubric, "steps": steps, "max_new_tokens": 8},
+        **{"seed": treacherous_seed(steps), "checkpoint_every": 6, "max_failed": 0.9, "eval_every": 12, "eval_limit": 8},
+    }
+    train_until(8, signal.SIGTERM, 143, folder, "grpo", **COMMON, **settings)
+    rows = resume(folder, steps)
     assert mean(rows[-4:], "parts/digits") > mean(rows[:4], "parts/digits") + 0.15
     assert sum(row["unscored"] for row in rows) >= 3 * COMMON["group_size"]  # each fault, for a whole group
     assert all(row["parts/treacherous"] == 1.0 for row in rows)  # the mean over those that have a score
@@ -139,26 +149,12 @@ def test_the_reward_rises_through_faulty_rewards_a_sigterm_and_a_resume(tmp_path
 
 def test_a_model_learns_in_several_turns_until_ctrl_c(tmp_path):
     folder = tmp_path / "run"
-    process = start(
-        *new_run(
-            "grpo",
-            folder,
-            **COMMON,
-            **{"env": "guess-number", "env_options": {"style": "compact", "highest": 9}, "steps": 1000},
-            **{"max_new_tokens": 2, "checkpoint_every": 0, "openrlhf.reply_tokens": 2},
-            **{
-                "rubric": {
-                    "name": "r",
-                    "rewards": [{"reward": "openrlhf_faults:digits"}, {"reward": "accuracy", "weight": 0.1}],
-                }
-            },
-        )
-    )
-    try:
-        wait_for_step(process, folder, 24)
-        stop(process, folder, signal.SIGINT, 130)
-    finally:
-        process.kill()
+    settings = {
+        **{"env": "guess-number", "env_options": {"style": "compact", "highest": 9}, "steps": 1000},
+        **{"max_new_tokens": 2, "checkpoint_every": 0, "openrlhf.reply_tokens": 2},
+        "rubric": {"name": "r", "rewards": [{"reward": "openrlhf_faults:digits"}, {"reward": "accuracy", "weight": 0.1}]},
+    }
+    train_until(24, signal.SIGINT, 130, folder, "grpo", **COMMON, **settings)
     rows = steps_of(folder)[:24]
     assert mean(rows[-4:], "reward") > mean(rows[:4], "reward") + 0.1
     assert 1 < rows[0]["turns"] <= 7
@@ -167,23 +163,11 @@ def test_a_model_learns_in_several_turns_until_ctrl_c(tmp_path):
 
 def test_two_processes_learn_demonstrations_through_ctrl_c_and_a_resume(tmp_path):
     folder, steps = tmp_path / "run", 30
-    process = start(
-        *new_run(
-            "sft",
-            folder,
-            **{"preset": "tiny-cpu", "backend": "openrlhf", "device": "cpu", "openrlhf.gpus": 2},
-            **{"steps": steps, "batch_size": 16, "micro_batch_size": 4, "warmup_steps": 0, "checkpoint_every": 5},
-        )
-    )
-    try:
-        wait_for_step(process, folder, 7)
-        stop(process, folder, signal.SIGINT, 130)
-        process = start("--resume", folder)
-        assert process.wait(PATIENCE) == 0
-    finally:
-        process.kill()
-    assert left_of(folder) == []
-    rows = steps_of(folder)
-    assert [row["step"] for row in rows] == [*range(1, steps + 1)]
+    settings = {
+        **{"preset": "tiny-cpu", "backend": "openrlhf", "device": "cpu", "openrlhf.gpus": 2},
+        **{"steps": steps, "batch_size": 16, "micro_batch_size": 4, "warmup_steps": 0, "checkpoint_every": 5},
+    }
+    train_until(7, signal.SIGINT, 130, folder, "sft", **settings)
+    rows = resume(folder, steps)
     assert mean(rows[-4:], "loss") < 0.6 * mean(rows[:4], "loss")
     assert load_model(str(Run.open(folder).model_dir("sft"))).parameters == load_model("tiny").parameters

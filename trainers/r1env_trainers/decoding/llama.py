@@ -47,10 +47,17 @@ class LlamaBatch:
         )  # [R] of the rows in the cache; everything else is in its order
         self._token = torch.empty_like(self._positions)  # [R]
 
-    def advance(self, count: int) -> tuple[Tensor, Tensor]:
-        drawn = [self._next() for _ in range(count)]
-        tokens, logprobs = zip(*drawn, strict=True)
-        return torch.stack(tokens, dim=1), torch.stack(logprobs, dim=1)
+    def advance(self) -> tuple[Tensor, Tensor]:
+        if self._logits is None:
+            attends = [self._attend_to_cache(layer) for layer in range(self._shape.layers)]
+            self._columns += 1
+            hidden = self._run(self._token, self._positions, attends)
+            self._positions = self._positions + 1
+            self._logits = logits_of(hidden[self._places], self._weights.head)
+        token, logprob = draw(self._logits, self._draws.temperature, self._draws.top_p, self._generator)
+        self._token = torch.empty_like(token).index_copy_(0, self._places, token)
+        self._logits = None
+        return token, logprob
 
     def keep(self, rows: Tensor) -> None:
         places, count = self._places[rows], len(rows)
@@ -86,18 +93,6 @@ class LlamaBatch:
 
         hidden = self._run(ids, packing.positions, [attend] * shape.layers)
         return logits_of(hidden[ends - 1], self._weights.head).repeat_interleave(n, dim=0)
-
-    def _next(self) -> tuple[Tensor, Tensor]:
-        if self._logits is None:
-            attends = [self._attend_to_cache(layer) for layer in range(self._shape.layers)]
-            self._columns += 1
-            hidden = self._run(self._token, self._positions, attends)
-            self._positions = self._positions + 1
-            self._logits = logits_of(hidden[self._places], self._weights.head)
-        token, logprob = draw(self._logits, self._draws.temperature, self._draws.top_p, self._generator)
-        self._token = torch.empty_like(token).index_copy_(0, self._places, token)
-        self._logits = None
-        return token, logprob
 
     def _attend_to_cache(self, layer: int) -> Attend:
         def attend(queries: Tensor, keys: Tensor, values: Tensor) -> Tensor:

@@ -15,8 +15,8 @@ from r1env_trainers.decoding.batch import Drawn, Draws
 class RowsInStep(Protocol):
     """Rows that were begun together, in prompt-major order."""
 
-    def advance(self, count: int) -> tuple[Tensor, Tensor]:
-        """The next `count` tokens of every row: ids [R, count] int64 and their log-probs [R, count] float32."""
+    def advance(self) -> tuple[Tensor, Tensor]:
+        """The next token of every row: ids [R] int64 and their log-probs [R] float32."""
 
     def keep(self, rows: Tensor) -> None:
         """Go on with only these rows, by their places among the present ones, ascending."""
@@ -55,11 +55,11 @@ class Lockstep:
                 return None
             self._begin()
         rows = self._rows
-        ids, logprobs = self._in_step.advance(1)
+        ids, logprobs = self._in_step.advance()
         self._drawn += 1
         if self._drawn == self._max_new_tokens:
             self._rows = rows[:0]
-        return Drawn(rows, ids.cpu(), logprobs.cpu())
+        return Drawn(rows, ids.cpu()[:, None], logprobs.cpu()[:, None])
 
     def end(self, rows: Tensor) -> None:
         kept = torch.isin(self._rows, rows, invert=True).nonzero().squeeze(1)

@@ -31,22 +31,17 @@ class TransformersBatch:
         self._mask = mask.repeat_interleave(n, dim=0)  # [R, L], grows by a column a token
         self._token = ids.new_empty(len(self._mask))  # [R]
 
-    def advance(self, count: int) -> tuple[Tensor, Tensor]:
-        drawn = [self._next() for _ in range(count)]
-        tokens, logprobs = zip(*drawn, strict=True)
-        return torch.stack(tokens, dim=1), torch.stack(logprobs, dim=1)
-
-    def keep(self, rows: Tensor) -> None:
-        self._token, self._mask = self._token[rows], self._mask[rows]
-        self._cache.batch_select_indices(rows)
-
-    def _next(self) -> tuple[Tensor, Tensor]:
+    def advance(self) -> tuple[Tensor, Tensor]:
         if self._logits is None:
             self._mask = torch.cat([self._mask, self._mask.new_ones((len(self._mask), 1))], dim=1)
             self._logits = self._forward(self._token[:, None], self._mask, self._mask.sum(dim=1, keepdim=True) - 1)
         self._token, logprob = draw(self._logits, self._draws.temperature, self._draws.top_p, self._generator)
         self._logits = None
         return self._token, logprob
+
+    def keep(self, rows: Tensor) -> None:
+        self._token, self._mask = self._token[rows], self._mask[rows]
+        self._cache.batch_select_indices(rows)
 
     def _forward(self, ids: Tensor, mask: Tensor, positions: Tensor) -> Tensor:
         with autocast(self._model.device):
