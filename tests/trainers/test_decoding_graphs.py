@@ -12,12 +12,13 @@ if not torch.cuda.is_available():
     os.environ.setdefault("TRITON_INTERPRET", "1")  # read when Triton is imported
 pytest.importorskip("triton", reason="Triton is not installed (it comes with torch for a GPU)")
 
+from sharp_model import sharp_tiny
+
 from r1env_trainers.decoding.batch import Draws
 from r1env_trainers.decoding.graphs import GraphDecoder
 from r1env_trainers.decoding.llama import LlamaBatch
 from r1env_trainers.decoding.sizes import graph_size
 from r1env_trainers.forward import TokenBatch, completion_logprobs
-from r1env_trainers.models.load import load_model
 from r1env_trainers.prompts import left_pad
 from r1env_trainers.sampling import Sampler
 
@@ -37,12 +38,7 @@ class WithoutGraphs(GraphDecoder):
 
 @pytest.fixture(scope="module")
 def loaded():
-    torch.set_num_threads(1)
-    loaded = load_model("tiny", seed=0, device="cuda" if CUDA else "cpu")
-    with torch.no_grad():
-        for parameter in loaded.model.parameters():
-            parameter.mul_(3.0)
-    return loaded
+    return sharp_tiny("cuda" if CUDA else "cpu")
 
 
 @pytest.fixture(scope="module")

@@ -8,10 +8,10 @@ from types import ModuleType, SimpleNamespace
 
 import pytest
 import torch
+from sharp_model import sharp_tiny
 from torch.nn.functional import scaled_dot_product_attention
 
 from r1env_trainers.forward import TokenBatch, completion_logprobs
-from r1env_trainers.models.load import load_model
 from r1env_trainers.prompts import left_pad
 from r1env_trainers.sampling import Sampler
 
@@ -59,12 +59,7 @@ def draw_into(logits, slots, names, drawn, seed, temperature, last, ids, logprob
 
 @pytest.fixture(scope="module")
 def loaded():
-    torch.set_num_threads(1)
-    loaded = load_model("tiny", seed=0)
-    with torch.no_grad():  # random weights are nearly uniform; sharpen them so that mistakes show
-        for parameter in loaded.model.parameters():
-            parameter.mul_(3.0)
-    return loaded
+    return sharp_tiny()
 
 
 @pytest.fixture

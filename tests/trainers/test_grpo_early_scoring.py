@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-import torch
+from sharp_model import sharp_tiny
 
 import r1env
 from r1env.envs.environment import Environment
@@ -15,7 +15,6 @@ from r1env.templates import get_template
 from r1env_trainers.grpo import early_scoring
 from r1env_trainers.grpo.collect import collect
 from r1env_trainers.grpo.config import GRPOConfig
-from r1env_trainers.models.load import load_model
 from r1env_trainers.sampling import Sampler
 
 CONFIG = GRPOConfig(model="tiny", env="e", prompts_per_step=4, group_size=8, max_new_tokens=40)
@@ -35,12 +34,7 @@ def suite():
 
 @pytest.fixture
 def tiny():
-    torch.set_num_threads(1)
-    loaded = load_model("tiny", seed=0)
-    with torch.no_grad():  # sharper, so that rows end at different lengths
-        for parameter in loaded.model.parameters():
-            parameter.mul_(3.0)
-    return loaded
+    return sharp_tiny()
 
 
 def test_scores_stand_beside_their_own_rollouts(tiny, suite):

@@ -6,10 +6,10 @@ import math
 
 import pytest
 import torch
+from sharp_model import sharp_tiny
 
 from r1env_trainers.decoding.draw import draw
 from r1env_trainers.forward import TokenBatch, completion_logprobs
-from r1env_trainers.models.load import load_model
 from r1env_trainers.prompts import left_pad
 from r1env_trainers.sampling import Sampler
 
@@ -18,12 +18,7 @@ PROMPTS = [[5, 6, 7, 8], [9], [10, 11]]
 
 @pytest.fixture(scope="module")
 def loaded():
-    torch.set_num_threads(1)
-    loaded = load_model("tiny", seed=0)
-    with torch.no_grad():  # random weights are nearly uniform; sharpen them so that mistakes show
-        for parameter in loaded.model.parameters():
-            parameter.mul_(3.0)
-    return loaded
+    return sharp_tiny()
 
 
 @pytest.fixture(scope="module")

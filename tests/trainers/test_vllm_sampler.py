@@ -8,6 +8,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from sharp_model import sharp_tiny
 
 from r1env.engines.base import Sampling
 from r1env.errors import EngineError, UsageError
@@ -79,11 +80,7 @@ def vllm(monkeypatch):
 
 @pytest.fixture
 def loaded():
-    loaded = load_model("tiny", seed=0)
-    with torch.no_grad():
-        for parameter in loaded.model.parameters():
-            parameter.mul_(3.0)
-    return loaded
+    return sharp_tiny()
 
 
 def sampler_of(loaded, source=None, *, sleep=False):
