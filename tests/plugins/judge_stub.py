@@ -78,6 +78,11 @@ class Handler(BaseHTTPRequestHandler):
         pass
 
 
+class Server(ThreadingHTTPServer):
+    daemon_threads = True
+    request_queue_size = 128  # of 5, a busy machine loses connections, which are then tried again after up to 31 seconds
+
+
 def says(text: str | Callable[[Handler], str]) -> Behaviour:
     """Answer with a chat completion."""
 
@@ -134,8 +139,7 @@ def slowly(behaviour: Behaviour, seconds: float) -> Behaviour:
 @contextmanager
 def serving(*behaviours: Behaviour) -> Iterator[Stub]:
     stub = Stub(*behaviours)
-    server = ThreadingHTTPServer(("127.0.0.1", 0), type("Bound", (Handler,), {"stub": stub}))
-    server.daemon_threads = True
+    server = Server(("127.0.0.1", 0), type("Bound", (Handler,), {"stub": stub}))
     server.handle_error = lambda *_: None  # type: ignore[method-assign]  # a torn connection is what some tests are about
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
     thread.start()

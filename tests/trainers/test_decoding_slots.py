@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import random
+from collections import Counter
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -40,13 +43,38 @@ def test_where_all_rows_fit_each_has_the_slot_of_its_number():
     assert schedule.places == {0: 0, 1: 1, 2: 2}
 
 
-def test_waiting_rows_begin_when_an_eighth_of_the_slots_is_free():
+def test_waiting_rows_begin_when_they_can_fill_a_quarter_of_the_slots():
     schedule = Slots(100, 1, 16, 32)
     schedule.begin()
-    schedule.end([3])
+    schedule.end([3, 4, 5])
     assert schedule.begin() == []
     schedule.end([8, 8, 3])
-    assert schedule.begin() == [16, 17]
+    assert schedule.begin() == [16, 17, 18, 19]
+
+
+def test_free_slots_without_a_place_for_a_prompt_do_not_count():
+    schedule = Slots(160, 4, 32, 8)
+    assert schedule.begin() == [*range(32)]
+    schedule.end([row for row in range(32) if row % 4])  # 24 slots, and every prompt still has a row
+    assert schedule.begin() == []
+    schedule.end([0])
+    assert schedule.begin() == []
+    schedule.end([4])
+    assert schedule.begin() == [*range(32, 40)]
+
+
+@given(st.integers(0, 1000))
+def test_the_prompts_of_many_rows_are_run_a_few_times_only(seed):
+    lengths, drawn = random.Random(seed), Counter[int]()
+    rows, n, slots = 1024, 16, 128
+    schedule = Slots(rows, n, slots, Capacity(rows // n, 64, rows, 256).with_rows(slots).prompts)
+    length = [1 + int(lengths.expovariate(0.02)) for _ in range(rows)]
+    begins = 0
+    while (new := schedule.begin()) or schedule.live:
+        begins += bool(new)
+        drawn.update(list(schedule.live))
+        schedule.end([row for row in list(schedule.live) if drawn[row] >= length[row]])
+    assert begins <= 4 * rows / slots  # a quarter of the slots at a time
 
 
 def test_the_last_waiting_row_waits_for_a_single_slot_only():
@@ -80,7 +108,7 @@ def test_rows_are_as_many_as_memory_is_enough_for(wanted, budget):
         assert wanted.with_rows(given_rows.rows * 2).size(1000, 5000) > budget
 
 
-def test_fewer_rows_keep_twice_their_share_of_prompts():
-    assert Capacity(100, 64, 800, 96).with_rows(80) == Capacity(20, 64, 80, 96)
+def test_fewer_rows_keep_three_times_their_share_of_prompts():
+    assert Capacity(100, 64, 800, 96).with_rows(80) == Capacity(30, 64, 80, 96)
     assert Capacity(100, 64, 800, 96).with_rows(800) == Capacity(100, 64, 800, 96)
     assert Capacity(100, 64, 800, 96).with_rows(1) == Capacity(2, 64, 1, 96)

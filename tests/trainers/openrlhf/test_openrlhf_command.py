@@ -100,6 +100,8 @@ ELSEWHERE = {
     *("eval_limit", "eval_options", "model"),
     # following the job
     *("eval_shown", "max_failed", "samples_every"),
+    # the job's environment
+    "dither",
     # the process that trains here, which there is none of
     *("threads", "backend", "openrlhf", "device", "max_rows"),
     # only with another setting, and changed together with it above

@@ -66,7 +66,7 @@ ELSEWHERE = {
     # only with a setting that is refused
     *("eval_env", "eval_template", "eval_options", "eval_limit", "eval_temperature", "eval_max_new_tokens", "eval_shown"),
     # the job's environment, and the process that trains here, which there is none of
-    *("device", "threads", "backend", "openrlhf"),
+    *("device", "threads", "backend", "openrlhf", "dither"),
 }
 CHANGED = {
     **{"seed": 3, "steps": 21, "batch_size": 16, "micro_batch_size": 2, "micro_batch_tokens": 64, "lr": 1e-3, "lr_floor": 0.5},

@@ -14,6 +14,8 @@ from r1env_trainers.llama.shape import Shape
 
 MEMORY_SHARE = 0.5
 """Of the memory that is free when the cache is made. The first is made before the optimizer's state is, and an update needs room."""
+PLACES = 3
+"""Of 16 completions whose lengths are spread exponentially, the longest is 3.4 times as long as the mean; until then their prompt stays."""
 LOGITS_BYTES = 12
 """A row and token of the vocabulary: float32 logits of the graph, of the prompts, and masked by top-p."""
 
@@ -36,10 +38,10 @@ class Capacity:
         )
 
     def with_rows(self, rows: int) -> Capacity:
-        """The same for at most so many rows at once. Prompts get twice their share: some outlast most of their rows."""
+        """The same for at most so many rows at once. Prompts get `PLACES` times their share: they outlast most of their rows."""
         if rows >= self.rows:
             return self
-        prompts = max(2, -(-2 * rows * self.prompts // self.rows))
+        prompts = max(2, -(-PLACES * rows * self.prompts // self.rows))
         return replace(self, rows=rows, prompts=min(self.prompts, prompts))
 
     def within(self, budget: float, token_bytes: int, vocabulary: int) -> Capacity:

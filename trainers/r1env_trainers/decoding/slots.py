@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-WORTHWHILE = 8
-"""Waiting rows begin when this part of the slots is free: running a few prompts costs as much as several decoding steps."""
+WORTHWHILE = 4
+"""Waiting rows begin when this part of the slots can be filled: running a few prompts costs as much as many decoding steps."""
 
 
 class Slots:
@@ -24,13 +24,13 @@ class Slots:
         self._next = 0
         self._free = list(range(min(slots, rows)))[::-1]
         self._free_places = list(range(places))[::-1]
-        self._worthwhile = max(1, len(self._free) // WORTHWHILE)
+        self._worthwhile = max(1, min(len(self._free), places * n) // WORTHWHILE)
         self._left: dict[int, int] = {}  # rows of each placed prompt that have not ended
 
     def begin(self) -> list[int]:
         """The rows that begin now, if it is worth it."""
         waiting = self._rows - self._next
-        if self.live and len(self._free) < min(self._worthwhile, waiting):
+        if self.live and min(len(self._free), self._with_place()) < min(self._worthwhile, waiting):
             return []
         first = self._next
         while self._next < self._rows and self._free and self._place(self._next // self._n):
@@ -49,6 +49,11 @@ class Slots:
             if not self._left[prompt]:
                 del self._left[prompt]
                 self._free_places.append(self.places.pop(prompt))
+
+    def _with_place(self) -> int:
+        """How many more rows there are places for."""
+        prompt, begun = divmod(self._next, self._n)
+        return len(self._free_places) * self._n + (self._n - begun if prompt in self.places else 0)
 
     def _place(self, prompt: int) -> bool:
         """Whether the prompt has a place, which it gets if one is free."""
