@@ -14,6 +14,8 @@ from r1env_trainers.checkpoints import save_checkpoint, save_model
 from r1env_trainers.dither import dither_matrices, dithered, is_coarse
 from r1env_trainers.local import LocalConfig, begin
 from r1env_trainers.models.load import load_model
+from r1env_trainers.ppo.config import PPOConfig
+from r1env_trainers.ppo.critic import Critic
 
 floats = st.floats(width=32, allow_nan=False, allow_infinity=False)
 
@@ -111,3 +113,13 @@ def test_a_resumed_training_goes_on_with_the_weights_it_had(in_bfloat16, tmp_pat
     save_checkpoint(run.checkpoint_dir, 1, session.loaded, session.optimizer, run.position(), extra=None)
     resumed = weights_of(LocalConfig(model=in_bfloat16, seed=9), run)
     assert all(torch.equal(resumed[name], weights) for name, weights in session.loaded.model.state_dict().items())
+
+
+def test_a_critic_of_its_own_starts_dithered_too(in_bfloat16, monkeypatch):
+    monkeypatch.setattr(local, "compute_dtype", lambda device: torch.bfloat16)
+    config = PPOConfig(model=in_bfloat16, env="sort-4", critic="separate")
+    critic = Critic.start(config, load_model(in_bfloat16), {})
+    stored = load_model(in_bfloat16).model.get_parameter("model.layers.0.mlp.up_proj.weight")
+    weights = critic.own.get_parameter("model.layers.0.mlp.up_proj.weight")
+    assert not torch.equal(weights, stored)
+    assert torch.equal(weights.bfloat16(), stored.bfloat16())

@@ -83,12 +83,17 @@ def begin(config: LocalConfig, run: Run, load: Loader = load_model) -> Session:
     limit_threads(loaded.parameters, config.threads)
     optimizer = make_optimizer(loaded, config)
     if checkpoint is None:
-        if config.dither and compute_dtype(loaded.device) is torch.bfloat16:
-            dither_matrices(loaded.model, config.seed)
+        dither_start(loaded, config)
         return Session(loaded, optimizer, 0)
     state = load_state(checkpoint)
     run.rewind(state["position"])
     return Session(loaded, optimizer, restore(state, optimizer), state["extra"])
+
+
+def dither_start(loaded: LoadedModel, config: LocalConfig) -> None:
+    """Dither a model that training starts from, where it computes in bfloat16 and the settings do not say otherwise."""
+    if config.dither and compute_dtype(loaded.device) is torch.bfloat16:
+        dither_matrices(loaded.model, config.seed)
 
 
 def make_optimizer(loaded: LoadedModel, config: LocalConfig) -> torch.optim.AdamW:

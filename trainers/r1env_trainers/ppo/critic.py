@@ -12,6 +12,7 @@ from transformers import PreTrainedModel
 
 from r1env_trainers.devices import autocast
 from r1env_trainers.forward import TokenBatch, completion_logprobs
+from r1env_trainers.local import dither_start
 from r1env_trainers.models.load import LoadedModel
 from r1env_trainers.ppo.config import PPOConfig
 from r1env_trainers.reward_model.model import start_reward_model
@@ -37,6 +38,7 @@ class Critic:
         """As the settings say, or as `state` of a checkpoint has it."""
         if config.critic == "separate":
             loaded = start_reward_model(config.critic_model or config.model, device=policy.device, seed=config.seed)
+            dither_start(loaded, config)
             own: nn.Module = loaded.model
             head: nn.Module = loaded.model.score  # type: ignore[assignment]  # transformers' classifiers name their head so
             body: nn.Module | None = loaded.model.base_model
