@@ -47,6 +47,8 @@ def losses(
                 weights.copy_(read(master))
         loss = model(input_ids=ids, attention_mask=mask, labels=labels).loss
         yield loss.item()
+        if step == steps:
+            return
         model.zero_grad()
         loss.backward()
         for weights, master in zip(model.parameters(), masters, strict=True):

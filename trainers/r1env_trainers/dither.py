@@ -23,13 +23,12 @@ FINE_BITS = 0b1111
 def dither_matrices(model: nn.Module, seed: int) -> None:
     """Dither, in place, the float32 matrices of linear layers that were stored in fewer bits; of the others nothing is touched.
 
-    What is not read in bfloat16 (norms, embeddings of their own) stays as it is.
+    What is not read in bfloat16 (norms, embeddings of their own) stays as it is. The model is on one device.
     """
     matrices = {id(layer.weight): layer.weight for layer in model.modules() if isinstance(layer, nn.Linear)}
-    generators: dict[torch.device, Generator] = {}
+    generator = Generator(next(model.parameters()).device).manual_seed(seed)
     for weight in matrices.values():
         if weight.dtype == torch.float32 and is_coarse(weight):
-            generator = generators.setdefault(weight.device, Generator(weight.device).manual_seed(seed))
             weight.copy_(dithered(weight, generator))
 
 
