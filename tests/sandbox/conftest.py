@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import pytest
 
-from r1env_sandbox import Sandbox, SandboxUnavailable
+from r1env_sandbox import Sandbox
 
 
 def pytest_collection_modifyitems(items):
@@ -15,17 +14,6 @@ def pytest_collection_modifyitems(items):
     for item in items:
         if item.path.is_relative_to(Path(__file__).parent) and item.get_closest_marker("slow"):
             item.add_marker(pytest.mark.xdist_group("machine"))
-
-
-@pytest.fixture(scope="session")
-def engine():
-    """Nothing but the certainty that containers can be started. `R1ENV_REQUIRE_DOCKER=1` makes their lack a failure."""
-    try:
-        Sandbox(1).close()
-    except SandboxUnavailable as error:
-        if os.environ.get("R1ENV_REQUIRE_DOCKER"):
-            raise
-        pytest.skip(str(error))
 
 
 @pytest.fixture(scope="session")
