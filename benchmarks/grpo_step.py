@@ -40,13 +40,13 @@ import transformers
 from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast, TrainerCallback
 
+from r1env.data.sources import ListSource
 from r1env.envs.environment import Environment
 from r1env.envs.suite import Suite
+from r1env.prompts import get_template
 from r1env.rewards import reward
 from r1env.rubrics import Rubric, WeightedReward
-from r1env.sources import ListSource
-from r1env.tasks import Task
-from r1env.templates import get_template
+from r1env.types import Task
 from r1env_trainers.devices import choose_device, limit_threads
 from r1env_trainers.engines.training import training_engine
 from r1env_trainers.engines.vllm_options import EngineName, VLLMOptions

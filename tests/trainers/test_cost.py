@@ -11,8 +11,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from r1env.estimates import Estimate, estimate_lines, estimates
-from r1env.recipes import plan_training
+from r1env.recipes import Estimate, estimate_lines, estimates, plan_training
 from r1env_trainers.cost import step
 from r1env_trainers.cost.hardware import CPU, GPUS, Hardware
 from r1env_trainers.cost.shape import SMOLLM2_135M, ModelShape, shape_of

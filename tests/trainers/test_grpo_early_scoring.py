@@ -6,12 +6,12 @@ import pytest
 from sharp_model import sharp_tiny
 
 import r1env
+from r1env.data.sources import ListSource
 from r1env.envs.environment import Environment
 from r1env.envs.suite import Suite
+from r1env.prompts import get_template
 from r1env.rubrics import Rubric, WeightedReward
 from r1env.scoring import score
-from r1env.sources import ListSource
-from r1env.templates import get_template
 from r1env_trainers.grpo import early_scoring
 from r1env_trainers.grpo.collect import collect
 from r1env_trainers.grpo.config import GRPOConfig

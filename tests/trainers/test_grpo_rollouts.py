@@ -8,16 +8,15 @@ import pytest
 import torch
 
 import r1env
-from r1env.engines.base import Sampling
-from r1env.engines.scripted import ScriptedEngine
+from r1env.data.sources import ListSource
+from r1env.engines import Sampling, ScriptedEngine
 from r1env.envs.environment import Environment
 from r1env.envs.suite import EnvironmentShare, Suite, make_mixture, make_suite
 from r1env.errors import UsageError
 from r1env.evaluation import evaluate
+from r1env.prompts import get_template
 from r1env.rubrics import Rubric, WeightedReward
-from r1env.runs.jsonable import to_json
-from r1env.sources import ListSource
-from r1env.templates import get_template
+from r1env.runs.files import to_json
 from r1env_trainers.difficulty import read_pass_rates, within
 from r1env_trainers.forward import completion_logprobs, completion_logprobs_and_entropies
 from r1env_trainers.grpo.collect import collect

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from r1env.engines.base import Sampling
+from r1env.engines import Sampling
 from r1env_logic.countdown import countdown_tasks
 from r1env_trainers.engine import TransformersEngine
 from r1env_trainers.experimental.engine_steps import EngineSteps

@@ -9,7 +9,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from r1env.engines.base import Sampling
+from r1env.engines import Sampling
 from r1env.errors import UsageError
 from r1env_trainers.engine import TransformersEngine
 from r1env_trainers.models import smollm2

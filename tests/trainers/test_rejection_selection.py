@@ -9,8 +9,7 @@ from hypothesis import strategies as st
 import r1env
 from r1env import Task
 from r1env.plugins import installed
-from r1env.rollouts import FinishReason, Rollout
-from r1env.scores import Score, Status
+from r1env.types import FinishReason, Rollout, Score, Status
 from r1env_trainers.rejection.config import RewardFilter, Selection
 from r1env_trainers.rejection.duplicates import SeenTexts, pieces, similarity
 from r1env_trainers.rejection.readability import has_code_block, longest_paragraph, thinking_of

@@ -8,7 +8,7 @@ from contextlib import nullcontext
 import pytest
 import torch
 
-from r1env.tasks import Conversation
+from r1env.types import Conversation
 from r1env_trainers import forward
 from r1env_trainers.forward import TokenBatch, completion_logprobs, padded_logprobs
 from r1env_trainers.llama.support import is_llama

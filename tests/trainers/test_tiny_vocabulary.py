@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from r1env.sources import iterate
+from r1env.data.sources import iterate
 from r1env_logic.bilingual.demonstrators import web
 from r1env_logic.bilingual.small_talk import preference, small_talk_tasks
 from r1env_logic.bilingual.tasks import addition_tasks, countdown_tasks, sort_tasks

@@ -10,7 +10,7 @@ import pytest
 import torch
 from sharp_model import sharp_tiny
 
-from r1env.engines.base import Sampling
+from r1env.engines import Sampling
 from r1env.errors import EngineError, UsageError
 from r1env_trainers.engines.training import check_engine, training_engine
 from r1env_trainers.engines.vllm import VLLMEngine, make_vllm

@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+from r1env.data.sources import read_jsonl
 from r1env.errors import UsageError
-from r1env.sources import read_jsonl
-from r1env.tasks import Task
+from r1env.types import Task
 
 
 def read_pass_rates(path: Path | str) -> dict[str, float]:

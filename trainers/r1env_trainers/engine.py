@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from r1env.engines.base import Sampling
-from r1env.rollouts import Completion, FinishReason
-from r1env.tasks import Conversation
+from r1env.engines import Sampling
+from r1env.types import Completion, Conversation, FinishReason
 from r1env_trainers.devices import Device, choose_device, limit_threads
 from r1env_trainers.models.load import LoadedModel, load_model
 from r1env_trainers.prompts import encode_prompt

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from r1env.hookspecs import EngineSpec, RecipeSpec, ReportSpec, TrainerSpec, hookimpl
+from r1env.hooks import EngineSpec, RecipeSpec, ReportSpec, TrainerSpec, hookimpl
 
 
 @hookimpl

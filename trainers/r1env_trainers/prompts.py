@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
-from r1env.tasks import Conversation
+from r1env.types import Conversation
 
 
 def encode_prompt(tokenizer: PreTrainedTokenizerBase, messages: Conversation, *, chat: bool) -> list[int]:

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from typing import Protocol, cast
 
 from r1env import UsageError
-from r1env.imports import import_attribute
-from r1env.tasks import Conversation
+from r1env.hooks import import_attribute
+from r1env.types import Conversation
 from r1env_judge.errors import TooLongError
 
 LOADER = "r1env_trainers.reward_model.score:RewardModel"

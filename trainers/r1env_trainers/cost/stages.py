@@ -6,7 +6,7 @@ import itertools
 from collections.abc import Sequence
 
 from r1env.envs.suite import Suite
-from r1env.estimates import Estimate
+from r1env.recipes import Estimate
 from r1env_trainers.cost import step
 from r1env_trainers.cost.hardware import CPU, GPU, GPUS, Hardware, hardware_of
 from r1env_trainers.cost.shape import ModelShape, shape_of

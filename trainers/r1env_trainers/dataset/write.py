@@ -10,9 +10,10 @@ import numpy as np
 from r1env.envs.environment import Environment
 from r1env.errors import UsageError
 from r1env.plugins import import_target
-from r1env.runs import atomic, logs
+from r1env.runs import files as atomic
+from r1env.runs import files as logs
 from r1env.runs.run import Run
-from r1env.tasks import Task
+from r1env.types import Task
 from r1env_trainers.dataset.config import DatasetConfig
 from r1env_trainers.suites import open_suite
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from r1env.engines.base import Engine
+from r1env.engines import Engine
 from r1env_trainers.engine import TransformersEngine
 from r1env_trainers.engines.vllm import VLLMEngine
 from r1env_trainers.engines.vllm_options import EngineName, VLLMOptions

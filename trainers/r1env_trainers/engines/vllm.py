@@ -7,10 +7,9 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from r1env.engines.base import Sampling
+from r1env.engines import Sampling
 from r1env.errors import UsageError
-from r1env.rollouts import Completion
-from r1env.tasks import Conversation
+from r1env.types import Completion, Conversation
 from r1env_trainers.devices import choose_device
 from r1env_trainers.engine import as_completions
 from r1env_trainers.engines.vllm_options import VLLMOptions

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from statistics import fmean
 
-from r1env.engines.base import Engine, Sampling
+from r1env.engines import Engine, Sampling
 from r1env.envs.suite import Suite
 from r1env.evaluation import evaluate
 from r1env.runs.run import Run

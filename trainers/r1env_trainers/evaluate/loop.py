@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 
-from r1env.engines.base import Sampling
+from r1env.engines import Sampling
 from r1env.envs.suite import Suite
 from r1env.errors import UsageError
 from r1env.evaluation import Evaluation, evaluate

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from r1env.envs.environment import Environment
 from r1env.envs.suite import Suite
-from r1env.scores import Score
+from r1env.types import Score
 from r1env_trainers.grpo.advantages import mixed
 from r1env_trainers.grpo.early_scoring import EarlyScoring
 from r1env_trainers.grpo.episodes import Decoding, Trajectory, play, to_tokens

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from types import TracebackType
 
 from r1env.rubrics import Rubric
-from r1env.scores import Score
 from r1env.scoring import Scoring
+from r1env.types import Score
 from r1env_trainers.grpo.episodes import Trajectory
 
 PARTS = 16

@@ -9,10 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from r1env.envs.environment import Environment
-from r1env.envs.episode import Episode
-from r1env.rollouts import Completion, FinishReason
-from r1env.tasks import Task
+from r1env.envs.environment import Environment, Episode
+from r1env.types import Completion, FinishReason, Task
 from r1env_trainers.engine import as_completions
 from r1env_trainers.forward import TokenBatch
 from r1env_trainers.models.load import LoadedModel

@@ -6,8 +6,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from r1env.rollouts import Rollout
-from r1env.scores import Score
+from r1env.types import Rollout, Score
 from r1env_trainers.forward import TokenBatch
 
 

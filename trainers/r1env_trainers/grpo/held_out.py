@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from r1env.engines.base import Engine, Sampling
+from r1env.engines import Engine, Sampling
 from r1env.envs.suite import Suite
 from r1env.runs.run import Run
 from r1env_trainers.evaluate.during import log_accuracy

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from r1env.envs.suite import Suite
-from r1env.monitoring.completions import completion_metrics
+from r1env.monitoring.rules import completion_metrics
 from r1env_trainers.grpo.advantages import mixed
 from r1env_trainers.grpo.environments import accuracies, environment_metrics
 from r1env_trainers.grpo.experience import Experience

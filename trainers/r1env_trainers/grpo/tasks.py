@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from r1env.envs.environment import Environment
 from r1env.envs.suite import Suite
 from r1env.errors import UsageError
-from r1env.tasks import Task
+from r1env.types import Task
 
 MOST_SKIPPED = 10_000
 """In a row; beyond that the filter leaves nothing worth waiting for."""

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from r1env.estimates import Estimate
+from r1env.recipes import Estimate
 from r1env.runs.run import Run
 from r1env_trainers.cost.stages import estimate_grpo
 from r1env_trainers.grpo.config import GRPOConfig

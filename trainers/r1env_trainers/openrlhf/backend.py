@@ -14,9 +14,9 @@ from pathlib import Path
 
 from transformers import AutoTokenizer
 
-from r1env.runs.atomic import replace_text
+from r1env.runs.files import replace_text
 from r1env.runs.run import Run
-from r1env.stages import is_stage
+from r1env.trainer import is_stage
 from r1env_trainers.grpo.config import GRPOConfig
 from r1env_trainers.grpo.environments import evaluation_suite, training_suite
 from r1env_trainers.models.load import check_model_name

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from r1env.errors import TrainingStoppedError
-from r1env.runs.atomic import replace_text
+from r1env.runs.files import replace_text
 from r1env.runs.run import Run
 from r1env_trainers.grpo.config import GRPOConfig
 from r1env_trainers.openrlhf.episodes import SAMPLES

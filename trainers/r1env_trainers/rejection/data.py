@@ -7,11 +7,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from r1env.epochs import shuffled_index
+from r1env.data.sources import read_jsonl, shuffled_index
 from r1env.errors import RunError, UsageError
-from r1env.runs.atomic import replace_text
-from r1env.runs.jsonable import to_json
-from r1env.sources import read_jsonl
+from r1env.runs.files import replace_text, to_json
 from r1env.trainer import is_stage
 from r1env_trainers.rejection.config import ExtraData
 from r1env_trainers.sft.rows import parse_row

@@ -8,18 +8,16 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
-from r1env.engines.base import Engine, Sampling
+from r1env.engines import Engine, Sampling
 from r1env.envs.environment import Environment
 from r1env.envs.suite import Suite
 from r1env.errors import TrainingStoppedError, UsageError
 from r1env.evaluation.draw import draw
 from r1env.plugins import Plugins, import_target, installed
-from r1env.rollouts import Rollout
-from r1env.runs.jsonable import to_json
+from r1env.runs.files import to_json
 from r1env.runs.run import Run
-from r1env.scores import Score
 from r1env.scoring import score
-from r1env.tasks import Task
+from r1env.types import Rollout, Score, Task
 from r1env_trainers.checkpoints import list_checkpoints
 from r1env_trainers.devices import Device
 from r1env_trainers.evaluate.table import SAMPLED_TOKENS

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from r1env.parsing import parse_response
+from r1env.prompts import parse_response
 
 FENCES = ("```", "~~~")
 

@@ -6,10 +6,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from r1env.plugins import Plugins
-from r1env.rollouts import FinishReason, Rollout
 from r1env.rubrics import Rubric, WeightedReward
-from r1env.scores import Score
 from r1env.scoring import score
+from r1env.types import FinishReason, Rollout, Score
 from r1env_trainers.rejection.config import Selection
 from r1env_trainers.rejection.duplicates import SeenTexts
 from r1env_trainers.rejection.readability import has_code_block, longest_paragraph, thinking_of

@@ -9,8 +9,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from r1env.errors import RunError
-from r1env.runs.atomic import replace_text
-from r1env.runs.jsonable import to_json
+from r1env.runs.files import replace_text, to_json
 from r1env_trainers.rejection.statistics import Counts
 
 

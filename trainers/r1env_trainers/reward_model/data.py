@@ -18,10 +18,10 @@ from typing import Any, Protocol, TypeVar
 from pydantic import BaseModel, ConfigDict, Field
 
 from r1env.config import validate
+from r1env.data.sources import read_jsonl
 from r1env.errors import UsageError
-from r1env.parsing import parse_response
-from r1env.sources import read_jsonl
-from r1env.tasks import Conversation, Message
+from r1env.prompts import parse_response
+from r1env.types import Conversation, Message
 from r1env_trainers.reward_model.config import Objective, Reads, RewardModelConfig
 from r1env_trainers.reward_model.select import Pair, select_pairs
 

@@ -10,7 +10,7 @@ from typing import cast
 import numpy as np
 import torch
 
-from r1env.epochs import shuffled_index
+from r1env.data.sources import shuffled_index
 from r1env.errors import UsageError
 from r1env.runs.run import Run
 from r1env.trainer import is_stage

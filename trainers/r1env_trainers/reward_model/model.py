@@ -16,8 +16,8 @@ from torch import Tensor
 from transformers import AutoModelForSequenceClassification, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
 from r1env.errors import UsageError
-from r1env.runs.atomic import replace_text
-from r1env.tasks import Conversation
+from r1env.runs.files import replace_text
+from r1env.types import Conversation
 from r1env_trainers.checkpoints import STATE
 from r1env_trainers.devices import autocast
 from r1env_trainers.models.load import LoadedModel, load_model

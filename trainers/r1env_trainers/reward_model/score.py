@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import torch
 
-from r1env.tasks import Conversation
+from r1env.types import Conversation
 from r1env_trainers.devices import Device, choose_device, limit_threads
 from r1env_trainers.micro_batches import micro_batches
 from r1env_trainers.reward_model.model import encode, load_reward_model, rewards_of

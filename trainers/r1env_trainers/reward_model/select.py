@@ -11,7 +11,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from r1env.tasks import Conversation
+from r1env.types import Conversation
 
 BUCKETS_PER_DOUBLING = 4  # pairs whose lengths differ by a factor within 19 % of each other are of one bucket
 

@@ -9,14 +9,12 @@ from typing import Protocol, cast
 import numpy as np
 from transformers import PreTrainedTokenizerBase
 
+from r1env.data.sources import Interleaving, read_jsonl, shuffled_index
 from r1env.envs.suite import Suite
-from r1env.epochs import shuffled_index
 from r1env.errors import UsageError
-from r1env.interleave import Interleaving
 from r1env.plugins import import_target
-from r1env.sources import read_jsonl
-from r1env.tasks import Task
 from r1env.trainer import is_stage
+from r1env.types import Task
 from r1env_trainers.prompts import encode_prompt
 from r1env_trainers.sft.config import DataShare, SFTConfig, TuningSettings
 from r1env_trainers.sft.rows import Demonstration, TrainOn, parse_row

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import torch
 
-from r1env.estimates import Estimate
+from r1env.recipes import Estimate
 from r1env.runs.run import Run
 from r1env.trainer import is_stage
 from r1env_trainers.checkpoints import save_model

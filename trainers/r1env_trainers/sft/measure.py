@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import torch
 
-from r1env.engines.base import Sampling
+from r1env.engines import Sampling
 from r1env.envs.suite import Suite, make_suite
 from r1env.runs.run import Run
 from r1env_trainers.engine import TransformersEngine

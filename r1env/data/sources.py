@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import gzip
 import hashlib
 import json
+import math
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -13,7 +15,7 @@ from typing import Any, Literal, Protocol, runtime_checkable
 import numpy as np
 
 from r1env.errors import UsageError
-from r1env.tasks import Task
+from r1env.types import Task
 
 Split = Literal["train", "test", "all"]
 TEST_SHARE = 10  # one task in ten belongs to the test split of a generator
@@ -141,3 +143,45 @@ def tasks_from_rows(
     if not tasks:
         raise UsageError(f"{where}: no rows")
     return ListSource(tasks)
+
+
+# The order in which finite data are walked, epoch by epoch. A pure function, so that resuming needs no state.
+
+
+def shuffled_index(position: int, size: int, seed: int) -> int:
+    """Which of `size` items stands at `position`: every epoch goes through all of them, in a random order of its own."""
+    epoch, offset = divmod(position, size)
+    return int(_epoch_order(size, epoch, seed)[offset])
+
+
+@functools.lru_cache(maxsize=4)
+def _epoch_order(size: int, epoch: int, seed: int) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
+    return np.random.default_rng([seed, epoch]).permutation(size)
+
+
+# Several endless streams as one, mixed by weight. Depends on nothing but the position, so that resuming needs no state.
+
+GOLDEN = (math.sqrt(5) - 1) / 2
+"""Its multiples modulo 1 fill the unit interval evenly at every length (H. Weyl, 1916), so shares hold over any stretch."""
+
+
+class Interleaving:
+    """Which stream stands at a position, and how many of its items stand before. Weights are positive, relative to each other."""
+
+    def __init__(self, weights: Sequence[float]) -> None:
+        self._bounds = np.cumsum(weights) / math.fsum(weights)
+        self._bounds[-1] = 1.0
+        self._members = np.zeros(0, dtype=np.int64)
+        self._places = np.zeros(0, dtype=np.int64)
+
+    def at(self, position: int) -> tuple[int, int]:
+        """(stream, its item) at a position. Of any stretch every stream has its share, to within an item or two."""
+        if position >= len(self._members):
+            count = 1 << max(10, position.bit_length())
+            offsets = (np.arange(count) + 0.5) * GOLDEN % 1.0
+            self._members = np.searchsorted(self._bounds, offsets, side="right")
+            self._places = np.zeros(count, dtype=np.int64)
+            for member in range(len(self._bounds)):
+                mine = self._members == member
+                self._places[mine] = np.arange(mine.sum())
+        return int(self._members[position]), int(self._places[position])

@@ -20,6 +20,7 @@ Two specs of one name are an error that names both plugins.
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -50,7 +51,7 @@ class EnvironmentSpec:
         reward: name of the accuracy reward; rubrics refer to it as `accuracy`.
         options: default keyword arguments of the source; `gymnasium.make(id, **options)` overrides them.
         reward_options: options of the accuracy reward.
-        template: prompt template (`r1env.templates`) laid over the task's prompt.
+        template: prompt template (`r1env.prompts`) laid over the task's prompt.
         max_turns: 1 for single-turn.
         dialogue: `module:attribute` of a `Dialogue`; required when `max_turns` > 1.
         kind, languages: for listings.
@@ -214,7 +215,7 @@ class HookSpecs:
 
     @hookspec
     def r1env_trackers(self) -> list[TrackerSpec]:  # type: ignore[empty-body]
-        """Trackers: `r1env train … --track NAME`; see `r1env.tracking.tracker`."""
+        """Trackers: `r1env train … --track NAME`; see `r1env.trackers`."""
 
 
 HOOKS: Mapping[str, type] = {
@@ -233,3 +234,20 @@ HOOKS: Mapping[str, type] = {
 
 SINGULAR: Mapping[str, str] = {kind: kind.removesuffix("s") for kind in HOOKS} | {"sandboxes": "sandbox"}
 """Kind of thing → the word for one of it, for messages and tables."""
+
+
+# Import strings: `module:attribute`, how plugins name things without importing them.
+
+
+def import_attribute(target: str) -> Any:
+    """The object at `module:attribute`; the attribute may be dotted.
+
+    Raises:
+        ImportError: the module cannot be imported.
+        AttributeError: it has no such attribute.
+    """
+    module_name, _, attribute = target.partition(":")
+    found: Any = importlib.import_module(module_name)
+    for part in attribute.split("."):
+        found = getattr(found, part)
+    return found
