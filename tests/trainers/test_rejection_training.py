@@ -19,7 +19,7 @@ from r1env.recipes import check_plan, execute, plan_training
 from r1env.runs.run import Run
 from r1env.types import Completion
 from r1env_trainers.rejection import draw as drawing
-from r1env_trainers.rejection import loop
+from r1env_trainers.rejection import draw as loop
 from r1env_trainers.rejection.config import ExtraData
 from r1env_trainers.rejection.data import check_extra
 

@@ -11,7 +11,7 @@ from r1env.hooks import import_attribute
 from r1env.types import Conversation
 from r1env_judge.errors import TooLongError
 
-LOADER = "r1env_trainers.reward_model.score:RewardModel"
+LOADER = "r1env_trainers.reward_model.model:RewardModel"
 """By its import string: a plugin depends on r1env alone, and a judge behind a server needs no torch."""
 
 Item = tuple[Conversation, str]
