@@ -40,27 +40,26 @@ import transformers
 from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast, TrainerCallback
 
+from r1env.data.sources import ListSource
 from r1env.envs.environment import Environment
 from r1env.envs.suite import Suite
+from r1env.prompts import get_template
 from r1env.rewards import reward
 from r1env.rubrics import Rubric, WeightedReward
-from r1env.sources import ListSource
-from r1env.tasks import Task
-from r1env.templates import get_template
-from r1env_trainers.devices import choose_device, limit_threads
-from r1env_trainers.engines.training import training_engine
-from r1env_trainers.engines.vllm_options import EngineName, VLLMOptions
-from r1env_trainers.forward import TokenBatch, padded_logprobs
-from r1env_trainers.grpo.advantages import group_mean
-from r1env_trainers.grpo.collect import collect
-from r1env_trainers.grpo.config import GRPOConfig
-from r1env_trainers.grpo.losses import policy_loss
-from r1env_trainers.grpo.update import update
-from r1env_trainers.llama.forward import compute_dtype
-from r1env_trainers.local import make_optimizer, optimizer_step
-from r1env_trainers.models.load import LoadedModel
-from r1env_trainers.prompts import left_pad
-from r1env_trainers.sampling import CompletionSampler, Samples
+from r1env.types import Task
+from r1env_trainers.generate.choose import training_engine
+from r1env_trainers.generate.engine import CompletionSampler, Samples
+from r1env_trainers.generate.options import EngineName, VLLMOptions
+from r1env_trainers.model.llama import compute_dtype
+from r1env_trainers.model.load import LoadedModel, choose_device, limit_threads
+from r1env_trainers.model.logprobs import TokenBatch, padded_logprobs
+from r1env_trainers.model.session import make_optimizer, optimizer_step
+from r1env_trainers.model.tokens import left_pad
+from r1env_trainers.rl.advantages import group_mean
+from r1env_trainers.rl.config import GRPOConfig
+from r1env_trainers.rl.loop import collect
+from r1env_trainers.rl.losses import policy_loss
+from r1env_trainers.rl.update import update
 
 SHAPES = {  # hidden, feed-forward, layers, heads, key-value heads, vocabulary
     "135m": (576, 1536, 30, 9, 3, 49_152),

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from r1env.hookspecs import EngineSpec, ReportSpec, TrackerSpec, hookimpl
+from r1env.hooks import EngineSpec, ReportSpec, TrackerSpec, hookimpl
 
 
 @hookimpl
 def r1env_engines() -> list[EngineSpec]:
-    return [EngineSpec("scripted", "r1env.engines.scripted:make_scripted", "answers one fixed text; needs no model")]
+    return [EngineSpec("scripted", "r1env.engines:make_scripted", "answers one fixed text; needs no model")]
 
 
 @hookimpl
 def r1env_reports() -> list[ReportSpec]:
-    return [
-        ReportSpec("stages", "r1env.runs.stage_table:stages_section", "a row for each stage: where it started, what it cost")
-    ]
+    return [ReportSpec("stages", "r1env.runs.tables:stages_section", "a row for each stage: where it started, what it cost")]
 
 
 @hookimpl
@@ -22,13 +20,11 @@ def r1env_trackers() -> list[TrackerSpec]:
     return [
         TrackerSpec(
             "tensorboard",
-            "r1env.tracking.tensorboard:TensorBoard",
+            "r1env.trackers:TensorBoard",
             "event files in the run's folder",
             module="tensorboard",
             install="r1env[tensorboard]",
         ),
-        TrackerSpec("wandb", "r1env.tracking.wandb:WandB", "Weights & Biases", module="wandb", install="r1env[wandb]"),
-        TrackerSpec(
-            "trackio", "r1env.tracking.trackio:Trackio", "a local dashboard", module="trackio", install="r1env[trackio]"
-        ),
+        TrackerSpec("wandb", "r1env.trackers:WandB", "Weights & Biases", module="wandb", install="r1env[wandb]"),
+        TrackerSpec("trackio", "r1env.trackers:Trackio", "a local dashboard", module="trackio", install="r1env[trackio]"),
     ]

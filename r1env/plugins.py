@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 
 import pluggy
 
-from r1env import hookspecs
+from r1env import hooks as hookspecs
 from r1env.errors import PluginError, UnknownNameError
-from r1env.hookspecs import EngineSpec, EnvironmentSpec, RecipeSpec, RewardSpec, Spec, TrainerSpec
+from r1env.hooks import EngineSpec, EnvironmentSpec, RecipeSpec, RewardSpec, Spec, TrainerSpec
 
 if TYPE_CHECKING:
     from r1env.rewards import Reward
@@ -60,7 +60,7 @@ class Plugins:
     def __init__(self, found: Mapping[Provenance, object], failures: Iterable[PluginFailure] = ()) -> None:
         """
         Args:
-            found: plugin objects (modules, usually) that implement the hooks of `r1env.hookspecs`.
+            found: plugin objects (modules, usually) that implement the hooks of `r1env.hooks`.
             failures: plugins that could not even be imported.
 
         Raises:

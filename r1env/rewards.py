@@ -29,10 +29,8 @@ from numbers import Real
 from typing import Any, Protocol, cast, overload
 
 from r1env.errors import UnknownNameError, UsageError
-from r1env.parsing import parse_response
-from r1env.rollouts import Rollout
-from r1env.scores import Score, Status
-from r1env.tasks import Conversation
+from r1env.prompts import parse_response
+from r1env.types import Conversation, Rollout, Score, Status
 
 ARGUMENTS: Mapping[str, Callable[[Rollout], Any]] = {
     "completion": lambda rollout: rollout.completion,

@@ -19,7 +19,7 @@ from pydantic_core import to_jsonable_python
 from r1env.config import load_yaml, validate
 from r1env.errors import UnknownNameError, UsageError
 from r1env.rewards import Reward
-from r1env.scores import FAILURES, Score, Status
+from r1env.types import FAILURES, Score, Status
 
 ACCURACY = "accuracy"
 

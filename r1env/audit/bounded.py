@@ -9,10 +9,9 @@ from dataclasses import replace
 from types import TracebackType
 
 from r1env.rewards import Isolation, Reward
-from r1env.rollouts import Rollout
-from r1env.scores import Score, Status
 from r1env.scoring import ScoringPool
-from r1env.scoring.event_loop import submit_async
+from r1env.scoring.dispatch import submit_async
+from r1env.types import Rollout, Score, Status
 
 CHUNK = 8
 """Rollouts handed over at once: after each chunk the totals are looked at. At 10 wall seconds each, one may hang that long."""

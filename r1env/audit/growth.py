@@ -7,9 +7,7 @@ from dataclasses import dataclass
 
 from r1env.audit.bounded import BoundedScorer
 from r1env.audit.subjects import Wrapping
-from r1env.rollouts import Rollout
-from r1env.scores import Status
-from r1env.tasks import Task
+from r1env.types import Rollout, Status, Task
 
 PATTERNS = ("a", "7", " ", "word ", "1+", "{", "(", "<", "\\", "<think>", "<answer>1</answer>", "\\boxed{", "\\boxed{1}", "\n")
 """What texts are made of: letters, digits, spaces, brackets, tags, boxes. Each provokes another careless loop or pattern."""

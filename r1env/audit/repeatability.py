@@ -6,8 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from r1env.audit.bounded import BoundedScorer
-from r1env.rollouts import Rollout
-from r1env.scores import Score
+from r1env.types import Rollout, Score
 
 MAX_PROBES = 24
 """Completions that are scored over and over: enough to fill batches, few enough to score each alone."""

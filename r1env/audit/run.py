@@ -20,10 +20,8 @@ from r1env.audit.subjects import WRAPPINGS, Subject, Wrapping, alike, wrong_answ
 from r1env.audit.tasks import varied
 from r1env.errors import UnknownNameError, UsageError
 from r1env.rewards import Isolation, Reward
-from r1env.rollouts import Rollout
-from r1env.scores import Score, Status
-from r1env.tasks import Task
 from r1env.testing.hostile import hostile_completions
+from r1env.types import Rollout, Score, Status, Task
 
 SECONDS = 300.0
 """Wall seconds for an audit; our own rewards need a tenth of them."""

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 
-from r1env.tasks import Task, TaskKind
+from r1env.types import Task, TaskKind
 
 REASONING = "I read the question again and work it out one step after another."
 

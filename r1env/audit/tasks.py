@@ -8,7 +8,7 @@ from r1env.envs.environment import make_environment
 from r1env.errors import R1EnvError
 from r1env.plugins import Plugins
 from r1env.rewards import Reward
-from r1env.tasks import Task, TaskKind
+from r1env.types import Task, TaskKind
 
 MAX_TASKS = 5
 """Enough different answers to tell a constant from a guess; every attack is made on each."""

@@ -12,8 +12,7 @@ from r1env.cli import options as opt
 from r1env.cli.console import percent, print_json, print_table, progress
 from r1env.errors import UsageError
 from r1env.evaluation import Evaluation, evaluate
-from r1env.runs.atomic import replace_text
-from r1env.runs.jsonable import to_json
+from r1env.runs.files import replace_text, to_json
 
 
 def evaluate_command(

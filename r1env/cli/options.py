@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from r1env.config import parse_overrides
-from r1env.engines.base import Engine, Sampling
+from r1env.engines import Engine, Sampling
 from r1env.envs.environment import Environment, make_environment
 from r1env.errors import UsageError
 from r1env.plugins import Plugins, import_target

@@ -12,10 +12,10 @@ from rich.text import Text
 from r1env.cli import options as opt
 from r1env.cli.console import printable, progress, stdout_console
 from r1env.cli.rows import sampled_row
+from r1env.data.sources import iterate
 from r1env.errors import UsageError
 from r1env.evaluation.draw import draw
-from r1env.runs.jsonable import to_json
-from r1env.sources import iterate
+from r1env.runs.files import to_json
 
 
 def sample(

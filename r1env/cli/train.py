@@ -14,21 +14,20 @@ from typing import Annotated, Any
 import typer
 import yaml
 
-from r1env.cli.console import print_json, program, stdout_console
-from r1env.cli.errors import INTERRUPTED
+from r1env.cli.console import print_json, program, progress, stdout_console
 from r1env.cli.live import LiveTable, PlainLog, Stages
+from r1env.cli.main import INTERRUPTED
 from r1env.cli.options import Json, plugins_of
 from r1env.cli.outcome import Outcome, Usage, next_commands, outcome_of, report_of
 from r1env.config import parse_overrides, validate
 from r1env.errors import UsageError
-from r1env.estimates import Estimate, estimate_lines, estimates
 from r1env.monitoring import Monitor
 from r1env.plugins import Plugins
-from r1env.recipes import Plan, check_only, check_plan, execute, plan_training
+from r1env.recipes import Estimate, Plan, check_only, check_plan, estimate_lines, estimates, execute, plan_training
+from r1env.runs.report import write_report
 from r1env.runs.run import Run
 from r1env.runs.tables import read_tables
-from r1env.tracking import followed
-from r1env.tracking.follow import find_tracker
+from r1env.trackers import find_tracker, followed
 
 
 def train(
@@ -197,3 +196,25 @@ def _print_plan(plan: Plan, estimated: Mapping[str, Estimate | None], as_json: b
 
 def _seed(plan: Plan) -> int:
     return int(plan.stages[0].config["seed"])
+
+
+# `r1env report`: the page of a run.
+
+
+def report(
+    ctx: typer.Context,
+    run: Annotated[Path, typer.Argument(metavar="RUNDIR", help="Folder that `r1env train` wrote.")],
+    as_json: Json = False,
+) -> None:
+    """Write a run's report.html: curves and sample completions in one file that opens offline.
+
+    \b
+    Example:
+      r1env report runs/r1-zero-tiny-cpu-20260131-120000
+    """
+    with progress("writing the report"):
+        path = write_report(Run.open(run), plugins=plugins_of(ctx))
+    if as_json:
+        print_json({"report": str(path)})
+    else:
+        typer.echo(path)

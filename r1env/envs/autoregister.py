@@ -23,7 +23,7 @@ def register_with_gymnasium() -> None:
 
 
 def _register() -> None:
-    from r1env.envs.registration import register_environments
+    from r1env.envs.gym import register_environments
 
     register_environments()
 

@@ -8,14 +8,13 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from r1env.data.sources import Interleaving, shuffled_index
 from r1env.envs.environment import Environment, make_environment
-from r1env.epochs import shuffled_index
 from r1env.errors import UsageError
-from r1env.hookspecs import SuiteSpec
-from r1env.interleave import Interleaving
+from r1env.hooks import SuiteSpec
 from r1env.plugins import Plugins, installed
 from r1env.rubrics import RubricSpec
-from r1env.tasks import Task
+from r1env.types import Task
 
 
 class EnvironmentShare(BaseModel):

@@ -6,11 +6,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from r1env.engines.base import Engine, Sampling
-from r1env.envs.environment import Environment
-from r1env.envs.episode import Episode
-from r1env.rollouts import Rollout
-from r1env.tasks import Task
+from r1env.engines import Engine, Sampling
+from r1env.envs.environment import Environment, Episode
+from r1env.types import Rollout, Task
 
 
 def sampling_for(environment: Environment, sampling: Sampling) -> Sampling:

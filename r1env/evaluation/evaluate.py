@@ -9,15 +9,14 @@ from statistics import fmean
 
 from pydantic import BaseModel, ConfigDict
 
-from r1env.engines.base import Engine, Sampling
+from r1env.data.sources import iterate
+from r1env.engines import Engine, Sampling
 from r1env.envs.environment import Environment
 from r1env.errors import UsageError
 from r1env.evaluation.draw import draw
 from r1env.evaluation.statistics import pass_at_k, wilson_interval
-from r1env.rollouts import FinishReason, Rollout
-from r1env.scores import Score, Status
 from r1env.scoring import score
-from r1env.sources import iterate
+from r1env.types import FinishReason, Rollout, Score, Status
 
 Progress = Callable[[int, int], None]
 """Called with (tasks done, tasks in all)."""

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from r1env.hookspecs import HOOKS
+from r1env.hooks import HOOKS
 from r1env.plugins import Plugins, installed
 
 LIBRARIES = ("torch", "transformers", "numpy", "gymnasium", "vllm", "openrlhf")

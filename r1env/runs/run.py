@@ -28,7 +28,8 @@ import yaml
 
 from r1env.config import load_yaml
 from r1env.errors import RunError, RunFolderError, UsageError
-from r1env.runs import atomic, logs
+from r1env.runs import files as atomic
+from r1env.runs import files as logs
 from r1env.runs.manifest import make_manifest
 
 CONFIG, MANIFEST, STATE = "config.yaml", "manifest.json", "state.json"

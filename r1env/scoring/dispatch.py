@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import atexit
+import os
+import threading
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 
 from r1env.rewards import Isolation, Reward
-from r1env.rollouts import Rollout
 from r1env.rubrics import Rubric
-from r1env.scores import Score
-from r1env.scoring.distinct import Distinct, without_tokens
-from r1env.scoring.event_loop import submit_async
-from r1env.scoring.nesting import inside_worker
-from r1env.scoring.per_process import PerProcess
+from r1env.scoring.limits import PerProcess, inside_worker
 from r1env.scoring.pool import ScoringPool, default_pool
+from r1env.types import Rollout, Score, Status
 
 
 def score(rollouts: Sequence[Rollout], rubric: Rubric | Reward, *, pool: ScoringPool | None = None) -> list[Score]:
@@ -165,3 +164,120 @@ class _Elsewhere:
 
 def _runs_here(reward: Reward) -> bool:
     return reward.isolation is Isolation.INLINE or (inside_worker() and reward.isolation is Isolation.PROCESS)
+
+
+# Which rollouts of a call are equal, so that each is scored once. No threads, no processes here.
+
+
+def without_tokens(rollout: Rollout) -> Rollout:
+    """The rollout as a reward sees it that does not ask for `rollout`: no token ids, no log-probs.
+
+    They are most of a rollout's bytes on the way to a worker, and would tell equal texts apart.
+    """
+    if rollout.token_ids is None and rollout.logprobs is None:
+        return rollout
+    return rollout.model_copy(update={"token_ids": None, "logprobs": None})
+
+
+class Distinct:
+    """Rollouts as they come, each different one once.
+
+    Attributes:
+        found: in order of appearance.
+    """
+
+    def __init__(self) -> None:
+        self.found: list[Rollout] = []
+        self._alike: dict[tuple[object, ...], list[int]] = {}  # a cheap key first: comparing whole tasks is the slow part
+
+    def place(self, rollout: Rollout) -> int:
+        """The index in `found` of the rollout's equal, which it is itself if there was none."""
+        key = (rollout.task.id, rollout.completion, rollout.finish_reason, rollout.turns)
+        candidates = self._alike.setdefault(key, [])
+        place = next((index for index in candidates if _equal(self.found[index], rollout)), None)
+        if place is None:
+            place = len(self.found)
+            self.found.append(rollout)
+            candidates.append(place)
+        return place
+
+
+def _equal(one: Rollout, other: Rollout) -> bool:
+    """Full equality; tasks that are the same object (a group of samples) are not compared field by field."""
+    try:
+        return (
+            (one.task is other.task or one.task == other.task)
+            and one.messages == other.messages
+            and one.token_ids == other.token_ids
+            and one.logprobs == other.logprobs
+        )
+    except (ValueError, RuntimeError):  # arrays and tensors in a task's metadata have no truth value; then score both
+        return False
+
+
+# Asynchronous rewards: one private event loop in a thread of its own, for the life of the process.
+#
+# Also `ascore` uses it rather than the caller's loop: a client that a reward keeps open belongs to one loop, and a reward that
+# is slow between two awaits does not stop the caller. It does stop other asynchronous rewards, and no deadline can interrupt
+# it: a reward that computes belongs in `isolation="process"`.
+
+CONCURRENCY = 64
+"""Rollouts awaited at once, over all calls: what a served model batches well without a queue of its own growing."""
+
+
+def submit_async(reward: Reward, rollouts: Sequence[Rollout]) -> Future[list[Score]]:
+    """Score the rollouts on the private loop, in order; each may take `limits.wall_seconds` once its turn has come.
+
+    Cancelling the future cancels the rollouts.
+    """
+    return _loop_thread.get().submit(reward, rollouts)
+
+
+class LoopThread:
+    """An event loop that runs in a daemon thread until the process ends."""
+
+    def __init__(self) -> None:
+        self._owner = os.getpid()
+        self._loop = asyncio.new_event_loop()
+        self._turns = asyncio.Semaphore(CONCURRENCY)
+        self._thread = threading.Thread(target=self._loop.run_forever, name="r1env-async-rewards", daemon=True)
+        self._thread.start()
+        atexit.register(self._stop)
+
+    def submit(self, reward: Reward, rollouts: Sequence[Rollout]) -> Future[list[Score]]:
+        return asyncio.run_coroutine_threadsafe(self._score_all(reward, rollouts), self._loop)
+
+    async def _score_all(self, reward: Reward, rollouts: Sequence[Rollout]) -> list[Score]:
+        return await asyncio.gather(*(self._score_in_time(reward, rollout) for rollout in rollouts))
+
+    async def _score_in_time(self, reward: Reward, rollout: Rollout) -> Score:
+        seconds = reward.limits.wall_seconds
+        async with self._turns:
+            task = asyncio.create_task(_score_one(reward, rollout))
+            try:
+                # Not `wait_for`: it waits for the cancellation to be obeyed, and a reward may refuse.
+                finished, _ = await asyncio.wait({task}, timeout=seconds)
+            finally:
+                task.cancel()
+        if not finished:
+            return Score.failure(Status.TIMEOUT, f"exceeded {seconds:g} s", parts=reward.part_keys, seconds=seconds)
+        if task.cancelled():
+            return Score.failure(Status.ERROR, "the reward cancelled itself", parts=reward.part_keys)
+        return task.result()
+
+    def _stop(self) -> None:
+        if self._owner == os.getpid():
+            self._loop.call_soon_threadsafe(self._loop.stop)
+            self._thread.join(timeout=1.0)
+
+
+async def _score_one(reward: Reward, rollout: Rollout) -> Score:
+    try:
+        return await reward.ascore(rollout)
+    except asyncio.CancelledError:
+        raise
+    except BaseException as error:  # noqa: BLE001 - SystemExit and its like would end the loop, and with it everybody's rewards
+        return Score.failure(Status.ERROR, f"{type(error).__name__}: {error}", parts=reward.part_keys)
+
+
+_loop_thread = PerProcess(LoopThread)

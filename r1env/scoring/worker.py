@@ -16,10 +16,7 @@ import threading
 from collections.abc import Sequence
 
 from r1env.rewards import Reward
-from r1env.rollouts import Rollout
-from r1env.scores import Score, Status
-from r1env.scoring.limits import MEGABYTE, bounded, cpu_seconds_used, prepare_process, resident_bytes
-from r1env.scoring.nesting import become_worker
+from r1env.scoring.limits import MEGABYTE, become_worker, bounded, cpu_seconds_used, prepare_process, resident_bytes
 from r1env.scoring.protocol import (
     Begun,
     Load,
@@ -31,6 +28,7 @@ from r1env.scoring.protocol import (
     encode_reply,
     receive_message,
 )
+from r1env.types import Rollout, Score, Status
 
 MAX_ITEMS = 5_000
 MAX_REWARDS = 32

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from r1env.adapters.rows import TASK_FIELD, rollout_of, task_field, task_of
-from r1env.tasks import Task, TaskKind
+from r1env.adapters.core import TASK_FIELD, rollout_of, task_field, task_of
+from r1env.types import Task, TaskKind
 
 TEXT = st.text(st.characters(codec=None), max_size=20)
 JSON = st.recursive(

@@ -16,9 +16,9 @@ from typer.testing import CliRunner
 from r1env import __version__
 from r1env.cli.doctor import EXTRAS, State
 from r1env.cli.main import make_app
-from r1env.hookspecs import RecipeSpec, RewardSpec, hookimpl
+from r1env.hooks import RecipeSpec, RewardSpec, hookimpl
 from r1env.plugins import PluginFailure, Plugins, Provenance
-from r1env.tasks import Task
+from r1env.types import Task
 
 ROOT = Path(__file__).parents[2]
 BROKEN = Plugins({}, [PluginFailure(Provenance("bad", "r1env-bad", "0.1"), "ImportError: no module named x")])

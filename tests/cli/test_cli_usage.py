@@ -14,7 +14,7 @@ import r1env.cli.main as main_module
 from r1env import __version__
 from r1env.cli.main import COMMANDS, make_app
 from r1env.errors import PluginError
-from r1env.hookspecs import CommandSpec, hookimpl
+from r1env.hooks import CommandSpec, hookimpl
 from r1env.plugins import Plugins, Provenance
 
 PROGRAM = [sys.executable, "-c", "from r1env.cli.main import main; main()"]

@@ -20,7 +20,7 @@ from r1env.rubrics import (
     resolve_rubric,
     with_options,
 )
-from r1env.scores import Score, Status
+from r1env.types import Score, Status
 
 
 def constant(name, value, **options):

@@ -5,18 +5,15 @@ from collections.abc import Sequence
 import pytest
 
 import r1env
-from r1env.engines.base import Sampling
-from r1env.engines.scripted import ScriptedEngine
+from r1env.data.sources import GeneratedSource, ListSource
+from r1env.engines import Sampling, ScriptedEngine
 from r1env.envs.environment import Environment
 from r1env.errors import UsageError
 from r1env.evaluation import evaluate
+from r1env.prompts import get_template
 from r1env.rewards import Reward
-from r1env.rollouts import Completion, FinishReason
 from r1env.rubrics import Rubric, WeightedReward
-from r1env.scores import Status
-from r1env.sources import GeneratedSource, ListSource
-from r1env.tasks import Conversation, Task
-from r1env.templates import get_template
+from r1env.types import Completion, Conversation, FinishReason, Status, Task
 
 SAMPLING = Sampling(temperature=0)
 

@@ -7,7 +7,7 @@ import json
 import pytest
 
 import r1env
-from r1env.sources import iterate
+from r1env.data.sources import iterate
 from r1env.testing import Example, check_reward
 from r1env_logic.gym_tasks import REFUSED, ReasoningGym, reasoning_gym_tasks
 

@@ -11,7 +11,7 @@ from types import ModuleType
 import pytest
 
 from r1env.errors import UsageError
-from r1env.hookspecs import ReportSpec, hookimpl
+from r1env.hooks import ReportSpec, hookimpl
 from r1env.plugins import Plugins, Provenance
 from r1env.runs.report import write_report
 from r1env.runs.run import Run

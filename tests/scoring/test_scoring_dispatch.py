@@ -14,11 +14,9 @@ import pytest
 
 import r1env
 from r1env.rewards import Isolation, Limits, Reward, reward
-from r1env.rollouts import Rollout
 from r1env.rubrics import Rubric, WeightedReward
-from r1env.scores import Status
 from r1env.scoring import ScoringPool, ascore, score
-from r1env.tasks import Task
+from r1env.types import Rollout, Status, Task
 
 MakeRollouts = Callable[..., list[Rollout]]
 

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from r1env.rollouts import FinishReason, Rollout
-from r1env.scoring.distinct import Distinct, without_tokens
-from r1env.tasks import Task
+from r1env.scoring.dispatch import Distinct, without_tokens
+from r1env.types import FinishReason, Rollout, Task
 
 
 def make(text: str = "a", answer: str = "1", **fields: object) -> Rollout:

@@ -8,9 +8,8 @@ import pytest
 
 from r1env.errors import UsageError
 from r1env.rewards import reward
-from r1env.rollouts import Rollout
-from r1env.scores import Score, Status
-from r1env.scoring.jobs import FIRST_CHUNK, MAX_CHUNK, Job, pack_reward
+from r1env.scoring.pool import FIRST_CHUNK, MAX_CHUNK, Job, pack_reward
+from r1env.types import Rollout, Score, Status
 
 MakeRollouts = Callable[..., list[Rollout]]
 

@@ -10,8 +10,7 @@ import pytest
 
 from r1env.plugins import import_target, installed
 from r1env.runs.run import Run
-from r1env.tracking import Follower
-from r1env.tracking.wandb import identity
+from r1env.trackers import Follower, identity
 
 PLAN = {"name": "demo", "preset": None, "stages": [{"name": "rl", "trainer": "grpo", "config": {"lr": 1e-4}}]}
 

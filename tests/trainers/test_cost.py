@@ -11,15 +11,11 @@ from dataclasses import dataclass
 
 import pytest
 
-from r1env.estimates import Estimate, estimate_lines, estimates
-from r1env.recipes import plan_training
-from r1env_trainers.cost import step
-from r1env_trainers.cost.hardware import CPU, GPUS, Hardware
-from r1env_trainers.cost.shape import SMOLLM2_135M, ModelShape, shape_of
-from r1env_trainers.cost.stages import estimate_grpo, grpo_bytes
-from r1env_trainers.cost.step import Rollouts
-from r1env_trainers.grpo.config import GRPOConfig
-from r1env_trainers.grpo.environments import training_suite
+from r1env.recipes import Estimate, estimate_lines, estimates, plan_training
+from r1env_trainers import cost as step
+from r1env_trainers.cost import CPU, GPUS, SMOLLM2_135M, Hardware, ModelShape, Rollouts, estimate_grpo, grpo_bytes, shape_of
+from r1env_trainers.rl.config import GRPOConfig
+from r1env_trainers.rl.metrics import training_suite
 
 H200 = GPUS[0]
 HALF_B = ModelShape(hidden=896, feed_forward=4864, layers=24, heads=14, kv_heads=2, vocabulary=151_936)

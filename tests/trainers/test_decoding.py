@@ -6,13 +6,10 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, GPT2Config, LlamaConfig, Qwen3Config
 
-from r1env_trainers.decoding.batch import Drawn, Draws
-from r1env_trainers.decoding.choose import choose_decoding
-from r1env_trainers.decoding.llama import LlamaBatch
-from r1env_trainers.decoding.transformers import TransformersBatch
-from r1env_trainers.models.load import LoadedModel
-from r1env_trainers.models.tiny import build_tokenizer
-from r1env_trainers.sampling import Sampler
+from r1env_trainers.generate.batches import Drawn, Draws, LlamaBatch, TransformersBatch
+from r1env_trainers.generate.engine import Sampler, choose_decoding
+from r1env_trainers.model.load import LoadedModel
+from r1env_trainers.model.tiny import build_tokenizer
 
 TOKENIZER = build_tokenizer()
 PROMPTS = [[5, 6, 7, 8], [9], [10, 11]]

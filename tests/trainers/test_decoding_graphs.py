@@ -14,13 +14,12 @@ pytest.importorskip("triton", reason="Triton is not installed (it comes with tor
 
 from sharp_model import sharp_tiny
 
-from r1env_trainers.decoding.batch import Draws
-from r1env_trainers.decoding.graphs import GraphDecoder
-from r1env_trainers.decoding.llama import LlamaBatch
-from r1env_trainers.decoding.sizes import graph_size
-from r1env_trainers.forward import TokenBatch, completion_logprobs
-from r1env_trainers.prompts import left_pad
-from r1env_trainers.sampling import Sampler
+from r1env_trainers.generate.batches import Draws, LlamaBatch
+from r1env_trainers.generate.cache import graph_size
+from r1env_trainers.generate.engine import Sampler
+from r1env_trainers.generate.graphs import GraphDecoder
+from r1env_trainers.model.logprobs import TokenBatch, completion_logprobs
+from r1env_trainers.model.tokens import left_pad
 
 PROMPTS = [[5, 6, 7, 8], [9], [10, 11]]
 CUDA = torch.cuda.is_available()

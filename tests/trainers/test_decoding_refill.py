@@ -11,12 +11,12 @@ import torch
 from sharp_model import sharp_tiny
 from torch.nn.functional import scaled_dot_product_attention
 
-from r1env_trainers.forward import TokenBatch, completion_logprobs
-from r1env_trainers.prompts import left_pad
-from r1env_trainers.sampling import Sampler
+from r1env_trainers.generate.engine import Sampler
+from r1env_trainers.model.logprobs import TokenBatch, completion_logprobs
+from r1env_trainers.model.tokens import left_pad
 
 PROMPTS = [[5, 6, 7, 8], [9], [10, 11], [12, 13, 14]]
-GRAPHS = "r1env_trainers.decoding.graphs"
+GRAPHS = "r1env_trainers.generate.graphs"
 
 
 def append_and_attend(
@@ -67,7 +67,7 @@ def sampler_of(loaded, monkeypatch):
     """A sampler with so many slots."""
     kernels = ModuleType("kernels")
     kernels.append_and_attend, kernels.draw_into = append_and_attend, draw_into
-    monkeypatch.setitem(sys.modules, "r1env_trainers.decoding.kernels", kernels)
+    monkeypatch.setitem(sys.modules, "r1env_trainers.generate.kernels", kernels)
     monkeypatch.delitem(sys.modules, GRAPHS, raising=False)
     graphs = importlib.import_module(GRAPHS)
 

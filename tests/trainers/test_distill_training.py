@@ -10,9 +10,9 @@ from training_runs import assert_bit_for_bit, at_step, interrupted, trained
 
 from r1env.errors import UsageError
 from r1env.recipes import check_plan, execute, plan_training
-from r1env_trainers.checkpoints import list_checkpoints
 from r1env_trainers.distill.config import DistillConfig
-from r1env_trainers.models.load import load_model
+from r1env_trainers.model.checkpoint import list_checkpoints
+from r1env_trainers.model.load import load_model
 
 SMALL = {"steps": 6, "batch_size": 16, "checkpoint_every": 2, "eval_every": 3, "eval_limit": 8}
 METHODS = {

@@ -6,16 +6,16 @@ import pytest
 from sharp_model import sharp_tiny
 
 import r1env
+from r1env.data.sources import ListSource
 from r1env.envs.environment import Environment
 from r1env.envs.suite import Suite
+from r1env.prompts import get_template
 from r1env.rubrics import Rubric, WeightedReward
 from r1env.scoring import score
-from r1env.sources import ListSource
-from r1env.templates import get_template
-from r1env_trainers.grpo import early_scoring
-from r1env_trainers.grpo.collect import collect
-from r1env_trainers.grpo.config import GRPOConfig
-from r1env_trainers.sampling import Sampler
+from r1env_trainers.generate.engine import Sampler
+from r1env_trainers.rl import rollouts as early_scoring
+from r1env_trainers.rl.config import GRPOConfig
+from r1env_trainers.rl.loop import collect
 
 CONFIG = GRPOConfig(model="tiny", env="e", prompts_per_step=4, group_size=8, max_new_tokens=40)
 

@@ -12,13 +12,12 @@ import r1env
 from r1env.envs.suite import make_suite
 from r1env.recipes import execute, plan_training
 from r1env.rubrics import RubricSpec
-from r1env_trainers.grpo.collect import collect
-from r1env_trainers.grpo.config import GRPOConfig
-from r1env_trainers.grpo.targets import learning_rows, targets
-from r1env_trainers.grpo.update import update
-from r1env_trainers.local import make_optimizer
-from r1env_trainers.models.load import load_model
-from r1env_trainers.sampling import Sampler
+from r1env_trainers.generate.engine import Sampler
+from r1env_trainers.model.load import load_model
+from r1env_trainers.model.session import make_optimizer
+from r1env_trainers.rl.config import GRPOConfig
+from r1env_trainers.rl.loop import collect
+from r1env_trainers.rl.update import learning_rows, targets, update
 
 SMALL = {"steps": 6, "prompts_per_step": 4, "group_size": 4, "checkpoint_every": 2, "eval_every": 0, "track_kl": False}
 DIGITS = {"name": "digits", "rewards": [{"reward": f"{__name__}:digits"}, {"reward": "accuracy"}]}

@@ -8,26 +8,22 @@ import pytest
 import torch
 
 import r1env
-from r1env.engines.base import Sampling
-from r1env.engines.scripted import ScriptedEngine
+from r1env.data.sources import ListSource
+from r1env.engines import Sampling, ScriptedEngine
 from r1env.envs.environment import Environment
 from r1env.envs.suite import EnvironmentShare, Suite, make_mixture, make_suite
 from r1env.errors import UsageError
 from r1env.evaluation import evaluate
+from r1env.prompts import get_template
 from r1env.rubrics import Rubric, WeightedReward
-from r1env.runs.jsonable import to_json
-from r1env.sources import ListSource
-from r1env.templates import get_template
-from r1env_trainers.difficulty import read_pass_rates, within
-from r1env_trainers.forward import completion_logprobs, completion_logprobs_and_entropies
-from r1env_trainers.grpo.collect import collect
-from r1env_trainers.grpo.config import GRPOConfig
-from r1env_trainers.grpo.environments import accuracies, environment_metrics
-from r1env_trainers.grpo.metrics import step_metrics
-from r1env_trainers.grpo.tasks import draw_tasks
-from r1env_trainers.models.load import load_model
-from r1env_trainers.prompts import encode_prompt, encode_reply, join_turns
-from r1env_trainers.sampling import Sampler
+from r1env.runs.files import to_json
+from r1env_trainers.generate.engine import Sampler
+from r1env_trainers.model.load import load_model
+from r1env_trainers.model.logprobs import completion_logprobs, completion_logprobs_and_entropies
+from r1env_trainers.model.tokens import encode_prompt, encode_reply, join_turns
+from r1env_trainers.rl.config import GRPOConfig
+from r1env_trainers.rl.loop import collect, draw_tasks, read_pass_rates, within
+from r1env_trainers.rl.metrics import accuracies, environment_metrics, step_metrics
 
 SMALL = {"model": "tiny", "steps": 4, "prompts_per_step": 4, "group_size": 4, "max_new_tokens": 6, "env": "sort-4"}
 
@@ -157,7 +153,7 @@ def test_the_trainer_agrees_with_the_sampler_on_every_turn(tiny):
 def test_both_forward_passes_agree_on_dialogues_and_on_entropies(tiny, monkeypatch):
     tokens = guessing(tiny).tokens
     packed = completion_logprobs_and_entropies(tiny.model, tokens)
-    monkeypatch.setattr("r1env_trainers.forward.is_llama", lambda model: False)
+    monkeypatch.setattr("r1env_trainers.model.logprobs.is_llama", lambda model: False)
     padded = completion_logprobs_and_entropies(tiny.model, tokens)
     for ours, theirs in zip(packed, padded, strict=True):
         assert (ours - theirs).abs().max() < 1e-4

@@ -16,14 +16,14 @@ from r1env.envs.suite import make_suite
 from r1env.errors import TrainingStoppedError, UsageError
 from r1env.recipes import check_plan, execute, plan_training
 from r1env.runs.run import Run
-from r1env_trainers.checkpoints import list_checkpoints
-from r1env_trainers.grpo.collect import collect
-from r1env_trainers.grpo.config import GRPOConfig
-from r1env_trainers.grpo.trainer import GRPOTrainer
-from r1env_trainers.grpo.update import update
-from r1env_trainers.local import make_optimizer
-from r1env_trainers.models.load import load_model
-from r1env_trainers.sampling import Sampler
+from r1env_trainers.generate.engine import Sampler
+from r1env_trainers.model.checkpoint import list_checkpoints
+from r1env_trainers.model.load import load_model
+from r1env_trainers.model.session import make_optimizer
+from r1env_trainers.rl.config import GRPOConfig
+from r1env_trainers.rl.loop import collect
+from r1env_trainers.rl.trainer import GRPOTrainer
+from r1env_trainers.rl.update import update
 
 SMALL = {"steps": 6, "prompts_per_step": 4, "group_size": 4, "eval_every": 3, "eval_limit": 8, "checkpoint_every": 2}
 

@@ -6,13 +6,13 @@ import json
 
 import pytest
 
-from r1env.engines.base import Sampling
+from r1env.engines import Sampling
 from r1env_logic.countdown import countdown_tasks
-from r1env_trainers.engine import TransformersEngine
 from r1env_trainers.experimental.engine_steps import EngineSteps
 from r1env_trainers.experimental.mcts import Limits, Node, Proposal, nodes, puct, search, write_trace
 from r1env_trainers.experimental.toys import BlindCountdown
-from r1env_trainers.models.load import load_model
+from r1env_trainers.generate.engine import TransformersEngine
+from r1env_trainers.model.load import load_model
 
 
 def puzzles(count, numbers=3):

@@ -9,13 +9,13 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from r1env.engines.base import Sampling
+from r1env.engines import Sampling
 from r1env.errors import UsageError
-from r1env_trainers.engine import TransformersEngine
-from r1env_trainers.models import smollm2
-from r1env_trainers.models.load import load_model
-from r1env_trainers.models.tiny import CHARACTERS, TAGS, build_tokenizer
-from r1env_trainers.prompts import encode_prompt, left_pad
+from r1env_trainers.generate.engine import TransformersEngine
+from r1env_trainers.model import smollm2
+from r1env_trainers.model.load import load_model
+from r1env_trainers.model.tiny import CHARACTERS, TAGS, build_tokenizer
+from r1env_trainers.model.tokens import encode_prompt, left_pad
 
 TOKENIZER = build_tokenizer()
 

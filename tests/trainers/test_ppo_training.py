@@ -10,16 +10,16 @@ from training_runs import assert_bit_for_bit, at_step, interrupted, told, traine
 import r1env
 from r1env.envs.suite import make_suite
 from r1env.recipes import execute, plan_training
-from r1env_trainers.checkpoints import save_pretrained
-from r1env_trainers.forward import completion_logprobs
-from r1env_trainers.grpo.collect import collect
-from r1env_trainers.local import make_optimizer
-from r1env_trainers.models.load import load_model
-from r1env_trainers.ppo.config import PPOConfig
-from r1env_trainers.ppo.critic import Critic
-from r1env_trainers.ppo.update import update, value
+from r1env_trainers.generate.engine import Sampler
+from r1env_trainers.model.checkpoint import save_pretrained
+from r1env_trainers.model.load import load_model
+from r1env_trainers.model.logprobs import completion_logprobs
+from r1env_trainers.model.session import make_optimizer
 from r1env_trainers.reward_model.model import Record, save_record, with_scalar_head
-from r1env_trainers.sampling import Sampler
+from r1env_trainers.rl.config import PPOConfig
+from r1env_trainers.rl.critic import Critic, value
+from r1env_trainers.rl.critic import update_with_critic as update
+from r1env_trainers.rl.loop import collect
 
 SMALL = {
     "steps": 4,

@@ -8,10 +8,10 @@ import pytest
 import torch
 from sharp_model import sharp_tiny
 
-from r1env_trainers.decoding.draw import draw
-from r1env_trainers.forward import TokenBatch, completion_logprobs
-from r1env_trainers.prompts import left_pad
-from r1env_trainers.sampling import Sampler
+from r1env_trainers.generate.batches import draw
+from r1env_trainers.generate.engine import Sampler
+from r1env_trainers.model.logprobs import TokenBatch, completion_logprobs
+from r1env_trainers.model.tokens import left_pad
 
 PROMPTS = [[5, 6, 7, 8], [9], [10, 11]]
 

@@ -8,13 +8,13 @@ from contextlib import nullcontext
 import pytest
 import torch
 
-from r1env.tasks import Conversation
-from r1env_trainers import forward
-from r1env_trainers.forward import TokenBatch, completion_logprobs, padded_logprobs
-from r1env_trainers.llama.support import is_llama
-from r1env_trainers.models.load import load_model
-from r1env_trainers.prompts import encode_prompt, left_pad
-from r1env_trainers.sampling import Sampler
+from r1env.types import Conversation
+from r1env_trainers.generate.engine import Sampler
+from r1env_trainers.model import logprobs as forward
+from r1env_trainers.model.llama import is_llama
+from r1env_trainers.model.load import load_model
+from r1env_trainers.model.logprobs import TokenBatch, completion_logprobs, padded_logprobs
+from r1env_trainers.model.tokens import encode_prompt, left_pad
 
 CUDA = torch.cuda.is_available()
 pytestmark = [

@@ -10,14 +10,13 @@ import pytest
 import torch
 from sharp_model import sharp_tiny
 
-from r1env.engines.base import Sampling
+from r1env.engines import Sampling
 from r1env.errors import EngineError, UsageError
-from r1env_trainers.engines.training import check_engine, training_engine
-from r1env_trainers.engines.vllm import VLLMEngine, make_vllm
-from r1env_trainers.engines.vllm_options import VLLMOptions
-from r1env_trainers.engines.vllm_sampler import VLLMSampler, sampler_beside
-from r1env_trainers.models.load import load_model
-from r1env_trainers.sampling import Sampler, end_tokens
+from r1env_trainers.generate.choose import check_engine, training_engine
+from r1env_trainers.generate.engine import Sampler, end_tokens
+from r1env_trainers.generate.options import VLLMOptions
+from r1env_trainers.generate.vllm import VLLMEngine, VLLMSampler, make_vllm, sampler_beside
+from r1env_trainers.model.load import load_model
 
 PROMPTS = [[5, 6, 7, 8], [9], [10, 11]]
 

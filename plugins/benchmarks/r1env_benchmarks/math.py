@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from r1env import Task, TaskKind, TaskSource, UsageError
-from r1env.sources import tasks_from_rows
-from r1env.tasks import Conversation
+from r1env.data.sources import tasks_from_rows
+from r1env.types import Conversation
 from r1env_benchmarks.rows import Row, local_or_hub_rows, local_rows
 
 

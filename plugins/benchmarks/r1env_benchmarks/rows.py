@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from r1env import UsageError
-from r1env.sources import read_jsonl
+from r1env.data.sources import read_jsonl
 
 Row = Mapping[str, Any]
 

@@ -8,10 +8,10 @@ from collections.abc import Sequence
 from typing import Protocol, cast
 
 from r1env import UsageError
-from r1env.tasks import Conversation
+from r1env.types import Conversation
 from r1env_judge.errors import TooLongError
 
-LOADER = "r1env_trainers.reward_model.score:RewardModel"
+LOADER = "r1env_trainers.reward_model.model:RewardModel"
 """By its import string: a plugin depends on r1env alone, and a judge behind a server needs no torch."""
 
 Item = tuple[Conversation, str]

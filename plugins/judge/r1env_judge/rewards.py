@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Mapping
 from typing import Any, TypeVar
 
 import r1env
-from r1env.tasks import Conversation
+from r1env.types import Conversation
 from r1env_judge import prompts
 from r1env_judge.errors import NonsenseError, NoVerdictError
 from r1env_judge.local import LOADER, BatchScorer

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from r1env import Task, TaskKind
-from r1env.sources import ListSource
-from r1env.tasks import Conversation
+from r1env.data.sources import ListSource
+from r1env.types import Conversation
 from r1env_logic.answers import final_text, read_integer
 from r1env_logic.options import check_count, check_style
 

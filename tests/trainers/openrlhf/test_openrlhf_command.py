@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 
 from r1env.errors import UsageError
-from r1env_trainers.grpo.config import GRPOConfig
 from r1env_trainers.openrlhf.backend import job_spec
 from r1env_trainers.openrlhf.command import MODULE, Files, arguments_of, check_settings, micro_batch
 from r1env_trainers.openrlhf.config import OpenRLHFOptions
 from r1env_trainers.openrlhf.installation import Installation
 from r1env_trainers.openrlhf.probe import complaint_of, installed_parser
+from r1env_trainers.rl.config import GRPOConfig
 
 needs_openrlhf = pytest.mark.skipif(importlib.util.find_spec("openrlhf") is None, reason="OpenRLHF is not installed")
 

@@ -10,11 +10,11 @@ from types import SimpleNamespace
 
 import pytest
 
-from r1env_trainers.grpo.config import GRPOConfig
-from r1env_trainers.models.tiny import build_tokenizer
+from r1env_trainers.model.tiny import build_tokenizer
 from r1env_trainers.openrlhf.config import OpenRLHFOptions
 from r1env_trainers.openrlhf.episodes import CONFIG, SAMPLES, EpisodeExecutor, runs_of
 from r1env_trainers.openrlhf.prompts import row_of
+from r1env_trainers.rl.config import GRPOConfig
 
 TOKENIZER = build_tokenizer()
 RIGHT = "<think></think><answer>{answer}</answer>"

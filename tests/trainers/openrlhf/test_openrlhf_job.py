@@ -15,7 +15,6 @@ import pytest
 
 from r1env.errors import TrainingStoppedError
 from r1env.runs.run import Run
-from r1env_trainers.grpo.config import GRPOConfig
 from r1env_trainers.openrlhf.follow import RolloutFollower, TuningFollower, forget_after, newest_checkpoint, read_positions
 from r1env_trainers.openrlhf.interruption import Interruption
 from r1env_trainers.openrlhf.job import Job
@@ -23,6 +22,7 @@ from r1env_trainers.openrlhf.marked import MARK, marked, stop_marked
 from r1env_trainers.openrlhf.spec import JobSpec
 from r1env_trainers.openrlhf.stage import follow, rewind
 from r1env_trainers.openrlhf.worker import METRICS
+from r1env_trainers.rl.config import GRPOConfig
 
 linux = pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="needs /proc")
 

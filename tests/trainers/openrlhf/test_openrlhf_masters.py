@@ -13,10 +13,10 @@ from types import SimpleNamespace
 
 import pytest
 
-from r1env_trainers.grpo.config import GRPOConfig
 from r1env_trainers.openrlhf import masters
 from r1env_trainers.openrlhf.installation import Installation
 from r1env_trainers.openrlhf.stage import environment_of
+from r1env_trainers.rl.config import GRPOConfig
 
 INTERPRETER = os.environ.get("R1ENV_OPENRLHF_PYTHON")
 

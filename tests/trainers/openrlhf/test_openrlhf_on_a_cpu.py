@@ -19,7 +19,7 @@ import pytest
 
 from r1env.envs.suite import make_suite
 from r1env.runs.run import Run
-from r1env_trainers.models.load import load_model
+from r1env_trainers.model.load import load_model
 from r1env_trainers.openrlhf.marked import MARK, marked
 
 INTERPRETER = os.environ.get("R1ENV_OPENRLHF_PYTHON")

@@ -12,7 +12,7 @@ import pytest
 
 from r1env.errors import UsageError
 from r1env.recipes import plan_training
-from r1env_trainers.models.tiny import build_tokenizer
+from r1env_trainers.model.tiny import build_tokenizer
 from r1env_trainers.openrlhf.config import OpenRLHFOptions
 from r1env_trainers.openrlhf.installation import Installation
 from r1env_trainers.openrlhf.probe import complaint_of, installed_parser

@@ -15,7 +15,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from r1env.runs.atomic import replace_text
+from r1env.runs.files import replace_text
 
 Steps = tuple[str, ...]
 

@@ -14,12 +14,10 @@ from pathlib import Path
 
 from transformers import AutoTokenizer
 
-from r1env.runs.atomic import replace_text
+from r1env.runs.files import replace_text
 from r1env.runs.run import Run
-from r1env.stages import is_stage
-from r1env_trainers.grpo.config import GRPOConfig
-from r1env_trainers.grpo.environments import evaluation_suite, training_suite
-from r1env_trainers.models.load import check_model_name
+from r1env.trainer import is_stage
+from r1env_trainers.model.load import check_model_name
 from r1env_trainers.openrlhf.command import MODULE, Files, arguments_of, check_settings
 from r1env_trainers.openrlhf.episodes import CONFIG, SAMPLES
 from r1env_trainers.openrlhf.flags import is_cpu
@@ -29,6 +27,8 @@ from r1env_trainers.openrlhf.job import Job
 from r1env_trainers.openrlhf.prompts import write_agent, write_prompts
 from r1env_trainers.openrlhf.spec import JobSpec
 from r1env_trainers.openrlhf.stage import check_installation, environment_of, follow, keep_model, rewind, start_model
+from r1env_trainers.rl.config import GRPOConfig
+from r1env_trainers.rl.metrics import evaluation_suite, training_suite
 
 ACTOR = "_actor"
 """Where OpenRLHF puts the policy's checkpoints, below the folder that it is given."""

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 from r1env.errors import UsageError
-from r1env_trainers.grpo.config import GRPOConfig
 from r1env_trainers.openrlhf.config import OpenRLHFOptions
 from r1env_trainers.openrlhf.flags import (
     MICRO_BATCH,
@@ -20,6 +19,7 @@ from r1env_trainers.openrlhf.flags import (
     refuse_settings,
     words_of,
 )
+from r1env_trainers.rl.config import GRPOConfig
 
 MODULE = "openrlhf.cli.train_ppo_ray"
 

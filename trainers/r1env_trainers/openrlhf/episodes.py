@@ -19,19 +19,17 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol
 
+from r1env.adapters.core import leading, task_of
 from r1env.adapters.openrlhf import told_reward
-from r1env.adapters.rows import task_of
-from r1env.adapters.scorer import leading
 from r1env.envs.environment import Environment
-from r1env.rollouts import Completion, FinishReason
-from r1env.runs.jsonable import to_json
-from r1env.scores import Score, Status
+from r1env.runs.files import to_json
 from r1env.scoring import ascore
-from r1env_trainers.grpo.config import GRPOConfig
-from r1env_trainers.grpo.environments import accuracy_part, evaluation_suite, training_suite
-from r1env_trainers.grpo.episodes import Trajectory
+from r1env.types import Completion, FinishReason, Score, Status
+from r1env_trainers.model.tokens import encode_prompt, encode_reply, join_turns
 from r1env_trainers.openrlhf.isolated import isolated
-from r1env_trainers.prompts import encode_prompt, encode_reply, join_turns
+from r1env_trainers.rl.config import GRPOConfig
+from r1env_trainers.rl.metrics import accuracy_part, evaluation_suite, training_suite
+from r1env_trainers.rl.rollouts import Trajectory
 
 logger = logging.getLogger(__name__)
 

@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from r1env.errors import UsageError
-from r1env_trainers.local import LocalConfig
+from r1env_trainers.model.session import LocalConfig
 
 SCHEDULES: Mapping[str, str] = {"constant": "constant_with_warmup", "cosine": "cosine_with_min_lr", "linear": "linear"}
 

@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from r1env.errors import TrainingStoppedError
-from r1env.runs.atomic import replace_text
+from r1env.runs.files import replace_text
 from r1env.runs.run import Run
-from r1env_trainers.grpo.config import GRPOConfig
 from r1env_trainers.openrlhf.episodes import SAMPLES
 from r1env_trainers.openrlhf.metrics import evaluation_metrics, step_metrics, tuning_metrics
 from r1env_trainers.openrlhf.worker import METRICS
+from r1env_trainers.rl.config import GRPOConfig
 
 POSITIONS = "positions.json"
 """Step → how long the run's logs were after it; for the steps that a checkpoint may hold."""

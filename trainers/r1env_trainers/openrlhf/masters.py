@@ -1,4 +1,4 @@
-"""Dithers the float32 weights behind a model that OpenRLHF trains in bfloat16, see `r1env_trainers.dither`.
+"""Dithers the float32 weights behind a model that OpenRLHF trains in bfloat16, see `r1env_trainers.model.dither`.
 
 OpenRLHF reads a checkpoint in bfloat16, whatever it is stored in, and DeepSpeed makes its float32 weights of that.
 """
@@ -12,7 +12,7 @@ from typing import Any
 
 from torch import Generator
 
-from r1env_trainers.dither import dithered
+from r1env_trainers.model.dither import dithered
 from r1env_trainers.openrlhf.after_import import Action
 
 SEED = "R1ENV_OPENRLHF_DITHER"

@@ -9,17 +9,15 @@ from typing import Any
 
 from transformers import PreTrainedTokenizerBase
 
-from r1env.adapters.rows import TASK_FIELD, task_field
+from r1env.adapters.core import TASK_FIELD, task_field
 from r1env.envs.environment import Environment
 from r1env.envs.suite import Suite
-from r1env.runs.atomic import replace_text
-from r1env.runs.jsonable import to_json
-from r1env.tasks import Task
-from r1env_trainers.difficulty import read_pass_rates, within
-from r1env_trainers.grpo.config import GRPOConfig
-from r1env_trainers.grpo.environments import evaluation_suite, training_suite
-from r1env_trainers.grpo.tasks import draw_tasks
-from r1env_trainers.prompts import encode_prompt
+from r1env.runs.files import replace_text, to_json
+from r1env.types import Task
+from r1env_trainers.model.tokens import encode_prompt
+from r1env_trainers.rl.config import GRPOConfig
+from r1env_trainers.rl.loop import draw_tasks, read_pass_rates, within
+from r1env_trainers.rl.metrics import evaluation_suite, training_suite
 
 AGENT = """\
 # Written by r1env for `--train.agent_func_path`: plays the environments of this folder's config.json.

@@ -11,9 +11,9 @@ from pathlib import Path
 from r1env.errors import TrainingStoppedError, UsageError
 from r1env.runs.run import Run
 from r1env_trainers import openrlhf
-from r1env_trainers.checkpoints import save_model
-from r1env_trainers.local import LocalConfig
-from r1env_trainers.models.load import NAMED, load_model
+from r1env_trainers.model.checkpoint import save_model
+from r1env_trainers.model.load import NAMED, load_model
+from r1env_trainers.model.session import LocalConfig
 from r1env_trainers.openrlhf import masters
 from r1env_trainers.openrlhf.config import OpenRLHFOptions
 from r1env_trainers.openrlhf.flags import is_cpu

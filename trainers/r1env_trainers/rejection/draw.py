@@ -8,26 +8,26 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
-from r1env.engines.base import Engine, Sampling
+from r1env.engines import Engine, Sampling
 from r1env.envs.environment import Environment
 from r1env.envs.suite import Suite
 from r1env.errors import TrainingStoppedError, UsageError
 from r1env.evaluation.draw import draw
 from r1env.plugins import Plugins, import_target, installed
-from r1env.rollouts import Rollout
-from r1env.runs.jsonable import to_json
+from r1env.runs.files import to_json
 from r1env.runs.run import Run
-from r1env.scores import Score
+from r1env.runs.tables import TABLE_JSON, write_table
 from r1env.scoring import score
-from r1env.tasks import Task
-from r1env_trainers.checkpoints import list_checkpoints
-from r1env_trainers.devices import Device
-from r1env_trainers.evaluate.table import SAMPLED_TOKENS
-from r1env_trainers.rejection.config import DrawSettings
+from r1env.trainer import is_stage
+from r1env.types import Rollout, Score, Task
+from r1env_trainers.evaluate import SAMPLED_TOKENS
+from r1env_trainers.model.checkpoint import list_checkpoints
+from r1env_trainers.model.load import Device, check_model_name, choose_device
+from r1env_trainers.rejection.config import DrawSettings, RejectionConfig
+from r1env_trainers.rejection.data import DATA, Shard, by_domain, check_extra, extra_rows, read_shards, write_data, write_shard
 from r1env_trainers.rejection.select import KEPT, Sample, Selector
-from r1env_trainers.rejection.shards import Shard, read_shards, write_shard
-from r1env_trainers.rejection.statistics import Counts, count, length_of, merged
-from r1env_trainers.suites import open_suite
+from r1env_trainers.rejection.statistics import Counts, count, length_of, make_table, merged
+from r1env_trainers.rl.config import open_suite
 
 Drawn = tuple[Environment, list[Rollout], list[Score]]
 """The samples of one prompt."""
@@ -206,3 +206,26 @@ def _open_engine(settings: DrawSettings, model: str, device: Device, seed: int, 
         raise UsageError(
             f"engine {settings.engine!r} does not take the options {dict(settings.engine_options)}: {error}"
         ) from error
+
+
+# The trainer `rejection`: draw, select, mix, write.
+
+
+class RejectionTrainer:
+    """The trainer plugin `rejection`. Leaves `data.jsonl` for `sft`, and the statistics as a table."""
+
+    def check(self, config: RejectionConfig) -> None:
+        choose_device(config.device)
+        if config.engine == "transformers" and not is_stage(config.model):
+            check_model_name(config.model)
+        check_draw(config)
+        check_extra(config.extra)
+
+    def train(self, config: RejectionConfig, run: Run) -> None:
+        if run.stage_file(TABLE_JSON).is_file():
+            return  # written last: the stage was done, and only that was not yet remembered
+        shards = draw_samples(config, config.model, config.device, config.seed, run)
+        rows = demonstrations(shards)
+        extra = extra_rows(config.extra, len(rows), config.seed)
+        write_data(run.stage_file(DATA), [*rows, *extra])
+        write_table(run, make_table(merged(shard.counts for shard in shards), by_domain(extra)))

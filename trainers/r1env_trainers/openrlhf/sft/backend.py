@@ -15,8 +15,8 @@ from pathlib import Path
 from transformers import AutoTokenizer
 
 from r1env.runs.run import Run
-from r1env.stages import is_stage
-from r1env_trainers.models.load import check_model_name
+from r1env.trainer import is_stage
+from r1env_trainers.model.load import check_model_name
 from r1env_trainers.openrlhf.follow import TuningFollower, newest_checkpoint
 from r1env_trainers.openrlhf.installation import Installation, look
 from r1env_trainers.openrlhf.job import Job

@@ -1,0 +1,284 @@
+"""Plays episodes against a sampler and keeps their tokens: an append-only sequence in which the model's own are marked."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from types import TracebackType
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from r1env.envs.environment import Environment, Episode
+from r1env.rubrics import Rubric
+from r1env.scoring import Scoring
+from r1env.types import Completion, FinishReason, Rollout, Score, Task
+from r1env_trainers.generate.engine import CompletionSampler, Samples, as_completions
+from r1env_trainers.model.load import LoadedModel
+from r1env_trainers.model.logprobs import TokenBatch
+from r1env_trainers.model.tokens import encode_prompt, encode_reply, join_turns, left_pad
+
+
+@dataclass(slots=True)
+class Trajectory:
+    """An episode and its tokens.
+
+    What the model wrote is kept as the tokens that it drew, never encoded again; what the environment replied is encoded by itself.
+
+    Attributes:
+        ids: of everything after the prompt.
+        sampled: True where the model drew the token.
+        logprobs: of the sampler; 0 for the environment's tokens.
+        truncated: the token limit cut a turn off.
+    """
+
+    environment: Environment
+    episode: Episode
+    prompt: list[int]
+    ids: list[int] = field(default_factory=list)
+    sampled: list[bool] = field(default_factory=list)
+    logprobs: list[float] = field(default_factory=list)
+    truncated: bool = False
+
+    def take(self, completion: Completion) -> None:
+        """The model's turn."""
+        turn, logprobs = completion.token_ids or (), completion.logprobs or ()
+        self.ids += turn
+        self.sampled += [True] * len(turn)
+        self.logprobs += logprobs
+        self.truncated |= completion.finish_reason is FinishReason.LENGTH
+        self.episode.submit(completion)
+
+    def read(self, tokens: Sequence[int]) -> None:
+        """What stands between two turns of the model."""
+        self.ids += tokens
+        self.sampled += [False] * len(tokens)
+        self.logprobs += [0.0] * len(tokens)
+
+
+OnDone = Callable[[Sequence[Trajectory]], None]
+"""Takes episodes that are over."""
+
+
+@dataclass(frozen=True, slots=True)
+class Decoding:
+    """How the turns are sampled; the seed is the first of several that are made of it."""
+
+    max_new_tokens: int
+    temperature: float
+    top_p: float
+    seed: int
+
+
+def play(
+    tasks: Sequence[tuple[Environment, Task]],
+    n: int,
+    loaded: LoadedModel,
+    sampler: CompletionSampler,
+    decoding: Decoding,
+    on_done: OnDone | None = None,
+) -> list[Trajectory]:
+    """n finished episodes of each task, in prompt-major order.
+
+    All episodes whose templates stop at the same texts take their turn in one call of the sampler; the first turn of a task is sampled
+    n times from one prompt.
+
+    Args:
+        on_done: told of every episode once, as soon as it is over, while others are still being sampled.
+    """
+    groups = [_open(environment, task, n, loaded) for environment, task in tasks]
+    trajectories = [trajectory for group in groups for trajectory in group]
+    seeds = _Seeds(decoding.seed)
+    for stop, members in _by_stop([group[0] for group in groups]).items():
+        _take_turns([groups[member] for member in members], stop, sampler, decoding, seeds.next(), on_done)
+    while unfinished := [trajectory for trajectory in trajectories if not trajectory.episode.done]:
+        for trajectory in unfinished:
+            trajectory.read(_between(trajectory, loaded))
+        for stop, members in _by_stop(unfinished).items():
+            _take_turns([[unfinished[member]] for member in members], stop, sampler, decoding, seeds.next(), on_done)
+    return trajectories
+
+
+def to_tokens(trajectories: Sequence[Trajectory], loaded: LoadedModel) -> tuple[TokenBatch, Tensor]:
+    """The batch of all episodes, and [B, T] the sampler's log-probs."""
+    width = max(1, max(len(trajectory.ids) for trajectory in trajectories))
+    shape = (len(trajectories), width)
+    ids = torch.full(shape, loaded.pad, dtype=torch.long)
+    sampled = torch.zeros(shape, dtype=torch.bool)
+    present = torch.zeros(shape, dtype=torch.bool)
+    logprobs = torch.zeros(shape)
+    for row, trajectory in enumerate(trajectories):
+        length = len(trajectory.ids)
+        ids[row, :length] = torch.tensor(trajectory.ids, dtype=torch.long)
+        sampled[row, :length] = torch.tensor(trajectory.sampled, dtype=torch.bool)
+        present[row, :length] = True
+        logprobs[row, :length] = torch.tensor(trajectory.logprobs)
+    prompt_ids, prompt_mask = left_pad([trajectory.prompt for trajectory in trajectories], loaded.pad, loaded.device)
+    context = present & ~sampled
+    batch = TokenBatch(
+        prompt_ids,
+        prompt_mask,
+        ids.to(loaded.device),
+        sampled.float().to(loaded.device),
+        context.to(loaded.device) if context.any() else None,
+    )
+    return batch, logprobs.to(loaded.device)
+
+
+def _open(environment: Environment, task: Task, n: int, loaded: LoadedModel) -> list[Trajectory]:
+    episodes = [environment.open(task) for _ in range(n)]
+    prompt = encode_prompt(loaded.tokenizer, episodes[0].messages, chat=environment.template.chat)
+    return [Trajectory(environment, episode, prompt) for episode in episodes]
+
+
+def _take_turns(
+    groups: Sequence[Sequence[Trajectory]],
+    stop: tuple[str, ...],
+    sampler: CompletionSampler,
+    decoding: Decoding,
+    seed: int,
+    on_done: OnDone | None,
+) -> None:
+    """One turn of every episode; those of a group share a prompt, and are equally many in each."""
+    trajectories = [trajectory for group in groups for trajectory in group]
+
+    def take(rows: Sequence[int], samples: Samples) -> None:
+        for row, completion in zip(rows, as_completions(samples, sampler.decode(samples)), strict=True):
+            trajectories[row].take(completion)
+        if on_done is not None:
+            on_done([trajectories[row] for row in rows if trajectories[row].episode.done])
+
+    sampler.sample(
+        [[*group[0].prompt, *group[0].ids] for group in groups],
+        n=len(groups[0]),
+        max_new_tokens=decoding.max_new_tokens,
+        temperature=decoding.temperature,
+        top_p=decoding.top_p,
+        stop=stop,
+        seed=seed,
+        on_finished=take,
+    )
+
+
+def _between(trajectory: Trajectory, loaded: LoadedModel) -> list[int]:
+    """The tokens after the model's turn up to its next one."""
+    reply = trajectory.episode.messages[-1]["content"]
+    tokens = encode_reply(loaded.tokenizer, reply, chat=trajectory.environment.template.chat)
+    return join_turns(loaded.tokenizer, trajectory.ids, tokens)
+
+
+def _by_stop(trajectories: Sequence[Trajectory]) -> dict[tuple[str, ...], list[int]]:
+    """Places of the trajectories by the stop texts of their templates."""
+    places: dict[tuple[str, ...], list[int]] = {}
+    for place, trajectory in enumerate(trajectories):
+        places.setdefault(trajectory.environment.template.stop, []).append(place)
+    return places
+
+
+class _Seeds:
+    """Unrelated seeds one after another; the first is the one given."""
+
+    def __init__(self, seed: int) -> None:
+        self._seed = seed
+        self._given = 0
+
+    def next(self) -> int:
+        self._given += 1
+        if self._given == 1:
+            return self._seed
+        return int(np.random.SeedSequence([self._seed, self._given]).generate_state(1, np.uint64)[0] >> 1)
+
+
+# `Experience`: a batch of scored rollouts as tensors; what every update learns from.
+
+
+@dataclass(frozen=True, slots=True)
+class Experience:
+    """A scored batch of P prompts with n episodes each, rows in prompt-major order.
+
+    Attributes:
+        tokens: [P*n] rows. All turns of an episode are one row, whose mask is 1 on what the model wrote.
+        sampled_logprobs: [P*n, T] of the sampler; 0 where the mask is.
+        rewards: [P, n], NaN where unscored.
+        parts: [P, n, K] of the K rewards that count, NaN where one has no value or does not belong to the prompt's environment.
+        part_weights: [P, K] of these rewards in the environment of each prompt.
+        kept: [P] True for the prompts to learn from; without `refill`, all.
+        truncated: [P*n] True where the token limit cut a turn off.
+        temperature: they were sampled with.
+        environments: names, one a prompt.
+        rollouts, scores: one a row; the scores' parts have the same keys throughout, NaN where a part is not the environment's.
+        position: in the stream of tasks after this batch.
+        refills: how many more batches `refill` drew.
+        seconds: wall seconds of each phase; `reward` is what was waited for when all had been generated.
+    """
+
+    tokens: TokenBatch
+    sampled_logprobs: Tensor
+    rewards: Tensor
+    parts: Tensor
+    part_weights: Tensor
+    kept: Tensor
+    truncated: Tensor
+    temperature: float
+    environments: list[str]
+    rollouts: list[Rollout]
+    scores: list[Score]
+    position: int
+    refills: int
+    seconds: dict[str, float]
+
+
+# Scoring episodes as they end: what their rewards have workers for runs beside the decoding of the others.
+
+
+PARTS = 16
+"""Episodes are handed over when this part of all has ended: a call for each would cost more than it saves."""
+
+
+class EarlyScoring:
+    """The scores of a batch of episodes, each by its own environment's rubric. A context: what nobody waits for is stopped.
+
+    Args:
+        episodes: how many there will be.
+    """
+
+    def __init__(self, episodes: int) -> None:
+        self._enough = max(1, episodes // PARTS)
+        self._waiting: list[Trajectory] = []
+        self._scorings: dict[int, Scoring] = {}  # by the identity of the rubric
+        self._added: dict[int, list[Trajectory]] = {}
+
+    def add(self, done: Sequence[Trajectory]) -> None:
+        """Begin to score episodes that are over."""
+        self._waiting += done
+        if len(self._waiting) >= self._enough:
+            self._hand_over()
+
+    def finish(self, trajectories: Sequence[Trajectory]) -> list[Score]:
+        """Wait for the scores of all episodes that were added, in the order of `trajectories`."""
+        self._hand_over()
+        scores: dict[int, Score] = {}
+        for key, scoring in self._scorings.items():
+            scores |= zip(map(id, self._added[key]), scoring.finish(), strict=True)
+        return [scores[id(trajectory)] for trajectory in trajectories]
+
+    def __enter__(self) -> EarlyScoring:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        if error is not None:
+            for scoring in self._scorings.values():
+                scoring.cancel()
+
+    def _hand_over(self) -> None:
+        by_rubric: dict[int, tuple[Rubric, list[Trajectory]]] = {}
+        for trajectory in self._waiting:
+            rubric = trajectory.environment.rubric
+            by_rubric.setdefault(id(rubric), (rubric, []))[1].append(trajectory)
+        self._waiting = []
+        for key, (rubric, members) in by_rubric.items():
+            if key not in self._scorings:
+                self._scorings[key], self._added[key] = Scoring(rubric), []
+            self._scorings[key].add([member.episode.rollout() for member in members])
+            self._added[key] += members
