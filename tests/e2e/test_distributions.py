@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import functools
 import importlib.metadata
 import re
@@ -86,6 +87,31 @@ def test_pip_install_lines_name_what_this_repository_has(name):
                     page,
                     line,
                 )
+
+
+def imported(path: Path) -> set[str]:
+    """Top-level names of what a file imports, anywhere in it."""
+    nodes = list(ast.walk(ast.parse(path.read_text("utf-8"))))
+    names = {alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names}
+    names |= {node.module for node in nodes if isinstance(node, ast.ImportFrom) and node.module and not node.level}
+    return {name.partition(".")[0] for name in names}
+
+
+COMES_WITH = {"lingua": "lingua-language-detector", "pydantic_core": "pydantic", "triton": "torch"}
+OPTIONAL = {("r1env", "torch")}  # the doctor looks for it
+NOT_OF_THE_PACKAGE = {"harness", "repositories"}  # programs that run in the sandbox
+
+
+@EACH
+def test_whatever_is_imported_is_declared(name):
+    """As a dependency or in an extra."""
+    declared = {name, package_of(name), *(canonicalize_name(requirement.name) for requirement in requirements(name))}
+    distributions = importlib.metadata.packages_distributions()
+    for path in (OURS[name] / package_of(name)).rglob("*.py"):
+        if NOT_OF_THE_PACKAGE.isdisjoint(path.parts):
+            for module in imported(path) - sys.stdlib_module_names:
+                offered = {COMES_WITH.get(module, module), *map(canonicalize_name, distributions.get(module, ()))}
+                assert offered & declared or (name, module) in OPTIONAL, f"{path} imports {module}, of {offered}"
 
 
 @dataclass(frozen=True)
