@@ -105,12 +105,15 @@ NOT_OF_THE_PACKAGE = {"harness", "repositories"}  # programs that run in the san
 @EACH
 def test_whatever_is_imported_is_declared(name):
     """As a dependency or in an extra."""
-    declared = {name, package_of(name), *(canonicalize_name(requirement.name) for requirement in requirements(name))}
+    declared = {name, *(canonicalize_name(requirement.name) for requirement in requirements(name))}
     distributions = importlib.metadata.packages_distributions()
     for path in (OURS[name] / package_of(name)).rglob("*.py"):
         if NOT_OF_THE_PACKAGE.isdisjoint(path.parts):
             for module in imported(path) - sys.stdlib_module_names:
-                offered = {COMES_WITH.get(module, module), *map(canonicalize_name, distributions.get(module, ()))}
+                offered = {
+                    COMES_WITH.get(module, canonicalize_name(module)),
+                    *map(canonicalize_name, distributions.get(module, ())),
+                }
                 assert offered & declared or (name, module) in OPTIONAL, f"{path} imports {module}, of {offered}"
 
 
