@@ -10,9 +10,10 @@ from r1env_sandbox import Sandbox
 
 
 def pytest_collection_modifyitems(items):
-    """What fills the machine goes through one worker of `make test-slow`, one after another: its limits are in wall time."""
+    """What fills the machine goes through one worker, one after another: its limits are in wall time."""
     for item in items:
-        if item.path.is_relative_to(Path(__file__).parent) and item.get_closest_marker("slow"):
+        heavy = item.get_closest_marker("slow") or item.get_closest_marker("nightly")
+        if heavy and item.path.is_relative_to(Path(__file__).parent):
             item.add_marker(pytest.mark.xdist_group("machine"))
 
 
