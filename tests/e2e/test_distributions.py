@@ -6,6 +6,7 @@ import ast
 import functools
 import importlib.metadata
 import re
+import shlex
 import subprocess
 import sys
 import tarfile
@@ -87,6 +88,22 @@ def test_pip_install_lines_name_what_this_repository_has(name):
                     page,
                     line,
                 )
+
+
+def test_folders_that_the_readme_installs_are_whole():
+    """Each `pip install` line there names the distributions that the others in it need, for no index has them."""
+    lines = re.findall(r"pip install ((?:'?\./?[\w/]*(?:\[\w+\])?'? ?)+)", (ROOT / "README.md").read_text("utf-8"))
+    for line in lines:
+        wanted = {}
+        for given in shlex.split(line):
+            folder, _, extra = given.removesuffix("]").partition("[")
+            wanted[project(ROOT / folder)["name"]] = extra
+        for name, extra in wanted.items():
+            assert not extra or extra in project(OURS[name])["optional-dependencies"], line
+            needs = {Requirement(one).name for one in project(OURS[name])["dependencies"]} & OURS.keys()
+            assert needs <= wanted.keys(), line
+    installed = {project(ROOT / given.partition("[")[0])["name"] for line in lines for given in shlex.split(line)}
+    assert installed == OURS.keys()
 
 
 def imported(path: Path) -> set[str]:
