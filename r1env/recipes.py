@@ -24,20 +24,8 @@ from r1env.config import load_yaml, merge, validate
 from r1env.errors import UnknownNameError, UsageError
 from r1env.plugins import Plugins, import_target, installed
 from r1env.runs.run import Run
-from r1env.runs.tables import write_stage_table
-from r1env.trainer import (
-    LOCAL,
-    STAGE_PREFIX,
-    Backend,
-    BackendConfig,
-    Estimate,
-    Trainer,
-    TrainerConfig,
-    is_stage,
-    parse_reference,
-    references,
-    resolved,
-)
+from r1env.runs.stages import STAGE_PREFIX, is_stage, parse_reference, references, resolved, write_stage_table
+from r1env.trainer import LOCAL, Backend, BackendConfig, Estimate, Trainer, TrainerConfig
 
 
 class Stage(BaseModel):

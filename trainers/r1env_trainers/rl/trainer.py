@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from r1env.runs.run import Run
-from r1env.trainer import is_stage
+from r1env.runs.stages import is_stage
 from r1env_trainers.model.load import LoadedModel, check_model_name
 from r1env_trainers.model.session import Session
 from r1env_trainers.rl.config import GRPOConfig, PPOConfig

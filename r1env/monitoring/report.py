@@ -387,7 +387,7 @@ def render(run: Run, plugins: Plugins) -> str:
     import jinja2  # here, because it is an extra
 
     environment = jinja2.Environment(
-        loader=jinja2.FunctionLoader(lambda name: (files("r1env.runs") / name).read_text("utf-8")),
+        loader=jinja2.FunctionLoader(lambda name: (files("r1env.monitoring") / name).read_text("utf-8")),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
