@@ -16,7 +16,7 @@ from r1env.runs.files import replace_text, to_json
 from r1env.types import Task
 from r1env_trainers.model.tokens import encode_prompt
 from r1env_trainers.rl.config import GRPOConfig
-from r1env_trainers.rl.loop import draw_tasks, read_pass_rates, within
+from r1env_trainers.rl.rollouts import draw_tasks, read_pass_rates, within
 from r1env_trainers.rl.metrics import evaluation_suite, training_suite
 
 AGENT = """\
