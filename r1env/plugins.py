@@ -16,7 +16,7 @@ import pluggy
 
 from r1env import hooks as hookspecs
 from r1env.errors import PluginError, UnknownNameError
-from r1env.hooks import EngineSpec, EnvironmentSpec, RecipeSpec, RewardSpec, Spec, TrainerSpec, import_attribute
+from r1env.hooks import BackendSpec, EngineSpec, EnvironmentSpec, RecipeSpec, RewardSpec, Spec, TrainerSpec, import_attribute
 
 if TYPE_CHECKING:
     from r1env.rewards import Reward
@@ -116,6 +116,9 @@ class Plugins:
 
     def trainer(self, name: str) -> TrainerSpec:
         return self.find("trainers", name, TrainerSpec)
+
+    def backend(self, name: str) -> BackendSpec:
+        return self.find("backends", name, BackendSpec)
 
     def recipe(self, name: str) -> RecipeSpec:
         return self.find("recipes", name, RecipeSpec)

@@ -18,6 +18,7 @@ from r1env.cli.console import print_json, print_table, progress
 from r1env.cli.options import Json, plugins_of
 from r1env.plugins import Plugins, import_target
 from r1env.runs.manifest import plugin_provenance
+from r1env.trainer import Backend
 
 OLDEST_PYTHON = (3, 11)
 
@@ -84,7 +85,7 @@ def diagnose(plugins: Plugins) -> Iterator[Check]:
     yield from _torch()
     yield _docker()
     yield from (_extra(*extra) for extra in EXTRAS)
-    yield _openrlhf()
+    yield from _backends(plugins)
     yield _plugins(plugins)
 
 
@@ -134,12 +135,17 @@ def _extra(name: str, modules: tuple[str, ...], purpose: str, remedy: str) -> Ch
     return Check(name, State.OK, purpose)
 
 
-def _openrlhf() -> Check:
-    remedy = "docs/openrlhf.md"
-    if importlib.util.find_spec("r1env_trainers") is None:
-        return Check("openrlhf", State.ABSENT, "for --backend openrlhf; missing r1env_trainers", remedy)
-    found, detail = import_target("r1env_trainers.openrlhf.installation:diagnosis")()
-    return Check("openrlhf", State.OK, detail) if found else Check("openrlhf", State.ABSENT, detail, remedy)
+def _backends(plugins: Plugins) -> Iterator[Check]:
+    """What each installed backend says of this machine."""
+    for name, provided in plugins.provided("backends").items():
+        backend: Backend = import_target(provided.spec.target)()
+        works, detail = backend.diagnosis()
+        yield Check(
+            name,
+            State.OK if works else State.ABSENT,
+            detail,
+            "" if works else f"see the docs of {provided.provenance.distribution}",
+        )
 
 
 def _plugins(plugins: Plugins) -> Check:

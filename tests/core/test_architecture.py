@@ -20,6 +20,7 @@ OURS = {
     "r1env_logic": ROOT / "plugins/logic/r1env_logic",
     "r1env_benchmarks": ROOT / "plugins/benchmarks/r1env_benchmarks",
     "r1env_judge": ROOT / "plugins/judge/r1env_judge",
+    "r1env_openrlhf": ROOT / "plugins/openrlhf/r1env_openrlhf",
     "r1env_trainers": ROOT / "trainers/r1env_trainers",
 }
 MAY_IMPORT = {
@@ -33,6 +34,7 @@ MAY_IMPORT = {
     "r1env_benchmarks": {"r1env"},
     "r1env_judge": {"r1env"},
     "r1env_trainers": {"r1env"},
+    "r1env_openrlhf": {"r1env", "r1env_trainers"},
 }
 FIRST_TO_READ = {"types"}
 

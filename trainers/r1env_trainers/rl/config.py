@@ -9,9 +9,9 @@ from pydantic import BaseModel, Field, PositiveFloat, PositiveInt, model_validat
 
 from r1env.envs.suite import EnvironmentShare, Suite, make_mixture, make_suite
 from r1env.rubrics import RubricSpec
+from r1env.trainer import BackendConfig
 from r1env_trainers.generate.options import EngineName, VLLMOptions
 from r1env_trainers.model.session import LocalConfig
-from r1env_trainers.openrlhf.config import OpenRLHFOptions
 from r1env_trainers.rl.advantages import AdvantageEstimator
 from r1env_trainers.rl.losses import Aggregation, Correction, KLEstimator, PolicyRatio
 from r1env_trainers.rl.presets import PPO_PRESETS, PRESETS
@@ -169,14 +169,13 @@ def _scheduled(schedule: Mapping[int, T], step: int, otherwise: T) -> T:
 _OF_THE_CRITIC = ("gamma", "gae_lambda", "value_clip", "critic", "critic_model", "critic_lr", "critic_warmup", "value_coef")
 
 
-class GRPOConfig(RolloutConfig):
+class GRPOConfig(RolloutConfig, BackendConfig):
     """Settings of the `grpo` trainer, beside those of `RolloutConfig` and `LocalConfig`.
 
     Defaults follow the field of 2026: advantages without the deviation, token-mean loss, clip 0.2/0.28, no KL, one update a
     rollout, groups without variance left out.
 
     Attributes:
-        backend: `local`, in this process; or `openrlhf`, with Ray, vLLM and DeepSpeed under the settings of `openrlhf`.
         epochs, mini_batches: passes over a batch of rollouts, and optimizer steps in each; the rows are split at random. One of both
             is on-policy.
         advantage, whiten: see `advantages`; `whiten` normalises the advantages over the batch's tokens, as `reinforce_pp` always does.
@@ -197,9 +196,6 @@ class GRPOConfig(RolloutConfig):
         critic_lr, critic_warmup: the critic's peak rate (its schedule is the policy's), and the steps in which it learns alone.
         value_coef: of `shared`: weight of the value loss beside the policy's.
     """
-
-    backend: Literal["local", "openrlhf"] = "local"
-    openrlhf: OpenRLHFOptions = OpenRLHFOptions()
 
     epochs: int = Field(default=1, ge=1)
     mini_batches: int = Field(default=1, ge=1)
@@ -288,8 +284,6 @@ class GRPOConfig(RolloutConfig):
             if given := [name for name in _OF_THE_CRITIC if getattr(self, name) != fields[name].default]:
                 raise ValueError(f"{', '.join(given)}: a critic belongs to advantage=gae, not to {self.advantage}")
             return self
-        if self.backend != "local":
-            raise ValueError(f"advantage=gae has its critic in this process; the backend {self.backend} does not train one")
         if self.critic == "shared" and self.critic_model is not None:
             raise ValueError("critic_model is where a separate critic starts; critic=shared has no model of its own")
         if self.critic_warmup >= self.steps:

@@ -1,16 +1,13 @@
-"""The trainer plugins `grpo` and `ppo`: checks, the estimate, and which backend trains. The algorithm itself is `loop.py`."""
+"""The trainer plugins `grpo` and `ppo`. The algorithm itself is `loop.py`."""
 
 from __future__ import annotations
 
 from r1env.envs.suite import Suite
-from r1env.recipes import Estimate
 from r1env.runs.run import Run
 from r1env.trainer import is_stage
-from r1env_trainers.cost import estimate_grpo
 from r1env_trainers.generate.choose import check_engine
 from r1env_trainers.model.load import check_model_name
 from r1env_trainers.model.session import check_local
-from r1env_trainers.openrlhf import backend as openrlhf
 from r1env_trainers.rl.config import GRPOConfig
 from r1env_trainers.rl.loop import train
 from r1env_trainers.rl.metrics import check_rewards_to_separate, evaluation_suite, training_suite
@@ -18,31 +15,21 @@ from r1env_trainers.rl.rollouts import draw_tasks, task_filter
 
 
 class GRPOTrainer:
-    """The backend `local` is here: one process, a CPU or one GPU; `openrlhf` is handed over."""
+    """On-policy RL in this process, on a CPU or one GPU. It leaves the policy; a critic is in the checkpoints only."""
 
     def check(self, config: GRPOConfig) -> None:
-        if config.backend == "openrlhf":
-            openrlhf.check(config)
-            return
         for suite in check_rollouts(config):
             if config.advantage == "gdpo":
                 check_rewards_to_separate(suite)
         if config.critic_model is not None and not is_stage(config.critic_model):
             check_model_name(config.critic_model)
 
-    def estimate(self, config: GRPOConfig) -> Estimate | None:
-        """None for PPO: what its critic costs was never measured."""
-        return None if config.advantage == "gae" else estimate_grpo(config, training_suite(config))
-
     def train(self, config: GRPOConfig, run: Run) -> None:
-        if config.backend == "openrlhf":
-            openrlhf.train(config, run)
-        else:
-            train(config, run)
+        train(config, run)
 
 
 def check_rollouts(config: GRPOConfig) -> list[Suite]:
-    """Refuse settings that could not be trained with; opens the environments and loads no model.
+    """Refuse settings that could not be trained with; open the environments and load no model.
 
     Returns:
         The suite of the steps, and that of the late ones where there are any.
