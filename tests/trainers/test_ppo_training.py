@@ -160,7 +160,8 @@ def test_ppo_is_grpo_with_generalised_advantage_estimation(tmp_path):
     one, other = trained(ppo, tmp_path / "ppo"), trained(grpo, tmp_path / "grpo")
     rows = [[{key: value for key, value in row.items() if key != "stage"} for row in told(run)] for run in (one, other)]
     assert rows[0] == rows[1]
-    assert_same_weights(*(load_model(str(run.model_dir())).model.state_dict() for run in (one, other)))
+    left = [load_model(str(run.model_dir(stage))) for run, stage in ((one, "ppo"), (other, "grpo"))]
+    assert_same_weights(*(loaded.model.state_dict() for loaded in left))
 
 
 @pytest.mark.parametrize("critic", ["separate", "shared"])
