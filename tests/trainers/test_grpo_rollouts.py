@@ -22,8 +22,8 @@ from r1env_trainers.model.load import load_model
 from r1env_trainers.model.logprobs import completion_logprobs, completion_logprobs_and_entropies
 from r1env_trainers.model.tokens import encode_prompt, encode_reply, join_turns
 from r1env_trainers.rl.config import GRPOConfig
-from r1env_trainers.rl.loop import collect, draw_tasks, read_pass_rates, within
 from r1env_trainers.rl.metrics import accuracies, environment_metrics, step_metrics
+from r1env_trainers.rl.rollouts import collect, draw_tasks, read_pass_rates, within
 
 SMALL = {"model": "tiny", "steps": 4, "prompts_per_step": 4, "group_size": 4, "max_new_tokens": 6, "env": "sort-4"}
 

@@ -21,7 +21,7 @@ from r1env_trainers.model.checkpoint import list_checkpoints
 from r1env_trainers.model.load import load_model
 from r1env_trainers.model.session import make_optimizer
 from r1env_trainers.rl.config import GRPOConfig
-from r1env_trainers.rl.loop import collect
+from r1env_trainers.rl.rollouts import collect
 from r1env_trainers.rl.trainer import GRPOTrainer
 from r1env_trainers.rl.update import update
 
