@@ -10,7 +10,8 @@ outside, so a program can neither read the answer nor forge the verdict.
 
 Where to look: `models` (what goes in and out), `sandbox` (the object above), `judge` (the way of one submission), `verdicts` and
 `checkers` (pure: how it came out), `examine` (tests that are programs), `pool` and `worker` (containers, as seen from here),
-`backends` (where they come from), `runner` (what runs in them), `cluster` (a sandbox on every node of a Ray cluster).
+`backends` (where they come from), `runner` (what runs in them), `cluster` (a sandbox on every node of a Ray cluster), `open` (which
+of these a name stands for).
 """
 
 from r1env_sandbox.errors import SandboxBusy, SandboxUnavailable
@@ -27,12 +28,14 @@ from r1env_sandbox.models import (
     TestResult,
     Verdict,
 )
-from r1env_sandbox.sandbox import Sandbox, judge
+from r1env_sandbox.open import open_sandbox
+from r1env_sandbox.sandbox import Judge, Sandbox, judge
 from r1env_sandbox.version import __version__
 
 __all__ = [
     "Checker",
     "CompileResult",
+    "Judge",
     "JudgeResult",
     "Limits",
     "RunResult",
@@ -47,4 +50,5 @@ __all__ = [
     "Verdict",
     "__version__",
     "judge",
+    "open_sandbox",
 ]

@@ -16,8 +16,9 @@ import typer
 from r1env_sandbox.errors import SandboxUnavailable
 from r1env_sandbox.languages import DEFAULT_LANGUAGES, LANGUAGES, UnknownLanguageError
 from r1env_sandbox.models import Limits, Submission, Verdict
+from r1env_sandbox.open import open_sandbox
 from r1env_sandbox.rows import judge_line
-from r1env_sandbox.sandbox import Mode, Sandbox
+from r1env_sandbox.sandbox import Judge, Mode
 from r1env_sandbox.version import __version__
 
 NO_SANDBOX, INTERRUPTED = 3, 130
@@ -228,7 +229,7 @@ def version() -> None:
     typer.echo(__version__)
 
 
-def _judge_lines(sandbox: Sandbox, source: BinaryIO, sink: IO[str]) -> int:
+def _judge_lines(sandbox: Judge, source: BinaryIO, sink: IO[str]) -> int:
     """Read, judge and write at the same time, in order. Returns how many lines have no score."""
     answers: queue.Queue[Future[dict[str, Any]] | None] = queue.Queue(LINES_AHEAD * sandbox.workers)
     unscored = 0
@@ -268,10 +269,10 @@ def _judge_lines(sandbox: Sandbox, source: BinaryIO, sink: IO[str]) -> int:
     return unscored
 
 
-def _sandbox(workers: int | None, mode: str, backend: str, runtime: str | None) -> Sandbox:
+def _sandbox(workers: int | None, mode: str, backend: str, runtime: str | None) -> Judge:
     known = _mode(mode)
     try:
-        return Sandbox(workers, mode=known, backend=backend, runtime=runtime)
+        return open_sandbox(backend, workers, mode=known, runtime=runtime)
     except ValueError as error:
         raise typer.BadParameter(str(error)) from error
 

@@ -38,11 +38,14 @@ class WorkerLost(RuntimeError):  # noqa: N818 - as above
 
     Attributes:
         out_of_memory: the engine says that its container ran out of memory.
+        by_program: it failed by itself while it answered or should have, so that the program in it may be the cause. A worker that
+            is gone without a word was ended from outside.
     """
 
-    def __init__(self, cause: str, *, out_of_memory: bool = False) -> None:
+    def __init__(self, cause: str, *, out_of_memory: bool = False, by_program: bool = False) -> None:
         super().__init__(cause)
         self.out_of_memory = out_of_memory
+        self.by_program = by_program
 
 
 class FilesDoNotFit(RuntimeError):  # noqa: N818 - as above

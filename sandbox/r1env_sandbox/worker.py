@@ -235,7 +235,7 @@ class Worker:
         if frame[0].get("nonce") != self._nonce:
             raise WorkerLost(f"{self.name} answered another request")
         if frame[0].get("op") == "fault":
-            raise WorkerLost(f"{self.name} gives up: {str(frame[0].get('fault'))[:500]}")
+            raise WorkerLost(f"{self.name} gives up: {str(frame[0].get('fault'))[:500]}", by_program=True)
         return frame
 
     def new_request(self) -> None:

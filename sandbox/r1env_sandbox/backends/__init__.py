@@ -1,4 +1,4 @@
-"""Where workers come from. `Backend` starts them, `Transport` is the stream to one; `docker` and `bwrap` are backends, `choose` takes one."""
+"""Where workers come from. `Backend` starts them, `Transport` is the stream to one; `docker` and `bwrap` are backends."""
 
 from __future__ import annotations
 
@@ -70,6 +70,9 @@ class Backend(Protocol):
             SandboxUnavailable: no worker can be started on this machine.
             WorkerLost: this one could not be started.
         """
+
+    def answers(self) -> bool:
+        """Whether workers can be started now. False while an engine restarts; its workers end with it."""
 
     def describe(self) -> dict[str, str]:
         """What it runs on, for a person."""

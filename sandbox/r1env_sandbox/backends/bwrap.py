@@ -41,8 +41,8 @@ ulimit -c 0
 ulimit -n 1024
 mount -t tmpfs -o mode=755,size=1m tmpfs {_STAGE}
 mkdir {_STAGE}/judge {_STAGE}/tmp
-mount -t tmpfs -o size={WORK_MB}m,nr_inodes={MAX_INODES},mode=711,nosuid,nodev tmpfs {_STAGE}/judge
-mount -t tmpfs -o size={TEMPORARY_MB}m,nr_inodes={MAX_INODES},mode=1777,nosuid,nodev,noexec tmpfs {_STAGE}/tmp
+mount -t tmpfs -o size={WORK_MB}m,nr_inodes={MAX_INODES},mode=711,nosuid,nodev,noatime tmpfs {_STAGE}/judge
+mount -t tmpfs -o size={TEMPORARY_MB}m,nr_inodes={MAX_INODES},mode=1777,nosuid,nodev,noexec,noatime tmpfs {_STAGE}/tmp
 exec bwrap "$@"
 """
 # What finding compilers and libraries takes.
@@ -115,6 +115,9 @@ class BwrapBackend:
             os.close(calls)
         return BwrapTransport(process, ours, log, group, self._memory_mb)
 
+    def answers(self) -> bool:
+        return True
+
     def describe(self) -> dict[str, str]:
         lacking = {name: missing for name, spec in LANGUAGES.items() if (missing := _missing(spec))}
         pytest = "importable" if _imports(self._python, "pytest") else "missing: tests of the kind pytest cannot be judged"
@@ -162,7 +165,11 @@ class BwrapBackend:
             *_system_folders(),
             *("--proc", "/proc", *_covers_of_proc(), "--dev", "/dev", "--remount-ro", "/dev"),
             *("--dir", "/sys", "--dir", "/sys/fs", "--dir", "/sys/fs/cgroup"),
-            *("--ro-bind", str(group.folders[0]), group.mount_point),
+            *(
+                word
+                for folder, mount_point in zip(group.folders, group.mount_points, strict=True)
+                for word in ("--ro-bind", str(folder), mount_point)
+            ),
             *("--bind", f"{_STAGE}/judge", "/judge", "--bind", f"{_STAGE}/tmp", "/tmp"),
             *("--remount-ro", "/", "--chdir", "/", "--setenv", "PATH", PATH, "--"),
         ]

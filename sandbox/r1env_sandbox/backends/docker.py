@@ -97,6 +97,12 @@ class DockerBackend:
             raise SandboxUnavailable(f"the Docker engine starts no container ({error})") from error
         return DockerTransport(container, stream, self._memory_mb)
 
+    def answers(self) -> bool:
+        try:
+            return bool(self.client.ping())
+        except _LOST:
+            return False
+
     def describe(self) -> dict[str, str]:
         try:
             information = self.client.info()
@@ -127,10 +133,12 @@ class DockerBackend:
             "network_mode": "none",
             "read_only": True,
             "tmpfs": {
-                "/judge": f"size={WORK_MB}m,nr_inodes={MAX_INODES},mode=711,nosuid,nodev,exec",
-                "/tmp": f"size={TEMPORARY_MB}m,nr_inodes={MAX_INODES},mode=1777,nosuid,nodev,noexec",
+                "/judge": f"size={WORK_MB}m,nr_inodes={MAX_INODES},mode=711,nosuid,nodev,noatime,exec",
+                "/tmp": f"size={TEMPORARY_MB}m,nr_inodes={MAX_INODES},mode=1777,nosuid,nodev,noatime,noexec",
             },
             "ipc_mode": "none",
+            "cgroupns": "private",  # the default of version 1 shows the engine's paths
+            "stop_signal": "SIGKILL",  # nothing in it has to be put in order, so that an engine that stops need not wait
             "cap_drop": ["ALL"],
             "cap_add": list(CAPABILITIES),
             "security_opt": ["no-new-privileges"],

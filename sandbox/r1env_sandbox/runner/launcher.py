@@ -6,6 +6,7 @@ Most of what a forked test costs is the copying of pages that the child touches.
 from __future__ import annotations
 
 import atexit
+import contextlib
 import ctypes
 import gc
 import json
@@ -44,10 +45,8 @@ class Children:
         """Kill every process but the runner and this one, and collect those that are this one's. A handler for the runner's signal."""
         if os.getpid() != self.pid:  # a child that has not reset it yet
             return
-        try:
+        with contextlib.suppress(ProcessLookupError):
             os.kill(-1, signal.SIGKILL)
-        except ProcessLookupError:
-            pass
         while self.collect(os.WNOHANG):
             pass
 

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import platform
@@ -21,11 +22,11 @@ from r1env_sandbox.runner.launcher import launcher
 from r1env_sandbox.runner.processes import ControlGroup, Processes
 from r1env_sandbox.runner.protocol import BOX, PROGRAM, READ_BYTES, Channel, HostGone
 
-TICK_MS = 25  # how often memory and CPU time are looked at, and orphans are reaped: unreaped ones count against the process limit
+TICK_MS = 25  # how often memory and CPU time are looked at, and orphans reaped: unreaped ones count against the process limit
 FIRST_TICK_MS = 50  # most runs are over by then, and are spared the kernel's adding up
 CPU_TOLERANCE_MS = 10.0  # of the control group's account while the launcher's own share is not known yet
 
-Reply = tuple[dict[str, Any], *tuple[bytes, ...]]
+Reply = tuple[Any, ...]  # a header and its blobs
 
 
 class Launcher:
@@ -181,10 +182,8 @@ class Runner:
         try:
             files.write(path, artifact, 0o755)
         except OSError:
-            try:
+            with contextlib.suppress(FileNotFoundError):  # it may not even have been created
                 os.unlink(path)
-            except OSError:  # it was not even created
-                pass
             return b""
         return artifact
 
