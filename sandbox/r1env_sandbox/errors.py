@@ -48,8 +48,8 @@ class WorkerLost(RuntimeError):  # noqa: N818 - as above
         self.by_program = by_program
 
 
-class FilesDoNotFit(RuntimeError):  # noqa: N818 - as above
-    """The files of a request cannot be laid out in a worker: too much, or names that exclude each other.
+class FilesDoNotFit(WorkerLost):
+    """The files of a request cannot be laid out in a worker: too much, or names that exclude each other. The worker is given up.
 
     Attributes:
         worker: the name of the worker that said so.

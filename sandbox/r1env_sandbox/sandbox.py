@@ -49,6 +49,7 @@ ATTEMPTS = 2  # a fault of ours is tried once more, on another worker
 MAX_DEFAULT_WORKERS = 8
 QUEUE_SECONDS = 3600.0  # to wait for a worker: a long queue is no fault, a dead pool is found by its own time-outs
 OUTAGE_SECONDS = 300.0  # to wait for an engine that answered before: it restarts for updates
+STOPPING_SECONDS = 4.0  # that an engine takes from ending its containers to ending itself
 LOOK_SECONDS = 0.25  # between looks whether it is back
 
 Result = TypeVar("Result", JudgeResult, RunResult)
@@ -307,10 +308,23 @@ class Sandbox:
                     continue
                 log.warning("the sandbox failed at attempt %d of %d: %s", attempt, ATTEMPTS, error)
                 pool.check_idle()  # what ended this worker may have ended others
-                # Out of memory: gVisor ends the whole worker where runc ends one program.
-                if attempt == ATTEMPTS or (error.out_of_memory and info.worker):
+                if error.out_of_memory and info.worker:  # gVisor ends the whole worker where runc ends one program
                     return error, info
+                if attempt == ATTEMPTS:
+                    # An engine that is stopping ends workers while it still answers.
+                    if error.by_program or not self._goes_away(backend) or not self._wait_for(backend, error, deadline):
+                        return error, info
+                    continue
                 attempt += 1
+
+    def _goes_away(self, backend: Backend) -> bool:
+        """Whether an engine that has ended workers stops answering."""
+        end = time.monotonic() + STOPPING_SECONDS
+        while time.monotonic() < end and not self._closed:
+            if not backend.answers():
+                return True
+            time.sleep(LOOK_SECONDS)
+        return False
 
     def _wait_for(self, backend: Backend, cause: Exception, deadline: float) -> bool:
         """Whether an engine that has gone away answers again before the deadline. Its workers are gone."""
@@ -323,7 +337,8 @@ class Sandbox:
                 time.sleep(LOOK_SECONDS)  # it may answer before it can start containers, or still while it is being stopped
                 return True
             if not said:
-                log.warning("the engine has gone away (%s); waiting up to %.0f s for it", cause, deadline - time.monotonic())
+                said_why = cause.cause if isinstance(cause, SandboxUnavailable) else cause
+                log.warning("the engine has gone away (%s); waiting up to %.0f s for it", said_why, deadline - time.monotonic())
                 said = True
             time.sleep(LOOK_SECONDS)
         return False

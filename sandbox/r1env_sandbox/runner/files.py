@@ -18,9 +18,7 @@ from r1env_sandbox.runner.protocol import BOX, PROGRAM
 SHARED = ("/tmp", "/dev/mqueue", "/dev/shm")  # writable for all and root's own; the last two only where they are mounted
 FEW_FILES = 64  # removed one by one, in less time than it takes to start rm
 CLEAN_SECONDS = 20.0
-TEMPLATE_TIME_NS = 1_000_000_000_000_000_000  # of everything that a run could have touched: a fixed moment of 2001
-
-_RENEWED_ROOT = os.path.dirname(BOX)
+SOME_TIME_NS = 1_000_000_000_000_000_000  # of all files that a run finds: a fixed moment of 2001, which tells nothing
 
 
 class Touchables:
@@ -28,21 +26,23 @@ class Touchables:
 
     def __init__(self) -> None:
         devices = [f"/dev/{name}" for name in _names("/dev")]
-        self._paths = [path for path in (*SHARED, "/dev", _RENEWED_ROOT, "/dev/pts", *devices) if _is_ours(path)]
+        self._paths = [path for path in (*SHARED, "/dev", os.path.dirname(BOX), "/dev/pts", *devices) if _is_ours(path)]
 
     def put_back(self) -> None:
         for path in self._paths:
             try:
-                os.utime(path, ns=(TEMPLATE_TIME_NS, TEMPLATE_TIME_NS))
+                os.utime(path, ns=(SOME_TIME_NS, SOME_TIME_NS))
             except OSError:  # a read-only mount, on which nobody can change them either
                 continue
 
 
 def write(path: str, data: bytes, mode: int) -> None:
+    """Write a file as root."""
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, mode)
     with open(descriptor, "wb") as file:
         file.write(data)
     os.chmod(path, mode)
+    os.utime(path, ns=(SOME_TIME_NS, SOME_TIME_NS))
 
 
 def readable(data: bytes) -> int:

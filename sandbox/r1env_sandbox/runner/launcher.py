@@ -90,7 +90,10 @@ def launcher(requests: socket.socket, preload: list[str]) -> NoReturn:
     gc.freeze()  # keeps the collector of forked interpreters off these pages
     requests.send(json.dumps([0, 0.0, 0, 1000 * time.process_time()]).encode())
     while True:
-        data, descriptors, _, _ = socket.recv_fds(requests, REQUEST_BYTES, 4)
+        try:
+            data, descriptors, _, _ = socket.recv_fds(requests, REQUEST_BYTES, 4)
+        except OSError:  # the runner was killed this moment: not worth a word, which would be taken for its cause
+            os._exit(0)
         if not data:
             os._exit(0)
         request = json.loads(data)
