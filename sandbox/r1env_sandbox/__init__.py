@@ -10,11 +10,11 @@ outside, so a program can neither read the answer nor forge the verdict.
 
 Where to look: `models` (what goes in and out), `sandbox` (the object above), `judge` (the way of one submission), `verdicts` and
 `checkers` (pure: how it came out), `examine` (tests that are programs), `pool` and `worker` (containers, as seen from here),
-`backends` (where they come from), `runner` (what runs in them), `cluster` (a sandbox on every node of a Ray cluster), `open` (which
+`session` (one for a whole episode), `backends` (where they come from), `runner` (what runs in them), `cluster` (a sandbox on every node of a Ray cluster), `open` (which
 of these a name stands for).
 """
 
-from r1env_sandbox.errors import SandboxBusy, SandboxUnavailable
+from r1env_sandbox.errors import SandboxBusy, SandboxUnavailable, SessionLost
 from r1env_sandbox.models import (
     Checker,
     CompileResult,
@@ -30,11 +30,13 @@ from r1env_sandbox.models import (
 )
 from r1env_sandbox.open import open_sandbox
 from r1env_sandbox.sandbox import Judge, Sandbox, judge
+from r1env_sandbox.session import ExecResult, Session
 from r1env_sandbox.version import __version__
 
 __all__ = [
     "Checker",
     "CompileResult",
+    "ExecResult",
     "Judge",
     "JudgeResult",
     "Limits",
@@ -43,6 +45,8 @@ __all__ = [
     "SandboxBusy",
     "SandboxInfo",
     "SandboxUnavailable",
+    "Session",
+    "SessionLost",
     "Submission",
     "TestCase",
     "TestKind",

@@ -19,7 +19,7 @@ from functools import partial
 from types import TracebackType
 from typing import Any, Literal, Protocol, Self, TypeVar
 
-from r1env_sandbox.backends import Backend
+from r1env_sandbox.backends import WORK_MB, Backend
 from r1env_sandbox.cache import DEFAULT_BYTES, CompileCache
 from r1env_sandbox.errors import FilesDoNotFit, SandboxBusy, SandboxUnavailable, WorkerLost
 from r1env_sandbox.examine import EXAMINER_MODULES
@@ -38,6 +38,7 @@ from r1env_sandbox.models import (
     Verdict,
 )
 from r1env_sandbox.pool import Slot, WarmPool
+from r1env_sandbox.session import MAX_SECONDS, Session, SessionPool
 from r1env_sandbox.worker import PRELOADED, Worker, run_command
 
 log = logging.getLogger(__name__)
@@ -137,6 +138,7 @@ class Sandbox:
         runtime: for `docker`: `runsc` for gVisor, None for the engine's default.
         cache_bytes: of compiled programs that are kept in memory.
         preload: modules that `fork` has loaded besides the usual ones.
+        sessions: session containers that may be open at once; None for as many as `workers`.
 
     Raises:
         SandboxUnavailable: no program can be run on this machine.
@@ -168,6 +170,7 @@ class Sandbox:
         runtime: str | None = None,
         cache_bytes: int = DEFAULT_BYTES,
         preload: Sequence[str] = (),
+        sessions: int | None = None,
     ) -> None:
         self.workers = min(_processors(), MAX_DEFAULT_WORKERS) if workers is None else workers
         if self.workers < 1:
@@ -179,6 +182,8 @@ class Sandbox:
         self._preload = (*PRELOADED, *preload) if mode == "fork" else ()
         self._make_backend = _backend_maker(backend, image, runtime)
         self.cache = CompileCache(cache_bytes)
+        self._max_sessions = self.workers if sessions is None else sessions
+        self._sessions: SessionPool | None = None
         self._lock = threading.Lock()
         self._started: tuple[Backend, WarmPool] | None = None
         _after_fork(self)
@@ -248,6 +253,34 @@ class Sandbox:
         """`judge`, in a thread, for use on an event loop."""
         return await asyncio.to_thread(self.judge, submission, tests, limits, stop_at_first_failure=stop_at_first_failure)
 
+    def open_session(
+        self,
+        limits: Limits | None = None,
+        *,
+        disk_mb: int = WORK_MB,
+        max_seconds: float = MAX_SECONDS,
+        queue_timeout_s: float = QUEUE_SECONDS,
+    ) -> Session:
+        """Return a container for one episode, in which commands are run and files stay. Whoever opens it closes it.
+
+        Args:
+            limits: memory, output, files and processes of each command; the times are given with the command.
+            disk_mb: of its workspace, which is kept in memory.
+            max_seconds: after which it is closed, whatever it does.
+            queue_timeout_s: how long to wait for another session to be closed, when `sessions` are open.
+
+        Raises:
+            SandboxUnavailable: no container can be started.
+            SandboxBusy: no session was closed in time, or this is closed.
+        """
+        backend, _ = self._ready()
+        with self._lock:
+            if self._sessions is None:
+                start = partial(Worker, backend, loopback=True, session=True)
+                self._sessions = SessionPool(lambda mb: start(disk_mb=mb), self._max_sessions)
+            sessions = self._sessions
+        return sessions.open(limits or Limits(), disk_mb=disk_mb, max_seconds=max_seconds, timeout_s=queue_timeout_s)
+
     def describe(self) -> dict[str, str]:
         """What the backend runs on, for a person."""
         return self._ready()[0].describe()
@@ -261,6 +294,9 @@ class Sandbox:
         with self._lock:
             self._closed = True
             started, self._started = self._started, None
+            sessions, self._sessions = self._sessions, None
+        if sessions is not None:
+            sessions.close()
         if started is not None:
             backend, pool = started
             pool.close()
@@ -381,6 +417,7 @@ class Sandbox:
         """Start anew in a forked child: the workers, and whoever holds the lock, are its parent's."""
         self._lock = threading.Lock()
         self._started = None
+        self._sessions = None
 
     def _job(self, submission: Submission, tests: Sequence[TestCase], limits: Limits, stop_at_first_failure: bool) -> Job:
         """

@@ -60,7 +60,7 @@ class Command:
         artifact: a file that it makes in the box, to be kept next to the source.
         keep_box: leave the box as the program leaves it.
         result: give it a descriptor 3, which ends up in `Report.result`. Only harnesses need one.
-        uid, folder: whose rights it has, and where it starts; None for the submission's and the box.
+        uid, groups, folder: whose rights it has, and where it starts; None for the submission's and the box.
     """
 
     argv: tuple[str, ...]
@@ -76,6 +76,7 @@ class Command:
     keep_box: bool = False
     result: bool = False
     uid: int | None = None
+    groups: tuple[int, ...] = ()
     folder: str | None = None
 
 
@@ -110,20 +111,30 @@ class Worker:
     Args:
         preload: modules that forked interpreters have.
         loopback: whether programs may have internet sockets, on the container's own loopback interface.
+        session: whether it is for a session, which has a second user and a folder of `disk_mb` instead of the usual one.
 
     Attributes:
-        uid: of the programs in it.
+        uid: of the programs in it; the second user of a session has the next one.
 
     Raises (by every method but `close`):
         WorkerLost: it died, did not answer in time, or answered nonsense. It can only be closed then.
     """
 
-    def __init__(self, backend: Backend, *, preload: Sequence[str] = (), loopback: bool = False) -> None:
+    def __init__(
+        self,
+        backend: Backend,
+        *,
+        preload: Sequence[str] = (),
+        loopback: bool = False,
+        session: bool = False,
+        disk_mb: int = WORK_MB,
+    ) -> None:
         # The process limit of a uid counts over all containers of a host, so each worker takes one of its own.
         self.uid = random.SystemRandom().randrange(10_000, 60_000)
-        configuration = {"uid": self.uid, "preload": list(preload), "loopback": loopback}
+        verifier = self.uid + 1 if session else None
+        configuration = {"uid": self.uid, "preload": list(preload), "loopback": loopback, "verifier": verifier}
         command = ["-s", "-B", "-c", _BOOTSTRAP, _runner_modules(), json.dumps(configuration)]
-        self._transport: Transport = backend.start(command)
+        self._transport: Transport = backend.start(command) if disk_mb == WORK_MB else backend.start(command, disk_mb)
         self._frames = Frames()
         self._nonce = ""
         self._sent: deque[tuple[str, Command]] = deque()  # runs that were asked for and not heard of yet, with their nonces
@@ -211,7 +222,22 @@ class Worker:
         reply, blobs = self._ask({"op": "end", "collect": list(collect), "max_bytes": max_bytes}, GRACE_SECONDS)
         return {name: data for name, data in zip(collect, blobs, strict=True) if name not in reply["missing"]}
 
+    def put(self, path: str, data: bytes, uid: int, groups: Sequence[int]) -> str | None:
+        """Write a file with a user's rights. Returns why that failed, or None."""
+        self.grow(_BUFFERS * len(data) >> 20)
+        request = {"op": "put", "path": path, "uid": uid, "groups": list(groups)}
+        reply, _ = self._ask(request, GRACE_SECONDS, data)
+        return reply["fault"] and str(reply["fault"])
+
+    def get(self, path: str, max_bytes: int, uid: int, groups: Sequence[int]) -> tuple[bytes, str | None]:
+        """Read a file with a user's rights. Returns its contents, or why that failed."""
+        self.grow(_BUFFERS * max_bytes >> 20)
+        request = {"op": "get", "path": path, "uid": uid, "groups": list(groups), "max_bytes": max_bytes}
+        reply, blobs = self._ask(request, GRACE_SECONDS)
+        return blobs[0], reply["fault"] and str(reply["fault"])
+
     def grow(self, memory_mb: int) -> None:
+        """Let the worker have this much memory, besides that of the runner and of files."""
         if memory_mb + MEMORY_OVERHEAD_MB > self.memory_mb:
             self._transport.grow(memory_mb + MEMORY_OVERHEAD_MB)
             self.memory_mb = memory_mb + MEMORY_OVERHEAD_MB
@@ -344,7 +370,7 @@ def _memory_of(command: Command) -> int:
 
 def _run_request(command: Command) -> dict[str, Any]:
     return {
-        **({} if command.uid is None else {"uid": command.uid}),
+        **({} if command.uid is None else {"uid": command.uid, "groups": command.groups}),
         **({} if command.folder is None else {"folder": command.folder}),
         "op": "run",
         "cpu_s": command.cpu_s,

@@ -63,8 +63,11 @@ class Backend(Protocol):
     runtime: str
     languages: Collection[str]
 
-    def start(self, command: list[str]) -> Transport:
+    def start(self, command: list[str], work_mb: int = WORK_MB) -> Transport:
         """A new worker that runs Python with these arguments as its pid 1. Called from several threads.
+
+        Args:
+            work_mb: of the file system in which programs work.
 
         Raises:
             SandboxUnavailable: no worker can be started on this machine.

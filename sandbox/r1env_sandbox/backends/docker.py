@@ -86,10 +86,10 @@ class DockerBackend:
                 self.close()
                 raise
 
-    def start(self, command: list[str]) -> DockerTransport:
+    def start(self, command: list[str], work_mb: int = WORK_MB) -> DockerTransport:
         name = f"r1env-sandbox-{os.getpid()}-{secrets.token_hex(4)}"
         try:
-            container = self.client.containers.create(self.image, command, name=name, **self._options())
+            container = self.client.containers.create(self.image, command, name=name, **self._options(work_mb))
         except _LOST as error:
             raise SandboxUnavailable(f"the Docker engine creates no container ({error})") from error
         try:
@@ -133,7 +133,7 @@ class DockerBackend:
                 if not _remove(container):
                     self._left.append(container)
 
-    def _options(self) -> dict[str, Any]:
+    def _options(self, work_mb: int) -> dict[str, Any]:
         gvisor = "runsc" in self.runtime
         return {
             "entrypoint": [PYTHON],
@@ -145,7 +145,7 @@ class DockerBackend:
             "network_mode": "none",
             "read_only": True,
             "tmpfs": {
-                "/judge": f"size={WORK_MB}m,nr_inodes={MAX_INODES},mode=711,nosuid,nodev,noatime,exec",
+                "/judge": f"size={work_mb}m,nr_inodes={MAX_INODES},mode=711,nosuid,nodev,noatime,exec",
                 "/tmp": f"size={TEMPORARY_MB}m,nr_inodes={MAX_INODES},mode=1777,nosuid,nodev,noatime,noexec",
             },
             "ipc_mode": "none",

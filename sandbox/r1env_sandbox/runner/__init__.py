@@ -20,8 +20,8 @@ and then gets the replies together.
     {op: run, argv, environment, fork, wall_s, …}        -> {op: done, …}       blobs in: stdin; out: stdout, stderr, result, artifact
         meanwhile, for `interactive` runs: {op: input} and {op: stop} in, {op: output} out
     {op: end, collect: [name…]}                          -> {op: ended, missing} blobs out: the files
-    {op: put, uid, path}                                 -> {op: put, fault}    blob in: a file's contents; sessions only
-    {op: get, uid, path, max_bytes}                      -> {op: got, fault}    blob out: a file's contents; sessions only
+    {op: put, uid, groups, path}                         -> {op: put, fault}    blob in: a file's contents; sessions only
+    {op: get, uid, groups, path, max_bytes}              -> {op: got, fault}    blob out: a file's contents; sessions only
 
 Instead of any of these replies, {op: fault, fault} says why the runner gives up. A `fault` of `begin` is the submission's, and leaves
 the runner as it was.

@@ -6,6 +6,7 @@ import ctypes
 import os
 import platform
 import struct
+from collections.abc import Sequence
 
 # No other family of sockets: most reach kernel code that nothing here needs, and no network namespace contains the machine around a
 # virtual one (AF_VSOCK) or the kernel's ciphers (AF_ALG). Reading the names of interfaces takes AF_NETLINK.
@@ -71,8 +72,8 @@ def lock_down(loopback: bool) -> str | None:
     return None
 
 
-def give_up_root(uid: int) -> None:
+def give_up_root(uid: int, groups: Sequence[int] = ()) -> None:
     """Become an ordinary user for good."""
-    os.setgroups([])
+    os.setgroups(groups)
     os.setresgid(uid, uid, uid)
     os.setresuid(uid, uid, uid)

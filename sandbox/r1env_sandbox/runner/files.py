@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import IO
 
 from r1env_sandbox.runner.confinement import give_up_root
-from r1env_sandbox.runner.protocol import BOX, PROGRAM
+from r1env_sandbox.runner.protocol import BOX, PROGRAM, VERIFIER
 
 SHARED = ("/tmp", "/dev/mqueue", "/dev/shm")  # writable for all and root's own; the last two only where they are mounted
 FEW_FILES = 64  # removed one by one, in less time than it takes to start rm
@@ -86,6 +86,13 @@ def renew_box(uid: int) -> None:
     remove(BOX)
     os.mkdir(BOX, 0o700)
     os.chown(BOX, uid, uid)
+
+
+def open_for_verifier(verifier: int) -> None:
+    """For a session: let the group of its agent read the box, and make a folder for the verifier alone."""
+    os.chmod(BOX, 0o750)
+    os.mkdir(VERIFIER, 0o700)
+    os.chown(VERIFIER, verifier, verifier)
 
 
 def renew(uid: int, touchables: Touchables) -> None:
@@ -163,7 +170,7 @@ def collect(uid: int, names: list[str], max_bytes: int) -> list[bytes | None]:
     return files + [None] * (len(names) - len(files))  # the child was ended for want of memory
 
 
-def put(uid: int, path: str, data: bytes) -> str | None:
+def put(uid: int, groups: Sequence[int], path: str, data: bytes) -> str | None:
     """Write a file with a user's rights, its folders included. Returns why that failed, or None."""
 
     def write_it(pipe: IO[bytes]) -> None:
@@ -173,12 +180,12 @@ def put(uid: int, path: str, data: bytes) -> str | None:
         except (OSError, ValueError) as error:
             pipe.write(_reason(error))
 
-    with _child_as(uid, write_it) as pipe:
+    with _child_as(uid, write_it, groups) as pipe:
         answer = pipe.read()
     return None if answer == b"+" else answer.decode("utf-8", "replace") or "writing it took too much memory"
 
 
-def get(uid: int, path: str, max_bytes: int) -> tuple[bytes, str | None]:
+def get(uid: int, groups: Sequence[int], path: str, max_bytes: int) -> tuple[bytes, str | None]:
     """Read a file with a user's rights. Returns its contents, or why that failed."""
 
     def read(pipe: IO[bytes]) -> None:
@@ -190,7 +197,7 @@ def get(uid: int, path: str, max_bytes: int) -> tuple[bytes, str | None]:
             pipe.write(b"+")
             pipe.write(data)
 
-    with _child_as(uid, read) as pipe:
+    with _child_as(uid, read, groups) as pipe:
         outcome, rest = pipe.read(1), pipe.read()
     if outcome == b"+":
         return rest, None
@@ -198,14 +205,14 @@ def get(uid: int, path: str, max_bytes: int) -> tuple[bytes, str | None]:
 
 
 @contextmanager
-def _child_as(uid: int, work: Callable[[IO[bytes]], None]) -> Iterator[IO[bytes]]:
+def _child_as(uid: int, work: Callable[[IO[bytes]], None], groups: Sequence[int] = ()) -> Iterator[IO[bytes]]:
     """What a child with a user's rights writes to its pipe. Nobody else with these rights is alive meanwhile."""
     reader, writer = os.pipe()
     pid = os.fork()
     if pid == 0:
         try:
             os.close(reader)
-            give_up_root(uid)
+            give_up_root(uid, groups)
             with open(writer, "wb") as pipe:
                 work(pipe)
         finally:

@@ -133,7 +133,7 @@ def become_program(request: dict[str, Any], descriptors: list[int], main: Module
                 if name not in REFUSED_BY_GVISOR:
                     raise
         os.umask(0o022)
-        give_up_root(request["uid"])
+        give_up_root(request["uid"], request["groups"])
         os.chdir(request["folder"])
         if request["fork"]:
             run_in_this_interpreter(request["argv"], main)

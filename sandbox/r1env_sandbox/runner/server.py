@@ -65,12 +65,13 @@ class Runner:
     """Answers requests; see the package for what they are.
 
     Args:
-        uid: of submissions. Session users have the uids after it.
+        uid: of submissions, or of a session's agent.
         preload: modules that forked interpreters have.
         loopback: let programs have internet sockets, on the container's own loopback interface.
+        verifier: the uid of a session's second user; None outside of sessions.
     """
 
-    def __init__(self, uid: int, preload: list[str], loopback: bool) -> None:
+    def __init__(self, uid: int, preload: list[str], loopback: bool, verifier: int | None) -> None:
         self.uid = uid
         self.seccomp_fault = lock_down(loopback)
         self.box_files: list[str] = []
@@ -83,6 +84,8 @@ class Runner:
         self.processes = Processes(self.launcher.pid)
         self.touchables = files.Touchables()
         files.renew(uid, self.touchables)
+        if verifier is not None:
+            files.open_for_verifier(verifier)
         self.channel = Channel()
 
     def serve(self) -> None:
@@ -166,11 +169,11 @@ class Runner:
 
     def put(self, header: dict[str, Any], blobs: list[bytes]) -> Reply:
         """Write a file for a user of a session."""
-        return ({"op": "put", "fault": files.put(header["uid"], header["path"], blobs[0])},)
+        return ({"op": "put", "fault": files.put(header["uid"], header["groups"], header["path"], blobs[0])},)
 
     def get(self, header: dict[str, Any], blobs: list[bytes]) -> Reply:
         """Read a file of a session with a user's rights."""
-        data, fault = files.get(header["uid"], header["path"], header["max_bytes"])
+        data, fault = files.get(header["uid"], header["groups"], header["path"], header["max_bytes"])
         return {"op": "got", "fault": fault}, data
 
     def _take_artifact(self, header: dict[str, Any]) -> bytes:
@@ -223,7 +226,7 @@ class Run:
             os.set_blocking(reader, False)
         self.result_fd = pipes[2][0] if header["result"] else -1
         request = {name: header[name] for name in ("argv", "environment", "fork", "rlimits")}
-        request["uid"] = header.get("uid", runner.uid)
+        request["uid"], request["groups"] = header.get("uid", runner.uid), header.get("groups", [])
         request["folder"] = header.get("folder", BOX)
         theirs = [program_stdin, *(writer for _, writer in pipes)]
         self.cpu_before = self._cpu_account_ms()
@@ -341,6 +344,6 @@ class Run:
 def main(configuration: str) -> None:
     settings = json.loads(configuration)
     try:
-        Runner(settings["uid"], settings["preload"], settings.get("loopback", False)).serve()
+        Runner(settings["uid"], settings["preload"], settings["loopback"], settings["verifier"]).serve()
     except HostGone:
         os._exit(0)
