@@ -18,8 +18,7 @@ from r1env_sandbox.backends import Backend
 from r1env_sandbox.backends.choose import NAMES, make_backend
 from r1env_sandbox.cache import DEFAULT_BYTES, CompileCache
 from r1env_sandbox.errors import SandboxBusy, SandboxUnavailable, WorkerLost
-from r1env_sandbox.examine import EXAMINER_MODULES
-from r1env_sandbox.judge import Job, judge_on, run_on
+from r1env_sandbox.judge import EXAMINER_MODULES, Job, judge_on, run_on
 from r1env_sandbox.languages import LanguageSpec, find_language, packages_of
 from r1env_sandbox.models import JudgeResult, Limits, RunResult, SandboxInfo, Submission, TestCase, TestKind, Verdict
 from r1env_sandbox.pool import Slot, WarmPool
@@ -125,7 +124,7 @@ class Sandbox:
             return JudgeResult.without_score(Verdict.REJECTED_INPUT, str(error))
         result, info = self._on_a_slot(job, queue_timeout_s, lambda slot: judge_on(slot, job, self.cache))
         if isinstance(result, JudgeResult):
-            return result.model_copy(update={"info": info})
+            return result.model_copy(update={"info": info.model_copy(update={"note": result.info.note})})
         if result.out_of_memory:
             return JudgeResult(status=Verdict.MEMORY_LIMIT, score=0.0, info=info)
         return JudgeResult.without_score(Verdict.JUDGE_ERROR, str(result), info=info)
