@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from r1env.rewards import Isolation, Limits, Reward, reward
     from r1env.rubrics import Rubric, WeightedReward
     from r1env.scoring import ascore, score
-    from r1env.types import Completion, FinishReason, Message, Rollout, Score, Status, Task, TaskKind
+    from r1env.types import Completion, FinishReason, Message, Rollout, Score, Status, Task, TaskKind, Turn
 
 _HOME = {
     "r1env.envs.environment": ("Environment", "make_environment"),
@@ -64,7 +64,7 @@ _HOME = {
     "r1env.rubrics": ("Rubric", "WeightedReward"),
     "r1env.scoring": ("ascore", "score"),
     "r1env.data.sources": ("TaskSource",),
-    "r1env.types": ("Completion", "FinishReason", "Message", "Rollout", "Score", "Status", "Task", "TaskKind"),
+    "r1env.types": ("Completion", "FinishReason", "Message", "Rollout", "Score", "Status", "Task", "TaskKind", "Turn"),
 }
 """Where each public name lives; a test holds it against the imports above."""
 
@@ -96,6 +96,7 @@ __all__ = [
     "TaskSource",
     "TrackerSpec",
     "TrainerSpec",
+    "Turn",
     "UsageError",
     "WeightedReward",
     "__version__",

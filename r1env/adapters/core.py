@@ -245,7 +245,6 @@ def rollout_of(task: Task, completion: object, token_ids: Sequence[int] | None =
         task=task,
         completion=turns[-1] if turns else "",
         messages=(*task.prompt, *messages),
-        turns=max(1, len(turns)),
         token_ids=tokens if len(messages) == 1 else None,
     )
 

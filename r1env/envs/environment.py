@@ -12,7 +12,7 @@ from r1env.hooks import EnvironmentSpec
 from r1env.plugins import Plugins, import_target, installed
 from r1env.prompts import PromptTemplate, get_template
 from r1env.rubrics import Rubric, RubricSpec, load_rubric_spec, resolve_rubric
-from r1env.types import Completion, Conversation, Message, Rollout, Task
+from r1env.types import Completion, Conversation, Message, Rollout, Task, Turn
 
 # `Episode`: one task being worked on, turn by turn. Knows nothing of Gymnasium, models or rewards.
 
@@ -38,6 +38,7 @@ class Episode:
         self._max_turns = max_turns
         self._dialogue = dialogue
         self._last: Completion | None = None
+        self._turns: list[Turn] = []
 
     @property
     def messages(self) -> Conversation:
@@ -48,16 +49,25 @@ class Episode:
         """Take the model's turn; afterwards the episode is done, or the environment's reply stands in `messages`."""
         if self.done:
             raise RuntimeError("the episode is over; start another")
-        self._messages.append({"role": "assistant", "content": completion.text})
+        message: Message = {"role": "assistant", "content": completion.text}
+        self._messages.append(message)
         self.turns += 1
         self._last = completion
         reply = None
         if self._dialogue is not None and self.turns < self._max_turns:
             reply = self._dialogue.reply(self.task, self.messages)
-        if reply is None:
-            self.done = True
-        else:
-            self._messages.append({"role": "user", "content": reply})
+        replies: Conversation = () if reply is None else ({"role": "user", "content": reply},)
+        self.done = not replies
+        self._messages += replies
+        self._turns.append(
+            Turn(
+                message=message,
+                replies=replies,
+                token_ids=completion.token_ids,
+                logprobs=completion.logprobs,
+                finish_reason=completion.finish_reason,
+            )
+        )
 
     def rollout(self) -> Rollout:
         """The finished episode, for scoring."""
@@ -68,7 +78,7 @@ class Episode:
             completion=self._last.text,
             messages=self.messages,
             finish_reason=self._last.finish_reason,
-            turns=self.turns,
+            turns=tuple(self._turns) if self.turns > 1 else (),  # a single turn is all in the other fields
             token_ids=self._last.token_ids,
             logprobs=self._last.logprobs,
         )

@@ -170,13 +170,13 @@ def _runs_here(reward: Reward) -> bool:
 
 
 def without_tokens(rollout: Rollout) -> Rollout:
-    """The rollout as a reward sees it that does not ask for `rollout`: no token ids, no log-probs.
+    """Return the rollout as a reward sees it that does not ask for `rollout`: without token ids, log-probs and turns.
 
     They are most of a rollout's bytes on the way to a worker, and would tell equal texts apart.
     """
-    if rollout.token_ids is None and rollout.logprobs is None:
+    if rollout.token_ids is None and rollout.logprobs is None and not rollout.recorded_turns:
         return rollout
-    return rollout.model_copy(update={"token_ids": None, "logprobs": None})
+    return rollout.model_copy(update={"token_ids": None, "logprobs": None, "recorded_turns": ()})
 
 
 class Distinct:
@@ -192,7 +192,7 @@ class Distinct:
 
     def place(self, rollout: Rollout) -> int:
         """The index in `found` of the rollout's equal, which it is itself if there was none."""
-        key = (rollout.task.id, rollout.completion, rollout.finish_reason, rollout.turns)
+        key = (rollout.task.id, rollout.completion, rollout.finish_reason, len(rollout.messages))
         candidates = self._alike.setdefault(key, [])
         place = next((index for index in candidates if _equal(self.found[index], rollout)), None)
         if place is None:
@@ -208,6 +208,7 @@ def _equal(one: Rollout, other: Rollout) -> bool:
         return (
             (one.task is other.task or one.task == other.task)
             and one.messages == other.messages
+            and one.recorded_turns == other.recorded_turns
             and one.token_ids == other.token_ids
             and one.logprobs == other.logprobs
         )

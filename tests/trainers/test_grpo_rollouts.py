@@ -139,7 +139,7 @@ def test_a_dialogue_is_one_row_whose_mask_is_on_what_the_model_wrote(tiny):
         assert decode(tokens.completion_ids[row][sampled], skip_special_tokens=True) == "".join(said[::2])
         assert decode(tokens.completion_ids[row][context]) == "".join(said[1::2])
         assert not (sampled & context).any()
-    assert any(rollout.turns > 2 for rollout in experience.rollouts)
+    assert any(len(rollout.turns) > 2 for rollout in experience.rollouts)
 
 
 def test_the_trainer_agrees_with_the_sampler_on_every_turn(tiny):
