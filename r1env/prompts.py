@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from r1env.errors import UnknownNameError
+from r1env.errors import UsageError
 from r1env.types import Conversation, Task
+
+if TYPE_CHECKING:
+    from r1env.plugins import Plugins
 
 R1_ZERO = (
     "A conversation between User and Assistant. The user asks a question, and the Assistant solves it. "
@@ -52,22 +56,38 @@ def _in_last_user_message(pattern: str) -> Callable[[Task], Conversation]:
     return render
 
 
-TEMPLATES: Mapping[str, PromptTemplate] = {
-    template.name: template
-    for template in (
-        PromptTemplate("plain", lambda task: task.prompt),
-        PromptTemplate("r1-zero", _in_last_user_message(R1_ZERO), stop=("</answer>",), chat=False),
-        PromptTemplate("boxed", _in_last_user_message(BOXED)),
-        PromptTemplate("tagged", _in_last_user_message(TAGGED), stop=("</answer>",)),
-    )
-}
+PLAIN_TEMPLATE = PromptTemplate("plain", lambda task: task.prompt)
+R1_ZERO_TEMPLATE = PromptTemplate("r1-zero", _in_last_user_message(R1_ZERO), stop=("</answer>",), chat=False)
+BOXED_TEMPLATE = PromptTemplate("boxed", _in_last_user_message(BOXED))
+TAGGED_TEMPLATE = PromptTemplate("tagged", _in_last_user_message(TAGGED), stop=("</answer>",))
 
 
-def get_template(name: str) -> PromptTemplate:
-    """The template of that name, or `UnknownNameError`."""
-    if name not in TEMPLATES:
-        raise UnknownNameError("prompt template", name, TEMPLATES)
-    return TEMPLATES[name]
+def get_template(name: str, plugins: Plugins | None = None) -> PromptTemplate:
+    """Return the template of that name, or at `module:attribute` or `file.py:attribute`.
+
+    There may be a `PromptTemplate`, a function from a `Task` to messages, or a text with `{question}`, which takes the place of the
+    last message.
+
+    Raises:
+        UnknownNameError: no plugin provides it.
+        UsageError: what is there is no template.
+
+    Example:
+        >>> get_template("boxed").render(Task(id="1", prompt="2 + 2?"))[0]["content"].partition("\n")[0]
+        '2 + 2?'
+    """
+    # Here, since every scoring worker imports this file for its parser, and none needs the plugins.
+    from r1env.hooks import TemplateSpec
+    from r1env.plugins import installed
+
+    found = (plugins or installed()).load(TemplateSpec, name)
+    if isinstance(found, PromptTemplate):
+        return found
+    if isinstance(found, str) and "{question}" in found:
+        return PromptTemplate(name, _in_last_user_message(found))
+    if callable(found):
+        return PromptTemplate(name, found)
+    raise UsageError(f"{name!r} is a {type(found).__name__}, not a prompt template; see r1env.prompts.get_template")
 
 
 # Reads thinking, answer and summary out of a completion, once for every reward.

@@ -23,7 +23,8 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from r1env.config import load_yaml, merge, validate
 from r1env.errors import UnknownNameError, UsageError
-from r1env.plugins import Plugins, import_target, installed
+from r1env.importing import import_target
+from r1env.plugins import Plugins, installed
 from r1env.runs.run import Run
 from r1env.runs.tables import write_stage_table
 from r1env.trainer import STAGE_PREFIX, Trainer, TrainerConfig, is_stage, parse_reference, references, resolved

@@ -16,7 +16,8 @@ import typer
 
 from r1env.cli.console import print_json, print_table, progress
 from r1env.cli.options import Json, plugins_of
-from r1env.plugins import Plugins, import_target
+from r1env.importing import import_target
+from r1env.plugins import Plugins
 from r1env.runs.manifest import plugin_provenance
 
 OLDEST_PYTHON = (3, 11)
@@ -29,7 +30,7 @@ EXTRAS = (
     ("math", ("r1env_math",), "the reward math", "pip install r1env-math"),
     ("logic", ("r1env_logic",), "procedural tasks", "pip install r1env-logic"),
     ("benchmarks", ("r1env_benchmarks",), "GSM8K and others", "pip install r1env-benchmarks"),
-    ("language", ("r1env_language",), "the reward language, rubrics stage1 and stage2", "pip install r1env-language"),
+    ("language", ("r1env_language",), "the reward language, rubric stage1", "pip install r1env-language"),
     ("code", ("r1env_code",), "the reward code", "pip install r1env-code"),
     ("judge", ("r1env_judge",), "the rewards helpful, harmless and judge", "pip install r1env-judge"),
     (

@@ -9,9 +9,10 @@ from typing import Any, Protocol, cast
 from r1env.data.sources import TaskSource
 from r1env.errors import PluginError, UsageError
 from r1env.hooks import EnvironmentSpec
-from r1env.plugins import Plugins, import_target, installed
+from r1env.importing import import_target
+from r1env.plugins import Plugins, installed
 from r1env.prompts import PromptTemplate, get_template
-from r1env.rubrics import Rubric, RubricSpec, load_rubric_spec, resolve_rubric
+from r1env.rubrics import Rubric, RubricSpec, find_rubric, resolve_rubric
 from r1env.types import Completion, Conversation, Message, Rollout, Task, Turn
 
 # `Episode`: one task being worked on, turn by turn. Knows nothing of Gymnasium, models or rewards.
@@ -111,17 +112,17 @@ class Environment:
 def make_environment(
     name: str,
     *,
-    rubric: str | RubricSpec = "accuracy",
+    rubric: str | RubricSpec | Rubric = "accuracy",
     template: str | None = None,
     max_turns: int | None = None,
     plugins: Plugins | None = None,
     **options: Any,
 ) -> Environment:
-    """Resolve the environment called `name` (with or without the prefix `r1env/`).
+    """Return the environment called `name` (with or without the prefix `r1env/`), or the one at `module:attribute`.
 
     Args:
-        rubric: a preset, a YAML file, or a `RubricSpec`; its name `accuracy` becomes the environment's own checker.
-        template: another prompt template than the environment's own.
+        rubric: its name (see `find_rubric`), a `RubricSpec` or a `Rubric`; the name `accuracy` in it is the environment's own checker.
+        template: name of another prompt template than the environment's own, see `get_template`.
         max_turns: fewer turns than the environment's own.
         options: passed to the task source.
 
@@ -132,13 +133,13 @@ def make_environment(
     plugins = plugins or installed()
     spec = plugins.environment(name)
     accuracy = plugins.reward(spec.reward, **spec.reward_options)
-    rubric_spec = load_rubric_spec(rubric) if isinstance(rubric, str) else rubric
+    rubric_spec = find_rubric(rubric, plugins) if isinstance(rubric, str) else rubric
     return Environment(
         name=spec.name,
         source=_make_source(spec, options),
         rubric=resolve_rubric(rubric_spec, plugins.reward, accuracy),
         accuracy=accuracy.name,
-        template=get_template(template or spec.template),
+        template=get_template(template or spec.template, plugins),
         max_turns=spec.max_turns if max_turns is None else max_turns,
         dialogue=cast(Dialogue, import_target(spec.dialogue)()) if spec.dialogue else None,
     )
