@@ -192,6 +192,12 @@ def execute(plan: Plan, run: Run, plugins: Plugins | None = None, *, only: Colle
         only: names of the stages to run; empty for all.
     """
     plugins = plugins or installed()
+    if plugins.listens("r1env_step_end"):
+        run.subscribe(
+            lambda event: plugins.notify(
+                "r1env_step_end", run=run, stage=event.stage, step=event.step, metrics=dict(event.metrics)
+            )
+        )
     for stage in plan.stages:
         if stage.name in run.finished_stages() or (only and stage.name not in only):
             continue

@@ -9,6 +9,7 @@ import threading
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 
+from r1env.plugins import installed
 from r1env.rewards import Isolation, Reward
 from r1env.rubrics import Rubric
 from r1env.scoring.limits import PerProcess, inside_worker
@@ -109,8 +110,12 @@ class Scoring:
             for reward in self._rewards
         ]
         if isinstance(self._rubric, Reward):
-            return columns[0]
-        return [self._rubric.combine(row) for row in zip(*columns, strict=True)]
+            scores = columns[0]
+        else:
+            scores = [self._rubric.combine(row) for row in zip(*columns, strict=True)]
+        if not inside_worker() and (plugins := installed()).listens("r1env_scored"):
+            plugins.notify("r1env_scored", rollouts=tuple(self._rollouts), scores=tuple(scores))
+        return scores
 
     def cancel(self) -> None:
         """Stop what is under way and what would still be begun."""
