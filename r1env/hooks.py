@@ -138,6 +138,8 @@ class TrainerSpec:
         target: the trainer, see `r1env.trainer`.
         presets: names that the config class knows through its attribute `presets`; shown in listings.
         leaves_model: False where it leaves data or tables; the next stage then starts from the last model before.
+        estimate: a callable `(config) -> r1env.recipes.Estimate | None`, what a stage will cost; empty where
+            the trainer cannot say. It must be quick: no model is loaded and no hub is asked.
     """
 
     name: str
@@ -146,6 +148,22 @@ class TrainerSpec:
     summary: str
     presets: tuple[str, ...] = ()
     leaves_model: bool = True
+    estimate: Target = ""
+
+
+@dataclass(frozen=True, slots=True)
+class BackendSpec:
+    """Another place to run the stages of a trainer, such as a cluster: `r1env train … --backend NAME`.
+
+    Attributes:
+        target: a callable without arguments that returns an `r1env.trainer.Backend`.
+        trainers: names of the trainers whose stages it can run.
+    """
+
+    name: str
+    target: Target
+    summary: str
+    trainers: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -236,6 +254,7 @@ Spec = (
     | AdvantageSpec
     | LossSpec
     | ToolParserSpec
+    | BackendSpec
     | RecipeSpec
     | CommandSpec
     | ReportSpec
@@ -285,6 +304,10 @@ class HookSpecs:
     @hookspec
     def r1env_tool_parsers(self) -> list[ToolParserSpec]:  # type: ignore[empty-body]
         """Return parsers of tool calls."""
+
+    @hookspec
+    def r1env_backends(self) -> list[BackendSpec]:  # type: ignore[empty-body]
+        """Return backends: `r1env train … --backend NAME`; each runs the stages of some trainers in processes of its own."""
 
     @hookspec
     def r1env_recipes(self) -> list[RecipeSpec]:  # type: ignore[empty-body]
@@ -346,6 +369,7 @@ HOOKS: Mapping[str, type] = {
     "advantages": AdvantageSpec,
     "losses": LossSpec,
     "tool_parsers": ToolParserSpec,
+    "backends": BackendSpec,
     "recipes": RecipeSpec,
     "commands": CommandSpec,
     "reports": ReportSpec,

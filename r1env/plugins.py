@@ -23,17 +23,20 @@ from r1env.hooks import (
     KIND_OF,
     PROJECT,
     SINGULAR,
+    BackendSpec,
     EngineSpec,
     EnvironmentSpec,
     HookSpecs,
     RecipeSpec,
     RewardSpec,
     Spec,
+    TemplateSpec,
     TrainerSpec,
 )
 from r1env.importing import import_target, is_reference, load_object
 
 if TYPE_CHECKING:
+    from r1env.prompts import PromptTemplate
     from r1env.rewards import Reward
 
 GROUP = "r1env"
@@ -193,6 +196,20 @@ class Plugins:
         found = as_reward(self.load(RewardSpec, name), name)
         return found.with_options(**options) if options else found
 
+    def template(self, name: str) -> PromptTemplate:
+        """Return the prompt template of that name, or what is at `module:attribute` or `file.py:attribute`.
+
+        Raises:
+            UnknownNameError, PluginError, UsageError: as `load`; or it is no template.
+
+        Example:
+            >>> installed().template("boxed").chat
+            True
+        """
+        from r1env.prompts import as_template
+
+        return as_template(self.load(TemplateSpec, name), name)
+
     def environment(self, name: str) -> EnvironmentSpec:
         """Return the environment of that name (with or without `r1env/`), or the `EnvironmentSpec` at `module:attribute`.
 
@@ -217,6 +234,9 @@ class Plugins:
 
     def trainer(self, name: str) -> TrainerSpec:
         return self.find(TrainerSpec, name)
+
+    def backend(self, name: str) -> BackendSpec:
+        return self.find(BackendSpec, name)
 
     def recipe(self, name: str) -> RecipeSpec:
         return self.find(RecipeSpec, name)

@@ -4,13 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import Any
 
 from r1env.errors import UsageError
 from r1env.types import Conversation, Task
-
-if TYPE_CHECKING:
-    from r1env.plugins import Plugins
 
 R1_ZERO = (
     "A conversation between User and Assistant. The user asks a question, and the Assistant solves it. "
@@ -62,32 +59,27 @@ BOXED_TEMPLATE = PromptTemplate("boxed", _in_last_user_message(BOXED))
 TAGGED_TEMPLATE = PromptTemplate("tagged", _in_last_user_message(TAGGED), stop=("</answer>",))
 
 
-def get_template(name: str, plugins: Plugins | None = None) -> PromptTemplate:
-    """Return the template of that name, or at `module:attribute` or `file.py:attribute`.
+def as_template(found: Any, name: str) -> PromptTemplate:
+    """Make a template of what a plugin or a user calls `name`.
 
-    There may be a `PromptTemplate`, a function from a `Task` to messages, or a text with `{question}`, which takes the place of the
-    last message.
+    That is a `PromptTemplate`, a function from a `Task` to messages, or a text with `{question}`, which takes the place of the last
+    message.
 
     Raises:
-        UnknownNameError: no plugin provides it.
-        UsageError: what is there is no template.
+        UsageError: it is none of these.
 
     Example:
-        >>> get_template("boxed").render(Task(id="1", prompt="2 + 2?"))[0]["content"].partition("\n")[0]
-        '2 + 2?'
+        >>> template = as_template("{question} Answer briefly.", "brief")
+        >>> template.render(Task(id="1", prompt="2 + 2?"))[0]["content"]
+        '2 + 2? Answer briefly.'
     """
-    # Here, since every scoring worker imports this file for its parser, and none needs the plugins.
-    from r1env.hooks import TemplateSpec
-    from r1env.plugins import installed
-
-    found = (plugins or installed()).load(TemplateSpec, name)
     if isinstance(found, PromptTemplate):
         return found
     if isinstance(found, str) and "{question}" in found:
         return PromptTemplate(name, _in_last_user_message(found))
     if callable(found):
         return PromptTemplate(name, found)
-    raise UsageError(f"{name!r} is a {type(found).__name__}, not a prompt template; see r1env.prompts.get_template")
+    raise UsageError(f"{name!r} is a {type(found).__name__}, not a PromptTemplate, a function, or a text with {{question}}")
 
 
 # Reads thinking, answer and summary out of a completion, once for every reward.

@@ -19,6 +19,7 @@ from r1env.cli.options import Json, plugins_of
 from r1env.importing import import_target
 from r1env.plugins import Plugins
 from r1env.runs.manifest import plugin_provenance
+from r1env.trainer import Backend
 
 OLDEST_PYTHON = (3, 11)
 
@@ -85,7 +86,7 @@ def diagnose(plugins: Plugins) -> Iterator[Check]:
     yield from _torch()
     yield _docker()
     yield from (_extra(*extra) for extra in EXTRAS)
-    yield _openrlhf()
+    yield from _backends(plugins)
     yield _plugins(plugins)
 
 
@@ -135,12 +136,22 @@ def _extra(name: str, modules: tuple[str, ...], purpose: str, remedy: str) -> Ch
     return Check(name, State.OK, purpose)
 
 
-def _openrlhf() -> Check:
-    remedy = "docs/openrlhf.md"
-    if importlib.util.find_spec("r1env_trainers") is None:
-        return Check("openrlhf", State.ABSENT, "for --backend openrlhf; missing r1env_trainers", remedy)
-    found, detail = import_target("r1env_trainers.openrlhf.installation:diagnosis")()
-    return Check("openrlhf", State.OK, detail) if found else Check("openrlhf", State.ABSENT, detail, remedy)
+def _backends(plugins: Plugins) -> Iterator[Check]:
+    """Yield what each installed backend says of this machine."""
+    for provided in plugins.listed("backends"):
+        name = provided.spec.name
+        try:
+            backend: Backend = import_target(provided.spec.target)()
+            works, detail = backend.diagnosis()
+        except Exception as error:  # noqa: BLE001 - a stranger's backend may raise anything; the other checks go on
+            yield Check(name, State.BROKEN, f"{provided.provenance} raised {type(error).__name__}: {error}", "reinstall it")
+            continue
+        yield Check(
+            name,
+            State.OK if works else State.ABSENT,
+            detail,
+            "" if works else f"see the docs of {provided.provenance.distribution}",
+        )
 
 
 def _plugins(plugins: Plugins) -> Check:

@@ -11,7 +11,7 @@ from r1env.errors import PluginError, UsageError
 from r1env.hooks import EnvironmentSpec
 from r1env.importing import import_target
 from r1env.plugins import Plugins, installed
-from r1env.prompts import PromptTemplate, get_template
+from r1env.prompts import PromptTemplate
 from r1env.rubrics import Rubric, RubricSpec, find_rubric, resolve_rubric
 from r1env.types import Completion, Conversation, Message, Rollout, Task, Turn
 
@@ -122,7 +122,7 @@ def make_environment(
 
     Args:
         rubric: its name (see `find_rubric`), a `RubricSpec` or a `Rubric`; the name `accuracy` in it is the environment's own checker.
-        template: name of another prompt template than the environment's own, see `get_template`.
+        template: name of another prompt template than the environment's own, see `Plugins.template`.
         max_turns: fewer turns than the environment's own.
         options: passed to the task source.
 
@@ -139,7 +139,7 @@ def make_environment(
         source=_make_source(spec, options),
         rubric=resolve_rubric(rubric_spec, plugins.reward, accuracy),
         accuracy=accuracy.name,
-        template=get_template(template or spec.template, plugins),
+        template=plugins.template(template or spec.template),
         max_turns=spec.max_turns if max_turns is None else max_turns,
         dialogue=cast(Dialogue, import_target(spec.dialogue)()) if spec.dialogue else None,
     )

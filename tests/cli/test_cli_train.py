@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import yaml
 
-import r1env.runs.report as report_module
+import r1env.monitoring.report as report_module
 from r1env.cli.train import new_folder
 from r1env.recipes import Plan, Stage
 from r1env.runs.run import Run

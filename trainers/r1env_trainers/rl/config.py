@@ -9,9 +9,9 @@ from pydantic import BaseModel, Field, PositiveFloat, PositiveInt, model_validat
 
 from r1env.envs.suite import EnvironmentShare, Suite, make_mixture, make_suite
 from r1env.rubrics import RubricSpec
+from r1env.trainer import BackendConfig
 from r1env_trainers.generate.options import EngineName, VLLMOptions
 from r1env_trainers.model.session import LocalConfig
-from r1env_trainers.openrlhf.config import OpenRLHFOptions
 from r1env_trainers.rl.advantages import AdvantageEstimator
 from r1env_trainers.rl.losses import Aggregation, Correction, KLEstimator, PolicyRatio
 from r1env_trainers.rl.presets import PRESETS
@@ -167,14 +167,13 @@ def _scheduled(schedule: Mapping[int, T], step: int, otherwise: T) -> T:
     return schedule[max(begun)] if begun else otherwise
 
 
-class GRPOConfig(RolloutConfig):
+class GRPOConfig(RolloutConfig, BackendConfig):
     """Settings of the `grpo` trainer, beside those of `RolloutConfig` and `LocalConfig`.
 
     Defaults follow the field of 2026: advantages without the deviation, token-mean loss, clip 0.2/0.28, no KL, one update a
     rollout, groups without variance left out.
 
     Attributes:
-        backend: `local`, in this process; or `openrlhf`, with Ray, vLLM and DeepSpeed under the settings of `openrlhf`.
         mini_batches: optimizer steps a batch of rollouts (1 = on-policy); the rows are split at random.
         advantage, whiten: see `advantages`; `whiten` normalises the advantages over the batch's tokens, as `reinforce_pp` always does.
         ratio, clip_low, clip_high, dual_clip, aggregation: see `losses`.
@@ -186,9 +185,6 @@ class GRPOConfig(RolloutConfig):
         mask_truncated: leave rollouts that a token limit cut off out of the loss; they stay in their group's statistics.
         correction, correction_cap: see `losses.sampler_correction`; None: off. The gap is logged in any case.
     """
-
-    backend: Literal["local", "openrlhf"] = "local"
-    openrlhf: OpenRLHFOptions = OpenRLHFOptions()
 
     mini_batches: int = Field(default=1, ge=1)
 

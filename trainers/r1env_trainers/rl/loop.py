@@ -20,7 +20,7 @@ from r1env.envs.environment import Environment
 from r1env.envs.suite import Suite
 from r1env.errors import TrainingStoppedError, UsageError
 from r1env.runs.run import Run
-from r1env.trainer import is_stage
+from r1env.runs.stages import is_stage
 from r1env.types import Score, Task
 from r1env_trainers.evaluate import log_accuracy
 from r1env_trainers.generate.choose import check_engine, training_engine

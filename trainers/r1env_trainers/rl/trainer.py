@@ -6,40 +6,28 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from r1env.recipes import Estimate
 from r1env.runs.run import Run
-from r1env.trainer import is_stage
-from r1env_trainers.cost import estimate_grpo
+from r1env.runs.stages import is_stage
 from r1env_trainers.model.load import LoadedModel, check_model_name
 from r1env_trainers.model.session import Session
-from r1env_trainers.openrlhf import backend as openrlhf
 from r1env_trainers.rl.config import GRPOConfig, PPOConfig
 from r1env_trainers.rl.critic import Critic, update_with_critic
 from r1env_trainers.rl.loop import check_rollouts, train_on_rollouts
-from r1env_trainers.rl.metrics import check_rewards_to_separate, training_suite
+from r1env_trainers.rl.metrics import check_rewards_to_separate
 from r1env_trainers.rl.rollouts import Experience
 from r1env_trainers.rl.update import Reference, update
 
 
 class GRPOTrainer:
-    """The backend `local` is here: one process, a CPU or one GPU; `openrlhf` is handed over."""
+    """Group relative policy optimisation in this process, on a CPU or one GPU."""
 
     def check(self, config: GRPOConfig) -> None:
-        if config.backend == "openrlhf":
-            openrlhf.check(config)
-            return
         for suite in check_rollouts(config):
             if config.advantage == "gdpo":
                 check_rewards_to_separate(suite)
 
-    def estimate(self, config: GRPOConfig) -> Estimate | None:
-        return estimate_grpo(config, training_suite(config))
-
     def train(self, config: GRPOConfig, run: Run) -> None:
-        if config.backend == "openrlhf":
-            openrlhf.train(config, run)
-        else:
-            train_on_rollouts(config, run, lambda session: GRPOLearner.start(config, session))
+        train_on_rollouts(config, run, lambda session: GRPOLearner.start(config, session))
 
 
 @dataclass(frozen=True, slots=True)

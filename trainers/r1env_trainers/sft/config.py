@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, ClassVar, Literal, Self
+from typing import Any, ClassVar, Self
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
+from r1env.trainer import BackendConfig
 from r1env_trainers.model.session import LocalConfig, Schedule
-from r1env_trainers.openrlhf.config import OpenRLHFOptions
 from r1env_trainers.rl.config import SuiteSettings
 from r1env_trainers.sft.rows import TrainOn
 
@@ -100,14 +100,13 @@ class TuningSettings(SuiteSettings, LocalConfig):
         return self
 
 
-class SFTConfig(TuningSettings):
+class SFTConfig(TuningSettings, BackendConfig):
     """Settings of the trainer `sft`, beside those of `TuningSettings`.
 
     Demonstrations come from JSON-lines files (`data`), or are written for the tasks of an environment by a `demonstrator`.
 
     Attributes:
-        backend: `local`, in this process; or `openrlhf`, with DeepSpeed under the settings of `openrlhf`. In a recipe it is asked for by
-            the stage's name; the option --backend is for RL.
+        backend: in a recipe it is set by the stage's name; the option --backend is for RL.
         data: a file with one of {"prompt": text, "completion": text} or {"messages": [...]} a line, where the last message, an
             assistant's, is the response (`"chat": false` marks prompts that are raw text); several files, mixed as they come; or
             several with weights, [{data: FILE, weight: 3}, …].
@@ -117,16 +116,13 @@ class SFTConfig(TuningSettings):
         demonstrator: `module:function` of `(task, rng: numpy.random.Generator) -> str`, the response to learn.
     """
 
-    backend: Literal["local", "openrlhf"] = "local"
-    openrlhf: OpenRLHFOptions = OpenRLHFOptions()
-
     data: str | tuple[str, ...] | tuple[DataShare, ...] | None = None
     held_out: str | None = None
     train_on: TrainOn = "last"
     demonstrator: str | None = None
 
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = PRESETS
-    set_by_stage: ClassVar[frozenset[str]] = frozenset({"backend"})
+    set_by_stage: ClassVar[frozenset[str]] = frozenset({"backend", "backend_options"})
 
     @field_validator("data")
     @classmethod
