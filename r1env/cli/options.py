@@ -12,7 +12,8 @@ from r1env.config import parse_overrides
 from r1env.engines import Engine, Sampling
 from r1env.envs.environment import Environment, make_environment
 from r1env.errors import NoSplitError, UsageError
-from r1env.plugins import Plugins, import_target
+from r1env.importing import import_target
+from r1env.plugins import Plugins
 
 TASKS_OF_A_GENERATOR = 100  # how many tasks are taken where the source never ends and no limit is given
 

@@ -10,10 +10,11 @@ from typing import Any, Protocol, cast
 from r1env.data.sources import HeldOut, SplitSource, TaskSource
 from r1env.errors import NoSplitError, PluginError, UsageError
 from r1env.hooks import EnvironmentSpec
-from r1env.plugins import Plugins, import_target, installed
-from r1env.prompts import PromptTemplate, get_template
-from r1env.rubrics import Rubric, RubricSpec, load_rubric_spec, resolve_rubric
-from r1env.types import Completion, Conversation, Message, Rollout, Task
+from r1env.importing import import_target
+from r1env.plugins import Plugins, installed
+from r1env.prompts import PromptTemplate
+from r1env.rubrics import Rubric, RubricSpec, find_rubric, resolve_rubric
+from r1env.types import Completion, Conversation, Message, Rollout, Task, Turn
 
 # `Episode`: one task being worked on, turn by turn. Knows nothing of Gymnasium, models or rewards.
 
@@ -39,6 +40,7 @@ class Episode:
         self._max_turns = max_turns
         self._dialogue = dialogue
         self._last: Completion | None = None
+        self._turns: list[Turn] = []
 
     @property
     def messages(self) -> Conversation:
@@ -49,16 +51,25 @@ class Episode:
         """Take the model's turn; afterwards the episode is done, or the environment's reply stands in `messages`."""
         if self.done:
             raise RuntimeError("the episode is over; start another")
-        self._messages.append({"role": "assistant", "content": completion.text})
+        message: Message = {"role": "assistant", "content": completion.text}
+        self._messages.append(message)
         self.turns += 1
         self._last = completion
         reply = None
         if self._dialogue is not None and self.turns < self._max_turns:
             reply = self._dialogue.reply(self.task, self.messages)
-        if reply is None:
-            self.done = True
-        else:
-            self._messages.append({"role": "user", "content": reply})
+        replies: Conversation = () if reply is None else ({"role": "user", "content": reply},)
+        self.done = not replies
+        self._messages += replies
+        self._turns.append(
+            Turn(
+                message=message,
+                replies=replies,
+                token_ids=completion.token_ids,
+                logprobs=completion.logprobs,
+                finish_reason=completion.finish_reason,
+            )
+        )
 
     def rollout(self) -> Rollout:
         """The finished episode, for scoring."""
@@ -69,7 +80,7 @@ class Episode:
             completion=self._last.text,
             messages=self.messages,
             finish_reason=self._last.finish_reason,
-            turns=self.turns,
+            turns=tuple(self._turns) if self.turns > 1 else (),  # a single turn is all in the other fields
             token_ids=self._last.token_ids,
             logprobs=self._last.logprobs,
         )
@@ -113,7 +124,7 @@ class Environment:
 def make_environment(
     name: str,
     *,
-    rubric: str | RubricSpec = "accuracy",
+    rubric: str | RubricSpec | Rubric = "accuracy",
     template: str | None = None,
     max_turns: int | None = None,
     split: str | None = None,
@@ -121,11 +132,11 @@ def make_environment(
     plugins: Plugins | None = None,
     **options: Any,
 ) -> Environment:
-    """Resolve the environment called `name` (with or without the prefix `r1env/`).
+    """Return the environment called `name` (with or without the prefix `r1env/`), or the one at `module:attribute`.
 
     Args:
-        rubric: a preset, a YAML file, or a `RubricSpec`; its name `accuracy` becomes the environment's own checker.
-        template: another prompt template than the environment's own.
+        rubric: its name (see `find_rubric`), a `RubricSpec` or a `Rubric`; the name `accuracy` in it is the environment's own checker.
+        template: name of another prompt template than the environment's own, see `Plugins.template`.
         max_turns: fewer turns than the environment's own.
         split: the part of the tasks to take, such as `train` or `test`. A source without splits is all training data. None takes the
             source as it is made by default.
@@ -140,13 +151,13 @@ def make_environment(
     plugins = plugins or installed()
     spec = plugins.environment(name)
     accuracy = plugins.reward(spec.reward, **spec.reward_options)
-    rubric_spec = load_rubric_spec(rubric) if isinstance(rubric, str) else rubric
+    rubric_spec = find_rubric(rubric, plugins) if isinstance(rubric, str) else rubric
     return Environment(
         name=spec.name,
         source=_open_source(spec, options, split, hold_out),
         rubric=resolve_rubric(rubric_spec, plugins.reward, accuracy),
         accuracy=accuracy.name,
-        template=get_template(template or spec.template),
+        template=plugins.template(template or spec.template),
         max_turns=spec.max_turns if max_turns is None else max_turns,
         dialogue=cast(Dialogue, import_target(spec.dialogue)()) if spec.dialogue else None,
         split=split,
