@@ -11,7 +11,7 @@ from typing import Protocol
 
 import r1env
 from r1env.errors import UnknownNameError
-from r1env_language.languages import SHARED_SCRIPTS, UNDETERMINED
+from r1env_language.languages import SHARED_SCRIPTS, UNDETERMINED, language_of_tag
 from r1env_language.vocabulary import CHINESE_CHARACTERS, ENDINGS, JAPANESE_CHARACTERS, LETTERS, PLAIN_LETTERS, WORDS
 from r1env_language.words import Clause
 
@@ -202,16 +202,19 @@ def _py3langid() -> Detector:
 
 
 def _lingua() -> Detector:
-    from lingua import IsoCode639_1, LanguageDetector, LanguageDetectorBuilder
+    from lingua import Language, LanguageDetector, LanguageDetectorBuilder
+
+    # The library has two Norwegian languages, nb and nn, and no Nepali.
+    known = {language: language_of_tag(language.iso_code_639_1.name) for language in Language.all()}
 
     @cache
     def detector(script: str) -> LanguageDetector:
-        codes = [IsoCode639_1.from_str(language) for language in SHARED_SCRIPTS[script]]
-        return LanguageDetectorBuilder.from_iso_codes_639_1(*codes).build()
+        chosen = [language for language, ours in known.items() if ours in SHARED_SCRIPTS[script]]
+        return LanguageDetectorBuilder.from_languages(*chosen).build()
 
     def classify(text: str, script: str) -> str:
         found = detector(script).detect_language_of(text)
-        return UNDETERMINED if found is None else found.iso_code_639_1.name.lower()
+        return (known[found] if found is not None else None) or UNDETERMINED
 
     return _by_sentence(classify)
 
