@@ -43,6 +43,10 @@ class UnknownNameError(UsageError, LookupError):
         self.name = name
 
 
+class NoSplitError(UsageError):
+    """A task source was asked for a split that it does not have."""
+
+
 class PluginError(R1EnvError):
     """A plugin is broken, or two plugins claim one name."""
 

@@ -14,7 +14,7 @@ from r1env.envs.environment import Environment
 from r1env.envs.suite import EnvironmentShare, Suite, make_mixture, make_suite
 from r1env.errors import UsageError
 from r1env.evaluation import evaluate
-from r1env.prompts import get_template
+from r1env.plugins import installed
 from r1env.rubrics import Rubric, WeightedReward
 from r1env.runs.files import to_json
 from r1env_trainers.generate.engine import Sampler
@@ -22,8 +22,8 @@ from r1env_trainers.model.load import load_model
 from r1env_trainers.model.logprobs import completion_logprobs, completion_logprobs_and_entropies
 from r1env_trainers.model.tokens import encode_prompt, encode_reply, join_turns
 from r1env_trainers.rl.config import GRPOConfig
-from r1env_trainers.rl.loop import collect, draw_tasks, read_pass_rates, within
 from r1env_trainers.rl.metrics import accuracies, environment_metrics, step_metrics
+from r1env_trainers.rl.rollouts import collect, draw_tasks, read_pass_rates, within
 
 SMALL = {"model": "tiny", "steps": 4, "prompts_per_step": 4, "group_size": 4, "max_new_tokens": 6, "env": "sort-4"}
 
@@ -46,7 +46,9 @@ def seven(completion):
 
 def suite_of(count, reward=seven):
     tasks = [r1env.Task(id=str(i), prompt=f"{i}?") for i in range(count)]
-    environment = Environment("e", ListSource(tasks), Rubric("r", [WeightedReward(reward)]), reward.name, get_template("plain"))
+    environment = Environment(
+        "e", ListSource(tasks), Rubric("r", [WeightedReward(reward)]), reward.name, installed().template("plain")
+    )
     return Suite("e", [environment])
 
 
@@ -139,7 +141,7 @@ def test_a_dialogue_is_one_row_whose_mask_is_on_what_the_model_wrote(tiny):
         assert decode(tokens.completion_ids[row][sampled], skip_special_tokens=True) == "".join(said[::2])
         assert decode(tokens.completion_ids[row][context]) == "".join(said[1::2])
         assert not (sampled & context).any()
-    assert any(rollout.turns > 2 for rollout in experience.rollouts)
+    assert any(len(rollout.turns) > 2 for rollout in experience.rollouts)
 
 
 def test_the_trainer_agrees_with_the_sampler_on_every_turn(tiny):

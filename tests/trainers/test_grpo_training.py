@@ -21,7 +21,7 @@ from r1env_trainers.model.checkpoint import list_checkpoints
 from r1env_trainers.model.load import load_model
 from r1env_trainers.model.session import make_optimizer
 from r1env_trainers.rl.config import GRPOConfig
-from r1env_trainers.rl.loop import collect
+from r1env_trainers.rl.rollouts import collect
 from r1env_trainers.rl.trainer import GRPOTrainer
 from r1env_trainers.rl.update import update
 
@@ -231,7 +231,7 @@ def test_a_full_disk_leaves_the_last_checkpoint_whole_and_resuming_goes_on_from_
 
 def test_the_trainer_is_found_through_the_plugin_manager():
     spec = r1env.installed().trainer("grpo")
-    from r1env.plugins import import_target
+    from r1env.importing import import_target
 
     assert import_target(spec.target) is GRPOTrainer
     assert set(spec.presets) == set(GRPOConfig.presets)

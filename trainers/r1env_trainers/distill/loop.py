@@ -6,6 +6,7 @@ import time
 
 import torch
 
+from r1env.engines import derive_seed
 from r1env.envs.suite import Suite
 from r1env.errors import UsageError
 from r1env.runs.run import Run
@@ -22,8 +23,7 @@ from r1env_trainers.rejection.data import DATA, by_domain, check_extra, extra_ro
 from r1env_trainers.rejection.draw import check_draw, demonstrations, draw_samples
 from r1env_trainers.rejection.statistics import make_table, merged
 from r1env_trainers.rl.config import open_suite
-from r1env_trainers.rl.loop import draw_tasks, step_seed
-from r1env_trainers.rl.rollouts import Decoding, play, to_tokens
+from r1env_trainers.rl.rollouts import Decoding, draw_tasks, play, to_tokens
 from r1env_trainers.sft.data import FileDemonstrations, read_demonstrations
 from r1env_trainers.sft.loop import Measurements, evaluation_suite, tune
 
@@ -106,7 +106,7 @@ def check_one_tokenizer(student: LoadedModel, teacher: LoadedModel) -> None:
 def _answers(suite: Suite, student: LoadedModel, sampler: Sampler, config: DistillConfig, step: int) -> TokenBatch:
     """What the student says to the tasks of a step; the environment's words in between do not count."""
     prompts = config.batch_size // config.n
-    decoding = Decoding(config.max_new_tokens, config.temperature, config.top_p, step_seed(config.seed, step))
+    decoding = Decoding(config.max_new_tokens, config.temperature, config.top_p, derive_seed(config.seed, step))
     tasks = draw_tasks(suite, step * prompts, prompts, config.seed).tasks
     return to_tokens(play(tasks, config.n, student, sampler, decoding), student)[0]
 

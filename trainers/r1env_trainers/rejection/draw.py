@@ -13,7 +13,8 @@ from r1env.envs.environment import Environment
 from r1env.envs.suite import Suite
 from r1env.errors import TrainingStoppedError, UsageError
 from r1env.evaluation.draw import draw
-from r1env.plugins import Plugins, import_target, installed
+from r1env.importing import import_target
+from r1env.plugins import Plugins, installed
 from r1env.runs.files import to_json
 from r1env.runs.run import Run
 from r1env.runs.stages import is_stage

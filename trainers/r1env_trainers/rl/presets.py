@@ -1,4 +1,4 @@
-"""Presets of the `grpo` trainer: published settings with where each number comes from, and ours for small models.
+"""Presets of the trainers `grpo` and `ppo`: published settings with where each number comes from, and ours for small models.
 
 The papers count optimizer steps; here a step is a batch of rollouts. DeepSeek-R1 makes 16 updates of one batch, so its 10,400 steps
 are 650 of ours, its 400 between two references are 25, and step 8,200, where it doubles the length, is in our step 512.
@@ -97,10 +97,10 @@ PRESETS: Mapping[str, Mapping[str, Any]] = {
         "steps": 106,  # 1,700 optimizer steps
         "temperature": 0.7,
         "rubric": {"name": "r1-stage1", "rewards": _REASONING},
-        # 400 optimizer steps with preference rewards. Which reward models judge there is the rubric's matter: give your own, and a
-        # late_mixture for the general prompts, which come in these steps only.
+        # 400 optimizer steps in which general prompts come too: give a late_mixture with a rubric of theirs, `stage2` or your own, whose
+        # reward model is at the url you set. Tasks with answers are rewarded as before (eq. 8: the rules, and the language).
         "late_steps": 25,
-        "late_rubric": "stage2",
+        "late_rubric": {"name": "r1-stage1", "rewards": _REASONING},
     },
     # DeepSeekMath (arXiv 2402.03300), section 4.2: 64 outputs a question, batch 1,024, one update a batch. The clip, the temperature,
     # the number of steps and the warm-up were not published: our choice. Its reward was a neural model; ours is the checker.
@@ -158,5 +158,15 @@ PRESETS: Mapping[str, Mapping[str, Any]] = {
         "clip_high": 0.2,
         "steps": 400,
         "rubric": "accuracy",
+    },
+}
+
+_OF_GROUPS = {"advantage", "clip_high", "track_kl"}
+
+PPO_PRESETS: Mapping[str, Mapping[str, Any]] = {
+    # The rollouts are those of GRPO's preset, so that the two can be compared.
+    "tiny-cpu": {
+        **{name: value for name, value in PRESETS["tiny-cpu"].items() if name not in _OF_GROUPS},
+        "critic_lr": 1e-3,
     },
 }
