@@ -116,7 +116,8 @@ def sample(
         Token ids [B, T], the end-of-sequence token included where it was drawn, and a mask [B, T] that is 1 on sampled tokens.
     """
     generator = None if seed is None else torch.Generator().manual_seed(seed)
-    cache, tokens, drawn = DynamicCache(config=model.config), prompts, []
+    cache, tokens = DynamicCache(config=model.config), prompts
+    drawn: list[tuple[Tensor, Tensor]] = []
     going = torch.ones(len(prompts), dtype=torch.bool)
     while going.any() and len(drawn) < max_new_tokens:
         probabilities = model(input_ids=tokens, past_key_values=cache).logits[:, -1].float().softmax(dim=-1)[going]
