@@ -20,7 +20,8 @@ import typer
 from typer.testing import CliRunner
 
 from r1env.cli.main import COMMANDS, make_app
-from r1env.plugins import import_target, installed
+from r1env.importing import import_target
+from r1env.plugins import installed
 from r1env.rubrics import load_rubric_spec
 from r1env_sandbox.cli import app as sandbox_app
 
