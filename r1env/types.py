@@ -91,6 +91,15 @@ class FinishReason(StrEnum):
     ERROR = "error"  # the engine failed; the completion is what had arrived
 
 
+class EndedBy(StrEnum):
+    """Who ended an episode."""
+
+    ENVIRONMENT = "environment"  # it had nothing more to say
+    MODEL = "model"  # it ended its turn, and the task has one turn only
+    LIMIT = "limit"  # a token limit cut the last turn off, the context was full, or the turns were used up
+    ERROR = "error"  # the engine failed
+
+
 class Completion(BaseModel):
     """What an engine returns for one prompt.
 
@@ -116,6 +125,7 @@ class Rollout(BaseModel):
         finish_reason: of the final turn.
         turns: the model's turns; 1 for a single-turn environment.
         token_ids, logprobs: of the final turn, where the engine knows them.
+        ended_by: who ended the episode; None where that was not observed.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -127,6 +137,7 @@ class Rollout(BaseModel):
     turns: int = 1
     token_ids: tuple[int, ...] | None = None
     logprobs: tuple[float, ...] | None = None
+    ended_by: EndedBy | None = None
 
 
 # `Score`: what a reward says about one rollout, and why.

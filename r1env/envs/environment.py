@@ -12,7 +12,7 @@ from r1env.hooks import EnvironmentSpec
 from r1env.plugins import Plugins, import_target, installed
 from r1env.prompts import PromptTemplate, get_template
 from r1env.rubrics import Rubric, RubricSpec, load_rubric_spec, resolve_rubric
-from r1env.types import Completion, Conversation, Message, Rollout, Task
+from r1env.types import Completion, Conversation, EndedBy, FinishReason, Message, Rollout, Task
 
 # `Episode`: one task being worked on, turn by turn. Knows nothing of Gymnasium, models or rewards.
 
@@ -28,16 +28,25 @@ class Dialogue(Protocol):
 
 
 class Episode:
-    """One task from its prompt to its `Rollout`."""
+    """One task from its prompt to its `Rollout`.
+
+    Attributes:
+        turns: of the model, so far.
+        ended_by: who ended the episode; None while it goes on.
+    """
 
     def __init__(self, task: Task, prompt: Conversation, *, max_turns: int = 1, dialogue: Dialogue | None = None) -> None:
         self.task = task
         self.turns = 0
-        self.done = False
+        self.ended_by: EndedBy | None = None
         self._messages: list[Message] = list(prompt)
         self._max_turns = max_turns
         self._dialogue = dialogue
         self._last: Completion | None = None
+
+    @property
+    def done(self) -> bool:
+        return self.ended_by is not None
 
     @property
     def messages(self) -> Conversation:
@@ -45,22 +54,29 @@ class Episode:
         return tuple(Message(role=message["role"], content=message["content"]) for message in self._messages)
 
     def submit(self, completion: Completion) -> None:
-        """Take the model's turn; afterwards the episode is done, or the environment's reply stands in `messages`."""
+        """Take the model's turn; afterwards the episode is done, or the environment's reply is the last of `messages`."""
         if self.done:
             raise RuntimeError("the episode is over; start another")
         self._messages.append({"role": "assistant", "content": completion.text})
         self.turns += 1
         self._last = completion
-        reply = None
-        if self._dialogue is not None and self.turns < self._max_turns:
-            reply = self._dialogue.reply(self.task, self.messages)
+        reply = None if self._dialogue is None else self._dialogue.reply(self.task, self.messages)
         if reply is None:
-            self.done = True
+            self.ended_by = self._end_of(completion)
+        elif self.turns >= self._max_turns:
+            self.ended_by = EndedBy.LIMIT
         else:
             self._messages.append({"role": "user", "content": reply})
 
+    def stop(self) -> None:
+        """End the episode by a limit, because there is no room for another turn. A reply that nobody will read is taken back."""
+        if self.done or self._last is None:
+            raise RuntimeError("only an episode that has begun and goes on can be stopped")
+        del self._messages[-1]
+        self.ended_by = EndedBy.LIMIT
+
     def rollout(self) -> Rollout:
-        """The finished episode, for scoring."""
+        """Return the finished episode, for scoring."""
         if not self.done or self._last is None:
             raise RuntimeError("the episode is not over yet")
         return Rollout(
@@ -71,7 +87,16 @@ class Episode:
             turns=self.turns,
             token_ids=self._last.token_ids,
             logprobs=self._last.logprobs,
+            ended_by=self.ended_by,
         )
+
+    def _end_of(self, completion: Completion) -> EndedBy:
+        """Who ended an episode whose environment has nothing to say to its last turn."""
+        if completion.finish_reason is FinishReason.ERROR:
+            return EndedBy.ERROR
+        if self._dialogue is not None:
+            return EndedBy.ENVIRONMENT
+        return EndedBy.LIMIT if completion.finish_reason is FinishReason.LENGTH else EndedBy.MODEL
 
 
 @dataclass(frozen=True)
