@@ -115,8 +115,6 @@ class Worker:
         if os.getpid() != self._pid:  # the reward forked and its child came back from the call as well
             os._exit(0)
         self._items += len(rollouts)
-        if len(scores) > 1 and all(score.failed for score in scores):  # a batch raised: one by one, only the culprit does
-            return [self._score(reward, [rollout])[0] for rollout in rollouts]
         seconds = (cpu_seconds_used() - start) / len(rollouts)
         return [score.model_copy(update={"seconds": seconds}) for score in scores]
 
