@@ -91,6 +91,15 @@ class FinishReason(StrEnum):
     ERROR = "error"  # the engine failed; the completion is what had arrived
 
 
+class EndedBy(StrEnum):
+    """Who ended an episode."""
+
+    ENVIRONMENT = "environment"  # it had nothing more to say
+    MODEL = "model"  # it ended its turn, and the task has one turn only
+    LIMIT = "limit"  # a token limit cut the last turn off, the context was full, or the turns were used up
+    ERROR = "error"  # the engine failed
+
+
 class Completion(BaseModel):
     """What an engine returns for one prompt.
 
@@ -139,6 +148,7 @@ class Rollout(BaseModel):
         turns: the model's turns in order, at least one; `len(rollout.turns)` is their number. Whoever makes a rollout passes
             `turns=` where it knows more than the texts; otherwise they are read off `messages`.
         token_ids, logprobs: of the final turn, as `turns[-1]` has them. They go in the version after next.
+        ended_by: who ended the episode; None where that was not observed.
 
     Example:
         >>> Rollout(task=Task(id="1", prompt="2 + 2?"), completion="4").turns[-1].message["content"]
@@ -156,6 +166,7 @@ class Rollout(BaseModel):
     recorded_turns: tuple[Turn, ...] = Field(default=(), alias="turns", repr=False)
     token_ids: tuple[int, ...] | None = None
     logprobs: tuple[float, ...] | None = None
+    ended_by: EndedBy | None = None
 
     @property
     def turns(self) -> tuple[Turn, ...]:
@@ -218,6 +229,7 @@ class Score(BaseModel):
         status: see `Status`.
         reason: one line for a person.
         seconds: CPU seconds the scoring took where it ran in a worker, wall seconds otherwise.
+        turns: of a reward with scope `turn`, the value of each turn, None where there was nothing to score; else empty.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -227,6 +239,7 @@ class Score(BaseModel):
     status: Status = Status.OK
     reason: str = ""
     seconds: float = 0.0
+    turns: tuple[float | None, ...] = ()
 
     @field_validator("parts", mode="before")
     @classmethod
@@ -257,7 +270,7 @@ class Score(BaseModel):
     def _verdict(self) -> tuple[object, ...]:
         """What counts when scores are compared. A part that was not scored equals another that was not: NaN does not."""
         parts = {key: None if math.isnan(part) else part for key, part in self.parts.items()}
-        return (self.value, parts, self.status, self.reason)
+        return (self.value, parts, self.status, self.reason, self.turns)
 
     @property
     def failed(self) -> bool:

@@ -14,7 +14,7 @@ from r1env.importing import import_target
 from r1env.plugins import Plugins, installed
 from r1env.prompts import PromptTemplate
 from r1env.rubrics import Rubric, RubricSpec, find_rubric, resolve_rubric
-from r1env.types import Completion, Conversation, Message, Rollout, Task, Turn
+from r1env.types import Completion, Conversation, EndedBy, FinishReason, Message, Rollout, Task, Turn
 
 # `Episode`: one task being worked on, turn by turn. Knows nothing of Gymnasium, models or rewards.
 
@@ -30,12 +30,17 @@ class Dialogue(Protocol):
 
 
 class Episode:
-    """One task from its prompt to its `Rollout`."""
+    """One task from its prompt to its `Rollout`.
+
+    Attributes:
+        turns: of the model, so far.
+        ended_by: who ended the episode; None while it goes on.
+    """
 
     def __init__(self, task: Task, prompt: Conversation, *, max_turns: int = 1, dialogue: Dialogue | None = None) -> None:
         self.task = task
         self.turns = 0
-        self.done = False
+        self.ended_by: EndedBy | None = None
         self._messages: list[Message] = list(prompt)
         self._max_turns = max_turns
         self._dialogue = dialogue
@@ -43,23 +48,30 @@ class Episode:
         self._turns: list[Turn] = []
 
     @property
+    def done(self) -> bool:
+        return self.ended_by is not None
+
+    @property
     def messages(self) -> Conversation:
         """The conversation so far; fresh copies, so that a caller may keep or change them."""
         return tuple(Message(role=message["role"], content=message["content"]) for message in self._messages)
 
     def submit(self, completion: Completion) -> None:
-        """Take the model's turn; afterwards the episode is done, or the environment's reply stands in `messages`."""
+        """Take the model's turn; afterwards the episode is done, or the environment's reply is the last of `messages`."""
         if self.done:
             raise RuntimeError("the episode is over; start another")
         message: Message = {"role": "assistant", "content": completion.text}
         self._messages.append(message)
         self.turns += 1
         self._last = completion
-        reply = None
-        if self._dialogue is not None and self.turns < self._max_turns:
-            reply = self._dialogue.reply(self.task, self.messages)
-        replies: Conversation = () if reply is None else ({"role": "user", "content": reply},)
-        self.done = not replies
+        reply = None if self._dialogue is None else self._dialogue.reply(self.task, self.messages)
+        replies: Conversation = ()
+        if reply is None:
+            self.ended_by = self._end_of(completion)
+        elif self.turns >= self._max_turns:
+            self.ended_by = EndedBy.LIMIT
+        else:
+            replies = ({"role": "user", "content": reply},)
         self._messages += replies
         self._turns.append(
             Turn(
@@ -71,8 +83,16 @@ class Episode:
             )
         )
 
+    def stop(self) -> None:
+        """End the episode by a limit, because there is no room for another turn. A reply that nobody will read is taken back."""
+        if self.done or self._last is None:
+            raise RuntimeError("only an episode that has begun and goes on can be stopped")
+        del self._messages[-1]
+        self._turns[-1] = self._turns[-1].model_copy(update={"replies": ()})
+        self.ended_by = EndedBy.LIMIT
+
     def rollout(self) -> Rollout:
-        """The finished episode, for scoring."""
+        """Return the finished episode, for scoring."""
         if not self.done or self._last is None:
             raise RuntimeError("the episode is not over yet")
         return Rollout(
@@ -83,7 +103,16 @@ class Episode:
             turns=tuple(self._turns) if self.turns > 1 else (),  # a single turn is all in the other fields
             token_ids=self._last.token_ids,
             logprobs=self._last.logprobs,
+            ended_by=self.ended_by,
         )
+
+    def _end_of(self, completion: Completion) -> EndedBy:
+        """Who ended an episode whose environment has nothing to say to its last turn."""
+        if completion.finish_reason is FinishReason.ERROR:
+            return EndedBy.ERROR
+        if self._dialogue is not None:
+            return EndedBy.ENVIRONMENT
+        return EndedBy.LIMIT if completion.finish_reason is FinishReason.LENGTH else EndedBy.MODEL
 
 
 @dataclass(frozen=True)

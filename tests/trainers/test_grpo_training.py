@@ -16,7 +16,7 @@ from r1env.envs.suite import make_suite
 from r1env.errors import TrainingStoppedError, UsageError
 from r1env.recipes import check_plan, execute, plan_training
 from r1env.runs.run import Run
-from r1env_trainers.generate.engine import Sampler
+from r1env_trainers.generate.engine import LocalEngine, Sampler
 from r1env_trainers.model.checkpoint import list_checkpoints
 from r1env_trainers.model.load import load_model
 from r1env_trainers.model.session import make_optimizer
@@ -132,7 +132,7 @@ def experience():
     config = GRPOConfig(**{**GRPOConfig.presets["tiny-cpu"], **SMALL, "lr": 1e-3, "warmup_steps": 0})
     loaded = load_model("tiny", seed=0)
     suite = make_suite("sort-4", rubric="accuracy", style="compact")
-    batch = collect(suite, loaded, Sampler(loaded), config, step=0)
+    batch = collect(suite, loaded, LocalEngine(Sampler(loaded)), config, step=0)
     batch.rewards[:] = torch.randn(batch.rewards.shape, generator=torch.Generator().manual_seed(0))
     return config, loaded, batch
 
