@@ -40,7 +40,7 @@ def test_a_stage_without_an_environment_has_three_commands_too(tmp_path: Path) -
     [
         ((), "r1env train demo --preset tiny --seed 5"),
         (("r1env", "train", "x.yaml", "--seed=4", "--output", "there"), "r1env train x.yaml --seed 5"),
-        (("r1env", "train", "x", "--seed", "4", "--set", "rl.lr=1"), "r1env train x --set rl.lr=1 --seed 5"),
+        (("r1env", "train", "x", "--seed", "4", "--set", "rl.optim.lr=1"), "r1env train x --set rl.optim.lr=1 --seed 5"),
     ],
 )
 def test_another_seed_repeats_the_command_in_a_new_folder(tmp_path: Path, command: tuple[str, ...], again: str) -> None:

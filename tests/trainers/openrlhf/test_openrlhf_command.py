@@ -17,7 +17,7 @@ from r1env_trainers.rl.config import GRPOConfig
 
 needs_openrlhf = pytest.mark.skipif(importlib.util.find_spec("openrlhf") is None, reason="OpenRLHF is not installed")
 
-NEED = {"env": "sort-4", "model": "tiny", "steps": 20, "prompts_per_step": 4, "group_size": 4}
+NEED = {"env": "sort-4", "model": "tiny", "steps": 20, "sampling.prompts_per_step": 4, "sampling.group_size": 4}
 
 
 def config_of(**settings) -> GRPOConfig:
@@ -40,7 +40,7 @@ def files(*, evaluation: bool = False) -> Files:
 
 def compiled(config: GRPOConfig, *, resume: bool = False) -> list[str]:
     check_settings(config, config.openrlhf)
-    return arguments_of(config, config.openrlhf, files(evaluation=config.eval_every > 0), max_length=64, resume=resume)
+    return arguments_of(config, config.openrlhf, files(evaluation=config.eval.every > 0), max_length=64, resume=resume)
 
 
 def value_after(arguments: list[str], flag: str) -> str:
@@ -49,17 +49,34 @@ def value_after(arguments: list[str], flag: str) -> str:
 
 SETTINGS = [
     {},
-    {"device": "cpu", "track_kl": True},
-    {"advantage": "group_std", "kl_coef": 1e-3, "kl_in": "reward", "dual_clip": 3.0, "entropy_coef": 0.01},
-    {"advantage": "loo", "aggregation": "sequence", "ratio": "sequence", "lr_schedule": "cosine", "lr_floor": 0.1},
-    {"advantage": "reinforce_pp", "lr_schedule": "linear", "refill": True, "correction": "token"},
-    {"advantage": "group_mean", "whiten": True, "eval_every": 5, "mini_batches": 2},
+    {"device": "cpu", "algo.track_kl": True},
+    {
+        "algo.advantage": "group_std",
+        "algo.kl_coef": 1e-3,
+        "algo.kl_in": "reward",
+        "algo.dual_clip": 3.0,
+        "algo.entropy_coef": 0.01,
+    },
+    {
+        "algo.advantage": "loo",
+        "algo.loss_aggregation": "sequence",
+        "algo.policy_ratio": "sequence",
+        "optim.lr_schedule": "cosine",
+        "optim.min_lr_ratio": 0.1,
+    },
+    {
+        "algo.advantage": "reinforce_pp",
+        "optim.lr_schedule": "linear",
+        "filter.dynamic_sampling": True,
+        "algo.importance_sampling_correction": "token",
+    },
+    {"algo.advantage": "group_mean", "algo.normalize_advantages": True, "eval.every": 5, "optim.mini_batches": 2},
     {
         "openrlhf": {
             **{"nodes": 2, "gpus": 8, "ray_address": "auto", "engines": 8, "tensor_parallel": 2},
             **{"zero_stage": 3, "adam_offload": True},
         },
-        "group_size": 32,
+        "sampling.group_size": 32,
     },
     {
         "openrlhf": {
@@ -108,45 +125,67 @@ ELSEWHERE = {
     *("max_refills", "correction_cap", "late_rubric", "late_mixture", "kl_in", "whiten"),
 }
 CHANGED = {
-    **{"seed": 3, "steps": 21, "micro_batch_size": 2, "lr": 1e-3, "lr_schedule": "cosine", "lr_floor": 0.5, "warmup_steps": 3},
     **{
-        "betas": (0.8, 0.9),
-        "weight_decay": 0.1,
-        "grad_clip": 2.0,
-        "checkpoint_every": 7,
-        "prompts_per_step": 8,
-        "group_size": 8,
-    },
-    **{"max_new_tokens": 9, "temperature": 0.5, "top_p": 0.5, "eval_every": 3, "refill": True, "mini_batches": 2},
-    **{
-        "advantage": "group_std",
-        "ratio": "sequence",
-        "clip_low": 0.1,
-        "clip_high": 0.1,
-        "dual_clip": 3.0,
-        "aggregation": "sequence",
+        "seed": 3,
+        "steps": 21,
+        "optim.micro_batch_size": 2,
+        "optim.lr": 1e-3,
+        "optim.lr_schedule": "cosine",
+        "optim.min_lr_ratio": 0.5,
+        "optim.warmup_steps": 3,
     },
     **{
-        "kl_coef": 0.1,
-        "kl_estimator": "k1",
-        "track_kl": True,
-        "entropy_coef": 0.1,
-        "correction": "token",
-        "mask_truncated": True,
+        "optim.betas": (0.8, 0.9),
+        "optim.weight_decay": 0.1,
+        "optim.max_grad_norm": 2.0,
+        "checkpoint.every": 7,
+        "sampling.prompts_per_step": 8,
+        "sampling.group_size": 8,
     },
-    **{"engine": "vllm", "vllm": {"max_num_seqs": 8}},
-    **{"length_schedule": {3: 5}, "temperature_schedule": {3: 0.5}, "late_steps": 2, "reference_every": 5},
+    **{
+        "sampling.max_new_tokens": 9,
+        "sampling.temperature": 0.5,
+        "sampling.top_p": 0.5,
+        "eval.every": 3,
+        "filter.dynamic_sampling": True,
+        "optim.mini_batches": 2,
+    },
+    **{
+        "algo.advantage": "group_std",
+        "algo.policy_ratio": "sequence",
+        "algo.clip_ratio_low": 0.1,
+        "algo.clip_ratio_high": 0.1,
+        "algo.dual_clip": 3.0,
+        "algo.loss_aggregation": "sequence",
+    },
+    **{
+        "algo.kl_coef": 0.1,
+        "algo.kl_estimator": "k1",
+        "algo.track_kl": True,
+        "algo.entropy_coef": 0.1,
+        "algo.importance_sampling_correction": "token",
+        "algo.mask_truncated_completions": True,
+    },
+    **{"engine.name": "vllm", "engine.vllm": {"max_num_seqs": 8}},
+    **{
+        "sampling.length_schedule": {3: 5},
+        "sampling.temperature_schedule": {3: 0.5},
+        "final_phase.steps": 2,
+        "algo.ref_model_sync_steps": 5,
+    },
 }
 
 
 @pytest.mark.parametrize("name", [name for name in GRPOConfig.model_fields if name not in ELSEWHERE])
 def test_every_setting_reaches_openrlhf_or_is_refused(name):
     also = {
-        "late_steps": {"late_rubric": "accuracy"},
-        "reference_every": {"kl_coef": 0.1},
-        "lr_floor": {"lr_schedule": "cosine"},
+        "final_phase.steps": {"final_phase.rubric": "accuracy"},
+        "algo.ref_model_sync_steps": {"algo.kl_coef": 0.1},
+        "optim.min_lr_ratio": {"optim.lr_schedule": "cosine"},
     }
-    before = compiled(config_of(device="cpu", lr_floor=0.0, **({"lr_schedule": "cosine"} if name == "lr_floor" else {})))
+    before = compiled(
+        config_of(device="cpu", optim={"min_lr_ratio": 0.0}, **{"optim.lr_schedule": "cosine"} if name == "lr_floor" else {})
+    )
     try:
         after = compiled(config_of(**{"device": "cpu", **also.get(name, {}), name: CHANGED[name]}))
     except UsageError as error:
@@ -163,20 +202,20 @@ def test_settings_that_were_stored_with_a_run_are_taken_again():
 @pytest.mark.parametrize(
     ("settings", "named"),
     [
-        ({"advantage": "maxrl"}, "advantage"),
-        ({"advantage": "group_std", "whiten": True}, "whiten"),
-        ({"aggregation": "constant"}, "aggregation=constant"),
-        ({"ratio": "cispo"}, "ratio=cispo"),
-        ({"correction": "sequence"}, "correction=token"),
-        ({"mask_truncated": True}, "mask_truncated"),
-        ({"lr_schedule": "linear", "lr_floor": 0.1}, "lr_floor=0"),
+        ({"algo.advantage": "maxrl"}, "advantage"),
+        ({"algo.advantage": "group_std", "algo.normalize_advantages": True}, "whiten"),
+        ({"algo.loss_aggregation": "constant"}, "aggregation=constant"),
+        ({"algo.policy_ratio": "cispo"}, "ratio=cispo"),
+        ({"algo.importance_sampling_correction": "sequence"}, "correction=token"),
+        ({"algo.mask_truncated_completions": True}, "mask_truncated"),
+        ({"optim.lr_schedule": "linear", "optim.min_lr_ratio": 0.1}, "lr_floor=0"),
         ({"openrlhf": {"extra": ("--ds.lora.rank", "8")}}, "1349"),
         ({"openrlhf": {"packing": True}}, "flash_attention_2"),
         ({"openrlhf": {"gpus": 2, "engines": 1}}, "engines x tensor_parallel = 1"),
         ({"openrlhf": {"nodes": 2}}, "--ray-address"),
         ({"openrlhf": {"gpus": 3}}, "16 rollouts an update do not divide"),
         ({"device": "cpu", "openrlhf": {"gpus": 2}}, "on a CPU"),
-        ({"micro_batch_size": 3}, "micro_batch_size"),
+        ({"optim.micro_batch_size": 3}, "micro_batch_size"),
     ],
 )
 def test_what_openrlhf_cannot_do_is_refused_with_the_setting_to_change(settings, named):
@@ -186,19 +225,19 @@ def test_what_openrlhf_cannot_do_is_refused_with_the_setting_to_change(settings,
 
 
 def test_the_kl_is_measured_without_weighing_anything_where_that_is_asked_for():
-    arguments = compiled(config_of(track_kl=True))
+    arguments = compiled(config_of(algo={"track_kl": True}))
     assert 0 < float(value_after(arguments, "algo.kl.init_coef")) < 1e-9
     assert "--algo.kl.use_loss" in arguments
     assert value_after(compiled(config_of()), "algo.kl.init_coef") == "0.0"
 
 
 def test_the_warm_up_counts_updates():
-    arguments = compiled(config_of(steps=20, mini_batches=2, warmup_steps=10))
+    arguments = compiled(config_of(steps=20, optim={"mini_batches": 2, "warmup_steps": 10}))
     assert float(value_after(arguments, "actor.lr_warmup_ratio")) * 40 == pytest.approx(10)
 
 
 def test_an_open_micro_batch_divides_what_there_is():
-    config = config_of(prompts_per_step=3, group_size=10)
+    config = config_of(sampling={"prompts_per_step": 3, "group_size": 10})
     assert micro_batch(config) == 6
     check_settings(config, config.openrlhf)
 
@@ -214,7 +253,7 @@ def test_an_open_micro_batch_divides_what_there_is():
     ],
 )
 def test_nodes_and_gpus_are_enough_where_policy_and_engines_share_them(options, engines):
-    arguments = compiled(config_of(group_size=32, openrlhf=options))
+    arguments = compiled(config_of(sampling={"group_size": 32}, openrlhf=options))
     for role in ("actor", "ref"):
         assert value_after(arguments, f"{role}.num_nodes") == str(options.get("nodes", 1))
         assert value_after(arguments, f"{role}.num_gpus_per_node") == str(options.get("gpus", 1))
@@ -223,7 +262,7 @@ def test_nodes_and_gpus_are_enough_where_policy_and_engines_share_them(options, 
 
 
 def test_an_open_micro_batch_divides_what_a_gpu_gets():
-    assert micro_batch(config_of(prompts_per_step=8, group_size=4, openrlhf={"gpus": 8})) == 4
+    assert micro_batch(config_of(sampling={"prompts_per_step": 8, "group_size": 4}, openrlhf={"gpus": 8})) == 4
 
 
 @pytest.mark.parametrize(

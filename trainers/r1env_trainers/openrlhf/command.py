@@ -78,10 +78,10 @@ def check_settings(config: GRPOConfig, options: OpenRLHFOptions) -> None:
         UsageError: names the setting.
     """
     refuse_settings(config, NO_COUNTERPART)
-    choose(ESTIMATORS, (config.advantage, config.whitens), "advantage and whiten")
-    choose(AGGREGATIONS, config.aggregation, "aggregation")
-    choose(RATIOS, config.ratio, "ratio")
-    if config.correction == "sequence":
+    choose(ESTIMATORS, (config.algo.advantage, config.algo.normalizes), "advantage and whiten")
+    choose(AGGREGATIONS, config.algo.loss_aggregation, "aggregation")
+    choose(RATIOS, config.algo.policy_ratio, "ratio")
+    if config.algo.importance_sampling_correction == "sequence":
         raise UsageError("backend=openrlhf weighs tokens, or drops whole sequences: use correction=token")
     refuse_linear_floor(config)
     if any("lora" in word for word in options.extra):
@@ -101,11 +101,11 @@ def check_settings(config: GRPOConfig, options: OpenRLHFOptions) -> None:
             f"openrlhf.colocate puts policy and engines on the same GPUs, but nodes x gpus = {options.nodes * options.gpus} and "
             f"engines x tensor_parallel = {options.engine_count * options.tensor_parallel}; make them equal, or set colocate=false"
         )
-    rollouts, policies = config.prompts_per_step * config.group_size, options.nodes * options.gpus
+    rollouts, policies = config.sampling.prompts_per_step * config.sampling.group_size, options.nodes * options.gpus
     micro = micro_batch(config)
-    if (rollouts // config.mini_batches) % (micro * policies):
+    if (rollouts // config.optim.mini_batches) % (micro * policies):
         raise UsageError(
-            f"{rollouts // config.mini_batches} rollouts an update do not divide into micro-batches of {micro} on {policies} GPUs; "
+            f"{rollouts // config.optim.mini_batches} rollouts an update do not divide into micro-batches of {micro} on {policies} GPUs; "
             "change micro_batch_size, prompts_per_step or group_size"
         )
 
@@ -117,10 +117,10 @@ def colocated(config: GRPOConfig, options: OpenRLHFOptions) -> bool:
 
 def micro_batch(config: GRPOConfig) -> int:
     """Sequences a forward pass."""
-    if config.micro_batch_size is not None:
-        return config.micro_batch_size
+    if config.optim.micro_batch_size is not None:
+        return config.optim.micro_batch_size
     options = config.openrlhf
-    rollouts = config.prompts_per_step * config.group_size // config.mini_batches
+    rollouts = config.sampling.prompts_per_step * config.sampling.group_size // config.optim.mini_batches
     return open_micro_batch(rollouts // (options.nodes * options.gpus), CPU_MICRO_BATCH if is_cpu(config) else MICRO_BATCH)
 
 
@@ -135,11 +135,11 @@ def arguments_of(config: GRPOConfig, options: OpenRLHFOptions, files: Files, *, 
         **_layout(config, options),
         **_data(config, files, max_length),
         **_method(config),
-        **optimizer_flags(config, updates=config.steps * config.mini_batches, prefix="actor."),
+        **optimizer_flags(config, updates=config.steps * config.optim.mini_batches, prefix="actor."),
         **_evaluation(config, files),
         "ckpt.path": files.checkpoints,
         "ckpt.output_dir": files.result,
-        "ckpt.save_steps": config.checkpoint_every or -1,
+        "ckpt.save_steps": config.checkpoint.every or -1,
         "ckpt.max_num": options.keep_checkpoints,
         "ckpt.best_metric_key": "none",
         "ckpt.load_enable": resume,
@@ -180,37 +180,37 @@ def _data(config: GRPOConfig, files: Files, max_length: int) -> dict[str, Any]:
         "data.input_key": "prompt",
         "data.label_key": "label",
         "data.max_len": max_length,
-        "rollout.max_new_tokens": config.max_new_tokens,
-        "rollout.temperature": config.temperature,
-        "rollout.top_p": config.top_p,
-        "rollout.batch_size": config.prompts_per_step,
-        "rollout.n_samples_per_prompt": config.group_size,
+        "rollout.max_new_tokens": config.sampling.max_new_tokens,
+        "rollout.temperature": config.sampling.temperature,
+        "rollout.top_p": config.sampling.top_p,
+        "rollout.batch_size": config.sampling.prompts_per_step,
+        "rollout.n_samples_per_prompt": config.sampling.group_size,
         "rollout.micro_batch_size": micro_batch(config),
-        "train.batch_size": config.prompts_per_step * config.group_size // config.mini_batches,
+        "train.batch_size": config.sampling.prompts_per_step * config.sampling.group_size // config.optim.mini_batches,
         "train.micro_batch_size": micro_batch(config),
         "train.seed": config.seed,
     }
 
 
 def _method(config: GRPOConfig) -> dict[str, Any]:
-    coefficient = config.kl_coef or (MEASURED_ONLY if config.track_kl else 0.0)
+    coefficient = config.algo.kl_coef or (MEASURED_ONLY if config.algo.track_kl else 0.0)
     flags: dict[str, Any] = {
-        "algo.advantage.estimator": ESTIMATORS[config.advantage, config.whitens],
-        "actor.policy_loss_type": RATIOS[config.ratio],
-        "actor.eps_clip_low_high": (config.clip_low, config.clip_high),
-        "actor.dual_clip": config.dual_clip,
-        "actor.loss_agg_mode": AGGREGATIONS[config.aggregation],
-        "actor.entropy_coef": config.entropy_coef or None,
+        "algo.advantage.estimator": ESTIMATORS[config.algo.advantage, config.algo.normalizes],
+        "actor.policy_loss_type": RATIOS[config.algo.policy_ratio],
+        "actor.eps_clip_low_high": (config.algo.clip_ratio_low, config.algo.clip_ratio_high),
+        "actor.dual_clip": config.algo.dual_clip,
+        "actor.loss_agg_mode": AGGREGATIONS[config.algo.loss_aggregation],
+        "actor.entropy_coef": config.algo.entropy_coef or None,
         "algo.kl.init_coef": coefficient,
-        "algo.kl.estimator": config.kl_estimator,
-        "algo.kl.use_loss": coefficient > 0 and config.kl_in == "loss",
-        "algo.dynamic_filtering_enable": config.refill,
+        "algo.kl.estimator": config.algo.kl_estimator,
+        "algo.kl.use_loss": coefficient > 0 and config.algo.kl_in == "loss",
+        "algo.dynamic_filtering_enable": config.filter.dynamic_sampling,
     }
-    if config.correction is not None:
+    if config.algo.importance_sampling_correction is not None:
         flags |= {
             "algo.advantage.is_correction_level": "token",
             "algo.advantage.is_correction_mode": "clip",
-            "algo.advantage.is_correction_threshold": (0.0, config.correction_cap),
+            "algo.advantage.is_correction_threshold": (0.0, config.algo.importance_sampling_cap),
         }
     return flags
 
@@ -220,7 +220,7 @@ def _evaluation(config: GRPOConfig, files: Files) -> dict[str, Any]:
         return {}
     return {
         "eval.dataset": files.evaluation,
-        "eval.steps": config.eval_every,
+        "eval.steps": config.eval.every,
         "eval.temperature": 0.0,
         "eval.n_samples_per_prompt": 1,
     }

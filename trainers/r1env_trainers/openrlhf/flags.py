@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from r1env.errors import UsageError
-from r1env_trainers.model.session import LocalConfig
+from r1env_trainers.settings import LocalConfig
 
 SCHEDULES: Mapping[str, str] = {"constant": "constant_with_warmup", "cosine": "cosine_with_min_lr", "linear": "linear"}
 
@@ -34,13 +34,13 @@ def words_of(flags: Mapping[str, Any]) -> list[str]:
 def optimizer_flags(config: LocalConfig, *, updates: int, prefix: str = "") -> dict[str, Any]:
     """The settings of the optimizer, which takes `updates` steps in all."""
     flags = {
-        "adam.lr": config.lr,
-        "adam.betas": config.betas,
-        "adam.weight_decay": config.weight_decay,
-        "max_norm": config.grad_clip,
-        "lr_scheduler": SCHEDULES[config.lr_schedule],
-        "lr_warmup_ratio": config.warmup_steps / updates,
-        "min_lr_ratio": config.lr_floor,
+        "adam.lr": config.optim.lr,
+        "adam.betas": config.optim.betas,
+        "adam.weight_decay": config.optim.weight_decay,
+        "max_norm": config.optim.max_grad_norm,
+        "lr_scheduler": SCHEDULES[config.optim.lr_schedule],
+        "lr_warmup_ratio": config.optim.warmup_steps / updates,
+        "min_lr_ratio": config.optim.min_lr_ratio,
     }
     return {prefix + name: value for name, value in flags.items()}
 
@@ -61,7 +61,7 @@ def refuse_linear_floor(config: LocalConfig) -> None:
     Raises:
         UsageError: a linear schedule shall end above 0.
     """
-    if config.lr_schedule == "linear" and config.lr_floor:
+    if config.optim.lr_schedule == "linear" and config.optim.min_lr_ratio:
         raise UsageError("backend=openrlhf lets a linear schedule end at 0: use lr_floor=0, or lr_schedule=cosine")
 
 

@@ -52,14 +52,14 @@ def write_prompts(train: Path, evaluation: Path | None, config: GRPOConfig, toke
     """
     suite = training_suite(config)
     keep = None
-    if config.difficulty is not None:
-        keep = within(read_pass_rates(config.difficulty), config.difficulty_low, config.difficulty_high)
-    drawn = draw_tasks(suite, 0, config.steps * config.prompts_per_step, config.seed, keep).tasks
+    if config.filter.pass_rates is not None:
+        keep = within(read_pass_rates(config.filter.pass_rates), config.filter.min_pass_rate, config.filter.max_pass_rate)
+    drawn = draw_tasks(suite, 0, config.steps * config.sampling.prompts_per_step, config.seed, keep).tasks
     longest = _write(train, "train", suite, drawn, tokenizer)
     if evaluation is not None:
         held_out = evaluation_suite(config)
         tasks = [
-            (environment, task) for environment in held_out.environments for task in _first(environment, config.eval_limit)
+            (environment, task) for environment in held_out.environments for task in _first(environment, config.eval.limit)
         ]
         longest = max(longest, _write(evaluation, "eval", held_out, tasks, tokenizer))
     return Written(longest, max(environment.max_turns for environment in suite.environments))

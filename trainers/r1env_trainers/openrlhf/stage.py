@@ -13,13 +13,13 @@ from r1env.runs.run import Run
 from r1env_trainers import openrlhf
 from r1env_trainers.model.checkpoint import save_model
 from r1env_trainers.model.load import NAMED, load_model
-from r1env_trainers.model.session import LocalConfig
 from r1env_trainers.openrlhf import masters
 from r1env_trainers.openrlhf.config import OpenRLHFOptions
 from r1env_trainers.openrlhf.flags import is_cpu
 from r1env_trainers.openrlhf.follow import Follower, forget_after, read_positions
 from r1env_trainers.openrlhf.installation import Installation
 from r1env_trainers.openrlhf.job import Job
+from r1env_trainers.settings import LocalConfig
 
 HERE = Path(openrlhf.__file__).parent
 
@@ -83,7 +83,7 @@ def environment_of(installation: Installation, config: LocalConfig) -> dict[str,
         "TOKENIZERS_PARALLELISM": "false",
         "RAY_worker_niceness": "0",  # Ray's 15 starves the workers wherever anything else runs
         **(CPU_ENVIRONMENT if is_cpu(config) else {}),
-        **masters.environment(config.seed if config.dither else None),
+        **masters.environment(config.seed if config.optim.dither else None),
     }
 
 

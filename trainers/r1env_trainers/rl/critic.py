@@ -40,8 +40,8 @@ class Critic:
     @classmethod
     def start(cls, config: PPOConfig, policy: LoadedModel, state: Mapping[str, Any]) -> Critic:
         """As the settings say, or as `state` of a checkpoint has it."""
-        if config.critic == "separate":
-            loaded = start_reward_model(config.critic_model or config.model, device=policy.device, seed=config.seed)
+        if config.critic.kind == "separate":
+            loaded = start_reward_model(config.critic.model or config.model, device=policy.device, seed=config.seed)
             dither_start(loaded, config)
             own: nn.Module = loaded.model
             head: nn.Module = loaded.model.score  # type: ignore[assignment]  # transformers' classifiers name their head so
@@ -50,7 +50,7 @@ class Critic:
             own = head = _zero_head(policy)
             body = None
         optimizer = torch.optim.AdamW(
-            own.parameters(), lr=config.critic_lr, betas=config.betas, weight_decay=config.weight_decay, fused=True
+            own.parameters(), lr=config.critic.lr, betas=config.optim.betas, weight_decay=config.optim.weight_decay, fused=True
         )
         if state:
             own.load_state_dict(state["weights"])
@@ -79,15 +79,15 @@ class Critic:
         """Clip the gradients of the critic's own parameters, take optimizer step `index` of `total`, clear the gradients."""
         rate = learning_rate(
             index,
-            peak=config.critic_lr,
-            warmup=config.warmup_steps,
+            peak=config.critic.lr,
+            warmup=config.optim.warmup_steps,
             total=total,
-            schedule=config.lr_schedule,
-            floor=config.lr_floor,
+            schedule=config.optim.lr_schedule,
+            floor=config.optim.min_lr_ratio,
         )
         for group in self.optimizer.param_groups:
             group["lr"] = rate
-        norm = float(nn.utils.clip_grad_norm_(self.own.parameters(), config.grad_clip))
+        norm = float(nn.utils.clip_grad_norm_(self.own.parameters(), config.optim.max_grad_norm))
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
         return {"value/grad_norm": norm, "value/lr": rate}
@@ -160,12 +160,12 @@ def update_with_critic(
     generator = torch.Generator().manual_seed(step_seed(config.seed, step) ^ 1)
     totals, clipped, gap = torch.zeros(2, device=policy.device), TokenMean(), TokenMean()
     taken: list[dict[str, float]] = []
-    for epoch in range(config.epochs):
+    for epoch in range(config.optim.epochs):
         shuffled = valued.rows[torch.randperm(len(valued.rows), generator=generator).to(valued.rows.device)]
-        for number, mini_batch in enumerate(shuffled.chunk(config.mini_batches)):
+        for number, mini_batch in enumerate(shuffled.chunk(config.optim.mini_batches)):
             totals += _accumulate(policy, critic, valued, mini_batch, config, step, clipped, gap)
-            index = step * config.updates_per_step + epoch * config.mini_batches + number
-            taken.append(_steps(policy, optimizer, critic, config, index, learns=step >= config.critic_warmup))
+            index = step * config.updates_per_step + epoch * config.optim.mini_batches + number
+            taken.append(_steps(policy, optimizer, critic, config, index, learns=step >= config.critic.warmup_steps))
     means = {name: sum(one[name] for one in taken) / len(taken) for name in taken[0]}
     loss, critic_loss = (totals / len(taken)).tolist()
     return (
@@ -199,12 +199,12 @@ def value(
     kept = experience.kept.repeat_interleave(experience.rewards.shape[1]).to(mask.device)
     rows = (rewards.isfinite() & kept).nonzero().squeeze(1)
     penalty = None
-    if theirs is not None and config.kl_in == "reward":
-        penalty = config.kl_coef * kl_estimators.ESTIMATORS[config.kl_estimator](logprobs, theirs)
+    if theirs is not None and config.algo.kl_in == "reward":
+        penalty = config.algo.kl_coef * kl_estimators.ESTIMATORS[config.algo.kl_estimator](logprobs, theirs)
     given = token_rewards(rewards.nan_to_num(0.0), mask, penalty)
-    advantages = gae(given, values, mask, gamma=config.gamma, gae_lambda=config.gae_lambda)
+    advantages = gae(given, values, mask, gamma=config.algo.gamma, gae_lambda=config.algo.gae_lambda)
     returns = advantages + values
-    if config.whiten:
+    if config.algo.normalize_advantages:
         learning = torch.zeros_like(mask)
         learning[rows] = mask[rows]
         advantages = whiten(advantages, learning)
@@ -224,23 +224,23 @@ def _accumulate(
     """Gradients of one mini-batch, micro-batch by micro-batch; returns [2] the losses of policy and critic."""
     tokens, temperature = valued.experience.tokens, valued.experience.temperature
     mask = tokens.completion_mask[mini_batch]
-    limit = config.max_new_tokens_at(step)
-    denominator, counted = (loss_denominator(mask, mode, limit) for mode in (config.aggregation, "token"))
-    value_coef = config.value_coef if critic.body is None else 1.0  # separate models have separate gradients
+    limit = config.sampling.max_new_tokens_at(step)
+    denominator, counted = (loss_denominator(mask, mode, limit) for mode in (config.algo.loss_aggregation, "token"))
+    value_coef = config.critic.value_coef if critic.body is None else 1.0  # separate models have separate gradients
     losses = torch.zeros(2, device=policy.device)
-    for places in micro_batches_of(tokens.select(mini_batch), policy.model, config.micro_batch_size):
+    for places in micro_batches_of(tokens.select(mini_batch), policy.model, config.optim.micro_batch_size):
         rows = mini_batch[places]
         batch = tokens.select(rows)
         length, mask = batch.completion_ids.shape[1], batch.completion_mask
         logprobs, values = critic.logprobs_and_values(policy.model, batch, temperature)
         old, advantages = valued.logprobs[rows, :length], valued.advantages[rows, :length]
-        low, high = config.clip_low, config.clip_high
+        low, high = config.algo.clip_ratio_low, config.algo.clip_ratio_high
         per_token = policy_loss(logprobs, old, advantages, clip_low=low, clip_high=high)
-        if valued.reference is not None and config.kl_in == "loss":
-            estimate = kl_estimators.ESTIMATORS[config.kl_estimator]
-            per_token = per_token + config.kl_coef * estimate(logprobs, valued.reference[rows, :length])
-        loss = aggregate(per_token, mask, config.aggregation, denominator)
-        errors = value_loss(values, valued.values[rows, :length], valued.returns[rows, :length], config.value_clip)
+        if valued.reference is not None and config.algo.kl_in == "loss":
+            estimate = kl_estimators.ESTIMATORS[config.algo.kl_estimator]
+            per_token = per_token + config.algo.kl_coef * estimate(logprobs, valued.reference[rows, :length])
+        loss = aggregate(per_token, mask, config.algo.loss_aggregation, denominator)
+        errors = value_loss(values, valued.values[rows, :length], valued.returns[rows, :length], config.critic.value_clip)
         critic_loss = aggregate(errors, mask, "token", counted)
         (loss + value_coef * critic_loss).backward()
         losses += torch.stack([loss.detach(), critic_loss.detach()])
@@ -270,7 +270,7 @@ def _over(
 ) -> list[Tensor]:
     """`count` tensors [B, T] of what `compute` gives for micro-batches."""
     results = [torch.zeros_like(tokens.completion_mask) for _ in range(count)]
-    for places in micro_batches_of(tokens, like.model, config.micro_batch_size):
+    for places in micro_batches_of(tokens, like.model, config.optim.micro_batch_size):
         rows = torch.tensor(places, device=like.device)
         batch = tokens.select(rows)
         for result, values in zip(results, compute(batch), strict=True):

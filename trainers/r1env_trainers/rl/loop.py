@@ -59,13 +59,13 @@ def check_rollouts(config: RolloutConfig) -> list[Suite]:
         The suite of the steps, and that of the late ones where there are any.
     """
     check_local(config)
-    check_engine(config.engine)
-    suites = [training_suite(config, late=late) for late in (False, True)[: 2 if config.late_steps else 1]]
+    check_engine(config.engine.name)
+    suites = [training_suite(config, late=late) for late in (False, True)[: 2 if config.final_phase.steps else 1]]
     for suite in suites:
         draw_tasks(suite, 0, 1, config.seed)
-    if config.difficulty is not None and not is_stage(config.difficulty):
-        draw_tasks(suites[0], 0, config.prompts_per_step, config.seed, _task_filter(config))
-    if config.eval_every:
+    if config.filter.pass_rates is not None and not is_stage(config.filter.pass_rates):
+        draw_tasks(suites[0], 0, config.sampling.prompts_per_step, config.seed, _task_filter(config))
+    if config.eval.every:
         for environment in evaluation_suite(config).environments:
             environment.task(0)
     return suites
@@ -74,17 +74,19 @@ def check_rollouts(config: RolloutConfig) -> list[Suite]:
 def train_on_rollouts(config: RolloutConfig, run: Run, learner_of: Callable[[Session], Learner]) -> None:
     """Train to the last step, from the newest checkpoint where there is one, and leave the policy."""
     suite = training_suite(config)
-    late_suite = training_suite(config, late=True) if config.late_steps else suite
-    run.note(**rubrics_of(suite), **({"late": rubrics_of(late_suite)} if config.late_steps else {}))
+    late_suite = training_suite(config, late=True) if config.final_phase.steps else suite
+    run.note(**rubrics_of(suite), **({"late": rubrics_of(late_suite)} if config.final_phase.steps else {}))
     keep_task = _task_filter(config)
-    held_out = evaluation_suite(config) if config.eval_every else None
+    held_out = evaluation_suite(config) if config.eval.every else None
     session = begin(config, run)
     policy = session.loaded
     learner = learner_of(session)
     position = session.extra.get("position", 0)
-    with contextlib.closing(training_engine(policy, config.engine, config.vllm, config.seed, config.max_rows)) as engine:
+    with contextlib.closing(
+        training_engine(policy, config.engine.name, config.engine.vllm, config.seed, config.engine.max_num_seqs)
+    ) as engine:
         for step in range(session.first_step, config.steps):
-            if held_out is not None and step % config.eval_every == 0:
+            if held_out is not None and step % config.eval.every == 0:
                 evaluate_held_out(held_out, engine, config, run, step)
             if config.is_late(step):
                 suite = late_suite
@@ -95,7 +97,7 @@ def train_on_rollouts(config: RolloutConfig, run: Run, learner_of: Callable[[Ses
             metrics = learner.learn(experience, step)
             seconds = {**experience.seconds, "update": time.perf_counter() - start}
             run.log(step + 1, rollout_metrics(experience, suite, config, step) | metrics | speed_metrics(experience, seconds))
-            if step % config.samples_every == 0:
+            if step % config.log.samples_every == 0:
                 run.log_rollouts(step + 1, sample_rows(experience))
             checkpoint_when_due(session, config, run, step + 1, {"position": position, **learner.state()})
         if held_out is not None:
@@ -105,9 +107,9 @@ def train_on_rollouts(config: RolloutConfig, run: Run, learner_of: Callable[[Ses
 
 def _task_filter(config: RolloutConfig) -> TaskFilter | None:
     """The filter by measured difficulty, where the settings ask for one."""
-    if config.difficulty is None:
+    if config.filter.pass_rates is None:
         return None
-    return within(read_pass_rates(config.difficulty), config.difficulty_low, config.difficulty_high)
+    return within(read_pass_rates(config.filter.pass_rates), config.filter.min_pass_rate, config.filter.max_pass_rate)
 
 
 def _stop_when_scoring_fails(experience: Experience, config: RolloutConfig) -> None:
@@ -160,15 +162,15 @@ def collect(
         position: in the stream of tasks; by default that of a run which draws prompts_per_step tasks a step.
         keep_task: see `draw_tasks`.
     """
-    n, wanted = config.group_size, config.prompts_per_step
+    n, wanted = config.sampling.group_size, config.sampling.prompts_per_step
     position = step * wanted if position is None else position
     scored, missing, batches = _Scored(), wanted, 0
-    while missing > 0 and batches <= (config.max_refills if config.refill else 0):
+    while missing > 0 and batches <= (config.filter.max_extra_batches if config.filter.dynamic_sampling else 0):
         drawn = draw_tasks(suite, position, missing, config.seed, keep_task)
         decoding = Decoding(
-            max_new_tokens=config.max_new_tokens_at(step),
-            temperature=config.temperature_at(step),
-            top_p=config.top_p,
+            max_new_tokens=config.sampling.max_new_tokens_at(step),
+            temperature=config.sampling.temperature_at(step),
+            top_p=config.sampling.top_p,
             seed=step_seed(config.seed, step, batches),
         )
         start = time.perf_counter()
@@ -196,8 +198,8 @@ def step_seed(seed: int, step: int, batch: int = 0) -> int:
 def _experience(
     scored: _Scored, loaded: LoadedModel, config: RolloutConfig, step: int, *, position: int, refills: int
 ) -> Experience:
-    rewards = scored.rewards(config.group_size)
-    parts, part_weights = _counting_parts(scored, config.group_size)
+    rewards = scored.rewards(config.sampling.group_size)
+    parts, part_weights = _counting_parts(scored, config.sampling.group_size)
     tokens, sampled_logprobs = to_tokens(scored.trajectories, loaded)
     return Experience(
         tokens=tokens,
@@ -205,9 +207,11 @@ def _experience(
         rewards=rewards,
         parts=parts,
         part_weights=part_weights,
-        kept=_first_mixed(rewards, config.prompts_per_step) if config.refill else torch.ones(len(rewards), dtype=torch.bool),
+        kept=_first_mixed(rewards, config.sampling.prompts_per_step)
+        if config.filter.dynamic_sampling
+        else torch.ones(len(rewards), dtype=torch.bool),
         truncated=torch.tensor([trajectory.truncated for trajectory in scored.trajectories]),
-        temperature=config.temperature_at(step),
+        temperature=config.sampling.temperature_at(step),
         environments=[environment.name for environment in scored.environments],
         rollouts=[trajectory.episode.rollout() for trajectory in scored.trajectories],
         scores=_aligned(scored),
@@ -290,8 +294,8 @@ def draw_tasks(suite: Suite, position: int, count: int, seed: int, keep: TaskFil
 
 def evaluate_held_out(suite: Suite, engine: Engine, config: RolloutConfig, run: Run, step: int) -> None:
     """See `log_accuracy`; a completion may be as long as in the step before."""
-    sampling = Sampling(temperature=0, max_new_tokens=config.max_new_tokens_at(max(0, step - 1)))
-    log_accuracy(suite, engine, sampling, run, step, limit=config.eval_limit, shown=config.eval_shown)
+    sampling = Sampling(temperature=0, max_new_tokens=config.sampling.max_new_tokens_at(max(0, step - 1)))
+    log_accuracy(suite, engine, sampling, run, step, limit=config.eval.limit, shown=config.eval.samples)
 
 
 # Pass rates of tasks, measured beforehand, and the filter that keeps what is neither too easy nor too hard. Knows no trainer.

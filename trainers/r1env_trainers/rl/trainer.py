@@ -29,7 +29,7 @@ class GRPOTrainer:
             openrlhf.check(config)
             return
         for suite in check_rollouts(config):
-            if config.advantage == "gdpo":
+            if config.algo.advantage == "gdpo":
                 check_rewards_to_separate(suite)
 
     def estimate(self, config: GRPOConfig) -> Estimate | None:
@@ -53,12 +53,12 @@ class GRPOLearner:
     @classmethod
     def start(cls, config: GRPOConfig, session: Session) -> GRPOLearner:
         reference = None
-        if config.needs_reference:
+        if config.algo.needs_reference:
             reference = Reference.start(config.model, session.loaded, config.seed, session.extra.get("reference", {}))
         return cls(config, session, reference)
 
     def learn(self, experience: Experience, step: int) -> dict[str, float]:
-        policy, every = self.session.loaded, self.config.reference_every
+        policy, every = self.session.loaded, self.config.algo.ref_model_sync_steps
         if self.reference is None:
             return update(policy, self.session.optimizer, experience, self.config, step, None)
         metrics = update(policy, self.session.optimizer, experience, self.config, step, self.reference.loaded)
@@ -78,8 +78,8 @@ class PPOTrainer:
 
     def check(self, config: PPOConfig) -> None:
         check_rollouts(config)
-        if config.critic_model is not None and not is_stage(config.critic_model):
-            check_model_name(config.critic_model)
+        if config.critic.model is not None and not is_stage(config.critic.model):
+            check_model_name(config.critic.model)
 
     def train(self, config: PPOConfig, run: Run) -> None:
         train_on_rollouts(config, run, lambda session: PPOLearner.start(config, session))
@@ -98,7 +98,7 @@ class PPOLearner:
     def start(cls, config: PPOConfig, session: Session) -> PPOLearner:
         policy = session.loaded
         critic = Critic.start(config, policy, session.extra.get("critic", {}))
-        reference = Reference.start(config.model, policy, config.seed, {}).loaded if config.kl_coef > 0 else None
+        reference = Reference.start(config.model, policy, config.seed, {}).loaded if config.algo.kl_coef > 0 else None
         return cls(config, session, critic, reference)
 
     def learn(self, experience: Experience, step: int) -> dict[str, float]:

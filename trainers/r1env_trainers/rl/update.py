@@ -12,13 +12,14 @@ from torch import Tensor
 
 from r1env_trainers.model.load import LoadedModel, load_model
 from r1env_trainers.model.logprobs import completion_logprobs, completion_logprobs_and_entropies, micro_batches_of
-from r1env_trainers.model.session import LocalConfig, optimizer_step
+from r1env_trainers.model.session import optimizer_step
 from r1env_trainers.rl import losses as kl_estimators
 from r1env_trainers.rl.advantages import ESTIMATORS, gdpo, mixed, mixed_parts, whiten, with_kl_reward
 from r1env_trainers.rl.config import GRPOConfig
 from r1env_trainers.rl.loop import step_seed
 from r1env_trainers.rl.losses import aggregate, clipped_share, loss_denominator, policy_loss, sampler_correction
 from r1env_trainers.rl.rollouts import Experience
+from r1env_trainers.settings import LocalConfig
 
 # What an update aims at: which rows of an experience it learns from, and the advantage of each of their tokens.
 
@@ -44,16 +45,16 @@ def learning_rows(experience: Experience, config: GRPOConfig) -> Tensor:
     """
     n = experience.rewards.shape[1]
     useful = experience.rewards.flatten().isfinite() & experience.kept.repeat_interleave(n)
-    if config.kl_coef == 0 and config.entropy_coef == 0 and config.advantage != "reinforce_pp":
+    if config.algo.kl_coef == 0 and config.algo.entropy_coef == 0 and config.algo.advantage != "reinforce_pp":
         useful &= differing_groups(experience, config).repeat_interleave(n)
-    if config.mask_truncated:
+    if config.algo.mask_truncated_completions:
         useful &= ~experience.truncated
     return useful.nonzero().squeeze(1).to(experience.tokens.completion_mask.device)
 
 
 def differing_groups(experience: Experience, config: GRPOConfig) -> Tensor:
     """[P] True where the advantage of a group is not 0 throughout."""
-    return mixed_parts(experience.parts) if config.advantage == "gdpo" else mixed(experience.rewards)
+    return mixed_parts(experience.parts) if config.algo.advantage == "gdpo" else mixed(experience.rewards)
 
 
 def targets(experience: Experience, config: GRPOConfig, old: Tensor | None, reference: Tensor | None) -> Targets:
@@ -65,12 +66,12 @@ def targets(experience: Experience, config: GRPOConfig, old: Tensor | None, refe
     mask = experience.tokens.completion_mask
     rows = learning_rows(experience, config)
     advantages = _of_rewards(experience, config).flatten().to(mask.device)
-    if config.kl_in == "reward":
+    if config.algo.kl_in == "reward":
         assert old is not None  # `update` computes both for this setting
         assert reference is not None
-        estimate = kl_estimators.ESTIMATORS[config.kl_estimator](old, reference)
-        advantages = with_kl_reward(advantages, estimate, mask, config.kl_coef)
-    if config.whitens:
+        estimate = kl_estimators.ESTIMATORS[config.algo.kl_estimator](old, reference)
+        advantages = with_kl_reward(advantages, estimate, mask, config.algo.kl_coef)
+    if config.algo.normalizes:
         learning = torch.zeros_like(mask)
         learning[rows] = mask[rows]
         per_token = advantages if advantages.dim() == 2 else advantages[:, None].expand_as(mask)
@@ -80,10 +81,10 @@ def targets(experience: Experience, config: GRPOConfig, old: Tensor | None, refe
 
 def _of_rewards(experience: Experience, config: GRPOConfig) -> Tensor:
     """[P, n]"""
-    if config.advantage == "gdpo":
+    if config.algo.advantage == "gdpo":
         counting = experience.kept[:, None] & experience.rewards.isfinite()
         return gdpo(torch.where(counting[:, :, None], experience.parts, torch.nan), experience.part_weights)
-    return ESTIMATORS[config.advantage](experience.rewards)
+    return ESTIMATORS[config.algo.advantage](experience.rewards)
 
 
 @dataclass(slots=True)
@@ -142,7 +143,7 @@ def update(
     tokens = experience.tokens
     reference_logprobs = None if reference is None else logprobs_of(reference, experience, config)
     metrics = _kl_metric(experience, reference_logprobs)
-    needs_old = config.mini_batches > 1 or config.kl_in == "reward"
+    needs_old = config.optim.mini_batches > 1 or config.algo.kl_in == "reward"
     old = logprobs_of(loaded, experience, config) if needs_old else None
     aims = targets(experience, config, old, reference_logprobs)
     if len(aims.rows) == 0:
@@ -152,16 +153,16 @@ def update(
     shuffled = aims.rows[torch.randperm(len(aims.rows), generator=generator).to(aims.rows.device)]
     told, norms = UpdateMetrics(), []
     loss_sum = torch.zeros((), device=loaded.device)
-    for number, mini_batch in enumerate(shuffled.chunk(config.mini_batches)):
+    for number, mini_batch in enumerate(shuffled.chunk(config.optim.mini_batches)):
         mask = tokens.completion_mask[mini_batch]
-        denominator = loss_denominator(mask, config.aggregation, config.max_new_tokens_at(step))
-        counted = loss_denominator(mask, "token", config.max_new_tokens_at(step))
-        for places in micro_batches_of(tokens.select(mini_batch), loaded.model, config.micro_batch_size):
+        denominator = loss_denominator(mask, config.algo.loss_aggregation, config.sampling.max_new_tokens_at(step))
+        counted = loss_denominator(mask, "token", config.sampling.max_new_tokens_at(step))
+        for places in micro_batches_of(tokens.select(mini_batch), loaded.model, config.optim.micro_batch_size):
             loss = _micro_loss(loaded, batch, mini_batch[places], config, denominator, counted, told)
             loss.backward()
             loss_sum += loss.detach()
-        index = step * config.mini_batches + number
-        taken = optimizer_step(loaded, optimizer, config, index, total=config.steps * config.mini_batches)
+        index = step * config.optim.mini_batches + number
+        taken = optimizer_step(loaded, optimizer, config, index, total=config.steps * config.optim.mini_batches)
         norms.append(taken["grad_norm"])
     return (
         metrics
@@ -184,7 +185,7 @@ def _micro_loss(
     tokens = experience.tokens.select(rows)
     length, mask = tokens.completion_ids.shape[1], tokens.completion_mask
     entropies = None
-    if config.entropy_coef > 0:
+    if config.algo.entropy_coef > 0:
         logprobs, entropies = completion_logprobs_and_entropies(loaded.model, tokens, experience.temperature)
     else:
         logprobs = completion_logprobs(loaded.model, tokens, experience.temperature)
@@ -193,20 +194,24 @@ def _micro_loss(
     advantages = batch.targets.advantages[rows]
     if advantages.dim() == 2:
         advantages = advantages[:, :length]
-    clip = {"clip_low": config.clip_low, "clip_high": config.clip_high}
-    per_token = policy_loss(logprobs, before, advantages, ratio=config.ratio, mask=mask, dual_clip=config.dual_clip, **clip)
-    if config.correction is not None:
-        weights = sampler_correction(before, sampled, mask, form=config.correction, cap=config.correction_cap)
+    clip = {"clip_low": config.algo.clip_ratio_low, "clip_high": config.algo.clip_ratio_high}
+    per_token = policy_loss(
+        logprobs, before, advantages, ratio=config.algo.policy_ratio, mask=mask, dual_clip=config.algo.dual_clip, **clip
+    )
+    if config.algo.importance_sampling_correction is not None:
+        weights = sampler_correction(
+            before, sampled, mask, form=config.algo.importance_sampling_correction, cap=config.algo.importance_sampling_cap
+        )
         per_token = per_token * weights
         told.correction.add(weights.expand_as(mask), mask)
-    if config.kl_coef > 0 and config.kl_in == "loss" and batch.reference is not None:
-        estimate = kl_estimators.ESTIMATORS[config.kl_estimator]
-        per_token = per_token + config.kl_coef * estimate(logprobs, batch.reference[rows, :length])
-    loss = aggregate(per_token, mask, config.aggregation, denominator)
+    if config.algo.kl_coef > 0 and config.algo.kl_in == "loss" and batch.reference is not None:
+        estimate = kl_estimators.ESTIMATORS[config.algo.kl_estimator]
+        per_token = per_token + config.algo.kl_coef * estimate(logprobs, batch.reference[rows, :length])
+    loss = aggregate(per_token, mask, config.algo.loss_aggregation, denominator)
     if entropies is not None:
-        loss = loss - config.entropy_coef * aggregate(entropies, mask, "token", counted)
+        loss = loss - config.algo.entropy_coef * aggregate(entropies, mask, "token", counted)
         told.entropy.add(entropies, mask)
-    told.clipped.add(clipped_share(logprobs, before, advantages, ratio=config.ratio, mask=mask, **clip), mask)
+    told.clipped.add(clipped_share(logprobs, before, advantages, ratio=config.algo.policy_ratio, mask=mask, **clip), mask)
     told.gap.add((logprobs - sampled).abs(), mask)
     return loss
 
@@ -217,7 +222,7 @@ def logprobs_of(loaded: LoadedModel, experience: Experience, config: LocalConfig
     tokens = experience.tokens
     result = torch.zeros_like(tokens.completion_mask)
     rows = torch.arange(len(tokens), device=loaded.device)
-    for places in micro_batches_of(tokens, loaded.model, config.micro_batch_size):
+    for places in micro_batches_of(tokens, loaded.model, config.optim.micro_batch_size):
         micro = rows[places]
         batch = tokens.select(micro)
         result[micro, : batch.completion_ids.shape[1]] = completion_logprobs(loaded.model, batch, experience.temperature)

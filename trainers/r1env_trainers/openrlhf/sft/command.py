@@ -57,18 +57,18 @@ def check_settings(config: SFTConfig, options: OpenRLHFOptions) -> None:
         raise UsageError(
             "backend=openrlhf of sft runs on the GPUs of one machine: leave openrlhf.nodes and openrlhf.ray_address out"
         )
-    if config.batch_size % (micro_batch(config) * options.gpus):
+    if config.optim.batch_size % (micro_batch(config) * options.gpus):
         raise UsageError(
-            f"batches of {config.batch_size} do not divide into micro-batches of {micro_batch(config)} on {options.gpus} GPUs; "
+            f"batches of {config.optim.batch_size} do not divide into micro-batches of {micro_batch(config)} on {options.gpus} GPUs; "
             "change batch_size or micro_batch_size"
         )
 
 
 def micro_batch(config: SFTConfig) -> int:
     """Sequences a forward pass."""
-    if config.micro_batch_size is not None:
-        return config.micro_batch_size
-    return open_micro_batch(config.batch_size // config.openrlhf.gpus)
+    if config.optim.micro_batch_size is not None:
+        return config.optim.micro_batch_size
+    return open_micro_batch(config.optim.batch_size // config.openrlhf.gpus)
 
 
 def arguments_of(
@@ -89,8 +89,8 @@ def arguments_of(
         "data.output_key": RESPONSE,
         "data.input_template": "{}",
         "data.max_len": longest + SPARE_TOKENS,
-        "data.max_samples": steps * config.batch_size,
-        "train.batch_size": config.batch_size,
+        "data.max_samples": steps * config.optim.batch_size,
+        "train.batch_size": config.optim.batch_size,
         "train.micro_batch_size": micro_batch(config),
         "train.max_epochs": 1,
         "train.seed": config.seed,
@@ -101,7 +101,7 @@ def arguments_of(
         "ds.packing_samples": options.packing,
         "ckpt.path": files.checkpoints,
         "ckpt.output_dir": files.result,
-        "ckpt.save_steps": config.checkpoint_every or -1,
+        "ckpt.save_steps": config.checkpoint.every or -1,
         "ckpt.max_num": options.keep_checkpoints,
         "ckpt.load_enable": resume,
     }

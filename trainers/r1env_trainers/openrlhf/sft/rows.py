@@ -26,7 +26,7 @@ def write_rows(
     longest = 0
     partial = path.with_name(f".{path.name}.partial")
     with partial.open("w", encoding="utf-8") as file:
-        for position in range(steps * config.batch_size):
+        for position in range(steps * config.optim.batch_size):
             demonstration = demonstrations.at(position)
             prompt_ids, response_ids = encode(demonstration, tokenizer, config.max_length)
             prompt, response = str(tokenizer.decode(prompt_ids)), demonstration.response + str(tokenizer.eos_token)
