@@ -57,8 +57,8 @@ from r1env_trainers.model.session import make_optimizer, optimizer_step
 from r1env_trainers.model.tokens import left_pad
 from r1env_trainers.rl.advantages import group_mean
 from r1env_trainers.rl.config import GRPOConfig
-from r1env_trainers.rl.loop import collect
 from r1env_trainers.rl.losses import policy_loss
+from r1env_trainers.rl.rollouts import collect
 from r1env_trainers.rl.update import update
 
 SHAPES = {  # hidden, feed-forward, layers, heads, key-value heads, vocabulary

@@ -15,6 +15,7 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from r1env import moved
 from r1env.envs.autoregister import register_with_gymnasium
 from r1env.version import __version__
 
@@ -123,3 +124,4 @@ def __dir__() -> list[str]:
 
 
 register_with_gymnasium()
+moved.redirect(moved.CORE)

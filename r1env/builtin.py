@@ -12,7 +12,7 @@ def r1env_engines() -> list[EngineSpec]:
 
 @hookimpl
 def r1env_reports() -> list[ReportSpec]:
-    return [ReportSpec("stages", "r1env.runs.tables:stages_section", "a row for each stage: where it started, what it cost")]
+    return [ReportSpec("stages", "r1env.runs.stages:stages_section", "a row for each stage: where it started, what it cost")]
 
 
 @hookimpl

@@ -116,7 +116,7 @@ def validate(model: type[M], data: Mapping[str, Any], where: str) -> M:
             raise UsageError(f"{where}: unknown key {_unknown_key(model, first['loc'], first['input'])}") from error
         given = first.get("input")
         shown = f" (got {given!r})" if isinstance(given, str | int | float | bool) else ""
-        raise UsageError(f"{where}: {key or 'settings'}: {first['msg']}{shown}") from error
+        raise UsageError(f"{where}: {key or 'settings'}: {first['msg'].removeprefix('Value error, ')}{shown}") from error
 
 
 def parse_overrides(pairs: Iterable[str]) -> dict[str, Any]:
@@ -298,14 +298,18 @@ def plain(config: BaseModel) -> dict[str, Any]:
     return config.model_dump(mode="json")
 
 
-def differences(config: BaseModel) -> dict[str, Any]:
-    """Return the settings that differ from the defaults, nested. Validating them gives `config` again."""
-    tree: dict[str, Any] = {}
+def changed_settings(config: BaseModel) -> dict[str, Any]:
+    """Return path → value of the settings that differ from their defaults, as plain data; required ones always."""
     dumped = plain(config)
-    for setting in list_settings(type(config)):
-        value = _value_at(dumped, setting.path)
-        if setting.required or value != setting.default:
-            merge(tree, nested(setting.path, value))
+    values = ((setting, _value_at(dumped, setting.path)) for setting in list_settings(type(config)))
+    return {setting.path: value for setting, value in values if setting.required or value != setting.default}
+
+
+def differences(config: BaseModel) -> dict[str, Any]:
+    """Return `changed_settings` as a tree. Validating it gives `config` again."""
+    tree: dict[str, Any] = {}
+    for path, value in changed_settings(config).items():
+        merge(tree, nested(path, value))
     return tree
 
 

@@ -9,6 +9,8 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from r1env.types import Completion, Conversation
 
+__path__: list[str] = []  # for one version: the old path `r1env.engines.base` is found by `r1env.moved`
+
 
 class Sampling(BaseModel):
     """How to draw completions. The defaults are R1's evaluation protocol (temperature 0.6, top-p 0.95).
@@ -47,6 +49,20 @@ class Engine(Protocol):
 
     def close(self) -> None:
         """Free what the engine holds. Calling it twice is fine."""
+
+
+def derive_seed(*parts: int) -> int:
+    """Return a seed made of several numbers, say a run's seed, a step and a batch.
+
+    The same numbers give the same seed; other numbers, or the same in another order, an unrelated one. It fits into a signed 64-bit
+    integer.
+
+    >>> derive_seed(0, 1) == derive_seed(0, 1), derive_seed(0, 1) == derive_seed(1, 0)
+    (True, False)
+    """
+    import numpy as np  # here, since importing r1env must not cost what NumPy costs
+
+    return int(np.random.SeedSequence(parts).generate_state(1, np.uint64)[0] >> np.uint64(1))
 
 
 # An engine without a model: it answers from a script. For tests, demonstrations and dry runs.

@@ -20,7 +20,6 @@ Two specs of one name are an error that names both plugins.
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -98,6 +97,8 @@ class TrainerSpec:
         target: `module:attribute` of the trainer, see `r1env.trainer`.
         presets: names that the config class knows through its attribute `presets`; shown in listings.
         leaves_model: False where it leaves data or tables; the next stage then starts from the last model before.
+        estimate: `module:attribute` of a callable `(config) -> r1env.recipes.Estimate | None`, what a stage will cost; empty where
+            the trainer cannot say. It must be quick: no model is loaded and no hub is asked.
     """
 
     name: str
@@ -106,6 +107,22 @@ class TrainerSpec:
     summary: str
     presets: tuple[str, ...] = ()
     leaves_model: bool = True
+    estimate: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class BackendSpec:
+    """Another place to run the stages of a trainer, such as a cluster: `r1env train … --backend NAME`.
+
+    Attributes:
+        target: `module:attribute` of a callable without arguments that returns an `r1env.trainer.Backend`.
+        trainers: names of the trainers whose stages it can run.
+    """
+
+    name: str
+    target: str
+    summary: str
+    trainers: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,6 +183,7 @@ Spec = (
     | SuiteSpec
     | EngineSpec
     | TrainerSpec
+    | BackendSpec
     | RecipeSpec
     | SandboxSpec
     | CommandSpec
@@ -198,6 +216,10 @@ class HookSpecs:
         """Trainers: `r1env train <name>`."""
 
     @hookspec
+    def r1env_backends(self) -> list[BackendSpec]:  # type: ignore[empty-body]
+        """Backends: `r1env train … --backend NAME`; each runs the stages of some trainers in processes of its own."""
+
+    @hookspec
     def r1env_recipes(self) -> list[RecipeSpec]:  # type: ignore[empty-body]
         """Recipes: `r1env train <name>`; a recipe runs trainers one after another."""
 
@@ -224,6 +246,7 @@ HOOKS: Mapping[str, type] = {
     "suites": SuiteSpec,
     "engines": EngineSpec,
     "trainers": TrainerSpec,
+    "backends": BackendSpec,
     "recipes": RecipeSpec,
     "sandboxes": SandboxSpec,
     "commands": CommandSpec,
@@ -234,20 +257,3 @@ HOOKS: Mapping[str, type] = {
 
 SINGULAR: Mapping[str, str] = {kind: kind.removesuffix("s") for kind in HOOKS} | {"sandboxes": "sandbox"}
 """Kind of thing → the word for one of it, for messages and tables."""
-
-
-# Import strings: `module:attribute`, how plugins name things without importing them.
-
-
-def import_attribute(target: str) -> Any:
-    """The object at `module:attribute`; the attribute may be dotted.
-
-    Raises:
-        ImportError: the module cannot be imported.
-        AttributeError: it has no such attribute.
-    """
-    module_name, _, attribute = target.partition(":")
-    found: Any = importlib.import_module(module_name)
-    for part in attribute.split("."):
-        found = getattr(found, part)
-    return found

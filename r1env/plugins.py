@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import functools
 import importlib.metadata
+import pkgutil
 import warnings
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -16,7 +17,7 @@ import pluggy
 
 from r1env import hooks as hookspecs
 from r1env.errors import PluginError, UnknownNameError
-from r1env.hooks import EngineSpec, EnvironmentSpec, RecipeSpec, RewardSpec, Spec, TrainerSpec, import_attribute
+from r1env.hooks import BackendSpec, EngineSpec, EnvironmentSpec, RecipeSpec, RewardSpec, Spec, TrainerSpec
 
 if TYPE_CHECKING:
     from r1env.rewards import Reward
@@ -117,6 +118,9 @@ class Plugins:
     def trainer(self, name: str) -> TrainerSpec:
         return self.find("trainers", name, TrainerSpec)
 
+    def backend(self, name: str) -> BackendSpec:
+        return self.find("backends", name, BackendSpec)
+
     def recipe(self, name: str) -> RecipeSpec:
         return self.find("recipes", name, RecipeSpec)
 
@@ -157,14 +161,14 @@ def get_reward(name: str, **options: Any) -> Reward:
 
 
 def import_target(target: str) -> Callable[..., Any]:
-    """Import the callable at `module:attribute`.
+    """Import the callable at `module:attribute`; the attribute may be dotted.
 
     Raises:
         PluginError: it cannot be imported; the message has the cause.
     """
     try:
-        return cast(Callable[..., Any], import_attribute(target))
-    except (ImportError, AttributeError) as error:
+        return cast(Callable[..., Any], pkgutil.resolve_name(target))
+    except (ImportError, AttributeError, ValueError) as error:
         raise PluginError(f"cannot import {target!r}: {error}") from error
 
 

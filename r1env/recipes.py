@@ -14,10 +14,9 @@ A trainer's own name is a recipe of one stage.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
-from typing import Any, Protocol, cast, runtime_checkable
+from typing import Any, cast
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -25,8 +24,8 @@ from r1env.config import load_yaml, merge, plain, validate, with_new_names
 from r1env.errors import UnknownNameError, UsageError
 from r1env.plugins import Plugins, import_target, installed
 from r1env.runs.run import Run
-from r1env.runs.tables import write_stage_table
-from r1env.trainer import STAGE_PREFIX, Trainer, TrainerConfig, is_stage, parse_reference, preset_of, references, resolved
+from r1env.runs.stages import STAGE_PREFIX, is_stage, parse_reference, references, resolved, write_stage_table
+from r1env.trainer import LOCAL, Backend, BackendConfig, Estimate, Trainer, TrainerConfig, preset_of
 
 
 class Stage(BaseModel):
@@ -173,7 +172,11 @@ def check_plan(plan: Plan, plugins: Plugins | None = None) -> None:
                 raise UsageError(
                     f"stage {stage.name!r} refers to {reference!r}; the stages before it are: {', '.join(before) or 'none'}"
                 )
-        _trainer(plugins, stage.trainer).check(_config(plugins, stage))
+        config = _config(plugins, stage)
+        if (backend := _backend(plugins, stage.trainer, config)) is not None:
+            backend.check(stage.trainer, config)
+        else:
+            _trainer(plugins, stage.trainer).check(config)
 
 
 def check_only(plan: Plan, only: Collection[str], finished: Collection[str]) -> None:
@@ -213,7 +216,10 @@ def execute(plan: Plan, run: Run, plugins: Plugins | None = None, *, only: Colle
             continue
         config = _config(plugins, stage.model_copy(update={"config": resolved(stage.config, _locator(run, stage))}))
         run.start_stage(stage.name)
-        _trainer(plugins, stage.trainer).train(config, run)
+        if (backend := _backend(plugins, stage.trainer, config)) is not None:
+            backend.train(stage.trainer, config, run)
+        else:
+            _trainer(plugins, stage.trainer).train(config, run)
         run.finish_stage(stage.name)
         write_stage_table(run)
 
@@ -253,36 +259,21 @@ def _trainer(plugins: Plugins, name: str) -> Trainer[TrainerConfig]:
     return cast(Trainer[TrainerConfig], import_target(plugins.trainer(name).target)())
 
 
-# What a plan is reckoned to cost: asked of the trainers that can say, printed by `r1env train --dry-run`.
+def _backend(plugins: Plugins, trainer: str, config: TrainerConfig) -> Backend | None:
+    """The backend that the settings name; None for this process.
 
-
-@dataclass(frozen=True, slots=True)
-class Estimate:
-    """What a stage will take.
-
-    Attributes:
-        tokens: that it draws or reads in all.
-        seconds: of its steps; neither start-up nor evaluation.
-        memory_bytes: at the peak, of the device that it runs on.
-        basis: what was assumed, in a few words.
+    Raises:
+        UsageError: no plugin provides it, or it does not run this trainer.
     """
+    if not isinstance(config, BackendConfig) or config.backend == LOCAL:
+        return None
+    spec = plugins.backend(config.backend)
+    if trainer not in spec.trainers:
+        raise UsageError(f"backend {spec.name!r} does not run trainer {trainer!r}; it runs: {', '.join(spec.trainers)}")
+    return cast(Backend, import_target(spec.target)())
 
-    tokens: float
-    seconds: float
-    memory_bytes: float
-    basis: str
 
-
-@runtime_checkable
-class Estimates(Protocol):
-    """A trainer that can say what its settings cost. Optional, beside `r1env.trainer.Trainer`."""
-
-    def estimate(self, config: TrainerConfig) -> Estimate | None:
-        """Pure and quick: nothing is loaded, no hub is asked. None where the settings do not suffice.
-
-        Args:
-            config: complete and checked; its `model` is where the stage's line of models began.
-        """
+# Cost estimates for a plan, printed by `r1env train --dry-run`.
 
 
 def estimates(plan: Plan, plugins: Plugins | None = None) -> dict[str, Estimate | None]:
@@ -291,17 +282,13 @@ def estimates(plan: Plan, plugins: Plugins | None = None) -> dict[str, Estimate 
     models = {stage.name: stage.config["model"] for stage in plan.stages}
     found: dict[str, Estimate | None] = {}
     for stage in plan.stages:
+        origin = {"model": _origin(models, stage.config["model"])}
+        config = _config(plugins, stage.model_copy(update={"config": {**stage.config, **origin}}))
         spec = plugins.trainer(stage.trainer)
-        trainer = import_target(spec.target)()
-        if not isinstance(trainer, Estimates):
-            found[stage.name] = None
-            continue
-        config_class = import_target(spec.config)
-        assert isinstance(config_class, type)
-        config: TrainerConfig = validate(
-            config_class, {**stage.config, "model": _origin(models, stage.config["model"])}, where=stage.name
-        )
-        found[stage.name] = trainer.estimate(config)
+        if (backend := _backend(plugins, stage.trainer, config)) is not None:
+            found[stage.name] = backend.estimate(stage.trainer, config)
+        else:
+            found[stage.name] = import_target(spec.estimate)(config) if spec.estimate else None
     return found
 
 

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import inspect
 import math
+import pkgutil
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -28,7 +29,6 @@ from numbers import Real
 from typing import Any, Protocol, cast, overload
 
 from r1env.errors import UnknownNameError, UsageError
-from r1env.hooks import import_attribute
 from r1env.prompts import parse_response
 from r1env.types import Conversation, Rollout, Score, Status
 
@@ -348,8 +348,8 @@ def load_reward(target: str) -> Reward:
         UsageError: the module or attribute does not exist, or is no reward.
     """
     try:
-        found = import_attribute(target)
-    except (ImportError, AttributeError) as error:
+        found = pkgutil.resolve_name(target)
+    except (ImportError, AttributeError, ValueError) as error:
         raise UsageError(f"cannot load reward {target!r}: {error}") from error
     if isinstance(found, Reward):
         return found
@@ -372,8 +372,8 @@ def _importable(module: str, qualname: str, function: Callable[..., Any]) -> boo
     if module == "__main__" or "<" in qualname or not _on_path(module):
         return False
     try:
-        found = import_attribute(f"{module}:{qualname}")
-    except (ImportError, AttributeError):
+        found = pkgutil.resolve_name(f"{module}:{qualname}")
+    except (ImportError, AttributeError, ValueError):
         return False
     return found is function or (isinstance(found, Reward) and found.function is function)
 

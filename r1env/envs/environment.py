@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol, cast
 
-from r1env.data.sources import TaskSource
-from r1env.errors import PluginError, UsageError
+from r1env.data.sources import HeldOut, SplitSource, TaskSource
+from r1env.errors import NoSplitError, PluginError, UsageError
 from r1env.hooks import EnvironmentSpec
 from r1env.plugins import Plugins, import_target, installed
 from r1env.prompts import PromptTemplate, get_template
@@ -78,7 +79,10 @@ class Episode:
 class Environment:
     """Everything about an environment that does not change between episodes.
 
-    `accuracy` is the name of its own checker; where the rubric uses it, that is also the key of its part.
+    Attributes:
+        accuracy: the name of its own checker; where the rubric uses it, that is also the key of its part.
+        split: the part of its tasks that `source` has; None where the source was taken as it is.
+        options: what the source was made with, its split aside.
     """
 
     name: str
@@ -88,6 +92,14 @@ class Environment:
     template: PromptTemplate
     max_turns: int = 1
     dialogue: Dialogue | None = None
+    split: str | None = None
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+    def shares_tasks_with(self, other: Environment) -> bool:
+        """Whether both draw from the same tasks: the same environment over the same data, and the same split of them."""
+        if self.name != other.name or _data_of(self) != _data_of(other):
+            return False
+        return self.split == other.split or None in (self.split, other.split) or "all" in (self.split, other.split)
 
     def open(self, task: Task) -> Episode:
         """Start an episode of a task."""
@@ -104,6 +116,8 @@ def make_environment(
     rubric: str | RubricSpec = "accuracy",
     template: str | None = None,
     max_turns: int | None = None,
+    split: str | None = None,
+    hold_out: float = 0.0,
     plugins: Plugins | None = None,
     **options: Any,
 ) -> Environment:
@@ -113,10 +127,14 @@ def make_environment(
         rubric: a preset, a YAML file, or a `RubricSpec`; its name `accuracy` becomes the environment's own checker.
         template: another prompt template than the environment's own.
         max_turns: fewer turns than the environment's own.
+        split: the part of the tasks to take, such as `train` or `test`. A source without splits is all training data. None takes the
+            source as it is made by default.
+        hold_out: for a source without splits: make this share of its tasks the split `test`, by a hash of what they ask.
         options: passed to the task source.
 
     Raises:
         UnknownNameError: no such environment, reward, rubric or template.
+        NoSplitError: the source has no such split.
         UsageError: the source refuses the options, or the data it was given.
     """
     plugins = plugins or installed()
@@ -125,12 +143,38 @@ def make_environment(
     rubric_spec = load_rubric_spec(rubric) if isinstance(rubric, str) else rubric
     return Environment(
         name=spec.name,
-        source=_make_source(spec, options),
+        source=_open_source(spec, options, split, hold_out),
         rubric=resolve_rubric(rubric_spec, plugins.reward, accuracy),
         accuracy=accuracy.name,
         template=get_template(template or spec.template),
         max_turns=spec.max_turns if max_turns is None else max_turns,
         dialogue=cast(Dialogue, import_target(spec.dialogue)()) if spec.dialogue else None,
+        split=split,
+        options={**spec.options, **options},
+    )
+
+
+def _data_of(environment: Environment) -> object:
+    """What says which tasks there are: the data that were named, or else all options."""
+    options = dict(environment.options)
+    return str(options["data"]) if options.get("data") is not None else options
+
+
+def _open_source(spec: EnvironmentSpec, options: Mapping[str, Any], split: str | None, hold_out: float) -> TaskSource:
+    if hold_out:
+        held_out = HeldOut(_make_source(spec, options), hold_out)
+        return held_out if split is None else held_out.split(split)
+    if split is None:
+        return _make_source(spec, options)
+    if "split" in inspect.signature(import_target(spec.source)).parameters:
+        return _make_source(spec, {**options, "split": split})
+    source = _make_source(spec, options)
+    if isinstance(source, SplitSource):
+        return source.split(split)
+    if split in ("train", "all"):
+        return source  # without splits, all tasks are for training
+    raise NoSplitError(
+        f"environment {spec.name!r} has no split {split!r}: its tasks are one set; hold_out=0.1 divides them, or name other data"
     )
 
 

@@ -13,7 +13,7 @@ from typing import Any
 from r1env.hooks import HOOKS
 from r1env.plugins import Plugins, installed
 
-LIBRARIES = ("torch", "transformers", "numpy", "gymnasium", "vllm", "openrlhf")
+LIBRARIES = ("torch", "transformers", "numpy", "gymnasium", "vllm")
 """Distributions whose version changes what a run does; those that are there are listed."""
 
 

@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from r1env_sandbox.harness import plain
 from r1env_sandbox.models import FileName, Files, JudgeResult, Limits, Submission, TestCase, Text, Verdict
-from r1env_sandbox.sandbox import Sandbox
+from r1env_sandbox.sandbox import Judge
 
 
 class Row(BaseModel):
@@ -30,7 +30,7 @@ class Row(BaseModel):
         return Submission(language=self.language, source=self.source, files=self.files, collect=self.collect)
 
 
-def judge_line(sandbox: Sandbox, line: bytes) -> dict[str, Any]:
+def judge_line(sandbox: Judge, line: bytes) -> dict[str, Any]:
     """The answer to one line. A line that is no row gets `rejected_input` and the reason in `info.note`."""
     row_id = None
     try:
@@ -46,7 +46,7 @@ def judge_line(sandbox: Sandbox, line: bytes) -> dict[str, Any]:
     return answer(row.id, judge_row(sandbox, row))
 
 
-def judge_row(sandbox: Sandbox, row: Row) -> JudgeResult:
+def judge_row(sandbox: Judge, row: Row) -> JudgeResult:
     return sandbox.judge(row.submission, row.tests, row.limits, stop_at_first_failure=row.stop_at_first_failure)
 
 

@@ -24,7 +24,7 @@ def failure(report: Report, command: Command) -> tuple[Verdict, str] | None:
     if report.oom or report.stopped == "memory" or report.max_rss_kb > command.memory_mb << 10:
         return Verdict.MEMORY_LIMIT, f"used more than {command.memory_mb} MB"
     limit_ms = 1000 * command.cpu_s
-    killed_near_limit = report.signal == signal.SIGKILL and report.cpu_ms >= _CPU_SLACK * limit_ms
+    killed_near_limit = report.stopped is None and report.signal == signal.SIGKILL and report.cpu_ms >= _CPU_SLACK * limit_ms
     if report.cpu_ms > limit_ms or report.signal == signal.SIGXCPU or killed_near_limit:
         return Verdict.TIME_LIMIT, f"used more than {command.cpu_s:g} s of CPU time"
     if report.stopped == "wall":

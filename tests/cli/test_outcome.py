@@ -20,7 +20,11 @@ def commands(tmp_path: Path, made: Plan, command: Sequence[str] = ()) -> list[st
 
 def test_sampling_and_evaluation_use_the_settings_of_the_run(tmp_path: Path) -> None:
     made = plan(
-        env="sort-4", env_options={"style": "compact"}, eval_options={"split": "test"}, max_new_tokens=12, template="boxed"
+        env="sort-4",
+        env_options={"style": "compact"},
+        eval={"env_options": {"split": "test"}},
+        sampling={"max_new_tokens": 12},
+        template="boxed",
     )
     sample, evaluation, _ = commands(tmp_path, made)
     where = (

@@ -15,7 +15,7 @@ from r1env.scoring import score
 from r1env_trainers.generate.engine import Sampler
 from r1env_trainers.rl import rollouts as early_scoring
 from r1env_trainers.rl.config import GRPOConfig
-from r1env_trainers.rl.loop import collect
+from r1env_trainers.rl.rollouts import collect
 
 CONFIG = GRPOConfig(model="tiny", env="e", sampling={"prompts_per_step": 4, "group_size": 8, "max_new_tokens": 40})
 

@@ -16,8 +16,8 @@ from r1env_trainers.generate.engine import Sampler
 from r1env_trainers.model.load import load_model
 from r1env_trainers.model.session import make_optimizer
 from r1env_trainers.rl.config import GRPOConfig
-from r1env_trainers.rl.loop import collect
-from r1env_trainers.rl.update import learning_rows, targets, update
+from r1env_trainers.rl.rollouts import collect
+from r1env_trainers.rl.update import advantages_of, learning_rows, update
 
 SMALL = {
     "steps": 6,
@@ -56,6 +56,7 @@ def metrics_of(path, **settings):
     return trained(plan_grpo(**settings), path).metrics()
 
 
+@pytest.mark.slow
 def test_a_resumed_run_is_bit_for_bit_the_whole_one_with_everything_that_has_a_state(tmp_path):
     plan = plan_grpo(
         rubric={"name": "seven", "rewards": [{"reward": f"{__name__}:seven"}, {"reward": "accuracy"}]},
@@ -195,11 +196,14 @@ def test_cut_off_rollouts_leave_the_loss_and_stay_in_the_statistics(sampled):
     config, batch = sampled
     truncated = batch.truncated.clone()
     batch.truncated[:] = torch.arange(16) == 4
-    masking = targets(batch, changed(config, algo={"mask_truncated_completions": True}), None, None)
-    plain = targets(batch, config, None, None)
+    found = []
+    for settings in (changed(config, algo={"mask_truncated_completions": True}), config):
+        rows = learning_rows(batch, settings)
+        found.append((rows, advantages_of(batch, settings, rows, None, None, None)[0]))
     batch.truncated[:] = truncated
-    assert set(plain.rows.tolist()) - set(masking.rows.tolist()) == {4}
-    assert torch.equal(masking.advantages, plain.advantages)
+    (masking, masked), (plain, whole) = found
+    assert set(plain.tolist()) - set(masking.tolist()) == {4}
+    assert torch.equal(masked, whole)
 
 
 def test_the_entropy_bonus_flattens_the_policy(sampled):
@@ -218,8 +222,9 @@ def test_the_kl_in_the_reward_costs_the_tokens_that_come_before(sampled):
     config, batch = sampled
     shape = batch.tokens.completion_mask.shape
     old, reference = torch.zeros(shape), torch.full(shape, -0.5)  # the policy likes every token better than the reference
-    aims = targets(batch, changed(config, algo={"kl_coef": 0.1, "kl_in": "reward", "kl_estimator": "k1"}), old, reference)
-    row = aims.advantages[4][batch.tokens.completion_mask[4] > 0]
+    settings = changed(config, algo={"kl_coef": 0.1, "kl_in": "reward", "kl_estimator": "k1"})
+    advantages, _ = advantages_of(batch, settings, learning_rows(batch, settings), old, reference, None)
+    row = advantages[4][batch.tokens.completion_mask[4] > 0]
     assert row.diff().tolist() == pytest.approx([0.05] * (len(row) - 1), abs=1e-5)
 
 

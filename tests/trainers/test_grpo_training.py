@@ -21,7 +21,7 @@ from r1env_trainers.model.checkpoint import list_checkpoints
 from r1env_trainers.model.load import load_model
 from r1env_trainers.model.session import make_optimizer
 from r1env_trainers.rl.config import GRPOConfig
-from r1env_trainers.rl.loop import collect
+from r1env_trainers.rl.rollouts import collect
 from r1env_trainers.rl.trainer import GRPOTrainer
 from r1env_trainers.rl.update import update
 
@@ -197,6 +197,7 @@ def test_a_batch_without_any_preference_changes_nothing(experience):
     assert metrics["grad_norm"] == 0
 
 
+@pytest.mark.slow
 def test_a_full_disk_leaves_the_last_checkpoint_whole_and_resuming_goes_on_from_it(tmp_path):
     script = textwrap.dedent(
         """

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,14 +17,15 @@ import torch
 from transformers import AutoConfig, PretrainedConfig
 
 from r1env.envs.suite import Suite
-from r1env.recipes import Estimate
+from r1env.trainer import Estimate
 from r1env_trainers.model import tiny
 from r1env_trainers.model.batching import CPU_ROWS, GPU_SHARE, GPU_TOKENS, activation_bytes
 from r1env_trainers.model.load import SMALL_MODEL, choose_device
 from r1env_trainers.rl.config import GRPOConfig
+from r1env_trainers.rl.metrics import training_suite
 from r1env_trainers.settings import LocalConfig
 from r1env_trainers.sft.config import SFTConfig
-from r1env_trainers.sft.rows import Demonstration
+from r1env_trainers.sft.data import open_demonstrations, steps_of, waits_for_a_stage
 
 DECODING_SHARE = 0.45  # of the peak, one token a row at a time
 TRAINING_SHARE = 0.65  # of the peak, in the matrix products of an update
@@ -40,10 +41,6 @@ CPU_ELEMENT_SECONDS = (
 CPU_LOGIT_SECONDS = 3e-8  # to draw from
 CPU_LAYER_SECONDS = 1.5e-3  # of a decode step, however few rows: Python and allocations
 CPU_BANDWIDTH = 7e9  # bytes of the cache a second, in attention; a virtual core beside others
-VLLM_STEP_SECONDS = 0.022  # vLLM's own work for a decode step of about 1,000 rows; with CUDA graphs
-VLLM_EAGER_STEP_SECONDS = 0.16  # without, in OpenRLHF, sleeping and waking included
-PADDED_SHARE = 0.06  # of the peak: OpenRLHF's update without packing and flash attention
-SYNC_SECONDS = 1.5  # OpenRLHF sends the weights to vLLM
 WEIGHT_BYTES = 16  # of a parameter in training: float32 weight, gradient, two moments
 BF16 = 2
 
@@ -109,20 +106,6 @@ def forward_seconds(shape: ModelShape, tokens: float, predicted: float, hardware
     return update_seconds(shape, tokens, predicted, hardware) / 3
 
 
-def openrlhf_seconds(
-    shape: ModelShape, batch: Rollouts, gpu: GPU, gpus: int, *, eager: bool, passes: int
-) -> tuple[float, float]:
-    """Generation, and all else, of a step of the backend `openrlhf`, shared by `gpus` without loss.
-
-    Args:
-        passes: forward passes beside the update: of the policy, and of the reference where there is one.
-    """
-    own = batch.new_tokens * (VLLM_EAGER_STEP_SECONDS if eager else VLLM_STEP_SECONDS)
-    generation = max(own, generation_seconds(shape, batch, gpu) / gpus)
-    flops = (6 + 2 * passes) * (shape.body + shape.head) * batch.tokens
-    return generation, flops / (PADDED_SHARE * gpu.flops * gpus) + SYNC_SECONDS
-
-
 def kv_bytes(shape: ModelShape) -> int:
     """Of keys and values of one token, in bfloat16."""
     return 2 * BF16 * shape.layers * shape.kv_width
@@ -162,44 +145,53 @@ SMALL_VOCABULARY = 1_000  # below it a token is taken for a character
 CHARACTERS = 4.0  # of a token otherwise: English text, within a third
 
 
-def estimate_grpo(config: GRPOConfig, suite: Suite) -> Estimate | None:
-    """All steps of a stage, every completion as long as it may be: an upper bound where completions end by themselves.
+StepSeconds = Callable[["ModelShape", Rollouts, "Hardware", GRPOConfig], float]
+"""Seconds of one step, from the sizes of the model and of the batch."""
 
-    Refilled batches, later turns and evaluation are not counted.
+
+def estimate_grpo(config: GRPOConfig) -> Estimate | None:
+    """Estimate all steps of a stage, every completion as long as it may be: an upper bound where completions end by themselves.
+
+    Batches that dynamic sampling draws again, later turns and evaluation are not counted. None with a critic, whose cost was never
+    measured.
     """
+    if config.algo.advantage == "gae":
+        return None
+    return estimate_rollouts(config, hardware_for(config), grpo_step_seconds)
+
+
+def estimate_rollouts(
+    config: GRPOConfig, hardware: Hardware | None, step_seconds: StepSeconds, basis: str = ""
+) -> Estimate | None:
+    """Estimate a stage whose steps take `step_seconds(shape, batch, hardware, config)`. `basis` ends the note on what was assumed."""
     shape = shape_of(config.model)
-    hardware = _hardware(config, shape)
     if shape is None or hardware is None:
         return None
+    suite = training_suite(config)
     prompt_tokens = _mean_tokens([_prompt(suite, position, config.seed) for position in range(LOOKED_AT)], shape)
     tokens = seconds = 0.0
     for length, steps in _lengths(config):
         batch = Rollouts(config.sampling.prompts_per_step, config.sampling.group_size, prompt_tokens, length)
         tokens += steps * batch.sampled
-        seconds += steps * grpo_step_seconds(shape, batch, hardware, config)
+        seconds += steps * step_seconds(shape, batch, hardware, config)
     longest = Rollouts(
         config.sampling.prompts_per_step,
         config.sampling.group_size,
         prompt_tokens,
         max(length for length, _ in _lengths(config)),
     )
-    basis = f"{_named(hardware)}, prompts of {prompt_tokens:.0f} tokens, completions as long as they may be"
-    if config.backend == "openrlhf":
-        basis += f"; {_gpus(config)} GPUs by one measured point"
+    basis = f"{_named(hardware)}, prompts of {prompt_tokens:.0f} tokens, completions as long as they may be{basis}"
     return Estimate(tokens, seconds, grpo_bytes(shape, longest, hardware, config), basis)
 
 
 def grpo_step_seconds(shape: ModelShape, batch: Rollouts, hardware: Hardware, config: GRPOConfig) -> float:
     """Generation, and the update with the forward passes that the settings ask for; scoring costs nothing here."""
-    old = config.optim.mini_batches > 1 or config.algo.kl_in == "reward"
+    old = config.optim.updates_per_step > 1 or config.algo.penalizes_kl
     passes = int(old) + int(config.algo.needs_reference)
-    if config.backend == "openrlhf" and isinstance(hardware, GPU):
-        eager = config.openrlhf.eager
-        return sum(openrlhf_seconds(shape, batch, hardware, _gpus(config), eager=eager, passes=1 + config.algo.needs_reference))
     tokens = update_tokens(batch, hardware, config.optim.micro_batch_size)
     return (
         generation_seconds(shape, batch, hardware)
-        + update_seconds(shape, tokens, batch.sampled, hardware)
+        + config.optim.epochs * update_seconds(shape, tokens, batch.sampled, hardware)
         + passes * forward_seconds(shape, tokens, batch.sampled, hardware)
     )
 
@@ -215,16 +207,18 @@ def grpo_bytes(shape: ModelShape, batch: Rollouts, hardware: Hardware, config: G
     return kept + update_bytes(shape, row, hardware, config.optim.micro_batch_size, kept)
 
 
-def estimate_sft(config: SFTConfig, demonstrations: Sequence[Demonstration], steps: int) -> Estimate | None:
-    """All steps of a stage, without what it measures in between.
+def estimate_sft(config: SFTConfig) -> Estimate | None:
+    """Estimate all steps of a stage, without what it measures in between. The lengths of a few demonstrations stand for all."""
+    return None if waits_for_a_stage(config) else estimate_tuning(config, hardware_for(config))
 
-    Args:
-        demonstrations: some of them; their lengths stand for all.
-    """
+
+def estimate_tuning(config: SFTConfig, hardware: Hardware | None) -> Estimate | None:
+    """Estimate a stage of SFT on given hardware; None where model or hardware are not known."""
     shape = shape_of(config.model)
-    hardware = _hardware(config, shape)
     if shape is None or hardware is None:
         return None
+    learnt = open_demonstrations(config)
+    demonstrations, steps = [learnt.at(i) for i in range(LOOKED_AT)], steps_of(config, learnt)
     responses = _mean_tokens([one.response for one in demonstrations], shape)
     prompts = _mean_tokens(["\n".join(message["content"] for message in one.prompt) for one in demonstrations], shape)
     row = prompts + responses
@@ -240,9 +234,9 @@ def estimate_sft(config: SFTConfig, demonstrations: Sequence[Demonstration], ste
     )
 
 
-def _hardware(config: LocalConfig, shape: ModelShape | None) -> Hardware | None:
-    if isinstance(config, GRPOConfig | SFTConfig) and config.backend == "openrlhf" and config.device != "cpu":
-        return GPUS[0]  # the cluster's are not known here
+def hardware_for(config: LocalConfig) -> Hardware | None:
+    """Return the hardware that the settings choose on this machine; None for a GPU that is not in the table."""
+    shape = shape_of(config.model)
     small = shape is not None and shape.parameters < SMALL_MODEL
     return hardware_of(choose_device(config.device), config.threads or (1 if small else None))
 
@@ -260,10 +254,6 @@ def _prompt(suite: Suite, position: int, seed: int) -> str:
 
 def _mean_tokens(texts: Sequence[str], shape: ModelShape) -> float:
     return sum(map(len, texts)) / len(texts) / (1.0 if shape.vocabulary < SMALL_VOCABULARY else CHARACTERS)
-
-
-def _gpus(config: GRPOConfig) -> int:
-    return config.openrlhf.nodes * config.openrlhf.gpus
 
 
 def _named(hardware: Hardware) -> str:

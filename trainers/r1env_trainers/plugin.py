@@ -14,12 +14,13 @@ def r1env_trainers() -> list[TrainerSpec]:
             target="r1env_trainers.rl.trainer:GRPOTrainer",
             summary="group relative policy optimisation from the rewards of an environment",
             presets=("tiny-cpu", "smol-135m", "r1-zero", "r1-stage1", "r1-stage2", "deepseekmath", "dapo", "drgrpo"),
+            estimate="r1env_trainers.cost:estimate_grpo",
         ),
         TrainerSpec(
             name="ppo",
             config="r1env_trainers.rl.config:PPOConfig",
-            target="r1env_trainers.rl.trainer:PPOTrainer",
-            summary="proximal policy optimisation with a critic, to compare grpo with",
+            target="r1env_trainers.rl.trainer:GRPOTrainer",
+            summary="grpo with advantage=gae: proximal policy optimisation with a critic",
             presets=("tiny-cpu",),
         ),
         TrainerSpec(
@@ -28,6 +29,7 @@ def r1env_trainers() -> list[TrainerSpec]:
             target="r1env_trainers.sft.loop:SFTTrainer",
             summary="supervised fine-tuning on demonstrations, loss on the response only",
             presets=("tiny-cpu", "r1", *(f"distill-{size}" for size in ("1.5b", "7b", "8b", "14b", "32b", "70b"))),
+            estimate="r1env_trainers.cost:estimate_sft",
         ),
         TrainerSpec(
             name="reward_model",

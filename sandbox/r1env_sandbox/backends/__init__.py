@@ -1,4 +1,4 @@
-"""Where workers come from. `Backend` starts them, `Transport` is the stream to one; `docker` and `bwrap` are backends, `choose` takes one."""
+"""Where workers come from. `Backend` starts them, `Transport` is the stream to one; `docker` and `bwrap` are backends."""
 
 from __future__ import annotations
 
@@ -63,13 +63,19 @@ class Backend(Protocol):
     runtime: str
     languages: Collection[str]
 
-    def start(self, command: list[str]) -> Transport:
+    def start(self, command: list[str], work_mb: int = WORK_MB) -> Transport:
         """A new worker that runs Python with these arguments as its pid 1. Called from several threads.
+
+        Args:
+            work_mb: of the file system in which programs work.
 
         Raises:
             SandboxUnavailable: no worker can be started on this machine.
             WorkerLost: this one could not be started.
         """
+
+    def answers(self) -> bool:
+        """Whether workers can be started now. False while an engine restarts; its workers end with it."""
 
     def describe(self) -> dict[str, str]:
         """What it runs on, for a person."""

@@ -6,10 +6,11 @@ import time
 
 import torch
 
+from r1env.engines import derive_seed
 from r1env.envs.suite import Suite
 from r1env.errors import UsageError
 from r1env.runs.run import Run
-from r1env.trainer import is_stage
+from r1env.runs.stages import is_stage
 from r1env_trainers.distill.config import DistillConfig
 from r1env_trainers.distill.divergence import chunked_reverse_kl, policy_gradient, predictions
 from r1env_trainers.evaluate import SAMPLED_TOKENS
@@ -21,8 +22,7 @@ from r1env_trainers.model.session import Session, begin, check_local, checkpoint
 from r1env_trainers.rejection.data import DATA, by_domain, check_extra, extra_rows, write_data
 from r1env_trainers.rejection.draw import check_draw, demonstrations, draw_samples
 from r1env_trainers.rejection.statistics import make_table, merged
-from r1env_trainers.rl.loop import draw_tasks, step_seed
-from r1env_trainers.rl.rollouts import Decoding, play, to_tokens
+from r1env_trainers.rl.rollouts import Decoding, draw_tasks, play, to_tokens
 from r1env_trainers.settings import open_suite
 from r1env_trainers.sft.data import FileDemonstrations, read_demonstrations
 from r1env_trainers.sft.loop import Measurements, evaluation_suite, tune
@@ -107,7 +107,7 @@ def _answers(suite: Suite, student: LoadedModel, sampler: Sampler, config: Disti
     """What the student says to the tasks of a step; the environment's words in between do not count."""
     prompts = config.optim.batch_size // config.sampling.n
     decoding = Decoding(
-        config.sampling.max_new_tokens, config.sampling.temperature, config.sampling.top_p, step_seed(config.seed, step)
+        config.sampling.max_new_tokens, config.sampling.temperature, config.sampling.top_p, derive_seed(config.seed, step)
     )
     tasks = draw_tasks(suite, step * prompts, prompts, config.seed).tasks
     return to_tokens(play(tasks, config.sampling.n, student, sampler, decoding), student)[0]

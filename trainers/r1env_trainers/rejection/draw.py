@@ -16,9 +16,9 @@ from r1env.evaluation.draw import draw
 from r1env.plugins import Plugins, import_target, installed
 from r1env.runs.files import to_json
 from r1env.runs.run import Run
+from r1env.runs.stages import is_stage
 from r1env.runs.tables import TABLE_JSON, write_table
 from r1env.scoring import score
-from r1env.trainer import is_stage
 from r1env.types import Rollout, Score, Task
 from r1env_trainers.evaluate import SAMPLED_TOKENS
 from r1env_trainers.model.checkpoint import list_checkpoints

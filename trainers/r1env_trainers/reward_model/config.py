@@ -78,7 +78,7 @@ class RewardModelConfig(LocalConfig):
     pairs: Pairs = Pairs()
     optim: RewardModelOptim = RewardModelOptim()
     eval: RewardModelEval = RewardModelEval()
-    checkpoint: Checkpoint = RewardModelCheckpoint()
+    checkpoint: RewardModelCheckpoint = RewardModelCheckpoint()
 
     renamed: ClassVar[Mapping[str, str]] = {
         **LocalConfig.renamed,

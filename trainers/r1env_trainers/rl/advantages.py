@@ -133,7 +133,7 @@ ESTIMATORS = {
     "maxrl": maxrl,
     "reinforce_pp": baseline_free,
 }
-"""Those that need the rewards alone; `gdpo` needs their parts."""
+"""Those that need the rewards alone; `gdpo` needs their parts, `gae` a critic's values."""
 
 
 # Generalised advantage estimation (arXiv 1506.02438) over the tokens of episodes. Pure functions on [B, T] tensors.

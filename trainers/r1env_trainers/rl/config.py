@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, ClassVar, Literal, Self, TypeVar
 
 from pydantic import Field, PositiveFloat, PositiveInt, model_validator
@@ -10,12 +10,12 @@ from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 from r1env.config import Preset, Settings
 from r1env.envs.suite import EnvironmentShare
 from r1env.rubrics import RubricSpec
+from r1env.trainer import BackendConfig
 from r1env_trainers.generate.options import EngineName, VLLMOptions
-from r1env_trainers.openrlhf.config import OpenRLHFOptions
 from r1env_trainers.rl.presets import GRPO_PRESETS, PPO_PRESETS
 from r1env_trainers.settings import Eval, LocalConfig, Optim, Sampling, SuiteSettings
 
-AdvantageEstimator = Literal["group_mean", "group_std", "loo", "maxrl", "gdpo", "reinforce_pp"]
+AdvantageEstimator = Literal["group_mean", "group_std", "loo", "maxrl", "gdpo", "reinforce_pp", "gae"]
 PolicyRatio = Literal["token", "sequence", "cispo"]
 Aggregation = Literal["token", "sequence", "constant"]
 KLEstimator = Literal["k1", "k2", "k3"]
@@ -31,14 +31,14 @@ class RLOptim(Optim):
     """Optimizer (AdamW) and learning rate."""
 
     mini_batches: int = Field(
-        default=1, ge=1, description="Optimizer steps per batch of rollouts, split at random; 1 is on-policy."
+        default=1, ge=1, description="Optimizer steps per pass over a batch of rollouts, which is split at random."
     )
+    epochs: int = Field(default=1, ge=1, description="Passes over each batch of rollouts; one of one mini-batch is on-policy.")
 
-
-class PPOOptim(RLOptim):
-    """Optimizer (AdamW) and learning rate."""
-
-    epochs: int = Field(default=1, ge=1, description="Passes over each batch of rollouts.")
+    @property
+    def updates_per_step(self) -> int:
+        """Optimizer steps per batch of rollouts."""
+        return self.epochs * self.mini_batches
 
 
 class RLSampling(Sampling):
@@ -189,10 +189,20 @@ class Algo(Settings):
         description="Weight the loss by the ratio of trainer to sampler probabilities (truncated importance sampling).",
     )
     importance_sampling_cap: float = Field(default=2.0, gt=0, description="Upper bound of these weights.")
+    gamma: float = Field(default=1.0, gt=0, le=1, description="Of advantage gae: discount factor.")
+    gae_lambda: float = Field(
+        default=1.0,
+        ge=0,
+        le=1,
+        description="Of advantage gae: lambda; 1 makes the advantage the return minus the value.",
+        json_schema_extra={
+            "source": "DeepSeek-R1, arXiv 2501.12948v2, A.3: close to GRPO with 1, considerably worse with 0.95"
+        },
+    )
 
     @model_validator(mode="after")
     def _terms_fit_together(self) -> Self:
-        if self.kl_in == "reward" and self.kl_coef == 0:
+        if self.kl_in == "reward" and self.kl_coef == 0 and self.advantage != "gae":  # of PPO it is where a KL would go
             raise ValueError("kl_in=reward takes the KL from the reward, and kl_coef=0 takes nothing; give kl_coef")
         if self.ref_model_sync_steps and not self.needs_reference:
             raise ValueError("ref_model_sync_steps replaces a reference model, and without kl_coef or track_kl there is none")
@@ -205,53 +215,45 @@ class Algo(Settings):
         return self.kl_coef > 0 or self.track_kl
 
     @property
+    def penalizes_kl(self) -> bool:
+        """Whether the KL is taken from the reward of every token."""
+        return self.kl_in == "reward" and self.kl_coef > 0
+
+    @property
     def normalizes(self) -> bool:
         return self.normalize_advantages or self.advantage == "reinforce_pp"
 
+    @property
+    def compares_groups(self) -> bool:
+        """Whether an advantage is measured against the other completions of its prompt."""
+        return self.advantage not in ("reinforce_pp", "gae")
 
-class PPOAlgo(Settings):
+
+class PPOAlgo(Algo):
     """Advantages and loss."""
 
-    gamma: float = Field(default=1.0, gt=0, le=1, description="Discount factor.")
-    gae_lambda: float = Field(
-        default=1.0,
-        ge=0,
-        le=1,
-        description="Lambda of generalized advantage estimation; 1 makes the advantage the return minus the value.",
-        json_schema_extra={
-            "source": "DeepSeek-R1, arXiv 2501.12948v2, A.3: close to GRPO with 1, considerably worse with 0.95"
-        },
-    )
-    normalize_advantages: bool = Field(default=True, description="Normalize the advantages over the tokens of the batch.")
-    clip_ratio_low: float = Field(
-        default=0.2,
-        ge=0,
-        description="The ratio is clipped below 1 - clip_ratio_low.",
+    advantage: AdvantageEstimator = Field(
+        default="gae",
+        description="Advantage estimator (docs/grpo.md has the formulas).",
         json_schema_extra={"source": "PPO, arXiv 1707.06347"},
     )
+    normalize_advantages: bool = Field(default=True, description="Normalize the advantages over the tokens of the batch.")
     clip_ratio_high: float = Field(
         default=0.2,
         ge=0,
         description="The ratio is clipped above 1 + clip_ratio_high.",
         json_schema_extra={"source": "PPO, arXiv 1707.06347"},
     )
-    loss_aggregation: Aggregation = Field(
-        default="token",
-        description="Mean over all tokens, over sequences of their token means, or over sequences of sum / max_new_tokens.",
-    )
-    kl_coef: float = Field(
-        default=0.0, ge=0, description="Weight of the KL divergence to the reference model; 0: no reference model is loaded."
-    )
     kl_estimator: KLEstimator = Field(default="k1", description="Estimator of the KL divergence.")
-    kl_in: Literal["reward", "loss"] = Field(
+    kl_in: Literal["loss", "reward"] = Field(
         default="reward",
-        description="The KL is subtracted from every token's reward, or is a term of the loss.",
+        description="The KL is a term of the loss, or is subtracted from every token's reward.",
         json_schema_extra={"source": "InstructGPT, arXiv 2203.02155"},
     )
 
 
 class CriticSettings(Settings):
-    """The value model."""
+    """The value model of advantage gae (PPO)."""
 
     kind: Literal["separate", "shared"] = Field(
         default="separate", description="A model of its own with a scalar head, or a head on the policy's last hidden state."
@@ -355,67 +357,36 @@ def _scheduled(schedule: Mapping[int, T], step: int, otherwise: T) -> T:
     return schedule[max(begun)] if begun else otherwise
 
 
-_ALGO_RENAMED: Mapping[str, str] = {
-    "whiten": "algo.normalize_advantages",
-    "clip_low": "algo.clip_ratio_low",
-    "clip_high": "algo.clip_ratio_high",
-    "aggregation": "algo.loss_aggregation",
-    "kl_coef": "algo.kl_coef",
-    "kl_estimator": "algo.kl_estimator",
-    "kl_in": "algo.kl_in",
-}
-
-
-class GRPOConfig(RolloutConfig):
+class GRPOConfig(RolloutConfig, BackendConfig):
     """Settings of the trainer `grpo`.
 
     Defaults follow the field of 2026: advantages without the deviation, token-mean loss, clip 0.2/0.28, no KL, one update per
-    batch of rollouts; groups without variance are left out.
+    batch of rollouts; groups without variance are left out. With `algo.advantage=gae` it is PPO, and needs a critic.
     """
 
-    backend: Literal["local", "openrlhf"] = Field(
-        default="local", description="local: in this process; openrlhf: with Ray, vLLM and DeepSpeed."
-    )
     algo: Algo = Algo()
-    openrlhf: OpenRLHFOptions = OpenRLHFOptions()
+    critic: CriticSettings = CriticSettings()
 
     presets: ClassVar[Mapping[str, Preset | Mapping[str, Any]]] = GRPO_PRESETS
     renamed: ClassVar[Mapping[str, str]] = {
         **RolloutConfig.renamed,
-        **_ALGO_RENAMED,
+        "epochs": "optim.epochs",
         "advantage": "algo.advantage",
+        "whiten": "algo.normalize_advantages",
         "ratio": "algo.policy_ratio",
+        "clip_low": "algo.clip_ratio_low",
+        "clip_high": "algo.clip_ratio_high",
         "dual_clip": "algo.dual_clip",
+        "aggregation": "algo.loss_aggregation",
+        "kl_coef": "algo.kl_coef",
+        "kl_estimator": "algo.kl_estimator",
+        "kl_in": "algo.kl_in",
         "reference_every": "algo.ref_model_sync_steps",
         "track_kl": "algo.track_kl",
         "entropy_coef": "algo.entropy_coef",
         "mask_truncated": "algo.mask_truncated_completions",
         "correction": "algo.importance_sampling_correction",
         "correction_cap": "algo.importance_sampling_cap",
-    }
-
-    @model_validator(mode="after")
-    def _advantage_is_possible(self) -> Self:
-        if self.sampling.group_size == 1 and self.algo.advantage != "reinforce_pp":
-            raise ValueError(
-                f"advantage={self.algo.advantage} compares the completions of a prompt; sampling.group_size must be 2 or more"
-            )
-        return self
-
-
-class PPOConfig(RolloutConfig):
-    """Settings of the trainer `ppo`. Groups have no meaning here: `group_size` is how many completions share a prompt's prefill."""
-
-    sampling: PPOSampling = PPOSampling()
-    optim: PPOOptim = PPOOptim()
-    algo: PPOAlgo = PPOAlgo()
-    critic: CriticSettings = CriticSettings()
-
-    presets: ClassVar[Mapping[str, Preset | Mapping[str, Any]]] = PPO_PRESETS
-    renamed: ClassVar[Mapping[str, str]] = {
-        **RolloutConfig.renamed,
-        **_ALGO_RENAMED,
-        "epochs": "optim.epochs",
         "gamma": "algo.gamma",
         "gae_lambda": "algo.gae_lambda",
         "critic": "critic.kind",
@@ -426,15 +397,40 @@ class PPOConfig(RolloutConfig):
         "value_coef": "critic.value_coef",
     }
 
-    @property
-    def updates_per_step(self) -> int:
-        """Optimizer steps per batch of rollouts."""
-        return self.optim.epochs * self.optim.mini_batches
+    @model_validator(mode="after")
+    def _advantage_is_possible(self) -> Self:
+        if self.sampling.group_size == 1 and self.algo.compares_groups:
+            raise ValueError(
+                f"advantage={self.algo.advantage} compares the completions of a prompt; sampling.group_size must be 2 or more"
+            )
+        return self
 
     @model_validator(mode="after")
-    def _the_policy_learns(self) -> Self:
+    def _critic_fits(self) -> Self:
+        if self.algo.advantage != "gae":
+            given = [f"critic.{name}" for name in _changed(self.critic, CriticSettings.model_fields)]
+            given += [f"algo.{name}" for name in _changed(self.algo, ("gamma", "gae_lambda"))]
+            if given:
+                raise ValueError(f"{', '.join(given)}: a critic belongs to advantage=gae, not to {self.algo.advantage}")
         if self.critic.warmup_steps >= self.steps:
             raise ValueError(
                 f"critic.warmup_steps={self.critic.warmup_steps} leaves none of the {self.steps} steps to the policy"
             )
         return self
+
+
+def _changed(group: Settings, names: Iterable[str]) -> list[str]:
+    """Those of the settings `names` that differ from their defaults."""
+    return [name for name in names if getattr(group, name) != type(group).model_fields[name].default]
+
+
+class PPOConfig(GRPOConfig):
+    """Settings of the trainer `ppo`, which is `grpo` with `algo.advantage=gae` and PPO's usual defaults.
+
+    Groups have no meaning here: `sampling.group_size` is how many completions share a prompt's prefill.
+    """
+
+    sampling: PPOSampling = PPOSampling()
+    algo: PPOAlgo = PPOAlgo()
+
+    presets: ClassVar[Mapping[str, Preset | Mapping[str, Any]]] = PPO_PRESETS

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, ClassVar, Literal, Self
+from typing import Any, ClassVar, Self
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from r1env.config import Preset
-from r1env_trainers.openrlhf.config import OpenRLHFOptions
+from r1env.trainer import BackendConfig
 from r1env_trainers.settings import Checkpoint, Eval, LocalConfig, Optim, Schedule, SuiteSettings
 from r1env_trainers.sft.rows import TrainOn
 
@@ -127,7 +127,7 @@ class TuningSettings(SuiteSettings, LocalConfig):
     )
     optim: SFTOptim = SFTOptim()
     eval: TuningEval = TuningEval()
-    checkpoint: Checkpoint = SFTCheckpoint()
+    checkpoint: SFTCheckpoint = SFTCheckpoint()
 
     renamed: ClassVar[Mapping[str, str]] = {
         **LocalConfig.renamed,
@@ -159,7 +159,7 @@ class SFTEval(TuningEval):
         return self
 
 
-class SFTConfig(TuningSettings):
+class SFTConfig(TuningSettings, BackendConfig):
     """Settings of the trainer `sft`.
 
     Demonstrations come from JSON Lines files (`data`), or are written for the tasks of an environment by a `demonstrator`. A row is
@@ -174,16 +174,11 @@ class SFTConfig(TuningSettings):
     demonstrator: str | None = Field(
         default=None, description="With env: module:function of (task, rng) that writes the response to learn."
     )
-    backend: Literal["local", "openrlhf"] = Field(
-        default="local",
-        description="local: in this process; openrlhf: with DeepSpeed. In a recipe, set it by the stage's name.",
-    )
     eval: SFTEval = SFTEval()
-    openrlhf: OpenRLHFOptions = OpenRLHFOptions()
 
     presets: ClassVar[Mapping[str, Preset | Mapping[str, Any]]] = PRESETS
     renamed: ClassVar[Mapping[str, str]] = {**TuningSettings.renamed, "held_out": "eval.data"}
-    set_by_stage: ClassVar[frozenset[str]] = frozenset({"backend"})
+    set_by_stage: ClassVar[frozenset[str]] = frozenset({"backend", "backend_options"})
 
     @field_validator("data")
     @classmethod

@@ -11,10 +11,8 @@ from transformers import PreTrainedModel
 
 from r1env.engines import Sampling
 from r1env.envs.suite import Suite, make_suite
-from r1env.recipes import Estimate
 from r1env.runs.run import Run
-from r1env.trainer import is_stage
-from r1env_trainers.cost import LOOKED_AT, estimate_sft
+from r1env.runs.stages import is_stage
 from r1env_trainers.evaluate import log_accuracy
 from r1env_trainers.generate.engine import TransformersEngine
 from r1env_trainers.model.batching import micro_batches
@@ -24,7 +22,6 @@ from r1env_trainers.model.load import LoadedModel
 from r1env_trainers.model.logprobs import TokenBatch, completion_logprobs
 from r1env_trainers.model.session import Session, begin, check_local, checkpoint_when_due, optimizer_step
 from r1env_trainers.model.tokens import left_pad
-from r1env_trainers.openrlhf.sft import backend as openrlhf
 from r1env_trainers.settings import open_suite
 from r1env_trainers.sft.config import SFTConfig, TuningSettings
 from r1env_trainers.sft.data import (
@@ -41,12 +38,9 @@ from r1env_trainers.sft.rows import Demonstration
 
 
 class SFTTrainer:
-    """The trainer plugin `sft`. The backend `local` is here; `openrlhf` is handed over."""
+    """The trainer plugin `sft`: supervised fine-tuning in this process, on a CPU or one GPU."""
 
     def check(self, config: SFTConfig) -> None:
-        if config.backend == "openrlhf":
-            openrlhf.check(config)
-            return
         check_local(config)
         evaluation_suite(config)
         if not waits_for_a_stage(config):
@@ -54,16 +48,7 @@ class SFTTrainer:
         if config.eval.data is not None and not is_stage(config.eval.data):
             read_demonstrations(config.eval.data, config.train_on)
 
-    def estimate(self, config: SFTConfig) -> Estimate | None:
-        if waits_for_a_stage(config):
-            return None
-        demonstrations = open_demonstrations(config)
-        return estimate_sft(config, [demonstrations.at(i) for i in range(LOOKED_AT)], steps_of(config, demonstrations))
-
     def train(self, config: SFTConfig, run: Run) -> None:
-        if config.backend == "openrlhf":
-            openrlhf.train(config, run)
-            return
         held_out = [] if config.eval.data is None else read_demonstrations(config.eval.data, config.train_on)
         tune(config, open_demonstrations(config), held_out, run)
 
