@@ -25,7 +25,14 @@ from r1env_trainers.rl.config import GRPOConfig
 from r1env_trainers.rl.metrics import accuracies, environment_metrics, step_metrics
 from r1env_trainers.rl.rollouts import collect, draw_tasks, read_pass_rates, within
 
-SMALL = {"model": "tiny", "steps": 4, "prompts_per_step": 4, "group_size": 4, "max_new_tokens": 6, "env": "sort-4"}
+SMALL = {
+    "model": "tiny",
+    "steps": 4,
+    "sampling.prompts_per_step": 4,
+    "sampling.group_size": 4,
+    "sampling.max_new_tokens": 6,
+    "env": "sort-4",
+}
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -98,36 +105,36 @@ def test_a_row_that_is_none_of_an_evaluation_is_named(tmp_path, row):
 
 
 def test_refilling_draws_prompts_until_enough_groups_differ(tiny):
-    config = GRPOConfig(**SMALL, refill=True, max_refills=20)
+    config = GRPOConfig(**SMALL, filter={"dynamic_sampling": True, "max_extra_batches": 20})
     experience = collect(suite_of(100), tiny, LocalEngine(Sampler(tiny)), config, step=0)
     prompts = len(experience.rewards)
     assert experience.refills > 0
-    assert prompts > config.prompts_per_step
-    assert int(experience.kept.sum()) == config.prompts_per_step
+    assert prompts > config.sampling.prompts_per_step
+    assert int(experience.kept.sum()) == config.sampling.prompts_per_step
     kept = experience.rewards[experience.kept]
     assert (kept.amax(dim=1) > kept.amin(dim=1)).all()
     assert experience.position == prompts
-    assert len(experience.rollouts) == len(experience.tokens) == prompts * config.group_size
+    assert len(experience.rollouts) == len(experience.tokens) == prompts * config.sampling.group_size
 
 
 def test_refilling_stops_where_it_was_told_to(tiny):
-    config = GRPOConfig(**SMALL, refill=True, max_refills=2)
+    config = GRPOConfig(**SMALL, filter={"dynamic_sampling": True, "max_extra_batches": 2})
     experience = collect(
         suite_of(100, r1env.reward(name="never")(lambda completion: 0.0)), tiny, LocalEngine(Sampler(tiny)), config, step=0
     )
-    assert (experience.refills, len(experience.rewards)) == (2, 3 * config.prompts_per_step)
+    assert (experience.refills, len(experience.rewards)) == (2, 3 * config.sampling.prompts_per_step)
     assert not experience.kept.any()
 
 
 def test_refilled_batches_are_the_same_every_time(tiny):
-    config = GRPOConfig(**SMALL, refill=True, max_refills=5)
+    config = GRPOConfig(**SMALL, filter={"dynamic_sampling": True, "max_extra_batches": 5})
     once, again = (collect(suite_of(100), tiny, LocalEngine(Sampler(tiny)), config, step=3, position=17) for _ in range(2))
     assert [rollout.completion for rollout in once.rollouts] == [rollout.completion for rollout in again.rollouts]
     assert once.position == again.position
 
 
 def guessing(tiny, **settings):
-    config = GRPOConfig(**{**SMALL, "env": "guess-number", "max_new_tokens": 3, **settings})
+    config = GRPOConfig(**{**SMALL, "env": "guess-number", "sampling.max_new_tokens": 3, **settings})
     suite = make_suite("guess-number", highest=9, style="compact")
     return collect(suite, tiny, LocalEngine(Sampler(tiny)), config, step=0)
 
@@ -167,7 +174,7 @@ def test_both_forward_passes_agree_on_dialogues_and_on_entropies(tiny, monkeypat
 
 
 def test_a_turn_that_was_cut_off_marks_the_whole_dialogue(tiny):
-    experience = guessing(tiny, max_new_tokens=1)  # a single token is no ending
+    experience = guessing(tiny, sampling={"max_new_tokens": 1})  # a single token is no ending
     assert experience.truncated.all()
 
 
@@ -228,7 +235,7 @@ MIXTURE = [
 
 
 def test_in_a_mixture_each_environment_scores_its_own_and_the_parts_line_up(tiny):
-    config = GRPOConfig(**{**SMALL, "prompts_per_step": 8, "env": None}, mixture=MIXTURE)
+    config = GRPOConfig(**{**SMALL, "sampling.prompts_per_step": 8, "env": None}, mixture=MIXTURE)
     suite = make_mixture(MIXTURE, rubric="zero")
     experience = collect(suite, tiny, LocalEngine(Sampler(tiny)), config, step=0)
     assert sorted(set(experience.environments)) == ["guess-number", "sort-4"]

@@ -71,7 +71,7 @@ class EpisodeExecutor:
         self._environments = {
             "train": [_isolated(environment) for environment in training_suite(self._config).environments],
             "eval": [_isolated(environment) for environment in evaluation_suite(self._config).environments]
-            if self._config.eval_every
+            if self._config.eval.every
             else [],
         }
         every = [environment for environments in self._environments.values() for environment in environments]
@@ -123,7 +123,7 @@ class EpisodeExecutor:
         while not episode.done:
             so_far = trajectory.tokens
             sampling = deepcopy(sampling_params)
-            sampling.max_tokens = min(self._config.max_new_tokens, max_length - len(so_far))
+            sampling.max_tokens = min(self._config.sampling.max_new_tokens, max_length - len(so_far))
             sampling.stop, sampling.include_stop_str_in_output = list(environment.template.stop), True
             output = (await engine.generate(so_far, sampling)).outputs[0]
             await self._submit(trajectory, _completion(output, tokenizer))
@@ -177,7 +177,7 @@ class EpisodeExecutor:
 
     def _show(self, split: str, trajectory: Trajectory, score: Score) -> None:
         """Write every so many-th rollout where the run folder's sample completions come from."""
-        every = max(1, self._config.prompts_per_step * self._config.group_size // SHOWN)
+        every = max(1, self._config.sampling.prompts_per_step * self._config.sampling.group_size // SHOWN)
         self._played += 1
         if self._played % every:
             return
