@@ -15,7 +15,7 @@ import typer
 
 from r1env_sandbox.errors import SandboxUnavailable
 from r1env_sandbox.harness import plain
-from r1env_sandbox.languages import DEFAULT_LANGUAGES, LANGUAGES, UnknownLanguageError
+from r1env_sandbox.languages import DEFAULT_LANGUAGES, LANGUAGES, UnknownLanguageError, find_language
 from r1env_sandbox.models import Limits, Submission, Verdict
 from r1env_sandbox.open import open_sandbox
 from r1env_sandbox.rows import judge_line
@@ -135,6 +135,7 @@ def run(
     name = language or suffixes.get(file.suffix)
     if name is None:
         raise typer.BadParameter(f"the language of {file} is not known; give --language")
+    name = _language(name)
     try:
         source = file.read_text("utf-8")
     except (OSError, UnicodeDecodeError) as error:
@@ -210,13 +211,13 @@ def build(
     from r1env_sandbox.backends.docker import connect
     from r1env_sandbox.images import BUILD_SECONDS, ImageBuildError, build_image
 
+    if base is not None and bootstrap:
+        raise typer.BadParameter("give --base or --bootstrap, not both")
+    names = tuple(map(_language, language or DEFAULT_LANGUAGES))
     connect().close()  # says plainly what is wrong with the engine
     client = docker.from_env(timeout=BUILD_SECONDS)
     try:
-        names = tuple(language) if language else DEFAULT_LANGUAGES
         build_image(client, base=base, bootstrap=bootstrap, languages=names, report=lambda line: typer.echo(line, err=True))
-    except UnknownLanguageError as error:
-        raise typer.BadParameter(str(error)) from error
     except ImageBuildError as error:
         typer.echo(f"error: {error}", err=True)
         raise typer.Exit(1) from error
@@ -303,6 +304,14 @@ def _sandbox(workers: int | None, mode: str, backend: str, runtime: str | None) 
     try:
         return open_sandbox(backend, workers, mode=known, runtime=runtime)
     except ValueError as error:
+        raise typer.BadParameter(str(error)) from error
+
+
+def _language(name: str) -> str:
+    """Return the name of a language that the sandbox knows, by that or by another of its names."""
+    try:
+        return find_language(name).name
+    except UnknownLanguageError as error:
         raise typer.BadParameter(str(error)) from error
 
 
