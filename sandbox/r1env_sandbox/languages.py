@@ -88,7 +88,8 @@ LANGUAGES: Mapping[str, LanguageSpec] = MappingProxyType({
             compile=None,
             # No user site; unlike with -I, the submission's own files can be imported.
             run=("python3", "-s", "-B", "{source}"),
-            environment={**_ENVIRONMENT, "PYTHONHASHSEED": "0"},  # sets are in the same order in every run, as in a forked one
+            # Sets are in the same order in every run, as in a forked one; integers of any length can be printed.
+            environment={**_ENVIRONMENT, "PYTHONHASHSEED": "0", "PYTHONINTMAXSTRDIGITS": "0"},
             packages=("python3", "python3-pytest"),
             can_fork=True,
         ),

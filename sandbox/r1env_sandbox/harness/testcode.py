@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ast
 import builtins
+import sys
 from collections.abc import Iterable, Iterator
 
 ALIASES = ("solution", "submission", "candidate", "main")  # what tests call the submission's module
@@ -55,6 +56,9 @@ def helper_faults(code: str, helpers: Iterable[str]) -> list[str]:
     What such a module returns must be compared, by itself, with something of the test's own.
     """
     tree = ast.parse(code)
+    helpers = set(helpers)
+    if stars := [name for name, _ in star_imports(tree) if name in helpers - sys.stdlib_module_names]:
+        return [f"`from {stars[0]} import *` lets the submission replace any name of the test; import the names that it needs"]
     names = _derived(tree, names_from(tree, helpers))
     if not names:
         return []

@@ -38,6 +38,7 @@ def launcher(uid: int, requests: socket.socket, preload: list[str]) -> NoReturn:
     environment: dict[str, str] | None = None
     main = type(sys)("__main__")
     main.__dict__["__builtins__"] = __builtins__
+    sys.set_int_max_str_digits(0)  # as PYTHONINTMAXSTRDIGITS does for an interpreter that is started
     gc.collect()
     gc.freeze()  # keeps the collector of forked interpreters off these pages
     while True:
