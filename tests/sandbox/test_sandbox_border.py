@@ -178,7 +178,7 @@ def test_a_class_under_test(sandbox, code):
         ("assert candidate(1) == candidate(1)", "compares objects"),
         ("a = candidate(1)\nb = candidate(1)\nassert a == b", "compares objects"),
         ("assert candidate(1) + candidate(2) == candidate(1, 2)", "compares objects"),
-        ("assert [candidate(1)] != [3]", "compares objects"),
+        ("assert [candidate(1)] != [candidate(2)]", "compares objects"),
         ("class Mine(candidate):\n    pass\nassert Mine().size == 0", "extends one of the submission's"),
         ("import inspect\nassert 'push' in inspect.getsource(candidate)", "reads the submission's code"),
         ("assert candidate.__code__.co_argcount == 1", "not in the process of the test"),

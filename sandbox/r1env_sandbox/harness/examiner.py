@@ -98,7 +98,7 @@ class Examination:
             self.raised, self.unexpected = raised, unexpected
             raise AttributeError(f"the submission has no {name}") from None
         kind = object.__getattribute__(found, "_kind") if isinstance(found, borders.Proxy) else ""
-        if kind == "function" or (kind == "class" and not is_class_name(name)):
+        if kind == "function" or (kind == "class" and not testcode.is_class_name(name)):
             return RemoteFunction(self, module, name)
         if kind == "class":
             return RemoteClass(self, object.__getattribute__(found, "_number"), kind, name)
@@ -327,11 +327,6 @@ async def remote_coroutine(proxy: Any) -> Any:
     return ask(proxy, "await", proxy)
 
 
-def is_class_name(name: str) -> bool:
-    """Whether a test that uses a name expects a class: the submission could say so of anything."""
-    return name.lstrip("_")[:1].isupper()
-
-
 def is_record(thing: Any) -> bool:
     """Whether an object is one with attributes and without methods: a node, a point."""
     kind = type(thing)
@@ -451,7 +446,9 @@ def run_assertions(examination: Examination, code: str, function: str) -> dict[s
     owner, _, last = function.rpartition(".")
     candidate: Any = RemoteFunction(examination, MAIN, function)
     scope: dict[str, Any] = {"__name__": "tests"}
-    expected = owner if owner and owner not in testcode.bound_names(tree) else function if is_class_name(function) else ""
+    expected = (
+        owner if owner and owner not in testcode.bound_names(tree) else function if testcode.is_class_name(function) else ""
+    )
     if expected:
         try:
             scope[expected] = examination.lookup(MAIN, expected)
