@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 from r1env_sandbox.errors import SandboxBusy, SandboxUnavailable
 from r1env_sandbox.harness import plain
 from r1env_sandbox.models import FileName, Files, JudgeResult, Limits, Submission, TestCase, Text, Verdict
-from r1env_sandbox.sandbox import Sandbox
+from r1env_sandbox.sandbox import Judge
 
 log = logging.getLogger(__name__)
 
@@ -37,7 +37,7 @@ class Row(BaseModel):
         return Submission(language=self.language, source=self.source, files=self.files, collect=self.collect)
 
 
-def judge_line(sandbox: Sandbox, line: bytes) -> dict[str, Any]:
+def judge_line(sandbox: Judge, line: bytes) -> dict[str, Any]:
     """Return the answer to one line, whatever is in it.
 
     A line that is no row gets `rejected_input` and the reason in `info.note`; one that we fail on, `judge_error`.
@@ -57,7 +57,7 @@ def judge_line(sandbox: Sandbox, line: bytes) -> dict[str, Any]:
     return answer(row.id, judge_row(sandbox, row))
 
 
-def judge_row(sandbox: Sandbox, row: Row) -> JudgeResult:
+def judge_row(sandbox: Judge, row: Row) -> JudgeResult:
     """Return the verdict on a row.
 
     Raises:
