@@ -103,6 +103,36 @@ GIVEN = {
 }  # fmt: skip
 
 
+ARRAYS = {
+    "NumPy integer": ("import numpy as np\ndef f(xs): return np.sum(xs)", "assert candidate([3, 4]) == 7\nassert 7 == candidate([3, 4])\nassert candidate([1]) in (1, 2)"),
+    "NumPy float": ("import numpy as np\ndef f(x): return np.float64(x) / 3", "import math\nassert abs(candidate(1) - 0.333333333) < 1e-6\nassert math.isclose(candidate(1), 1 / 3)\nassert isinstance(candidate(1), float)"),
+    "NumPy boolean": ("import numpy as np\ndef f(x): return np.bool_(x)", "assert candidate(1)\nassert candidate(0) == False"),
+    "array": ("import numpy as np\ndef f(n): return np.arange(n).reshape(2, -1)", "import numpy as np\nassert (candidate(4) == np.array([[0, 1], [2, 3]])).all()\nassert candidate(4).shape == (2, 2)\nassert candidate(4).tolist() == [[0, 1], [2, 3]]\nassert np.allclose(candidate(4), [[0, 1], [2, 3]])"),
+    "array that is given": ("def f(a): return a.T @ a", "import numpy as np\nassert np.array_equal(candidate(np.eye(2) * 2), np.eye(2) * 4)"),
+    "arrays in a dict": ("import numpy as np\ndef f(): return {'a': np.zeros(2), 'b': (np.int64(1),)}", "got = candidate()\nassert got['b'] == (1,)\nassert got['a'].sum() == 0"),
+    "complex array": ("import numpy as np\ndef f(n): return np.fft.fft(np.ones(n))", "import numpy as np\nassert np.allclose(candidate(2), [2, 0])"),
+    "texts": ("import numpy as np\ndef f(): return np.array(['a', 'bc'])", "assert list(candidate()) == ['a', 'bc']"),
+    "frame": ("import pandas as pd\ndef f(): return pd.DataFrame({'a': [1, 2], 'b': ['x', 'y']})", "import pandas as pd\nassert candidate()['a'].sum() == 3\npd.testing.assert_frame_equal(candidate(), pd.DataFrame({'a': [1, 2], 'b': ['x', 'y']}))\nassert candidate().shape == (2, 2)"),
+    "series": ("import pandas as pd\ndef f(s): return s * 2", "import pandas as pd\nassert candidate(pd.Series([1, 2], index=['x', 'y'])).to_dict() == {'x': 2, 'y': 4}"),
+    "symbolic": ("import sympy\ndef f(): return sympy.Integer(6) / 4", "assert str(candidate()) == '3/2'"),
+    "sorted list": ("from sortedcontainers import SortedList\ndef f(xs): return SortedList(xs)", "assert list(candidate([2, 1])) == [1, 2]"),
+    "graph": ("import networkx as nx\ndef f(): return nx.path_graph(3)", "g = candidate()\nassert g.number_of_edges() == 2"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ARRAYS)
+def test_arrays_and_frames_cross_as_copies(name, spawning):
+    source, code = ARRAYS[name]
+    assert verdict(spawning, source, code)[0] is Verdict.ACCEPTED, verdict(spawning, source, code)
+
+
+def test_a_call_test_takes_numbers_and_arrays_of_numpy(sandbox):
+    source = "import numpy as np\ndef f(x): return [np.int64(x), np.float64(0.5), np.array([1, 2]), np.bool_(True)]"
+    right, wrong = (TestCase.call("f", [number], [3, 0.5, [1, 2], True]) for number in (3, 4))
+    result = sandbox.judge(Submission(language="python", source=source), [right, wrong], LIMITS)
+    assert [test.status for test in result.tests] == ["accepted", "wrong_answer"], result
+
+
 @pytest.mark.parametrize("name", RETURNED)
 def test_an_honest_program_may_return(name, sandbox):
     source, code = RETURNED[name]

@@ -223,7 +223,6 @@ CHECKS = {
     "old iteration": "class T:\n        def __getitem__(self, i): return candidate(i) == 'TOK' if i < 2 else 1 / 0\n    assert all(T())",
     "iteration": "class T:\n        def __init__(self): self.i = 0\n        def __iter__(self): return self\n        def __next__(self):\n            self.i += 1\n            if self.i > 2: raise StopAsyncIteration\n            return candidate(1) == 'TOK'\n    assert all(T())",
     "iter with a sentinel": "for x in iter(lambda: candidate(1), 'TOK'): assert False",
-    "key of a sort": "assert sorted([2, 1], key=candidate) == [1, 2]",
     "dict": "assert {candidate(1): 1} == {'TOK': 1}",
     "type": "assert type(candidate(1)) is str and candidate(1) == 'TOK'",
     "isinstance": "assert isinstance(candidate(1), str) and candidate(1) == 'TOK'",
@@ -298,14 +297,13 @@ def test_who_gives_the_right_answer_passes_the_checks(name, spawning):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("forger", FORGERS)
-def test_no_forger_passes_any_check(forger, spawning):
+def test_no_forger_passes_any_check(forger, forking):
     """One submission and many tests: every test must fail by itself."""
     secret = secrets.token_hex(8)
     tests = [
         TestCase.assertion("solve", f"def check(candidate):\n    {code.replace(SECRET, secret)}\n") for code in CHECKS.values()
     ]
-    limits = Limits(cpu_s=2, wall_s=3)
-    result = spawning.judge(Submission(language="python", source=FORGERS[forger]), tests, limits)
+    result = forking.judge(Submission(language="python", source=FORGERS[forger]), tests, Limits(cpu_s=1, wall_s=2))
     passed = [name for name, test in zip(CHECKS, result.tests, strict=True) if test.status is Verdict.ACCEPTED]
     unscored = [name for name, test in zip(CHECKS, result.tests, strict=True) if not test.status.scored]
     assert (passed, unscored) == ([], [])
