@@ -84,6 +84,7 @@ def launcher(requests: socket.socket, preload: list[str]) -> NoReturn:
     environment: dict[str, str] | None = None
     main = type(sys)("__main__")
     main.__dict__["__builtins__"] = __builtins__
+    sys.set_int_max_str_digits(0)  # as PYTHONINTMAXSTRDIGITS does for an interpreter that is started
     children = Children()
     signal.signal(signal.SIGUSR1, children.kill_all)
     gc.collect()
