@@ -29,7 +29,13 @@ NO_SANDBOX, INTERRUPTED = 3, 130
 MIN_TOKEN = 16  # characters
 LINES_AHEAD = 4  # that are read for each worker: enough to keep it busy, and no more in memory
 
-app = typer.Typer(no_args_is_help=True, add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
 
 ModeOption = Annotated[
     str, typer.Option("--mode", metavar="spawn|fork", help="How Python tests start; fork is several times faster.")
@@ -57,8 +63,18 @@ def main() -> None:
         sys.exit(INTERRUPTED)
 
 
+def _show_version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"r1env-sandbox {__version__}")
+        raise typer.Exit
+
+
 @app.callback()
-def root() -> None:
+def root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version and exit.")
+    ] = False,
+) -> None:
     """Judge programs that a model wrote, in containers."""
 
 
@@ -123,8 +139,12 @@ def run(
     name = language or suffixes.get(file.suffix)
     if name is None:
         raise typer.BadParameter(f"the language of {file} is not known; give --language")
+    try:
+        source = file.read_text("utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise typer.BadParameter(f"cannot read {file}: {error}") from error
     stdin = "" if sys.stdin.isatty() else sys.stdin.read()
-    submission = Submission(language=name, source=file.read_text("utf-8"))
+    submission = Submission(language=name, source=source)
     limits = Limits(cpu_s=cpu_s, wall_s=3 * cpu_s, memory_mb=memory_mb)
     with _sandbox(1, "spawn", backend, None) as sandbox:
         result = sandbox.run(submission, stdin, limits)
