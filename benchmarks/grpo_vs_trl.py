@@ -47,7 +47,7 @@ from r1env.rubrics import RubricSpec
 from r1env.runs.run import Run, StepEvent
 from r1env_trainers.model.tiny import CHARACTERS, CONTEXT, build_tokenizer
 from r1env_trainers.rl.config import GRPOConfig
-from r1env_trainers.rl.loop import draw_tasks
+from r1env_trainers.rl.rollouts import draw_tasks
 from r1env_trainers.rl.trainer import GRPOTrainer
 
 SHAPES = {  # hidden, feed-forward, layers, heads, the least vocabulary

@@ -91,6 +91,15 @@ class FinishReason(StrEnum):
     ERROR = "error"  # the engine failed; the completion is what had arrived
 
 
+class EndedBy(StrEnum):
+    """Who ended an episode."""
+
+    ENVIRONMENT = "environment"  # it had nothing more to say
+    MODEL = "model"  # it ended its turn, and the task has one turn only
+    LIMIT = "limit"  # a token limit cut the last turn off, the context was full, or the turns were used up
+    ERROR = "error"  # the engine failed
+
+
 class Completion(BaseModel):
     """What an engine returns for one prompt.
 
@@ -139,6 +148,7 @@ class Rollout(BaseModel):
         turns: the model's turns in order, at least one; `len(rollout.turns)` is their number. Whoever makes a rollout passes
             `turns=` where it knows more than the texts; otherwise they are read off `messages`.
         token_ids, logprobs: of the final turn, as `turns[-1]` has them. They go in the version after next.
+        ended_by: who ended the episode; None where that was not observed.
 
     Example:
         >>> Rollout(task=Task(id="1", prompt="2 + 2?"), completion="4").turns[-1].message["content"]
@@ -156,6 +166,7 @@ class Rollout(BaseModel):
     recorded_turns: tuple[Turn, ...] = Field(default=(), alias="turns", repr=False)
     token_ids: tuple[int, ...] | None = None
     logprobs: tuple[float, ...] | None = None
+    ended_by: EndedBy | None = None
 
     @property
     def turns(self) -> tuple[Turn, ...]:

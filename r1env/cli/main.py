@@ -51,13 +51,21 @@ def main() -> None:
 def make_app(plugins: Plugins) -> typer.Typer:
     """Return the command line over these plugins. A plugin's command that is called like one of ours is recorded and left out."""
     app = typer.Typer(
-        cls=OneLineErrors, no_args_is_help=True, add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False
+        cls=OneLineErrors,
+        no_args_is_help=True,
+        add_completion=False,
+        rich_markup_mode=None,
+        pretty_exceptions_enable=False,
+        context_settings={"help_option_names": ["-h", "--help"]},  # commands inherit it, those of plugins too
     )
 
     @app.callback()
     def root(
         ctx: typer.Context,
         debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,  # noqa: ARG001 - read by OneLineErrors
+        version: Annotated[  # noqa: ARG001 - handled by its callback
+            bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version and exit.")
+        ] = False,
     ) -> None:
         """Environments, rewards and trainers for reasoning models.
 
@@ -89,6 +97,12 @@ def _add_command(app: typer.Typer, spec: CommandSpec, plugins: Plugins | None = 
         command = typer.main.get_command(target)
         with command.make_context(spec.name, list(ctx.args), parent=ctx.parent) as own:
             command.invoke(own)
+
+
+def _show_version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"r1env {__version__}")
+        raise typer.Exit
 
 
 def _show_warning(message: Warning | str, *_: object, **__: object) -> None:

@@ -104,6 +104,8 @@ ELSEWHERE = {
     "dither",
     # the process that trains here, which there is none of
     *("threads", "backend", "backend_options", "device", "max_rows"),
+    # of the critic, which advantage=gae asks for, and that is refused
+    *("gamma", "gae_lambda", "value_clip", "critic", "critic_model", "critic_lr", "critic_warmup", "value_coef"),
     # only with another setting, and changed together with it above
     *("max_refills", "correction_cap", "late_rubric", "late_mixture", "kl_in", "whiten"),
 }
@@ -117,7 +119,7 @@ CHANGED = {
         "prompts_per_step": 8,
         "group_size": 8,
     },
-    **{"max_new_tokens": 9, "temperature": 0.5, "top_p": 0.5, "eval_every": 3, "refill": True, "mini_batches": 2},
+    **{"max_new_tokens": 9, "temperature": 0.5, "top_p": 0.5, "eval_every": 3, "refill": True, "epochs": 2, "mini_batches": 2},
     **{
         "advantage": "group_std",
         "ratio": "sequence",
@@ -153,6 +155,11 @@ def test_every_setting_reaches_openrlhf_or_is_refused(name):
         assert name in str(error) or "late_" in str(error)  # noqa: PT017 - either is fine, silence is not
     else:
         assert after != before
+
+
+def test_ppo_is_refused():
+    with pytest.raises(UsageError, match="advantage"):
+        compiled(config_of(device="cpu", advantage="gae", critic_lr=1e-3))
 
 
 def test_settings_that_were_stored_with_a_run_are_taken_again():

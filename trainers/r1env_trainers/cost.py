@@ -152,8 +152,11 @@ StepSeconds = Callable[["ModelShape", Rollouts, "Hardware", GRPOConfig], float]
 def estimate_grpo(config: GRPOConfig) -> Estimate | None:
     """Estimate all steps of a stage, every completion as long as it may be: an upper bound where completions end by themselves.
 
-    Batches that dynamic sampling draws again, later turns and evaluation are not counted.
+    Batches that dynamic sampling draws again, later turns and evaluation are not counted. None with a critic, whose cost was never
+    measured.
     """
+    if config.advantage == "gae":
+        return None
     return estimate_rollouts(config, hardware_for(config), grpo_step_seconds)
 
 
@@ -178,12 +181,12 @@ def estimate_rollouts(
 
 def grpo_step_seconds(shape: ModelShape, batch: Rollouts, hardware: Hardware, config: GRPOConfig) -> float:
     """Generation, and the update with the forward passes that the settings ask for; scoring costs nothing here."""
-    old = config.mini_batches > 1 or config.kl_in == "reward"
+    old = config.updates_per_step > 1 or config.penalises_kl
     passes = int(old) + int(config.needs_reference)
     tokens = update_tokens(batch, hardware, config.micro_batch_size)
     return (
         generation_seconds(shape, batch, hardware)
-        + update_seconds(shape, tokens, batch.sampled, hardware)
+        + config.epochs * update_seconds(shape, tokens, batch.sampled, hardware)
         + passes * forward_seconds(shape, tokens, batch.sampled, hardware)
     )
 

@@ -12,7 +12,7 @@ from typing import Any, ClassVar, Self
 
 from pydantic import Field, model_validator
 
-from r1env.engines import Engine, Sampling
+from r1env.engines import Engine, SamplingParams
 from r1env.envs.environment import Environment
 from r1env.envs.suite import Suite
 from r1env.errors import UsageError
@@ -65,7 +65,7 @@ def _measure(model: str, suite: Suite, config: EvaluateConfig, run: Run, step: i
     """One evaluation an environment. Row `step` of the table is also step `step` of the stage's metrics."""
     loaded = load_model(model, device=choose_device(config.device), seed=config.seed)
     limit_threads(loaded.parameters, config.threads)
-    sampling = Sampling(
+    params = SamplingParams(
         n=config.n,
         temperature=config.temperature,
         top_p=config.top_p,
@@ -74,7 +74,7 @@ def _measure(model: str, suite: Suite, config: EvaluateConfig, run: Run, step: i
     )
     with contextlib.closing(TransformersEngine(loaded)) as engine:
         found = [
-            evaluate(environment, engine, sampling, limit=config.limit, seed=config.seed, batch_size=config.batch_size)
+            evaluate(environment, engine, params, limit=config.limit, seed=config.seed, batch_size=config.batch_size)
             for environment in suite.environments
         ]
     run.log(
@@ -138,19 +138,34 @@ class EvaluateConfig(SuiteSettings, TrainerConfig):
 
 # Accuracy while a model is being trained.
 
+BATCH_SIZE = 256  # tasks decoded at once; more would need more memory than training does
+
 
 def log_accuracy(
-    suite: Suite, engine: Engine, sampling: Sampling, run: Run, step: int, *, limit: int, shown: int
+    suite: Suite,
+    engine: Engine,
+    params: SamplingParams,
+    run: Run,
+    step: int,
+    *,
+    limit: int,
+    shown: int,
+    max_failed: float = 1.0,
 ) -> float | None:
     """Evaluate on the first `limit` tasks of each environment and log `eval/…` under `step`; the same tasks every time.
 
     Args:
         shown: answers of each environment that go into the run.
+        max_failed: the share of a batch whose scoring may fail before TrainingStoppedError is raised.
 
     Returns:
-        the mean accuracy over the environments; None where nothing could be scored.
+        The mean accuracy over the environments; None where nothing could be scored.
     """
-    found = [evaluate(environment, engine, sampling, limit=limit, batch_size=limit) for environment in suite.environments]
+    batch_size = min(limit, BATCH_SIZE)
+    found = [
+        evaluate(environment, engine, params, limit=limit, batch_size=batch_size, max_failed=max_failed)
+        for environment in suite.environments
+    ]
     scored = [one.accuracy for one in found if one.accuracy is not None]
     accuracy = fmean(scored) if scored else None
     metrics = {

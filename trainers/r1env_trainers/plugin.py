@@ -19,8 +19,8 @@ def r1env_trainers() -> list[TrainerSpec]:
         TrainerSpec(
             name="ppo",
             config="r1env_trainers.rl.config:PPOConfig",
-            target="r1env_trainers.rl.trainer:PPOTrainer",
-            summary="proximal policy optimisation with a critic, to compare grpo with",
+            target="r1env_trainers.rl.trainer:GRPOTrainer",
+            summary="grpo with advantage=gae: proximal policy optimisation with a critic",
             presets=("tiny-cpu",),
         ),
         TrainerSpec(

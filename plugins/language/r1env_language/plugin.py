@@ -1,4 +1,4 @@
-"""What this distribution gives to r1env."""
+"""The reward that r1env-language provides."""
 
 from __future__ import annotations
 

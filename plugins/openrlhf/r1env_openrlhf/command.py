@@ -13,14 +13,14 @@ from r1env.adapters.core import TASK_FIELD, task_field
 from r1env.envs.environment import Environment
 from r1env.envs.suite import Suite
 from r1env.errors import UsageError
+from r1env.rollout import encode_prompt
 from r1env.runs.files import replace_text, to_json
 from r1env.types import Task
 from r1env_openrlhf.config import OpenRLHFOptions, options_of
 from r1env_trainers.model.session import LocalConfig
-from r1env_trainers.model.tokens import encode_prompt
 from r1env_trainers.rl.config import GRPOConfig
-from r1env_trainers.rl.loop import draw_tasks, read_pass_rates, within
 from r1env_trainers.rl.metrics import evaluation_suite, training_suite
+from r1env_trainers.rl.rollouts import draw_tasks, read_pass_rates, within
 
 MODULE = "openrlhf.cli.train_ppo_ray"
 
@@ -39,7 +39,7 @@ RATIOS: Mapping[str, str] = {"token": "ppo", "sequence": "gspo"}
 NO_COUNTERPART = frozenset(
     {
         *("late_steps", "late_rubric", "late_mixture", "length_schedule", "temperature_schedule"),
-        *("reference_every", "mask_truncated"),
+        *("epochs", "reference_every", "mask_truncated"),
         *("engine", "vllm"),  # it has a vLLM of its own, with settings of its own
     }
 )

@@ -10,7 +10,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-AdvantageEstimator = Literal["group_mean", "group_std", "loo", "maxrl", "gdpo", "reinforce_pp"]
+AdvantageEstimator = Literal["group_mean", "group_std", "loo", "maxrl", "gdpo", "reinforce_pp", "gae"]
 FLAT = 1e-6
 """Rewards of a group that differ by less than this carry no preference: float noise, not signal."""
 
@@ -136,7 +136,7 @@ ESTIMATORS = {
     "maxrl": maxrl,
     "reinforce_pp": baseline_free,
 }
-"""Those that need the rewards alone; `gdpo` needs their parts."""
+"""Those that need the rewards alone; `gdpo` needs their parts, `gae` a critic's values."""
 
 
 # Generalised advantage estimation (arXiv 1506.02438) over the tokens of episodes. Pure functions on [B, T] tensors.

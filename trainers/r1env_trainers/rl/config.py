@@ -1,4 +1,4 @@
-"""The settings of GRPO; its presets are in `presets`, what it shares with other trainers in `rollout_config`."""
+"""The settings of the trainers that learn from their own rollouts: tasks, rewards, sampling, and the algorithm. Presets: `presets`."""
 
 from __future__ import annotations
 
@@ -14,8 +14,7 @@ from r1env_trainers.generate.options import EngineName, VLLMOptions
 from r1env_trainers.model.session import LocalConfig
 from r1env_trainers.rl.advantages import AdvantageEstimator
 from r1env_trainers.rl.losses import Aggregation, Correction, KLEstimator, PolicyRatio
-from r1env_trainers.rl.presets import PRESETS
-from r1env_trainers.rl.presets import PRESETS as GRPO_PRESETS
+from r1env_trainers.rl.presets import PPO_PRESETS, PRESETS
 
 # The settings that say where tasks come from, and the suite they name.
 
@@ -167,6 +166,9 @@ def _scheduled(schedule: Mapping[int, T], step: int, otherwise: T) -> T:
     return schedule[max(begun)] if begun else otherwise
 
 
+_OF_THE_CRITIC = ("gamma", "gae_lambda", "value_clip", "critic", "critic_model", "critic_lr", "critic_warmup", "value_coef")
+
+
 class GRPOConfig(RolloutConfig, BackendConfig):
     """Settings of the `grpo` trainer, beside those of `RolloutConfig` and `LocalConfig`.
 
@@ -174,18 +176,28 @@ class GRPOConfig(RolloutConfig, BackendConfig):
     rollout, groups without variance left out.
 
     Attributes:
-        mini_batches: optimizer steps a batch of rollouts (1 = on-policy); the rows are split at random.
+        epochs, mini_batches: passes over a batch of rollouts, and optimizer steps in each; the rows are split at random. One of both
+            is on-policy.
         advantage, whiten: see `advantages`; `whiten` normalises the advantages over the batch's tokens, as `reinforce_pp` always does.
+            `gae` is PPO: it needs a critic, which the settings from `gamma` on describe.
         ratio, clip_low, clip_high, dual_clip, aggregation: see `losses`.
-        kl_coef, kl_estimator: see `kl`; with 0 there is no reference model.
+        kl_coef, kl_estimator: see `losses`; with 0 there is no reference model.
         kl_in: the KL as a term of the loss, or taken from every token's reward.
         reference_every: make the policy the new reference every so many steps; 0: never.
         track_kl: measure the KL to the reference even where kl_coef is 0; costs a forward pass.
         entropy_coef: weight of the policy's mean entropy a token, which the loss then raises.
         mask_truncated: leave rollouts that a token limit cut off out of the loss; they stay in their group's statistics.
         correction, correction_cap: see `losses.sampler_correction`; None: off. The gap is logged in any case.
+        gamma, gae_lambda: see `advantages.gae`. The default 1.0 makes the advantage the return less the value; DeepSeek-R1's appendix
+            (arXiv 2501.12948v2, A.3) finds PPO close to GRPO with it, and considerably worse with the usual 0.95.
+        value_clip: how far a value may move from the old one before its loss stops falling; None: any distance.
+        critic: `separate`, a model of its own under a scalar head; `shared`, a head on the policy's last hidden state.
+        critic_model: where a separate critic starts: a model, or a reward model; None: the policy's start.
+        critic_lr, critic_warmup: the critic's peak rate (its schedule is the policy's), and the steps in which it learns alone.
+        value_coef: of `shared`: weight of the value loss beside the policy's.
     """
 
+    epochs: int = Field(default=1, ge=1)
     mini_batches: int = Field(default=1, ge=1)
 
     advantage: AdvantageEstimator = "group_mean"
@@ -205,6 +217,15 @@ class GRPOConfig(RolloutConfig, BackendConfig):
     correction: Correction | None = None
     correction_cap: float = Field(default=2.0, gt=0)
 
+    gamma: float = Field(default=1.0, gt=0, le=1)
+    gae_lambda: float = Field(default=1.0, ge=0, le=1)
+    value_clip: float | None = Field(default=0.2, gt=0)
+    critic: Literal["separate", "shared"] = "separate"
+    critic_model: str | None = None
+    critic_lr: float = Field(default=1e-5, gt=0)
+    critic_warmup: int = Field(default=0, ge=0)
+    value_coef: float = Field(default=0.1, gt=0)
+
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = PRESETS
 
     @property
@@ -212,8 +233,23 @@ class GRPOConfig(RolloutConfig, BackendConfig):
         return self.kl_coef > 0 or self.track_kl
 
     @property
+    def penalises_kl(self) -> bool:
+        """Whether the KL is taken from the reward of every token."""
+        return self.kl_in == "reward" and self.kl_coef > 0
+
+    @property
     def whitens(self) -> bool:
         return self.whiten or self.advantage == "reinforce_pp"
+
+    @property
+    def compares_groups(self) -> bool:
+        """Whether an advantage is measured against the other completions of its prompt."""
+        return self.advantage not in ("reinforce_pp", "gae")
+
+    @property
+    def updates_per_step(self) -> int:
+        """Optimizer steps a batch of rollouts."""
+        return self.epochs * self.mini_batches
 
     @model_validator(mode="after")
     def _batches_divide(self) -> Self:
@@ -227,13 +263,13 @@ class GRPOConfig(RolloutConfig, BackendConfig):
 
     @model_validator(mode="after")
     def _advantage_is_possible(self) -> Self:
-        if self.group_size == 1 and self.advantage != "reinforce_pp":
+        if self.group_size == 1 and self.compares_groups:
             raise ValueError(f"advantage={self.advantage} compares the completions of a prompt; group_size must be 2 or more")
         return self
 
     @model_validator(mode="after")
     def _terms_fit_together(self) -> Self:
-        if self.kl_in == "reward" and self.kl_coef == 0:
+        if self.kl_in == "reward" and self.kl_coef == 0 and self.advantage != "gae":  # of PPO it is where a KL would go
             raise ValueError("kl_in=reward takes the KL from the reward, and kl_coef=0 takes nothing; give kl_coef")
         if self.reference_every and not self.needs_reference:
             raise ValueError("reference_every replaces a reference model, and without kl_coef or track_kl there is none")
@@ -241,80 +277,32 @@ class GRPOConfig(RolloutConfig, BackendConfig):
             raise ValueError("dual_clip bounds a ratio's loss, and ratio=cispo has none; leave one of them out")
         return self
 
-
-# The settings of PPO; what it shares with other trainers is in `grpo.rollout_config`.
-
-
-_OF_GRPO_ALONE = {"advantage", "clip_high", "track_kl"}
-
-
-class PPOConfig(RolloutConfig):
-    """Settings of the `ppo` trainer, beside those of `RolloutConfig` and `LocalConfig`.
-
-    A group has no meaning here: `group_size` is how many completions share a prompt's prefill.
-
-    Attributes:
-        epochs, mini_batches: passes over a batch of rollouts, and optimizer steps in each; the rows are split at random.
-        gamma, gae_lambda: see `gae`. The default 1.0 makes the advantage the return less the value; DeepSeek-R1's appendix (arXiv
-            2501.12948v2, A.3) finds PPO close to GRPO with it, and considerably worse with the usual 0.95.
-        whiten: normalise the advantages over the batch's tokens.
-        clip_low, clip_high, aggregation: see `grpo.losses`.
-        value_clip: how far a value may move from the old one before its loss stops falling; None: any distance.
-        kl_coef, kl_estimator: see `grpo.kl`; with 0 there is no reference model.
-        kl_in: the KL taken from every token's reward (InstructGPT), or as a term of the loss.
-        critic: `separate`, a model of its own under a scalar head; `shared`, a head on the policy's last hidden state.
-        critic_model: where a separate critic starts: a model, or a reward model; None: the policy's start.
-        critic_lr, critic_warmup: the critic's peak rate (its schedule is the policy's), and the steps in which it learns alone.
-        value_coef: of `shared`: weight of the value loss beside the policy's.
-    """
-
-    prompts_per_step: int = Field(default=64, ge=1)
-    group_size: int = Field(default=1, ge=1)
-
-    epochs: int = Field(default=1, ge=1)
-    mini_batches: int = Field(default=1, ge=1)
-
-    gamma: float = Field(default=1.0, gt=0, le=1)
-    gae_lambda: float = Field(default=1.0, ge=0, le=1)
-    whiten: bool = True
-    clip_low: float = Field(default=0.2, ge=0)
-    clip_high: float = Field(default=0.2, ge=0)
-    aggregation: Aggregation = "token"
-    value_clip: float | None = Field(default=0.2, gt=0)
-    kl_coef: float = Field(default=0.0, ge=0)
-    kl_estimator: KLEstimator = "k1"
-    kl_in: Literal["reward", "loss"] = "reward"
-
-    critic: Literal["separate", "shared"] = "separate"
-    critic_model: str | None = None
-    critic_lr: float = Field(default=1e-5, gt=0)
-    critic_warmup: int = Field(default=0, ge=0)
-    value_coef: float = Field(default=0.1, gt=0)
-
-    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
-        # The rollouts are those of GRPO's preset, so that the two can be compared.
-        "tiny-cpu": {
-            **{name: value for name, value in GRPO_PRESETS["tiny-cpu"].items() if name not in _OF_GRPO_ALONE},
-            "critic_lr": 1e-3,
-        },
-    }
-
-    @property
-    def updates_per_step(self) -> int:
-        """Optimizer steps a batch of rollouts."""
-        return self.epochs * self.mini_batches
-
     @model_validator(mode="after")
-    def _batches_divide(self) -> Self:
-        rollouts = self.prompts_per_step * self.group_size
-        if rollouts % self.mini_batches:
-            raise ValueError(f"{rollouts} rollouts a step do not divide into {self.mini_batches} mini-batches")
-        return self
-
-    @model_validator(mode="after")
-    def _critic_is_one_of_two(self) -> Self:
+    def _critic_fits(self) -> Self:
+        if self.advantage != "gae":
+            fields = type(self).model_fields
+            if given := [name for name in _OF_THE_CRITIC if getattr(self, name) != fields[name].default]:
+                raise ValueError(f"{', '.join(given)}: a critic belongs to advantage=gae, not to {self.advantage}")
+            return self
         if self.critic == "shared" and self.critic_model is not None:
             raise ValueError("critic_model is where a separate critic starts; critic=shared has no model of its own")
         if self.critic_warmup >= self.steps:
             raise ValueError(f"critic_warmup={self.critic_warmup} leaves none of the {self.steps} steps to the policy")
         return self
+
+
+class PPOConfig(GRPOConfig):
+    """Settings of the trainer `ppo`, which is `grpo` with `advantage=gae` and PPO's usual defaults.
+
+    A group has no meaning here: `group_size` is how many completions share a prompt's prefill.
+    """
+
+    prompts_per_step: int = Field(default=64, ge=1)
+    group_size: int = Field(default=1, ge=1)
+    advantage: AdvantageEstimator = "gae"
+    whiten: bool = True
+    clip_high: float = Field(default=0.2, ge=0)
+    kl_estimator: KLEstimator = "k1"
+    kl_in: Literal["loss", "reward"] = "reward"
+
+    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = PPO_PRESETS

@@ -175,7 +175,7 @@ def k3(logprobs: Tensor, reference: Tensor) -> Tensor:
 ESTIMATORS = {"k1": k1, "k2": k2, "k3": k3}
 
 
-# The critic's loss, and how much of the returns it explains. Pure functions on [B, T] tensors; the policy's loss is in `grpo.losses`.
+# The critic's loss, and how much of the returns it explains. Pure functions on [B, T] tensors.
 
 
 def value_loss(values: Tensor, old_values: Tensor, returns: Tensor, clip: float | None) -> Tensor:

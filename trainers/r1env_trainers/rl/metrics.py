@@ -74,15 +74,9 @@ def sample_rows(experience: Experience, groups: int = 2, per_group: int = 4) -> 
                 "completion": rollout.completion,
                 "answer": rollout.task.answer,
                 "finish_reason": rollout.finish_reason,
+                "ended_by": rollout.ended_by,
                 "score": score.model_dump(mode="json"),
             }
-
-
-def failures(experience: Experience) -> tuple[float, str]:
-    """The share of rollouts whose scoring failed, and the commonest reason."""
-    reasons = [score.reason for score in experience.scores if score.failed]
-    commonest = max(set(reasons), key=reasons.count) if reasons else ""
-    return len(reasons) / len(experience.scores), commonest
 
 
 def _mean(values: Iterable[float]) -> float:

@@ -1,4 +1,4 @@
-"""Presets of the `grpo` trainer: published settings with where each number comes from, and ours for small models.
+"""Presets of the trainers `grpo` and `ppo`: published settings with where each number comes from, and ours for small models.
 
 The papers count optimizer steps; here a step is a batch of rollouts. DeepSeek-R1 makes 16 updates of one batch, so its 10,400 steps
 are 650 of ours, its 400 between two references are 25, and step 8,200, where it doubles the length, is in our step 512.
@@ -158,5 +158,15 @@ PRESETS: Mapping[str, Mapping[str, Any]] = {
         "clip_high": 0.2,
         "steps": 400,
         "rubric": "accuracy",
+    },
+}
+
+_OF_GROUPS = {"advantage", "clip_high", "track_kl"}
+
+PPO_PRESETS: Mapping[str, Mapping[str, Any]] = {
+    # The rollouts are those of GRPO's preset, so that the two can be compared.
+    "tiny-cpu": {
+        **{name: value for name, value in PRESETS["tiny-cpu"].items() if name not in _OF_GROUPS},
+        "critic_lr": 1e-3,
     },
 }

@@ -1,98 +1,47 @@
-"""The trainer plugin `grpo`. DeepSeekMath (arXiv 2402.03300), algorithm 1; the algorithm itself is `loop.py`."""
+"""The trainer plugins `grpo` and `ppo`. The algorithm itself is `loop.py`."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
-
+from r1env.envs.suite import Suite
 from r1env.runs.run import Run
 from r1env.runs.stages import is_stage
-from r1env_trainers.model.load import LoadedModel, check_model_name
-from r1env_trainers.model.session import Session
-from r1env_trainers.rl.config import GRPOConfig, PPOConfig
-from r1env_trainers.rl.critic import Critic, update_with_critic
-from r1env_trainers.rl.loop import check_rollouts, train_on_rollouts
-from r1env_trainers.rl.metrics import check_rewards_to_separate
-from r1env_trainers.rl.rollouts import Experience
-from r1env_trainers.rl.update import Reference, update
+from r1env_trainers.generate.choose import check_engine
+from r1env_trainers.model.load import check_model_name
+from r1env_trainers.model.session import check_local
+from r1env_trainers.rl.config import GRPOConfig
+from r1env_trainers.rl.loop import train
+from r1env_trainers.rl.metrics import check_rewards_to_separate, evaluation_suite, training_suite
+from r1env_trainers.rl.rollouts import draw_tasks, task_filter
 
 
 class GRPOTrainer:
-    """Group relative policy optimisation in this process, on a CPU or one GPU."""
+    """On-policy RL in this process, on a CPU or one GPU. It leaves the policy; a critic is in the checkpoints only."""
 
     def check(self, config: GRPOConfig) -> None:
         for suite in check_rollouts(config):
             if config.advantage == "gdpo":
                 check_rewards_to_separate(suite)
-
-    def train(self, config: GRPOConfig, run: Run) -> None:
-        train_on_rollouts(config, run, lambda session: GRPOLearner.start(config, session))
-
-
-@dataclass(frozen=True, slots=True)
-class GRPOLearner:
-    """A policy, and the reference that its KL is measured to, where the settings ask for one."""
-
-    config: GRPOConfig
-    session: Session
-    reference: Reference | None
-
-    @classmethod
-    def start(cls, config: GRPOConfig, session: Session) -> GRPOLearner:
-        reference = None
-        if config.needs_reference:
-            reference = Reference.start(config.model, session.loaded, config.seed, session.extra.get("reference", {}))
-        return cls(config, session, reference)
-
-    def learn(self, experience: Experience, step: int) -> dict[str, float]:
-        policy, every = self.session.loaded, self.config.reference_every
-        if self.reference is None:
-            return update(policy, self.session.optimizer, experience, self.config, step, None)
-        metrics = update(policy, self.session.optimizer, experience, self.config, step, self.reference.loaded)
-        if every and (step + 1) % every == 0:
-            self.reference.replace(policy)
-        return metrics
-
-    def state(self) -> Mapping[str, Any]:
-        return {} if self.reference is None else {"reference": self.reference.state()}
-
-
-# The trainer plugin `ppo` (arXiv 1707.06347): GRPO's loop, whose second half values the rollouts and teaches a critic too.
-
-
-class PPOTrainer:
-    """Leaves the policy; the critic is in the checkpoints only."""
-
-    def check(self, config: PPOConfig) -> None:
-        check_rollouts(config)
         if config.critic_model is not None and not is_stage(config.critic_model):
             check_model_name(config.critic_model)
 
-    def train(self, config: PPOConfig, run: Run) -> None:
-        train_on_rollouts(config, run, lambda session: PPOLearner.start(config, session))
+    def train(self, config: GRPOConfig, run: Run) -> None:
+        train(config, run)
 
 
-@dataclass(frozen=True, slots=True)
-class PPOLearner:
-    """A policy, its critic, and the reference of the KL, where the settings ask for one."""
+def check_rollouts(config: GRPOConfig) -> list[Suite]:
+    """Refuse settings that could not be trained with; open the environments and load no model.
 
-    config: PPOConfig
-    session: Session
-    critic: Critic
-    reference: LoadedModel | None
-
-    @classmethod
-    def start(cls, config: PPOConfig, session: Session) -> PPOLearner:
-        policy = session.loaded
-        critic = Critic.start(config, policy, session.extra.get("critic", {}))
-        reference = Reference.start(config.model, policy, config.seed, {}).loaded if config.kl_coef > 0 else None
-        return cls(config, session, critic, reference)
-
-    def learn(self, experience: Experience, step: int) -> dict[str, float]:
-        return update_with_critic(
-            self.session.loaded, self.session.optimizer, self.critic, experience, self.config, step, self.reference
-        )
-
-    def state(self) -> Mapping[str, Any]:
-        return {"critic": self.critic.state()}
+    Returns:
+        The suite of the steps, and that of the late ones where there are any.
+    """
+    check_local(config)
+    check_engine(config.engine)
+    suites = [training_suite(config, late=late) for late in (False, True)[: 2 if config.late_steps else 1]]
+    for suite in suites:
+        draw_tasks(suite, 0, 1, config.seed)
+    if config.difficulty is not None and not is_stage(config.difficulty):
+        draw_tasks(suites[0], 0, config.prompts_per_step, config.seed, task_filter(config))
+    if config.eval_every:
+        for environment in evaluation_suite(config).environments:
+            environment.task(0)
+    return suites
