@@ -23,8 +23,8 @@ from r1env_trainers.model.session import Session, begin, check_local, checkpoint
 from r1env_trainers.rejection.data import DATA, by_domain, check_extra, extra_rows, write_data
 from r1env_trainers.rejection.draw import check_draw, demonstrations, draw_samples
 from r1env_trainers.rejection.statistics import make_table, merged
-from r1env_trainers.rl.config import open_suite
 from r1env_trainers.rl.rollouts import draw_tasks, to_tokens
+from r1env_trainers.settings import open_suite
 from r1env_trainers.sft.data import FileDemonstrations, read_demonstrations
 from r1env_trainers.sft.loop import Measurements, evaluation_suite, tune
 
@@ -34,7 +34,7 @@ class DistillTrainer:
 
     def check(self, config: DistillConfig) -> None:
         check_local(config)
-        if config.engine == "transformers" and not is_stage(config.teacher):
+        if config.engine.name == "transformers" and not is_stage(config.teacher):
             check_model_name(config.teacher)
         check_draw(config)
         check_extra(config.extra)
@@ -84,7 +84,7 @@ def distill_on_policy(config: DistillConfig, run: Run) -> None:
         run.log(step + 1, metrics | _lengths(answers) | seconds)
         checkpoint_when_due(session, config, run, step + 1)
     else:
-        if config.eval_every:
+        if config.eval.every:
             measurements.take(run, config.steps)
     save_model(run.model_dir(), student)
 
@@ -106,12 +106,12 @@ def check_one_tokenizer(student: LoadedModel, teacher: LoadedModel) -> None:
 
 def _answers(suite: Suite, student: LoadedModel, engine: LocalEngine, config: DistillConfig, step: int) -> TokenBatch:
     """What the student says to the tasks of a step; the environment's words in between do not count."""
-    prompts = config.batch_size // config.n
+    prompts = config.optim.batch_size // config.sampling.n
     params = SamplingParams(
-        n=config.n,
-        max_new_tokens=config.max_new_tokens,
-        temperature=config.temperature,
-        top_p=config.top_p,
+        n=config.sampling.n,
+        max_new_tokens=config.sampling.max_new_tokens,
+        temperature=config.sampling.temperature,
+        top_p=config.sampling.top_p,
         seed=derive_seed(config.seed, step),
     )
     tasks = draw_tasks(suite, step * prompts, prompts, config.seed).tasks
@@ -123,17 +123,17 @@ def _update(session: Session, teacher: LoadedModel, answers: TokenBatch, config:
     student = session.loaded
     tokens = float(answers.completion_mask.sum())
     divergence, loss_sum = torch.zeros((), device=student.device), torch.zeros((), device=student.device)
-    for places in micro_batches_of(answers, student.model, config.micro_batch_size):
+    for places in micro_batches_of(answers, student.model, config.optim.micro_batch_size):
         batch = answers.select(torch.tensor(places, device=student.device))
         if config.divergence == "exact":
             with torch.no_grad():
                 theirs = predictions(teacher.model, batch)
-            losses = chunked_reverse_kl(predictions(student.model, batch), theirs, config.temperature)
+            losses = chunked_reverse_kl(predictions(student.model, batch), theirs, config.sampling.temperature)
             divergence += losses.detach().sum()
         else:
             with torch.no_grad():
-                wanted = completion_logprobs(teacher.model, batch, config.temperature)
-            logprobs = completion_logprobs(student.model, batch, config.temperature)
+                wanted = completion_logprobs(teacher.model, batch, config.sampling.temperature)
+            logprobs = completion_logprobs(student.model, batch, config.sampling.temperature)
             losses = policy_gradient(logprobs, wanted) * batch.completion_mask
             divergence += (logprobs - wanted).detach().sum()
         loss = losses.sum() / tokens

@@ -18,7 +18,8 @@ from r1env.rollout import encode_prompt
 from r1env.types import Completion, Conversation, FinishReason
 from r1env_trainers.generate.batches import Drawn, LlamaBatch, Lockstep, Start, StartInStep, TransformersBatch
 from r1env_trainers.model.llama import Shape, is_llama
-from r1env_trainers.model.load import Device, LoadedModel, choose_device, has_triton, limit_threads, load_model
+from r1env_trainers.model.load import LoadedModel, choose_device, has_triton, limit_threads, load_model
+from r1env_trainers.settings import Device
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,6 @@ from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
@@ -15,6 +14,7 @@ from transformers.utils.logging import disable_progress_bar
 
 from r1env.errors import UnknownNameError, UsageError
 from r1env_trainers.model import smollm2, tiny
+from r1env_trainers.settings import Device
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +91,6 @@ def _from_pretrained(name: str) -> Loaded:
 
 # Where to compute: devices, number formats and threads.
 
-Device = Literal["auto", "cpu", "cuda"]
 SMALL_MODEL = 5_000_000  # parameters; below it a second thread costs more in waiting than it computes
 
 

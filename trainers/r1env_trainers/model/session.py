@@ -5,22 +5,19 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal, Protocol
+from typing import Any, Protocol
 
 import torch
-from pydantic import Field
 
 from r1env.runs.run import Run
 from r1env.runs.stages import is_stage
-from r1env.trainer import TrainerConfig
 from r1env_trainers.model.checkpoint import list_checkpoints, load_state, restore, save_checkpoint
 from r1env_trainers.model.dither import dither_matrices
 from r1env_trainers.model.llama import compute_dtype
-from r1env_trainers.model.load import Device, LoadedModel, check_model_name, choose_device, limit_threads, load_model
+from r1env_trainers.model.load import LoadedModel, check_model_name, choose_device, limit_threads, load_model
+from r1env_trainers.settings import LocalConfig, Schedule
 
 # Learning rates as pure functions of the step, so that resuming needs no state.
-
-Schedule = Literal["constant", "linear", "cosine"]
 
 
 def learning_rate(step: int, *, peak: float, warmup: int, total: int, schedule: Schedule, floor: float = 0.0) -> float:
@@ -35,35 +32,6 @@ def learning_rate(step: int, *, peak: float, warmup: int, total: int, schedule: 
     progress = min(1.0, (step - warmup) / max(1, total - 1 - warmup))
     shape = 1 - progress if schedule == "linear" else 0.5 * (1 + math.cos(math.pi * progress))
     return peak * (floor + (1 - floor) * shape)
-
-
-class LocalConfig(TrainerConfig):
-    """Settings of every trainer that runs in one process.
-
-    Attributes:
-        steps: how long to train; a trainer says what a step is.
-        micro_batch_size: sequences a forward pass; memory, not mathematics. None lets `micro_batches` choose.
-        lr, lr_schedule, lr_floor, warmup_steps: the peak rate and its course over the optimizer steps, see `learning_rate`.
-        betas, weight_decay, grad_clip: of AdamW; gradients are clipped to this norm.
-        dither: where weights are read in bfloat16 and were stored in few bits, spread the float32 weights behind them, so that small
-            updates tell from the first step on; see `r1env_trainers.model.dither`.
-        checkpoint_every: in steps; 0 keeps only the final model.
-        device, threads: see `devices`.
-    """
-
-    steps: int = Field(default=100, ge=1)
-    micro_batch_size: int | None = Field(default=None, ge=1)
-    lr: float = Field(default=1e-6, gt=0)
-    lr_schedule: Schedule = "constant"
-    lr_floor: float = Field(default=0.0, ge=0, le=1)
-    warmup_steps: int = Field(default=10, ge=0)
-    betas: tuple[float, float] = (0.9, 0.95)
-    weight_decay: float = Field(default=0.0, ge=0)
-    grad_clip: float = Field(default=1.0, gt=0)
-    dither: bool = True
-    checkpoint_every: int = Field(default=50, ge=0)
-    device: Device = "auto"
-    threads: int | None = Field(default=None, ge=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,14 +78,18 @@ def begin(config: LocalConfig, run: Run, load: Loader = load_model) -> Session:
 
 def dither_start(loaded: LoadedModel, config: LocalConfig) -> None:
     """Dither a model that training starts from, where it computes in bfloat16 and the settings do not say otherwise."""
-    if config.dither and compute_dtype(loaded.device) is torch.bfloat16:
+    if config.optim.dither and compute_dtype(loaded.device) is torch.bfloat16:
         dither_matrices(loaded.model, config.seed)
 
 
 def make_optimizer(loaded: LoadedModel, config: LocalConfig) -> torch.optim.AdamW:
     """AdamW over all weights; the learning rate is set before every step."""
     return torch.optim.AdamW(
-        loaded.model.parameters(), lr=config.lr, betas=config.betas, weight_decay=config.weight_decay, fused=True
+        loaded.model.parameters(),
+        lr=config.optim.lr,
+        betas=config.optim.betas,
+        weight_decay=config.optim.weight_decay,
+        fused=True,
     )
 
 
@@ -130,11 +102,16 @@ def optimizer_step(
         `grad_norm` before clipping, and `lr`.
     """
     rate = learning_rate(
-        index, peak=config.lr, warmup=config.warmup_steps, total=total, schedule=config.lr_schedule, floor=config.lr_floor
+        index,
+        peak=config.optim.lr,
+        warmup=config.optim.warmup_steps,
+        total=total,
+        schedule=config.optim.lr_schedule,
+        floor=config.optim.min_lr_ratio,
     )
     for group in optimizer.param_groups:
         group["lr"] = rate
-    norm = float(torch.nn.utils.clip_grad_norm_(loaded.model.parameters(), config.grad_clip))
+    norm = float(torch.nn.utils.clip_grad_norm_(loaded.model.parameters(), config.optim.max_grad_norm))
     optimizer.step()
     optimizer.zero_grad(set_to_none=True)
     return {"grad_norm": norm, "lr": rate}
@@ -148,5 +125,5 @@ def checkpoint_when_due(
     Args:
         extra: what a resumed trainer shall find in `Session.extra`.
     """
-    if config.checkpoint_every and steps_done % config.checkpoint_every == 0 and steps_done < config.steps:
+    if config.checkpoint.every and steps_done % config.checkpoint.every == 0 and steps_done < config.steps:
         save_checkpoint(run.checkpoint_dir, steps_done, session.loaded, session.optimizer, run.position(), extra=extra)

@@ -23,12 +23,12 @@ from r1env.scoring import score
 from r1env.types import Rollout, Score, Task
 from r1env_trainers.evaluate import SAMPLED_TOKENS
 from r1env_trainers.model.checkpoint import list_checkpoints
-from r1env_trainers.model.load import Device, check_model_name, choose_device
+from r1env_trainers.model.load import check_model_name, choose_device
 from r1env_trainers.rejection.config import DrawSettings, RejectionConfig
 from r1env_trainers.rejection.data import DATA, Shard, by_domain, check_extra, extra_rows, read_shards, write_data, write_shard
 from r1env_trainers.rejection.select import KEPT, Sample, Selector
 from r1env_trainers.rejection.statistics import Counts, count, length_of, make_table, merged
-from r1env_trainers.rl.config import open_suite
+from r1env_trainers.settings import Device, open_suite
 
 Drawn = tuple[Environment, list[Rollout], list[Score]]
 """The samples of one prompt."""
@@ -43,7 +43,7 @@ def check_draw(settings: DrawSettings) -> None:
     plugins = installed()
     open_suite(settings, settings.rubric).at(0)
     Selector(settings.keep, plugins)
-    plugins.engine(settings.engine)
+    plugins.engine(settings.engine.name)
 
 
 def draw_samples(
@@ -62,7 +62,7 @@ def draw_samples(
     plugins = installed()
     folder = run.checkpoint_dir
     shards = read_shards(folder)
-    batches = -(-settings.prompts // settings.prompts_per_batch)
+    batches = -(-settings.sampling.prompts // settings.sampling.prompts_per_batch)
     if shards and not list_checkpoints(folder):  # a checkpoint is of later work and has a later position
         run.rewind(shards[-1].position)
     if len(shards) == batches:
@@ -72,8 +72,8 @@ def draw_samples(
     with contextlib.closing(_open_engine(settings, model, device, seed, plugins)) as engine:
         for number in range(len(shards), batches):
             start = time.perf_counter()
-            stop = min((number + 1) * settings.prompts_per_batch, settings.prompts)
-            tasks = _new_tasks(suite, range(number * settings.prompts_per_batch, stop), seed, seen)
+            stop = min((number + 1) * settings.sampling.prompts_per_batch, settings.sampling.prompts)
+            tasks = _new_tasks(suite, range(number * settings.sampling.prompts_per_batch, stop), seed, seen)
             rows, counts = _do_batch(engine, selector, tasks, settings, seed, number)
             run.log(step if step is not None else number + 1, _metrics(counts, time.perf_counter() - start))
             digests = tuple(_digest(environment, task) for environment, task in tasks)
@@ -143,7 +143,11 @@ def _draw_batch(
 ) -> list[Drawn]:
     """Samples and scores, environment by environment."""
     params = SamplingParams(
-        n=settings.n, temperature=settings.temperature, top_p=settings.top_p, max_new_tokens=settings.max_new_tokens, seed=seed
+        n=settings.sampling.n,
+        temperature=settings.sampling.temperature,
+        top_p=settings.sampling.top_p,
+        max_new_tokens=settings.sampling.max_new_tokens,
+        seed=seed,
     )
     by_environment: dict[int, tuple[Environment, list[Task]]] = {}
     for environment, task in tasks:
@@ -192,12 +196,12 @@ def _open_engine(settings: DrawSettings, model: str, device: Device, seed: int, 
     Raises:
         UsageError: it does not take these options.
     """
-    own = {"device": device, "seed": seed} if settings.engine == "transformers" else {}
+    own = {"device": device, "seed": seed} if settings.engine.name == "transformers" else {}
     try:
-        return cast(Engine, import_target(plugins.engine(settings.engine).target)(model, **own, **settings.engine_options))
+        return cast(Engine, import_target(plugins.engine(settings.engine.name).target)(model, **own, **settings.engine.options))
     except TypeError as error:
         raise UsageError(
-            f"engine {settings.engine!r} does not take the options {dict(settings.engine_options)}: {error}"
+            f"engine {settings.engine.name!r} does not take the options {dict(settings.engine.options)}: {error}"
         ) from error
 
 
@@ -209,7 +213,7 @@ class RejectionTrainer:
 
     def check(self, config: RejectionConfig) -> None:
         choose_device(config.device)
-        if config.engine == "transformers" and not is_stage(config.model):
+        if config.engine.name == "transformers" and not is_stage(config.model):
             check_model_name(config.model)
         check_draw(config)
         check_extra(config.extra)

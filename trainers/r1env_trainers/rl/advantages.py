@@ -5,12 +5,9 @@ NaN marks a completion that could not be scored: it is left out of all statistic
 
 from __future__ import annotations
 
-from typing import Literal
-
 import torch
 from torch import Tensor
 
-AdvantageEstimator = Literal["group_mean", "group_std", "loo", "maxrl", "gdpo", "reinforce_pp", "gae"]
 FLAT = 1e-6
 """Rewards of a group that differ by less than this carry no preference: float noise, not signal."""
 

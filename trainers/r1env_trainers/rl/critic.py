@@ -36,8 +36,8 @@ class Critic:
     @classmethod
     def start(cls, config: GRPOConfig, policy: LoadedModel, state: Mapping[str, Any]) -> Critic:
         """Make the critic that the settings ask for, or the one that `state` of a checkpoint holds."""
-        if config.critic == "separate":
-            loaded = start_reward_model(config.critic_model or config.model, device=policy.device, seed=config.seed)
+        if config.critic.kind == "separate":
+            loaded = start_reward_model(config.critic.model or config.model, device=policy.device, seed=config.seed)
             dither_start(loaded, config)
             own: nn.Module = loaded.model
             head: nn.Module = loaded.model.score  # type: ignore[assignment]  # transformers' classifiers name their head so
@@ -46,12 +46,12 @@ class Critic:
             own = head = _zero_head(policy)
             body = None
         optimizer = torch.optim.AdamW(
-            own.parameters(), lr=config.critic_lr, betas=config.betas, weight_decay=config.weight_decay, fused=True
+            own.parameters(), lr=config.critic.lr, betas=config.optim.betas, weight_decay=config.optim.weight_decay, fused=True
         )
         if state:
             own.load_state_dict(state["weights"])
             optimizer.load_state_dict(state["optimizer"])
-        return cls(own, head, body, optimizer, config.value_coef if body is None else 1.0)
+        return cls(own, head, body, optimizer, config.critic.value_coef if body is None else 1.0)
 
     def __call__(
         self, policy: PreTrainedModel, batch: TokenBatch, temperature: float, *, entropies: bool = False
@@ -77,15 +77,15 @@ class Critic:
         """Clip the gradients of the critic's own parameters, take optimizer step `index` of `total`, clear the gradients."""
         rate = learning_rate(
             index,
-            peak=config.critic_lr,
-            warmup=config.warmup_steps,
+            peak=config.critic.lr,
+            warmup=config.optim.warmup_steps,
             total=total,
-            schedule=config.lr_schedule,
-            floor=config.lr_floor,
+            schedule=config.optim.lr_schedule,
+            floor=config.optim.min_lr_ratio,
         )
         for group in self.optimizer.param_groups:
             group["lr"] = rate
-        norm = float(nn.utils.clip_grad_norm_(self.own.parameters(), config.grad_clip))
+        norm = float(nn.utils.clip_grad_norm_(self.own.parameters(), config.optim.max_grad_norm))
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
         return {"value/grad_norm": norm, "value/lr": rate}

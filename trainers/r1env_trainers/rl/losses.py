@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 import torch
 from torch import Tensor
 
-PolicyRatio = Literal["token", "sequence", "cispo"]
-Correction = Literal["token", "sequence"]
-Aggregation = Literal["token", "sequence", "constant"]
+from r1env_trainers.rl.config import Aggregation, Correction, PolicyRatio
 
 
 def policy_loss(
@@ -149,8 +145,6 @@ def _per_token(advantages: Tensor) -> Tensor:
 # Estimators of KL(policy || reference) from samples of the policy (J. Schulman, "Approximating KL divergence", 2020).
 #
 # Each takes log-probs of the sampled tokens, [B, T], and returns [B, T]. With r = reference / policy:
-
-KLEstimator = Literal["k1", "k2", "k3"]
 
 
 def k1(logprobs: Tensor, reference: Tensor) -> Tensor:

@@ -16,8 +16,9 @@ from r1env.envs.suite import Suite
 from r1env.errors import UsageError
 from r1env.monitoring.rules import completion_metrics
 from r1env_trainers.rl.advantages import mixed
-from r1env_trainers.rl.config import RolloutConfig, open_suite
+from r1env_trainers.rl.config import RolloutConfig
 from r1env_trainers.rl.rollouts import Experience
+from r1env_trainers.settings import open_suite
 
 
 def step_metrics(experience: Experience, verdicts: Sequence[float]) -> dict[str, float]:
@@ -90,12 +91,12 @@ def rollout_metrics(experience: Experience, suite: Suite, config: RolloutConfig,
     metrics |= environment_metrics(experience, suite)
     if any(environment.max_turns > 1 for environment in suite.environments):
         metrics["turns"] = sum(len(rollout.turns) for rollout in experience.rollouts) / len(experience.rollouts)
-    if config.refill:
+    if config.filter.dynamic_sampling:
         metrics |= {"refill/prompts": float(len(experience.rewards)), "refill/batches": float(experience.refills)}
         metrics["refill/kept"] = float(experience.kept.sum())
-    if config.length_schedule:
-        metrics["max_new_tokens"] = float(config.max_new_tokens_at(step))
-    if config.temperature_schedule:
+    if config.sampling.length_schedule:
+        metrics["max_new_tokens"] = float(config.sampling.max_new_tokens_at(step))
+    if config.sampling.temperature_schedule:
         metrics["temperature"] = experience.temperature
     return metrics
 
@@ -118,17 +119,17 @@ def training_suite(config: RolloutConfig, *, late: bool = False) -> Suite:
     """The tasks and rewards of the steps; `late` for those of the last `late_steps`."""
     if not late:
         return open_suite(config, config.rubric)
-    shares = config.late_mixture or config.mixture
-    if config.late_rubric is not None:
+    shares = config.final_phase.mixture or config.mixture
+    if config.final_phase.rubric is not None:
         shares = tuple(share.model_copy(update={"rubric": None}) for share in shares)
-    rubric = config.rubric if config.late_rubric is None else config.late_rubric
+    rubric = config.rubric if config.final_phase.rubric is None else config.final_phase.rubric
     return open_suite(config.model_copy(update={"mixture": shares}), rubric)
 
 
 def evaluation_suite(config: RolloutConfig) -> Suite:
     """The same environments, scored by their checkers alone, under `eval_options`."""
     shares = tuple(share.model_copy(update={"rubric": None}) for share in config.mixture)
-    return open_suite(config.model_copy(update={"mixture": shares}), "accuracy", **config.eval_options)
+    return open_suite(config.model_copy(update={"mixture": shares}), "accuracy", **config.eval.env_options)
 
 
 def accuracy_part(environment: Environment) -> str | None:

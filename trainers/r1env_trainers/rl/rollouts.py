@@ -84,16 +84,16 @@ def collect(
         position: in the stream of tasks; by default that of a run which draws prompts_per_step tasks a step.
         keep_task: see `draw_tasks`.
     """
-    n, wanted = config.group_size, config.prompts_per_step
+    n, wanted = config.sampling.group_size, config.sampling.prompts_per_step
     position = step * wanted if position is None else position
     scored, missing, batches = _Scored(), wanted, 0
-    while missing > 0 and batches <= (config.max_refills if config.refill else 0):
+    while missing > 0 and batches <= (config.filter.max_extra_batches if config.filter.dynamic_sampling else 0):
         drawn = draw_tasks(suite, position, missing, config.seed, keep_task)
         params = SamplingParams(
             n=n,
-            max_new_tokens=config.max_new_tokens_at(step),
-            temperature=config.temperature_at(step),
-            top_p=config.top_p,
+            max_new_tokens=config.sampling.max_new_tokens_at(step),
+            temperature=config.sampling.temperature_at(step),
+            top_p=config.sampling.top_p,
             seed=derive_seed(config.seed, step, batches),
         )
         start = time.perf_counter()
@@ -115,8 +115,8 @@ def collect(
 def _experience(
     scored: _Scored, policy: LoadedModel, config: RolloutConfig, step: int, *, position: int, refills: int
 ) -> Experience:
-    rewards = scored.rewards(config.group_size)
-    parts, part_weights = _counting_parts(scored, config.group_size)
+    rewards = scored.rewards(config.sampling.group_size)
+    parts, part_weights = _counting_parts(scored, config.sampling.group_size)
     tokens, sampled_logprobs = to_tokens(scored.trajectories, policy)
     return Experience(
         tokens=tokens,
@@ -124,9 +124,11 @@ def _experience(
         rewards=rewards,
         parts=parts,
         part_weights=part_weights,
-        kept=_first_mixed(rewards, config.prompts_per_step) if config.refill else torch.ones(len(rewards), dtype=torch.bool),
+        kept=_first_mixed(rewards, config.sampling.prompts_per_step)
+        if config.filter.dynamic_sampling
+        else torch.ones(len(rewards), dtype=torch.bool),
         truncated=torch.tensor([trajectory.truncated for trajectory in scored.trajectories]),
-        temperature=config.temperature_at(step),
+        temperature=config.sampling.temperature_at(step),
         environments=[environment.name for environment in scored.environments],
         rollouts=[trajectory.episode.rollout() for trajectory in scored.trajectories],
         scores=_aligned(scored),
@@ -251,9 +253,9 @@ def draw_tasks(suite: Suite, position: int, count: int, seed: int, keep: TaskFil
 
 def task_filter(config: RolloutConfig) -> TaskFilter | None:
     """The filter by measured difficulty; None where the settings ask for none."""
-    if config.difficulty is None:
+    if config.filter.pass_rates is None:
         return None
-    return within(read_pass_rates(config.difficulty), config.difficulty_low, config.difficulty_high)
+    return within(read_pass_rates(config.filter.pass_rates), config.filter.min_pass_rate, config.filter.max_pass_rate)
 
 
 def read_pass_rates(path: Path | str) -> dict[str, float]:

@@ -55,15 +55,15 @@ def update(
     tokens, means, taken = experience.tokens, TokenMeans(), []
     losses = torch.zeros(2, device=policy.device)  # of the policy and of the critic, summed over the optimizer steps
     generator = torch.Generator().manual_seed(derive_seed(config.seed, step) ^ 1)
-    for epoch in range(config.epochs):
+    for epoch in range(config.optim.epochs):
         order = torch.randperm(len(batch.rows), generator=generator)
-        for number, mini_batch in enumerate(batch.rows[order.to(batch.rows.device)].chunk(config.mini_batches)):
+        for number, mini_batch in enumerate(batch.rows[order.to(batch.rows.device)].chunk(config.optim.mini_batches)):
             denominators = Denominators.of(tokens.completion_mask[mini_batch], config, step)
-            for places in micro_batches_of(tokens.select(mini_batch), policy.model, config.micro_batch_size):
+            for places in micro_batches_of(tokens.select(mini_batch), policy.model, config.optim.micro_batch_size):
                 loss, critic_loss = micro_batch_losses(policy, critic, batch, mini_batch[places], config, denominators, means)
                 (loss if critic is None else loss + critic.weight * critic_loss).backward()
                 losses += torch.stack([loss.detach(), critic_loss.detach()])
-            index = (step * config.epochs + epoch) * config.mini_batches + number
+            index = (step * config.optim.epochs + epoch) * config.optim.mini_batches + number
             taken.append(_optimizer_steps(policy, optimizer, critic, config, step, index))
     of_losses = dict(zip(("loss", "value/loss")[: 1 if critic is None else 2], losses.tolist(), strict=False))
     return (
@@ -79,9 +79,9 @@ def _optimizer_steps(
     policy: LoadedModel, optimizer: torch.optim.Optimizer, critic: Critic | None, config: GRPOConfig, step: int, index: int
 ) -> dict[str, float]:
     """Take optimizer step `index` of the critic, and of the policy unless the critic still learns alone."""
-    total = config.steps * config.updates_per_step
+    total = config.steps * config.optim.updates_per_step
     taken = {} if critic is None else critic.step(config, index, total)
-    if critic is not None and step < config.critic_warmup:
+    if critic is not None and step < config.critic.warmup_steps:
         optimizer.zero_grad(set_to_none=True)
         return taken | {"grad_norm": 0.0, "lr": 0.0}
     return taken | optimizer_step(policy, optimizer, config, index, total)
@@ -126,7 +126,7 @@ def prepare(
     old = values = None
     if critic is not None:
         old, values = _over(experience, policy, config, lambda tokens: critic(policy.model, tokens, experience.temperature)[:2])
-    elif config.updates_per_step > 1 or config.penalises_kl:
+    elif config.optim.updates_per_step > 1 or config.algo.penalizes_kl:
         old = logprobs_of(policy, experience, config)
     rows = learning_rows(experience, config)
     advantages, returns = advantages_of(experience, config, rows, old, theirs, values)
@@ -142,10 +142,10 @@ def learning_rows(experience: Experience, config: GRPOConfig) -> Tensor:
     """
     n = experience.rewards.shape[1]
     useful = experience.rewards.flatten().isfinite() & experience.kept.repeat_interleave(n)
-    if config.kl_coef == 0 and config.entropy_coef == 0 and config.compares_groups:
-        differing = mixed_parts(experience.parts) if config.advantage == "gdpo" else mixed(experience.rewards)
+    if config.algo.kl_coef == 0 and config.algo.entropy_coef == 0 and config.algo.compares_groups:
+        differing = mixed_parts(experience.parts) if config.algo.advantage == "gdpo" else mixed(experience.rewards)
         useful &= differing.repeat_interleave(n)
-    if config.mask_truncated:
+    if config.algo.mask_truncated_completions:
         useful &= ~experience.truncated
     return useful.nonzero().squeeze(1).to(experience.tokens.completion_mask.device)
 
@@ -170,22 +170,22 @@ def advantages_of(
     """
     mask = experience.tokens.completion_mask
     kl = None
-    if config.penalises_kl:
+    if config.algo.penalizes_kl:
         assert old is not None  # `prepare` has both for this setting
         assert reference is not None
-        kl = kl_estimators.ESTIMATORS[config.kl_estimator](old, reference)
+        kl = kl_estimators.ESTIMATORS[config.algo.kl_estimator](old, reference)
     returns = None
-    if config.advantage == "gae":
+    if config.algo.advantage == "gae":
         assert values is not None  # `prepare` has them from the critic
         rewards = experience.rewards.flatten().to(mask.device).nan_to_num(0.0)
-        given = token_rewards(rewards, mask, None if kl is None else config.kl_coef * kl)
-        advantages = gae(given, values, mask, gamma=config.gamma, gae_lambda=config.gae_lambda)
+        given = token_rewards(rewards, mask, None if kl is None else config.algo.kl_coef * kl)
+        advantages = gae(given, values, mask, gamma=config.algo.gamma, gae_lambda=config.algo.gae_lambda)
         returns = advantages + values
     else:
         advantages = _from_groups(experience, config).flatten().to(mask.device)
         if kl is not None:
-            advantages = with_kl_reward(advantages, kl, mask, config.kl_coef)
-    if config.whitens:
+            advantages = with_kl_reward(advantages, kl, mask, config.algo.kl_coef)
+    if config.algo.normalizes:
         learning = torch.zeros_like(mask)
         learning[rows] = mask[rows]
         per_token = advantages if advantages.dim() == 2 else advantages[:, None].expand_as(mask)
@@ -195,10 +195,10 @@ def advantages_of(
 
 def _from_groups(experience: Experience, config: GRPOConfig) -> Tensor:
     """[P, n]"""
-    if config.advantage == "gdpo":
+    if config.algo.advantage == "gdpo":
         counting = experience.kept[:, None] & experience.rewards.isfinite()
         return gdpo(torch.where(counting[:, :, None], experience.parts, torch.nan), experience.part_weights)
-    return ESTIMATORS[config.advantage](experience.rewards)
+    return ESTIMATORS[config.algo.advantage](experience.rewards)
 
 
 def logprobs_of(loaded: LoadedModel, experience: Experience, config: GRPOConfig) -> Tensor:
@@ -215,7 +215,7 @@ def _over(
 ) -> list[Tensor]:
     """What `compute` gives for micro-batches, each [B, T] for the whole batch."""
     tokens, results = experience.tokens, list[Tensor]()
-    for places in micro_batches_of(tokens, like.model, config.micro_batch_size):
+    for places in micro_batches_of(tokens, like.model, config.optim.micro_batch_size):
         rows = torch.tensor(places, device=like.device)
         batch = tokens.select(rows)
         found = compute(batch)
@@ -240,8 +240,8 @@ class Denominators:
         """Args:
         mask: [B, T] of the mini-batch.
         """
-        limit = config.max_new_tokens_at(step)
-        return cls(loss_denominator(mask, config.aggregation, limit), loss_denominator(mask, "token", limit))
+        limit = config.sampling.max_new_tokens_at(step)
+        return cls(loss_denominator(mask, config.algo.loss_aggregation, limit), loss_denominator(mask, "token", limit))
 
 
 def micro_batch_losses(
@@ -262,34 +262,42 @@ def micro_batch_losses(
     length, mask = tokens.completion_ids.shape[1], tokens.completion_mask  # [r, T'], columns that are all padding are cut
     entropies = values = None
     if critic is not None:
-        logprobs, values, entropies = critic(policy.model, tokens, experience.temperature, entropies=config.entropy_coef > 0)
-    elif config.entropy_coef > 0:
+        logprobs, values, entropies = critic(
+            policy.model, tokens, experience.temperature, entropies=config.algo.entropy_coef > 0
+        )
+    elif config.algo.entropy_coef > 0:
         logprobs, entropies = completion_logprobs_and_entropies(policy.model, tokens, experience.temperature)
     else:
         logprobs = completion_logprobs(policy.model, tokens, experience.temperature)
     old = logprobs.detach() if batch.old is None else batch.old[rows, :length]
     sampled = experience.sampled_logprobs[rows, :length]
     advantages = batch.advantages[rows] if batch.advantages.dim() == 1 else batch.advantages[rows, :length]
-    clip = {"clip_low": config.clip_low, "clip_high": config.clip_high}
-    per_token = policy_loss(logprobs, old, advantages, ratio=config.ratio, mask=mask, dual_clip=config.dual_clip, **clip)
-    if config.correction is not None:
-        weights = sampler_correction(old, sampled, mask, form=config.correction, cap=config.correction_cap)
+    clip = {"clip_low": config.algo.clip_ratio_low, "clip_high": config.algo.clip_ratio_high}
+    per_token = policy_loss(
+        logprobs, old, advantages, ratio=config.algo.policy_ratio, mask=mask, dual_clip=config.algo.dual_clip, **clip
+    )
+    if config.algo.importance_sampling_correction is not None:
+        weights = sampler_correction(
+            old, sampled, mask, form=config.algo.importance_sampling_correction, cap=config.algo.importance_sampling_cap
+        )
         per_token = per_token * weights
         means.add("correction", weights.expand_as(mask), mask)
-    if config.kl_coef > 0 and config.kl_in == "loss" and batch.reference is not None:
-        estimate = kl_estimators.ESTIMATORS[config.kl_estimator]
-        per_token = per_token + config.kl_coef * estimate(logprobs, batch.reference[rows, :length])
-    loss = aggregate(per_token, mask, config.aggregation, denominators.loss)
+    if config.algo.kl_coef > 0 and config.algo.kl_in == "loss" and batch.reference is not None:
+        estimate = kl_estimators.ESTIMATORS[config.algo.kl_estimator]
+        per_token = per_token + config.algo.kl_coef * estimate(logprobs, batch.reference[rows, :length])
+    loss = aggregate(per_token, mask, config.algo.loss_aggregation, denominators.loss)
     if entropies is not None:
-        loss = loss - config.entropy_coef * aggregate(entropies, mask, "token", denominators.tokens)
+        loss = loss - config.algo.entropy_coef * aggregate(entropies, mask, "token", denominators.tokens)
         means.add("entropy/exact", entropies, mask)
     critic_loss = torch.zeros_like(loss)
     if values is not None:
         assert batch.values is not None  # `prepare` has them from the same critic
         assert batch.returns is not None
-        errors = value_loss(values, batch.values[rows, :length], batch.returns[rows, :length], config.value_clip)
+        errors = value_loss(values, batch.values[rows, :length], batch.returns[rows, :length], config.critic.value_clip)
         critic_loss = aggregate(errors, mask, "token", denominators.tokens)
-    means.add("clip_fraction", clipped_share(logprobs, old, advantages, ratio=config.ratio, mask=mask, **clip), mask)
+    means.add(
+        "clip_fraction", clipped_share(logprobs, old, advantages, ratio=config.algo.policy_ratio, mask=mask, **clip), mask
+    )
     means.add("logprob_gap", (logprobs - sampled).abs(), mask)
     return loss, critic_loss
 

@@ -16,7 +16,7 @@ from r1env.importing import import_target
 from r1env.rollout import encode_prompt
 from r1env.runs.stages import is_stage
 from r1env.types import Task
-from r1env_trainers.rl.config import open_suite
+from r1env_trainers.settings import open_suite
 from r1env_trainers.sft.config import DataShare, SFTConfig, TuningSettings
 from r1env_trainers.sft.rows import Demonstration, TrainOn, parse_row
 
@@ -121,7 +121,7 @@ def steps_of(config: TuningSettings, demonstrations: Demonstrations) -> int:
     """Optimizer steps to take: `epochs` of the data, where they are given; the last batch goes into the next epoch to be full."""
     if config.epochs is None or demonstrations.size is None:
         return config.steps
-    return math.ceil(config.epochs * demonstrations.size / config.batch_size)
+    return math.ceil(config.epochs * demonstrations.size / config.optim.batch_size)
 
 
 def encode(demonstration: Demonstration, tokenizer: PreTrainedTokenizerBase, max_length: int) -> tuple[list[int], list[int]]:

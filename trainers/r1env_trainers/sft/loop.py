@@ -21,7 +21,7 @@ from r1env_trainers.model.llama import is_llama
 from r1env_trainers.model.load import LoadedModel
 from r1env_trainers.model.logprobs import TokenBatch, completion_logprobs
 from r1env_trainers.model.session import Session, begin, check_local, checkpoint_when_due, optimizer_step
-from r1env_trainers.rl.config import open_suite
+from r1env_trainers.settings import open_suite
 from r1env_trainers.sft.config import SFTConfig, TuningSettings
 from r1env_trainers.sft.data import (
     Demonstrations,
@@ -44,11 +44,11 @@ class SFTTrainer:
         evaluation_suite(config)
         if not waits_for_a_stage(config):
             open_demonstrations(config).at(0)
-        if config.held_out is not None and not is_stage(config.held_out):
-            read_demonstrations(config.held_out, config.train_on)
+        if config.eval.data is not None and not is_stage(config.eval.data):
+            read_demonstrations(config.eval.data, config.train_on)
 
     def train(self, config: SFTConfig, run: Run) -> None:
-        held_out = [] if config.held_out is None else read_demonstrations(config.held_out, config.train_on)
+        held_out = [] if config.eval.data is None else read_demonstrations(config.eval.data, config.train_on)
         tune(config, open_demonstrations(config), held_out, run)
 
 
@@ -63,13 +63,13 @@ def tune(config: TuningSettings, demonstrations: Demonstrations, held_out: Seque
         if measurements.due(step) and measurements.take(run, step):
             break
         start = time.perf_counter()
-        positions = range(step * config.batch_size, (step + 1) * config.batch_size)
+        positions = range(step * config.optim.batch_size, (step + 1) * config.optim.batch_size)
         pairs = [encode(demonstrations.at(i), tokenizer, config.max_length) for i in positions]
         metrics = _update(session, pairs, config, step)
         run.log(step + 1, metrics | {"seconds/update": time.perf_counter() - start})
         checkpoint_when_due(session, config, run, step + 1)
     else:
-        if config.eval_every:
+        if config.eval.every:
             measurements.take(run, config.steps)
     save_model(run.model_dir(), session.loaded)
 
@@ -113,10 +113,10 @@ def response_loss(model: PreTrainedModel, batch: TokenBatch, tokens: float) -> T
 def forward_passes(pairs: Sequence[Pair], model: PreTrainedModel, config: TuningSettings) -> list[list[Pair]]:
     """The pairs of an optimizer step, cut into what goes through the model at once; which changes no loss."""
     lengths = [len(prompt) + len(response) for prompt, response in pairs]
-    if config.micro_batch_tokens is None:
-        places = micro_batches(lengths, model, config.micro_batch_size)
+    if config.optim.micro_batch_tokens is None:
+        places = micro_batches(lengths, model, config.optim.micro_batch_size)
     else:  # only the packed forward pass of Llama-shaped models computes no padding
-        places = (best_fit if is_llama(model) else padded_batches)(lengths, config.micro_batch_tokens)
+        places = (best_fit if is_llama(model) else padded_batches)(lengths, config.optim.micro_batch_tokens)
     return [[pairs[place] for place in batch] for batch in places]
 
 
@@ -135,7 +135,7 @@ class Measurements:
 
     def due(self, step: int) -> bool:
         """Whether the model is to be measured after `step` steps."""
-        return bool(self._config.eval_every) and step % self._config.eval_every == 0
+        return bool(self._config.eval.every) and step % self._config.eval.every == 0
 
     def take(self, run: Run, step: int) -> bool:
         """Measure and log; True where the accuracy is reached that the stage shall stop at."""
@@ -144,14 +144,14 @@ class Measurements:
         if self._suite is None:
             return False
         params = SamplingParams(
-            temperature=self._config.eval_temperature,
+            temperature=self._config.eval.temperature,
             top_p=1.0,
-            max_new_tokens=self._config.eval_max_new_tokens,
+            max_new_tokens=self._config.eval.max_new_tokens,
             seed=self._config.seed,
         )
-        limit, shown = self._config.eval_limit, self._config.eval_shown
+        limit, shown = self._config.eval.limit, self._config.eval.samples
         accuracy = log_accuracy(self._suite, self._engine, params, run, step, limit=limit, shown=shown)
-        goal = self._config.stop_accuracy
+        goal = self._config.eval.stop_accuracy
         return goal is not None and accuracy is not None and accuracy >= goal
 
 
@@ -169,16 +169,16 @@ def evaluation_suite(config: TuningSettings) -> Suite | None:
     Raises:
         UsageError: an unknown environment, or options that its source refuses.
     """
-    if not config.eval_every:
+    if not config.eval.every:
         return None
-    if config.eval_env is not None and config.eval_env != config.env:
-        return make_suite(config.eval_env, template=config.eval_template, **config.eval_options)
+    if config.eval.env is not None and config.eval.env != config.env:
+        return make_suite(config.eval.env, template=config.eval.template, **config.eval.env_options)
     if config.env is None and not config.mixture:
         return None
     same_tasks = config.model_copy(
         update={
-            "template": config.eval_template or config.template,
+            "template": config.eval.template or config.template,
             "mixture": tuple(share.model_copy(update={"rubric": None}) for share in config.mixture),
         }
     )
-    return open_suite(same_tasks, "accuracy", **config.eval_options)
+    return open_suite(same_tasks, "accuracy", **config.eval.env_options)
