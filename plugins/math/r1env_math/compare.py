@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from r1env_math.exact import has_finite_decimal
-from r1env_math.forms import (
+from r1env_math.ast import (
     EMPTY,
     INFINITY,
     Approximate,
@@ -29,7 +29,7 @@ from r1env_math.forms import (
     Words,
     as_region,
 )
-from r1env_math.numerals import rational
+from r1env_math.numeric import rational
 
 
 class Rules(Protocol):

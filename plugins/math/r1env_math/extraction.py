@@ -15,12 +15,12 @@ from itertools import pairwise
 from r1env import parse_response
 from r1env_math.compare import equal
 from r1env_math.guards import MAX_LENGTH, excess
-from r1env_math.numerals import rational
+from r1env_math.numeric import rational
 from r1env_math.phrases import AFTERWORD, ANNOUNCEMENT, HEDGE
 from r1env_math.policy import AnswerPolicy, Conflict, Where
-from r1env_math.reading import read
+from r1env_math.parser import read
 from r1env_math.scalars import Scalars
-from r1env_math.text import normalise
+from r1env_math.normalize import normalize
 
 MAX_TAIL = 20_000
 """Characters at the end of a response in which a final statement is looked for."""
@@ -251,7 +251,7 @@ def _agree(texts: Sequence[str]) -> bool:
     if len(different) > MAX_CANDIDATES or any(excess(text) for text in different):
         return False
     scalars = Scalars(AnswerPolicy())
-    forms = [read(normalise(text)) for text in different]
+    forms = [read(normalize(text)) for text in different]
     return all(equal(forms[-1], form, scalars) for form in forms[:-1])
 
 
@@ -262,4 +262,4 @@ def _disagree(texts: Sequence[str]) -> bool:
 
 
 def _plain_value(text: str) -> object | None:
-    return None if len(text) > 60 or excess(text) else rational(normalise(text).replace(",", ""))
+    return None if len(text) > 60 or excess(text) else rational(normalize(text).replace(",", ""))

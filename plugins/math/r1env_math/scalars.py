@@ -7,7 +7,7 @@ from collections.abc import Callable
 from fractions import Fraction
 
 from r1env_math.exact import TooLargeError, Value, has_finite_decimal, ratio
-from r1env_math.numerals import value_of
+from r1env_math.numeric import value_of
 from r1env_math.policy import AnswerPolicy, Case, Units
 from r1env_math.units import DEGREE, Quantity, in_radians, quantity
 

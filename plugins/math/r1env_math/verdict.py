@@ -12,7 +12,7 @@ import r1env
 from r1env_math import symbolic
 from r1env_math.compare import equal
 from r1env_math.extraction import Extraction, extract
-from r1env_math.forms import (
+from r1env_math.ast import (
     INFINITY,
     Approximate,
     Equation,
@@ -27,11 +27,11 @@ from r1env_math.forms import (
     Words,
 )
 from r1env_math.guards import excess, unevaluated
-from r1env_math.numerals import value_of
+from r1env_math.numeric import value_of
 from r1env_math.policy import AnswerPolicy
-from r1env_math.reading import read
+from r1env_math.parser import read
 from r1env_math.scalars import Scalars
-from r1env_math.text import normalise
+from r1env_math.normalize import normalize
 from r1env_math.units import quantity
 
 
@@ -151,7 +151,7 @@ def _refused_unread(found: Extraction) -> Verdict | None:
 
 def _compared(answer: str, found: Extraction, task: r1env.Task | None, policy: AnswerPolicy, *, with_algebra: bool) -> Verdict:
     assert found.text is not None  # `_refused_unread` came first
-    reference, given = _prepared(answer), normalise(found.text)
+    reference, given = _prepared(answer), normalize(found.text)
     if reference is None:
         return Verdict(None, How.BAD_REFERENCE, found.text, _SAYINGS[How.BAD_REFERENCE])
     if reference == given:
@@ -178,7 +178,7 @@ def _compared(answer: str, found: Extraction, task: r1env.Task | None, policy: A
 
 def _prepared(answer: str) -> str | None:
     """The reference in one spelling; None when there is nothing, or too much."""
-    return None if excess(answer) else _strip_box(normalise(answer)) or None
+    return None if excess(answer) else _strip_box(normalize(answer)) or None
 
 
 def _strip_box(reference: str) -> str:

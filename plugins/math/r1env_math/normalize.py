@@ -70,7 +70,7 @@ _WORD_SQRT = re.compile(
 )
 
 
-def normalise(text: str) -> str:
+def normalize(text: str) -> str:
     """The text in one spelling: no math delimiters, no idle white space, no decoration, LaTeX for Unicode symbols.
 
     White space between two word characters stays: `1 2` is not `12`. A dollar sign that is money becomes `\\$`.

@@ -9,7 +9,7 @@ import re
 from functools import lru_cache
 from itertools import pairwise
 
-from r1env_math.forms import (
+from r1env_math.ast import (
     EMPTY,
     INFINITY,
     Approximate,
@@ -27,8 +27,8 @@ from r1env_math.forms import (
     Words,
     as_region,
 )
-from r1env_math.numerals import value_of
-from r1env_math.text import words
+from r1env_math.numeric import value_of
+from r1env_math.normalize import words
 from r1env_math.units import quantity
 
 _EMPTY_WORDS = frozenset(
