@@ -15,8 +15,8 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from r1env_math import How, symbolic, verify
-from r1env_math.numeric import value_of
 from r1env_math.normalize import normalize
+from r1env_math.numeric import value_of
 from r1env_math.verdict import settle
 
 VARIABLES = {"x": "1.3717", "y": "-0.6129", "n": "2.9331"}

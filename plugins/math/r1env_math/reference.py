@@ -1,66 +1,79 @@
-"""`check_gold`: finds the reference answers that no answer could be compared with, before they cost a training run."""
+"""Reads the final answer out of a reference column, which may hold a bare answer, a worked solution, or a list."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
-from typing import cast
+import json
+import re
+from functools import lru_cache
 
-import r1env
-from r1env_math import symbolic
-from r1env_math.verdict import fault_of_reference
+from r1env_math.phrases import ANNOUNCEMENT, may_announce
+
+MAX_LENGTH = 50_000  # of a worked solution; longer ones are not read
+
+_TAGS = re.compile(r"^\s*<(answer|final_answer)>(.*)</\1>\s*$", re.DOTALL)
+_BOX = re.compile(r"\\(?:boxed|fbox)\s*\{")
+_NAME = re.compile(r"([a-zA-Z](?:_\{?[0-9a-zA-Z]\}?)?)\s?=\s?\$?\s?$")
 
 
-@dataclass(frozen=True, slots=True)
-class FaultyReference:
-    """A reference that only its own text equals. A task that has it scores None.
+@lru_cache(maxsize=1024)
+def final_answer(reference: str) -> str | None:
+    """Return the final answer that a reference gives; None where it is empty or gives none.
 
-    Attributes:
-        index: its place among what was checked.
-        id: the task's id, or the index where only answers were given.
-        answer: the reference.
-        reason: what is wrong with it.
+    The rule, in this order: a JSON list of one text is that text; `<answer>…</answer>` is what it holds; what follows the last
+    `####`; the content of the last box, or of all boxes where the text around them has one line (`x=\\boxed{3}, y=\\boxed{5}`);
+    what a text of more than a few words announces ("The answer is 18."); everything else is the answer itself.
     """
-
-    index: int
-    id: str
-    answer: str | None
-    reason: str
-
-
-@r1env.reward(name="math-reference", isolation="process", limits=r1env.Limits(cpu_seconds=2, wall_seconds=10, memory_mb=512))
-class ReferenceCheck:
-    """1 where the reference answer can be read; the completion does not matter."""
-
-    def warm_up(self) -> None:
-        """Load Math-Verify."""
-        symbolic.warm_up()
-
-    def settle(self, answer: str | None) -> r1env.Score | None:
-        """The score where exact arithmetic can read it."""
-        return r1env.Score(value=1.0) if answer is not None and fault_of_reference(answer, with_algebra=False) is None else None
-
-    def __call__(self, answer: str | None) -> r1env.Score:
-        fault = "there is none" if answer is None else fault_of_reference(answer)
-        return r1env.Score(value=0.0 if fault else 1.0, reason=fault or "")
+    text = _unlisted(reference.strip())
+    if tags := _TAGS.match(text):
+        text = tags[2].strip()
+    if len(text) > MAX_LENGTH:
+        return None
+    if "####" in text:
+        text = text.rpartition("####")[2].strip()
+    if _BOX.search(text):
+        return _from_boxes(text)
+    if may_announce(text) and (announced := list(ANNOUNCEMENT.finditer(text))):
+        last = announced[-1]
+        said = text[last.end() :].strip(" \n*:：")
+        if said:
+            said = said.partition("\n")[0]
+            text = re.sub(r"(?<=[^.])[.。]$", "", said.strip()) if said else text
+    return text.strip() or None
 
 
-def check_gold(references: Iterable[str | r1env.Task]) -> list[FaultyReference]:
-    """The references that cannot be read, in order.
+def _unlisted(text: str) -> str:
+    if text[:2] not in ('["', "['") or not text.endswith("]"):
+        return text
+    try:
+        items = json.loads(text if text[1] == '"' else '["' + text[2:-2] + '"]' if "', '" not in text else text)
+    except ValueError:
+        return text
+    return items[0] if isinstance(items, list) and len(items) == 1 and isinstance(items[0], str) else text
 
-    What exact arithmetic can read is settled here; the others are read in the scoring workers, under their limits.
 
-    Args:
-        references: reference answers, or the tasks that have them.
-    """
-    tasks = [
-        reference if isinstance(reference, r1env.Task) else r1env.Task(id=str(index), prompt="", answer=reference)
-        for index, reference in enumerate(references)
-    ]
-    check = cast(r1env.Reward, ReferenceCheck)  # type checkers do not see what a decorator makes of a class
-    scores = r1env.score([r1env.Rollout(task=task, completion="") for task in tasks], check)
-    return [
-        FaultyReference(index, task.id, task.answer, score.reason)
-        for index, (task, score) in enumerate(zip(tasks, scores, strict=True))
-        if score.value != 1.0
-    ]
+def _from_boxes(text: str) -> str | None:
+    """What the boxes hold. Nested braces count; a box that is not closed is none."""
+    contents: list[tuple[int, int, str]] = []
+    for found in _BOX.finditer(text):
+        if contents and found.start() < contents[-1][1]:
+            continue  # inside the last one
+        depth, at = 1, found.end()
+        while at < len(text) and depth:
+            if text[at] == "\\":
+                at += 2
+                continue
+            depth += {"{": 1, "}": -1}.get(text[at], 0)
+            at += 1
+        if depth:
+            break
+        contents.append((found.start(), at, text[found.end() : at - 1].strip()))
+    if not contents:
+        return text.strip() or None
+    different = list(dict.fromkeys(content for _, _, content in contents))
+    if len(different) > 1 and "\n" not in text and len(text) < 200:
+        names = [_NAME.search(text[:start]) for start, _, _ in contents]
+        return ", ".join(
+            f"{name[1]}={content}" if name and all(names) else content
+            for name, (_, _, content) in zip(names, contents, strict=True)
+        )
+    return final_answer(contents[-1][2]) if contents[-1][2] else None
