@@ -19,11 +19,11 @@ import r1env
 from r1env import parse_response
 from r1env_math.ast import Words
 from r1env_math.compare import Scalars, equal
-from r1env_math.extraction import boxes_that_stand, cut_response, statement_of
+from r1env_math.extraction import boxes_that_stand, cut_response, length_of, statement_of
 from r1env_math.guards import MAX_LENGTH, excess
 from r1env_math.normalize import normalize, words
 from r1env_math.parser import read
-from r1env_math.phrases import ANNOUNCEMENT, HEDGE, SUPPOSED_BEFORE, is_retracted, may_announce
+from r1env_math.phrases import ANNOUNCEMENT, CONCLUSION, HEDGE, SUPPOSED_BEFORE, is_retracted, may_announce
 from r1env_math.policy import AnswerPolicy, Case, Conflict, Where
 from r1env_math.reference import final_answer
 
@@ -64,7 +64,7 @@ _LATEX = re.compile(
 )
 _OPENING = re.compile(
     r"^(?:so |thus |therefore |hence |the |my |our |i think |i believe |i choose |i pick |it is |it's |it must be |that is |is |要 |应 |我 )*(?:(?:final |correct |right |best |only )*(?:answer|option|choice|alternative|letter|statement|solution)s? ?(?:is|are|:|：|=)? ?(?:option |choice |letter )?|"
-    r"(?:正确)?(?:答案|选项|选择|应选|故选|选)(?:是|为|应为|[:：])? ?|보기 ?|선택지 ?|정답(?:은)? ?|вариант ?(?:ответа)? ?|opción ?|opção ?|opzione ?|antwort ?|réponse ?|réponse ?|lựa chọn ?|दिकल्प ?|विकल्प ?|الخيار ?|選択肢 ?|pilihan ?|optie ?|alternativ ?)",
+    r"(?:正确)?(?:答案|选项|选择|应选|故选|选)(?:是|为|应为|[:：])? ?|보기 ?|선택지 ?|정답(?:은)? ?|вариант ?(?:ответа)? ?|opción ?|opção ?|opzione ?|antwort ?|réponse ?|réponse ?|lựa chọn ?|दिकल्प ?|विकल्प ?|الخيار ?|選択肢 ?|pilihan ?|optie ?|alternativ ?)?",
     re.IGNORECASE,
 )
 _ONE = re.compile(
@@ -90,8 +90,8 @@ _WRONG_AFTER = re.compile(
 )
 _TOKEN = re.compile(r"(?<![A-Za-z0-9\\'’])(?P<open>[(（\[【])?(?P<letter>[A-J])(?P<shut>[)）\]】])?(?![A-Za-z0-9'’])")
 _SAYS_CORRECT = re.compile(
-    r"(?:\b(?:option|choice|alternative|statement|answer)s?|选项|選択肢|보기|вариант|opción|opção|opzione|विकल्प|الخيار)?\s?[(（\[【]?(?P<letter>[A-J])[)）\]】]?\s?"
-    r"(?:是(?:唯一)?(?:正确|对)的?|正确|对(?!于)|符合题意|が正しい|이 정답|가 정답|is (?:the )?(?:only )?(?:correct|right|best|true)(?! that| for)(?: one| answer| option| choice)?|ist richtig|est correcte?|es (?:la )?correcta|é a correta|верен|правильный)",
+    r"(?:\b(?:option|choice|alternative|statement|answer)s?|选项|選択肢|보기|вариант|opción|opção|opzione|विकल्प|الخيار)?\s?[(（\[【]?(?P<letter>[A-J])[)）\]】]?\s?(?:选项|项)?"
+    r"(?:是(?:唯一)?(?:正确|对)的?|正确|对(?!于)|符合题意|が正しい|matches\b|fits\b|holds\b|이 정답|가 정답|is (?:the )?(?:only )?(?:correct|right|best|true)(?! that| for)(?: one| answer| option| choice)?|ist richtig|est correcte?|es (?:la )?correcta|é a correta|верен|правильный)",
 )
 _CHOOSES = re.compile(
     r"(?:故选|应选择?|因此选择?|所以选择?|本题选择?|答案选择?|综上选择?|则选|于是选|选择|(?<![可备挑])选(?!项|取|举)|选项为|"
@@ -298,15 +298,15 @@ def pick(completion: str, options: Mapping[str, str], policy: AnswerPolicy) -> P
     else:
         response = cut_response(response)
     boxed = _from_boxes(response, options, policy)
-    if policy.where is Where.STRICT:
-        if boxed is None and in_block:
-            boxed = _read_pick(response.strip(), options, policy, "answer block")
-        return boxed or Pick(frozenset(), None, "no answer block and no box with an option")
     stated = _from_statements(response[-MAX_TAIL:], options, policy)
     if boxed is not None and stated is not None and boxed.letters and stated.letters and boxed.letters != stated.letters:
-        if policy.conflict is Conflict.LAST:
+        if policy.conflict is Conflict.LAST and policy.where is not Where.STRICT:
             return stated
         return Pick(frozenset(), None, "the box and the final statement disagree", contradictory=True)
+    if policy.where is Where.STRICT:
+        if boxed is None and in_block and (stated is None or not stated.letters):
+            boxed = _read_pick(response.strip(), options, policy, "answer block")
+        return boxed or Pick(frozenset(), None, "no answer block and no box with an option")
     if boxed is not None and (boxed.letters or stated is None or not stated.letters):
         return boxed
     if stated is not None:
@@ -333,7 +333,7 @@ def _from_boxes(response: str, options: Mapping[str, str], policy: AnswerPolicy)
 
 def _read_pick(text: str, options: Mapping[str, str], policy: AnswerPolicy, where: str) -> Pick | None:
     """What one text picks; None where it picks nothing."""
-    if not text.strip() or len(text) > MAX_LENGTH:
+    if not text.strip() or len(text) > MAX_LENGTH or (where == "answer block" and "\n" in text.strip()):
         return None
     hedged = HEDGE.search(re.sub(r"\b[Ii] think\b", "", text))
     if hedged or _EITHER.search(_LATEX.sub(" ", text)):
@@ -368,7 +368,7 @@ def _from_statements(text: str, options: Mapping[str, str], policy: AnswerPolicy
             if HEDGE.search(re.sub(r"\b[Ii] think\b", "", announcement[0])):
                 return Pick(frozenset(), None, "the answer is hedged")
             reading = _read_pick(said, options, policy, "final statement") or _letter_in_sentence(said)
-            if reading is not None and not is_retracted(text, announcement.end() + min(len(said), 40)):
+            if reading is not None and not is_retracted(text, announcement.end() + length_of(text, announcement, said)):
                 found.append((announcement.end(), 2, reading))
     for chosen in _CHOOSES.finditer(text):
         if not _NOT_BEFORE.search(text[max(0, chosen.start() - 20) : chosen.start()]) and chosen["letters"].isupper():
@@ -377,8 +377,8 @@ def _from_statements(text: str, options: Mapping[str, str], policy: AnswerPolicy
                 continue
             found.append((chosen.end(), 2, Pick(letters, chosen["letters"], "final statement")))
     for correct in _SAYS_CORRECT.finditer(text):
-        before = text[max(0, correct.start() - 20) : correct.start()]
-        if not _NOT_BEFORE.search(before) and not re.search(r"[A-Za-z]$", before):
+        before = text[max(0, correct.start("letter") - 20) : correct.start("letter")]
+        if not _NOT_BEFORE.search(before) and not re.search(r"[A-Za-z0-9\\]$", before):
             found.append((correct.end(), 1, Pick(frozenset({correct["letter"]}), correct["letter"], "said to be correct")))
     if not found:
         return None
@@ -422,7 +422,7 @@ def _letter_in_sentence(sentence: str) -> Pick | None:
 
 def _from_last_line(response: str, options: Mapping[str, str], policy: AnswerPolicy) -> Pick | None:
     """A last line, or a response, that is nothing but an option."""
-    line = response.strip().rpartition("\n")[2].strip()
+    line = CONCLUSION.sub("", response.strip().rpartition("\n")[2].strip(), count=1)
     if len(line) > 300:
         return None
     alone = _OPTION_ALONE.match(" ".join(_LATEX.sub(" ", line).split()))

@@ -9,8 +9,8 @@ from __future__ import annotations
 import itertools
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from fractions import Fraction
+from functools import cached_property
 
 from r1env_math.ast import (
     EMPTY,
@@ -36,8 +36,9 @@ from r1env_math.ast import (
 )
 from r1env_math.exact import TooLargeError, Value, has_finite_decimal, ratio
 from r1env_math.numeric import rational, value_of
+from r1env_math.phrases import asks_for_percent
 from r1env_math.policy import AnswerPolicy, Case, Units
-from r1env_math.units import DEGREE, Quantity, in_radians, quantity
+from r1env_math.units import DEGREE, Quantity, asked_for, has_words, in_radians, quantity
 from r1env_math.vocabulary import words_of
 
 _IS_COMPOSITE = re.compile(r"[-+*/]|\\frac|^[a-z]{2,}$")
@@ -498,19 +499,36 @@ _REASON = re.compile(
 )
 
 
-@dataclass(frozen=True, slots=True)
 class Context:
-    """What the question says about how its answer is to be read.
+    """What a question says about how its answer is to be read; each is looked up when it is first needed."""
 
-    Attributes:
-        percent: it asks for a percentage.
-        asked: its words; see `units.asked_for`.
-        base: the number base that it asks for, or None.
-    """
+    def __init__(self, question: str = "") -> None:
+        self._question = question[-8000:]
 
-    percent: bool = False
-    asked: frozenset[str] = frozenset()
-    base: int | None = None
+    @cached_property
+    def percent(self) -> bool:
+        """Whether it asks for a percentage."""
+        return asks_for_percent(self._question)
+
+    @cached_property
+    def asked(self) -> frozenset[str]:
+        """Its words; see `units.asked_for`."""
+        return asked_for(self._question) if self._question else frozenset()
+
+    @cached_property
+    def base(self) -> int | None:
+        """The number base that it asks for, or None."""
+        found = _BASE_ASKED.search(self._question)
+        number = (found[1] or found[2]).lower() if found else ""
+        return _BASE_NAMES.get(number) or (int(number) if number.isdecimal() else None)
+
+
+_BASE_ASKED = re.compile(
+    r"(?:in|to|into) base[- ]?\$?([0-9]{1,2}|two|three|four|five|six|seven|eight|nine|twelve|sixteen)|\b(binary|octal|hexadecimal)\b",
+    re.IGNORECASE,
+)
+_BASE_NAMES = {"binary": 2, "octal": 8, "hexadecimal": 16, "two": 2, "three": 3, "four": 4, "five": 5, "six": 6, "seven": 7, "eight": 8,
+               "nine": 9, "twelve": 12, "sixteen": 16}  # fmt: skip
 
 
 class Scalars:
@@ -518,6 +536,7 @@ class Scalars:
 
     Attributes:
         used_symbolic: computer algebra was asked.
+        wants_symbolic: computer algebra was not allowed, and could have found two expressions equal.
         used_rounding: two numbers were called equal though they are not exactly.
         unknown: a word beside a number of the answer that is no known unit, where the number would have been right.
     """
@@ -527,6 +546,7 @@ class Scalars:
         self._context = context or Context()
         self._symbolic = symbolic
         self.used_symbolic = False
+        self.wants_symbolic = False
         self.used_rounding = False
         self.unknown = ""
 
@@ -545,7 +565,7 @@ class Scalars:
             return found_ratio is not None and (found_ratio > 0 or reference[0] == "=")
         if reference == answer:
             return bool(reference)
-        expected, found = quantity(reference, self._context.asked), quantity(answer, self._context.asked)
+        expected, found = (self._quantity(text) for text in (reference, answer))
         if expected.changed or found.changed:
             return False
         if self._policy.units is Units.REQUIRE and expected.unit != found.unit:
@@ -563,6 +583,9 @@ class Scalars:
             self.unknown = found.unknown
             return False
         return equal_values
+
+    def _quantity(self, text: str) -> Quantity:
+        return quantity(text, self._context.asked if has_words(text) else frozenset())
 
     def same_words(self, reference: str, answer: str) -> bool:
         """Whether two texts are the same words; capitals count as the policy says. Yes and true are one word."""
@@ -589,7 +612,9 @@ class Scalars:
                 return True
             if equal or (equal is False and not (first.opaque or second.opaque)):
                 return self._same_but_for_case(reference, answer)
-        if self._symbolic is not None and not _vanished(reference, answer):
+        if self._symbolic is None:
+            self.wants_symbolic = True
+        elif not _vanished(reference, answer):
             self.used_symbolic = True
             if self._symbolic(reference, answer):
                 return True
@@ -599,7 +624,7 @@ class Scalars:
         expected, found = first.rational, second.rational
         if expected is None or found is None:
             return False
-        if self._context.percent and ("%" in reference) != ("%" in answer) and expected * 100 in (found, found * 10_000):
+        if ("%" in reference) != ("%" in answer) and self._context.percent and expected * 100 in (found, found * 10_000):
             return True
         near = self._policy.tolerance and abs(expected - found) <= abs(expected) * Fraction(self._policy.tolerance)
         if near or (self._policy.rounded_reference and _rounds_to(found, reference.removesuffix("%"), "%" in reference)):

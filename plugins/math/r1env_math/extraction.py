@@ -270,7 +270,7 @@ def _unless_contradicted(found: Extraction, after: str, policy: AnswerPolicy) ->
     if not stated or stated[0].text is None:
         return found
     boxed, said = (_comparable(text) for text in (found.text, stated[0].text))
-    if isinstance(said, Option) and not isinstance(boxed, Option):
+    if isinstance(said, Option) and not isinstance(boxed, Option) and policy.where is not Where.STRICT:
         return stated[0]  # a value on the way, and the choice at the end
     if boxed is None or said is None or type(boxed) is not type(said):
         return found
@@ -312,7 +312,7 @@ def _from_statements(text: str, policy: AnswerPolicy) -> list[Extraction]:
     if HEDGE.search(stated[-1][0][0]):
         return [Extraction(None, "the answer is hedged")]
     if policy.conflict is Conflict.REFUSE:
-        kept = [each for each in stated if not is_retracted(text, each[0].end() + _length_of(text, each))]
+        kept = [each for each in stated if not is_retracted(text, each[0].end() + length_of(text, *each))]
         if not kept:
             return [Extraction(None, "the answer is taken back")]
         stated = _strongest(kept)
@@ -330,9 +330,8 @@ def statement_of(text: str, announcement: re.Match[str]) -> str:
     return _stated(text[announcement.end() : announcement.end() + MAX_LENGTH + 1], _is_label(announcement[0]))
 
 
-def _length_of(text: str, stated: tuple[re.Match[str], str]) -> int:
-    """How far behind its announcement a statement ends."""
-    announcement, said = stated
+def length_of(text: str, announcement: re.Match[str], said: str) -> int:
+    """Return how far behind its announcement a statement ends."""
     at = text.find(said, announcement.end(), announcement.end() + MAX_LENGTH) if said else -1
     return at - announcement.end() + len(said) if at >= 0 else 0
 

@@ -19,9 +19,9 @@ MAX_SCRIPTS = 3  # exponents or subscripts in each other
 MAX_INDEX = 64  # of a root
 
 _NUMBER = r"\s*[{(]*\s*[-+]?\s*([0-9][0-9.,]{0,40})"
-_POWER = re.compile(r"([0-9][0-9.,]{0,40})?\s*[)}]?\s*(?:\^|\*\*)" + _NUMBER)
+_POWER = re.compile(r"([0-9][0-9.,]{0,40})?\s*[)}]?\s*(?:\^|(?<=[0-9a-zA-Z)}\]])\*\*)" + _NUMBER)
 _TOWER = re.compile(
-    r"(?:\^|\*\*)\s*(?:[{(]+\s*(?P<inner>[^a-zA-Z\\{}()^*]{1,40})|(?P<base>[0-9]+))\s*(?:\^|\*\*)"
+    r"(?:\^|(?<=[0-9a-zA-Z)}\]])\*\*)\s*(?:[{(]+\s*(?P<inner>[^a-zA-Z\\{}()^*]{1,40})|(?P<base>[0-9]+))\s*(?:\^|\*\*)"
     r"\s*[{(]*\s*(?P<exponent>[0-9]+)(?P<more>\s*[)}]*\s*(?:\^|\*\*|!))?"
 )
 _POWER_OF_POWER = re.compile(r"\^\s*\{?\s*([0-9]+)[^()]{0,60}\)\s*\}?\s*\^\s*\{?\s*([0-9]+)")

@@ -45,7 +45,7 @@ class Math:
         symbolic.warm_up()
 
     def settle(self, completion: str, answer: str | None, task: r1env.Task) -> r1env.Score | None:
-        """The score of an answer that exact arithmetic finds right; None otherwise."""
+        """The score where exact arithmetic alone decides; None otherwise."""
         verdict = None if answer is None else settle(answer, completion, task=task, policy=self._policy)
         return None if verdict is None else _score(verdict)
 

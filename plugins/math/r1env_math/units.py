@@ -89,7 +89,7 @@ def quantity(normalized: str, asked: frozenset[str] = frozenset()) -> Quantity:
         asked: words of the question, lower case: what is asked for is a counted thing, and `万元` is the unit where the
             question says so.
     """
-    if len(normalized) > MAX_LENGTH or not _HAS_WORD.search(normalized):
+    if len(normalized) > MAX_LENGTH or not has_words(normalized):
         return Quantity(normalized)
     if currency := _CURRENCY_BEFORE.match(normalized):
         return _money(normalized, currency, asked)
@@ -106,6 +106,11 @@ def quantity(normalized: str, asked: frozenset[str] = frozenset()) -> Quantity:
             continue
         return _made(core, tail)
     return _made(*fallback) if fallback else Quantity(normalized)
+
+
+def has_words(normalized: str) -> bool:
+    """Return whether a text has anything that may be a word or a unit."""
+    return _HAS_WORD.search(normalized) is not None
 
 
 def _money(text: str, currency: re.Match[str], asked: frozenset[str]) -> Quantity:

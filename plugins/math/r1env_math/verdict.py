@@ -8,7 +8,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from fractions import Fraction
-from functools import lru_cache
 
 import r1env
 from r1env_math import symbolic
@@ -35,7 +34,7 @@ from r1env_math.guards import excess, unevaluated
 from r1env_math.normalize import normalize
 from r1env_math.numeric import rational, value_of
 from r1env_math.parser import read
-from r1env_math.phrases import asks_for_percent, writes_decimal_comma
+from r1env_math.phrases import writes_decimal_comma
 from r1env_math.policy import AnswerPolicy
 from r1env_math.reference import final_answer
 from r1env_math.units import asked_for, quantity
@@ -90,6 +89,7 @@ class Verdict:
         reference_form, answer_form: how the two were read, for a person; empty where they were not.
         reason: one line for a person.
         seconds: CPU seconds that this took.
+        open: computer algebra was not allowed and could say otherwise.
     """
 
     correct: bool | None
@@ -99,6 +99,7 @@ class Verdict:
     reference_form: str = ""
     answer_form: str = ""
     seconds: float = 0.0
+    open: bool = False
 
     @property
     def status(self) -> r1env.Status:
@@ -193,7 +194,9 @@ def _best_of_readings(
         if verdict.correct:
             return verdict
         if first is None or (first.correct is False and verdict.correct is None):
-            first = verdict
+            first = replace(verdict, open=verdict.open or (first is not None and first.open))
+        elif verdict.open:
+            first = replace(first, open=True)
     assert first is not None  # there is at least one reading
     return first
 
@@ -201,10 +204,10 @@ def _best_of_readings(
 def settle(
     answer: str, completion: str, *, task: r1env.Task | None = None, policy: AnswerPolicy | None = None
 ) -> Verdict | None:
-    """What `verify` says where exact arithmetic alone finds both equal; None where more is needed. Quick; without SymPy."""
+    """Return what `verify` says where exact arithmetic alone decides; None where more is needed. Quick; without SymPy."""
     start = time.process_time()
     verdict = _best(answer, completion, task, policy or AnswerPolicy(), with_algebra=False)
-    return replace(verdict, seconds=time.process_time() - start) if verdict.correct else None
+    return None if verdict.open else replace(verdict, seconds=time.process_time() - start)
 
 
 def fault_of_reference(answer: str, *, with_algebra: bool = True) -> str | None:
@@ -245,7 +248,9 @@ def _compared(answer: str, found: Extraction, task: r1env.Task | None, policy: A
         return Verdict(False, How.EXCESS, found.text, too_much)
     if left_over := unevaluated(reference, given):
         return Verdict(False, How.UNEVALUATED, found.text, left_over)
-    scalars = Scalars(policy, _context(task), symbolic=_same_by_algebra if with_algebra else None)
+    scalars = Scalars(
+        policy, Context(task.question if task is not None else ""), symbolic=_same_by_algebra if with_algebra else None
+    )
     forms = read(_compound_time(reference, "", in_seconds=True) or reference), read(given)
     correct: bool | None = bool(given) and (
         equal(*forms, scalars)
@@ -255,35 +260,18 @@ def _compared(answer: str, found: Extraction, task: r1env.Task | None, policy: A
     if not correct and scalars.unknown:
         reason = f"{scalars.unknown!r} is no known unit, and the number would be right ({found.reason})"
         return Verdict(None, How.UNKNOWN_WORD, found.text, reason, _shown(forms[0]), _shown(forms[1]))
-    if not correct and with_algebra:
+    if not correct and not with_algebra:
+        known = all(_is_readable(each, with_algebra=False) for form in forms for each in _expressions(form))
+        wanted = scalars.wants_symbolic or not known
+        return Verdict(
+            correct, how, found.text, f"{_SAYINGS[how]} ({found.reason})", _shown(forms[0]), _shown(forms[1]), open=wanted
+        )
+    if not correct:
         if not all(map(_is_readable, _expressions(forms[0]))):
             correct, how = None, How.BAD_REFERENCE
         elif not all(map(_is_readable, _expressions(forms[1]))):
             how = How.UNREADABLE
     return Verdict(correct, how, found.text, f"{_SAYINGS[how]} ({found.reason})", _shown(forms[0]), _shown(forms[1]))
-
-
-@lru_cache(maxsize=256)
-def _context_of(question: str) -> Context:
-    base = _BASE_ASKED.search(question)
-    number = (base[1] or base[2]).lower() if base else ""
-    return Context(
-        percent=asks_for_percent(question),
-        asked=asked_for(question),
-        base=_BASE_NAMES.get(number) or (int(number) if number.isdecimal() else None),
-    )
-
-
-_BASE_ASKED = re.compile(
-    r"(?:in|to|into) base[- ]?\$?([0-9]{1,2}|two|three|four|five|six|seven|eight|nine|twelve|sixteen)|\b(binary|octal|hexadecimal)\b",
-    re.IGNORECASE,
-)
-_BASE_NAMES = {"binary": 2, "octal": 8, "hexadecimal": 16, "two": 2, "three": 3, "four": 4, "five": 5, "six": 6, "seven": 7, "eight": 8,
-               "nine": 9, "twelve": 12, "sixteen": 16}  # fmt: skip
-
-
-def _context(task: r1env.Task | None) -> Context:
-    return Context() if task is None or not task.question else _context_of(task.question[-8000:])
 
 
 _DECIMAL_COMMA = re.compile(r"(?<![0-9.,])(-?[0-9]+)(?:,|\{,\})([0-9]{1,2}|[0-9]{4,12})(?![0-9.,])")
