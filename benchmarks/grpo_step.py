@@ -43,7 +43,7 @@ from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast,
 from r1env.data.sources import ListSource
 from r1env.envs.environment import Environment
 from r1env.envs.suite import Suite
-from r1env.prompts import get_template
+from r1env.plugins import installed
 from r1env.rewards import reward
 from r1env.rubrics import Rubric, WeightedReward
 from r1env.types import Task
@@ -127,7 +127,9 @@ def make_environment(count: int, tokens: int, vocabulary: int) -> Environment:
         Task(id=str(i), prompt=({"role": "user", "content": " ".join(f"w{word}" for word in row)},))
         for i, row in enumerate(draws)
     ]
-    return Environment("words", ListSource(tasks), Rubric("parity", [WeightedReward(parity)]), "parity", get_template("plain"))
+    return Environment(
+        "words", ListSource(tasks), Rubric("parity", [WeightedReward(parity)]), "parity", installed().template("plain")
+    )
 
 
 def wait(device: torch.device) -> float:

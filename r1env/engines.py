@@ -10,6 +10,8 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from r1env.types import Completion, Conversation
 
+__path__: list[str] = []  # for one version: the old path `r1env.engines.base` is found by `r1env.moved`
+
 
 class SamplingParams(BaseModel):
     """How to sample completions. The defaults are R1's evaluation protocol (temperature 0.6, top-p 0.95).

@@ -22,22 +22,11 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from r1env.config import load_yaml, merge, validate
 from r1env.errors import UnknownNameError, UsageError
-from r1env.plugins import Plugins, import_target, installed
+from r1env.importing import import_target
+from r1env.plugins import Plugins, installed
 from r1env.runs.run import Run
-from r1env.runs.tables import write_stage_table
-from r1env.trainer import (
-    LOCAL,
-    STAGE_PREFIX,
-    Backend,
-    BackendConfig,
-    Estimate,
-    Trainer,
-    TrainerConfig,
-    is_stage,
-    parse_reference,
-    references,
-    resolved,
-)
+from r1env.runs.stages import STAGE_PREFIX, is_stage, parse_reference, references, resolved, write_stage_table
+from r1env.trainer import LOCAL, Backend, BackendConfig, Estimate, Trainer, TrainerConfig
 
 
 class Stage(BaseModel):
@@ -206,6 +195,12 @@ def execute(plan: Plan, run: Run, plugins: Plugins | None = None, *, only: Colle
         only: names of the stages to run; empty for all.
     """
     plugins = plugins or installed()
+    if plugins.listens("r1env_step_end"):
+        run.subscribe(
+            lambda event: plugins.notify(
+                "r1env_step_end", run=run, stage=event.stage, step=event.step, metrics=dict(event.metrics)
+            )
+        )
     for stage in plan.stages:
         if stage.name in run.finished_stages() or (only and stage.name not in only):
             continue

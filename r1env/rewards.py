@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import inspect
 import math
+import pkgutil
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -28,7 +29,7 @@ from numbers import Real
 from typing import Any, Protocol, cast, overload
 
 from r1env.errors import UnknownNameError, UsageError
-from r1env.hooks import import_attribute
+from r1env.importing import load_object
 from r1env.prompts import parse_response
 from r1env.types import Conversation, Rollout, Score, Status
 
@@ -341,21 +342,26 @@ def reward(
     return decorate if function is None else decorate(function)
 
 
-def load_reward(target: str) -> Reward:
-    """Import `module:attribute` and return the reward there; an undecorated function is taken as an inline reward.
+def load_reward(reference: str) -> Reward:
+    """Return the reward at `module:attribute` or `file.py:attribute`.
 
     Raises:
-        UsageError: the module or attribute does not exist, or is no reward.
+        UsageError: there is none; the message says what was looked for and where.
     """
-    try:
-        found = import_attribute(target)
-    except (ImportError, AttributeError) as error:
-        raise UsageError(f"cannot load reward {target!r}: {error}") from error
+    return as_reward(load_object(reference, "reward"), reference)
+
+
+def as_reward(found: Any, reference: str) -> Reward:
+    """Make a reward of what was found at `reference`: a `Reward` is returned as it is, an undecorated function becomes one.
+
+    Raises:
+        UsageError: it is neither, or the function asks for something that rewards do not have.
+    """
     if isinstance(found, Reward):
         return found
     if callable(found):
-        return reward(found)
-    raise UsageError(f"{target!r} is a {type(found).__name__}, not a reward; decorate it with @r1env.reward")
+        return reward(isolation=Isolation.ASYNC if inspect.iscoroutinefunction(found) else Isolation.INLINE)(found)
+    raise UsageError(f"{reference!r} is a {type(found).__name__}, not a reward; decorate it with @r1env.reward")
 
 
 def _check_arguments(name: str, target: Callable[..., Any], is_method: bool) -> None:
@@ -372,8 +378,8 @@ def _importable(module: str, qualname: str, function: Callable[..., Any]) -> boo
     if module == "__main__" or "<" in qualname or not _on_path(module):
         return False
     try:
-        found = import_attribute(f"{module}:{qualname}")
-    except (ImportError, AttributeError):
+        found = pkgutil.resolve_name(f"{module}:{qualname}")
+    except (ImportError, AttributeError, ValueError):
         return False
     return found is function or (isinstance(found, Reward) and found.function is function)
 

@@ -46,7 +46,7 @@ def evaluate_command(
     """
     plugins = opt.plugins_of(ctx)
     params = opt.make_sampling(n, temperature, top_p, max_new_tokens, seed)
-    environment = opt.open_environment(plugins, env, env_options, data, template=template, rubric=rubric)
+    environment = opt.open_for_evaluation(plugins, env, env_options, data, template=template, rubric=rubric)
     if output is not None and not output.parent.is_dir():
         raise UsageError(f"cannot write {output}: there is no folder {output.parent}")
     with progress("loading the model"):
@@ -56,9 +56,9 @@ def evaluate_command(
     if output is not None:
         replace_text(output, "".join(to_json(row.model_dump(mode="json")) + "\n" for row in found.rows))
     if as_json:
-        print_json({"model": model, **found.model_dump(mode="json", exclude={"rows"})})
+        print_json({"model": model, "split": environment.split or "all", **found.model_dump(mode="json", exclude={"rows"})})
     else:
-        print_table(("", ""), _lines(found, model), title=f"{found.environment}")
+        print_table(("", ""), _lines(found, model), title=f"{found.environment}, split {environment.split or 'all'}")
 
 
 def _lines(found: Evaluation, model: str) -> list[tuple[str, Any]]:

@@ -11,8 +11,9 @@ import typer
 from r1env.config import parse_overrides
 from r1env.engines import Engine, SamplingParams
 from r1env.envs.environment import Environment, make_environment
-from r1env.errors import UsageError
-from r1env.plugins import Plugins, import_target
+from r1env.errors import NoSplitError, UsageError
+from r1env.importing import import_target
+from r1env.plugins import Plugins
 
 TASKS_OF_A_GENERATOR = 100  # how many tasks are taken where the source never ends and no limit is given
 
@@ -62,6 +63,18 @@ def open_environment(
     for key in given.keys() & own.keys():
         raise UsageError(f"{key!r} is no option of a task source" + (f"; use {own[key]}" if own[key] else ""))
     return make_environment(name, plugins=plugins, **settings, **given)
+
+
+def open_for_evaluation(
+    plugins: Plugins, name: str, options: list[str] | None, data: Path | None = None, **settings: Any
+) -> Environment:
+    """Return the environment with the tasks of its split `test`, where the options name no other; all tasks where it has no splits."""
+    if "split" in parse_overrides(options or []):
+        return open_environment(plugins, name, options, data, **settings)
+    try:
+        return open_environment(plugins, name, [*(options or []), "split=test"], data, **settings)
+    except NoSplitError:
+        return open_environment(plugins, name, options, data, **settings)
 
 
 def open_engine(plugins: Plugins, name: str, model: str, options: list[str] | None) -> Engine:

@@ -22,9 +22,9 @@ from r1env.cli.outcome import Outcome, Usage, next_commands, outcome_of, report_
 from r1env.config import parse_overrides, validate
 from r1env.errors import UsageError
 from r1env.monitoring import Monitor
+from r1env.monitoring.report import write_report
 from r1env.plugins import Plugins
 from r1env.recipes import Plan, check_only, check_plan, estimate_lines, estimates, execute, plan_training
-from r1env.runs.report import write_report
 from r1env.runs.run import Run
 from r1env.runs.tables import read_tables
 from r1env.trackers import find_tracker, followed

@@ -10,15 +10,16 @@ import math
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, Protocol, runtime_checkable
+from typing import Any, Literal, Protocol, cast, runtime_checkable
 
 import numpy as np
 
-from r1env.errors import UsageError
+from r1env.errors import NoSplitError, UsageError
 from r1env.types import Task
 
 Split = Literal["train", "test", "all"]
-TEST_SHARE = 10  # one task in ten belongs to the test split of a generator
+TEST_SHARE = 0.1
+"""One task in ten belongs to the test split of a generator."""
 
 
 @runtime_checkable
@@ -34,6 +35,22 @@ class TaskSource(Protocol):
 
         Raises:
             IndexError: `index` is negative or not below `size`.
+        """
+
+
+@runtime_checkable
+class SplitSource(TaskSource, Protocol):
+    """A task source that consists of splits without a task in common, such as `train` and `test`."""
+
+    @property
+    def splits(self) -> tuple[str, ...]:
+        """The names of the splits."""
+
+    def split(self, name: str) -> TaskSource:
+        """Return one split.
+
+        Raises:
+            NoSplitError: there is no split of that name.
         """
 
 
@@ -62,11 +79,16 @@ class GeneratedSource:
     seeds and however the question is worded. Ids must therefore say what is asked: the same problem, the same id.
     """
 
+    splits = ("train", "test")
+
     def __init__(self, generate: Callable[[np.random.Generator], Task], split: Split = "all") -> None:
         if split not in ("train", "test", "all"):
-            raise UsageError(f"unknown split {split!r}; known: train, test, all")
+            raise NoSplitError(f"unknown split {split!r}; known: train, test, all")
         self._generate = generate
         self._split = split
+
+    def split(self, name: str) -> GeneratedSource:
+        return GeneratedSource(self._generate, cast(Split, name))
 
     @property
     def size(self) -> None:
@@ -83,10 +105,56 @@ class GeneratedSource:
         raise UsageError(f"the generator gave no task of the split {self._split!r} in 10,000 draws; its tasks are too few")
 
 
-def split_of(task_id: str) -> Split:
-    """`test` for one id in `TEST_SHARE`, else `train`; depends on the text alone."""
-    digest = hashlib.blake2b(task_id.encode("utf-8", "surrogatepass"), digest_size=8).digest()
-    return "test" if int.from_bytes(digest, "big") % TEST_SHARE == 0 else "train"
+class HeldOut:
+    """A finite source without splits, divided into `train` and `test` by a hash of what each task asks.
+
+    The division depends on the prompt alone: it is the same on every machine, it survives a new order of the rows, and two rows with
+    the same question fall on the same side.
+
+    Args:
+        share: of the tasks that become `test`, between 0 and 1.
+    """
+
+    splits = ("train", "test")
+
+    def __init__(self, source: TaskSource, share: float) -> None:
+        if not 0 < share < 1:
+            raise UsageError(f"hold_out={share}: it must be a share of the tasks between 0 and 1, such as 0.1")
+        if source.size is None:
+            raise UsageError("hold_out divides a finite set of tasks, and this source never ends; use its own splits")
+        self._source, self._share = source, share
+
+    @property
+    def size(self) -> int | None:
+        return self._source.size
+
+    def task(self, index: int, seed: int = 0) -> Task:
+        return self._source.task(index, seed)
+
+    def split(self, name: str) -> ListSource:
+        if name not in self.splits:
+            raise NoSplitError(f"unknown split {name!r}; hold_out makes: {', '.join(self.splits)}")
+        tasks = [task for task in iterate(self._source) if split_of(_asked(task), self._share) == name]
+        if not tasks:
+            raise UsageError(
+                f"hold_out={self._share:g} of {self._source.size} tasks leaves none for the split {name!r}; change it"
+            )
+        return ListSource(tasks)
+
+
+def _asked(task: Task) -> str:
+    return json.dumps([[message["role"], message["content"]] for message in task.prompt])
+
+
+def split_of(text: str, share: float = TEST_SHARE) -> Split:
+    """Return `test` for that share of all texts and `train` for the others; it depends on the text alone."""
+    digest = hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).digest()
+    number = int.from_bytes(digest, "big")
+    if share == TEST_SHARE:
+        return (
+            "test" if number % 10 == 0 else "train"
+        )  # not by comparison, so that the splits of generators stay what they were
+    return "test" if number < share * 2**64 else "train"
 
 
 def iterate(source: TaskSource, limit: int | None = None, seed: int = 0) -> Iterator[Task]:

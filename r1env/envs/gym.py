@@ -9,13 +9,11 @@ from typing import Any, TypeVar
 import gymnasium
 import numpy as np
 from gymnasium import Space
-from gymnasium.envs.registration import register, registry
 from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 from numpy.typing import NDArray
 
 from r1env.envs.environment import Environment, Episode, make_environment
-from r1env.plugins import Plugins, installed
 from r1env.scoring import score
 from r1env.types import Completion, Conversation, Score, Task
 
@@ -229,22 +227,3 @@ class ReasoningVectorEnv(VectorEnv[Observations, Sequence[str], NDArray[Any]]):
 def make_vec(name: str, num_envs: int = 1, **options: Any) -> ReasoningVectorEnv:
     """The entry point behind `gymnasium.make_vec`; options are those of `make_environment`."""
     return ReasoningVectorEnv(make_environment(name, **options), num_envs)
-
-
-# Registers every installed environment with Gymnasium. Imports no environment, only its spec.
-
-
-def register_environments(plugins: Plugins | None = None) -> list[str]:
-    """Make `gymnasium.make("r1env/<name>")` and `gymnasium.make_vec` work; returns the ids. Calling it again is harmless."""
-    ids = []
-    for name in (plugins or installed()).provided("environments"):
-        env_id = f"r1env/{name}"
-        if env_id not in registry:
-            register(
-                env_id,
-                entry_point="r1env.envs.gym:make",
-                vector_entry_point="r1env.envs.gym:make_vec",
-                kwargs={"name": name},
-            )
-        ids.append(env_id)
-    return ids

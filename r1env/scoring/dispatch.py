@@ -9,6 +9,7 @@ import threading
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 
+from r1env.plugins import installed
 from r1env.rewards import Isolation, Reward
 from r1env.rubrics import Rubric
 from r1env.scoring.limits import PerProcess, inside_worker
@@ -109,8 +110,12 @@ class Scoring:
             for reward in self._rewards
         ]
         if isinstance(self._rubric, Reward):
-            return columns[0]
-        return [self._rubric.combine(row) for row in zip(*columns, strict=True)]
+            scores = columns[0]
+        else:
+            scores = [self._rubric.combine(row) for row in zip(*columns, strict=True)]
+        if not inside_worker() and (plugins := installed()).listens("r1env_scored"):
+            plugins.notify("r1env_scored", rollouts=tuple(self._rollouts), scores=tuple(scores))
+        return scores
 
     def cancel(self) -> None:
         """Stop what is under way and what would still be begun."""
@@ -170,13 +175,13 @@ def _runs_here(reward: Reward) -> bool:
 
 
 def without_tokens(rollout: Rollout) -> Rollout:
-    """The rollout as a reward sees it that does not ask for `rollout`: no token ids, no log-probs.
+    """Return the rollout as a reward sees it that does not ask for `rollout`: without token ids, log-probs and turns.
 
     They are most of a rollout's bytes on the way to a worker, and would tell equal texts apart.
     """
-    if rollout.token_ids is None and rollout.logprobs is None:
+    if rollout.token_ids is None and rollout.logprobs is None and not rollout.recorded_turns:
         return rollout
-    return rollout.model_copy(update={"token_ids": None, "logprobs": None})
+    return rollout.model_copy(update={"token_ids": None, "logprobs": None, "recorded_turns": ()})
 
 
 class Distinct:
@@ -192,7 +197,7 @@ class Distinct:
 
     def place(self, rollout: Rollout) -> int:
         """The index in `found` of the rollout's equal, which it is itself if there was none."""
-        key = (rollout.task.id, rollout.completion, rollout.finish_reason, rollout.turns)
+        key = (rollout.task.id, rollout.completion, rollout.finish_reason, len(rollout.messages))
         candidates = self._alike.setdefault(key, [])
         place = next((index for index in candidates if _equal(self.found[index], rollout)), None)
         if place is None:
@@ -208,6 +213,7 @@ def _equal(one: Rollout, other: Rollout) -> bool:
         return (
             (one.task is other.task or one.task == other.task)
             and one.messages == other.messages
+            and one.recorded_turns == other.recorded_turns
             and one.token_ids == other.token_ids
             and one.logprobs == other.logprobs
         )

@@ -54,6 +54,20 @@ def test_wrong_usage_is_one_line_that_points_to_the_help(r1env_program: Any, arg
     assert "--help" in result.stderr
 
 
+@pytest.mark.parametrize("command", [[], ["train"], ["new", "reward"], ["greet"]], ids=" ".join)
+def test_h_is_help(r1env_program: Any, command: list[str]) -> None:
+    assert r1env_program(*command, "-h").stdout == r1env_program(*command, "--help").stdout
+
+
+def test_version_is_an_option_too(r1env_program: Any) -> None:
+    assert r1env_program("--version").stdout == f"r1env {__version__}\n"
+
+
+def test_a_run_that_is_not_there_is_wrong_usage(r1env_program: Any) -> None:
+    result = r1env_program("train", "--resume", "nowhere")
+    assert (result.exit_code, result.stderr.count("\n")) == (2, 1)
+
+
 def test_an_unforeseen_fault_is_one_line_that_says_how_to_see_more(r1env_program: Any) -> None:
     result = r1env_program("fault")
     assert result.exit_code == 1
@@ -141,6 +155,17 @@ def run_program(*arguments: str, folder: Path) -> subprocess.CompletedProcess[st
 def test_the_installed_program_runs(tmp_path: Path) -> None:
     result = run_program("version", folder=tmp_path)
     assert (result.returncode, result.stdout) == (0, f"{__version__}\n")
+
+
+@pytest.mark.parametrize("module", ["r1env", "r1env_sandbox"])
+def test_a_package_runs_as_its_program(module: str, tmp_path: Path) -> None:
+    def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", module, *arguments]
+        return subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, timeout=60, check=False)
+
+    result = run("--version")
+    assert (result.returncode, result.stdout) == (0, f"{module.replace('_', '-')} {__version__}\n")
+    assert run("--no-such-option").returncode == 2
 
 
 def test_help_imports_nothing_heavy(tmp_path: Path) -> None:

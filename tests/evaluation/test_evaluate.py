@@ -10,7 +10,7 @@ from r1env.engines import SamplingParams, ScriptedEngine
 from r1env.envs.environment import Environment
 from r1env.errors import UsageError
 from r1env.evaluation import evaluate
-from r1env.prompts import get_template
+from r1env.plugins import installed
 from r1env.rewards import Reward
 from r1env.rubrics import Rubric, WeightedReward
 from r1env.types import Completion, Conversation, FinishReason, Status, Task
@@ -42,7 +42,7 @@ def environment(reward: Reward = exact, count: int = 4, **settings: object) -> E
         "source": ListSource(tasks),
         "rubric": Rubric("accuracy", [WeightedReward(reward)]),
         "accuracy": reward.name,
-        "template": get_template("plain"),
+        "template": installed().template("plain"),
     }
     return Environment(**{**fields, **settings})  # type: ignore[arg-type]
 
@@ -118,7 +118,7 @@ def test_every_batch_samples_under_its_own_seed_and_again_the_same() -> None:
 
 def test_the_stop_texts_of_the_template_reach_the_engine() -> None:
     engine = Cycling()
-    evaluate(environment(template=get_template("r1-zero")), engine, SamplingParams(stop=("</answer>", "END")), limit=1)
+    evaluate(environment(template=installed().template("r1-zero")), engine, SamplingParams(stop=("</answer>", "END")), limit=1)
     assert engine.calls[0][1].stop == ("</answer>", "END")
     assert not engine.calls[0][1].chat
 

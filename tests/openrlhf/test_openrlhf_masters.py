@@ -49,7 +49,7 @@ assert flipped > 0, "and some of the model's weights have moved"
 """
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 @pytest.mark.skipif(not INTERPRETER, reason="R1ENV_OPENRLHF_PYTHON is not set: `make openrlhf-cpu` makes the environment")
 @pytest.mark.parametrize("stage", [1, 2, 3])
 def test_a_small_update_arrives_in_a_model_of_deepspeed(stage, tmp_path):

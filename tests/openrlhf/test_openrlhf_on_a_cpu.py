@@ -25,7 +25,7 @@ from r1env_trainers.model.load import load_model
 INTERPRETER = os.environ.get("R1ENV_OPENRLHF_PYTHON")
 
 pytestmark = [
-    pytest.mark.slow,
+    pytest.mark.nightly,
     pytest.mark.xdist_group("machine"),
     pytest.mark.skipif(not INTERPRETER, reason="R1ENV_OPENRLHF_PYTHON is not set: `make openrlhf-cpu` makes the environment"),
 ]

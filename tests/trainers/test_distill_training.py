@@ -50,7 +50,9 @@ MOMENTS = {
 }
 
 
-@pytest.mark.parametrize("moment", MOMENTS)
+@pytest.mark.parametrize(
+    "moment", [pytest.param(moment, marks=[] if moment == "on-policy" else pytest.mark.slow) for moment in MOMENTS]
+)
 def test_a_run_that_was_interrupted_and_resumed_is_bit_for_bit_the_uninterrupted_one(tmp_path, moment):
     method, when = MOMENTS[moment]
     plan = plan_distillation(method)

@@ -9,7 +9,7 @@ import r1env
 from r1env.data.sources import ListSource
 from r1env.envs.environment import Environment
 from r1env.envs.suite import Suite
-from r1env.prompts import get_template
+from r1env.plugins import installed
 from r1env.rubrics import Rubric, WeightedReward
 from r1env.scoring import score
 from r1env_trainers.generate.engine import LocalEngine, Sampler
@@ -28,7 +28,7 @@ async def digits(completion):
 @pytest.fixture
 def suite():
     tasks = [r1env.Task(id=str(i), prompt=f"{i}?") for i in range(8)]
-    template = get_template("plain")
+    template = installed().template("plain")
     return Suite("e", [Environment("e", ListSource(tasks), Rubric("r", [WeightedReward(digits)]), "digits", template)])
 
 

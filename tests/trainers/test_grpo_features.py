@@ -49,6 +49,7 @@ def metrics_of(path, **settings):
     return trained(plan_grpo(**settings), path).metrics()
 
 
+@pytest.mark.slow
 def test_a_resumed_run_is_bit_for_bit_the_whole_one_with_everything_that_has_a_state(tmp_path):
     plan = plan_grpo(
         rubric={"name": "seven", "rewards": [{"reward": f"{__name__}:seven"}, {"reward": "accuracy"}]},

@@ -190,6 +190,7 @@ def test_a_batch_without_any_preference_changes_nothing(experience):
     assert metrics["grad_norm"] == 0
 
 
+@pytest.mark.slow
 def test_a_full_disk_leaves_the_last_checkpoint_whole_and_resuming_goes_on_from_it(tmp_path):
     script = textwrap.dedent(
         """
@@ -230,7 +231,7 @@ def test_a_full_disk_leaves_the_last_checkpoint_whole_and_resuming_goes_on_from_
 
 def test_the_trainer_is_found_through_the_plugin_manager():
     spec = r1env.installed().trainer("grpo")
-    from r1env.plugins import import_target
+    from r1env.importing import import_target
 
     assert import_target(spec.target) is GRPOTrainer
     assert set(spec.presets) == set(GRPOConfig.presets)

@@ -56,7 +56,7 @@ def first_batch(model="tiny", **settings):
     return config, policy, Critic.start(config, policy, {}), experience
 
 
-@pytest.mark.parametrize("critic", ["separate", "shared"])
+@pytest.mark.parametrize("critic", [pytest.param("separate", marks=pytest.mark.slow), "shared"])
 def test_a_run_that_was_interrupted_and_resumed_is_bit_for_bit_the_uninterrupted_one(tmp_path, critic):
     plan = plan_ppo(critic=critic, mini_batches=2, epochs=2, kl_coef=0.01)
     whole = trained(plan, tmp_path / "whole")
@@ -68,7 +68,7 @@ def test_a_run_that_was_interrupted_and_resumed_is_bit_for_bit_the_uninterrupted
     assert all(row["grad_norm"] > 0 and row["value/grad_norm"] > 0 for row in rows)
 
 
-@pytest.mark.parametrize("critic", ["separate", "shared"])
+@pytest.mark.parametrize("critic", [pytest.param("separate", marks=pytest.mark.slow), "shared"])
 def test_the_critic_learns_what_the_rollouts_earn(critic):
     config, policy, model, experience = first_batch(critic=critic, critic_lr=3e-3, value_clip=None, warmup_steps=0)
     optimizer = make_optimizer(policy, config)

@@ -19,8 +19,9 @@ from r1env.errors import UsageError
 from r1env.evaluation import Evaluation, evaluate
 from r1env.rubrics import RubricSpec
 from r1env.runs.run import Run
+from r1env.runs.stages import is_stage
 from r1env.runs.tables import TABLE_JSON, Table, read_tables, write_table
-from r1env.trainer import TrainerConfig, is_stage
+from r1env.trainer import TrainerConfig
 from r1env_trainers.generate.engine import TransformersEngine
 from r1env_trainers.model.load import Device, check_model_name, choose_device, limit_threads, load_model
 from r1env_trainers.rl.config import SuiteSettings, open_suite

@@ -16,7 +16,7 @@ from transformers import AutoTokenizer
 
 from r1env.runs.files import replace_text
 from r1env.runs.run import Run
-from r1env.trainer import is_stage
+from r1env.runs.stages import is_stage
 from r1env_openrlhf.command import MODULE, Files, arguments_of, check_settings, is_cpu, write_agent, write_prompts
 from r1env_openrlhf.config import JobSpec, options_of
 from r1env_openrlhf.episodes import CONFIG, SAMPLES

@@ -19,7 +19,7 @@ from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
 from r1env.errors import UsageError
 from r1env.runs.run import Run
-from r1env.trainer import is_stage
+from r1env.runs.stages import is_stage
 from r1env_openrlhf.command import open_micro_batch, optimizer_flags, refuse_linear_floor, refuse_settings, words_of
 from r1env_openrlhf.config import JobSpec, OpenRLHFOptions, options_of
 from r1env_openrlhf.follow import TuningFollower, newest_checkpoint

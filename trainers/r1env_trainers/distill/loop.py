@@ -11,7 +11,7 @@ from r1env.envs.suite import Suite
 from r1env.errors import UsageError
 from r1env.rollout import play
 from r1env.runs.run import Run
-from r1env.trainer import is_stage
+from r1env.runs.stages import is_stage
 from r1env_trainers.distill.config import DistillConfig
 from r1env_trainers.distill.divergence import chunked_reverse_kl, policy_gradient, predictions
 from r1env_trainers.evaluate import SAMPLED_TOKENS

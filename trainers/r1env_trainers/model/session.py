@@ -11,7 +11,8 @@ import torch
 from pydantic import Field
 
 from r1env.runs.run import Run
-from r1env.trainer import TrainerConfig, is_stage
+from r1env.runs.stages import is_stage
+from r1env.trainer import TrainerConfig
 from r1env_trainers.model.checkpoint import list_checkpoints, load_state, restore, save_checkpoint
 from r1env_trainers.model.dither import dither_matrices
 from r1env_trainers.model.llama import compute_dtype

@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from r1env.data.sources import read_jsonl, shuffled_index
 from r1env.errors import RunError, UsageError
 from r1env.runs.files import replace_text, to_json
-from r1env.trainer import is_stage
+from r1env.runs.stages import is_stage
 from r1env_trainers.rejection.config import ExtraData
 from r1env_trainers.rejection.statistics import Counts
 from r1env_trainers.sft.rows import parse_row

@@ -12,13 +12,14 @@ from r1env.engines import Engine, SamplingParams
 from r1env.envs.environment import Environment
 from r1env.envs.suite import Suite
 from r1env.errors import TrainingStoppedError, UsageError
-from r1env.plugins import Plugins, import_target, installed
+from r1env.importing import import_target
+from r1env.plugins import Plugins, installed
 from r1env.rollout import sample_rollouts, stop_when_scoring_fails
 from r1env.runs.files import to_json
 from r1env.runs.run import Run
+from r1env.runs.stages import is_stage
 from r1env.runs.tables import TABLE_JSON, write_table
 from r1env.scoring import score
-from r1env.trainer import is_stage
 from r1env.types import Rollout, Score, Task
 from r1env_trainers.evaluate import SAMPLED_TOKENS
 from r1env_trainers.model.checkpoint import list_checkpoints

@@ -16,7 +16,7 @@ from torch.nn.functional import binary_cross_entropy_with_logits, softplus
 from r1env.data.sources import shuffled_index
 from r1env.errors import UsageError
 from r1env.runs.run import Run
-from r1env.trainer import is_stage
+from r1env.runs.stages import is_stage
 from r1env_trainers.model.batching import micro_batches
 from r1env_trainers.model.checkpoint import save_model
 from r1env_trainers.model.load import LoadedModel

@@ -89,7 +89,7 @@ def rollout_metrics(experience: Experience, suite: Suite, config: RolloutConfig,
     metrics = step_metrics(experience, accuracies(experience, suite).tolist())
     metrics |= environment_metrics(experience, suite)
     if any(environment.max_turns > 1 for environment in suite.environments):
-        metrics["turns"] = sum(rollout.turns for rollout in experience.rollouts) / len(experience.rollouts)
+        metrics["turns"] = sum(len(rollout.turns) for rollout in experience.rollouts) / len(experience.rollouts)
     if config.refill:
         metrics |= {"refill/prompts": float(len(experience.rewards)), "refill/batches": float(experience.refills)}
         metrics["refill/kept"] = float(experience.kept.sum())

@@ -97,10 +97,10 @@ PRESETS: Mapping[str, Mapping[str, Any]] = {
         "steps": 106,  # 1,700 optimizer steps
         "temperature": 0.7,
         "rubric": {"name": "r1-stage1", "rewards": _REASONING},
-        # 400 optimizer steps with preference rewards. Which reward models judge there is the rubric's matter: give your own, and a
-        # late_mixture for the general prompts, which come in these steps only.
+        # 400 optimizer steps in which general prompts come too: give a late_mixture with a rubric of theirs, `stage2` or your own, whose
+        # reward model is at the url you set. Tasks with answers are rewarded as before (eq. 8: the rules, and the language).
         "late_steps": 25,
-        "late_rubric": "stage2",
+        "late_rubric": {"name": "r1-stage1", "rewards": _REASONING},
     },
     # DeepSeekMath (arXiv 2402.03300), section 4.2: 64 outputs a question, batch 1,024, one update a batch. The clip, the temperature,
     # the number of steps and the warm-up were not published: our choice. Its reward was a neural model; ours is the checker.

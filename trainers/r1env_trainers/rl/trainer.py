@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from r1env.envs.suite import Suite
 from r1env.runs.run import Run
-from r1env.trainer import is_stage
+from r1env.runs.stages import is_stage
 from r1env_trainers.generate.choose import check_engine
 from r1env_trainers.model.load import check_model_name
 from r1env_trainers.model.session import check_local

@@ -12,7 +12,7 @@ from transformers import PreTrainedModel
 from r1env.engines import SamplingParams
 from r1env.envs.suite import Suite, make_suite
 from r1env.runs.run import Run
-from r1env.trainer import is_stage
+from r1env.runs.stages import is_stage
 from r1env_trainers.evaluate import log_accuracy
 from r1env_trainers.generate.engine import TransformersEngine
 from r1env_trainers.model.batching import left_pad, micro_batches

@@ -12,8 +12,8 @@ import pytest
 
 from r1env.errors import UsageError
 from r1env.hooks import ReportSpec, hookimpl
+from r1env.monitoring.report import write_report
 from r1env.plugins import Plugins, Provenance
-from r1env.runs.report import write_report
 from r1env.runs.run import Run
 
 HOSTILE = '</script><script>alert("x")</script><img src=http://evil.example/x.png onerror=alert(1)>\x00\x1b\u202e\ud800'

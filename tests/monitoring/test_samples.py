@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from r1env.runs.report import PER_STEP, PROMPTS_SHOWN, STEPS_SHOWN, choose_samples, mark
+from r1env.monitoring.report import PER_STEP, PROMPTS_SHOWN, STEPS_SHOWN, choose_samples, mark
 
 
 def row(step: int, task: str, stage: str = "rl", **fields: Any) -> dict[str, Any]:

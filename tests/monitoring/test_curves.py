@@ -1,6 +1,6 @@
 """Which metrics are drawn together, and what a figure holds."""
 
-from r1env.runs.report import Mark, first_and_last, main_figures, other_figures, overview_figures
+from r1env.monitoring.report import Mark, first_and_last, main_figures, other_figures, overview_figures
 
 ROWS = [
     {"stage": "rl", "step": 0, "time": 1.0, "eval/accuracy": 0.1},
