@@ -72,6 +72,9 @@ def load_object(reference: str, kind: str) -> Any:
 
 def source_digest(thing: Any) -> str | None:
     """Return the SHA-256 of the file that defines a function, class or module; None where there is no file (a notebook, C code)."""
+    module = getattr(thing, "__module__", None)
+    if isinstance(module, str) and is_file_module(module):
+        return hashlib.sha256(getattr(sys.modules[module], SOURCE)).hexdigest()
     try:
         file = inspect.getsourcefile(thing)
         return hashlib.sha256(Path(file).read_bytes()).hexdigest() if file else None
@@ -106,6 +109,11 @@ def module_from_source(path: str, source: bytes) -> ModuleType:
         del sys.modules[name]
         raise
     return module
+
+
+def is_file_module(name: str) -> bool:
+    """Return True for the name of a module that `module_from_source` made in this process."""
+    return name.startswith(FILE_MODULE) and hasattr(sys.modules.get(name), SOURCE)
 
 
 FILE_MODULE = "r1env_file_"

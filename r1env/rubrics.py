@@ -92,21 +92,23 @@ class Rubric:
         return tuple(key for item in self.rewards for key in item.reward.part_keys)
 
     def describe(self) -> list[dict[str, Any]]:
-        """Each reward with its weight and the value of every option: what a run's manifest keeps. Plain data."""
+        """Return each reward with its weight, the value of every option, and where its function is from: what a run's manifest keeps."""
         return [
             {
                 "reward": item.reward.name,
                 "weight": item.weight,
                 "isolation": str(item.reward.isolation),
+                "scope": str(item.reward.scope),
+                **item.reward.identity,
                 "settings": to_jsonable_python(item.reward.settings, fallback=str),
             }
             for item in self.rewards
         ]
 
     def combine(self, scores: Sequence[Score]) -> Score:
-        """One score of the scores of the rewards, in their order.
+        """Return one score for the scores of the rewards, which are in their order.
 
-        The value is the weighted sum. A reward that counts (weight not 0) and has no value leaves the whole without one.
+        The value is the weighted sum; `turns` is that of the rewards with scope `turn`. A reward that counts (weight not 0) and has no value leaves the whole without one.
         The status is that of the first failure, else of the first reward.
         """
         parts = dict.fromkeys(self.part_keys, math.nan)
@@ -116,6 +118,12 @@ class Rubric:
         missing = [(item, score) for item, score in counting if score.value is None]
         missing.sort(key=lambda pair: pair[1].status not in FAILURES)  # stable: failures first
         seconds = math.fsum(score.seconds for score in scores)
+        by_turn = [(item.weight, score.turns) for item, score in counting if score.turns]
+        turns = (
+            tuple(math.fsum(weight * (of[place] or 0.0) for weight, of in by_turn) for place in range(len(by_turn[0][1])))
+            if by_turn
+            else ()
+        )
         if missing:
             item, score = missing[0]
             return Score(
@@ -126,7 +134,7 @@ class Rubric:
         reasons = (
             f"{item.reward.name}: {score.reason}" for item, score in zip(self.rewards, scores, strict=True) if score.reason
         )
-        return Score(value=value, parts=parts, status=status, reason="; ".join(reasons), seconds=seconds)
+        return Score(value=value, parts=parts, status=status, reason="; ".join(reasons), seconds=seconds, turns=turns)
 
 
 AnyRubric = Rubric | Reward | RubricSpec | Mapping[str, Any] | str

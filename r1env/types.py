@@ -229,6 +229,7 @@ class Score(BaseModel):
         status: see `Status`.
         reason: one line for a person.
         seconds: CPU seconds the scoring took where it ran in a worker, wall seconds otherwise.
+        turns: of a reward with scope `turn`, the value of each turn, None where there was nothing to score; else empty.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -238,6 +239,7 @@ class Score(BaseModel):
     status: Status = Status.OK
     reason: str = ""
     seconds: float = 0.0
+    turns: tuple[float | None, ...] = ()
 
     @field_validator("parts", mode="before")
     @classmethod
@@ -268,7 +270,7 @@ class Score(BaseModel):
     def _verdict(self) -> tuple[object, ...]:
         """What counts when scores are compared. A part that was not scored equals another that was not: NaN does not."""
         parts = {key: None if math.isnan(part) else part for key, part in self.parts.items()}
-        return (self.value, parts, self.status, self.reason)
+        return (self.value, parts, self.status, self.reason, self.turns)
 
     @property
     def failed(self) -> bool:

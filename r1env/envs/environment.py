@@ -65,11 +65,13 @@ class Episode:
         self.turns += 1
         self._last = completion
         reply = None if self._dialogue is None else self._dialogue.reply(self.task, self.messages)
+        replies: Conversation = ()
         if reply is None:
             self.ended_by = self._end_of(completion)
         elif self.turns >= self._max_turns:
             self.ended_by = EndedBy.LIMIT
-        replies: Conversation = () if reply is None or self.done else ({"role": "user", "content": reply},)
+        else:
+            replies = ({"role": "user", "content": reply},)
         self._messages += replies
         self._turns.append(
             Turn(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 import pickle
@@ -117,10 +118,16 @@ def test_a_rubric_describes_every_option_as_plain_data():
     def near(completion: str, *, limit: int = 3, folder: Path = Path("there"), unit: str = "words") -> float:
         return float(len(completion) < limit)
 
-    described = Rubric("mine", [WeightedReward(near.with_options(limit=5), 0.5)]).describe()
-    assert described == [
-        {"reward": "near", "weight": 0.5, "isolation": "inline", "settings": {"limit": 5, "folder": "there", "unit": "words"}}
-    ]
+    (described,) = Rubric("mine", [WeightedReward(near.with_options(limit=5), 0.5)]).describe()
+    assert described == {
+        "reward": "near",
+        "weight": 0.5,
+        "isolation": "inline",
+        "scope": "rollout",
+        "function": f"{__name__}:test_a_rubric_describes_every_option_as_plain_data.<locals>.near",
+        "sha256": hashlib.sha256(Path(__file__).read_bytes()).hexdigest(),
+        "settings": {"limit": 5, "folder": "there", "unit": "words"},
+    }
     assert json.loads(json.dumps(described)) == described
 
 
