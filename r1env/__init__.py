@@ -24,14 +24,18 @@ if TYPE_CHECKING:
     from r1env.envs.environment import Environment, make_environment
     from r1env.errors import R1EnvError, UsageError
     from r1env.hooks import (
+        AdvantageSpec,
         CommandSpec,
         EngineSpec,
         EnvironmentSpec,
+        LossSpec,
         RecipeSpec,
         ReportSpec,
         RewardSpec,
-        SandboxSpec,
+        RubricPresetSpec,
         SuiteSpec,
+        TemplateSpec,
+        ToolParserSpec,
         TrackerSpec,
         TrainerSpec,
         hookimpl,
@@ -41,20 +45,24 @@ if TYPE_CHECKING:
     from r1env.rewards import Isolation, Limits, Reward, reward
     from r1env.rubrics import Rubric, WeightedReward
     from r1env.scoring import ascore, score
-    from r1env.types import Completion, FinishReason, Message, Rollout, Score, Status, Task, TaskKind
+    from r1env.types import Completion, FinishReason, Message, Rollout, Score, Status, Task, TaskKind, Turn
 
 _HOME = {
     "r1env.envs.environment": ("Environment", "make_environment"),
     "r1env.errors": ("R1EnvError", "UsageError"),
     "r1env.hooks": (
+        "AdvantageSpec",
         "CommandSpec",
         "EngineSpec",
         "EnvironmentSpec",
+        "LossSpec",
         "RecipeSpec",
         "ReportSpec",
         "RewardSpec",
-        "SandboxSpec",
+        "RubricPresetSpec",
         "SuiteSpec",
+        "TemplateSpec",
+        "ToolParserSpec",
         "TrackerSpec",
         "TrainerSpec",
         "hookimpl",
@@ -65,13 +73,14 @@ _HOME = {
     "r1env.rubrics": ("Rubric", "WeightedReward"),
     "r1env.scoring": ("ascore", "score"),
     "r1env.data.sources": ("TaskSource",),
-    "r1env.types": ("Completion", "FinishReason", "Message", "Rollout", "Score", "Status", "Task", "TaskKind"),
+    "r1env.types": ("Completion", "FinishReason", "Message", "Rollout", "Score", "Status", "Task", "TaskKind", "Turn"),
 }
 """Where each public name lives; a test holds it against the imports above."""
 
 _MODULE_OF = {name: module for module, names in _HOME.items() for name in names}
 
 __all__ = [
+    "AdvantageSpec",
     "CommandSpec",
     "Completion",
     "EngineSpec",
@@ -80,6 +89,7 @@ __all__ = [
     "FinishReason",
     "Isolation",
     "Limits",
+    "LossSpec",
     "Message",
     "R1EnvError",
     "RecipeSpec",
@@ -88,15 +98,18 @@ __all__ = [
     "RewardSpec",
     "Rollout",
     "Rubric",
-    "SandboxSpec",
+    "RubricPresetSpec",
     "Score",
     "Status",
     "SuiteSpec",
     "Task",
     "TaskKind",
     "TaskSource",
+    "TemplateSpec",
+    "ToolParserSpec",
     "TrackerSpec",
     "TrainerSpec",
+    "Turn",
     "UsageError",
     "WeightedReward",
     "__version__",

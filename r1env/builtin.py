@@ -2,7 +2,22 @@
 
 from __future__ import annotations
 
-from r1env.hooks import EngineSpec, ReportSpec, TrackerSpec, hookimpl
+from r1env.hooks import EngineSpec, ReportSpec, RubricPresetSpec, TemplateSpec, TrackerSpec, hookimpl
+
+
+@hookimpl
+def r1env_templates() -> list[TemplateSpec]:
+    return [
+        TemplateSpec("plain", "r1env.prompts:PLAIN_TEMPLATE", "the task's own prompt"),
+        TemplateSpec("r1-zero", "r1env.prompts:R1_ZERO_TEMPLATE", "the completion prompt of R1-Zero (DeepSeek-R1, table 1)"),
+        TemplateSpec("boxed", "r1env.prompts:BOXED_TEMPLATE", "asks for the answer in a box, as R1's authors recommend"),
+        TemplateSpec("tagged", "r1env.prompts:TAGGED_TEMPLATE", "asks for a thinking block and an answer block"),
+    ]
+
+
+@hookimpl
+def r1env_rubrics() -> list[RubricPresetSpec]:
+    return [RubricPresetSpec("accuracy", {"accuracy": 1.0}, "the environment's own checker alone")]
 
 
 @hookimpl

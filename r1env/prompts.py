@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
-from r1env.errors import UnknownNameError
+from r1env.errors import UsageError
 from r1env.types import Conversation, Task
 
 R1_ZERO = (
@@ -52,22 +53,33 @@ def _in_last_user_message(pattern: str) -> Callable[[Task], Conversation]:
     return render
 
 
-TEMPLATES: Mapping[str, PromptTemplate] = {
-    template.name: template
-    for template in (
-        PromptTemplate("plain", lambda task: task.prompt),
-        PromptTemplate("r1-zero", _in_last_user_message(R1_ZERO), stop=("</answer>",), chat=False),
-        PromptTemplate("boxed", _in_last_user_message(BOXED)),
-        PromptTemplate("tagged", _in_last_user_message(TAGGED), stop=("</answer>",)),
-    )
-}
+PLAIN_TEMPLATE = PromptTemplate("plain", lambda task: task.prompt)
+R1_ZERO_TEMPLATE = PromptTemplate("r1-zero", _in_last_user_message(R1_ZERO), stop=("</answer>",), chat=False)
+BOXED_TEMPLATE = PromptTemplate("boxed", _in_last_user_message(BOXED))
+TAGGED_TEMPLATE = PromptTemplate("tagged", _in_last_user_message(TAGGED), stop=("</answer>",))
 
 
-def get_template(name: str) -> PromptTemplate:
-    """The template of that name, or `UnknownNameError`."""
-    if name not in TEMPLATES:
-        raise UnknownNameError("prompt template", name, TEMPLATES)
-    return TEMPLATES[name]
+def as_template(found: Any, name: str) -> PromptTemplate:
+    """Make a template of what a plugin or a user calls `name`.
+
+    That is a `PromptTemplate`, a function from a `Task` to messages, or a text with `{question}`, which takes the place of the last
+    message.
+
+    Raises:
+        UsageError: it is none of these.
+
+    Example:
+        >>> template = as_template("{question} Answer briefly.", "brief")
+        >>> template.render(Task(id="1", prompt="2 + 2?"))[0]["content"]
+        '2 + 2? Answer briefly.'
+    """
+    if isinstance(found, PromptTemplate):
+        return found
+    if isinstance(found, str) and "{question}" in found:
+        return PromptTemplate(name, _in_last_user_message(found))
+    if callable(found):
+        return PromptTemplate(name, found)
+    raise UsageError(f"{name!r} is a {type(found).__name__}, not a PromptTemplate, a function, or a text with {{question}}")
 
 
 # Reads thinking, answer and summary out of a completion, once for every reward.

@@ -14,11 +14,12 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, redirect_stdout
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 from r1env.errors import UsageError
 from r1env.hooks import TrackerSpec
-from r1env.plugins import Plugins, import_target
+from r1env.importing import import_target
+from r1env.plugins import Plugins
 from r1env.runs.files import replace_text
 from r1env.runs.run import Run, StepEvent
 
@@ -166,10 +167,10 @@ def find_tracker(name: str, plugins: Plugins) -> Callable[[Run], Tracker]:
     Raises:
         UsageError: there is none, or its package is not installed.
     """
-    spec = plugins.find("trackers", name, TrackerSpec)
+    spec = plugins.find(TrackerSpec, name)
     if spec.module and find_spec(spec.module) is None:
         raise UsageError(f"tracking with {spec.name} needs {spec.module}: pip install {spec.install or spec.module}")
-    return import_target(spec.target)
+    return cast(Callable[[Run], Tracker], import_target(spec.target))
 
 
 def trackers_of(run_path: Path) -> list[str]:

@@ -1,4 +1,4 @@
-"""`Task`: one problem. Read this file, `rollouts.py` and `scores.py` first; everything else passes these three forward."""
+"""The types that pass through everything else: `Task`, `Turn`, `Rollout`, `Score`. Read this file first."""
 
 from __future__ import annotations
 
@@ -91,6 +91,15 @@ class FinishReason(StrEnum):
     ERROR = "error"  # the engine failed; the completion is what had arrived
 
 
+class EndedBy(StrEnum):
+    """Who ended an episode."""
+
+    ENVIRONMENT = "environment"  # it had nothing more to say
+    MODEL = "model"  # it ended its turn, and the task has one turn only
+    LIMIT = "limit"  # a token limit cut the last turn off, the context was full, or the turns were used up
+    ERROR = "error"  # the engine failed
+
+
 class Completion(BaseModel):
     """What an engine returns for one prompt.
 
@@ -106,27 +115,85 @@ class Completion(BaseModel):
     logprobs: tuple[float, ...] | None = None
 
 
+class Turn(BaseModel):
+    """One turn of an episode: what the model wrote, and what came back.
+
+    Attributes:
+        message: the model's message.
+        replies: the environment's messages before the model's next turn: a user's, or the results of tool calls.
+        token_ids: the tokens that the model sampled, where the engine knows them. Never a text encoded anew.
+        logprobs: the sampler's natural-log probability of each of `token_ids`.
+        finish_reason: why the model stopped writing.
+        reward: what the environment paid for this turn; None where it pays nothing by turn.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    message: Message
+    replies: Conversation = ()
+    token_ids: tuple[int, ...] | None = None
+    logprobs: tuple[float, ...] | None = None
+    finish_reason: FinishReason = FinishReason.STOP
+    reward: float | None = None
+
+
 class Rollout(BaseModel):
     """One finished episode.
 
     Attributes:
         task: the problem.
         completion: the model's text of the final turn, special tokens removed. What most rewards read.
-        messages: the whole conversation, prompt and completions included.
+        messages: the whole conversation, prompt and completions included. Empty is short for the prompt and the completion.
         finish_reason: of the final turn.
-        turns: the model's turns; 1 for a single-turn environment.
-        token_ids, logprobs: of the final turn, where the engine knows them.
+        turns: the model's turns in order, at least one; `len(rollout.turns)` is their number. Whoever makes a rollout passes
+            `turns=` where it knows more than the texts; otherwise they are read off `messages`.
+        token_ids, logprobs: of the final turn, as `turns[-1]` has them. They go in the version after next.
+        ended_by: who ended the episode; None where that was not observed.
+
+    Example:
+        >>> Rollout(task=Task(id="1", prompt="2 + 2?"), completion="4").turns[-1].message["content"]
+        '4'
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
 
     task: Task
     completion: str
     messages: Conversation = ()
     finish_reason: FinishReason = FinishReason.STOP
-    turns: int = 1
+    # Behind the property `turns`, which makes the turns of a plain text when somebody asks: a `Turn` for every rollout would be
+    # the larger part of what travels to a scoring worker.
+    recorded_turns: tuple[Turn, ...] = Field(default=(), alias="turns", repr=False)
     token_ids: tuple[int, ...] | None = None
     logprobs: tuple[float, ...] | None = None
+    ended_by: EndedBy | None = None
+
+    @property
+    def turns(self) -> tuple[Turn, ...]:
+        return self.recorded_turns or self._turns_of_messages()
+
+    @model_validator(mode="after")
+    def _final_turn_has_the_tokens(self) -> Rollout:
+        if self.recorded_turns and self.token_ids is None:
+            object.__setattr__(self, "token_ids", self.recorded_turns[-1].token_ids)
+            object.__setattr__(self, "logprobs", self.recorded_turns[-1].logprobs)
+        return self
+
+    def _turns_of_messages(self) -> tuple[Turn, ...]:
+        spoken = self.messages[len(self.task.prompt) :]
+        starts = [place for place, message in enumerate(spoken) if message["role"] == "assistant"]
+        if not starts:
+            spoken, starts = ({"role": "assistant", "content": self.completion},), [0]
+        ends = [*starts[1:], len(spoken)]
+        *earlier, last = (spoken[start:end] for start, end in zip(starts, ends, strict=True))
+        final = Turn(
+            message=last[0],
+            replies=last[1:],
+            token_ids=self.token_ids,
+            logprobs=self.logprobs,
+            finish_reason=self.finish_reason,
+        )
+        return (*(Turn(message=part[0], replies=part[1:]) for part in earlier), final)
 
 
 # `Score`: what a reward says about one rollout, and why.
@@ -162,6 +229,7 @@ class Score(BaseModel):
         status: see `Status`.
         reason: one line for a person.
         seconds: CPU seconds the scoring took where it ran in a worker, wall seconds otherwise.
+        turns: of a reward with scope `turn`, the value of each turn, None where there was nothing to score; else empty.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -171,6 +239,7 @@ class Score(BaseModel):
     status: Status = Status.OK
     reason: str = ""
     seconds: float = 0.0
+    turns: tuple[float | None, ...] = ()
 
     @field_validator("parts", mode="before")
     @classmethod
@@ -201,7 +270,7 @@ class Score(BaseModel):
     def _verdict(self) -> tuple[object, ...]:
         """What counts when scores are compared. A part that was not scored equals another that was not: NaN does not."""
         parts = {key: None if math.isnan(part) else part for key, part in self.parts.items()}
-        return (self.value, parts, self.status, self.reason)
+        return (self.value, parts, self.status, self.reason, self.turns)
 
     @property
     def failed(self) -> bool:

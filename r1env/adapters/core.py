@@ -16,16 +16,19 @@ from pydantic_core import to_jsonable_python
 
 from r1env.config import validate
 from r1env.errors import UnknownNameError, UsageError
+from r1env.importing import is_reference, load_object
 from r1env.plugins import Plugins, installed
 from r1env.prompts import END_TOKENS, THINK_CLOSE, THINK_OPEN
 from r1env.rewards import Isolation, Reward
 from r1env.rubrics import (
-    PRESETS,
+    AnyRubric,
     RewardChoice,
     Rubric,
     RubricSpec,
     WeightedReward,
-    load_rubric_spec,
+    as_rubric,
+    find_rubric,
+    is_reward,
     name_accuracy,
     resolve_rubric,
 )
@@ -37,15 +40,12 @@ logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
-AnyRubric = Rubric | Reward | RubricSpec | Mapping[str, Any] | str
-"""How a user may say what scores: objects, a rubric as a mapping, or a name (a preset, a YAML file, an installed reward, `module:attribute`)."""
-
 ERROR = "error"
 """The metric that is 1 where there was no score, else 0."""
 
 
-def rubric_spec(given: RubricSpec | Mapping[str, Any] | str) -> RubricSpec:
-    """The rubric as names: of a preset, a YAML file or a single reward, or of the same as a mapping.
+def rubric_spec(given: RubricSpec | Mapping[str, Any] | str, plugins: Plugins | None = None) -> RubricSpec | Rubric:
+    """Return the rubric that is given as a mapping or by name; see `find_rubric`. A reward's name makes a rubric of one.
 
     Raises:
         UsageError: it is no rubric; the message names the first fault.
@@ -54,8 +54,11 @@ def rubric_spec(given: RubricSpec | Mapping[str, Any] | str) -> RubricSpec:
         return given
     if not isinstance(given, str):
         return validate(RubricSpec, given, where="rubric")
-    if given in PRESETS or Path(given).is_file():
-        return load_rubric_spec(given)
+    plugins = plugins or installed()
+    if given in plugins.provided("rubrics") or Path(given).is_file():
+        return find_rubric(given, plugins)
+    if is_reference(given) and not is_reward(found := load_object(given, "rubric or reward")):
+        return as_rubric(found, given)
     return RubricSpec(name=given, rewards=(RewardChoice(reward=given),))
 
 
@@ -139,12 +142,12 @@ def check_unscored(unscored: float) -> float:
 
 
 def _resolve(given: RubricSpec | Mapping[str, Any] | str, accuracy: str, plugins: Plugins) -> Rubric:
-    spec = rubric_spec(given)
+    spec = rubric_spec(given, plugins)
     try:
         return resolve_rubric(name_accuracy(spec, accuracy), plugins.reward)
     except UnknownNameError as error:
         if error.name == spec.name:  # a name alone, which may have been meant for either
-            known = [*PRESETS, *plugins.provided("rewards")]
+            known = [*plugins.provided("rubrics"), *plugins.provided("rewards")]
             raise UnknownNameError("rubric or reward", error.name, known, hint="(or give the path of a YAML file)") from error
         raise
 
@@ -245,7 +248,6 @@ def rollout_of(task: Task, completion: object, token_ids: Sequence[int] | None =
         task=task,
         completion=turns[-1] if turns else "",
         messages=(*task.prompt, *messages),
-        turns=max(1, len(turns)),
         token_ids=tokens if len(messages) == 1 else None,
     )
 

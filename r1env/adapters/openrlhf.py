@@ -19,7 +19,6 @@ from typing import Any
 from r1env.adapters.core import (
     ERROR,
     TASK_FIELD,
-    AnyRubric,
     after_prompt,
     check_unscored,
     leading,
@@ -32,6 +31,7 @@ from r1env.adapters.core import (
     without_end_tokens,
 )
 from r1env.prompts import END_TOKENS
+from r1env.rubrics import AnyRubric
 from r1env.types import Rollout, Task
 
 TESTED_WITH = "openrlhf 0.11.2"

@@ -19,8 +19,8 @@ from typing import Any
 
 import cloudpickle
 
-from r1env.adapters.core import TASK_FIELD, AnyRubric, load_rubric, rollout_of, score_items, task_field, task_of
-from r1env.rubrics import Rubric, WeightedReward
+from r1env.adapters.core import TASK_FIELD, load_rubric, rollout_of, score_items, task_field, task_of
+from r1env.rubrics import AnyRubric, Rubric, WeightedReward
 from r1env.types import Rollout, Score, Task
 
 TESTED_WITH = "trl 1.16.0"

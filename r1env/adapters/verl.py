@@ -21,7 +21,6 @@ from typing import Any
 from r1env.adapters.core import (
     ERROR,
     TASK_FIELD,
-    AnyRubric,
     check_unscored,
     leading,
     load_rubric,
@@ -31,6 +30,7 @@ from r1env.adapters.core import (
     task_field,
     task_of,
 )
+from r1env.rubrics import AnyRubric
 from r1env.types import Rollout, Task
 
 TESTED_WITH = "verl 0.9.1"

@@ -23,7 +23,8 @@ import typer
 
 from r1env.cli.console import print_json, print_table, progress
 from r1env.cli.options import Json, plugins_of
-from r1env.plugins import Plugins, import_target
+from r1env.importing import import_target
+from r1env.plugins import Plugins
 from r1env.runs.manifest import plugin_provenance
 from r1env.trainer import Backend
 
@@ -37,7 +38,7 @@ EXTRAS = (
     ("math", ("r1env_math",), "the reward math", "r1env-math"),
     ("logic", ("r1env_logic",), "procedural tasks", "r1env-logic"),
     ("benchmarks", ("r1env_benchmarks",), "GSM8K and others", "r1env-benchmarks"),
-    ("language", ("r1env_language",), "the reward language, rubrics stage1 and stage2", "r1env-language"),
+    ("language", ("r1env_language",), "the reward language, rubric stage1", "r1env-language"),
     ("code", ("r1env_code",), "the reward code", "r1env-code"),
     ("judge", ("r1env_judge",), "the rewards helpful, harmless and judge", "r1env-judge"),
     (
@@ -163,10 +164,15 @@ def _checkout() -> Mapping[str, Path]:
 
 
 def _backends(plugins: Plugins) -> Iterator[Check]:
-    """What each installed backend says of this machine."""
-    for name, provided in plugins.provided("backends").items():
-        backend: Backend = import_target(provided.spec.target)()
-        works, detail = backend.diagnosis()
+    """Yield what each installed backend says of this machine."""
+    for provided in plugins.listed("backends"):
+        name = provided.spec.name
+        try:
+            backend: Backend = import_target(provided.spec.target)()
+            works, detail = backend.diagnosis()
+        except Exception as error:  # noqa: BLE001 - a stranger's backend may raise anything; the other checks go on
+            yield Check(name, State.BROKEN, f"{provided.provenance} raised {type(error).__name__}: {error}", "reinstall it")
+            continue
         yield Check(
             name,
             State.OK if works else State.ABSENT,

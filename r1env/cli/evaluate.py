@@ -45,14 +45,14 @@ def evaluate_command(
       r1env eval --model runs/mine/checkpoints/rl/model --env sort-4 --temperature 0
     """
     plugins = opt.plugins_of(ctx)
-    sampling = opt.make_sampling(n, temperature, top_p, max_new_tokens, seed)
+    params = opt.make_sampling(n, temperature, top_p, max_new_tokens, seed)
     environment = opt.open_for_evaluation(plugins, env, env_options, data, template=template, rubric=rubric)
     if output is not None and not output.parent.is_dir():
         raise UsageError(f"cannot write {output}: there is no folder {output.parent}")
     with progress("loading the model"):
         source = opt.open_engine(plugins, engine, model, engine_options)
     with contextlib.closing(source), progress("evaluating") as advance:
-        found = evaluate(environment, source, sampling, opt.limit_for(environment, limit), seed, advance, batch_size=batch_size)
+        found = evaluate(environment, source, params, opt.limit_for(environment, limit), seed, advance, batch_size=batch_size)
     if output is not None:
         replace_text(output, "".join(to_json(row.model_dump(mode="json")) + "\n" for row in found.rows))
     if as_json:

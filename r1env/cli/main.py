@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import os
-import sys
 import warnings
 from typing import Annotated, Any
 
@@ -13,14 +12,16 @@ from typer.core import TyperGroup
 
 from r1env.cli.console import print_json
 from r1env.cli.options import Json
-from r1env.errors import PluginError, R1EnvError
+from r1env.errors import R1EnvError
 from r1env.hooks import CommandSpec
-from r1env.plugins import Plugins, import_target, installed
+from r1env.importing import import_target
+from r1env.plugins import Plugins, installed
 from r1env.runs.manifest import distribution_versions
 from r1env.version import __version__
 
 COMMANDS = (
-    CommandSpec("train", "r1env.cli.train:train", "Train a model, and show it learning."),
+    CommandSpec("train", "r1env.cli.train:app", "Train a model."),
+    CommandSpec("settings", "r1env.cli.settings:settings", "Show a trainer's settings, with defaults and sources."),
     CommandSpec("eval", "r1env.cli.evaluate:evaluate_command", "Evaluate a model: accuracy, interval, pass@k."),
     CommandSpec("sample", "r1env.cli.sample:sample", "Draw completions, to read or to score later."),
     CommandSpec("score", "r1env.cli.score:score", "Score completions that are already there."),
@@ -45,20 +46,11 @@ def main() -> None:
     # Read by OpenMP when torch is loaded. Threads that spin while they wait cost more CPU than they compute as soon as
     # anything else runs on the machine: six times more for a 135M model beside two busy processes.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    try:
-        app = make_app(installed())
-    except PluginError as error:
-        typer.echo(f"error: {error}", err=True)
-        sys.exit(error.exit_code)
-    app(prog_name="r1env")
+    make_app(installed())(prog_name="r1env")
 
 
 def make_app(plugins: Plugins) -> typer.Typer:
-    """The command line over these plugins.
-
-    Raises:
-        PluginError: a plugin's command has the name of one of ours.
-    """
+    """Return the command line over these plugins. A plugin's command that is called like one of ours is recorded and left out."""
     app = typer.Typer(
         cls=OneLineErrors,
         no_args_is_help=True,
@@ -88,17 +80,18 @@ def make_app(plugins: Plugins) -> typer.Typer:
         _add_command(app, spec)
     for provided in plugins.provided("commands").values():
         if provided.spec.name in {spec.name for spec in COMMANDS}:
-            raise PluginError(
-                f"{provided.provenance} provides the command {provided.spec.name!r}, which r1env has itself; uninstall it"
-            )
-        _add_command(app, provided.spec)
+            plugins.fail(provided.provenance, f"provides the command {provided.spec.name!r}, which r1env has itself")
+        else:
+            _add_command(app, provided.spec, plugins)
     return app
 
 
-def _add_command(app: typer.Typer, spec: CommandSpec) -> None:
+def _add_command(app: typer.Typer, spec: CommandSpec, plugins: Plugins | None = None) -> None:
+    """Add a command of ours, or of one of `plugins`; a name that two of them provide is refused when it is called."""
+
     @app.command(spec.name, help=spec.summary, context_settings=OWN_ARGUMENTS)
     def call(ctx: typer.Context) -> None:
-        target: Any = import_target(spec.target)
+        target: Any = plugins.load(CommandSpec, spec.name) if plugins else import_target(spec.target)
         if not isinstance(target, typer.Typer):
             function, target = target, typer.Typer(add_completion=False, rich_markup_mode=None)
             target.command(spec.name)(function)

@@ -9,10 +9,11 @@ from typing import Annotated, Any
 import typer
 
 from r1env.config import parse_overrides
-from r1env.engines import Engine, Sampling
+from r1env.engines import Engine, SamplingParams
 from r1env.envs.environment import Environment, make_environment
 from r1env.errors import NoSplitError, UsageError
-from r1env.plugins import Plugins, import_target
+from r1env.importing import import_target
+from r1env.plugins import Plugins
 
 TASKS_OF_A_GENERATOR = 100  # how many tasks are taken where the source never ends and no limit is given
 
@@ -93,7 +94,7 @@ def open_engine(plugins: Plugins, name: str, model: str, options: list[str] | No
     return engine
 
 
-def make_sampling(n: int, temperature: float, top_p: float, max_new_tokens: int, seed: int) -> Sampling:
+def make_sampling(n: int, temperature: float, top_p: float, max_new_tokens: int, seed: int) -> SamplingParams:
     """The sampling of the command line.
 
     Raises:
@@ -101,7 +102,7 @@ def make_sampling(n: int, temperature: float, top_p: float, max_new_tokens: int,
     """
     if not 0 < top_p <= 1:
         raise UsageError(f"--top-p must be above 0 and at most 1, got {top_p}")
-    return Sampling(n=n, temperature=temperature, top_p=top_p, max_new_tokens=max_new_tokens, seed=seed)
+    return SamplingParams(n=n, temperature=temperature, top_p=top_p, max_new_tokens=max_new_tokens, seed=seed)
 
 
 def limit_for(environment: Environment, limit: int | None) -> int | None:

@@ -13,7 +13,8 @@ import typer
 from r1env.cli.console import Advance, print_json, print_table, program, progress
 from r1env.cli.options import Json, plugins_of
 from r1env.hooks import HOOKS, SINGULAR, RecipeSpec, Spec
-from r1env.plugins import Provided, import_target
+from r1env.importing import import_target
+from r1env.plugins import Provided
 from r1env.scaffold import new_reward
 
 
@@ -25,6 +26,9 @@ def plugins(
 ) -> None:
     """List everything that plugins provide, and which distribution and version it comes from.
 
+    What is broken comes after the table, one line each on stderr: plugins that cannot be imported, hooks that raise or return
+    something wrong, and names that two plugins provide.
+
     \b
     Example:
       r1env plugins --kind rewards
@@ -33,8 +37,8 @@ def plugins(
     if kind is not None and kind not in HOOKS:
         raise typer.BadParameter(f"{kind!r} is no kind; known: {', '.join(HOOKS)}", param_hint="--kind")
     found = plugins_of(ctx)
-    listed = [(name, item) for name in HOOKS if kind in (None, name) for item in found.provided(name).values()]
-    broken = [f"{failure.provenance}: {failure.reason}" for failure in found.failures]
+    listed = [(name, item) for name in HOOKS if kind in (None, name) for item in found.listed(name)]
+    broken = list(map(str, (*found.failures, *found.clashes)))
     if check:
         with progress("importing") as advance:
             broken += _broken(listed, advance)
@@ -52,7 +56,7 @@ def plugins(
 
 
 def _broken(listed: list[tuple[str, Provided[Spec]]], advance: Advance) -> Iterator[str]:
-    """One line for everything whose target cannot be imported."""
+    """Yield one line for everything whose target cannot be imported."""
     for done, (kind, item) in enumerate(listed):
         advance(done, len(listed))
         try:

@@ -21,7 +21,7 @@ from r1env.config import parse_overrides
 from r1env.errors import UsageError
 from r1env.plugins import Plugins
 from r1env.rewards import Reward
-from r1env.rubrics import Rubric, load_rubric_spec, name_accuracy, resolve_rubric, with_options
+from r1env.rubrics import Rubric, RubricSpec, find_rubric, name_accuracy, resolve_rubric, with_options
 from r1env.scoring import ScoringPool
 
 
@@ -97,7 +97,7 @@ def _scorer(
         raise UsageError("give one of --reward NAME and --rubric NAME_OR_FILE")
     if reward is not None:
         return plugins.reward(reward, **parse_overrides(options or []))
-    spec = with_options(load_rubric_spec(str(rubric)), options_by_reward(options))
+    spec = with_options(find_rubric(str(rubric), plugins), options_by_reward(options))
     return resolve_rubric(name_accuracy(spec, accuracy), plugins.reward)
 
 
@@ -233,8 +233,11 @@ def export(
       r1env export --to openrlhf --rubric zero --output reward.py
       r1env export --to verl --rubric mine.yaml --accuracy math --output reward.py
     """
-    spec = name_accuracy(with_options(rubric_spec(rubric), options_by_reward(option)), accuracy)
-    loaded = load_rubric(spec, plugins=plugins_of(ctx))
+    plugins = plugins_of(ctx)
+    spec = name_accuracy(with_options(rubric_spec(rubric, plugins), options_by_reward(option)), accuracy)
+    if not isinstance(spec, RubricSpec):
+        raise UsageError(f"the rubric {rubric!r} holds reward objects, and the file must name them; give a rubric of names")
+    loaded = load_rubric(spec, plugins=plugins)
     text = render(to, spec, path=output, parts=loaded.part_keys)
     try:
         with output.open("w" if force else "x", encoding="utf-8") as file:

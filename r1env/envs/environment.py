@@ -10,10 +10,11 @@ from typing import Any, Protocol, cast
 from r1env.data.sources import HeldOut, SplitSource, TaskSource
 from r1env.errors import NoSplitError, PluginError, UsageError
 from r1env.hooks import EnvironmentSpec
-from r1env.plugins import Plugins, import_target, installed
-from r1env.prompts import PromptTemplate, get_template
-from r1env.rubrics import Rubric, RubricSpec, load_rubric_spec, resolve_rubric
-from r1env.types import Completion, Conversation, Message, Rollout, Task
+from r1env.importing import import_target
+from r1env.plugins import Plugins, installed
+from r1env.prompts import PromptTemplate
+from r1env.rubrics import Rubric, RubricSpec, find_rubric, resolve_rubric
+from r1env.types import Completion, Conversation, EndedBy, FinishReason, Message, Rollout, Task, Turn
 
 # `Episode`: one task being worked on, turn by turn. Knows nothing of Gymnasium, models or rewards.
 
@@ -29,16 +30,26 @@ class Dialogue(Protocol):
 
 
 class Episode:
-    """One task from its prompt to its `Rollout`."""
+    """One task from its prompt to its `Rollout`.
+
+    Attributes:
+        turns: of the model, so far.
+        ended_by: who ended the episode; None while it goes on.
+    """
 
     def __init__(self, task: Task, prompt: Conversation, *, max_turns: int = 1, dialogue: Dialogue | None = None) -> None:
         self.task = task
         self.turns = 0
-        self.done = False
+        self.ended_by: EndedBy | None = None
         self._messages: list[Message] = list(prompt)
         self._max_turns = max_turns
         self._dialogue = dialogue
         self._last: Completion | None = None
+        self._turns: list[Turn] = []
+
+    @property
+    def done(self) -> bool:
+        return self.ended_by is not None
 
     @property
     def messages(self) -> Conversation:
@@ -46,22 +57,42 @@ class Episode:
         return tuple(Message(role=message["role"], content=message["content"]) for message in self._messages)
 
     def submit(self, completion: Completion) -> None:
-        """Take the model's turn; afterwards the episode is done, or the environment's reply stands in `messages`."""
+        """Take the model's turn; afterwards the episode is done, or the environment's reply is the last of `messages`."""
         if self.done:
             raise RuntimeError("the episode is over; start another")
-        self._messages.append({"role": "assistant", "content": completion.text})
+        message: Message = {"role": "assistant", "content": completion.text}
+        self._messages.append(message)
         self.turns += 1
         self._last = completion
-        reply = None
-        if self._dialogue is not None and self.turns < self._max_turns:
-            reply = self._dialogue.reply(self.task, self.messages)
+        reply = None if self._dialogue is None else self._dialogue.reply(self.task, self.messages)
+        replies: Conversation = ()
         if reply is None:
-            self.done = True
+            self.ended_by = self._end_of(completion)
+        elif self.turns >= self._max_turns:
+            self.ended_by = EndedBy.LIMIT
         else:
-            self._messages.append({"role": "user", "content": reply})
+            replies = ({"role": "user", "content": reply},)
+        self._messages += replies
+        self._turns.append(
+            Turn(
+                message=message,
+                replies=replies,
+                token_ids=completion.token_ids,
+                logprobs=completion.logprobs,
+                finish_reason=completion.finish_reason,
+            )
+        )
+
+    def stop(self) -> None:
+        """End the episode by a limit, because there is no room for another turn. A reply that nobody will read is taken back."""
+        if self.done or self._last is None:
+            raise RuntimeError("only an episode that has begun and goes on can be stopped")
+        del self._messages[-1]
+        self._turns[-1] = self._turns[-1].model_copy(update={"replies": ()})
+        self.ended_by = EndedBy.LIMIT
 
     def rollout(self) -> Rollout:
-        """The finished episode, for scoring."""
+        """Return the finished episode, for scoring."""
         if not self.done or self._last is None:
             raise RuntimeError("the episode is not over yet")
         return Rollout(
@@ -69,10 +100,19 @@ class Episode:
             completion=self._last.text,
             messages=self.messages,
             finish_reason=self._last.finish_reason,
-            turns=self.turns,
+            turns=tuple(self._turns) if self.turns > 1 else (),  # a single turn is all in the other fields
             token_ids=self._last.token_ids,
             logprobs=self._last.logprobs,
+            ended_by=self.ended_by,
         )
+
+    def _end_of(self, completion: Completion) -> EndedBy:
+        """Who ended an episode whose environment has nothing to say to its last turn."""
+        if completion.finish_reason is FinishReason.ERROR:
+            return EndedBy.ERROR
+        if self._dialogue is not None:
+            return EndedBy.ENVIRONMENT
+        return EndedBy.LIMIT if completion.finish_reason is FinishReason.LENGTH else EndedBy.MODEL
 
 
 @dataclass(frozen=True)
@@ -113,7 +153,7 @@ class Environment:
 def make_environment(
     name: str,
     *,
-    rubric: str | RubricSpec = "accuracy",
+    rubric: str | RubricSpec | Rubric = "accuracy",
     template: str | None = None,
     max_turns: int | None = None,
     split: str | None = None,
@@ -121,11 +161,11 @@ def make_environment(
     plugins: Plugins | None = None,
     **options: Any,
 ) -> Environment:
-    """Resolve the environment called `name` (with or without the prefix `r1env/`).
+    """Return the environment called `name` (with or without the prefix `r1env/`), or the one at `module:attribute`.
 
     Args:
-        rubric: a preset, a YAML file, or a `RubricSpec`; its name `accuracy` becomes the environment's own checker.
-        template: another prompt template than the environment's own.
+        rubric: its name (see `find_rubric`), a `RubricSpec` or a `Rubric`; the name `accuracy` in it is the environment's own checker.
+        template: name of another prompt template than the environment's own, see `Plugins.template`.
         max_turns: fewer turns than the environment's own.
         split: the part of the tasks to take, such as `train` or `test`. A source without splits is all training data. None takes the
             source as it is made by default.
@@ -140,13 +180,13 @@ def make_environment(
     plugins = plugins or installed()
     spec = plugins.environment(name)
     accuracy = plugins.reward(spec.reward, **spec.reward_options)
-    rubric_spec = load_rubric_spec(rubric) if isinstance(rubric, str) else rubric
+    rubric_spec = find_rubric(rubric, plugins) if isinstance(rubric, str) else rubric
     return Environment(
         name=spec.name,
         source=_open_source(spec, options, split, hold_out),
         rubric=resolve_rubric(rubric_spec, plugins.reward, accuracy),
         accuracy=accuracy.name,
-        template=get_template(template or spec.template),
+        template=plugins.template(template or spec.template),
         max_turns=spec.max_turns if max_turns is None else max_turns,
         dialogue=cast(Dialogue, import_target(spec.dialogue)()) if spec.dialogue else None,
         split=split,

@@ -13,7 +13,7 @@ from r1env.envs.environment import Environment, make_environment
 from r1env.errors import UsageError
 from r1env.hooks import SuiteSpec
 from r1env.plugins import Plugins, installed
-from r1env.rubrics import RubricSpec
+from r1env.rubrics import Rubric, RubricSpec
 from r1env.types import Task
 
 
@@ -66,7 +66,7 @@ class Suite:
 def make_suite(
     env: str,
     *,
-    rubric: str | RubricSpec = "accuracy",
+    rubric: str | RubricSpec | Rubric = "accuracy",
     template: str | None = None,
     plugins: Plugins | None = None,
     split: str | None = None,
@@ -88,7 +88,7 @@ def make_suite(
             env, rubric=rubric, template=template, split=split, hold_out=hold_out, plugins=plugins, **options
         )
         return Suite(environment.name, [environment])
-    spec = plugins.find("suites", env, SuiteSpec)
+    spec = plugins.find(SuiteSpec, env)
     environments = [
         make_environment(name, rubric=rubric, template=template, split=split, hold_out=hold_out, plugins=plugins, **options)
         for name in spec.environments
@@ -99,7 +99,7 @@ def make_suite(
 def make_mixture(
     shares: Iterable[EnvironmentShare],
     *,
-    rubric: str | RubricSpec = "accuracy",
+    rubric: str | RubricSpec | Rubric = "accuracy",
     plugins: Plugins | None = None,
     split: str | None = None,
     hold_out: float = 0.0,

@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from r1env.errors import RunError, UsageError
+from r1env.importing import import_target
 from r1env.monitoring.rules import REFLECTIVE
-from r1env.plugins import Plugins, import_target, installed
+from r1env.plugins import Plugins, installed
 from r1env.prompts import ANSWER_CLOSE, ANSWER_OPEN, THINK_CLOSE, THINK_OPEN
 from r1env.runs.files import replace_text
 from r1env.runs.run import Run
@@ -425,7 +426,8 @@ def _stage(run: Run, stage: Mapping[str, Any]) -> StageReport:
 
 def _sections(run: Run, plugins: Plugins) -> list[Section]:
     sections = []
-    for name, provided in plugins.provided("reports").items():
+    for provided in plugins.listed("reports"):
+        name = provided.spec.name
         try:
             sections.append(Section(name, str(import_target(provided.spec.target)(run))))
         except Exception as error:  # noqa: BLE001 - a stranger's section may raise anything: the page names it and goes on

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import hashlib
+import itertools
 import logging
 import os
 import sys
@@ -18,7 +19,7 @@ from types import TracebackType
 import cloudpickle
 
 from r1env.errors import UsageError
-from r1env.rewards import Reward
+from r1env.rewards import Reward, Scope
 from r1env.scoring.limits import PerProcess
 from r1env.scoring.process import AbandonedError, ScoringFault, WorkerProcess
 from r1env.scoring.protocol import Load, Work
@@ -66,15 +67,21 @@ class ScoringPool:
         self._closed = False
         atexit.register(self.close)
 
-    def submit(self, reward: Reward, rollouts: Sequence[Rollout]) -> Future[list[Score]]:
-        """Score the rollouts in workers. The future gets the scores in order; cancelling it stops the work.
+    def submit(self, reward: Reward, rollouts: Sequence[Rollout], groups: Sequence[int] = ()) -> Future[list[Score]]:
+        """Score the rollouts in workers.
+
+        Args:
+            groups: for a reward of scope `group`, how many of the rollouts belong to each group; a group is never split.
+
+        Returns:
+            A future of the scores, in the order of the rollouts. Cancelling it stops the work.
 
         Raises:
             UsageError: the pool is closed, belongs to another process, or the reward cannot be pickled.
         """
         if self._owner != os.getpid():
             raise UsageError(f"this scoring pool belongs to process {self._owner}; make another after a fork")
-        job = Job(pack_reward(reward), rollouts)
+        job = Job(pack_reward(reward), rollouts, groups)
         with self._changed:
             if self._closed:
                 raise UsageError("this scoring pool is closed")
@@ -181,7 +188,7 @@ def _default_workers() -> int:
 _default_pool = PerProcess(lambda: ScoringPool(workers_from_environment(os.environ)))
 
 
-# `Job`: one reward over the rollouts of one call; what is still to do and the scores so far. No threads, no processes here.
+# `Job`: one reward over the rollouts of one call: what is still to do, and the scores so far.
 
 MAX_CHUNK = 64
 """Rollouts handed to a worker at once: enough that the round trip does not show, few enough to be sent again."""
@@ -222,32 +229,34 @@ def pack_reward(reward: Reward) -> PackedReward:
 
 
 class Job:
-    """One reward over some rollouts. Threads take chunks of indices, and record a score for each, in any order.
+    """One reward over some rollouts. Threads take chunks of items, and record the scores of each, in any order.
 
-    `future` gets the scores in the order of the rollouts; cancelling it makes the rest of the work pointless.
+    An item is what must be scored together: a rollout, or for a reward of scope `group` all rollouts of a task. `future` gets the scores
+    in the order of the rollouts; cancelling it makes the rest of the work pointless.
     """
 
-    def __init__(self, packed: PackedReward, rollouts: Sequence[Rollout]) -> None:
+    def __init__(self, packed: PackedReward, rollouts: Sequence[Rollout], groups: Sequence[int] = ()) -> None:
         self.packed = packed
-        self.rollouts = tuple(rollouts)
         self.future: Future[list[Score]] = Future()
+        ends = list(itertools.accumulate(groups or [1] * len(rollouts)))
+        self.items = [tuple(rollouts[start:end]) for start, end in itertools.pairwise([0, *ends])]
         self._lock = threading.Lock()
-        self._todo = deque(range(len(rollouts)))
-        self._scores: dict[int, Score] = {}
+        self._todo = deque(range(len(self.items)))
+        self._scores: dict[int, Sequence[Score]] = {}
         self._resolved = False
         self._singly = False
         self._recent_seconds = 0.0
         self._recent_items = 0.0
-        if not self.rollouts and self._may_resolve():
+        if not self.items and self._may_resolve():
             self.future.set_result([])
 
     @property
     def waiting(self) -> int:
-        """Rollouts that no worker has taken."""
+        """Items that no worker has taken."""
         return 0 if self.future.done() else len(self._todo)
 
     def take(self, workers: int) -> list[int]:
-        """The next chunk for one of `workers`; empty when nothing is left to take."""
+        """Return the next chunk for one of `workers`; empty when nothing is left to take."""
         with self._lock:
             size = min(self._chunk_size(workers), self.waiting)
             return [self._todo.popleft() for _ in range(size)]
@@ -257,19 +266,19 @@ class Job:
         with self._lock:
             self._todo.extendleft(reversed(list(indices)))
 
-    def record(self, index: int, score: Score) -> None:
-        """The score of one rollout. The last one resolves the future."""
+    def record(self, index: int, scores: Sequence[Score]) -> None:
+        """Record the scores of one item, one for each of its rollouts. The last item resolves the future."""
         with self._lock:
-            self._scores[index] = score
-            complete = len(self._scores) == len(self.rollouts)
+            self._scores[index] = scores
+            complete = len(self._scores) == len(self.items)
         if complete and self._may_resolve():
-            self.future.set_result([self._scores[index] for index in range(len(self.rollouts))])
+            self.future.set_result([score for place in range(len(self.items)) for score in self._scores[place]])
 
     def fail(self, indices: Iterable[int], status: Status, reason: str, seconds: float = 0.0) -> None:
-        """Record a failure for each of the rollouts."""
+        """Record a failure for each rollout of the items."""
         failure = Score.failure(status, reason, parts=self.packed.reward.part_keys, seconds=seconds)
         for index in indices:
-            self.record(index, failure)
+            self.record(index, [failure] * len(self.items[index]))
 
     def fail_rest(self, status: Status, reason: str) -> None:
         """Record a failure for all that no worker has taken."""
@@ -284,7 +293,7 @@ class Job:
             self.future.set_exception(error)
 
     def go_singly(self) -> None:
-        """From here on chunks hold one rollout: one of a larger chunk spoiled it for the others."""
+        """Make all further chunks hold one item: one of a larger chunk spoiled it for the others."""
         self._singly = True
 
     def note_pace(self, seconds: float, items: int) -> None:
@@ -324,11 +333,11 @@ class Slot:
         self._worker: WorkerProcess | None = None
 
     def run(self, job: Job, chunk: Sequence[int]) -> list[int]:
-        """Score the rollouts at these indices of the job. Returns those that are still to be scored.
+        """Score these items of the job. Return those that are still to be scored.
 
-        A rollout over which the worker fails gets that failure; those behind it are returned. A failure that cannot be put
-        down to one rollout (of a batch reward, or of rollouts that travel together) is nobody's: the job then goes on one by
-        one, so that the culprit pays alone. A reward that cannot be loaded fails everything that nobody has taken.
+        An item over which the worker fails gets that failure; those behind it are returned. A failure that cannot be attributed to one
+        item (in a batch, or among items that travel together) is recorded for none: the job then goes on one by one, so that only
+        the culprit fails. A reward that cannot be loaded fails everything that nobody has taken.
         """
         try:
             worker = self._worker_for(job)
@@ -365,7 +374,8 @@ class Slot:
         return self._worker
 
     def _score(self, worker: WorkerProcess, job: Job, left: list[int]) -> list[int]:
-        reward, items = job.packed.reward, len(left)
+        reward, taken = job.packed.reward, len(left)
+        position = 0  # of the next rollout among those that travelled together
         try:
             worker.begin(Work(job.packed.digest, _pickled(job, left)))
         except ScoringFault as fault:
@@ -373,19 +383,22 @@ class Slot:
         start = time.monotonic()
         try:
             while left:
-                reply = worker.next_score(items - len(left), reward.limits, items if reward.batch else 1)
-                job.record(left.pop(0), reply.score)
-                if reply.worn:
+                size = len(job.items[left[0]])
+                allowance = taken if reward.batch else size
+                replies = [worker.next_score(position + place, reward.limits, allowance) for place in range(size)]
+                position += size
+                job.record(left.pop(0), [reply.score for reply in replies])
+                if replies[-1].worn:
                     self.retire()
                     break
         except ScoringFault as fault:
             suspects = len(left) if reward.batch else 1
             left = self._blame(job, left[:suspects], fault) + left[suspects:]
-        job.note_pace(time.monotonic() - start, items - len(left))
+        job.note_pace(time.monotonic() - start, taken - len(left))
         return left
 
     def _blame(self, job: Job, suspects: list[int], fault: ScoringFault) -> list[int]:
-        """Fail the rollout to which the fault is due. Returns all suspects, to be scored again singly, if there are several."""
+        """Fail the item that caused the fault. If there are several suspects, return them all, to be scored again one by one."""
         logger.debug("reward %r: %s", job.packed.reward.name, fault)
         if fault.fatal:
             self.retire()
@@ -401,9 +414,11 @@ class _LoadError(Exception):
 
 
 def _pickled(job: Job, indices: Sequence[int]) -> bytes:
-    """The rollouts as one pickle: a task that several of them share is in it once."""
+    """Return the items' rollouts as one pickle: a task that several of them share is in it once. Groups travel as tuples."""
+    items = [job.items[index] for index in indices]
+    together = job.packed.reward.scope is Scope.GROUP
     try:
-        return bytes(cloudpickle.dumps([job.rollouts[index] for index in indices]))
+        return bytes(cloudpickle.dumps(items if together else [rollout for item in items for rollout in item]))
     except Exception as error:  # metadata may hold any object, and pickling that may raise anything: it becomes data
         reason = f"the rollout cannot be sent to a worker: {type(error).__name__}: {error}"
         raise ScoringFault(Status.ERROR, reason, fatal=False) from error

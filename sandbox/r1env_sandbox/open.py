@@ -9,9 +9,9 @@ import logging
 from typing import Any
 
 from r1env_sandbox import doctor
-from r1env_sandbox.backends import Backend
 from r1env_sandbox.errors import SandboxUnavailable
 from r1env_sandbox.sandbox import _ELSEWHERE, BACKENDS, Judge, Sandbox, make_backend
+from r1env_sandbox.transport import Backend
 
 log = logging.getLogger(__name__)
 

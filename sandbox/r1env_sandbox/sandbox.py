@@ -19,11 +19,9 @@ from functools import partial
 from types import TracebackType
 from typing import Any, Literal, Protocol, Self, TypeVar
 
-from r1env_sandbox.backends import WORK_MB, Backend
 from r1env_sandbox.cache import DEFAULT_BYTES, CompileCache
 from r1env_sandbox.errors import FilesDoNotFit, SandboxBusy, SandboxUnavailable, WorkerLost
-from r1env_sandbox.examine import EXAMINER_MODULES
-from r1env_sandbox.judge import Job, judge_on, run_on
+from r1env_sandbox.judge import EXAMINER_MODULES, Job, judge_on, run_on
 from r1env_sandbox.languages import LANGUAGES, LanguageSpec, find_language, packages_of
 from r1env_sandbox.models import (
     Checker,
@@ -39,6 +37,7 @@ from r1env_sandbox.models import (
 )
 from r1env_sandbox.pool import Slot, WarmPool
 from r1env_sandbox.session import MAX_SECONDS, Session, SessionPool
+from r1env_sandbox.transport import WORK_MB, Backend
 from r1env_sandbox.worker import PRELOADED, Worker, run_command
 
 log = logging.getLogger(__name__)
@@ -220,7 +219,7 @@ class Sandbox:
             return JudgeResult.without_score(Verdict.REJECTED_INPUT, str(error))
         result, info = self._on_a_slot(job, queue_timeout_s, lambda slot: judge_on(slot, job, self.cache))
         if isinstance(result, JudgeResult):
-            return result.model_copy(update={"info": info})
+            return result.model_copy(update={"info": info.model_copy(update={"note": result.info.note})})
         status, note = self._blame(result, job, info)
         if not status.scored:
             return JudgeResult.without_score(status, note, info=info)

@@ -24,10 +24,10 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Literal, TypeVar
 
-from r1env_sandbox.backends import WORK_MB
 from r1env_sandbox.errors import SandboxBusy, SessionLost, WorkerLost
 from r1env_sandbox.models import Limits
 from r1env_sandbox.runner.protocol import BOX, VERIFIER
+from r1env_sandbox.transport import WORK_MB
 from r1env_sandbox.worker import Command, Report, Worker
 
 log = logging.getLogger(__name__)

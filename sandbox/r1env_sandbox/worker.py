@@ -14,11 +14,11 @@ from functools import cache
 from importlib.resources import files
 from typing import Any
 
-from r1env_sandbox.backends import WORK_MB, Backend, Transport
 from r1env_sandbox.errors import FilesDoNotFit, WorkerLost
 from r1env_sandbox.languages import LanguageSpec
 from r1env_sandbox.models import Limits
 from r1env_sandbox.runner.protocol import PROGRAM, Frames, pack
+from r1env_sandbox.transport import WORK_MB, Backend, Transport
 
 START_SECONDS = 60.0  # of a container on a busy machine; half a second is usual
 GRACE_SECONDS = 30.0  # for the runner to stop a program, read what it wrote and clean up, beyond the program's own wall limit

@@ -125,7 +125,7 @@ def test_the_last_turn_of_the_assistant_is_the_completion():
         {"role": "assistant", "content": "It is 4."},
     ]
     rollout = rollout_of(task, turns, [1, 2, 3])
-    assert (rollout.completion, rollout.turns, rollout.token_ids) == ("It is 4.", 2, None)
+    assert (rollout.completion, len(rollout.turns), rollout.token_ids) == ("It is 4.", 2, None)
     assert rollout.messages == (*task.prompt, *turns)
     assert rollout_of(task, turns[1:2]).completion == ""
 

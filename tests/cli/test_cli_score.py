@@ -165,7 +165,7 @@ def test_a_rubric_may_be_a_file(r1env_program: Any, tmp_path: Path) -> None:
         ((), "give one of --reward NAME and --rubric"),
         (("--reward", "exact", "--rubric", "zero"), "give one of"),
         (("--reward", "exakt"), "did you mean 'exact'?"),
-        (("--rubric", "zerro"), "did you mean 'zero'"),
+        (("--rubric", "acuracy"), "did you mean 'accuracy'"),
         (("--rubric", "accuracy", "--accuracy", "exakt"), "did you mean 'exact'?"),
         (("--reward", "exact", "--option", "ignore_cas=1"), "did you mean 'ignore_case'?"),
         (("--reward", "exact", "--option", "ignore_case"), "write key=value"),

@@ -2,7 +2,6 @@
 
 import subprocess
 import sys
-import warnings
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,6 @@ from typer.testing import CliRunner
 import r1env.cli.main as main_module
 from r1env import __version__
 from r1env.cli.main import COMMANDS, make_app
-from r1env.errors import PluginError
 from r1env.hooks import CommandSpec, hookimpl
 from r1env.plugins import Plugins, Provenance
 
@@ -126,26 +124,12 @@ def test_a_plugins_command_that_cannot_be_imported_is_told_when_it_is_called() -
     assert "r1env_nowhere" in result.stderr
 
 
-def test_a_plugin_cannot_replace_our_commands() -> None:
-    with pytest.raises(PluginError, match=r"r1env-p 1 \(p\) provides the command 'train'"):
-        make_app(command_plugin("train", "m:a"))
-
-
-def test_two_plugins_of_one_name_are_told_in_one_line(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    def installed() -> Plugins:
-        warnings.warn("r1env plugin x is broken", RuntimeWarning, stacklevel=1)
-        raise PluginError("two plugins provide the reward 'math': a and b; uninstall one")
-
-    monkeypatch.setattr(main_module, "installed", installed)
-    with warnings.catch_warnings():  # puts `showwarning` back, which the program replaces
-        warnings.simplefilter("always")
-        with pytest.raises(SystemExit) as stop:
-            main_module.main()
-    assert stop.value.code == 1
-    told = ["warning: r1env plugin x is broken", "error: two plugins provide the reward 'math': a and b; uninstall one"]
-    assert capsys.readouterr().err.splitlines() == told
+def test_a_plugin_cannot_replace_our_commands_and_plugins_check_says_so() -> None:
+    app = make_app(command_plugin("train", "m:a"))
+    assert "Train a model" in CliRunner().invoke(app, ["train", "--help"]).stdout
+    check = CliRunner().invoke(app, ["plugins", "--check"])
+    assert check.exit_code == 1
+    assert "provides the command 'train', which r1env has itself" in check.output
 
 
 def run_program(*arguments: str, folder: Path) -> subprocess.CompletedProcess[str]:

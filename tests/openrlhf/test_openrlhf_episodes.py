@@ -92,7 +92,7 @@ def test_tokens_are_those_that_the_model_drew_and_only_they_are_learnt_from(play
 
 def test_the_template_says_where_a_turn_stops(play):
     engine = Engine("12")
-    play(engine, template="tagged")
+    play(engine, template="tagged", max_length=400)
     assert engine.asked[0][1].stop == ["</answer>"]
     assert engine.asked[0][1].include_stop_str_in_output
 
@@ -111,8 +111,11 @@ def test_log_probs_are_given_where_they_are_asked_for(play):
     assert play(Engine("12"))[0]["rollout_log_probs"] is None
 
 
-def test_a_prompt_that_leaves_no_room_is_cut_on_the_left(play):
-    told, _, _ = play(Engine("12"), max_length=4)
+def test_a_prompt_that_leaves_no_room_is_not_played_and_stays_unscored(play):
+    engine = Engine("12")
+    told, _, _ = play(engine, max_length=4, options={"unscored": -1.0})
+    assert not engine.asked
+    assert (told["reward"], told["extra_logs"]["error"]) == (-1.0, 1.0)
     assert len(told["observation_tokens"]) == 4
 
 
@@ -134,9 +137,9 @@ def test_turns_alternate_until_the_environment_ends_the_episode(play):
     assert TOKENIZER.decode(between)  # what the environment said, left out of the loss
 
 
-def test_an_episode_without_room_for_its_next_turn_ends_unscored(play):
+def test_an_episode_without_room_for_its_next_turn_ends_truncated_and_is_scored_as_it_is(play):
     told, _, _ = play(Engine("1"), max_length=12, options={"unscored": -1.0}, **GUESSING)
-    assert (told["reward"], told["extra_logs"]["error"]) == (-1.0, 1.0)
+    assert (told["reward"], told["extra_logs"]["error"], told["truncated"]) == (0.0, 0.0, True)
     assert len(told["observation_tokens"]) <= 12
 
 

@@ -68,9 +68,9 @@ def test_what_is_put_back_is_taken_again_in_order(job: Job) -> None:
 
 def test_the_future_has_the_scores_in_order_once_all_are_recorded(rollouts: MakeRollouts) -> None:
     job = Job(pack_reward(length), rollouts("a", "b"))
-    job.record(1, Score(value=1.0))
+    job.record(1, [Score(value=1.0)])
     assert not job.future.done()
-    job.record(0, Score(value=0.0))
+    job.record(0, [Score(value=0.0)])
     assert [score.value for score in job.future.result()] == [0.0, 1.0]
 
 
@@ -83,7 +83,7 @@ def test_failing_the_rest_leaves_what_was_taken_to_its_taker(rollouts: MakeRollo
     (taken,) = job.take(workers=2)
     job.fail_rest(Status.ERROR, "cannot be loaded")
     assert not job.future.done()
-    job.record(taken, Score(value=1.0))
+    job.record(taken, [Score(value=1.0)])
     assert [score.status for score in job.future.result()] == [Status.OK, Status.ERROR]
 
 
@@ -91,7 +91,7 @@ def test_a_cancelled_job_has_nothing_to_take_and_ignores_scores(rollouts: MakeRo
     job = Job(pack_reward(length), rollouts("a"))
     job.future.cancel()
     assert job.take(workers=1) == []
-    job.record(0, Score(value=1.0))
+    job.record(0, [Score(value=1.0)])
     job.abort(UsageError("too late"))
     assert job.future.cancelled()
 

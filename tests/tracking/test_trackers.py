@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from r1env.plugins import import_target, installed
+from r1env.importing import import_target
+from r1env.plugins import installed
 from r1env.runs.run import Run
 from r1env.trackers import Follower, identity
 

@@ -12,7 +12,7 @@ import r1env
 from r1env.envs.suite import make_suite
 from r1env.recipes import execute, plan_training
 from r1env.rubrics import RubricSpec
-from r1env_trainers.generate.engine import Sampler
+from r1env_trainers.generate.engine import LocalEngine, Sampler
 from r1env_trainers.model.load import load_model
 from r1env_trainers.model.session import make_optimizer
 from r1env_trainers.rl.config import GRPOConfig
@@ -125,7 +125,7 @@ def sampled():
     config = GRPOConfig(**{**GRPOConfig.presets["tiny-cpu"].settings, **SMALL, "optim.lr": 1e-3, "optim.warmup_steps": 0})
     loaded = load_model("tiny", seed=0)
     suite = make_suite("sort-4", rubric=RubricSpec.model_validate(DIGITS), style="compact")
-    batch = collect(suite, loaded, Sampler(loaded), config, step=0)
+    batch = collect(suite, loaded, LocalEngine(Sampler(loaded)), config, step=0)
     batch.rewards[:] = torch.rand(batch.rewards.shape, generator=torch.Generator().manual_seed(0))
     batch.parts[:] = torch.rand(batch.parts.shape, generator=torch.Generator().manual_seed(1))
     batch.rewards[3] = 0.5

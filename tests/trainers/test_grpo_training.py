@@ -16,7 +16,7 @@ from r1env.envs.suite import make_suite
 from r1env.errors import TrainingStoppedError, UsageError
 from r1env.recipes import check_plan, execute, plan_training
 from r1env.runs.run import Run
-from r1env_trainers.generate.engine import Sampler
+from r1env_trainers.generate.engine import LocalEngine, Sampler
 from r1env_trainers.model.checkpoint import list_checkpoints
 from r1env_trainers.model.load import load_model
 from r1env_trainers.model.session import make_optimizer
@@ -139,7 +139,7 @@ def experience():
     config = GRPOConfig(**{**GRPOConfig.presets["tiny-cpu"].settings, **SMALL, "optim.lr": 1e-3, "optim.warmup_steps": 0})
     loaded = load_model("tiny", seed=0)
     suite = make_suite("sort-4", rubric="accuracy", style="compact")
-    batch = collect(suite, loaded, Sampler(loaded), config, step=0)
+    batch = collect(suite, loaded, LocalEngine(Sampler(loaded)), config, step=0)
     batch.rewards[:] = torch.randn(batch.rewards.shape, generator=torch.Generator().manual_seed(0))
     return config, loaded, batch
 
@@ -238,7 +238,7 @@ def test_a_full_disk_leaves_the_last_checkpoint_whole_and_resuming_goes_on_from_
 
 def test_the_trainer_is_found_through_the_plugin_manager():
     spec = r1env.installed().trainer("grpo")
-    from r1env.plugins import import_target
+    from r1env.importing import import_target
 
     assert import_target(spec.target) is GRPOTrainer
     assert set(spec.presets) == set(GRPOConfig.presets)

@@ -10,7 +10,7 @@ from training_runs import assert_bit_for_bit, assert_same_weights, at_step, inte
 import r1env
 from r1env.envs.suite import make_suite
 from r1env.recipes import execute, plan_training
-from r1env_trainers.generate.engine import Sampler
+from r1env_trainers.generate.engine import LocalEngine, Sampler
 from r1env_trainers.model.checkpoint import save_pretrained
 from r1env_trainers.model.load import load_model
 from r1env_trainers.model.logprobs import completion_logprobs, completion_logprobs_and_entropies
@@ -52,7 +52,7 @@ def first_batch(model="tiny", **settings):
     config = PPOConfig.model_validate({**PPOConfig.presets["tiny-cpu"].settings, **SMALL, "model": model, **settings})
     policy = load_model(config.model)
     suite = make_suite(config.env, rubric=config.rubric, **config.env_options)
-    experience = collect(suite, policy, Sampler(policy), config, 0)
+    experience = collect(suite, policy, LocalEngine(Sampler(policy)), config, 0)
     return config, policy, Critic.start(config, policy, {}), experience
 
 

@@ -10,7 +10,7 @@ from pydantic import Field, model_validator
 
 from r1env.envs.environment import Environment
 from r1env.errors import UsageError
-from r1env.plugins import import_target
+from r1env.importing import import_target
 from r1env.runs import files as atomic
 from r1env.runs import files as logs
 from r1env.runs.run import Run

@@ -12,8 +12,8 @@ from typing import Any, ClassVar, Self
 
 from pydantic import Field, model_validator
 
-from r1env.config import Preset, Settings
-from r1env.engines import Engine, Sampling
+from r1env.config import Preset
+from r1env.engines import Engine, SamplingParams
 from r1env.envs.environment import Environment
 from r1env.envs.suite import Suite
 from r1env.errors import UsageError
@@ -25,7 +25,7 @@ from r1env.runs.tables import TABLE_JSON, Table, read_tables, write_table
 from r1env.trainer import TrainerConfig
 from r1env_trainers.generate.engine import TransformersEngine
 from r1env_trainers.model.load import check_model_name, choose_device, limit_threads, load_model
-from r1env_trainers.settings import NAMES_ELSEWHERE, Device, SuiteSettings, open_suite
+from r1env_trainers.settings import NAMES_ELSEWHERE, Device, Sampling, SuiteSettings, open_suite
 
 
 class EvaluateTrainer:
@@ -66,17 +66,14 @@ def _measure(model: str, suite: Suite, config: EvaluateConfig, run: Run, step: i
     """One evaluation an environment. Row `step` of the table is also step `step` of the stage's metrics."""
     loaded = load_model(model, device=choose_device(config.device), seed=config.seed)
     limit_threads(loaded.parameters, config.threads)
-    sampling = Sampling(
+    params = config.sampling.params(
         n=config.sampling.n,
-        temperature=config.sampling.temperature,
-        top_p=config.sampling.top_p,
-        max_new_tokens=config.sampling.max_new_tokens,
         seed=config.seed,
     )
     with contextlib.closing(TransformersEngine(loaded)) as engine:
         found = [
             evaluate(
-                environment, engine, sampling, limit=config.limit, seed=config.seed, batch_size=config.sampling.tasks_per_batch
+                environment, engine, params, limit=config.limit, seed=config.seed, batch_size=config.sampling.tasks_per_batch
             )
             for environment in suite.environments
         ]
@@ -94,13 +91,11 @@ def _measure(model: str, suite: Suite, config: EvaluateConfig, run: Run, step: i
 # The settings of the trainer `evaluate`.
 
 
-class EvaluateSampling(Settings):
+class EvaluateSampling(Sampling):
     """How completions are sampled."""
 
     n: int = Field(default=1, ge=1, description="Completions per task.")
     temperature: float = Field(default=0.0, ge=0, description="Sampling temperature; 0 is greedy.")
-    top_p: float = Field(default=1.0, gt=0, le=1, description="Nucleus sampling; 1 keeps the whole distribution.")
-    max_new_tokens: int = Field(default=128, ge=1, description="Most tokens per completion, or per turn of a dialogue.")
     tasks_per_batch: int = Field(default=128, ge=1, description="Tasks decoded at once.")
 
 
@@ -156,19 +151,34 @@ class EvaluateConfig(SuiteSettings, TrainerConfig):
 
 # Accuracy while a model is being trained.
 
+BATCH_SIZE = 256  # tasks decoded at once; more would need more memory than training does
+
 
 def log_accuracy(
-    suite: Suite, engine: Engine, sampling: Sampling, run: Run, step: int, *, limit: int, shown: int
+    suite: Suite,
+    engine: Engine,
+    params: SamplingParams,
+    run: Run,
+    step: int,
+    *,
+    limit: int,
+    shown: int,
+    max_failed: float = 1.0,
 ) -> float | None:
     """Evaluate on the first `limit` tasks of each environment and log `eval/…` under `step`; the same tasks every time.
 
     Args:
         shown: answers of each environment that go into the run.
+        max_failed: the share of a batch whose scoring may fail before TrainingStoppedError is raised.
 
     Returns:
-        the mean accuracy over the environments; None where nothing could be scored.
+        The mean accuracy over the environments; None where nothing could be scored.
     """
-    found = [evaluate(environment, engine, sampling, limit=limit, batch_size=limit) for environment in suite.environments]
+    batch_size = min(limit, BATCH_SIZE)
+    found = [
+        evaluate(environment, engine, params, limit=limit, batch_size=batch_size, max_failed=max_failed)
+        for environment in suite.environments
+    ]
     scored = [one.accuracy for one in found if one.accuracy is not None]
     accuracy = fmean(scored) if scored else None
     metrics = {

@@ -219,4 +219,4 @@ def _response(rollout: r1env.Rollout, prefilled: bool) -> str:
 
 def _conversation(rollout: r1env.Rollout) -> Conversation:
     """What the last completion answers."""
-    return rollout.messages[:-1] if rollout.turns > 1 else rollout.task.prompt
+    return rollout.messages[:-1] if len(rollout.turns) > 1 else rollout.task.prompt

@@ -155,9 +155,15 @@ def create_dataset(name: str, **settings: Any) -> Any:
 
 
 def _library() -> Any:
-    """The factory of reasoning-gym, imported on the first call: the library takes two seconds of CPU to import."""
-    import reasoning_gym.factory
+    """Return the factory module of reasoning-gym, imported on the first call: the import takes two seconds of CPU.
 
+    Raises:
+        UsageError: the library cannot be imported.
+    """
+    try:
+        import reasoning_gym.factory
+    except ImportError as error:
+        raise UsageError(f"reasoning-gym cannot be imported ({error}); pip install 'r1env-logic[reasoning-gym]'") from error
     return reasoning_gym.factory
 
 

@@ -14,10 +14,10 @@ from r1env.config import changed_settings
 from r1env.envs.environment import Environment
 from r1env.envs.suite import Suite
 from r1env.errors import UsageError
+from r1env.rollout import encode_prompt
 from r1env.runs.files import replace_text, to_json
 from r1env.types import Task
 from r1env_openrlhf.config import OpenRLHFOptions, options_of
-from r1env_trainers.model.tokens import encode_prompt
 from r1env_trainers.rl.config import GRPOConfig
 from r1env_trainers.rl.metrics import evaluation_suite, training_suite
 from r1env_trainers.rl.rollouts import draw_tasks, read_pass_rates, within

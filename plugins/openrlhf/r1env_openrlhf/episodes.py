@@ -23,15 +23,14 @@ from r1env.adapters.core import leading, task_of
 from r1env.adapters.openrlhf import told_reward
 from r1env.envs.environment import Environment
 from r1env.rewards import Isolation
+from r1env.rollout import Trajectory, encode_prompt, has_room
 from r1env.rubrics import Rubric
 from r1env.runs.files import to_json
 from r1env.scoring import ascore
 from r1env.types import Completion, FinishReason, Score, Status
 from r1env_openrlhf.config import options_of
-from r1env_trainers.model.tokens import encode_prompt, encode_reply, join_turns
 from r1env_trainers.rl.config import GRPOConfig
 from r1env_trainers.rl.metrics import accuracy_part, evaluation_suite, training_suite
-from r1env_trainers.rl.rollouts import Trajectory
 
 logger = logging.getLogger(__name__)
 
@@ -98,12 +97,15 @@ class EpisodeExecutor:
         task = task_of(prompt, about)
         episode = environment.open(task)
         ids = encode_prompt(hf_tokenizer, episode.messages, chat=environment.template.chat)
-        trajectory = Trajectory(environment, episode, ids[-(max_length - 1) :])
+        trajectory = Trajectory(environment, episode, ids[-(max_length - 1) :])  # cut only where it is not played
         options = options_of(self._config)
         try:
-            score = await asyncio.wait_for(
-                self._play(trajectory, sampling_params, max_length, hf_tokenizer, llm_engine), options.episode_seconds
-            )
+            if has_room(len(ids), max_length):
+                playing = self._play(trajectory, sampling_params, max_length, hf_tokenizer, llm_engine)
+                score = await asyncio.wait_for(playing, options.episode_seconds)
+            else:
+                reason = f"the prompt has {len(ids)} tokens and leaves no room within {max_length}"
+                score = self._failure(environment, Status.LIMIT, reason)
         except TimeoutError:
             score = self._failure(environment, Status.TIMEOUT, f"the episode took over {options.episode_seconds:g} s")
         except Exception as error:  # noqa: BLE001 - an exception here would end the job; it costs this rollout instead
@@ -116,24 +118,17 @@ class EpisodeExecutor:
     async def _play(
         self, trajectory: Trajectory, sampling_params: Any, max_length: int, tokenizer: Any, engine: Engine
     ) -> Score:
-        """Turn by turn until the episode is over or has no room left; then its score."""
+        """Play turn by turn, under the same rules as `r1env.rollout.play`, and score the episode."""
         environment, episode = trajectory.environment, trajectory.episode
-        while True:
-            so_far = [*trajectory.prompt, *trajectory.ids]
+        while not episode.done:
+            so_far = trajectory.tokens
             sampling = deepcopy(sampling_params)
             sampling.max_tokens = min(self._config.sampling.max_new_tokens, max_length - len(so_far))
             sampling.stop, sampling.include_stop_str_in_output = list(environment.template.stop), True
             output = (await engine.generate(so_far, sampling)).outputs[0]
-            completion = _completion(output, tokenizer)
-            await self._submit(trajectory, completion)
-            if episode.done:
-                break
-            between = encode_reply(tokenizer, episode.messages[-1]["content"], chat=environment.template.chat)
-            between = join_turns(tokenizer, trajectory.ids, between)
-            if len(trajectory.prompt) + len(trajectory.ids) + len(between) >= max_length:
-                trajectory.truncated = True
-                return self._failure(environment, Status.LIMIT, f"no room for another turn within {max_length} tokens")
-            trajectory.read(between)
+            await self._submit(trajectory, _completion(output, tokenizer))
+            if not episode.done:
+                trajectory.read_reply(tokenizer, max_length, chat=environment.template.chat)
         return (await ascore([episode.rollout()], environment.rubric))[0]
 
     async def _submit(self, trajectory: Trajectory, completion: Completion) -> None:
@@ -196,6 +191,7 @@ class EpisodeExecutor:
             "completion": messages[place]["content"] if place < len(messages) else "",
             "answer": trajectory.episode.task.answer,
             "finish_reason": str(FinishReason.LENGTH if trajectory.truncated else FinishReason.STOP),
+            "ended_by": trajectory.episode.ended_by,
             "score": score.model_dump(mode="json"),
         }
         self._samples.write(to_json(row) + "\n")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import os
 import signal
@@ -14,6 +13,8 @@ from contextlib import suppress
 from pathlib import Path
 from types import FrameType, TracebackType
 from typing import NoReturn, Self
+
+import psutil
 
 from r1env_openrlhf.config import JobSpec
 
@@ -95,7 +96,7 @@ class Job:
         with suppress(subprocess.TimeoutExpired):
             self._process.wait(STOP_SECONDS)
         left = stop_marked(self._mark, session=self._process.pid)
-        self._process.kill()  # without /proc the line above has found nothing
+        self._process.kill()
         with suppress(subprocess.TimeoutExpired):
             self._process.wait(KILL_SECONDS)
         if left:
@@ -154,7 +155,7 @@ def _raise(number: int) -> NoReturn:
     raise SystemExit(128 + number)
 
 
-# All processes of a job, however deep and whoever started them. Linux; none elsewhere.
+# All processes of a job, however deep and whoever started them.
 #
 # Either of two signs will do, for both can be lost: a mark in the environment, which a process that gives itself another title overwrites (all
 # of Ray's workers do); and the session that the job was started in, which a daemon leaves.
@@ -176,16 +177,12 @@ def marked(job: str, session: int | None = None) -> list[int]:
         job: the mark's value.
         session: of the job, if it has one of its own.
     """
-    needle = f"{MARK}={job}".encode()
     found = []
-    for folder in Path("/proc").glob("[0-9]*"):
-        try:
-            state, _, _, its_session = (folder / "stat").read_text().rpartition(")")[2].split()[:4]
-            ours = int(its_session) == session or needle in (folder / "environ").read_bytes().split(b"\0")
-        except OSError:  # it ended meanwhile, or is another user's
-            continue
-        if ours and state != "Z" and int(folder.name) != os.getpid():
-            found.append(int(folder.name))
+    for process in psutil.process_iter():
+        with suppress(psutil.Error, OSError):  # it ended meanwhile, or is another user's
+            ours = os.getsid(process.pid) == session or process.environ().get(MARK) == job
+            if ours and process.status() != psutil.STATUS_ZOMBIE and process.pid != os.getpid():
+                found.append(process.pid)
     return found
 
 
@@ -209,5 +206,5 @@ def stop_marked(job: str, session: int | None = None, *, patience: float = PATIE
 
 def _send(processes: list[int], number: signal.Signals) -> None:
     for process in processes:
-        with contextlib.suppress(ProcessLookupError, PermissionError):
+        with suppress(ProcessLookupError, PermissionError):
             os.kill(process, number)

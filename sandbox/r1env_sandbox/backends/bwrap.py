@@ -17,13 +17,14 @@ from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import IO
 
-from r1env_sandbox.backends import CAPABILITIES, MAX_INODES, MAX_PROCESSES, RUNNER_ENVIRONMENT, TEMPORARY_MB, WORK_MB, cgroups
+from r1env_sandbox.backends import cgroups
 from r1env_sandbox.backends.cgroups import ControlGroup
 from r1env_sandbox.backends.owners import owner
 from r1env_sandbox.backends.stream import StreamTransport
 from r1env_sandbox.backends.system_calls import engine_filter
 from r1env_sandbox.errors import SandboxUnavailable, WorkerLost
 from r1env_sandbox.languages import INCLUDE_FOLDER, LANGUAGES, LanguageSpec
+from r1env_sandbox.transport import CAPABILITIES, MAX_INODES, MAX_PROCESSES, RUNNER_ENVIRONMENT, TEMPORARY_MB, WORK_MB
 
 START_SECONDS = 30.0  # 0.05 is usual
 PATH = RUNNER_ENVIRONMENT["PATH"]

@@ -18,13 +18,13 @@ import urllib3
 from docker.errors import APIError, DockerException, NotFound
 from docker.types import LogConfig, Ulimit
 
-from r1env_sandbox.backends import CAPABILITIES, MAX_INODES, MAX_PROCESSES, RUNNER_ENVIRONMENT, TEMPORARY_MB, WORK_MB
 from r1env_sandbox.backends.owners import is_orphan, owner
 from r1env_sandbox.backends.probe import prove_runtime
 from r1env_sandbox.backends.stream import StreamTransport
 from r1env_sandbox.errors import SandboxUnavailable
 from r1env_sandbox.images import LANGUAGES_LABEL, require_image
 from r1env_sandbox.languages import LANGUAGES
+from r1env_sandbox.transport import CAPABILITIES, MAX_INODES, MAX_PROCESSES, RUNNER_ENVIRONMENT, TEMPORARY_MB, WORK_MB
 
 log = logging.getLogger(__name__)
 

@@ -9,12 +9,13 @@ import torch
 from r1env.engines import derive_seed
 from r1env.envs.suite import Suite
 from r1env.errors import UsageError
+from r1env.rollout import play
 from r1env.runs.run import Run
 from r1env.runs.stages import is_stage
 from r1env_trainers.distill.config import DistillConfig
 from r1env_trainers.distill.divergence import chunked_reverse_kl, policy_gradient, predictions
 from r1env_trainers.evaluate import SAMPLED_TOKENS
-from r1env_trainers.generate.engine import Sampler
+from r1env_trainers.generate.engine import LocalEngine, Sampler
 from r1env_trainers.model.checkpoint import save_model
 from r1env_trainers.model.load import LoadedModel, check_model_name, load_model
 from r1env_trainers.model.logprobs import TokenBatch, completion_logprobs, micro_batches_of
@@ -22,7 +23,7 @@ from r1env_trainers.model.session import Session, begin, check_local, checkpoint
 from r1env_trainers.rejection.data import DATA, by_domain, check_extra, extra_rows, write_data
 from r1env_trainers.rejection.draw import check_draw, demonstrations, draw_samples
 from r1env_trainers.rejection.statistics import make_table, merged
-from r1env_trainers.rl.rollouts import Decoding, draw_tasks, play, to_tokens
+from r1env_trainers.rl.rollouts import draw_tasks, to_tokens
 from r1env_trainers.settings import open_suite
 from r1env_trainers.sft.data import FileDemonstrations, read_demonstrations
 from r1env_trainers.sft.loop import Measurements, evaluation_suite, tune
@@ -70,13 +71,13 @@ def distill_on_policy(config: DistillConfig, run: Run) -> None:
     student = session.loaded
     teacher = load_model(config.teacher, device=student.device, seed=config.seed)
     check_one_tokenizer(student, teacher)
-    suite, sampler = open_suite(config, config.rubric), Sampler(student)
+    suite, engine = open_suite(config, config.rubric), LocalEngine(Sampler(student))
     measurements = Measurements(config, student)
     for step in range(session.first_step, config.steps):
         if measurements.due(step) and measurements.take(run, step):
             break
         start = time.perf_counter()
-        answers = _answers(suite, student, sampler, config, step)
+        answers = _answers(suite, student, engine, config, step)
         generated = time.perf_counter()
         metrics = _update(session, teacher, answers, config, step)
         seconds = {"seconds/generate": generated - start, "seconds/update": time.perf_counter() - generated}
@@ -103,14 +104,12 @@ def check_one_tokenizer(student: LoadedModel, teacher: LoadedModel) -> None:
         )
 
 
-def _answers(suite: Suite, student: LoadedModel, sampler: Sampler, config: DistillConfig, step: int) -> TokenBatch:
+def _answers(suite: Suite, student: LoadedModel, engine: LocalEngine, config: DistillConfig, step: int) -> TokenBatch:
     """What the student says to the tasks of a step; the environment's words in between do not count."""
     prompts = config.optim.batch_size // config.sampling.n
-    decoding = Decoding(
-        config.sampling.max_new_tokens, config.sampling.temperature, config.sampling.top_p, derive_seed(config.seed, step)
-    )
+    params = config.sampling.params(n=config.sampling.n, seed=derive_seed(config.seed, step))
     tasks = draw_tasks(suite, step * prompts, prompts, config.seed).tasks
-    return to_tokens(play(tasks, config.sampling.n, student, sampler, decoding), student)[0]
+    return to_tokens(play(tasks, engine, params), student)[0]
 
 
 def _update(session: Session, teacher: LoadedModel, answers: TokenBatch, config: DistillConfig, step: int) -> dict[str, float]:

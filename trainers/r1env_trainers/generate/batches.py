@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Protocol
 
 import torch
@@ -11,26 +11,12 @@ from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention
 from transformers import DynamicCache, PreTrainedModel
 
+from r1env.engines import SamplingParams
 from r1env_trainers.model.attention import Packing, causal_attention
+from r1env_trainers.model.batching import left_pad
 from r1env_trainers.model.llama import Attend, Shape, all_weights, cached_hidden_states, compute_dtype, rotary_table
 from r1env_trainers.model.load import autocast
 from r1env_trainers.model.logprobs import logits_of
-from r1env_trainers.model.tokens import left_pad
-
-
-@dataclass(frozen=True, slots=True)
-class Draws:
-    """How tokens are drawn.
-
-    Attributes:
-        temperature: 0 is greedy; its log-probs are those of the unscaled distribution.
-        top_p: keeps the smallest set of tokens whose probability reaches it.
-        seed: the draws depend on nothing else that is random.
-    """
-
-    temperature: float
-    top_p: float = 1.0
-    seed: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,8 +52,8 @@ class Batch(Protocol):
         """These rows [R] are complete; no token of them is drawn from now on."""
 
 
-Start = Callable[[Sequence[Sequence[int]], int, int, Draws], Batch]
-"""Begin a batch: P prompts (token ids, none empty), n completions each, the most tokens to draw, and how."""
+Start = Callable[[Sequence[Sequence[int]], SamplingParams], Batch]
+"""Begin a batch of P prompts (token ids, none empty)."""
 
 
 # One token a row, out of logits.
@@ -117,8 +103,8 @@ class RowsInStep(Protocol):
         """Go on with only these rows, by their places among the present ones, ascending."""
 
 
-StartInStep = Callable[[Sequence[Sequence[int]], int, int, Draws], RowsInStep]
-"""As `Start`, of rows in step."""
+StartInStep = Callable[[Sequence[Sequence[int]], SamplingParams], RowsInStep]
+"""Like `Start`, for rows in step."""
 
 
 class Lockstep:
@@ -131,14 +117,11 @@ class Lockstep:
         self,
         start: StartInStep,
         prompts: Sequence[Sequence[int]],
-        n: int,
-        max_new_tokens: int,
-        draws: Draws,
+        params: SamplingParams,
         max_rows: int | None = None,
     ) -> None:
-        self._start, self._prompts, self._n, self._draws = start, prompts, n, draws
-        self._max_new_tokens = max_new_tokens
-        self._prompts_at_once = max(1, max_rows // n) if max_rows else len(prompts)
+        self._start, self._prompts, self._params = start, prompts, params
+        self._prompts_at_once = max(1, max_rows // params.n) if max_rows else len(prompts)
         self._begun = 0  # prompts
         self._rows = torch.empty(0, dtype=torch.long)  # [R] under way
         self._drawn = 0
@@ -152,7 +135,7 @@ class Lockstep:
         rows = self._rows
         ids, logprobs = self._in_step.advance()
         self._drawn += 1
-        if self._drawn == self._max_new_tokens:
+        if self._drawn == self._params.max_new_tokens:
             self._rows = rows[:0]
         return Drawn(rows, ids.cpu()[:, None], logprobs.cpu()[:, None])
 
@@ -166,8 +149,8 @@ class Lockstep:
         first = self._begun
         prompts = self._prompts[first : first + self._prompts_at_once]
         self._begun += len(prompts)
-        self._rows = torch.arange(first * self._n, self._begun * self._n)
-        self._in_step = self._start(prompts, self._n, self._max_new_tokens, replace(self._draws, seed=self._draws.seed + first))
+        self._rows = torch.arange(first * self._params.n, self._begun * self._params.n)
+        self._in_step = self._start(prompts, self._params.model_copy(update={"seed": self._params.seed + first}))
         self._drawn = 0
 
 
@@ -179,16 +162,14 @@ class LlamaBatch:
     left, so that the token drawn at step t of any row is at column L + t. The first R rows of the cache are in use: when rows end,
     the last ones move into their places, and nothing else is copied."""
 
-    def __init__(
-        self, model: PreTrainedModel, prompts: Sequence[Sequence[int]], n: int, max_new_tokens: int, draws: Draws
-    ) -> None:
-        device, self._draws = model.device, draws
-        self._generator = torch.Generator(device=device).manual_seed(draws.seed)
+    def __init__(self, model: PreTrainedModel, prompts: Sequence[Sequence[int]], params: SamplingParams) -> None:
+        device, n, self._params = model.device, params.n, params
+        self._generator = torch.Generator(device=device).manual_seed(params.seed)
         self._shape = Shape.of(model.config)
         self._weights = all_weights(model, compute_dtype(device))
         lengths = [len(prompt) for prompt in prompts]
         self._columns = max(lengths)  # of the cache that are in use
-        self._capacity = self._columns + max_new_tokens
+        self._capacity = self._columns + params.max_new_tokens
         self._rotary = rotary_table(model, self._capacity)
         self._keys: list[Tensor] = []
         self._values: list[Tensor] = []
@@ -209,7 +190,7 @@ class LlamaBatch:
             hidden = self._run(self._token, self._positions, attends)
             self._positions = self._positions + 1
             self._logits = logits_of(hidden[self._places], self._weights.head)
-        token, logprob = draw(self._logits, self._draws.temperature, self._draws.top_p, self._generator)
+        token, logprob = draw(self._logits, self._params.temperature, self._params.top_p, self._generator)
         self._token = torch.empty_like(token).index_copy_(0, self._places, token)
         self._logits = None
         return token, logprob
@@ -277,11 +258,9 @@ class LlamaBatch:
 class TransformersBatch:
     """One prefill a prompt, shared by its completions; rows that are let go leave the cache."""
 
-    def __init__(
-        self, model: PreTrainedModel, pad: int, prompts: Sequence[Sequence[int]], n: int, max_new_tokens: int, draws: Draws
-    ) -> None:
-        self._model, self._draws = model, draws
-        self._generator = torch.Generator(device=model.device).manual_seed(draws.seed)
+    def __init__(self, model: PreTrainedModel, pad: int, prompts: Sequence[Sequence[int]], params: SamplingParams) -> None:
+        n, self._model, self._params = params.n, model, params
+        self._generator = torch.Generator(device=model.device).manual_seed(params.seed)
         self._cache = DynamicCache(config=model.config)
         ids, mask = left_pad(prompts, pad, model.device)
         positions = (mask.cumsum(dim=1) - 1).clamp(min=0)
@@ -295,7 +274,7 @@ class TransformersBatch:
         if self._logits is None:
             self._mask = torch.cat([self._mask, self._mask.new_ones((len(self._mask), 1))], dim=1)
             self._logits = self._forward(self._token[:, None], self._mask, self._mask.sum(dim=1, keepdim=True) - 1)
-        self._token, logprob = draw(self._logits, self._draws.temperature, self._draws.top_p, self._generator)
+        self._token, logprob = draw(self._logits, self._params.temperature, self._params.top_p, self._generator)
         self._logits = None
         return self._token, logprob
 

@@ -1,4 +1,4 @@
-"""Batched sampling: one prefill a prompt, shared by its completions; finished rows leave the batch and are told of at once."""
+"""The local engine: batched sampling with one prefill per prompt; finished rows leave the batch and are reported immediately."""
 
 from __future__ import annotations
 
@@ -10,14 +10,15 @@ from typing import Protocol
 
 import torch
 from torch import Tensor
-from transformers import PreTrainedTokenizerBase
+from transformers import PretrainedConfig, PreTrainedTokenizerBase
 
-from r1env.engines import Sampling
+from r1env.engines import OnFinished, SamplingParams
+from r1env.errors import EngineError
+from r1env.rollout import encode_prompt
 from r1env.types import Completion, Conversation, FinishReason
-from r1env_trainers.generate.batches import Drawn, Draws, LlamaBatch, Lockstep, Start, StartInStep, TransformersBatch
+from r1env_trainers.generate.batches import Drawn, LlamaBatch, Lockstep, Start, StartInStep, TransformersBatch
 from r1env_trainers.model.llama import Shape, is_llama
 from r1env_trainers.model.load import LoadedModel, choose_device, has_triton, limit_threads, load_model
-from r1env_trainers.model.tokens import encode_prompt
 from r1env_trainers.settings import Device
 
 
@@ -42,29 +43,26 @@ class Samples:
         return Samples(self.ids.to(device), self.mask.to(device), self.logprobs.to(device), self.finished.to(device))
 
 
-OnFinished = Callable[[Sequence[int], Samples], None]
-"""Takes some rows of the result that are complete, by their places, and what was drawn for them, on the CPU."""
+OnSamples = Callable[[Sequence[int], Samples], None]
+"""Receives some rows of the result that are complete, by their places, and what was drawn for them, on the CPU."""
 
 
 class CompletionSampler(Protocol):
-    """What a trainer asks of whatever draws its completions."""
+    """Draws completions as tensors. A `LocalEngine` makes an engine of it.
 
-    def sample(
-        self,
-        prompts: Sequence[Sequence[int]],
-        *,
-        n: int,
-        max_new_tokens: int,
-        temperature: float,
-        top_p: float = 1.0,
-        stop: tuple[str, ...] = (),
-        seed: int = 0,
-        on_finished: OnFinished | None = None,
-    ) -> Samples:
+    Attributes:
+        tokenizer: of the model.
+        max_length: tokens of prompt and completion together; None for no limit.
+    """
+
+    tokenizer: PreTrainedTokenizerBase
+    max_length: int | None
+
+    def sample(self, prompts: Sequence[Sequence[int]], params: SamplingParams, on_finished: OnSamples | None = None) -> Samples:
         """See `Sampler.sample`."""
 
-    def decode(self, samples: Samples) -> list[str]:
-        """The texts of all rows, special tokens removed."""
+    def close(self) -> None:
+        """Free what it holds. Calling it twice is fine."""
 
 
 class Sampler:
@@ -79,6 +77,7 @@ class Sampler:
         """
         self.model = loaded.model
         self.tokenizer = loaded.tokenizer
+        self.max_length = context_length(loaded.model.config)
         self._pad = loaded.pad
         self._start = choose_decoding(loaded, max_rows)
         generation = loaded.model.generation_config
@@ -87,45 +86,39 @@ class Sampler:
         self._stop_tokens: dict[tuple[str, ...], Tensor] = {}
 
     @torch.no_grad()
-    def sample(
-        self,
-        prompts: Sequence[Sequence[int]],
-        *,
-        n: int,
-        max_new_tokens: int,
-        temperature: float,
-        top_p: float = 1.0,
-        stop: tuple[str, ...] = (),
-        seed: int = 0,
-        on_finished: OnFinished | None = None,
-    ) -> Samples:
-        """Draw `n` completions for each prompt.
+    def sample(self, prompts: Sequence[Sequence[int]], params: SamplingParams, on_finished: OnSamples | None = None) -> Samples:
+        """Draw `params.n` completions for each prompt.
+
+        Log-probs are those of the distribution that was sampled from; of greedy ones, those of the unscaled distribution. The result
+        depends on nothing random but `params.seed`.
 
         Args:
-            prompts: P lists of token ids, none empty.
-            temperature: 0 is greedy; its log-probs are those of the unscaled distribution.
-            stop: texts that end a completion, kept in it.
-            seed: of the draws; the result depends on nothing else that is random.
+            prompts: P lists of token ids, none empty, each shorter than `max_length`.
             on_finished: told of every row once, as soon as it is complete; runs while a GPU decodes the others.
+
+        Raises:
+            EngineError: a prompt leaves no room for a token.
         """
-        batch = self._start(prompts, n, max_new_tokens, Draws(temperature, top_p, seed))
-        completions = _Completions(len(prompts) * n, max_new_tokens, self._pad)
+        limits = rooms(prompts, params, self.max_length)
+        params = params.model_copy(update={"max_new_tokens": max(limits)})
+        batch = self._start(prompts, params)
+        completions = _Completions(torch.tensor(limits).repeat_interleave(params.n), self._pad)
         under_way: deque[Drawn] = deque()
         while True:
             while len(under_way) <= batch.ahead and (drawn := batch.advance()) is not None:
                 under_way.append(drawn)
             if not under_way:
-                return completions.samples(torch.arange(len(prompts) * n)).to(self.model.device)
+                return completions.samples(torch.arange(len(prompts) * params.n)).to(self.model.device)
             rows, new = completions.append(under_way.popleft())
-            stopped, over = completions.cut(rows, new, self._ends(completions.ids, rows, new, completions.lengths[rows], stop))
-            if len(stopped):
-                batch.end(stopped)
+            ends = self._ends(completions.ids, rows, new, completions.lengths[rows], params.stop)
+            leaving, over = completions.cut(rows, new, ends)
+            if len(leaving):
+                batch.end(leaving)
             if len(over) and on_finished is not None:
                 on_finished(over.tolist(), completions.samples(over))
 
-    def decode(self, samples: Samples) -> list[str]:
-        """The texts of all rows, special tokens removed."""
-        return decode_samples(self.tokenizer, samples)
+    def close(self) -> None:
+        """Nothing but memory is held."""
 
     def _ends(self, so_far: Tensor, rows: Tensor, new: Tensor, before: Tensor, stop: tuple[str, ...]) -> Tensor:
         """[R] how many new tokens [R, K] go up to the first end-of-sequence token or the end of a stop text; K + 1 for no end.
@@ -155,18 +148,40 @@ class Sampler:
         return self._stop_tokens[stop]
 
 
+def rooms(prompts: Sequence[Sequence[int]], params: SamplingParams, max_length: int | None) -> list[int]:
+    """Return how many tokens each prompt's completions may have: as the settings say, and no more than the context has room for.
+
+    Raises:
+        EngineError: a prompt leaves no room for a token.
+    """
+    longest = max(len(prompt) for prompt in prompts)
+    if max_length is not None and longest >= max_length:
+        raise EngineError(f"a prompt of {longest} tokens leaves no room in the model's context of {max_length} tokens")
+    return [
+        min(params.max_new_tokens, params.max_new_tokens if max_length is None else max_length - len(one)) for one in prompts
+    ]
+
+
+def context_length(config: PretrainedConfig) -> int | None:
+    """Return how many tokens the model was made for; None where its configuration does not say."""
+    found = getattr(config.get_text_config(), "max_position_embeddings", None)
+    return found if isinstance(found, int) and found > 0 else None
+
+
 class _Completions:
     """What has been drawn so far, on the CPU.
 
     Attributes:
-        ids, logprobs: [N, T]. lengths: [N] tokens that count.
+        ids, logprobs: [N, T]. lengths: [N] tokens that count. limits: [N] the most of them.
         finished: [N] as in `Samples`. over: [N] True where no token will be added.
     """
 
-    def __init__(self, rows: int, max_new_tokens: int, pad: int) -> None:
+    def __init__(self, limits: Tensor, pad: int) -> None:
+        rows, width = len(limits), int(limits.max())
         self._pad = pad
-        self.ids = torch.full((rows, max_new_tokens), pad, dtype=torch.long)
-        self.logprobs = torch.zeros((rows, max_new_tokens))
+        self.limits = limits
+        self.ids = torch.full((rows, width), pad, dtype=torch.long)
+        self.logprobs = torch.zeros((rows, width))
         self.lengths = torch.zeros(rows, dtype=torch.long)
         self.finished = torch.zeros(rows, dtype=torch.bool)
         self.over = torch.zeros(rows, dtype=torch.bool)
@@ -181,12 +196,18 @@ class _Completions:
         return rows, ids
 
     def cut(self, rows: Tensor, new: Tensor, ends: Tensor) -> tuple[Tensor, Tensor]:
-        """Count new tokens [R, K] up to the ends [R]. Returns the rows that have stopped, and these with those at the limit."""
-        self.lengths[rows] += ends.clamp(max=new.shape[1])
-        stopped = ends <= new.shape[1]
-        over = stopped | (self.lengths[rows] == self.ids.shape[1])
+        """Count new tokens [R, K] up to the ends [R] or the rows' limits.
+
+        Returns:
+            The rows that leave before the batch's own limit, and all that are over now.
+        """
+        limits = self.limits[rows]
+        counted = torch.minimum(ends.clamp(max=new.shape[1]), limits - self.lengths[rows])
+        self.lengths[rows] += counted
+        stopped = ends == counted
+        over = stopped | (self.lengths[rows] == limits)
         self.finished[rows], self.over[rows] = stopped, over
-        return rows[stopped], rows[over]
+        return rows[stopped | (over & (limits < self.ids.shape[1]))], rows[over]
 
     def samples(self, rows: Tensor) -> Samples:
         """The samples of some rows."""
@@ -214,47 +235,54 @@ def end_tokens(tokenizer: PreTrainedTokenizerBase, named: int | list[int] | None
     return sorted({end for end in (*listed, tokenizer.eos_token_id) if isinstance(end, int)})
 
 
-# The engine `transformers`: completions from a local model, for evaluation and sampling.
+# Engines over a sampler.
+
+
+class LocalEngine:
+    """A `TokenEngine` of a sampler in this process."""
+
+    def __init__(self, sampler: CompletionSampler) -> None:
+        self.sampler = sampler
+
+    @property
+    def tokenizer(self) -> PreTrainedTokenizerBase:
+        return self.sampler.tokenizer
+
+    @property
+    def max_length(self) -> int | None:
+        return self.sampler.max_length
+
+    def generate(self, prompts: Sequence[Conversation], params: SamplingParams) -> list[list[Completion]]:
+        rows = self.generate_tokens([encode_prompt(self.tokenizer, prompt, chat=params.chat) for prompt in prompts], params)
+        return [rows[start : start + params.n] for start in range(0, len(rows), params.n)]
+
+    def generate_tokens(
+        self, prompts: Sequence[Sequence[int]], params: SamplingParams, on_finished: OnFinished | None = None
+    ) -> list[Completion]:
+        found: dict[int, Completion] = {}
+
+        def take(rows: Sequence[int], samples: Samples) -> None:
+            completions = as_completions(samples, decode_samples(self.tokenizer, samples))
+            found.update(zip(rows, completions, strict=True))
+            if on_finished is not None:
+                on_finished(rows, completions)
+
+        self.sampler.sample(prompts, params, take)
+        return [found[row] for row in range(len(prompts) * params.n)]
+
+    def close(self) -> None:
+        self.sampler.close()
 
 
 MAX_ROWS = {"cpu": 256, "cuda": 1024}
-"""Completions of a batch unless said otherwise: as many as keep the device busy."""
+"""Completions decoded at once unless said otherwise: as many as keep the device busy."""
 
 
-class TransformersEngine:
-    """Batched decoding with a model in this process.
-
-    Attributes:
-        sampler: decodes at most `max_rows` completions at once, if that is given.
-        batch_rows: completions of a batch; each batch has its own seed.
-    """
+class TransformersEngine(LocalEngine):
+    """The engine `transformers`: a local model, for evaluation and sampling. Decodes at most `max_rows` completions at once."""
 
     def __init__(self, loaded: LoadedModel, max_rows: int | None = None) -> None:
-        self.loaded = loaded
-        self.sampler = Sampler(loaded, max_rows)
-        usual = MAX_ROWS[loaded.device.type]
-        self.batch_rows = max(usual, max_rows or 0) if loaded.device.type == "cuda" else max_rows or usual
-
-    def generate(self, prompts: Sequence[Conversation], sampling: Sampling) -> list[list[Completion]]:
-        encoded = [encode_prompt(self.loaded.tokenizer, prompt, chat=sampling.chat) for prompt in prompts]
-        per_batch = max(1, self.batch_rows // sampling.n)
-        completions: list[list[Completion]] = []
-        for start in range(0, len(encoded), per_batch):
-            samples = self.sampler.sample(
-                encoded[start : start + per_batch],
-                n=sampling.n,
-                max_new_tokens=sampling.max_new_tokens,
-                temperature=sampling.temperature,
-                top_p=sampling.top_p,
-                stop=sampling.stop,
-                seed=sampling.seed + start,
-            )
-            rows = as_completions(samples, self.sampler.decode(samples))
-            completions += [rows[i : i + sampling.n] for i in range(0, len(rows), sampling.n)]
-        return completions
-
-    def close(self) -> None:
-        """Nothing but memory is held."""
+        super().__init__(Sampler(loaded, max_rows or MAX_ROWS[loaded.device.type]))
 
 
 def as_completions(samples: Samples, texts: Sequence[str]) -> list[Completion]:

@@ -14,7 +14,8 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from r1env_trainers.generate.batches import Drawn, Draws, nucleus
+from r1env.engines import SamplingParams
+from r1env_trainers.generate.batches import Drawn, nucleus
 from r1env_trainers.generate.cache import Capacity, DeviceState, Slots, graph_size, memory_budget, token_bytes
 from r1env_trainers.generate.kernels import append_and_attend, draw_into
 from r1env_trainers.model.attention import Packing, causal_attention
@@ -46,17 +47,17 @@ class GraphDecoder:
         self._nucleus = False
 
     @torch.no_grad()
-    def start(self, prompts: Sequence[Sequence[int]], n: int, max_new_tokens: int, draws: Draws) -> GraphBatch:
+    def start(self, prompts: Sequence[Sequence[int]], params: SamplingParams) -> GraphBatch:
         """See `Start`."""
         refresh(self._weights, self._model)
         longest = -(-max(len(prompt) for prompt in prompts) // PROMPT_BLOCK) * PROMPT_BLOCK
-        self._reserve(Capacity(len(prompts), longest, len(prompts) * n, max_new_tokens))
+        self._reserve(Capacity(len(prompts), longest, len(prompts) * params.n, params.max_new_tokens))
         state = self._state
-        state.seed.fill_(draws.seed)
-        state.temperature.fill_(draws.temperature)
-        state.top_p.fill_(draws.top_p)
-        self._nucleus = draws.top_p < 1 and draws.temperature > 0
-        return GraphBatch(self, prompts, n, max_new_tokens)
+        state.seed.fill_(params.seed)
+        state.temperature.fill_(params.temperature)
+        state.top_p.fill_(params.top_p)
+        self._nucleus = params.top_p < 1 and params.temperature > 0
+        return GraphBatch(self, prompts, params.n, params.max_new_tokens)
 
     @property
     def capacity(self) -> Capacity:

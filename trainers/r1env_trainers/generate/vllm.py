@@ -12,44 +12,19 @@ import torch
 from pydantic import ValidationError
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from r1env.engines import Sampling
+from r1env.engines import SamplingParams
 from r1env.errors import EngineError, UsageError
-from r1env.types import Completion, Conversation
 from r1env_trainers.generate.cache import graph_sizes
-from r1env_trainers.generate.engine import OnFinished, Samples, as_completions, decode_samples, end_tokens
+from r1env_trainers.generate.engine import LocalEngine, OnSamples, Samples, end_tokens, rooms
 from r1env_trainers.generate.options import VLLMOptions
 from r1env_trainers.model.llama import compute_dtype
 from r1env_trainers.model.load import NAMED, LoadedModel, check_model_name, choose_device, load_model
-from r1env_trainers.model.tokens import encode_prompt
 
 EVALUATION_SHARE = 0.9
 """Of the GPU's memory, where no trainer needs any."""
 
 
-class VLLMEngine:
-    """All prompts go to vLLM at once: it keeps its own queue."""
-
-    def __init__(self, sampler: VLLMSampler) -> None:
-        self.sampler = sampler
-
-    def generate(self, prompts: Sequence[Conversation], sampling: Sampling) -> list[list[Completion]]:
-        samples = self.sampler.sample(
-            [encode_prompt(self.sampler.tokenizer, prompt, chat=sampling.chat) for prompt in prompts],
-            n=sampling.n,
-            max_new_tokens=sampling.max_new_tokens,
-            temperature=sampling.temperature,
-            top_p=sampling.top_p,
-            stop=sampling.stop,
-            seed=sampling.seed,
-        )
-        rows = as_completions(samples, self.sampler.decode(samples))
-        return [rows[start : start + sampling.n] for start in range(0, len(rows), sampling.n)]
-
-    def close(self) -> None:
-        self.sampler.close()
-
-
-def make_vllm(model: str, *, seed: int = 0, **options: Any) -> VLLMEngine:
+def make_vllm(model: str, *, seed: int = 0, **options: Any) -> LocalEngine:
     """The entry of the engine plugin.
 
     Args:
@@ -64,8 +39,8 @@ def make_vllm(model: str, *, seed: int = 0, **options: Any) -> VLLMEngine:
     if settings.sleep:
         raise UsageError("the engine 'vllm' sleeps beside a trainer only; leave the option 'sleep' out")
     if model in NAMED:  # not a folder that vLLM could read
-        return VLLMEngine(sampler_beside(load_model(model, device=choose_device("auto"), seed=seed), settings, seed))
-    return VLLMEngine(sampler_of_folder(model, settings, seed))
+        return LocalEngine(sampler_beside(load_model(model, device=choose_device("auto"), seed=seed), settings, seed))
+    return LocalEngine(sampler_of_folder(model, settings, seed))
 
 
 # Completions drawn by a vLLM in this process, in the form of `Samples`; beside a trainer, with the weights it has just updated.
@@ -80,6 +55,7 @@ class VLLMSampler:
 
     Attributes:
         tokenizer: of the model.
+        max_length: tokens of prompt and completion together.
     """
 
     def __init__(
@@ -101,6 +77,7 @@ class VLLMSampler:
             sleep: give vLLM's memory back between batches; needs a `source`, since its weights go as well.
         """
         self.tokenizer = tokenizer
+        self.max_length: int | None = llm.llm_engine.model_config.max_model_len
         self._llm = llm
         self._ends = list(ends)
         self._device = device
@@ -109,42 +86,28 @@ class VLLMSampler:
         if sleep:
             llm.sleep(level=2)
 
-    def sample(
-        self,
-        prompts: Sequence[Sequence[int]],
-        *,
-        n: int,
-        max_new_tokens: int,
-        temperature: float,
-        top_p: float = 1.0,
-        stop: tuple[str, ...] = (),
-        seed: int = 0,
-        on_finished: OnFinished | None = None,
-    ) -> Samples:
-        """As `Sampler.sample`, but all rows are told of at the end.
+    def sample(self, prompts: Sequence[Sequence[int]], params: SamplingParams, on_finished: OnSamples | None = None) -> Samples:
+        """Like `Sampler.sample`, but all rows are reported at the end."""
+        import vllm  # type: ignore[import-not-found,unused-ignore]
 
-        Raises:
-            EngineError: vLLM cannot take a prompt, mostly because it leaves no room within `max_model_len`.
-        """
-        from vllm import SamplingParams  # type: ignore[import-not-found,unused-ignore]
-
+        limits = rooms(prompts, params, self.max_length)
         self._wake()
         wanted = [
-            SamplingParams(
-                n=n,
-                max_tokens=max_new_tokens,
-                temperature=temperature,
-                top_p=top_p,
-                stop=list(stop) or None,
+            vllm.SamplingParams(
+                n=params.n,
+                max_tokens=limit,
+                temperature=params.temperature,
+                top_p=params.top_p,
+                stop=list(params.stop) or None,
                 include_stop_str_in_output=True,
-                detokenize=bool(stop),  # only stop texts need vLLM's own texts
+                detokenize=bool(params.stop),  # only stop texts need vLLM's own texts
                 stop_token_ids=self._ends,
                 ignore_eos=True,  # the ends are listed, so that vLLM has no say in what they are
                 logprobs=0,  # that of the drawn token alone
                 flat_logprobs=True,
-                seed=(seed + place * n) % SEEDS,
+                seed=(params.seed + place * params.n) % SEEDS,
             )
-            for place in range(len(prompts))
+            for place, limit in enumerate(limits)
         ]
         try:
             outputs = self._llm.generate([{"prompt_token_ids": list(prompt)} for prompt in prompts], wanted, use_tqdm=False)
@@ -156,10 +119,6 @@ class VLLMSampler:
         if on_finished is not None:
             on_finished(range(len(samples.ids)), samples)
         return samples
-
-    def decode(self, samples: Samples) -> list[str]:
-        """The texts of all rows, special tokens removed."""
-        return decode_samples(self.tokenizer, samples)
 
     def close(self) -> None:
         """Let go of vLLM; its memory is freed once nothing else holds it."""

@@ -1,10 +1,11 @@
-"""How many sequences go through the model at once: memory, never mathematics."""
+"""Sequences as batches: padding, and how many go through the model at once (memory, never mathematics)."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 import torch
+from torch import Tensor
 from transformers import PreTrainedModel
 
 CPU_ROWS = 8
@@ -68,3 +69,18 @@ def activation_bytes(layers: int, hidden: int, feed_forward: int) -> int:
     0.8 MB for SmolLM2-135M, where 0.7 were measured.
     """
     return layers * 2 * (12 * hidden + 4 * feed_forward)
+
+
+def left_pad(sequences: Sequence[Sequence[int]], pad: int, device: torch.device) -> tuple[Tensor, Tensor]:
+    """Stack sequences of unequal length, padded on the left.
+
+    Returns:
+        ids [B, L] (int64) and mask [B, L] (int64, 1 for real tokens).
+    """
+    length = max(len(sequence) for sequence in sequences)
+    ids = torch.full((len(sequences), length), pad, dtype=torch.long)
+    mask = torch.zeros((len(sequences), length), dtype=torch.long)
+    for row, sequence in enumerate(sequences):
+        ids[row, length - len(sequence) :] = torch.tensor(sequence, dtype=torch.long)
+        mask[row, length - len(sequence) :] = 1
+    return ids.to(device), mask.to(device)

@@ -8,12 +8,13 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
-from r1env.engines import Engine, Sampling
+from r1env.engines import Engine
 from r1env.envs.environment import Environment
 from r1env.envs.suite import Suite
 from r1env.errors import TrainingStoppedError, UsageError
-from r1env.evaluation.draw import draw
-from r1env.plugins import Plugins, import_target, installed
+from r1env.importing import import_target
+from r1env.plugins import Plugins, installed
+from r1env.rollout import sample_rollouts, stop_when_scoring_fails
 from r1env.runs.files import to_json
 from r1env.runs.run import Run
 from r1env.runs.stages import is_stage
@@ -124,7 +125,9 @@ def _do_batch(
 ) -> tuple[list[dict[str, Any]], dict[str, Counts]]:
     """The demonstrations of one batch, and what happened to all of its samples."""
     drawn = _draw_batch(engine, tasks, settings, seed, number)
-    _stop_when_scoring_fails([verdict for _, _, verdicts in drawn for verdict in verdicts], settings.max_failed)
+    stop_when_scoring_fails(
+        [verdict for _, _, verdicts in drawn for verdict in verdicts], settings.max_failed, "the samples of a batch"
+    )
     judged = selector.judge([group for _, group, _ in drawn], [verdicts for _, _, verdicts in drawn])
     rows = [
         _row(environment, sample)
@@ -139,19 +142,13 @@ def _draw_batch(
     engine: Engine, tasks: Sequence[tuple[Environment, Task]], settings: DrawSettings, seed: int, number: int
 ) -> list[Drawn]:
     """Samples and scores, environment by environment."""
-    sampling = Sampling(
-        n=settings.sampling.n,
-        temperature=settings.sampling.temperature,
-        top_p=settings.sampling.top_p,
-        max_new_tokens=settings.sampling.max_new_tokens,
-        seed=seed,
-    )
+    params = settings.sampling.params(n=settings.sampling.n, seed=seed)
     by_environment: dict[int, tuple[Environment, list[Task]]] = {}
     for environment, task in tasks:
         by_environment.setdefault(id(environment), (environment, []))[1].append(task)
     drawn: list[Drawn] = []
     for environment, theirs in by_environment.values():
-        groups = draw(environment, engine, theirs, sampling, batch=number)
+        groups = sample_rollouts(environment, engine, theirs, params, batch=number)
         verdicts = iter(score([rollout for group in groups for rollout in group], environment.rubric))
         drawn += [(environment, group, [next(verdicts) for _ in group]) for group in groups]
     return drawn
@@ -185,16 +182,6 @@ def _metrics(counts: Mapping[str, Counts], seconds: float) -> dict[str, float]:
         SAMPLED_TOKENS: float(total.sampled_tokens),
         "seconds/generate": seconds,
     }
-
-
-def _stop_when_scoring_fails(verdicts: Sequence[Score], limit: float) -> None:
-    reasons = [verdict.reason for verdict in verdicts if verdict.failed]
-    if len(reasons) > limit * len(verdicts):
-        commonest = max(set(reasons), key=reasons.count)
-        raise TrainingStoppedError(
-            f"scoring failed for {len(reasons) / len(verdicts):.0%} of the samples of a batch (limit {limit:.0%}, setting max_failed); "
-            f"the commonest reason: {commonest}"
-        )
 
 
 def _open_engine(settings: DrawSettings, model: str, device: Device, seed: int, plugins: Plugins) -> Engine:

@@ -17,12 +17,12 @@ from torch import Tensor
 from transformers import AutoModelForSequenceClassification, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
 from r1env.errors import UsageError
+from r1env.rollout import encode_prompt
 from r1env.runs.files import replace_text
 from r1env.types import Conversation
-from r1env_trainers.model.batching import micro_batches
+from r1env_trainers.model.batching import left_pad, micro_batches
 from r1env_trainers.model.checkpoint import STATE
 from r1env_trainers.model.load import LoadedModel, autocast, choose_device, limit_threads, load_model
-from r1env_trainers.model.tokens import encode_prompt, left_pad
 from r1env_trainers.reward_model.config import Objective, Reads
 from r1env_trainers.settings import Device
 

@@ -9,9 +9,9 @@ from __future__ import annotations
 import contextlib
 import time
 
-from r1env.engines import Engine, Sampling
+from r1env.engines import Engine, SamplingParams
 from r1env.envs.suite import Suite
-from r1env.errors import TrainingStoppedError
+from r1env.rollout import stop_when_scoring_fails
 from r1env.runs.run import Run
 from r1env_trainers.evaluate import log_accuracy
 from r1env_trainers.generate.choose import training_engine
@@ -21,14 +21,13 @@ from r1env_trainers.rl.config import GRPOConfig
 from r1env_trainers.rl.critic import Critic
 from r1env_trainers.rl.metrics import (
     evaluation_suite,
-    failures,
     rollout_metrics,
     rubrics_of,
     sample_rows,
     speed_metrics,
     training_suite,
 )
-from r1env_trainers.rl.rollouts import Experience, collect, task_filter
+from r1env_trainers.rl.rollouts import collect, task_filter
 from r1env_trainers.rl.update import Reference, update
 
 
@@ -59,8 +58,8 @@ def train(config: GRPOConfig, run: Run) -> None:
             # Sample and score: prompts_per_step * group_size episodes.
             if config.is_late(step):
                 suite = late_suite
-            experience = collect(suite, policy, engine.sampler, config, step, position=position, keep_task=keep_task)
-            _stop_when_scoring_fails(experience, config)
+            experience = collect(suite, policy, engine, config, step, position=position, keep_task=keep_task)
+            stop_when_scoring_fails(experience.scores, config.max_failed, "the rollouts of a step")
             position = experience.position
 
             # Learn: epochs * mini_batches optimizer steps.
@@ -92,15 +91,6 @@ def train(config: GRPOConfig, run: Run) -> None:
 
 def _evaluate(suite: Suite, engine: Engine, config: GRPOConfig, run: Run, step: int) -> None:
     """Log the greedy accuracy on the same held-out tasks every time; a completion may be as long as in the step before."""
-    sampling = Sampling(temperature=0, max_new_tokens=config.sampling.max_new_tokens_at(max(0, step - 1)))
-    log_accuracy(suite, engine, sampling, run, step, limit=config.eval.limit, shown=config.eval.samples)
-
-
-def _stop_when_scoring_fails(experience: Experience, config: GRPOConfig) -> None:
-    """Raise TrainingStoppedError where scoring failed for more than the share `max_failed` of the rollouts."""
-    share, reason = failures(experience)
-    if share > config.max_failed:
-        raise TrainingStoppedError(
-            f"scoring failed for {share:.0%} of the rollouts of a step (limit {config.max_failed:.0%}, setting max_failed); "
-            f"the commonest reason: {reason}"
-        )
+    params = SamplingParams(temperature=0, max_new_tokens=config.sampling.max_new_tokens_at(max(0, step - 1)))
+    limits = {"limit": config.eval.limit, "shown": config.eval.samples}
+    log_accuracy(suite, engine, params, run, step, **limits, max_failed=config.max_failed)

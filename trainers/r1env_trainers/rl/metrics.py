@@ -75,15 +75,9 @@ def sample_rows(experience: Experience, groups: int = 2, per_group: int = 4) -> 
                 "completion": rollout.completion,
                 "answer": rollout.task.answer,
                 "finish_reason": rollout.finish_reason,
+                "ended_by": rollout.ended_by,
                 "score": score.model_dump(mode="json"),
             }
-
-
-def failures(experience: Experience) -> tuple[float, str]:
-    """The share of rollouts whose scoring failed, and the commonest reason."""
-    reasons = [score.reason for score in experience.scores if score.failed]
-    commonest = max(set(reasons), key=reasons.count) if reasons else ""
-    return len(reasons) / len(experience.scores), commonest
 
 
 def _mean(values: Iterable[float]) -> float:
@@ -96,7 +90,7 @@ def rollout_metrics(experience: Experience, suite: Suite, config: RolloutConfig,
     metrics = step_metrics(experience, accuracies(experience, suite).tolist())
     metrics |= environment_metrics(experience, suite)
     if any(environment.max_turns > 1 for environment in suite.environments):
-        metrics["turns"] = sum(rollout.turns for rollout in experience.rollouts) / len(experience.rollouts)
+        metrics["turns"] = sum(len(rollout.turns) for rollout in experience.rollouts) / len(experience.rollouts)
     if config.filter.dynamic_sampling:
         metrics |= {"refill/prompts": float(len(experience.rewards)), "refill/batches": float(experience.refills)}
         metrics["refill/kept"] = float(experience.kept.sum())

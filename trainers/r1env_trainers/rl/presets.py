@@ -109,23 +109,23 @@ GRPO_PRESETS: Mapping[str, Preset] = {
         source=_R1_PAPER,
         notes={**_R1_NOTES, "steps": "our choice, never published", "rubric": _RUBRIC_NOTE},
     ),
-    # 400 optimizer steps with preference rewards. Which reward models judge there is the rubric's matter: give your own, and a
-    # final_phase.mixture for the general prompts, which come in these steps only.
+    # In the last 400 optimizer steps general prompts come too: give a final_phase.mixture with a rubric of theirs, `stage2` or your own,
+    # whose reward model is at the url you set. Tasks with answers are rewarded as before (eq. 8: the rules, and the language).
     "r1-stage2": Preset(
         {
             **_R1,
             "rubric": {"name": "r1-stage1", "rewards": _REASONING},
             "steps": 106,
             "sampling": {**_R1_SAMPLING, "temperature": 0.7},
-            "final_phase": {"steps": 25, "rubric": "stage2"},
+            "final_phase": {"steps": 25, "rubric": {"name": "r1-stage1", "rewards": _REASONING}},
         },
         source=_R1_PAPER,
         notes={
             **_R1_NOTES,
             "steps": f"{_R1_PAPER}: 1,700 optimizer steps",
             "rubric": _RUBRIC_NOTE,
-            "final_phase.steps": f"{_R1_PAPER}: preference rewards in the last 400 optimizer steps",
-            "final_phase.rubric": "our choice: the reward models were not published",
+            "final_phase.steps": f"{_R1_PAPER}: general prompts and preference rewards in the last 400 optimizer steps",
+            "final_phase.rubric": "DeepSeek-R1, eq. 8; its reward models for general prompts were not published",
         },
     ),
     "deepseekmath": Preset(

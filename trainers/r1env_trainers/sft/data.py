@@ -12,10 +12,10 @@ from transformers import PreTrainedTokenizerBase
 from r1env.data.sources import Interleaving, read_jsonl, shuffled_index
 from r1env.envs.suite import Suite
 from r1env.errors import UsageError
-from r1env.plugins import import_target
+from r1env.importing import import_target
+from r1env.rollout import encode_prompt
 from r1env.runs.stages import is_stage
 from r1env.types import Task
-from r1env_trainers.model.tokens import encode_prompt
 from r1env_trainers.settings import open_suite
 from r1env_trainers.sft.config import DataShare, SFTConfig, TuningSettings
 from r1env_trainers.sft.rows import Demonstration, TrainOn, parse_row

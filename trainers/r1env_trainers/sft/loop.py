@@ -9,19 +9,18 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from r1env.engines import Sampling
+from r1env.engines import SamplingParams
 from r1env.envs.suite import Suite, make_suite
 from r1env.runs.run import Run
 from r1env.runs.stages import is_stage
 from r1env_trainers.evaluate import log_accuracy
 from r1env_trainers.generate.engine import TransformersEngine
-from r1env_trainers.model.batching import micro_batches
+from r1env_trainers.model.batching import left_pad, micro_batches
 from r1env_trainers.model.checkpoint import save_model
 from r1env_trainers.model.llama import is_llama
 from r1env_trainers.model.load import LoadedModel
 from r1env_trainers.model.logprobs import TokenBatch, completion_logprobs
 from r1env_trainers.model.session import Session, begin, check_local, checkpoint_when_due, optimizer_step
-from r1env_trainers.model.tokens import left_pad
 from r1env_trainers.settings import open_suite
 from r1env_trainers.sft.config import SFTConfig, TuningSettings
 from r1env_trainers.sft.data import (
@@ -144,14 +143,14 @@ class Measurements:
             run.log(step, {"eval/loss": held_out_loss(self._loaded, self._held_out, self._config)})
         if self._suite is None:
             return False
-        sampling = Sampling(
+        params = SamplingParams(
             temperature=self._config.eval.temperature,
             top_p=1.0,
             max_new_tokens=self._config.eval.max_new_tokens,
             seed=self._config.seed,
         )
         limit, shown = self._config.eval.limit, self._config.eval.samples
-        accuracy = log_accuracy(self._suite, self._engine, sampling, run, step, limit=limit, shown=shown)
+        accuracy = log_accuracy(self._suite, self._engine, params, run, step, limit=limit, shown=shown)
         goal = self._config.eval.stop_accuracy
         return goal is not None and accuracy is not None and accuracy >= goal
 
