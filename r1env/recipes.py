@@ -75,7 +75,7 @@ class Recipe(BaseModel):
     def variants(self) -> Mapping[str | None, RecipePreset]:
         """The stages by preset; None for stages that belong to none."""
         if self.presets:
-            return {**self.presets}
+            return dict[str | None, RecipePreset](self.presets.items())
         return {self.preset: RecipePreset(summary=self.summary, stages=self.stages)}
 
 
