@@ -429,7 +429,7 @@ def failure(report: Report, command: Command) -> tuple[Verdict, str] | None:
     limit_ms = 1000 * command.cpu_s
     # The kernel may kill a little early. One that was stopped for another reason was killed by us, and had time left.
     killed_near_limit = report.signal == signal.SIGKILL and report.stopped is None and report.cpu_ms >= _CPU_SLACK * limit_ms
-    if report.cpu_ms > limit_ms or report.signal == signal.SIGXCPU or killed_near_limit:
+    if report.stopped == "cpu" or report.cpu_ms > limit_ms or report.signal == signal.SIGXCPU or killed_near_limit:
         return Verdict.TIME_LIMIT, f"used more than {command.cpu_s:g} s of CPU time"
     if report.stopped == "wall":
         return Verdict.TIME_LIMIT, f"did not end in {command.wall_s:g} s"
