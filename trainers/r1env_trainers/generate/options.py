@@ -1,12 +1,15 @@
-"""Settings of vLLM inside this process."""
+"""Settings of engines: their names, and vLLM inside this process."""
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-EngineName = Literal["transformers", "vllm"]
+from r1env.hooks import EngineSpec
+from r1env.trainer import registered
+
+EngineName = Annotated[str, registered(EngineSpec)]
 
 
 class VLLMOptions(BaseModel):

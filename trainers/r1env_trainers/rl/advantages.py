@@ -8,6 +8,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from r1env.errors import UsageError
+from r1env.hooks import AdvantageSpec
+from r1env.plugins import installed
+
 FLAT = 1e-6
 """Rewards of a group that differ by less than this carry no preference: float noise, not signal."""
 
@@ -126,14 +130,31 @@ def _deviation(centred: Tensor, dim: int) -> Tensor:
     return (centred.square().nansum(dim=dim, keepdim=True) / (count - 1).clamp(min=1)).sqrt()
 
 
-ESTIMATORS = {
-    "group_mean": group_mean,
-    "group_std": group_std,
-    "loo": leave_one_out,
-    "maxrl": maxrl,
-    "reinforce_pp": baseline_free,
-}
-"""Those that need the rewards alone; `gdpo` needs their parts, `gae` a critic's values."""
+def estimate_advantages(name: str, rewards: Tensor) -> Tensor:
+    """Return the advantages that the estimator called `name` gives, of a plugin or at `module:attribute`.
+
+    It must need the rewards alone; `gdpo`, which needs their parts, and `gae`, which needs a critic's values, are called by the update.
+
+    Args:
+        rewards: [G, n], NaN where unscored.
+
+    Returns:
+        [G, n]
+
+    Raises:
+        UsageError: the estimator returned another shape, or values that are not finite.
+
+    Example:
+        >>> estimate_advantages("group_mean", torch.tensor([[0.0, 1.0]])).tolist()
+        [[-0.5, 0.5]]
+    """
+    advantages = installed().load(AdvantageSpec, name)(rewards)
+    if not isinstance(advantages, Tensor) or advantages.shape != rewards.shape:
+        shown = list(advantages.shape) if isinstance(advantages, Tensor) else type(advantages).__name__
+        raise UsageError(f"advantage {name!r} returned {shown} for rewards of shape {list(rewards.shape)}")
+    if not advantages.isfinite().all():
+        raise UsageError(f"advantage {name!r} returned a value that is not finite; unscored completions (NaN) must get 0")
+    return advantages
 
 
 # Generalised advantage estimation (arXiv 1506.02438) over the tokens of episodes. Pure functions on [B, T] tensors.

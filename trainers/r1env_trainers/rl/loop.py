@@ -49,7 +49,15 @@ def train(config: GRPOConfig, run: Run) -> None:
     position = state.get("position", 0)  # in the endless stream of tasks
 
     with contextlib.closing(
-        training_engine(policy, config.engine.name, config.engine.vllm, config.seed, config.engine.max_num_seqs)
+        training_engine(
+            policy,
+            config.engine.name,
+            config.engine.vllm,
+            config.seed,
+            config.engine.max_num_seqs,
+            model=config.model,
+            options=config.engine.options,
+        )
     ) as engine:
         for step in range(session.first_step, config.steps):
             if held_out is not None and step % config.eval.every == 0:

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import inspect
+
 import torch
 from torch import Tensor
 
+from r1env.errors import UsageError
+from r1env.hooks import LossSpec
+from r1env.plugins import installed
 from r1env_trainers.rl.config import Aggregation, Correction, PolicyRatio
 
 
@@ -42,6 +47,40 @@ def policy_loss(
     if dual_clip is not None:
         objective = torch.where(advantage < 0, torch.maximum(objective, dual_clip * advantage), objective)
     return -objective
+
+
+def other_loss(
+    name: str,
+    logprobs: Tensor,
+    old_logprobs: Tensor,
+    advantages: Tensor,
+    *,
+    mask: Tensor,
+    clip_low: float,
+    clip_high: float,
+) -> Tensor:
+    """Return the loss per token, [B, T], that the function called `name` gives, of a plugin or at `module:attribute`.
+
+    The function is called with these tensors, `advantages` as [B, T], and with `mask`, `clip_low` and `clip_high` by name, of which it may
+    take any.
+
+    Raises:
+        UsageError: it returned another shape.
+
+    Example of such a function:
+        >>> def reinforce(logprobs, old_logprobs, advantages, **_):
+        ...     return -advantages * logprobs
+    """
+    function = installed().load(LossSpec, name)
+    settings = {"mask": mask, "clip_low": clip_low, "clip_high": clip_high}
+    parameters = inspect.signature(function).parameters
+    if not any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values()):
+        settings = {key: value for key, value in settings.items() if key in parameters}
+    per_token = function(logprobs, old_logprobs, _per_token(advantages).expand_as(logprobs), **settings)
+    if not isinstance(per_token, Tensor) or per_token.shape != logprobs.shape:
+        shown = list(per_token.shape) if isinstance(per_token, Tensor) else type(per_token).__name__
+        raise UsageError(f"loss {name!r} returned {shown}; it must return a loss per token, {list(logprobs.shape)}")
+    return per_token
 
 
 def cispo_loss(logprobs: Tensor, old_logprobs: Tensor, advantages: Tensor, *, clip_low: float, clip_high: float) -> Tensor:

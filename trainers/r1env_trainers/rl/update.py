@@ -15,14 +15,24 @@ from r1env_trainers.model.load import LoadedModel, load_model
 from r1env_trainers.model.logprobs import TokenBatch, completion_logprobs, completion_logprobs_and_entropies, micro_batches_of
 from r1env_trainers.model.session import optimizer_step
 from r1env_trainers.rl import losses as kl_estimators
-from r1env_trainers.rl.advantages import ESTIMATORS, gae, gdpo, mixed, mixed_parts, token_rewards, whiten, with_kl_reward
-from r1env_trainers.rl.config import GRPOConfig
+from r1env_trainers.rl.advantages import (
+    estimate_advantages,
+    gae,
+    gdpo,
+    mixed,
+    mixed_parts,
+    token_rewards,
+    whiten,
+    with_kl_reward,
+)
+from r1env_trainers.rl.config import CLIPPED, GRPOConfig
 from r1env_trainers.rl.critic import Critic
 from r1env_trainers.rl.losses import (
     aggregate,
     clipped_share,
     explained_variance,
     loss_denominator,
+    other_loss,
     policy_loss,
     sampler_correction,
     value_loss,
@@ -198,7 +208,7 @@ def _from_groups(experience: Experience, config: GRPOConfig) -> Tensor:
     if config.algo.advantage == "gdpo":
         counting = experience.kept[:, None] & experience.rewards.isfinite()
         return gdpo(torch.where(counting[:, :, None], experience.parts, torch.nan), experience.part_weights)
-    return ESTIMATORS[config.algo.advantage](experience.rewards)
+    return estimate_advantages(config.algo.advantage, experience.rewards)
 
 
 def logprobs_of(loaded: LoadedModel, experience: Experience, config: GRPOConfig) -> Tensor:
@@ -273,9 +283,12 @@ def micro_batch_losses(
     sampled = experience.sampled_logprobs[rows, :length]
     advantages = batch.advantages[rows] if batch.advantages.dim() == 1 else batch.advantages[rows, :length]
     clip = {"clip_low": config.algo.clip_ratio_low, "clip_high": config.algo.clip_ratio_high}
-    per_token = policy_loss(
-        logprobs, old, advantages, ratio=config.algo.policy_ratio, mask=mask, dual_clip=config.algo.dual_clip, **clip
-    )
+    if config.algo.loss == CLIPPED:
+        per_token = policy_loss(
+            logprobs, old, advantages, ratio=config.algo.policy_ratio, mask=mask, dual_clip=config.algo.dual_clip, **clip
+        )
+    else:
+        per_token = other_loss(config.algo.loss, logprobs, old, advantages, mask=mask, **clip)
     if config.algo.importance_sampling_correction is not None:
         weights = sampler_correction(
             old, sampled, mask, form=config.algo.importance_sampling_correction, cap=config.algo.importance_sampling_cap
