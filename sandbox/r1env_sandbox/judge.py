@@ -21,7 +21,7 @@ from typing import Any
 
 from r1env_sandbox.cache import CompileCache
 from r1env_sandbox.checkers import check_output, check_value
-from r1env_sandbox.errors import WorkerLost
+from r1env_sandbox.errors import SandboxBusy, SandboxUnavailable, WorkerLost
 from r1env_sandbox.harness import plain, testcode
 from r1env_sandbox.languages import LANGUAGES, LanguageSpec, find_language
 from r1env_sandbox.models import (
@@ -106,7 +106,7 @@ def judge_on(slot: Slot, job: Job, cache: CompileCache) -> JudgeResult:
         slot.worker.settle()
         slot.worker.end()
         return JudgeResult.without_score(Verdict.REJECTED_INPUT, str(fault))
-    except WorkerLost:
+    except (WorkerLost, SandboxUnavailable, SandboxBusy):
         raise
     except Exception as error:  # a fault of ours costs this submission its verdict, never the others theirs
         log.exception("the judge failed on a submission")
