@@ -20,7 +20,8 @@ from r1env.runs.manifest import distribution_versions
 from r1env.version import __version__
 
 COMMANDS = (
-    CommandSpec("train", "r1env.cli.train:train", "Train a model, and show it learning."),
+    CommandSpec("train", "r1env.cli.train:app", "Train a model."),
+    CommandSpec("settings", "r1env.cli.settings:settings", "Show a trainer's settings, with defaults and sources."),
     CommandSpec("eval", "r1env.cli.evaluate:evaluate_command", "Evaluate a model: accuracy, interval, pass@k."),
     CommandSpec("sample", "r1env.cli.sample:sample", "Draw completions, to read or to score later."),
     CommandSpec("score", "r1env.cli.score:score", "Score completions that are already there."),
