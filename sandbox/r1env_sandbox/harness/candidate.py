@@ -196,7 +196,7 @@ class Server:
         border = self.border
         members: dict[str, Any] = {
             "__slots__": (),
-            "__call__": lambda proxy, *args, **kwargs: border.ask("call", proxy, args=args, kwargs=kwargs),
+            "__call__": lambda proxy, /, *args, **kwargs: border.ask("call", proxy, args=args, kwargs=kwargs),
             "__getattr__": lambda thing, name: self.attribute(thing, name),
             "__setattr__": lambda proxy, name, value: border.ask("assign", proxy, name, args=(value,)),
             "__next__": lambda proxy: border.ask("next", proxy),

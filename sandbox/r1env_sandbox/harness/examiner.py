@@ -218,7 +218,7 @@ class RemoteFunction:
         self._examination, self._module, self.__name__ = examination, module, name
         self.__qualname__ = name
 
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+    def __call__(self, /, *args: Any, **kwargs: Any) -> Any:
         return self._examination.ask("run", self._module, self.__name__, args=args, kwargs=kwargs)
 
     def __get__(self, instance: Any, owner: Any = None) -> Any:  # a test may make it a method
@@ -233,7 +233,7 @@ class RemoteObject(borders.Proxy):
 
     __slots__ = ("__weakref__",)
 
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+    def __call__(self, /, *args: Any, **kwargs: Any) -> Any:
         return ask(self, "call", self, args=args, kwargs=kwargs)
 
     def __getattr__(self, name: str) -> Any:
@@ -460,7 +460,9 @@ def run_assertions(examination: Examination, code: str, function: str) -> dict[s
         if not callable(scope[expected]):
             return {"outcome": "failed", "note": f"the submission's {expected} is no class and no function"}
         candidate = candidate if owner else scope[expected]
-    scope.update({"candidate": candidate, last: candidate})
+    scope["candidate"] = candidate
+    if not (hasattr(builtins, last) and "candidate" in testcode.mentioned_names([tree])):  # `sum` is then Python's own
+        scope[last] = candidate
     # A test that fails before it has asked anything is broken, unless it may be for want of the class that it expects.
     examination.asked = 0 if not expected or isinstance(scope[expected], RemoteClass) else 1
     examination.mentioned = testcode.mentioned_names([tree])
