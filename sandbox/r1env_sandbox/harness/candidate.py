@@ -200,6 +200,7 @@ class Server:
             "__getattr__": lambda thing, name: self.attribute(thing, name),
             "__setattr__": lambda proxy, name, value: border.ask("assign", proxy, name, args=(value,)),
             "__next__": lambda proxy: border.ask("next", proxy),
+            "__name__": property(lambda proxy: object.__getattribute__(proxy, "_label")),
             "__bool__": self.asking("bool"),
             "__hash__": lambda proxy: hash(("r1env", object.__getattribute__(proxy, "_number"))),
         }
