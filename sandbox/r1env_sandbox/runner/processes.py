@@ -43,13 +43,14 @@ class Processes:
         self.launcher_pid = launcher_pid
         self._killed = killed
         self._count = _open_count()
-        self._processors = os.sched_getaffinity(0)
+        self._processors, self._priority = os.sched_getaffinity(0), os.getpriority(os.PRIO_PROCESS, 0)
         self.forget_orphans()
 
     def put_back(self) -> None:
         """Give the runner and the launcher the priority and the processors they had: under gVisor, any process may change them."""
         for pid in (os.getpid(), self.launcher_pid):
-            os.setpriority(os.PRIO_PROCESS, pid, 0)
+            if os.getpriority(os.PRIO_PROCESS, pid) != self._priority:
+                os.setpriority(os.PRIO_PROCESS, pid, self._priority)
             os.sched_setaffinity(pid, self._processors)
 
     def forget_orphans(self) -> None:
