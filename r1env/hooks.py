@@ -385,5 +385,8 @@ HOOKS: Mapping[str, type] = {
 KIND_OF: Mapping[type, str] = {spec_type: kind for kind, spec_type in HOOKS.items()}
 """Spec class → kind of thing."""
 
-SINGULAR: Mapping[str, str] = {kind: kind.removesuffix("s").replace("_", " ") for kind in HOOKS} | {"losses": "loss"}
+SINGULAR: Mapping[str, str] = {kind: kind.removesuffix("s").replace("_", " ") for kind in HOOKS} | {
+    "losses": "loss",
+    "templates": "prompt template",
+}
 """Kind of thing → the word for one of it, for messages and tables."""
