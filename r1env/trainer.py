@@ -25,6 +25,7 @@ class TrainerConfig(Settings):
     Attributes:
         presets: settings by name: a `Preset`, or a nested mapping.
         set_by_stage: settings that an option of the command line skips if another stage has them too; they are set as STAGE.key=value.
+        reset_with: setting → those that a preset or recipe gives for its value, and that are dropped when the user gives another one.
     """
 
     model: str = Field(description="Where to start: a name the trainer knows, a folder, a hub name, or stage:NAME.")
@@ -32,6 +33,7 @@ class TrainerConfig(Settings):
 
     presets: ClassVar[Mapping[str, Preset | Mapping[str, Any]]] = {}
     set_by_stage: ClassVar[frozenset[str]] = frozenset()
+    reset_with: ClassVar[Mapping[str, tuple[str, ...]]] = {}
 
     def updated(self, changes: Mapping[str, Any]) -> Self:
         """Return a copy with nested changes, validated: `config.updated({"optim": {"lr": 1e-4}})`."""

@@ -25,7 +25,7 @@ from r1env.runs.tables import TABLE_JSON, Table, read_tables, write_table
 from r1env.trainer import TrainerConfig
 from r1env_trainers.generate.engine import TransformersEngine
 from r1env_trainers.model.load import check_model_name, choose_device, limit_threads, load_model
-from r1env_trainers.settings import NAMES_ELSEWHERE, Device, SuiteSettings, open_suite
+from r1env_trainers.settings import NAMES_ELSEWHERE, Device, SuiteSettings, open_evaluation
 
 
 class EvaluateTrainer:
@@ -59,7 +59,7 @@ def _models(config: EvaluateConfig) -> dict[str, str]:
 
 
 def _suite(config: EvaluateConfig) -> Suite:
-    return open_suite(config, config.rubric)
+    return open_evaluation(config, config.rubric)
 
 
 def _measure(model: str, suite: Suite, config: EvaluateConfig, run: Run, step: int) -> list[Evaluation]:

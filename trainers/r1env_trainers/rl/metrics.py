@@ -18,7 +18,7 @@ from r1env.monitoring.rules import completion_metrics
 from r1env_trainers.rl.advantages import mixed
 from r1env_trainers.rl.config import RolloutConfig
 from r1env_trainers.rl.rollouts import Experience
-from r1env_trainers.settings import open_suite
+from r1env_trainers.settings import open_evaluation, open_suite
 
 
 def step_metrics(experience: Experience, verdicts: Sequence[float]) -> dict[str, float]:
@@ -127,9 +127,14 @@ def training_suite(config: RolloutConfig, *, late: bool = False) -> Suite:
 
 
 def evaluation_suite(config: RolloutConfig) -> Suite:
-    """The same environments, scored by their checkers alone, under `eval_options`."""
+    """The same environments on tasks that training does not see, scored by their checkers alone.
+
+    Raises:
+        UsageError: there are no such tasks.
+    """
     shares = tuple(share.model_copy(update={"rubric": None}) for share in config.mixture)
-    return open_suite(config.model_copy(update={"mixture": shares}), "accuracy", **config.eval.env_options)
+    training = [training_suite(config), *([training_suite(config, late=True)] if config.final_phase.steps else [])]
+    return open_evaluation(config.model_copy(update={"mixture": shares}), "accuracy", training, **config.eval.env_options)
 
 
 def accuracy_part(environment: Environment) -> str | None:

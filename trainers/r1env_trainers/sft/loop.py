@@ -10,7 +10,7 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from r1env.engines import SamplingParams
-from r1env.envs.suite import Suite, make_suite
+from r1env.envs.suite import Suite
 from r1env.runs.run import Run
 from r1env.runs.stages import is_stage
 from r1env_trainers.evaluate import log_accuracy
@@ -21,7 +21,7 @@ from r1env_trainers.model.llama import is_llama
 from r1env_trainers.model.load import LoadedModel
 from r1env_trainers.model.logprobs import TokenBatch, completion_logprobs
 from r1env_trainers.model.session import Session, begin, check_local, checkpoint_when_due, optimizer_step
-from r1env_trainers.settings import open_suite
+from r1env_trainers.settings import SuiteSettings, open_evaluation, open_suite
 from r1env_trainers.sft.config import SFTConfig, TuningSettings
 from r1env_trainers.sft.data import (
     Demonstrations,
@@ -172,7 +172,8 @@ def evaluation_suite(config: TuningSettings) -> Suite | None:
     if not config.eval.every:
         return None
     if config.eval.env is not None and config.eval.env != config.env:
-        return make_suite(config.eval.env, template=config.eval.template, **config.eval.env_options)
+        elsewhere = SuiteSettings(env=config.eval.env, env_options=config.eval.env_options, template=config.eval.template)
+        return open_evaluation(elsewhere, "accuracy")
     if config.env is None and not config.mixture:
         return None
     same_tasks = config.model_copy(
@@ -181,4 +182,4 @@ def evaluation_suite(config: TuningSettings) -> Suite | None:
             "mixture": tuple(share.model_copy(update={"rubric": None}) for share in config.mixture),
         }
     )
-    return open_suite(same_tasks, "accuracy", **config.eval.env_options)
+    return open_evaluation(same_tasks, "accuracy", [open_suite(config, "accuracy")], **config.eval.env_options)
