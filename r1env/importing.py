@@ -70,6 +70,12 @@ def load_object(reference: str, kind: str) -> Any:
     return found
 
 
+def absolute_reference(name: str) -> str:
+    """Return a reference to a file with the file's absolute path; any other name as it is."""
+    where, colon, attribute = name.rpartition(":")
+    return f"{Path(where).expanduser().absolute()}:{attribute}" if colon and where.endswith(".py") else name
+
+
 def source_digest(thing: Any) -> str | None:
     """Return the SHA-256 of the file that defines a function, class or module; None where there is no file (a notebook, C code)."""
     module = getattr(thing, "__module__", None)
