@@ -90,7 +90,9 @@ def check_settings(config: GRPOConfig, options: OpenRLHFOptions) -> None:
             "LoRA breaks OpenRLHF's Ray trainer at the first copy of the weights (its issue 1349): train all weights, or use backend=local"
         )
     if config.algo.loss != CLIPPED:
-        raise UsageError(f"backend=openrlhf has no counterpart of algo.loss={config.algo.loss}; use loss=clipped, or backend=local")
+        raise UsageError(
+            f"backend=openrlhf has no counterpart of algo.loss={config.algo.loss}; use loss=clipped, or backend=local"
+        )
     if options.packing and options.attention != "flash_attention_2":
         raise UsageError("openrlhf.packing needs openrlhf.attention=flash_attention_2, and flash-attn installed")
     if options.nodes > 1 and options.ray_address is None:
