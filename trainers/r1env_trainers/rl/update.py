@@ -97,18 +97,18 @@ def _optimizer_steps(
     return taken | optimizer_step(policy, optimizer, config, index, total)
 
 
-# Before the first optimizer step: what the models say of the batch, which rows can teach something, and what their tokens are worth.
+# Before the first optimizer step: log-probs and values of the whole batch, the rows to learn from, and the advantages.
 
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """A batch of rollouts as the models of its beginning see it. Tensors without gradient; None where the settings need none.
+    """A batch of rollouts as the models see it before the update. Tensors without gradient; None where the settings need none.
 
     Attributes:
-        rows: [R] those to learn from.
+        rows: [R] to learn from.
         advantages: [B], or [B, T] where they differ from token to token.
         old, reference: [B, T] log-probs of the policy that is about to be updated, and of the reference.
-        values, returns: [B, T] of the critic, and what it is to learn.
+        values, returns: [B, T] of the critic, and its targets.
     """
 
     experience: Experience
@@ -144,7 +144,7 @@ def prepare(
 
 
 def learning_rows(experience: Experience, config: GRPOConfig) -> Tensor:
-    """[R] the rows that can teach something: scored, of a kept prompt, and of a group whose rewards differ.
+    """Return [R], the rows that have a gradient: scored, of a kept prompt, and of a group whose rewards differ.
 
     A term that does not come from the rewards (KL, entropy) has a gradient in every scored row; so has an advantage that is not
     measured within its group (`reinforce_pp`, `gae`). `refill` drops groups without a difference whatever the other terms, and
@@ -168,7 +168,7 @@ def advantages_of(
     reference: Tensor | None,
     values: Tensor | None,
 ) -> tuple[Tensor, Tensor | None]:
-    """The advantages, and for `gae` the returns.
+    """Return the advantages, and for `gae` the returns.
 
     Args:
         rows: [R] whose tokens count where the advantages are whitened.
@@ -212,7 +212,7 @@ def _from_groups(experience: Experience, config: GRPOConfig) -> Tensor:
 
 
 def logprobs_of(loaded: LoadedModel, experience: Experience, config: GRPOConfig) -> Tensor:
-    """[B, T] log-probs of all completions under a model, 0 where the mask is, without gradient."""
+    """Return [B, T], the log-probs of all completions under a model, without gradient; 0 where the mask is 0."""
     (found,) = _over(
         experience, loaded, config, lambda tokens: [completion_logprobs(loaded.model, tokens, experience.temperature)]
     )
@@ -223,7 +223,7 @@ def logprobs_of(loaded: LoadedModel, experience: Experience, config: GRPOConfig)
 def _over(
     experience: Experience, like: LoadedModel, config: GRPOConfig, compute: Callable[[TokenBatch], Sequence[Tensor]]
 ) -> list[Tensor]:
-    """What `compute` gives for micro-batches, each [B, T] for the whole batch."""
+    """Run `compute` on micro-batches; return each of its results as [B, T] for the whole batch, in the order of the rows."""
     tokens, results = experience.tokens, list[Tensor]()
     for places in micro_batches_of(tokens, like.model, config.optim.micro_batch_size):
         rows = torch.tensor(places, device=like.device)
@@ -240,16 +240,14 @@ def _over(
 
 @dataclass(frozen=True, slots=True)
 class Denominators:
-    """What the sums over a mini-batch are divided by: of `aggregate` in the settings' mode, and the number of its tokens."""
+    """What sums over a mini-batch are divided by: in the mode of the settings (see `aggregate`), and for a mean over tokens."""
 
     loss: float
     tokens: float
 
     @classmethod
     def of(cls, mask: Tensor, config: GRPOConfig, step: int) -> Denominators:
-        """Args:
-        mask: [B, T] of the mini-batch.
-        """
+        """Return the denominators of a mini-batch with this mask [B, T]."""
         limit = config.sampling.max_new_tokens_at(step)
         return cls(loss_denominator(mask, config.algo.loss_aggregation, limit), loss_denominator(mask, "token", limit))
 
@@ -263,7 +261,7 @@ def micro_batch_losses(
     denominators: Denominators,
     means: TokenMeans,
 ) -> tuple[Tensor, Tensor]:
-    """The parts of some rows in the losses of their mini-batch: the policy's and the critic's (0 without one).
+    """Return what some rows add to the losses of their mini-batch: the policy's, and the critic's (0 without one).
 
     Policy: clipped surrogate, times the correction for the sampler's probabilities, plus kl_coef * KL, less entropy_coef * entropy.
     """
@@ -320,7 +318,7 @@ def micro_batch_losses(
 
 @dataclass(slots=True)
 class TokenMean:
-    """A mean over tokens, gathered micro-batch by micro-batch on their device: only reading `value` waits for it."""
+    """A mean over tokens, accumulated on their device micro-batch by micro-batch; only reading `value` waits for the device."""
 
     total: Tensor | float = 0.0
     count: Tensor | float = 0.0
@@ -348,9 +346,9 @@ class TokenMeans:
 
 
 def _before_the_update(batch: Batch) -> dict[str, float]:
-    """The KL to the reference, and how well the critic knew the returns.
+    """Return the KL to the reference, and how well the critic predicts the returns.
 
-    The KL is that of the sampling policy, over all sampled tokens, by the k3 estimator whatever the loss uses.
+    The KL is that of the sampling policy, over all sampled tokens, by the estimator k3 whichever the loss uses.
     """
     means, mask, rows = TokenMeans(), batch.experience.tokens.completion_mask, batch.rows
     if batch.reference is not None:
@@ -392,5 +390,5 @@ class Reference:
         self._replaced = True
 
     def state(self) -> dict[str, dict[str, Tensor]]:
-        """For a checkpoint: the weights, where they are not those of the starting model."""
+        """Return what a checkpoint stores: the weights, unless they are those of the starting model."""
         return {"weights": self.loaded.model.state_dict()} if self._replaced else {}

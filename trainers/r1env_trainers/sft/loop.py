@@ -1,4 +1,4 @@
-"""The SFT loop."""
+"""The SFT loop: demonstrations, one cross-entropy loss, evaluation on the way."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ class SFTTrainer:
 
 
 def tune(config: TuningSettings, demonstrations: Demonstrations, held_out: Sequence[Demonstration], run: Run) -> None:
-    """Learn the demonstrations and leave the model, or go on from the newest checkpoint."""
+    """Learn the demonstrations, from the newest checkpoint where there is one, and leave the model."""
     config = config.model_copy(update={"steps": steps_of(config, demonstrations)})
     session = begin(config, run)
     tokenizer = session.loaded.tokenizer
@@ -75,7 +75,7 @@ def tune(config: TuningSettings, demonstrations: Demonstrations, held_out: Seque
 
 
 def _update(session: Session, pairs: Sequence[Pair], config: TuningSettings, step: int) -> dict[str, float]:
-    """One optimizer step on a batch of (prompt, response) ids."""
+    """Take one optimizer step on a batch of (prompt, response) ids."""
     loaded = session.loaded
     tokens = float(sum(len(response) for _, response in pairs))
     total = torch.zeros((), device=loaded.device)
@@ -87,7 +87,7 @@ def _update(session: Session, pairs: Sequence[Pair], config: TuningSettings, ste
     return {"loss": float(total), "tokens": tokens} | taken
 
 
-# The loss of supervised fine-tuning: cross-entropy of the response's tokens, and of nothing else.
+# The loss: cross-entropy of the response's tokens, and of nothing else.
 
 Pair = tuple[list[int], list[int]]
 """Token ids of a prompt and of its response."""
@@ -106,21 +106,21 @@ def make_batch(pairs: Sequence[Pair], pad: int, device: torch.device) -> TokenBa
 
 
 def response_loss(model: PreTrainedModel, batch: TokenBatch, tokens: float) -> Tensor:
-    """-Σ log p(response token) / `tokens`, where `tokens` counts the response tokens of the whole step."""
+    """Return -Σ log p(response token) / `tokens`, where `tokens` counts the response tokens of the whole step."""
     return -(completion_logprobs(model, batch) * batch.completion_mask).sum() / tokens
 
 
 def forward_passes(pairs: Sequence[Pair], model: PreTrainedModel, config: TuningSettings) -> list[list[Pair]]:
-    """The pairs of an optimizer step, cut into what goes through the model at once; which changes no loss."""
+    """Split the pairs of an optimizer step into micro-batches; the loss is unchanged."""
     lengths = [len(prompt) + len(response) for prompt, response in pairs]
     if config.optim.micro_batch_tokens is None:
         places = micro_batches(lengths, model, config.optim.micro_batch_size)
-    else:  # only the packed forward pass of Llama-shaped models computes no padding
+    else:  # padding costs nothing only where Llama-shaped models run packed
         places = (best_fit if is_llama(model) else padded_batches)(lengths, config.optim.micro_batch_tokens)
     return [[pairs[place] for place in batch] for batch in places]
 
 
-# What is measured on the way: the loss on held-out demonstrations, and the accuracy in an environment.
+# Evaluation during training: the loss on held-out demonstrations, and the accuracy in an environment.
 
 
 class Measurements:
@@ -134,11 +134,11 @@ class Measurements:
         self._engine = TransformersEngine(loaded)
 
     def due(self, step: int) -> bool:
-        """Whether the model is to be measured after `step` steps."""
+        """Return whether to measure after `step` steps."""
         return bool(self._config.eval.every) and step % self._config.eval.every == 0
 
     def take(self, run: Run, step: int) -> bool:
-        """Measure and log; True where the accuracy is reached that the stage shall stop at."""
+        """Measure and log; return whether the accuracy has reached `stop_accuracy`."""
         if self._held_out:
             run.log(step, {"eval/loss": held_out_loss(self._loaded, self._held_out, self._config)})
         if self._suite is None:
@@ -157,14 +157,14 @@ class Measurements:
 
 @torch.no_grad()
 def held_out_loss(loaded: LoadedModel, pairs: Sequence[Pair], config: TuningSettings) -> float:
-    """The mean of -log p over all response tokens of the pairs."""
+    """Return the mean of -log p over all response tokens of the pairs."""
     tokens = float(sum(len(response) for _, response in pairs))
     passes = forward_passes(pairs, loaded.model, config)
     return sum(float(response_loss(loaded.model, make_batch(one, loaded.pad, loaded.device), tokens)) for one in passes)
 
 
 def evaluation_suite(config: TuningSettings) -> Suite | None:
-    """The environments whose accuracy is measured; None where there are none.
+    """Return the environments whose accuracy is measured; None where there are none.
 
     Raises:
         UsageError: an unknown environment, or options that its source refuses.
