@@ -15,6 +15,11 @@ def r1env_rewards() -> list[RewardSpec]:
         RewardSpec("exact", "r1env_logic.answers:exact", "1 where the answer block holds the reference answer to the letter"),
         RewardSpec("integer", "r1env_logic.answers:integer", "1 where the final answer is the reference integer"),
         RewardSpec(
+            "short_answer",
+            "r1env_logic.answers:ShortAnswer",
+            "1 where a name, word, date or number matches a reference (SQuAD)",
+        ),
+        RewardSpec(
             "countdown", "r1env_logic.countdown:countdown", "1 where the expression uses the numbers and hits the target"
         ),
         RewardSpec(
