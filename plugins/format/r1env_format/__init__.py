@@ -1,7 +1,10 @@
-"""Rewards for the form of a completion: tags, repetition, length. They never look at the answer."""
+"""Rewards for the form of a completion: tags, repetition, length, JSON. They never look at the reference answer.
 
-from r1env_format.length import Length
-from r1env_format.overlong import Overlong
+`reward.py` holds `format` and is short, so that it can be copied; `partial.py` has `format_partial`. `length.py` has `length` and
+`overlong`; `repetition.py`, `reflection.py` and `json_schema.py` are named after their rewards.
+"""
+
+from r1env_format.length import Length, Overlong
 from r1env_format.partial import FormatPartial
 from r1env_format.reflection import reflection
 from r1env_format.repetition import Repetition
