@@ -1,4 +1,4 @@
-"""What this distribution gives to r1env."""
+"""The rewards and the command that r1env-judge provides."""
 
 from __future__ import annotations
 
