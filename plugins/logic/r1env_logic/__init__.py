@@ -1,4 +1,4 @@
-"""Procedural tasks and their checkers. Each module holds one family: its source, and its reward where it needs its own."""
+"""Procedural tasks and their checkers. Each module holds one family of tasks and its reward; `answers` holds the rewards they share."""
 
 __all__ = ["__version__"]
 
