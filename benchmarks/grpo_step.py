@@ -40,27 +40,26 @@ import transformers
 from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast, TrainerCallback
 
+from r1env.data.sources import ListSource
 from r1env.envs.environment import Environment
 from r1env.envs.suite import Suite
+from r1env.plugins import installed
 from r1env.rewards import reward
 from r1env.rubrics import Rubric, WeightedReward
-from r1env.sources import ListSource
-from r1env.tasks import Task
-from r1env.templates import get_template
-from r1env_trainers.devices import choose_device, limit_threads
-from r1env_trainers.engines.training import training_engine
-from r1env_trainers.engines.vllm_options import EngineName, VLLMOptions
-from r1env_trainers.forward import TokenBatch, padded_logprobs
-from r1env_trainers.grpo.advantages import group_mean
-from r1env_trainers.grpo.collect import collect
-from r1env_trainers.grpo.config import GRPOConfig
-from r1env_trainers.grpo.losses import policy_loss
-from r1env_trainers.grpo.update import update
-from r1env_trainers.llama.forward import compute_dtype
-from r1env_trainers.local import make_optimizer, optimizer_step
-from r1env_trainers.models.load import LoadedModel
-from r1env_trainers.prompts import left_pad
-from r1env_trainers.sampling import CompletionSampler, Samples
+from r1env.types import Task
+from r1env_trainers.generate.choose import training_engine
+from r1env_trainers.generate.engine import CompletionSampler, LocalEngine, Samples
+from r1env_trainers.generate.options import EngineName, VLLMOptions
+from r1env_trainers.model.batching import left_pad
+from r1env_trainers.model.llama import compute_dtype
+from r1env_trainers.model.load import LoadedModel, choose_device, limit_threads
+from r1env_trainers.model.logprobs import TokenBatch, padded_logprobs
+from r1env_trainers.model.session import make_optimizer, optimizer_step
+from r1env_trainers.rl.advantages import group_mean
+from r1env_trainers.rl.config import GRPOConfig
+from r1env_trainers.rl.losses import policy_loss
+from r1env_trainers.rl.rollouts import collect
+from r1env_trainers.rl.update import update
 
 SHAPES = {  # hidden, feed-forward, layers, heads, key-value heads, vocabulary
     "135m": (576, 1536, 30, 9, 3, 49_152),
@@ -128,7 +127,9 @@ def make_environment(count: int, tokens: int, vocabulary: int) -> Environment:
         Task(id=str(i), prompt=({"role": "user", "content": " ".join(f"w{word}" for word in row)},))
         for i, row in enumerate(draws)
     ]
-    return Environment("words", ListSource(tasks), Rubric("parity", [WeightedReward(parity)]), "parity", get_template("plain"))
+    return Environment(
+        "words", ListSource(tasks), Rubric("parity", [WeightedReward(parity)]), "parity", installed().template("plain")
+    )
 
 
 def wait(device: torch.device) -> float:
@@ -143,6 +144,7 @@ class TimedSampler:
 
     def __init__(self, sampler: CompletionSampler, device: torch.device) -> None:
         self.sampler, self.device = sampler, device
+        self.tokenizer, self.max_length = sampler.tokenizer, sampler.max_length
         self.seconds = 0.0
 
     def sample(self, *args: Any, **kwargs: Any) -> Samples:
@@ -151,22 +153,20 @@ class TimedSampler:
         self.seconds = wait(self.device) - start
         return samples
 
-    def decode(self, samples: Samples) -> list[str]:
-        return self.sampler.decode(samples)
+    def close(self) -> None:
+        self.sampler.close()
 
 
 def local_loop(
     environment: Environment, loaded: LoadedModel, config: GRPOConfig, engine: EngineName, options: VLLMOptions
 ) -> Iterator[Step]:
     suite = Suite(environment.name, [environment])
-    sampler: Any = TimedSampler(
-        training_engine(loaded, engine, options, seed=0, max_rows=config.max_rows).sampler, loaded.device
-    )
+    sampler = TimedSampler(training_engine(loaded, engine, options, seed=0, max_rows=config.max_rows).sampler, loaded.device)
     reference = LoadedModel(copy.deepcopy(loaded.model), loaded.tokenizer) if config.needs_reference else None
     optimizer = make_optimizer(loaded, config)
     for number in itertools.count():
         wait(loaded.device)
-        experience = collect(suite, loaded, sampler, config, number)
+        experience = collect(suite, loaded, LocalEngine(sampler), config, number)
         start = wait(loaded.device)
         metrics = update(loaded, optimizer, experience, config, number, reference)
         end = wait(loaded.device)

@@ -45,10 +45,10 @@ from r1env.envs.suite import make_suite
 from r1env.rewards import reward
 from r1env.rubrics import RubricSpec
 from r1env.runs.run import Run, StepEvent
-from r1env_trainers.grpo.config import GRPOConfig
-from r1env_trainers.grpo.tasks import draw_tasks
-from r1env_trainers.grpo.trainer import GRPOTrainer
-from r1env_trainers.models.tiny import CHARACTERS, CONTEXT, build_tokenizer
+from r1env_trainers.model.tiny import CHARACTERS, CONTEXT, build_tokenizer
+from r1env_trainers.rl.config import GRPOConfig
+from r1env_trainers.rl.rollouts import draw_tasks
+from r1env_trainers.rl.trainer import GRPOTrainer
 
 SHAPES = {  # hidden, feed-forward, layers, heads, the least vocabulary
     "tiny": (128, 352, 2, 4, 0),

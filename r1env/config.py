@@ -50,7 +50,7 @@ def validate(model: type[M], data: Mapping[str, Any], where: str) -> M:
             raise UsageError(f"{where}: unknown key {key!r}; {remedy}") from error
         given = first.get("input")
         shown = f" (got {given!r})" if isinstance(given, str | int | float | bool) else ""
-        raise UsageError(f"{where}: {key or 'settings'}: {first['msg']}{shown}") from error
+        raise UsageError(f"{where}: {key or 'settings'}: {first['msg'].removeprefix('Value error, ')}{shown}") from error
 
 
 def parse_overrides(pairs: Iterable[str]) -> dict[str, Any]:

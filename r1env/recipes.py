@@ -13,7 +13,7 @@ A trainer's own name is a recipe of one stage.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from importlib.resources import files
 from pathlib import Path
 from typing import Any, cast
@@ -22,11 +22,11 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from r1env.config import load_yaml, merge, validate
 from r1env.errors import UnknownNameError, UsageError
-from r1env.plugins import Plugins, import_target, installed
+from r1env.importing import import_target
+from r1env.plugins import Plugins, installed
 from r1env.runs.run import Run
-from r1env.runs.stage_table import write_stage_table
-from r1env.stages import STAGE_PREFIX, parse_reference, references, resolved
-from r1env.trainer import Trainer, TrainerConfig
+from r1env.runs.stages import STAGE_PREFIX, is_stage, parse_reference, references, resolved, write_stage_table
+from r1env.trainer import LOCAL, Backend, BackendConfig, Estimate, Trainer, TrainerConfig
 
 
 class Stage(BaseModel):
@@ -156,7 +156,11 @@ def check_plan(plan: Plan, plugins: Plugins | None = None) -> None:
                 raise UsageError(
                     f"stage {stage.name!r} refers to {reference!r}; the stages before it are: {', '.join(before) or 'none'}"
                 )
-        _trainer(plugins, stage.trainer).check(_config(plugins, stage))
+        config = _config(plugins, stage)
+        if (backend := _backend(plugins, stage.trainer, config)) is not None:
+            backend.check(stage.trainer, config)
+        else:
+            _trainer(plugins, stage.trainer).check(config)
 
 
 def check_only(plan: Plan, only: Collection[str], finished: Collection[str]) -> None:
@@ -191,12 +195,21 @@ def execute(plan: Plan, run: Run, plugins: Plugins | None = None, *, only: Colle
         only: names of the stages to run; empty for all.
     """
     plugins = plugins or installed()
+    if plugins.listens("r1env_step_end"):
+        run.subscribe(
+            lambda event: plugins.notify(
+                "r1env_step_end", run=run, stage=event.stage, step=event.step, metrics=dict(event.metrics)
+            )
+        )
     for stage in plan.stages:
         if stage.name in run.finished_stages() or (only and stage.name not in only):
             continue
         config = _config(plugins, stage.model_copy(update={"config": resolved(stage.config, _locator(run, stage))}))
         run.start_stage(stage.name)
-        _trainer(plugins, stage.trainer).train(config, run)
+        if (backend := _backend(plugins, stage.trainer, config)) is not None:
+            backend.train(stage.trainer, config, run)
+        else:
+            _trainer(plugins, stage.trainer).train(config, run)
         run.finish_stage(stage.name)
         write_stage_table(run)
 
@@ -244,3 +257,56 @@ def _config(plugins: Plugins, stage: Stage) -> TrainerConfig:
 
 def _trainer(plugins: Plugins, name: str) -> Trainer[TrainerConfig]:
     return cast(Trainer[TrainerConfig], import_target(plugins.trainer(name).target)())
+
+
+def _backend(plugins: Plugins, trainer: str, config: TrainerConfig) -> Backend | None:
+    """The backend that the settings name; None for this process.
+
+    Raises:
+        UsageError: no plugin provides it, or it does not run this trainer.
+    """
+    if not isinstance(config, BackendConfig) or config.backend == LOCAL:
+        return None
+    spec = plugins.backend(config.backend)
+    if trainer not in spec.trainers:
+        raise UsageError(f"backend {spec.name!r} does not run trainer {trainer!r}; it runs: {', '.join(spec.trainers)}")
+    return cast(Backend, import_target(spec.target)())
+
+
+# Cost estimates for a plan, printed by `r1env train --dry-run`.
+
+
+def estimates(plan: Plan, plugins: Plugins | None = None) -> dict[str, Estimate | None]:
+    """By stage; None where its trainer cannot say, or cannot say yet."""
+    plugins = plugins or installed()
+    models = {stage.name: stage.config["model"] for stage in plan.stages}
+    found: dict[str, Estimate | None] = {}
+    for stage in plan.stages:
+        origin = {"model": _origin(models, stage.config["model"])}
+        config = _config(plugins, stage.model_copy(update={"config": {**stage.config, **origin}}))
+        spec = plugins.trainer(stage.trainer)
+        if (backend := _backend(plugins, stage.trainer, config)) is not None:
+            found[stage.name] = backend.estimate(stage.trainer, config)
+        else:
+            found[stage.name] = import_target(spec.estimate)(config) if spec.estimate else None
+    return found
+
+
+def estimate_lines(estimated: Mapping[str, Estimate | None]) -> Iterator[str]:
+    """Lines for people; none where no stage has an estimate."""
+    if not any(estimated.values()):
+        return
+    yield f"{'stage':<24} {'tokens':>10} {'hours':>9} {'GB':>7}  reckoned with"
+    for name, one in estimated.items():
+        if one is None:
+            yield f"{name:<24} {'?':>10} {'?':>9} {'?':>7}  not known beforehand"
+        else:
+            hours, gigabytes = one.seconds / 3600, one.memory_bytes / 1e9
+            yield f"{name:<24} {one.tokens:>10.3g} {hours:>9.3g} {gigabytes:>7.3g}  {one.basis}"
+
+
+def _origin(models: Mapping[str, str], model: str) -> str:
+    """The model that a line of stages started from."""
+    while is_stage(model) and (source := parse_reference(model)[0]) in models:
+        model = models[source]
+    return model

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Protocol, TypeVar
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar, Protocol, Self, TypeVar
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from r1env.runs.run import Run
-from r1env.stages import is_stage as is_stage
 
 
 class TrainerConfig(BaseModel):
@@ -29,6 +30,73 @@ class TrainerConfig(BaseModel):
     seed: int = 0
 
     set_by_stage: ClassVar[frozenset[str]] = frozenset()
+
+
+LOCAL = "local"
+"""The backend that every trainer has: this process."""
+
+
+class BackendConfig(TrainerConfig):
+    """The settings of a trainer whose stages another backend can run, for instance on a cluster.
+
+    `backend_options` belong to the backend, which checks them. In settings they may also be written under its name:
+    `--set openrlhf.gpus=8` with the backend `openrlhf` installed means `backend_options.gpus=8`.
+    """
+
+    backend: str = Field(default=LOCAL, description="Where to run: local, or the name of an installed backend.")
+    backend_options: Mapping[str, Any] = Field(default={}, description="Options of the backend.")
+
+    @model_validator(mode="after")
+    def _options_have_a_backend(self) -> Self:
+        if self.backend == LOCAL and self.backend_options:
+            raise ValueError(f"options of a backend ({', '.join(self.backend_options)}) but backend=local: add --backend NAME")
+        return self
+
+    @model_validator(mode="before")
+    @classmethod
+    def _options_by_name_of_the_backend(cls, settings: Any) -> Any:
+        unknown = settings.keys() - cls.model_fields.keys() if isinstance(settings, Mapping) else ()
+        if not unknown:
+            return settings
+        from r1env.plugins import installed  # here, because plugins import this module
+
+        named = unknown & installed().provided("backends").keys()
+        options = {key: value for name in named for key, value in settings[name].items()}
+        rest = {key: value for key, value in settings.items() if key not in named}
+        return {**rest, "backend_options": {**options, **rest.get("backend_options", {})}} if named else settings
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """What a stage will take.
+
+    Attributes:
+        tokens: that it draws or reads in all.
+        seconds: of its steps; neither start-up nor evaluation.
+        memory_bytes: at the peak, of the device that it runs on.
+        basis: what was assumed, in a few words.
+    """
+
+    tokens: float
+    seconds: float
+    memory_bytes: float
+    basis: str
+
+
+class Backend(Protocol):
+    """Runs stages of trainers in processes of its own. See `r1env.hooks.BackendSpec`."""
+
+    def check(self, trainer: str, config: TrainerConfig) -> None:
+        """Find every fault that can be found without starting anything; the contract of `Trainer.check`."""
+
+    def train(self, trainer: str, config: TrainerConfig, run: Run) -> None:
+        """Train, or go on from the newest checkpoint, and leave the model in `run.model_dir()`; the contract of `Trainer.train`."""
+
+    def estimate(self, trainer: str, config: TrainerConfig) -> Estimate | None:
+        """Return what the stage will cost, or None where that is not known beforehand. Quick: nothing is loaded."""
+
+    def diagnosis(self) -> tuple[bool, str]:
+        """Return whether the backend can run on this machine, and one line about what was found. For `r1env doctor`."""
 
 
 C = TypeVar("C", bound=TrainerConfig, contravariant=True)

@@ -18,10 +18,20 @@ import functools
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from r1env.adapters.rows import TASK_FIELD, rollout_of, task_field, task_of
-from r1env.adapters.scorer import ERROR, AnyRubric, check_unscored, leading, load_rubric, numbers, score_items
-from r1env.rollouts import Rollout
-from r1env.tasks import Task
+from r1env.adapters.core import (
+    ERROR,
+    TASK_FIELD,
+    check_unscored,
+    leading,
+    load_rubric,
+    numbers,
+    rollout_of,
+    score_items,
+    task_field,
+    task_of,
+)
+from r1env.rubrics import AnyRubric
+from r1env.types import Rollout, Task
 
 TESTED_WITH = "verl 0.9.1"
 

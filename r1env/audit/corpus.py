@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 
-from r1env.tasks import Task, TaskKind
+from r1env.types import Task, TaskKind
 
 MAX_TASKS = 32
 """Tasks that one audit uses at most; every attack is made on each of them, or on the first few."""

@@ -10,11 +10,9 @@ from types import TracebackType
 
 from r1env.audit.corpus import Wrapping
 from r1env.rewards import Isolation, Reward
-from r1env.rollouts import Rollout
-from r1env.scores import Score, Status
 from r1env.scoring import ScoringPool
-from r1env.scoring.event_loop import submit_async
-from r1env.tasks import Task
+from r1env.scoring.dispatch import submit_async
+from r1env.types import Rollout, Score, Status, Task
 
 CHUNK = 8
 """Rollouts handed over at once; the totals are checked after each chunk. At 10 wall seconds each, one chunk may hang that long."""

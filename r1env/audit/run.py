@@ -16,10 +16,8 @@ from r1env.audit.probe import BoundedScorer, Growth, changes, explosions
 from r1env.audit.report import AttackResult, AuditReport, Finding, FindingKind, excerpt
 from r1env.errors import UnknownNameError, UsageError
 from r1env.rewards import Isolation, Reward
-from r1env.rollouts import Rollout
-from r1env.scores import Score, Status
-from r1env.tasks import Task
 from r1env.testing.hostile import hostile_completions
+from r1env.types import Rollout, Score, Status, Task
 
 SECONDS = 300.0
 """Wall seconds for an audit; the rewards that come with r1env need a fraction of them."""

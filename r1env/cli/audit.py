@@ -20,9 +20,8 @@ from r1env.cli.rows import MalformedRowError, parse_row
 from r1env.config import parse_overrides
 from r1env.envs.environment import Environment, make_environment
 from r1env.errors import UsageError
-from r1env.runs.atomic import replace_text
-from r1env.runs.jsonable import to_json
-from r1env.tasks import Task
+from r1env.runs.files import replace_text, to_json
+from r1env.types import Task
 
 MAX_ROWS = 1_000
 """Rows read from a file; a few with different answers are used."""

@@ -13,9 +13,9 @@ from typing import Any
 from r1env.cli.console import percent, program
 from r1env.cli.live import duration
 from r1env.errors import UsageError
+from r1env.monitoring.report import write_report
 from r1env.plugins import Plugins
 from r1env.recipes import Plan
-from r1env.runs.report import write_report
 from r1env.runs.run import Run
 
 

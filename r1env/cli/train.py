@@ -14,21 +14,21 @@ from typing import Annotated, Any
 import typer
 import yaml
 
-from r1env.cli.console import print_json, program, stdout_console
-from r1env.cli.errors import INTERRUPTED
+from r1env.cli.console import print_json, program, progress, stdout_console
 from r1env.cli.live import LiveTable, PlainLog, Stages
+from r1env.cli.main import INTERRUPTED
 from r1env.cli.options import Json, plugins_of
 from r1env.cli.outcome import Outcome, Usage, next_commands, outcome_of, report_of
 from r1env.config import parse_overrides, validate
 from r1env.errors import UsageError
-from r1env.estimates import Estimate, estimate_lines, estimates
 from r1env.monitoring import Monitor
+from r1env.monitoring.report import write_report
 from r1env.plugins import Plugins
-from r1env.recipes import Plan, check_only, check_plan, execute, plan_training
+from r1env.recipes import Plan, check_only, check_plan, estimate_lines, estimates, execute, plan_training
 from r1env.runs.run import Run
 from r1env.runs.tables import read_tables
-from r1env.tracking import followed
-from r1env.tracking.follow import find_tracker
+from r1env.trackers import find_tracker, followed
+from r1env.trainer import Estimate
 
 
 def train(
@@ -42,13 +42,13 @@ def train(
     rubric: Annotated[str | None, typer.Option("--rubric", metavar="NAME|FILE", help="What is rewarded.")] = None,
     device: Annotated[str | None, typer.Option("--device", help="cpu, cuda, …")] = None,
     backend: Annotated[
-        str | None, typer.Option("--backend", help="What grpo runs on: local, or openrlhf (see docs/openrlhf.md).")
+        str | None, typer.Option("--backend", help="Where to run: local, or an installed backend (see `r1env plugins`).")
     ] = None,
-    nodes: Annotated[int | None, typer.Option("--nodes", min=1, help="Machines, with --backend openrlhf.")] = None,
-    gpus: Annotated[int | None, typer.Option("--gpus", min=1, help="GPUs of each, with --backend openrlhf.")] = None,
+    nodes: Annotated[int | None, typer.Option("--nodes", min=1, help="Machines, for a distributed --backend.")] = None,
+    gpus: Annotated[int | None, typer.Option("--gpus", min=1, help="GPUs per machine, for a distributed --backend.")] = None,
     ray_address: Annotated[
         str | None,
-        typer.Option("--ray-address", metavar="ADDRESS", help="A running Ray cluster for --backend openrlhf, e.g. auto."),
+        typer.Option("--ray-address", metavar="ADDRESS", help="A running Ray cluster for --backend, e.g. auto."),
     ] = None,
     settings: Annotated[
         list[str] | None,
@@ -81,7 +81,6 @@ def train(
       r1env train r1-zero --preset tiny-cpu
       r1env train grpo --model smollm2-135m --env add-1digit --steps 2 --set group_size=4
       r1env train r1-zero --track tensorboard
-      r1env train grpo --preset smol-135m --backend openrlhf --gpus 8
       r1env train --resume runs/r1-zero-tiny-cpu-20260131-120000
       r1env train --resume runs/r1-tiny-cpu-20260131-120000 --only dev3
     """
@@ -89,7 +88,7 @@ def train(
     common: dict[str, Any] = {"model": model, "env": env, "steps": steps, "seed": seed, "rubric": rubric, "device": device}
     common["backend"] = backend
     cluster = {"nodes": nodes, "gpus": gpus, "ray_address": ray_address}
-    common["openrlhf"] = {key: value for key, value in cluster.items() if value is not None} or None
+    common["backend_options"] = {key: value for key, value in cluster.items() if value is not None} or None
     given = {key: value for key, value in common.items() if value is not None}
     track = track or []
     for tracker in track:
@@ -131,8 +130,6 @@ def make_plan(plugins: Plugins, name: str | None, preset: str | None, common: di
         known = [*plugins.provided("recipes"), *plugins.provided("trainers")]
         raise UsageError(f"say what to train: {', '.join(known) or 'nothing is installed; pip install r1env-trainers'}")
     plan = plan_training(name, preset=preset, overrides=parse_overrides(settings), common=common, plugins=plugins)
-    if "openrlhf" in common and not any(stage.config.get("backend") == "openrlhf" for stage in plan.stages):
-        raise UsageError("--nodes, --gpus and --ray-address are for OpenRLHF: add --backend openrlhf, or leave them out")
     for key in common:
         if not any(key in stage.config for stage in plan.stages):
             raise UsageError(f"--{key}: {plan.name} has no such setting")
@@ -197,3 +194,25 @@ def _print_plan(plan: Plan, estimated: Mapping[str, Estimate | None], as_json: b
 
 def _seed(plan: Plan) -> int:
     return int(plan.stages[0].config["seed"])
+
+
+# `r1env report`: the page of a run.
+
+
+def report(
+    ctx: typer.Context,
+    run: Annotated[Path, typer.Argument(metavar="RUNDIR", help="Folder that `r1env train` wrote.")],
+    as_json: Json = False,
+) -> None:
+    """Write a run's report.html: curves and sample completions in one file that opens offline.
+
+    \b
+    Example:
+      r1env report runs/r1-zero-tiny-cpu-20260131-120000
+    """
+    with progress("writing the report"):
+        path = write_report(Run.open(run), plugins=plugins_of(ctx))
+    if as_json:
+        print_json({"report": str(path)})
+    else:
+        typer.echo(path)

@@ -2,25 +2,127 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any, cast
+from dataclasses import dataclass, field
+from typing import Any, Protocol, cast
 
-from r1env.envs.episode import Dialogue, Episode
-from r1env.errors import PluginError, UsageError
-from r1env.hookspecs import EnvironmentSpec
-from r1env.plugins import Plugins, import_target, installed
-from r1env.rubrics import Rubric, RubricSpec, load_rubric_spec, resolve_rubric
-from r1env.sources import TaskSource
-from r1env.tasks import Task
-from r1env.templates import PromptTemplate, get_template
+from r1env.data.sources import HeldOut, SplitSource, TaskSource
+from r1env.errors import NoSplitError, PluginError, UsageError
+from r1env.hooks import EnvironmentSpec
+from r1env.importing import import_target
+from r1env.plugins import Plugins, installed
+from r1env.prompts import PromptTemplate
+from r1env.rubrics import Rubric, RubricSpec, find_rubric, resolve_rubric
+from r1env.types import Completion, Conversation, EndedBy, FinishReason, Message, Rollout, Task, Turn
+
+# `Episode`: one task being worked on, turn by turn. Knows nothing of Gymnasium, models or rewards.
+
+
+class Dialogue(Protocol):
+    """The other side of a multi-turn environment."""
+
+    def reply(self, task: Task, messages: Conversation) -> str | None:
+        """What the environment says to the model's last message, or None when the episode is over.
+
+        Must be deterministic in its arguments and must not raise on anything the model wrote.
+        """
+
+
+class Episode:
+    """One task from its prompt to its `Rollout`.
+
+    Attributes:
+        turns: of the model, so far.
+        ended_by: who ended the episode; None while it goes on.
+    """
+
+    def __init__(self, task: Task, prompt: Conversation, *, max_turns: int = 1, dialogue: Dialogue | None = None) -> None:
+        self.task = task
+        self.turns = 0
+        self.ended_by: EndedBy | None = None
+        self._messages: list[Message] = list(prompt)
+        self._max_turns = max_turns
+        self._dialogue = dialogue
+        self._last: Completion | None = None
+        self._turns: list[Turn] = []
+
+    @property
+    def done(self) -> bool:
+        return self.ended_by is not None
+
+    @property
+    def messages(self) -> Conversation:
+        """The conversation so far; fresh copies, so that a caller may keep or change them."""
+        return tuple(Message(role=message["role"], content=message["content"]) for message in self._messages)
+
+    def submit(self, completion: Completion) -> None:
+        """Take the model's turn; afterwards the episode is done, or the environment's reply is the last of `messages`."""
+        if self.done:
+            raise RuntimeError("the episode is over; start another")
+        message: Message = {"role": "assistant", "content": completion.text}
+        self._messages.append(message)
+        self.turns += 1
+        self._last = completion
+        reply = None if self._dialogue is None else self._dialogue.reply(self.task, self.messages)
+        replies: Conversation = ()
+        if reply is None:
+            self.ended_by = self._end_of(completion)
+        elif self.turns >= self._max_turns:
+            self.ended_by = EndedBy.LIMIT
+        else:
+            replies = ({"role": "user", "content": reply},)
+        self._messages += replies
+        self._turns.append(
+            Turn(
+                message=message,
+                replies=replies,
+                token_ids=completion.token_ids,
+                logprobs=completion.logprobs,
+                finish_reason=completion.finish_reason,
+            )
+        )
+
+    def stop(self) -> None:
+        """End the episode by a limit, because there is no room for another turn. A reply that nobody will read is taken back."""
+        if self.done or self._last is None:
+            raise RuntimeError("only an episode that has begun and goes on can be stopped")
+        del self._messages[-1]
+        self._turns[-1] = self._turns[-1].model_copy(update={"replies": ()})
+        self.ended_by = EndedBy.LIMIT
+
+    def rollout(self) -> Rollout:
+        """Return the finished episode, for scoring."""
+        if not self.done or self._last is None:
+            raise RuntimeError("the episode is not over yet")
+        return Rollout(
+            task=self.task,
+            completion=self._last.text,
+            messages=self.messages,
+            finish_reason=self._last.finish_reason,
+            turns=tuple(self._turns) if self.turns > 1 else (),  # a single turn is all in the other fields
+            token_ids=self._last.token_ids,
+            logprobs=self._last.logprobs,
+            ended_by=self.ended_by,
+        )
+
+    def _end_of(self, completion: Completion) -> EndedBy:
+        """Who ended an episode whose environment has nothing to say to its last turn."""
+        if completion.finish_reason is FinishReason.ERROR:
+            return EndedBy.ERROR
+        if self._dialogue is not None:
+            return EndedBy.ENVIRONMENT
+        return EndedBy.LIMIT if completion.finish_reason is FinishReason.LENGTH else EndedBy.MODEL
 
 
 @dataclass(frozen=True)
 class Environment:
     """Everything about an environment that does not change between episodes.
 
-    `accuracy` is the name of its own checker; where the rubric uses it, that is also the key of its part.
+    Attributes:
+        accuracy: the name of its own checker; where the rubric uses it, that is also the key of its part.
+        split: the part of its tasks that `source` has; None where the source was taken as it is.
+        options: what the source was made with, its split aside.
     """
 
     name: str
@@ -30,6 +132,14 @@ class Environment:
     template: PromptTemplate
     max_turns: int = 1
     dialogue: Dialogue | None = None
+    split: str | None = None
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+    def shares_tasks_with(self, other: Environment) -> bool:
+        """Whether both draw from the same tasks: the same environment over the same data, and the same split of them."""
+        if self.name != other.name or _data_of(self) != _data_of(other):
+            return False
+        return self.split == other.split or None in (self.split, other.split) or "all" in (self.split, other.split)
 
     def open(self, task: Task) -> Episode:
         """Start an episode of a task."""
@@ -43,36 +153,68 @@ class Environment:
 def make_environment(
     name: str,
     *,
-    rubric: str | RubricSpec = "accuracy",
+    rubric: str | RubricSpec | Rubric = "accuracy",
     template: str | None = None,
     max_turns: int | None = None,
+    split: str | None = None,
+    hold_out: float = 0.0,
     plugins: Plugins | None = None,
     **options: Any,
 ) -> Environment:
-    """Resolve the environment called `name` (with or without the prefix `r1env/`).
+    """Return the environment called `name` (with or without the prefix `r1env/`), or the one at `module:attribute`.
 
     Args:
-        rubric: a preset, a YAML file, or a `RubricSpec`; its name `accuracy` becomes the environment's own checker.
-        template: another prompt template than the environment's own.
+        rubric: its name (see `find_rubric`), a `RubricSpec` or a `Rubric`; the name `accuracy` in it is the environment's own checker.
+        template: name of another prompt template than the environment's own, see `Plugins.template`.
         max_turns: fewer turns than the environment's own.
+        split: the part of the tasks to take, such as `train` or `test`. A source without splits is all training data. None takes the
+            source as it is made by default.
+        hold_out: for a source without splits: make this share of its tasks the split `test`, by a hash of what they ask.
         options: passed to the task source.
 
     Raises:
         UnknownNameError: no such environment, reward, rubric or template.
+        NoSplitError: the source has no such split.
         UsageError: the source refuses the options, or the data it was given.
     """
     plugins = plugins or installed()
     spec = plugins.environment(name)
     accuracy = plugins.reward(spec.reward, **spec.reward_options)
-    rubric_spec = load_rubric_spec(rubric) if isinstance(rubric, str) else rubric
+    rubric_spec = find_rubric(rubric, plugins) if isinstance(rubric, str) else rubric
     return Environment(
         name=spec.name,
-        source=_make_source(spec, options),
+        source=_open_source(spec, options, split, hold_out),
         rubric=resolve_rubric(rubric_spec, plugins.reward, accuracy),
         accuracy=accuracy.name,
-        template=get_template(template or spec.template),
+        template=plugins.template(template or spec.template),
         max_turns=spec.max_turns if max_turns is None else max_turns,
         dialogue=cast(Dialogue, import_target(spec.dialogue)()) if spec.dialogue else None,
+        split=split,
+        options={**spec.options, **options},
+    )
+
+
+def _data_of(environment: Environment) -> object:
+    """What says which tasks there are: the data that were named, or else all options."""
+    options = dict(environment.options)
+    return str(options["data"]) if options.get("data") is not None else options
+
+
+def _open_source(spec: EnvironmentSpec, options: Mapping[str, Any], split: str | None, hold_out: float) -> TaskSource:
+    if hold_out:
+        held_out = HeldOut(_make_source(spec, options), hold_out)
+        return held_out if split is None else held_out.split(split)
+    if split is None:
+        return _make_source(spec, options)
+    if "split" in inspect.signature(import_target(spec.source)).parameters:
+        return _make_source(spec, {**options, "split": split})
+    source = _make_source(spec, options)
+    if isinstance(source, SplitSource):
+        return source.split(split)
+    if split in ("train", "all"):
+        return source  # without splits, all tasks are for training
+    raise NoSplitError(
+        f"environment {spec.name!r} has no split {split!r}: its tasks are one set; hold_out=0.1 divides them, or name other data"
     )
 
 

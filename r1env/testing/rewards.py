@@ -12,11 +12,9 @@ import cloudpickle
 
 from r1env.plugins import get_reward
 from r1env.rewards import Isolation, Reward
-from r1env.rollouts import Rollout
-from r1env.scores import Score, Status
 from r1env.scoring import score
-from r1env.tasks import Conversation, Task
 from r1env.testing.hostile import hostile_completions
+from r1env.types import Conversation, Rollout, Score, Status, Task
 
 
 @dataclass(frozen=True, slots=True)

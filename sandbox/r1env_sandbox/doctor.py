@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from r1env_sandbox.models import Limits, Submission, TestCase, Verdict
-from r1env_sandbox.sandbox import Sandbox
+from r1env_sandbox.sandbox import Judge
 
 HOLDS = "holds"
 _LIMITS = Limits(cpu_s=1, wall_s=4, memory_mb=128, output_kb=64, file_mb=4, processes=16)
@@ -129,13 +129,13 @@ PROBES = (
 )
 
 
-def examine_host(sandbox: Sandbox) -> Iterator[Finding]:
+def examine_host(sandbox: Judge) -> Iterator[Finding]:
     """Try every probe, one after the other."""
     for probe in PROBES:
         yield run_probe(sandbox, probe)
 
 
-def run_probe(sandbox: Sandbox, probe: Probe) -> Finding:
+def run_probe(sandbox: Judge, probe: Probe) -> Finding:
     test = [TestCase.stdio("", HOLDS)]
     result = sandbox.judge(Submission(language="python", source=probe.source), test, probe.limits)
     if result.status is not probe.verdict:

@@ -22,7 +22,7 @@ import docker
 from docker.errors import APIError, ImageNotFound
 
 from r1env_sandbox.errors import SandboxUnavailable
-from r1env_sandbox.languages import CXX_FLAGS, DEFAULT_LANGUAGES, LANGUAGES, find_language, packages_of
+from r1env_sandbox.languages import CXX_FLAGS, DEFAULT_LANGUAGES, LANGUAGES, LIBRARIES, find_language, packages_of
 
 REPOSITORY = "r1env-sandbox"
 BASE_REPOSITORY = "r1env-base"
@@ -54,7 +54,7 @@ class ImageBuildError(RuntimeError):
 
 def image_name() -> str:
     """`repository:tag` of the image that this version of the package makes."""
-    content = [_dockerfile(), " ".join(CXX_FLAGS).encode()]
+    content = [_dockerfile(), " ".join(CXX_FLAGS).encode(), repr(LIBRARIES).encode()]
     content += [f"{spec.name} {spec.packages} {spec.cxx_standard}".encode() for spec in LANGUAGES.values()]
     digest = hashlib.sha256()
     for part in content:
@@ -123,14 +123,16 @@ def build_image(
     names = sorted({"python", *(find_language(name).name for name in languages)})
     packages = packages_of(names)
     if bootstrap:
-        base, to_install = bootstrap_base(client, packages, report), []
+        base, to_install, wheels = bootstrap_base(client, packages, report), [], []
     else:
         base = base or DEFAULT_BASE
         to_install = [package for package in packages if not package.startswith("python3")]  # the base has its own Python
+        wheels = [f"{library.project}=={library.version}" for library in LIBRARIES]
     standards = [spec.cxx_standard for name in names if (spec := LANGUAGES[name]).cxx_standard]
     arguments = {
         "BASE": base,
         "PACKAGES": " ".join(to_install),
+        "LIBRARIES": "" if offline else " ".join(wheels),
         "CXX_STANDARDS": " ".join(filter(None, standards)),
         "CXX_FLAGS": " ".join(CXX_FLAGS),
     }

@@ -1,4 +1,4 @@
-"""An HTTP server over a sandbox: SandboxFusion's `/run_code`, so that its clients (verl among them) work unchanged, and `/judge`.
+"""An HTTP server over a sandbox: JudgeFusion's `/run_code`, so that its clients (verl among them) work unchanged, and `/judge`.
 
 `/judge` takes a row of `r1env-sandbox judge` and gives its answer. It compiles once for all tests and keeps what is expected out of the
 container, which `/run_code`, asked once a test, cannot.
@@ -18,7 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from r1env_sandbox.errors import SandboxBusy, SandboxUnavailable
 from r1env_sandbox.models import Limits, RunResult, Submission, Verdict
 from r1env_sandbox.rows import Row, answer, judge_row
-from r1env_sandbox.sandbox import Sandbox
+from r1env_sandbox.sandbox import Judge
 
 DEFAULT_MEMORY_MB = 1024  # where a request says -1, SandboxFusion's word for no limit
 OUTPUT_KB = 1024
@@ -60,7 +60,7 @@ class RunCodeAnswer(BaseModel):
     files: dict[str, str] = Field(default_factory=dict)
 
 
-def make_app(sandbox: Sandbox) -> FastAPI:
+def make_app(sandbox: Judge) -> FastAPI:
     """The server's application over a sandbox, which its caller closes."""
     app = FastAPI(title="r1env-sandbox")
 

@@ -8,13 +8,11 @@ import math
 import pytest
 
 import r1env
-from r1env.adapters.scorer import check_unscored, leading, load_rubric, numbers, score_items
+from r1env.adapters.core import check_unscored, leading, load_rubric, numbers, score_items
 from r1env.errors import UsageError
 from r1env.rewards import reward
-from r1env.rollouts import Rollout
 from r1env.rubrics import Rubric, WeightedReward
-from r1env.scores import Score, Status
-from r1env.tasks import Task
+from r1env.types import Rollout, Score, Status, Task
 
 
 def to_rollout(text: str) -> Rollout:
@@ -85,7 +83,7 @@ def test_a_breakdown_of_the_scoring_itself_is_no_exception_either(pair, monkeypa
     def broken(*_):
         raise OSError("no more processes")
 
-    monkeypatch.setattr("r1env.adapters.scorer.score_rollouts", broken)
+    monkeypatch.setattr("r1env.adapters.core.score_rollouts", broken)
     first, second = score_items(["yes", "unreadable"], to_rollout, pair)
     assert first.reason == "scoring broke down: OSError: no more processes"
     assert second.reason.startswith("cannot read the row")

@@ -342,6 +342,7 @@ def test_a_finding_shows_what_was_paid_and_what_a_right_answer_is_paid() -> None
     assert len(finding.completion) <= 200
 
 
+@pytest.mark.slow
 def test_a_reward_that_hangs_on_everything_is_given_up_soon() -> None:
     report = audit(sleeps, FEW)
     assert not report.complete

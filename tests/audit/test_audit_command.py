@@ -15,7 +15,7 @@ from r1env.plugins import Plugins, Provenance
 
 REWARDS = """
 import r1env
-from r1env.sources import ListSource
+from r1env.data.sources import ListSource
 
 @r1env.reward
 def sound(completion: str, answer: str) -> float:

@@ -165,7 +165,7 @@ def test_a_rubric_may_be_a_file(r1env_program: Any, tmp_path: Path) -> None:
         ((), "give one of --reward NAME and --rubric"),
         (("--reward", "exact", "--rubric", "zero"), "give one of"),
         (("--reward", "exakt"), "did you mean 'exact'?"),
-        (("--rubric", "zerro"), "did you mean 'zero'"),
+        (("--rubric", "acuracy"), "did you mean 'accuracy'"),
         (("--rubric", "accuracy", "--accuracy", "exakt"), "did you mean 'exact'?"),
         (("--reward", "exact", "--option", "ignore_cas=1"), "did you mean 'ignore_case'?"),
         (("--reward", "exact", "--option", "ignore_case"), "write key=value"),
@@ -196,8 +196,8 @@ def test_a_long_input_is_scored_in_bounded_chunks(r1env_program: Any, monkeypatc
         seen.append(len(rollouts))
         return score(rollouts, scorer)
 
-    monkeypatch.setattr("r1env.cli.chunks.score", spy)
-    monkeypatch.setattr("r1env.cli.chunks.CHUNK_BYTES", 5_000)
+    monkeypatch.setattr("r1env.cli.rows.score", spy)
+    monkeypatch.setattr("r1env.cli.rows.CHUNK_BYTES", 5_000)
     text = lines(*({"id": str(i), "completion": "a" * 1000, "answer": "a"} for i in range(23)))
     result = r1env_program("score", "--reward", "exact", stdin=text)
     assert [row["id"] for row in rows(result.stdout)] == [str(i) for i in range(23)]

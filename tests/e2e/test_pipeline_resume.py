@@ -45,8 +45,8 @@ SHRUNK: dict[str, dict[str, Any]] = {
 }
 IMPORTED = [
     "r1env_trainers.sft.loop",
-    "r1env_trainers.grpo.trainer",
-    "r1env_trainers.rejection.loop",
+    "r1env_trainers.rl.trainer",
+    "r1env_trainers.rejection.draw",
     "r1env_trainers.reward_model.loop",
     "transformers.models.llama.modeling_llama",
     "transformers.models.gpt2.modeling_gpt2",

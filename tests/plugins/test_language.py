@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 import r1env
 from r1env.cli.main import make_app
 from r1env.plugins import Plugins, installed
-from r1env.rubrics import PRESETS, resolve_rubric
+from r1env.rubrics import find_rubric, resolve_rubric
 from r1env.testing import Example, check_reward
 from r1env_language import Language
 from r1env_language.consistency import MAX_CHARACTERS
@@ -193,7 +193,7 @@ def test_no_text_makes_it_raise(text, language):
 
 @pytest.mark.parametrize("preset", ["stage1", "stage2"])
 def test_the_rubrics_of_r1_s_stages_find_it(preset):
-    rubric = resolve_rubric(PRESETS[preset], installed().reward, accuracy=r1env.reward(name="exact")(exact))
+    rubric = resolve_rubric(find_rubric(preset), installed().reward, accuracy=r1env.reward(name="exact")(exact))
     assert [item.reward.name for item in rubric.rewards][2] == "language"
 
 

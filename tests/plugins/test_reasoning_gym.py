@@ -10,11 +10,12 @@ import pytest
 from typer.testing import CliRunner
 
 import r1env
+import r1env.builtin
 import r1env_logic.plugin
 from r1env.cli.main import make_app
+from r1env.data.sources import iterate
 from r1env.envs.environment import make_environment
 from r1env.plugins import Plugins, Provenance
-from r1env.sources import iterate
 from r1env.testing import Example, check_reward
 from r1env_logic.gym_tasks import REFUSED, ReasoningGym, reasoning_gym_tasks
 
@@ -126,7 +127,9 @@ def without_library(monkeypatch):
     for name in [module for module in sys.modules if module.partition(".")[0] == "reasoning_gym"]:
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, "reasoning_gym", None)
-    return Plugins({Provenance("logic", "r1env-logic", "0"): r1env_logic.plugin})
+    return Plugins(
+        {Provenance("r1env", "r1env", "0"): r1env.builtin, Provenance("logic", "r1env-logic", "0"): r1env_logic.plugin}
+    )
 
 
 REMEDY = "pip install 'r1env-logic[reasoning-gym]'"

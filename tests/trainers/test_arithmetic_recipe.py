@@ -29,7 +29,7 @@ def test_demonstrations_go_on_to_longer_numbers_than_the_reward_does():
     assert cold_start.config["env_options"]["most"] > rl.config["env_options"]["most"]
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_the_reward_teaches_the_carries_that_the_demonstrations_forget(tmp_path):
     plan = plan_training("arithmetic", preset="tiny-cpu", overrides={"rl": {"steps": 30, "eval_every": 30}})
     run = trained(plan, tmp_path / "run")

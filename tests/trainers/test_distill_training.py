@@ -10,9 +10,9 @@ from training_runs import assert_bit_for_bit, at_step, interrupted, trained
 
 from r1env.errors import UsageError
 from r1env.recipes import check_plan, execute, plan_training
-from r1env_trainers.checkpoints import list_checkpoints
 from r1env_trainers.distill.config import DistillConfig
-from r1env_trainers.models.load import load_model
+from r1env_trainers.model.checkpoint import list_checkpoints
+from r1env_trainers.model.load import load_model
 
 SMALL = {"steps": 6, "batch_size": 16, "checkpoint_every": 2, "eval_every": 3, "eval_limit": 8}
 METHODS = {
@@ -50,7 +50,9 @@ MOMENTS = {
 }
 
 
-@pytest.mark.parametrize("moment", MOMENTS)
+@pytest.mark.parametrize(
+    "moment", [pytest.param(moment, marks=[] if moment == "on-policy" else pytest.mark.slow) for moment in MOMENTS]
+)
 def test_a_run_that_was_interrupted_and_resumed_is_bit_for_bit_the_uninterrupted_one(tmp_path, moment):
     method, when = MOMENTS[moment]
     plan = plan_distillation(method)

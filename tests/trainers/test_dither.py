@@ -9,13 +9,13 @@ from hypothesis import strategies as st
 from torch import Generator, nn
 
 from r1env.runs.run import Run
-from r1env_trainers import local
-from r1env_trainers.checkpoints import save_checkpoint, save_model
-from r1env_trainers.dither import dither_matrices, dithered, is_coarse
-from r1env_trainers.local import LocalConfig, begin
-from r1env_trainers.models.load import load_model
-from r1env_trainers.ppo.config import PPOConfig
-from r1env_trainers.ppo.critic import Critic
+from r1env_trainers.model import session as local
+from r1env_trainers.model.checkpoint import save_checkpoint, save_model
+from r1env_trainers.model.dither import dither_matrices, dithered, is_coarse
+from r1env_trainers.model.load import load_model
+from r1env_trainers.model.session import LocalConfig, begin
+from r1env_trainers.rl.config import PPOConfig
+from r1env_trainers.rl.critic import Critic
 
 floats = st.floats(width=32, allow_nan=False, allow_infinity=False)
 

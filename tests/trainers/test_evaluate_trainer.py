@@ -9,10 +9,10 @@ import torch
 from training_runs import trained
 
 from r1env.errors import UsageError
+from r1env.monitoring.report import write_report
 from r1env.recipes import check_plan, execute, plan_training
-from r1env.runs.report import write_report
 from r1env.runs.run import Run
-from r1env_trainers.evaluate.config import EvaluateConfig
+from r1env_trainers.evaluate import EvaluateConfig
 
 SORTING = {"env": "sort-4", "env_options": {"style": "compact"}, "limit": 6, "max_new_tokens": 12}
 

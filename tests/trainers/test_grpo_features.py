@@ -12,13 +12,12 @@ import r1env
 from r1env.envs.suite import make_suite
 from r1env.recipes import execute, plan_training
 from r1env.rubrics import RubricSpec
-from r1env_trainers.grpo.collect import collect
-from r1env_trainers.grpo.config import GRPOConfig
-from r1env_trainers.grpo.targets import learning_rows, targets
-from r1env_trainers.grpo.update import update
-from r1env_trainers.local import make_optimizer
-from r1env_trainers.models.load import load_model
-from r1env_trainers.sampling import Sampler
+from r1env_trainers.generate.engine import LocalEngine, Sampler
+from r1env_trainers.model.load import load_model
+from r1env_trainers.model.session import make_optimizer
+from r1env_trainers.rl.config import GRPOConfig
+from r1env_trainers.rl.rollouts import collect
+from r1env_trainers.rl.update import advantages_of, learning_rows, update
 
 SMALL = {"steps": 6, "prompts_per_step": 4, "group_size": 4, "checkpoint_every": 2, "eval_every": 0, "track_kl": False}
 DIGITS = {"name": "digits", "rewards": [{"reward": f"{__name__}:digits"}, {"reward": "accuracy"}]}
@@ -50,6 +49,7 @@ def metrics_of(path, **settings):
     return trained(plan_grpo(**settings), path).metrics()
 
 
+@pytest.mark.slow
 def test_a_resumed_run_is_bit_for_bit_the_whole_one_with_everything_that_has_a_state(tmp_path):
     plan = plan_grpo(
         rubric={"name": "seven", "rewards": [{"reward": f"{__name__}:seven"}, {"reward": "accuracy"}]},
@@ -117,7 +117,7 @@ def sampled():
     config = GRPOConfig(**{**GRPOConfig.presets["tiny-cpu"], **SMALL, "lr": 1e-3, "warmup_steps": 0})
     loaded = load_model("tiny", seed=0)
     suite = make_suite("sort-4", rubric=RubricSpec.model_validate(DIGITS), style="compact")
-    batch = collect(suite, loaded, Sampler(loaded), config, step=0)
+    batch = collect(suite, loaded, LocalEngine(Sampler(loaded)), config, step=0)
     batch.rewards[:] = torch.rand(batch.rewards.shape, generator=torch.Generator().manual_seed(0))
     batch.parts[:] = torch.rand(batch.parts.shape, generator=torch.Generator().manual_seed(1))
     batch.rewards[3] = 0.5
@@ -186,11 +186,14 @@ def test_cut_off_rollouts_leave_the_loss_and_stay_in_the_statistics(sampled):
     config, batch = sampled
     truncated = batch.truncated.clone()
     batch.truncated[:] = torch.arange(16) == 4
-    masking = targets(batch, changed(config, mask_truncated=True), None, None)
-    plain = targets(batch, config, None, None)
+    found = []
+    for settings in (changed(config, mask_truncated=True), config):
+        rows = learning_rows(batch, settings)
+        found.append((rows, advantages_of(batch, settings, rows, None, None, None)[0]))
     batch.truncated[:] = truncated
-    assert set(plain.rows.tolist()) - set(masking.rows.tolist()) == {4}
-    assert torch.equal(masking.advantages, plain.advantages)
+    (masking, masked), (plain, whole) = found
+    assert set(plain.tolist()) - set(masking.tolist()) == {4}
+    assert torch.equal(masked, whole)
 
 
 def test_the_entropy_bonus_flattens_the_policy(sampled):
@@ -209,8 +212,9 @@ def test_the_kl_in_the_reward_costs_the_tokens_that_come_before(sampled):
     config, batch = sampled
     shape = batch.tokens.completion_mask.shape
     old, reference = torch.zeros(shape), torch.full(shape, -0.5)  # the policy likes every token better than the reference
-    aims = targets(batch, changed(config, kl_coef=0.1, kl_in="reward", kl_estimator="k1"), old, reference)
-    row = aims.advantages[4][batch.tokens.completion_mask[4] > 0]
+    settings = changed(config, kl_coef=0.1, kl_in="reward", kl_estimator="k1")
+    advantages, _ = advantages_of(batch, settings, learning_rows(batch, settings), old, reference, None)
+    row = advantages[4][batch.tokens.completion_mask[4] > 0]
     assert row.diff().tolist() == pytest.approx([0.05] * (len(row) - 1), abs=1e-5)
 
 

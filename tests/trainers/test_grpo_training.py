@@ -16,14 +16,14 @@ from r1env.envs.suite import make_suite
 from r1env.errors import TrainingStoppedError, UsageError
 from r1env.recipes import check_plan, execute, plan_training
 from r1env.runs.run import Run
-from r1env_trainers.checkpoints import list_checkpoints
-from r1env_trainers.grpo.collect import collect
-from r1env_trainers.grpo.config import GRPOConfig
-from r1env_trainers.grpo.trainer import GRPOTrainer
-from r1env_trainers.grpo.update import update
-from r1env_trainers.local import make_optimizer
-from r1env_trainers.models.load import load_model
-from r1env_trainers.sampling import Sampler
+from r1env_trainers.generate.engine import LocalEngine, Sampler
+from r1env_trainers.model.checkpoint import list_checkpoints
+from r1env_trainers.model.load import load_model
+from r1env_trainers.model.session import make_optimizer
+from r1env_trainers.rl.config import GRPOConfig
+from r1env_trainers.rl.rollouts import collect
+from r1env_trainers.rl.trainer import GRPOTrainer
+from r1env_trainers.rl.update import update
 
 SMALL = {"steps": 6, "prompts_per_step": 4, "group_size": 4, "eval_every": 3, "eval_limit": 8, "checkpoint_every": 2}
 
@@ -132,7 +132,7 @@ def experience():
     config = GRPOConfig(**{**GRPOConfig.presets["tiny-cpu"], **SMALL, "lr": 1e-3, "warmup_steps": 0})
     loaded = load_model("tiny", seed=0)
     suite = make_suite("sort-4", rubric="accuracy", style="compact")
-    batch = collect(suite, loaded, Sampler(loaded), config, step=0)
+    batch = collect(suite, loaded, LocalEngine(Sampler(loaded)), config, step=0)
     batch.rewards[:] = torch.randn(batch.rewards.shape, generator=torch.Generator().manual_seed(0))
     return config, loaded, batch
 
@@ -190,6 +190,7 @@ def test_a_batch_without_any_preference_changes_nothing(experience):
     assert metrics["grad_norm"] == 0
 
 
+@pytest.mark.slow
 def test_a_full_disk_leaves_the_last_checkpoint_whole_and_resuming_goes_on_from_it(tmp_path):
     script = textwrap.dedent(
         """
@@ -230,7 +231,7 @@ def test_a_full_disk_leaves_the_last_checkpoint_whole_and_resuming_goes_on_from_
 
 def test_the_trainer_is_found_through_the_plugin_manager():
     spec = r1env.installed().trainer("grpo")
-    from r1env.plugins import import_target
+    from r1env.importing import import_target
 
     assert import_target(spec.target) is GRPOTrainer
     assert set(spec.presets) == set(GRPOConfig.presets)

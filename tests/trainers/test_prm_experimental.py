@@ -21,7 +21,7 @@ from r1env_trainers.experimental.process_reward_model import (
 from r1env_trainers.experimental.rerank import best_of_n, majority_vote, of_steps, weighted_vote
 from r1env_trainers.experimental.steps import split_steps, step_ends
 from r1env_trainers.experimental.toys import BASE, careless_sum
-from r1env_trainers.grpo.advantages import group_std
+from r1env_trainers.rl.advantages import group_std
 
 NAN = math.nan
 

@@ -16,10 +16,10 @@ from training_runs import start, told, trained
 
 from r1env.errors import TrainingStoppedError, UnknownNameError, UsageError
 from r1env.recipes import check_plan, execute, plan_training
-from r1env.rollouts import Completion
 from r1env.runs.run import Run
+from r1env.types import Completion
 from r1env_trainers.rejection import draw as drawing
-from r1env_trainers.rejection import loop
+from r1env_trainers.rejection import draw as loop
 from r1env_trainers.rejection.config import ExtraData
 from r1env_trainers.rejection.data import check_extra
 

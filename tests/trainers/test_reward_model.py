@@ -17,14 +17,11 @@ from transformers import AutoModelForSequenceClassification
 
 from r1env.errors import UsageError
 from r1env.recipes import check_plan, execute, plan_training
-from r1env_trainers.models.load import load_model
+from r1env_trainers.model.load import load_model
 from r1env_trainers.reward_model.config import RewardModelConfig
-from r1env_trainers.reward_model.data import open_examples, split_by_prompt
-from r1env_trainers.reward_model.losses import pairwise_loss, pointwise_loss
-from r1env_trainers.reward_model.metrics import auc, pair_accuracy
-from r1env_trainers.reward_model.model import encode, load_reward_model, rewards_of, with_scalar_head
-from r1env_trainers.reward_model.score import RewardModel
-from r1env_trainers.reward_model.select import Pair, select_pairs
+from r1env_trainers.reward_model.data import Pair, open_examples, select_pairs, split_by_prompt
+from r1env_trainers.reward_model.loop import auc, pair_accuracy, pairwise_loss, pointwise_loss
+from r1env_trainers.reward_model.model import RewardModel, encode, load_reward_model, rewards_of, with_scalar_head
 
 QUICK = {"steps": 40, "batch_size": 32, "warmup_steps": 5}
 

@@ -9,11 +9,11 @@ import pytest
 import torch
 
 from r1env.errors import UsageError
-from r1env_trainers.models.load import load_model
-from r1env_trainers.schedule import learning_rate
+from r1env_trainers.model.load import load_model
+from r1env_trainers.model.session import learning_rate
 from r1env_trainers.sft.config import SFTConfig
 from r1env_trainers.sft.data import Demonstration, encode, open_demonstrations
-from r1env_trainers.sft.loss import make_batch, response_loss
+from r1env_trainers.sft.loop import make_batch, response_loss
 
 
 @pytest.fixture(scope="module")

@@ -7,11 +7,11 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from r1env_trainers.forward import completion_logprobs
-from r1env_trainers.models.load import load_model
+from r1env_trainers.model.load import load_model
+from r1env_trainers.model.logprobs import completion_logprobs
 from r1env_trainers.sft.config import SFTConfig
-from r1env_trainers.sft.loss import forward_passes, make_batch, response_loss
-from r1env_trainers.sft.packing import best_fit, padded_batches
+from r1env_trainers.sft.data import best_fit, padded_batches
+from r1env_trainers.sft.loop import forward_passes, make_batch, response_loss
 
 LENGTHS = st.lists(st.integers(1, 50), min_size=1, max_size=60)
 DATA = {"model": "tiny", "data": "unread.jsonl"}

@@ -70,7 +70,7 @@ SORTING = {"preset": "tiny-cpu", "eval_every": 5, "eval_limit": 8, "eval_max_new
 
 def test_a_cold_start_stops_at_the_accuracy_it_was_given(tmp_path, monkeypatch):
     reached = iter([0.0, 0.1, 0.3, 0.5])
-    monkeypatch.setattr("r1env_trainers.sft.measure.log_accuracy", lambda *_, **__: next(reached))
+    monkeypatch.setattr("r1env_trainers.sft.loop.log_accuracy", lambda *_, **__: next(reached))
     run = train(tmp_path / "run", **SORTING, stop_accuracy=0.3)
     assert [row["step"] for row in run.metrics()][-1] == 10
     assert run.model_dir("sft").is_dir()

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from r1env import Task, TaskKind, TaskSource, UsageError
-from r1env.sources import tasks_from_rows
+from r1env.data.sources import tasks_from_rows
 
 
 def bugfix(data: str | Path | None = None) -> TaskSource:

@@ -23,7 +23,7 @@ from referencing import Registry
 from referencing.exceptions import Unresolvable
 
 import r1env
-from r1env.parsing import END_TOKENS
+from r1env.prompts import END_TOKENS
 
 MAX_CHARACTERS = 100_000  # of a document, and of a schema
 MAX_DEPTH = 64

@@ -6,7 +6,7 @@ import hashlib
 import secrets
 from collections.abc import Mapping
 
-from r1env.tasks import Conversation
+from r1env.types import Conversation
 from r1env_judge.errors import TooLongError
 
 Messages = list[dict[str, str]]

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Literal
 
 from r1env import Score, Status, Task, UsageError, parse_response, reward
-from r1env.parsing import END_TOKENS
+from r1env.prompts import END_TOKENS
 
 Policy = Literal["explicit", "lenient"]
 MAX_DIGITS = 1000  # int() takes time quadratic in the digits, and Python itself refuses above 4,300

@@ -12,8 +12,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from r1env import Limits, Score, Status, Task, TaskKind, UsageError, parse_response, reward
+from r1env.data.sources import Split, split_of
 from r1env.errors import UnknownNameError
-from r1env.sources import Split, split_of
 from r1env_logic.options import check_count
 
 _RUNS_ANSWERS = "its scorer executes the model's answer as Python code"

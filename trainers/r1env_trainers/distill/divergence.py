@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
+from transformers import PreTrainedModel
 
-from r1env_trainers.distill.predictions import Predictions
-from r1env_trainers.logprobs import CHUNK_ELEMENTS, logits_of
+from r1env_trainers.model.llama import is_llama
+from r1env_trainers.model.logprobs import CHUNK_ELEMENTS, TokenBatch, logits_of, packed_predictors, padded_logits
 
 
 def reverse_kl(student: Tensor, teacher: Tensor, temperature: float = 1.0) -> Tensor:
@@ -60,3 +63,31 @@ def _chunk(
 
 def _logits(features: Tensor, head: Tensor | None) -> Tensor:
     return features if head is None else logits_of(features, head.to(features.dtype))
+
+
+# What a model predicts for the tokens of completions, in the cheapest form that its forward pass has.
+
+
+@dataclass(frozen=True, slots=True)
+class Predictions:
+    """Of N tokens.
+
+    Attributes:
+        features: [N, H] hidden states to be multiplied by `head`, or [N, V] logits where there is none.
+        head: [V, H].
+    """
+
+    features: Tensor
+    head: Tensor | None
+
+    @property
+    def vocabulary(self) -> int:
+        return (self.features if self.head is None else self.head).shape[1 if self.head is None else 0]
+
+
+def predictions(model: PreTrainedModel, batch: TokenBatch) -> Predictions:
+    """For every completion token that counts, row by row."""
+    if is_llama(model):
+        hidden, _ = packed_predictors(model, batch)
+        return Predictions(hidden, model.get_output_embeddings().weight)
+    return Predictions(padded_logits(model, batch)[batch.completion_mask > 0], None)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from r1env.engines.base import Engine, Sampling
-from r1env.tasks import Message
+from r1env.engines import Engine, SamplingParams
+from r1env.types import Message
 from r1env_trainers.experimental.mcts import Proposal, Steps
 from r1env_trainers.experimental.steps import split_steps
 
@@ -28,7 +28,7 @@ class EngineSteps:
     prompt: str
     judge: Callable[[str], float]
     is_finished: Callable[[str], bool]
-    sampling: Sampling
+    sampling: SamplingParams
     playouts: int = 1
     delimiter: str = "\n"
 

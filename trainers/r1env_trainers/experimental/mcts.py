@@ -13,9 +13,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
-import numpy as np
-
-from r1env.runs.atomic import replace_text
+from r1env.engines import derive_seed
+from r1env.runs.files import replace_text
 
 Steps = tuple[str, ...]
 
@@ -107,7 +106,7 @@ def search(problem: Problem, limits: Limits, seed: int = 0) -> Result:
     while walks < limits.simulations and not (best and best.reward is not None and best.reward >= limits.enough):
         path = _select(root, limits.exploration)
         leaf = path[-1]
-        worth = _explore(leaf, problem, limits, _draw(seed, walks))
+        worth = _explore(leaf, problem, limits, derive_seed(seed, walks))
         for node in path:
             node.visits += 1
             node.total += worth
@@ -177,7 +176,3 @@ def _explore(leaf: Node, problem: Problem, limits: Limits, seed: int) -> float:
     total = math.fsum(proposals.values())
     leaf.children = [Node((*leaf.steps, step), prior / total) for step, prior in proposals.items()]
     return problem.value(leaf.steps, seed)
-
-
-def _draw(seed: int, walk: int) -> int:
-    return int(np.random.SeedSequence([seed, walk]).generate_state(1, np.uint64)[0] >> 1)

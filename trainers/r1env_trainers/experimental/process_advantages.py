@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from r1env_trainers.grpo.advantages import FLAT
+from r1env_trainers.rl.advantages import FLAT
 
 
 def process_advantages(rewards: Tensor, ends: Tensor, length: int) -> Tensor:

@@ -10,10 +10,9 @@ import torch
 from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits
 
-from r1env_trainers.devices import autocast
 from r1env_trainers.experimental.steps import step_ends
-from r1env_trainers.models.load import LoadedModel, load_model
-from r1env_trainers.prompts import left_pad
+from r1env_trainers.model.batching import left_pad
+from r1env_trainers.model.load import LoadedModel, autocast, load_model
 from r1env_trainers.reward_model.model import with_scalar_head
 
 

@@ -9,8 +9,8 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from r1env.rubrics import RubricSpec
 from r1env.trainer import TrainerConfig
-from r1env_trainers.devices import Device
-from r1env_trainers.suites import SuiteSettings
+from r1env_trainers.model.load import Device
+from r1env_trainers.rl.config import SuiteSettings
 
 
 class RewardFilter(BaseModel):

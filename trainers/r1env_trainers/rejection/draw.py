@@ -8,26 +8,27 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
-from r1env.engines.base import Engine, Sampling
+from r1env.engines import Engine, SamplingParams
 from r1env.envs.environment import Environment
 from r1env.envs.suite import Suite
 from r1env.errors import TrainingStoppedError, UsageError
-from r1env.evaluation.draw import draw
-from r1env.plugins import Plugins, import_target, installed
-from r1env.rollouts import Rollout
-from r1env.runs.jsonable import to_json
+from r1env.importing import import_target
+from r1env.plugins import Plugins, installed
+from r1env.rollout import sample_rollouts, stop_when_scoring_fails
+from r1env.runs.files import to_json
 from r1env.runs.run import Run
-from r1env.scores import Score
+from r1env.runs.stages import is_stage
+from r1env.runs.tables import TABLE_JSON, write_table
 from r1env.scoring import score
-from r1env.tasks import Task
-from r1env_trainers.checkpoints import list_checkpoints
-from r1env_trainers.devices import Device
-from r1env_trainers.evaluate.table import SAMPLED_TOKENS
-from r1env_trainers.rejection.config import DrawSettings
+from r1env.types import Rollout, Score, Task
+from r1env_trainers.evaluate import SAMPLED_TOKENS
+from r1env_trainers.model.checkpoint import list_checkpoints
+from r1env_trainers.model.load import Device, check_model_name, choose_device
+from r1env_trainers.rejection.config import DrawSettings, RejectionConfig
+from r1env_trainers.rejection.data import DATA, Shard, by_domain, check_extra, extra_rows, read_shards, write_data, write_shard
 from r1env_trainers.rejection.select import KEPT, Sample, Selector
-from r1env_trainers.rejection.shards import Shard, read_shards, write_shard
-from r1env_trainers.rejection.statistics import Counts, count, length_of, merged
-from r1env_trainers.suites import open_suite
+from r1env_trainers.rejection.statistics import Counts, count, length_of, make_table, merged
+from r1env_trainers.rl.config import open_suite
 
 Drawn = tuple[Environment, list[Rollout], list[Score]]
 """The samples of one prompt."""
@@ -124,7 +125,9 @@ def _do_batch(
 ) -> tuple[list[dict[str, Any]], dict[str, Counts]]:
     """The demonstrations of one batch, and what happened to all of its samples."""
     drawn = _draw_batch(engine, tasks, settings, seed, number)
-    _stop_when_scoring_fails([verdict for _, _, verdicts in drawn for verdict in verdicts], settings.max_failed)
+    stop_when_scoring_fails(
+        [verdict for _, _, verdicts in drawn for verdict in verdicts], settings.max_failed, "the samples of a batch"
+    )
     judged = selector.judge([group for _, group, _ in drawn], [verdicts for _, _, verdicts in drawn])
     rows = [
         _row(environment, sample)
@@ -139,7 +142,7 @@ def _draw_batch(
     engine: Engine, tasks: Sequence[tuple[Environment, Task]], settings: DrawSettings, seed: int, number: int
 ) -> list[Drawn]:
     """Samples and scores, environment by environment."""
-    sampling = Sampling(
+    params = SamplingParams(
         n=settings.n, temperature=settings.temperature, top_p=settings.top_p, max_new_tokens=settings.max_new_tokens, seed=seed
     )
     by_environment: dict[int, tuple[Environment, list[Task]]] = {}
@@ -147,7 +150,7 @@ def _draw_batch(
         by_environment.setdefault(id(environment), (environment, []))[1].append(task)
     drawn: list[Drawn] = []
     for environment, theirs in by_environment.values():
-        groups = draw(environment, engine, theirs, sampling, batch=number)
+        groups = sample_rollouts(environment, engine, theirs, params, batch=number)
         verdicts = iter(score([rollout for group in groups for rollout in group], environment.rubric))
         drawn += [(environment, group, [next(verdicts) for _ in group]) for group in groups]
     return drawn
@@ -183,16 +186,6 @@ def _metrics(counts: Mapping[str, Counts], seconds: float) -> dict[str, float]:
     }
 
 
-def _stop_when_scoring_fails(verdicts: Sequence[Score], limit: float) -> None:
-    reasons = [verdict.reason for verdict in verdicts if verdict.failed]
-    if len(reasons) > limit * len(verdicts):
-        commonest = max(set(reasons), key=reasons.count)
-        raise TrainingStoppedError(
-            f"scoring failed for {len(reasons) / len(verdicts):.0%} of the samples of a batch (limit {limit:.0%}, setting max_failed); "
-            f"the commonest reason: {commonest}"
-        )
-
-
 def _open_engine(settings: DrawSettings, model: str, device: Device, seed: int, plugins: Plugins) -> Engine:
     """The engine with its model.
 
@@ -206,3 +199,26 @@ def _open_engine(settings: DrawSettings, model: str, device: Device, seed: int, 
         raise UsageError(
             f"engine {settings.engine!r} does not take the options {dict(settings.engine_options)}: {error}"
         ) from error
+
+
+# The trainer `rejection`: draw, select, mix, write.
+
+
+class RejectionTrainer:
+    """The trainer plugin `rejection`. Leaves `data.jsonl` for `sft`, and the statistics as a table."""
+
+    def check(self, config: RejectionConfig) -> None:
+        choose_device(config.device)
+        if config.engine == "transformers" and not is_stage(config.model):
+            check_model_name(config.model)
+        check_draw(config)
+        check_extra(config.extra)
+
+    def train(self, config: RejectionConfig, run: Run) -> None:
+        if run.stage_file(TABLE_JSON).is_file():
+            return  # written last: the stage was done, and only that was not yet remembered
+        shards = draw_samples(config, config.model, config.device, config.seed, run)
+        rows = demonstrations(shards)
+        extra = extra_rows(config.extra, len(rows), config.seed)
+        write_data(run.stage_file(DATA), [*rows, *extra])
+        write_table(run, make_table(merged(shard.counts for shard in shards), by_domain(extra)))

@@ -6,13 +6,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from r1env.plugins import Plugins
-from r1env.rollouts import FinishReason, Rollout
+from r1env.prompts import parse_response
 from r1env.rubrics import Rubric, WeightedReward
-from r1env.scores import Score
 from r1env.scoring import score
+from r1env.types import FinishReason, Rollout, Score
 from r1env_trainers.rejection.config import Selection
-from r1env_trainers.rejection.duplicates import SeenTexts
-from r1env_trainers.rejection.readability import has_code_block, longest_paragraph, thinking_of
 
 KEPT = "kept"
 
@@ -98,3 +96,73 @@ class Selector:
         if not self._keep.code_blocks and has_code_block(thinking):
             return "code_block"
         return None
+
+
+# Copies and near copies among the samples of one prompt. Pure functions of texts.
+
+PIECE = 5  # characters; long enough that unrelated texts share few pieces, short enough to see a change of one digit
+
+
+def normalized(text: str) -> str:
+    """The text with its case and its white space ironed out: what is left decides whether two samples are copies."""
+    return " ".join(text.casefold().split())
+
+
+def pieces(text: str) -> frozenset[str]:
+    """All runs of `PIECE` characters of a normalized text; a shorter text is its own only piece."""
+    return frozenset(text[start : start + PIECE] for start in range(max(1, len(text) - PIECE + 1)))
+
+
+def similarity(left: frozenset[str], right: frozenset[str]) -> float:
+    """Jaccard's index |A ∩ B| / |A ∪ B| of two sets that are not both empty, in [0, 1]."""
+    return len(left & right) / len(left | right)
+
+
+class SeenTexts:
+    """The kept samples of one prompt, to hold the next one against."""
+
+    def __init__(self, near: float | None) -> None:
+        self._near = near
+        self._texts: set[str] = set()
+        self._pieces: list[frozenset[str]] = []
+
+    def fault(self, text: str) -> str | None:
+        """`duplicate`, `near_duplicate`, or None for a text unlike all that were added."""
+        plain = normalized(text)
+        if plain in self._texts:
+            return "duplicate"
+        if self._near is None:
+            return None
+        mine = pieces(plain)
+        return "near_duplicate" if any(similarity(mine, other) >= self._near for other in self._pieces) else None
+
+    def add(self, text: str) -> None:
+        plain = normalized(text)
+        self._texts.add(plain)
+        if self._near is not None:
+            self._pieces.append(pieces(plain))
+
+
+# What makes a chain of thought hard to read, as far as a rule can tell. Pure functions, linear in the length of the text.
+
+FENCES = ("```", "~~~")
+
+
+def thinking_of(completion: str) -> str:
+    """The thinking block; the whole completion where there is none."""
+    parsed = parse_response(completion)
+    return completion if parsed.thinking is None else parsed.thinking
+
+
+def longest_paragraph(text: str) -> int:
+    """Characters of the longest paragraph: a run of lines without an empty one between them."""
+    longest = current = 0
+    for line in text.splitlines(keepends=True):
+        current = current + len(line) if line.strip() else 0
+        longest = max(longest, current - (len(line) - len(line.rstrip("\r\n"))))
+    return longest
+
+
+def has_code_block(text: str) -> bool:
+    """Whether a line opens fenced code, indented or not."""
+    return any(line.lstrip().startswith(FENCES) for line in text.splitlines())

@@ -73,7 +73,7 @@ def count(judged: Iterable[Sequence[Sample]]) -> dict[str, Counts]:
             solved=int(bool(kept)),
             fates=dict(Counter(sample.fate for sample in group)),
             sampled_tokens=sum(length_of(sample) for sample in group),
-            rounds=sum(sample.rollout.turns for sample in kept),
+            rounds=sum(len(sample.rollout.turns) for sample in kept),
             tokens=sum(length_of(sample) for sample in kept),
         )
     return totals

@@ -7,7 +7,7 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import Field
 
-from r1env_trainers.local import LocalConfig
+from r1env_trainers.model.session import LocalConfig
 
 Objective = Literal["pairwise", "pointwise"]
 Reads = Literal["response", "completion"]

@@ -3,16 +3,46 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, ClassVar, Literal, Self
+from typing import Any, ClassVar, Self
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from r1env_trainers.local import LocalConfig
-from r1env_trainers.openrlhf.config import OpenRLHFOptions
-from r1env_trainers.schedule import Schedule
-from r1env_trainers.sft.presets import PRESETS
+from r1env.trainer import BackendConfig
+from r1env_trainers.model.session import LocalConfig, Schedule
+from r1env_trainers.rl.config import SuiteSettings
 from r1env_trainers.sft.rows import TrainOn
-from r1env_trainers.suites import SuiteSettings
+
+# Named settings of SFT. Numbers without a remark are DeepSeek-R1's (arXiv 2501.12948, version 2, appendix B.4).
+
+LONGEST = 32_768  # tokens; R1's training length, in all of its SFT
+
+
+def _distilled(model: str, lr: float) -> Mapping[str, Any]:
+    """R1's distillation: two to three epochs of its 800 thousand samples, here two, in batches of 64, by a cosine to a tenth."""
+    return {"model": model, "epochs": 2, "batch_size": 64, "max_length": LONGEST, "lr": lr, "warmup_steps": 0}
+
+
+PRESETS: Mapping[str, Mapping[str, Any]] = {
+    "tiny-cpu": {
+        "model": "tiny",
+        "env": "sort-4",
+        "env_options": {"style": "compact"},
+        "demonstrator": "r1env_logic.demonstrators:shuffled_digits",
+        "steps": 200,
+        "batch_size": 64,
+        "micro_batch_size": 64,
+        "lr": 1e-3,
+        "lr_schedule": "constant",
+    },
+    # DeepSeek-R1's own SFT stages, the cold start and the 800 thousand samples. Of a model one has, at its size; warm-up: ours.
+    "r1": {"epochs": 2, "batch_size": 128, "max_length": LONGEST, "lr": 5e-5, "warmup_steps": 0},
+    "distill-1.5b": _distilled("Qwen/Qwen2.5-Math-1.5B", 1e-4),
+    "distill-7b": _distilled("Qwen/Qwen2.5-Math-7B", 8e-5),
+    "distill-8b": _distilled("meta-llama/Llama-3.1-8B", 5e-5),
+    "distill-14b": _distilled("Qwen/Qwen2.5-14B", 7e-5),
+    "distill-32b": _distilled("Qwen/Qwen2.5-32B", 6e-5),
+    "distill-70b": _distilled("meta-llama/Llama-3.3-70B-Instruct", 2e-5),
+}
 
 
 class DataShare(BaseModel):
@@ -70,14 +100,13 @@ class TuningSettings(SuiteSettings, LocalConfig):
         return self
 
 
-class SFTConfig(TuningSettings):
+class SFTConfig(TuningSettings, BackendConfig):
     """Settings of the trainer `sft`, beside those of `TuningSettings`.
 
     Demonstrations come from JSON-lines files (`data`), or are written for the tasks of an environment by a `demonstrator`.
 
     Attributes:
-        backend: `local`, in this process; or `openrlhf`, with DeepSpeed under the settings of `openrlhf`. In a recipe it is asked for by
-            the stage's name; the option --backend is for RL.
+        backend: in a recipe it is set by the stage's name; the option --backend is for RL.
         data: a file with one of {"prompt": text, "completion": text} or {"messages": [...]} a line, where the last message, an
             assistant's, is the response (`"chat": false` marks prompts that are raw text); several files, mixed as they come; or
             several with weights, [{data: FILE, weight: 3}, …].
@@ -87,16 +116,13 @@ class SFTConfig(TuningSettings):
         demonstrator: `module:function` of `(task, rng: numpy.random.Generator) -> str`, the response to learn.
     """
 
-    backend: Literal["local", "openrlhf"] = "local"
-    openrlhf: OpenRLHFOptions = OpenRLHFOptions()
-
     data: str | tuple[str, ...] | tuple[DataShare, ...] | None = None
     held_out: str | None = None
     train_on: TrainOn = "last"
     demonstrator: str | None = None
 
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = PRESETS
-    set_by_stage: ClassVar[frozenset[str]] = frozenset({"backend"})
+    set_by_stage: ClassVar[frozenset[str]] = frozenset({"backend", "backend_options"})
 
     @field_validator("data")
     @classmethod

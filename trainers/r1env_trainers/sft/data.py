@@ -9,18 +9,16 @@ from typing import Protocol, cast
 import numpy as np
 from transformers import PreTrainedTokenizerBase
 
+from r1env.data.sources import Interleaving, read_jsonl, shuffled_index
 from r1env.envs.suite import Suite
-from r1env.epochs import shuffled_index
 from r1env.errors import UsageError
-from r1env.interleave import Interleaving
-from r1env.plugins import import_target
-from r1env.sources import read_jsonl
-from r1env.tasks import Task
-from r1env.trainer import is_stage
-from r1env_trainers.prompts import encode_prompt
+from r1env.importing import import_target
+from r1env.rollout import encode_prompt
+from r1env.runs.stages import is_stage
+from r1env.types import Task
+from r1env_trainers.rl.config import open_suite
 from r1env_trainers.sft.config import DataShare, SFTConfig, TuningSettings
 from r1env_trainers.sft.rows import Demonstration, TrainOn, parse_row
-from r1env_trainers.suites import open_suite
 
 Demonstrator = Callable[[Task, np.random.Generator], str]
 
@@ -142,3 +140,40 @@ def encode(demonstration: Demonstration, tokenizer: PreTrainedTokenizerBase, max
             "raise it or filter the data"
         )
     return prompt, response
+
+
+# Demonstrations into forward passes of a number of tokens: memory, never mathematics. Pure functions.
+
+
+def best_fit(lengths: Sequence[int], budget: int) -> list[list[int]]:
+    """Places of sequences in bins of at most `budget` tokens, by Best-Fit Decreasing: longest first, each into the fullest bin that
+    has room (Johnson 1974; what DeepSeek-R1 packs its batches with). For models whose forward pass computes no padding.
+
+    A sequence longer than `budget` has a bin to itself.
+    """
+    bins: list[list[int]] = []
+    rooms: list[int] = []
+    for place in sorted(range(len(lengths)), key=lambda place: -lengths[place]):
+        fitting = [index for index, room in enumerate(rooms) if room >= lengths[place]]
+        if fitting:
+            chosen = min(fitting, key=rooms.__getitem__)
+            bins[chosen].append(place)
+            rooms[chosen] -= lengths[place]
+        else:
+            bins.append([place])
+            rooms.append(budget - lengths[place])
+    return bins
+
+
+def padded_batches(lengths: Sequence[int], budget: int) -> list[list[int]]:
+    """Places of sequences in batches of at most `budget` tokens, padding counted: rows times the longest. Longest first, so that
+    neighbours are of like length. For models whose forward pass computes the padding."""
+    batches: list[list[int]] = []
+    room = 0
+    for place in sorted(range(len(lengths)), key=lambda place: -lengths[place]):
+        if room == 0:
+            batches.append([])
+            room = max(1, budget // lengths[place])  # rows as long as the first, which is the longest
+        batches[-1].append(place)
+        room -= 1
+    return batches

@@ -6,35 +6,40 @@ import time
 from collections.abc import Sequence
 
 import torch
+from torch import Tensor
+from transformers import PreTrainedModel
 
-from r1env.estimates import Estimate
+from r1env.engines import SamplingParams
+from r1env.envs.suite import Suite, make_suite
 from r1env.runs.run import Run
-from r1env.trainer import is_stage
-from r1env_trainers.checkpoints import save_model
-from r1env_trainers.cost.stages import LOOKED_AT, estimate_sft
-from r1env_trainers.local import Session, begin, check_local, checkpoint_when_due, optimizer_step
-from r1env_trainers.openrlhf.sft import backend as openrlhf
+from r1env.runs.stages import is_stage
+from r1env_trainers.evaluate import log_accuracy
+from r1env_trainers.generate.engine import TransformersEngine
+from r1env_trainers.model.batching import left_pad, micro_batches
+from r1env_trainers.model.checkpoint import save_model
+from r1env_trainers.model.llama import is_llama
+from r1env_trainers.model.load import LoadedModel
+from r1env_trainers.model.logprobs import TokenBatch, completion_logprobs
+from r1env_trainers.model.session import Session, begin, check_local, checkpoint_when_due, optimizer_step
+from r1env_trainers.rl.config import open_suite
 from r1env_trainers.sft.config import SFTConfig, TuningSettings
 from r1env_trainers.sft.data import (
     Demonstrations,
+    best_fit,
     encode,
     open_demonstrations,
+    padded_batches,
     read_demonstrations,
     steps_of,
     waits_for_a_stage,
 )
-from r1env_trainers.sft.loss import Pair, forward_passes, make_batch, response_loss
-from r1env_trainers.sft.measure import Measurements, evaluation_suite
 from r1env_trainers.sft.rows import Demonstration
 
 
 class SFTTrainer:
-    """The trainer plugin `sft`. The backend `local` is here; `openrlhf` is handed over."""
+    """The trainer plugin `sft`: supervised fine-tuning in this process, on a CPU or one GPU."""
 
     def check(self, config: SFTConfig) -> None:
-        if config.backend == "openrlhf":
-            openrlhf.check(config)
-            return
         check_local(config)
         evaluation_suite(config)
         if not waits_for_a_stage(config):
@@ -42,16 +47,7 @@ class SFTTrainer:
         if config.held_out is not None and not is_stage(config.held_out):
             read_demonstrations(config.held_out, config.train_on)
 
-    def estimate(self, config: SFTConfig) -> Estimate | None:
-        if waits_for_a_stage(config):
-            return None
-        demonstrations = open_demonstrations(config)
-        return estimate_sft(config, [demonstrations.at(i) for i in range(LOOKED_AT)], steps_of(config, demonstrations))
-
     def train(self, config: SFTConfig, run: Run) -> None:
-        if config.backend == "openrlhf":
-            openrlhf.train(config, run)
-            return
         held_out = [] if config.held_out is None else read_demonstrations(config.held_out, config.train_on)
         tune(config, open_demonstrations(config), held_out, run)
 
@@ -89,3 +85,100 @@ def _update(session: Session, pairs: Sequence[Pair], config: TuningSettings, ste
         total += loss.detach()
     taken = optimizer_step(loaded, session.optimizer, config, step, total=config.steps)
     return {"loss": float(total), "tokens": tokens} | taken
+
+
+# The loss of supervised fine-tuning: cross-entropy of the response's tokens, and of nothing else.
+
+Pair = tuple[list[int], list[int]]
+"""Token ids of a prompt and of its response."""
+
+
+def make_batch(pairs: Sequence[Pair], pad: int, device: torch.device) -> TokenBatch:
+    """Stack (prompt, response) token ids: prompts padded on the left, responses on the right."""
+    prompt_ids, prompt_mask = left_pad([prompt for prompt, _ in pairs], pad, device)
+    length = max(len(response) for _, response in pairs)
+    ids = torch.full((len(pairs), length), pad, dtype=torch.long)
+    mask = torch.zeros((len(pairs), length))
+    for row, (_, response) in enumerate(pairs):
+        ids[row, : len(response)] = torch.tensor(response)
+        mask[row, : len(response)] = 1
+    return TokenBatch(prompt_ids, prompt_mask, ids.to(device), mask.to(device))
+
+
+def response_loss(model: PreTrainedModel, batch: TokenBatch, tokens: float) -> Tensor:
+    """-Σ log p(response token) / `tokens`, where `tokens` counts the response tokens of the whole step."""
+    return -(completion_logprobs(model, batch) * batch.completion_mask).sum() / tokens
+
+
+def forward_passes(pairs: Sequence[Pair], model: PreTrainedModel, config: TuningSettings) -> list[list[Pair]]:
+    """The pairs of an optimizer step, cut into what goes through the model at once; which changes no loss."""
+    lengths = [len(prompt) + len(response) for prompt, response in pairs]
+    if config.micro_batch_tokens is None:
+        places = micro_batches(lengths, model, config.micro_batch_size)
+    else:  # only the packed forward pass of Llama-shaped models computes no padding
+        places = (best_fit if is_llama(model) else padded_batches)(lengths, config.micro_batch_tokens)
+    return [[pairs[place] for place in batch] for batch in places]
+
+
+# What is measured on the way: the loss on held-out demonstrations, and the accuracy in an environment.
+
+
+class Measurements:
+    """Measures a model every `eval_every` steps, and at the end."""
+
+    def __init__(self, config: TuningSettings, loaded: LoadedModel, held_out: Sequence[Pair] = ()) -> None:
+        self._config = config
+        self._loaded = loaded
+        self._held_out = held_out
+        self._suite = evaluation_suite(config)
+        self._engine = TransformersEngine(loaded)
+
+    def due(self, step: int) -> bool:
+        """Whether the model is to be measured after `step` steps."""
+        return bool(self._config.eval_every) and step % self._config.eval_every == 0
+
+    def take(self, run: Run, step: int) -> bool:
+        """Measure and log; True where the accuracy is reached that the stage shall stop at."""
+        if self._held_out:
+            run.log(step, {"eval/loss": held_out_loss(self._loaded, self._held_out, self._config)})
+        if self._suite is None:
+            return False
+        params = SamplingParams(
+            temperature=self._config.eval_temperature,
+            top_p=1.0,
+            max_new_tokens=self._config.eval_max_new_tokens,
+            seed=self._config.seed,
+        )
+        limit, shown = self._config.eval_limit, self._config.eval_shown
+        accuracy = log_accuracy(self._suite, self._engine, params, run, step, limit=limit, shown=shown)
+        goal = self._config.stop_accuracy
+        return goal is not None and accuracy is not None and accuracy >= goal
+
+
+@torch.no_grad()
+def held_out_loss(loaded: LoadedModel, pairs: Sequence[Pair], config: TuningSettings) -> float:
+    """The mean of -log p over all response tokens of the pairs."""
+    tokens = float(sum(len(response) for _, response in pairs))
+    passes = forward_passes(pairs, loaded.model, config)
+    return sum(float(response_loss(loaded.model, make_batch(one, loaded.pad, loaded.device), tokens)) for one in passes)
+
+
+def evaluation_suite(config: TuningSettings) -> Suite | None:
+    """The environments whose accuracy is measured; None where there are none.
+
+    Raises:
+        UsageError: an unknown environment, or options that its source refuses.
+    """
+    if not config.eval_every:
+        return None
+    if config.eval_env is not None and config.eval_env != config.env:
+        return make_suite(config.eval_env, template=config.eval_template, **config.eval_options)
+    if config.env is None and not config.mixture:
+        return None
+    same_tasks = config.model_copy(
+        update={
+            "template": config.eval_template or config.template,
+            "mixture": tuple(share.model_copy(update={"rubric": None}) for share in config.mixture),
+        }
+    )
+    return open_suite(same_tasks, "accuracy", **config.eval_options)

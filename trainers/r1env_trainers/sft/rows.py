@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from r1env.errors import UsageError
-from r1env.tasks import Conversation, Message
+from r1env.types import Conversation, Message
 
 TrainOn = Literal["last", "all"]
 
