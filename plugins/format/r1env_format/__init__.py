@@ -4,6 +4,7 @@
 `overlong`; `repetition.py`, `reflection.py` and `json_schema.py` are named after their rewards.
 """
 
+from r1env.moved import redirect
 from r1env_format.length import Length, Overlong
 from r1env_format.partial import FormatPartial
 from r1env_format.reflection import reflection
@@ -13,3 +14,5 @@ from r1env_format.reward import Format
 __all__ = ["Format", "FormatPartial", "Length", "Overlong", "Repetition", "__version__", "reflection"]
 
 __version__ = "0.1.0"
+
+redirect({"r1env_format.overlong": "r1env_format.length", "r1env_format.tokens": "r1env_format.repetition"})
