@@ -44,7 +44,7 @@ SAMPLE_TASKS = (
         "percent",
         "A coat costs 40 dollars and is reduced by 25%. By how many dollars is it reduced?",
         "10",
-        *("10%", "10\\%", "0.1", "1000%"),
+        *("10%", "10\\%", "0.1", "25"),
     ),
     _task("decimal", "What is 1/8 as a decimal number?", "0.125", "0.13", "0.12", "0.1250001", "12.5", ".125%"),
     _task("large-number", "How many seats do 402 halls of 100 seats have?", "40200", "40, 200", "40; 200", "402"),
@@ -140,9 +140,10 @@ class Subject:
 
     @property
     def near(self) -> tuple[str, ...]:
-        """Up to two wrong answers of the same form as the right one: other integers for an integer."""
-        same_form = [wrong for wrong in self.wrong if is_integer(wrong) == is_integer(self.answer) and wrong.isascii()]
-        return tuple(same_form[:2])
+        """Up to two wrong answers of the same form as the right one: other integers for an integer, else known mistakes."""
+        if is_integer(self.answer):
+            return tuple(wrong for wrong in self.wrong if is_integer(wrong))[:2]
+        return self.known_wrong[:2] or self.wrong[:2]
 
     @property
     def candidates(self) -> tuple[str, ...]:

@@ -124,6 +124,8 @@ class ReasoningGym:
         _library()  # in a worker, before the clock of the first rollout starts
 
     def __call__(self, completion: str, task: Task) -> Score:
+        if not task.metadata.keys() >= {"dataset", "config", "entry"}:
+            return Score(value=None, status=Status.UNPARSEABLE, reason="the task is not one of reasoning-gym's")
         given = parse_response(completion).answer
         if not given:
             return Score(value=0.0, status=Status.NO_ANSWER, reason="there is not exactly one filled <answer> block")
