@@ -19,12 +19,8 @@ def r1env_rewards() -> list[RewardSpec]:
             "r1env_logic.answers:ShortAnswer",
             "1 if a name, word, date or number matches a reference (SQuAD)",
         ),
-        RewardSpec(
-            "countdown", "r1env_logic.countdown:countdown", "1 if the expression uses the numbers and hits the target"
-        ),
-        RewardSpec(
-            "reasoning-gym", "r1env_logic.gym_tasks:ReasoningGym", "1 if reasoning-gym's own scorer gives full marks"
-        ),
+        RewardSpec("countdown", "r1env_logic.countdown:countdown", "1 if the expression uses the numbers and hits the target"),
+        RewardSpec("reasoning-gym", "r1env_logic.gym_tasks:ReasoningGym", "1 if reasoning-gym's own scorer gives full marks"),
         RewardSpec(
             "courteous", "r1env_logic.bilingual.small_talk:courteous", "1 if small talk is answered politely and rightly"
         ),
