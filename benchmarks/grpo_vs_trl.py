@@ -139,20 +139,21 @@ def ours(folder: Path, arguments: argparse.Namespace, **settings: Any) -> Turn:
     def listen(event: StepEvent) -> None:
         watch.step_ended(event.metrics["seconds/generate"], int(event.metrics["tokens/sampled"]))
 
-    config = GRPOConfig(
-        model=str(folder),
-        env=ENV,
-        template=TEMPLATE,
-        rubric=RUBRIC,
-        steps=1 + arguments.steps,
-        prompts_per_step=arguments.prompts,
-        group_size=arguments.group,
-        max_new_tokens=arguments.new_tokens,
-        micro_batch_size=arguments.micro_batch,
-        lr=RATE,
-        device="cpu",
-        threads=1,
-        **settings,
+    config = GRPOConfig.model_validate(
+        {
+            "model": str(folder),
+            "env": ENV,
+            "template": TEMPLATE,
+            "rubric": RUBRIC,
+            "steps": 1 + arguments.steps,
+            "sampling.prompts_per_step": arguments.prompts,
+            "sampling.group_size": arguments.group,
+            "sampling.max_new_tokens": arguments.new_tokens,
+            "optim": {"micro_batch_size": arguments.micro_batch, "lr": RATE},
+            "device": "cpu",
+            "threads": 1,
+            **settings,
+        }
     )
     with tempfile.TemporaryDirectory() as output:
         run = Run.create(Path(output) / "run", {}, seed=0)

@@ -20,13 +20,13 @@ from typing import Any, cast
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from r1env.config import load_yaml, merge, validate
+from r1env.config import load_yaml, merge, plain, validate, with_new_names
 from r1env.errors import UnknownNameError, UsageError
 from r1env.importing import import_target
 from r1env.plugins import Plugins, installed
 from r1env.runs.run import Run
 from r1env.runs.stages import STAGE_PREFIX, is_stage, parse_reference, references, resolved, write_stage_table
-from r1env.trainer import LOCAL, Backend, BackendConfig, Estimate, Trainer, TrainerConfig
+from r1env.trainer import LOCAL, Backend, BackendConfig, Estimate, Trainer, TrainerConfig, preset_of
 
 
 class Stage(BaseModel):
@@ -120,6 +120,18 @@ def plan_training(
     return Plan(name=name, preset=preset, stages=tuple(complete))
 
 
+def stored_plan(run: Run, plugins: Plugins | None = None) -> Plan:
+    """Return the plan that `run` was started with. Settings whose names moved since then have their new ones.
+
+    Raises:
+        UsageError: config.yaml is no plan, or a stage has a setting that its trainer does not know.
+    """
+    plugins = plugins or installed()
+    plan = validate(Plan, run.plan, where=str(run.path / "config.yaml"))
+    stages = [stage.model_copy(update={"config": plain(_config(plugins, stage))}) for stage in plan.stages]
+    return plan.model_copy(update={"stages": tuple(stages)})
+
+
 def _reaches(key: str, config_classes: Sequence[type[TrainerConfig]], index: int) -> bool:
     """Whether a common setting is meant for stage `index`: `model` for the first, `steps` for the last with any, others for all but those
     whose trainer wants to be asked by name."""
@@ -132,18 +144,31 @@ def _reaches(key: str, config_classes: Sequence[type[TrainerConfig]], index: int
 
 def _settings(plugins: Plugins, stage: Stage, chained: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
     """Preset, chained model, the recipe's settings and the user's changes, each laid over the one before."""
-    recipe = dict(stage.config)
-    preset = changes.get("preset", recipe.pop("preset", None))
-    config = merge(merge(_trainer_preset(plugins, stage.trainer, preset), chained), recipe)
-    if _environment(changes.get("env", config.get("env"))) != _environment(config.get("env")):
-        for options in ("env_options", "eval_options"):  # were meant for the preset's environment, not for another one
-            config.pop(options, None)
-    return merge(config, {key: value for key, value in changes.items() if key != "preset"})
+    config_class = _config_class(plugins, stage.trainer)
+    recipe, changes = with_new_names(config_class, stage.config), with_new_names(config_class, changes)
+    preset = changes.pop("preset", recipe.pop("preset", None))
+    config = merge(
+        {}, with_new_names(config_class, preset_of(stage.trainer, config_class, preset).settings) if preset is not None else {}
+    )
+    merge(merge(config, chained), recipe)
+    for key, dependent in config_class.reset_with.items():
+        if _plain_name(changes.get(key, config.get(key))) != _plain_name(config.get(key)):
+            for path in dependent:
+                _drop(config, path.split("."))
+    return merge(config, changes)
 
 
-def _environment(name: object) -> object:
-    """An environment's name without the prefix that it has in Gymnasium."""
-    return name.removeprefix("r1env/") if isinstance(name, str) else name
+def _plain_name(value: object) -> object:
+    """A name without the prefix that it has in Gymnasium."""
+    return value.removeprefix("r1env/") if isinstance(value, str) else value
+
+
+def _drop(config: dict[str, Any], path: Sequence[str]) -> None:
+    head, *rest = path
+    if not rest:
+        config.pop(head, None)
+    elif isinstance(config.get(head), dict):
+        _drop(config[head], rest)
 
 
 def check_plan(plan: Plan, plugins: Plugins | None = None) -> None:
@@ -235,16 +260,6 @@ def _load_recipe(name: str, plugins: Plugins) -> Recipe:
     else:
         raise UnknownNameError("recipe or trainer", name, [*plugins.provided("recipes"), *plugins.provided("trainers")])
     return validate(Recipe, load_yaml(location), where=str(location))
-
-
-def _trainer_preset(plugins: Plugins, trainer: str, preset: str | None) -> dict[str, Any]:
-    """The settings of a trainer's preset; empty for none. Config classes offer theirs as a class attribute `presets`."""
-    if preset is None:
-        return {}
-    presets: Mapping[str, Mapping[str, Any]] = getattr(_config_class(plugins, trainer), "presets", {})
-    if preset not in presets:
-        raise UnknownNameError(f"preset of trainer {trainer!r}:", preset, presets)
-    return merge({}, presets[preset])
 
 
 def _config_class(plugins: Plugins, trainer: str) -> type[TrainerConfig]:

@@ -500,6 +500,8 @@ def to_score(name: str, parts: tuple[str, ...], result: Any, seconds: float) -> 
     Raises:
         TypeError, ValueError, OverflowError: it is none of these, it is not finite, or its parts are not those that the reward declared.
     """
+    if type(result) is float:  # first: it is the usual case, and a check for an abstract type takes as long as a small reward
+        return _numeric_score(_finite(result), {name: result}, seconds)
     if isinstance(result, Score):
         given = {key: value for key, value in result.parts.items() if key != name}
         found = _named_parts(name, parts, given)
@@ -825,3 +827,10 @@ def _conversation_until(rollout: Rollout, index: int) -> Conversation:
     prompt = whole[: len(whole) - spoken] if rollout.messages else rollout.task.prompt
     earlier = (message for turn in turns[:index] for message in (turn.message, *turn.replies))
     return (*prompt, *earlier, turns[index].message)
+
+
+@reward(name="environment")
+def environment(rollout: Rollout) -> Score | float:
+    """What the environment itself paid, summed over the turns; unscored where it paid nothing in any turn."""
+    paid = rollout.environment_reward
+    return Score(value=None, status=Status.NO_ANSWER, reason="the environment paid no reward") if paid is None else paid

@@ -6,30 +6,73 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Protocol, Self, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
+from r1env.config import Preset, Settings, merge, plain, with_new_names
+from r1env.errors import UnknownNameError
+from r1env.hooks import Spec
+from r1env.importing import is_reference
+from r1env.plugins import installed
 from r1env.runs.run import Run
 
 
-class TrainerConfig(BaseModel):
-    """The settings that every trainer has. Trainers subclass it; unknown keys are refused.
-
-    Attributes:
-        model: where to start: a name that the trainer knows, a folder, a hub name, or `stage:NAME`.
-        seed: of everything random.
-        set_by_stage: names of settings that, in a recipe, an option of the command line leaves alone while another stage has them too: they
-            are set by the stage's name.
+class TrainerConfig(Settings):
+    """The settings that every trainer has. Trainers subclass it; unknown keys are rejected.
 
     In any setting, however deep, `stage:NAME` is the model that an earlier stage of the same run left, and `stage:NAME/FILE` a
     file that it wrote.
+
+    Attributes:
+        presets: settings by name: a `Preset`, or a nested mapping.
+        set_by_stage: settings that an option of the command line skips if another stage has them too; they are set as STAGE.key=value.
+        reset_with: setting → those that a preset or recipe gives for its value, and that are dropped when the user gives another one.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model: str = Field(description="Where to start: a name the trainer knows, a folder, a hub name, or stage:NAME.")
+    seed: int = Field(default=0, description="Random seed.")
 
-    model: str
-    seed: int = 0
-
+    presets: ClassVar[Mapping[str, Preset | Mapping[str, Any]]] = {}
     set_by_stage: ClassVar[frozenset[str]] = frozenset()
+    reset_with: ClassVar[Mapping[str, tuple[str, ...]]] = {}
+
+    def updated(self, changes: Mapping[str, Any]) -> Self:
+        """Return a copy with nested changes, validated: `config.updated({"optim": {"lr": 1e-4}})`."""
+        return type(self).model_validate(merge(plain(self), with_new_names(type(self), changes)))
+
+
+def registered(spec_type: type[Spec]) -> AfterValidator:
+    """Return a pydantic validator for a setting that names something of a plugin, or `module:attribute`, or `file.py:attribute`.
+
+    An unknown name is refused when the settings are made, with the nearest known ones.
+
+    Example:
+        >>> from typing import Annotated
+        >>> from pydantic import TypeAdapter
+        >>> from r1env import EngineSpec
+        >>> TypeAdapter(Annotated[str, registered(EngineSpec)]).validate_python("scripted")
+        'scripted'
+    """
+
+    def check(name: str) -> str:
+        if is_reference(name):
+            installed().load(spec_type, name)
+        else:
+            installed().find(spec_type, name)
+        return name
+
+    return AfterValidator(check)
+
+
+def preset_of(trainer: str, config: type[TrainerConfig], name: str) -> Preset:
+    """Return the preset of `trainer` called `name`.
+
+    Raises:
+        UnknownNameError: the trainer has no such preset.
+    """
+    if name not in config.presets:
+        raise UnknownNameError(f"preset of trainer {trainer!r}:", name, config.presets)
+    preset = config.presets[name]
+    return preset if isinstance(preset, Preset) else Preset(preset)
 
 
 LOCAL = "local"
@@ -55,7 +98,10 @@ class BackendConfig(TrainerConfig):
     @model_validator(mode="before")
     @classmethod
     def _options_by_name_of_the_backend(cls, settings: Any) -> Any:
-        unknown = settings.keys() - cls.model_fields.keys() if isinstance(settings, Mapping) else ()
+        if not isinstance(settings, Mapping):
+            return settings
+        settings = with_new_names(cls, settings)
+        unknown = settings.keys() - cls.model_fields.keys()
         if not unknown:
             return settings
         from r1env.plugins import installed  # here, because plugins import this module

@@ -19,12 +19,12 @@ from r1env.cli.live import LiveTable, PlainLog, Stages
 from r1env.cli.main import INTERRUPTED
 from r1env.cli.options import Json, plugins_of
 from r1env.cli.outcome import Outcome, Usage, next_commands, outcome_of, report_of
-from r1env.config import parse_overrides, validate
+from r1env.config import parse_overrides
 from r1env.errors import UsageError
 from r1env.monitoring import Monitor
 from r1env.monitoring.report import write_report
 from r1env.plugins import Plugins
-from r1env.recipes import Plan, check_only, check_plan, estimate_lines, estimates, execute, plan_training
+from r1env.recipes import Plan, check_only, check_plan, estimate_lines, estimates, execute, plan_training, stored_plan
 from r1env.runs.run import Run
 from r1env.runs.tables import read_tables
 from r1env.trackers import find_tracker, followed
@@ -79,7 +79,7 @@ def train(
     \b
     Example:
       r1env train r1-zero --preset tiny-cpu
-      r1env train grpo --model smollm2-135m --env add-1digit --steps 2 --set group_size=4
+      r1env train grpo --model smollm2-135m --env add-1digit --steps 2 --set sampling.group_size=4
       r1env train r1-zero --track tensorboard
       r1env train --resume runs/r1-zero-tiny-cpu-20260131-120000
       r1env train --resume runs/r1-tiny-cpu-20260131-120000 --only dev3
@@ -96,7 +96,7 @@ def train(
     run: Run | None = None
     if resume is not None:
         run = Run.open(resume)
-        plan = validate(Plan, run.plan, where=str(resume / "config.yaml"))
+        plan = stored_plan(run, plugins)
         if name not in (None, plan.name) or preset not in (None, plan.preset) or given or settings or output:
             raise UsageError(f"--resume takes every setting from {resume}; leave out all others")
     else:

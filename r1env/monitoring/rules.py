@@ -169,7 +169,7 @@ def _why_flat(accuracy: float) -> tuple[str, str]:
     if accuracy > SOLVED:
         return "that the tasks are solved", "stop here, or take harder tasks"
     if accuracy < 0.2:
-        return "that the tasks are too hard", "take easier ones, warm up longer (SFT), or raise group_size"
+        return "that the tasks are too hard", "take easier ones, warm up longer (SFT), or raise sampling.group_size"
     return (
         "that the policy answers each prompt the same way every time",
         "raise temperature or clip_high, or go back to an earlier checkpoint with a lower lr",
@@ -218,7 +218,9 @@ def length_limit(curves: Curves) -> Alert | None:
         f"wrong answers that ramble ({wrong:.0f} tokens, right ones {right:.0f})"
         if rambling
         else "a limit too low for the task",
-        "add the reward `overlong` or `repetition`" if rambling else "raise max_new_tokens, or add the reward `overlong`",
+        "add the reward `overlong` or `repetition`"
+        if rambling
+        else "raise sampling.max_new_tokens, or add the reward `overlong`",
     )
 
 

@@ -136,7 +136,7 @@ def test_a_trainer_s_own_name_is_a_recipe_of_one_stage(plugins):
 def test_another_environment_drops_the_options_of_the_preset_s_own_and_keeps_the_user_s():
     common = {"env": "add-1digit"}
     (stage,) = plan_training("grpo", preset="tiny-cpu", common=common).stages
-    assert (stage.config["env_options"], stage.config["eval_options"]) == ({}, {})
+    assert (stage.config["env_options"], stage.config["eval"]["env_options"]) == ({}, {})
     overrides = {"env_options": {"style": "compact"}}
     (stage,) = plan_training("grpo", preset="tiny-cpu", common=common, overrides=overrides).stages
     assert stage.config["env_options"] == {"style": "compact"}

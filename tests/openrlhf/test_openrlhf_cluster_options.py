@@ -62,7 +62,7 @@ def test_nodes_and_gpus_reach_the_command_that_openrlhfs_parser_is_asked_about(e
         "--set",
         "openrlhf.zero_stage=3",
     ]
-    stages = stages_of(dry_run("grpo", "--preset", "tiny-cpu", *options, "--set", "micro_batch_size=null"))
+    stages = stages_of(dry_run("grpo", "--preset", "tiny-cpu", *options, "--set", "optim.micro_batch_size=null"))
     asked = json.loads(environment_with_openrlhf.read_text())
     words = dict(zip(asked["arguments"], asked["arguments"][1:], strict=False))
     expected = {"--actor.num_nodes": "2", "--actor.num_gpus_per_node": "4", "--vllm.num_engines": "8", "--ds.zero_stage": "3"}
@@ -81,7 +81,9 @@ def test_in_a_recipe_they_lay_out_the_rl_stage_and_options_of_one_stage_stay_the
 
 
 def test_sft_takes_the_gpus_of_one_machine(environment_with_openrlhf):
-    stages_of(dry_run("sft", "--preset", "tiny-cpu", "--backend", "openrlhf", "--gpus", "8", "--set", "micro_batch_size=8"))
+    stages_of(
+        dry_run("sft", "--preset", "tiny-cpu", "--backend", "openrlhf", "--gpus", "8", "--set", "optim.micro_batch_size=8")
+    )
     assert json.loads(environment_with_openrlhf.read_text())["module"] == "openrlhf.cli.train_sft"
     refused = dry_run("sft", "--preset", "tiny-cpu", "--backend", "openrlhf", "--nodes", "2")
     assert (refused.exit_code != 0, "one machine" in refused.output) == (True, True)

@@ -7,17 +7,18 @@ from pathlib import Path
 
 import pytest
 
+from r1env.config import list_settings
 from r1env.errors import UsageError
 from r1env_openrlhf.command import MODULE, Files, arguments_of, check_settings, micro_batch
 from r1env_openrlhf.config import options_of
 from r1env_openrlhf.installation import Installation
 from r1env_openrlhf.probe import complaint_of, installed_parser
 from r1env_openrlhf.rl import job_spec
-from r1env_trainers.rl.config import GRPOConfig
+from r1env_trainers.rl.config import CriticSettings, GRPOConfig
 
 needs_openrlhf = pytest.mark.skipif(importlib.util.find_spec("openrlhf") is None, reason="OpenRLHF is not installed")
 
-NEED = {"env": "sort-4", "model": "tiny", "steps": 20, "prompts_per_step": 4, "group_size": 4}
+NEED = {"env": "sort-4", "model": "tiny", "steps": 20, "sampling.prompts_per_step": 4, "sampling.group_size": 4}
 
 
 def config_of(**settings) -> GRPOConfig:
@@ -40,7 +41,7 @@ def files(*, evaluation: bool = False) -> Files:
 
 def compiled(config: GRPOConfig, *, resume: bool = False) -> list[str]:
     check_settings(config, options_of(config))
-    return arguments_of(config, options_of(config), files(evaluation=config.eval_every > 0), max_length=64, resume=resume)
+    return arguments_of(config, options_of(config), files(evaluation=config.eval.every > 0), max_length=64, resume=resume)
 
 
 def value_after(arguments: list[str], flag: str) -> str:
@@ -49,17 +50,34 @@ def value_after(arguments: list[str], flag: str) -> str:
 
 SETTINGS = [
     {},
-    {"device": "cpu", "track_kl": True},
-    {"advantage": "group_std", "kl_coef": 1e-3, "kl_in": "reward", "dual_clip": 3.0, "entropy_coef": 0.01},
-    {"advantage": "loo", "aggregation": "sequence", "ratio": "sequence", "lr_schedule": "cosine", "lr_floor": 0.1},
-    {"advantage": "reinforce_pp", "lr_schedule": "linear", "refill": True, "correction": "token"},
-    {"advantage": "group_mean", "whiten": True, "eval_every": 5, "mini_batches": 2},
+    {"device": "cpu", "algo.track_kl": True},
+    {
+        "algo.advantage": "group_std",
+        "algo.kl_coef": 1e-3,
+        "algo.kl_in": "reward",
+        "algo.dual_clip": 3.0,
+        "algo.entropy_coef": 0.01,
+    },
+    {
+        "algo.advantage": "loo",
+        "algo.loss_aggregation": "sequence",
+        "algo.policy_ratio": "sequence",
+        "optim.lr_schedule": "cosine",
+        "optim.min_lr_ratio": 0.1,
+    },
+    {
+        "algo.advantage": "reinforce_pp",
+        "optim.lr_schedule": "linear",
+        "filter.dynamic_sampling": True,
+        "algo.importance_sampling_correction": "token",
+    },
+    {"algo.advantage": "group_mean", "algo.normalize_advantages": True, "eval.every": 5, "optim.mini_batches": 2},
     {
         "backend_options": {
             **{"nodes": 2, "gpus": 8, "ray_address": "auto", "engines": 8, "tensor_parallel": 2},
             **{"zero_stage": 3, "adam_offload": True},
         },
-        "group_size": 32,
+        "sampling.group_size": 32,
     },
     {
         "backend_options": {
@@ -96,70 +114,104 @@ def test_what_the_installed_release_does_not_know_is_named(extra, complaint):
 
 ELSEWHERE = {
     # the prompt files and the agent
-    *("env", "env_options", "mixture", "rubric", "template", "difficulty", "difficulty_low", "difficulty_high"),
-    *("eval_limit", "eval_options", "model"),
+    *("env", "env_options", "mixture", "rubric", "template", "model", "eval.limit", "eval.env_options"),
+    *("filter.pass_rates", "filter.min_pass_rate", "filter.max_pass_rate"),
     # following the job
-    *("eval_shown", "max_failed", "samples_every"),
+    *("eval.samples", "max_failed", "log.samples_every"),
     # the job's environment
-    "dither",
+    "optim.dither",
     # the process that trains here, which there is none of
-    *("threads", "backend", "backend_options", "device", "max_rows"),
+    *("threads", "backend", "backend_options", "device", "engine.max_num_seqs"),
     # of the critic, which advantage=gae asks for, and that is refused
-    *("gamma", "gae_lambda", "value_clip", "critic", "critic_model", "critic_lr", "critic_warmup", "value_coef"),
+    *("algo.gamma", "algo.gae_lambda", *(f"critic.{name}" for name in CriticSettings.model_fields)),
     # only with another setting, and changed together with it above
-    *("max_refills", "correction_cap", "late_rubric", "late_mixture", "kl_in", "whiten"),
+    *("filter.max_extra_batches", "algo.importance_sampling_cap", "final_phase.rubric", "final_phase.mixture"),
+    *("algo.kl_in", "algo.normalize_advantages"),
 }
 CHANGED = {
-    **{"seed": 3, "steps": 21, "micro_batch_size": 2, "lr": 1e-3, "lr_schedule": "cosine", "lr_floor": 0.5, "warmup_steps": 3},
     **{
-        "betas": (0.8, 0.9),
-        "weight_decay": 0.1,
-        "grad_clip": 2.0,
-        "checkpoint_every": 7,
-        "prompts_per_step": 8,
-        "group_size": 8,
-    },
-    **{"max_new_tokens": 9, "temperature": 0.5, "top_p": 0.5, "eval_every": 3, "refill": True, "epochs": 2, "mini_batches": 2},
-    **{
-        "advantage": "group_std",
-        "ratio": "sequence",
-        "clip_low": 0.1,
-        "clip_high": 0.1,
-        "dual_clip": 3.0,
-        "aggregation": "sequence",
+        "seed": 3,
+        "steps": 21,
+        "optim.micro_batch_size": 2,
+        "optim.lr": 1e-3,
+        "optim.lr_schedule": "cosine",
+        "optim.min_lr_ratio": 0.5,
+        "optim.warmup_steps": 3,
     },
     **{
-        "kl_coef": 0.1,
-        "kl_estimator": "k1",
-        "track_kl": True,
-        "entropy_coef": 0.1,
-        "correction": "token",
-        "mask_truncated": True,
+        "optim.betas": (0.8, 0.9),
+        "optim.weight_decay": 0.1,
+        "optim.max_grad_norm": 2.0,
+        "checkpoint.every": 7,
+        "sampling.prompts_per_step": 8,
+        "sampling.group_size": 8,
     },
-    **{"engine": "vllm", "vllm": {"max_num_seqs": 8}},
-    **{"length_schedule": {3: 5}, "temperature_schedule": {3: 0.5}, "late_steps": 2, "reference_every": 5},
+    **{
+        "sampling.max_new_tokens": 9,
+        "sampling.temperature": 0.5,
+        "sampling.top_p": 0.5,
+        "eval.every": 3,
+        "filter.dynamic_sampling": True,
+        "optim.epochs": 2,
+        "optim.mini_batches": 2,
+    },
+    **{
+        "algo.advantage": "group_std",
+        "algo.policy_ratio": "sequence",
+        "algo.clip_ratio_low": 0.1,
+        "algo.clip_ratio_high": 0.1,
+        "algo.dual_clip": 3.0,
+        "algo.loss_aggregation": "sequence",
+    },
+    **{
+        "algo.kl_coef": 0.1,
+        "algo.kl_estimator": "k1",
+        "algo.track_kl": True,
+        "algo.entropy_coef": 0.1,
+        "algo.importance_sampling_correction": "token",
+        "algo.mask_truncated_completions": True,
+    },
+    **{
+        "engine.name": "vllm",
+        "engine.vllm.gpu_memory_utilization": 0.5,
+        "engine.vllm.max_num_seqs": 8,
+        "engine.vllm.max_model_len": 99,
+        "engine.vllm.enforce_eager": True,
+        "engine.vllm.sleep": True,
+        "engine.vllm.further": {"a": 1},
+    },
+    **{
+        "sampling.length_schedule": {3: 5},
+        "sampling.temperature_schedule": {3: 0.5},
+        "final_phase.steps": 2,
+        "algo.ref_model_sync_steps": 5,
+    },
 }
 
 
-@pytest.mark.parametrize("name", [name for name in GRPOConfig.model_fields if name not in ELSEWHERE])
+@pytest.mark.parametrize("name", [one.path for one in list_settings(GRPOConfig) if one.path not in ELSEWHERE])
 def test_every_setting_reaches_openrlhf_or_is_refused(name):
     also = {
-        "late_steps": {"late_rubric": "accuracy"},
-        "reference_every": {"kl_coef": 0.1},
-        "lr_floor": {"lr_schedule": "cosine"},
+        "final_phase.steps": {"final_phase.rubric": "accuracy"},
+        "algo.ref_model_sync_steps": {"algo.kl_coef": 0.1},
+        "optim.min_lr_ratio": {"optim.lr_schedule": "cosine"},
     }
-    before = compiled(config_of(device="cpu", lr_floor=0.0, **({"lr_schedule": "cosine"} if name == "lr_floor" else {})))
+    before = compiled(
+        config_of(
+            device="cpu", optim={"min_lr_ratio": 0.0}, **{"optim.lr_schedule": "cosine"} if name == "optim.min_lr_ratio" else {}
+        )
+    )
     try:
         after = compiled(config_of(**{"device": "cpu", **also.get(name, {}), name: CHANGED[name]}))
     except UsageError as error:
-        assert name in str(error) or "late_" in str(error)  # noqa: PT017 - either is fine, silence is not
+        assert name in str(error) or "final_phase" in str(error)  # noqa: PT017 - either is fine, silence is not
     else:
         assert after != before
 
 
 def test_ppo_is_refused():
     with pytest.raises(UsageError, match="advantage"):
-        compiled(config_of(device="cpu", advantage="gae", critic_lr=1e-3))
+        compiled(config_of(device="cpu", algo={"advantage": "gae"}, critic={"lr": 1e-3}))
 
 
 def test_settings_that_were_stored_with_a_run_are_taken_again():
@@ -170,20 +222,20 @@ def test_settings_that_were_stored_with_a_run_are_taken_again():
 @pytest.mark.parametrize(
     ("settings", "named"),
     [
-        ({"advantage": "maxrl"}, "advantage"),
-        ({"advantage": "group_std", "whiten": True}, "whiten"),
-        ({"aggregation": "constant"}, "aggregation=constant"),
-        ({"ratio": "cispo"}, "ratio=cispo"),
-        ({"correction": "sequence"}, "correction=token"),
-        ({"mask_truncated": True}, "mask_truncated"),
-        ({"lr_schedule": "linear", "lr_floor": 0.1}, "lr_floor=0"),
+        ({"algo.advantage": "maxrl"}, "advantage"),
+        ({"algo.advantage": "group_std", "algo.normalize_advantages": True}, "normalize_advantages"),
+        ({"algo.loss_aggregation": "constant"}, "loss_aggregation=constant"),
+        ({"algo.policy_ratio": "cispo"}, "policy_ratio=cispo"),
+        ({"algo.importance_sampling_correction": "sequence"}, "importance_sampling_correction=token"),
+        ({"algo.mask_truncated_completions": True}, "mask_truncated_completions"),
+        ({"optim.lr_schedule": "linear", "optim.min_lr_ratio": 0.1}, "min_lr_ratio=0"),
         ({"backend_options": {"extra": ("--ds.lora.rank", "8")}}, "1349"),
         ({"backend_options": {"packing": True}}, "flash_attention_2"),
         ({"backend_options": {"gpus": 2, "engines": 1}}, "engines x tensor_parallel = 1"),
         ({"backend_options": {"nodes": 2}}, "--ray-address"),
         ({"backend_options": {"gpus": 3}}, "16 rollouts an update do not divide"),
         ({"device": "cpu", "backend_options": {"gpus": 2}}, "on a CPU"),
-        ({"micro_batch_size": 3}, "micro_batch_size"),
+        ({"optim.micro_batch_size": 3}, "micro_batch_size"),
     ],
 )
 def test_what_openrlhf_cannot_do_is_refused_with_the_setting_to_change(settings, named):
@@ -193,19 +245,19 @@ def test_what_openrlhf_cannot_do_is_refused_with_the_setting_to_change(settings,
 
 
 def test_the_kl_is_measured_without_weighing_anything_where_that_is_asked_for():
-    arguments = compiled(config_of(track_kl=True))
+    arguments = compiled(config_of(algo={"track_kl": True}))
     assert 0 < float(value_after(arguments, "algo.kl.init_coef")) < 1e-9
     assert "--algo.kl.use_loss" in arguments
     assert value_after(compiled(config_of()), "algo.kl.init_coef") == "0.0"
 
 
 def test_the_warm_up_counts_updates():
-    arguments = compiled(config_of(steps=20, mini_batches=2, warmup_steps=10))
+    arguments = compiled(config_of(steps=20, optim={"mini_batches": 2, "warmup_steps": 10}))
     assert float(value_after(arguments, "actor.lr_warmup_ratio")) * 40 == pytest.approx(10)
 
 
 def test_an_open_micro_batch_divides_what_there_is():
-    config = config_of(prompts_per_step=3, group_size=10)
+    config = config_of(sampling={"prompts_per_step": 3, "group_size": 10})
     assert micro_batch(config) == 6
     check_settings(config, options_of(config))
 
@@ -221,7 +273,7 @@ def test_an_open_micro_batch_divides_what_there_is():
     ],
 )
 def test_nodes_and_gpus_are_enough_where_policy_and_engines_share_them(options, engines):
-    arguments = compiled(config_of(group_size=32, backend_options=options))
+    arguments = compiled(config_of(sampling={"group_size": 32}, backend_options=options))
     for role in ("actor", "ref"):
         assert value_after(arguments, f"{role}.num_nodes") == str(options.get("nodes", 1))
         assert value_after(arguments, f"{role}.num_gpus_per_node") == str(options.get("gpus", 1))
@@ -230,7 +282,7 @@ def test_nodes_and_gpus_are_enough_where_policy_and_engines_share_them(options, 
 
 
 def test_an_open_micro_batch_divides_what_a_gpu_gets():
-    assert micro_batch(config_of(prompts_per_step=8, group_size=4, backend_options={"gpus": 8})) == 4
+    assert micro_batch(config_of(sampling={"prompts_per_step": 8, "group_size": 4}, backend_options={"gpus": 8})) == 4
 
 
 @pytest.mark.parametrize(

@@ -46,9 +46,8 @@ def play(tmp_path):
 
     def played(engine: Engine, *, max_length=200, logprobs=None, split="train", options=None, **settings):
         config = GRPOConfig(
-            **{"model": "tiny", "env": "sort-4", "max_new_tokens": 20, "rubric": "zero", **settings},
-            prompts_per_step=1,
-            group_size=2,
+            **{"model": "tiny", "env": "sort-4", "sampling.max_new_tokens": 20, "rubric": "zero", **settings},
+            sampling={"prompts_per_step": 1, "group_size": 2},
             backend="openrlhf",
             backend_options={"episode_seconds": 60.0, **(options or {})},
         )
@@ -126,7 +125,7 @@ def test_an_evaluation_is_scored_by_accuracy_alone(play):
     assert set(told["extra_logs"]) >= {"parts/format", "scored/parts/format"}  # the same keys as in training
 
 
-GUESSING = {"env": "guess-number", "env_options": {"style": "compact"}, "rubric": "accuracy", "max_new_tokens": 6}
+GUESSING = {"env": "guess-number", "env_options": {"style": "compact"}, "rubric": "accuracy", "sampling.max_new_tokens": 6}
 
 
 def test_turns_alternate_until_the_environment_ends_the_episode(play):

@@ -262,7 +262,7 @@ def folder(run):
     return folder
 
 
-CONFIG = GRPOConfig(model="tiny", env="sort-4", checkpoint_every=2, samples_every=1)
+CONFIG = GRPOConfig(model="tiny", env="sort-4", checkpoint={"every": 2}, log={"samples_every": 1})
 
 
 def step_row(step: int, *, error: float = 0.0) -> dict:

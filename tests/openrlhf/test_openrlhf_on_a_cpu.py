@@ -34,8 +34,15 @@ PATIENCE = 900.0
 """Seconds for a job, most of them for seven processes that import torch on two cores."""
 
 COMMON = {
-    **{"model": "tiny", "backend": "openrlhf", "device": "cpu", "lr": 1e-3, "warmup_steps": 0, "advantage": "group_std"},
-    **{"prompts_per_step": 8, "group_size": 8, "samples_every": 1},
+    **{
+        "model": "tiny",
+        "backend": "openrlhf",
+        "device": "cpu",
+        "optim.lr": 1e-3,
+        "optim.warmup_steps": 0,
+        "algo.advantage": "group_std",
+    },
+    **{"sampling.prompts_per_step": 8, "sampling.group_size": 8, "log.samples_every": 1},
 }
 
 
@@ -131,8 +138,14 @@ def test_the_reward_rises_through_faulty_rewards_a_sigterm_and_a_resume(tmp_path
         ],
     }
     settings = {
-        **{"env": "sort-4", "env_options": {"style": "compact"}, "rubric": rubric, "steps": steps, "max_new_tokens": 8},
-        **{"seed": treacherous_seed(steps), "checkpoint_every": 6, "max_failed": 0.9, "eval_every": 12, "eval_limit": 8},
+        **{
+            "env": "sort-4",
+            "env_options": {"style": "compact"},
+            "rubric": rubric,
+            "steps": steps,
+            "sampling.max_new_tokens": 8,
+        },
+        **{"seed": treacherous_seed(steps), "checkpoint.every": 6, "max_failed": 0.9, "eval.every": 12, "eval.limit": 8},
     }
     train_until(8, signal.SIGTERM, 143, folder, "grpo", **COMMON, **settings)
     rows = resume(folder, steps)
@@ -151,7 +164,7 @@ def test_a_model_learns_in_several_turns_until_ctrl_c(tmp_path):
     folder = tmp_path / "run"
     settings = {
         **{"env": "guess-number", "env_options": {"style": "compact", "highest": 9}, "steps": 1000},
-        **{"max_new_tokens": 2, "checkpoint_every": 0, "openrlhf.reply_tokens": 2},
+        **{"sampling.max_new_tokens": 2, "checkpoint.every": 0, "openrlhf.reply_tokens": 2},
         "rubric": {"name": "r", "rewards": [{"reward": "openrlhf_faults:digits"}, {"reward": "accuracy", "weight": 0.1}]},
     }
     train_until(24, signal.SIGINT, 130, folder, "grpo", **COMMON, **settings)
@@ -165,7 +178,7 @@ def test_two_processes_learn_demonstrations_through_ctrl_c_and_a_resume(tmp_path
     folder, steps = tmp_path / "run", 30
     settings = {
         **{"preset": "tiny-cpu", "backend": "openrlhf", "device": "cpu", "openrlhf.gpus": 2},
-        **{"steps": steps, "batch_size": 16, "micro_batch_size": 4, "warmup_steps": 0, "checkpoint_every": 5},
+        **{"steps": steps, "optim.batch_size": 16, "optim.micro_batch_size": 4, "optim.warmup_steps": 0, "checkpoint.every": 5},
     }
     train_until(7, signal.SIGINT, 130, folder, "sft", **settings)
     rows = resume(folder, steps)

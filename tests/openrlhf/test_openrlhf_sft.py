@@ -10,6 +10,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from r1env.config import list_settings
 from r1env.errors import UsageError
 from r1env.recipes import plan_training
 from r1env_openrlhf.config import options_of
@@ -27,7 +28,7 @@ needs_openrlhf = pytest.mark.skipif(importlib.util.find_spec("openrlhf") is None
 
 TOKENIZER = build_tokenizer()
 NEED = {
-    **{"model": "tiny", "env": "sort-4", "env_options": {"style": "compact"}, "steps": 20, "batch_size": 8},
+    **{"model": "tiny", "env": "sort-4", "env_options": {"style": "compact"}, "steps": 20, "optim.batch_size": 8},
     **{"demonstrator": "r1env_logic.demonstrators:shuffled_digits"},
 }
 FILES = Files(model="start", data=Path("job/data.jsonl"), checkpoints=Path("job/checkpoints"), result=Path("job/.result"))
@@ -49,8 +50,12 @@ def compiled(config: SFTConfig, *, resume: bool = False) -> list[str]:
     "settings",
     [
         {},
-        {"device": "cpu", "lr_schedule": "linear", "lr_floor": 0.0},
-        {"lr_schedule": "constant", "batch_size": 64, "backend_options": {"gpus": 8, "zero_stage": 3, "adam_offload": True}},
+        {"device": "cpu", "optim.lr_schedule": "linear", "optim.min_lr_ratio": 0.0},
+        {
+            "optim.lr_schedule": "constant",
+            "optim.batch_size": 64,
+            "backend_options": {"gpus": 8, "zero_stage": 3, "adam_offload": True},
+        },
         {"backend_options": {"attention": "flash_attention_2", "packing": True, "gradient_checkpointing": True}},
     ],
 )
@@ -62,24 +67,38 @@ ELSEWHERE = {
     # the data file
     *("env", "env_options", "template", "mixture", "demonstrator", "data", "train_on", "epochs", "max_length", "model"),
     # only with a setting that is refused
-    *("eval_env", "eval_template", "eval_options", "eval_limit", "eval_temperature", "eval_max_new_tokens", "eval_shown"),
+    *("eval.env", "eval.template", "eval.env_options", "eval.limit", "eval.temperature", "eval.max_new_tokens", "eval.samples"),
     # the job's environment, and the process that trains here, which there is none of
-    *("device", "threads", "backend", "backend_options", "dither"),
+    *("device", "threads", "backend", "backend_options", "optim.dither"),
 }
 CHANGED = {
-    **{"seed": 3, "steps": 21, "batch_size": 16, "micro_batch_size": 2, "micro_batch_tokens": 64, "lr": 1e-3, "lr_floor": 0.5},
-    **{"lr_schedule": "constant", "warmup_steps": 3, "betas": (0.8, 0.9), "weight_decay": 0.1, "grad_clip": 2.0},
-    **{"checkpoint_every": 7, "eval_every": 5, "held_out": "held-out.jsonl", "stop_accuracy": 0.5},
+    **{
+        "seed": 3,
+        "steps": 21,
+        "optim.batch_size": 16,
+        "optim.micro_batch_size": 2,
+        "optim.micro_batch_tokens": 64,
+        "optim.lr": 1e-3,
+        "optim.min_lr_ratio": 0.5,
+    },
+    **{
+        "optim.lr_schedule": "constant",
+        "optim.warmup_steps": 3,
+        "optim.betas": (0.8, 0.9),
+        "optim.weight_decay": 0.1,
+        "optim.max_grad_norm": 2.0,
+    },
+    **{"checkpoint.every": 7, "eval.every": 5, "eval.data": "held-out.jsonl", "eval.stop_accuracy": 0.5},
 }
 
 
-@pytest.mark.parametrize("name", [name for name in SFTConfig.model_fields if name not in ELSEWHERE])
+@pytest.mark.parametrize("name", [one.path for one in list_settings(SFTConfig) if one.path not in ELSEWHERE])
 def test_every_setting_reaches_openrlhf_or_is_refused(name):
-    also = {"held_out": {"eval_every": 5}, "stop_accuracy": {"eval_every": 5}}
+    also = {"eval.data": {"eval.every": 5}, "eval.stop_accuracy": {"eval.every": 5}}
     try:
         after = compiled(config_of(**{**also.get(name, {}), name: CHANGED[name]}))
     except UsageError as error:
-        assert name in str(error) or "eval_every" in str(error)  # noqa: PT017 - either is fine, silence is not
+        assert name in str(error) or "eval.every" in str(error)  # noqa: PT017 - either is fine, silence is not
     else:
         assert after != compiled(config_of())
 
@@ -92,7 +111,7 @@ def test_every_setting_reaches_openrlhf_or_is_refused(name):
         ({"backend_options": {"nodes": 2}}, "one machine"),
         ({"backend_options": {"ray_address": "auto"}}, "one machine"),
         ({"backend_options": {"gpus": 3}}, "batch_size"),
-        ({"lr_schedule": "linear", "lr_floor": 0.1}, "lr_floor=0"),
+        ({"optim.lr_schedule": "linear", "optim.min_lr_ratio": 0.1}, "min_lr_ratio=0"),
     ],
 )
 def test_what_openrlhf_cannot_do_is_refused_with_the_setting_to_change(settings, named):
@@ -111,7 +130,7 @@ def test_the_data_file_holds_what_the_local_backend_learns_token_for_token(tmp_p
     demonstrations = open_demonstrations(config)
     longest = write_rows(tmp_path / "data.jsonl", config, demonstrations, 3, TOKENIZER)
     rows = [json.loads(line) for line in (tmp_path / "data.jsonl").read_text().splitlines()]
-    assert len(rows) == 3 * config.batch_size
+    assert len(rows) == 3 * config.optim.batch_size
     lengths = []
     for position, row in enumerate(rows):
         prompt, response = encode(demonstrations.at(position), TOKENIZER, config.max_length)
@@ -136,7 +155,7 @@ class PairTokenizer:
 def test_a_prompt_and_a_response_that_grow_together_are_refused(tmp_path):
     demonstrations = FileDemonstrations([Demonstration(({"role": "user", "content": "abc"},), "def", chat=False)], seed=0)
     with pytest.raises(UsageError, match="where its prompt ends"):
-        write_rows(tmp_path / "data.jsonl", config_of(batch_size=1), demonstrations, 1, PairTokenizer())
+        write_rows(tmp_path / "data.jsonl", config_of(optim={"batch_size": 1}), demonstrations, 1, PairTokenizer())
     assert not (tmp_path / "data.jsonl").exists()
 
 

@@ -68,7 +68,7 @@ def test_smollm2_on_two_cpu_threads_takes_the_cpu_seconds_that_were_measured() -
     [(SMOLLM2_135M, None, 27.6), (SMOLLM2_135M, 128, 19.5), (HALF_B, None, 49.7), (ONE_AND_A_HALF_B, None, 83.7)],
 )
 def test_the_peak_of_a_gpus_memory_is_what_was_measured(shape: ModelShape, micro_batch: int | None, measured: float) -> None:
-    config = GRPOConfig(model="random", env="sort-4", micro_batch_size=micro_batch)
+    config = GRPOConfig(model="random", env="sort-4", optim={"micro_batch_size": micro_batch})
     assert_within(1.25, grpo_bytes(shape, STEP, H200, config) / 1e9, measured)
 
 
@@ -110,7 +110,15 @@ def test_shapes_count_parameters_as_the_models_do() -> None:
 def test_longer_completions_cost_more_and_a_schedule_of_lengths_is_followed() -> None:
     def estimated(**settings: object) -> float:
         config = GRPOConfig.model_validate(
-            {"model": "tiny", "env": "sort-4", "device": "cpu", "threads": 1, "steps": 10, "max_new_tokens": 10, **settings}
+            {
+                "model": "tiny",
+                "env": "sort-4",
+                "device": "cpu",
+                "threads": 1,
+                "steps": 10,
+                "sampling.max_new_tokens": 10,
+                **settings,
+            }
         )
         estimate = estimate_grpo(config)
         assert estimate is not None
@@ -118,7 +126,7 @@ def test_longer_completions_cost_more_and_a_schedule_of_lengths_is_followed() ->
         return estimate.tokens
 
     assert estimated() == 10 * 64 * 10
-    assert estimated(length_schedule={4: 20}) == 64 * (4 * 10 + 6 * 20)
+    assert estimated(sampling={"length_schedule": {4: 20}}) == 64 * (4 * 10 + 6 * 20)
 
 
 def test_a_model_whose_shape_is_not_here_has_no_estimate() -> None:

@@ -17,7 +17,7 @@ from r1env_trainers.rl import rollouts as early_scoring
 from r1env_trainers.rl.config import GRPOConfig
 from r1env_trainers.rl.rollouts import collect
 
-CONFIG = GRPOConfig(model="tiny", env="e", prompts_per_step=4, group_size=8, max_new_tokens=40)
+CONFIG = GRPOConfig(model="tiny", env="e", sampling={"prompts_per_step": 4, "group_size": 8, "max_new_tokens": 40})
 
 
 @r1env.reward(name="digits", isolation="async")

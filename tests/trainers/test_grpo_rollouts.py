@@ -15,7 +15,7 @@ from r1env.envs.suite import EnvironmentShare, Suite, make_mixture, make_suite
 from r1env.errors import UsageError
 from r1env.evaluation import evaluate
 from r1env.plugins import installed
-from r1env.rollout import encode_prompt, encode_reply, join_turns
+from r1env.rollout import encode_prompt, encode_replies, join_turns
 from r1env.rubrics import Rubric, WeightedReward
 from r1env.runs.files import to_json
 from r1env_trainers.generate.engine import LocalEngine, Sampler
@@ -25,7 +25,14 @@ from r1env_trainers.rl.config import GRPOConfig
 from r1env_trainers.rl.metrics import accuracies, environment_metrics, step_metrics
 from r1env_trainers.rl.rollouts import collect, draw_tasks, read_pass_rates, within
 
-SMALL = {"model": "tiny", "steps": 4, "prompts_per_step": 4, "group_size": 4, "max_new_tokens": 6, "env": "sort-4"}
+SMALL = {
+    "model": "tiny",
+    "steps": 4,
+    "sampling.prompts_per_step": 4,
+    "sampling.group_size": 4,
+    "sampling.max_new_tokens": 6,
+    "env": "sort-4",
+}
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -98,36 +105,36 @@ def test_a_row_that_is_none_of_an_evaluation_is_named(tmp_path, row):
 
 
 def test_refilling_draws_prompts_until_enough_groups_differ(tiny):
-    config = GRPOConfig(**SMALL, refill=True, max_refills=20)
+    config = GRPOConfig(**SMALL, filter={"dynamic_sampling": True, "max_extra_batches": 20})
     experience = collect(suite_of(100), tiny, LocalEngine(Sampler(tiny)), config, step=0)
     prompts = len(experience.rewards)
     assert experience.refills > 0
-    assert prompts > config.prompts_per_step
-    assert int(experience.kept.sum()) == config.prompts_per_step
+    assert prompts > config.sampling.prompts_per_step
+    assert int(experience.kept.sum()) == config.sampling.prompts_per_step
     kept = experience.rewards[experience.kept]
     assert (kept.amax(dim=1) > kept.amin(dim=1)).all()
     assert experience.position == prompts
-    assert len(experience.rollouts) == len(experience.tokens) == prompts * config.group_size
+    assert len(experience.rollouts) == len(experience.tokens) == prompts * config.sampling.group_size
 
 
 def test_refilling_stops_where_it_was_told_to(tiny):
-    config = GRPOConfig(**SMALL, refill=True, max_refills=2)
+    config = GRPOConfig(**SMALL, filter={"dynamic_sampling": True, "max_extra_batches": 2})
     experience = collect(
         suite_of(100, r1env.reward(name="never")(lambda completion: 0.0)), tiny, LocalEngine(Sampler(tiny)), config, step=0
     )
-    assert (experience.refills, len(experience.rewards)) == (2, 3 * config.prompts_per_step)
+    assert (experience.refills, len(experience.rewards)) == (2, 3 * config.sampling.prompts_per_step)
     assert not experience.kept.any()
 
 
 def test_refilled_batches_are_the_same_every_time(tiny):
-    config = GRPOConfig(**SMALL, refill=True, max_refills=5)
+    config = GRPOConfig(**SMALL, filter={"dynamic_sampling": True, "max_extra_batches": 5})
     once, again = (collect(suite_of(100), tiny, LocalEngine(Sampler(tiny)), config, step=3, position=17) for _ in range(2))
     assert [rollout.completion for rollout in once.rollouts] == [rollout.completion for rollout in again.rollouts]
     assert once.position == again.position
 
 
 def guessing(tiny, **settings):
-    config = GRPOConfig(**{**SMALL, "env": "guess-number", "max_new_tokens": 3, **settings})
+    config = GRPOConfig(**{**SMALL, "env": "guess-number", "sampling.max_new_tokens": 3, **settings})
     suite = make_suite("guess-number", highest=9, style="compact")
     return collect(suite, tiny, LocalEngine(Sampler(tiny)), config, step=0)
 
@@ -167,7 +174,7 @@ def test_both_forward_passes_agree_on_dialogues_and_on_entropies(tiny, monkeypat
 
 
 def test_a_turn_that_was_cut_off_marks_the_whole_dialogue(tiny):
-    experience = guessing(tiny, max_new_tokens=1)  # a single token is no ending
+    experience = guessing(tiny, sampling={"max_new_tokens": 1})  # a single token is no ending
     assert experience.truncated.all()
 
 
@@ -177,7 +184,11 @@ def test_a_reply_is_appended_as_the_template_of_smollm2_would_write_it():
     tokenizer = load_model("smollm2-135m").tokenizer
     first = encode_prompt(tokenizer, ({"role": "user", "content": "Guess."},), chat=True)
     turn = [*tokenizer("5", add_special_tokens=False)["input_ids"], tokenizer.eos_token_id]
-    whole = [*first, *turn, *join_turns(tokenizer, turn, encode_reply(tokenizer, "Higher.", chat=True))]
+    whole = [
+        *first,
+        *turn,
+        *join_turns(tokenizer, turn, encode_replies(tokenizer, ({"role": "user", "content": "Higher."},), chat=True)),
+    ]
     messages = (
         {"role": "user", "content": "Guess."},
         {"role": "assistant", "content": "5"},
@@ -185,15 +196,19 @@ def test_a_reply_is_appended_as_the_template_of_smollm2_would_write_it():
     )
     assert whole == encode_prompt(tokenizer, messages, chat=True)
     cut_off = turn[:-1]
-    assert [*first, *cut_off, *join_turns(tokenizer, cut_off, encode_reply(tokenizer, "Higher.", chat=True))] == whole
+    assert [
+        *first,
+        *cut_off,
+        *join_turns(tokenizer, cut_off, encode_replies(tokenizer, ({"role": "user", "content": "Higher."},), chat=True)),
+    ] == whole
 
 
 def test_a_reply_to_the_tiny_model_is_appended_bare(tiny):
-    assert tiny.tokenizer.decode(encode_reply(tiny.tokenizer, "+", chat=True)) == "+"
+    assert tiny.tokenizer.decode(encode_replies(tiny.tokenizer, ({"role": "user", "content": "+"},), chat=True)) == "+"
 
 
 def test_a_plain_conversation_goes_on_in_a_new_line(tiny):
-    assert tiny.tokenizer.decode(encode_reply(tiny.tokenizer, "+", chat=False)) == "\n+"
+    assert tiny.tokenizer.decode(encode_replies(tiny.tokenizer, ({"role": "user", "content": "+"},), chat=False)) == "\n+"
 
 
 def test_a_template_that_rewrites_earlier_turns_never_touches_what_was_sampled(tiny, monkeypatch):
@@ -202,7 +217,10 @@ def test_a_template_that_rewrites_earlier_turns_never_touches_what_was_sampled(t
         "{% else %}{{ m.content }}{% endif %}(end){% endfor %}{% if add_generation_prompt %}(assistant){% endif %}"
     )
     monkeypatch.setattr(tiny.tokenizer, "chat_template", cutting)
-    assert tiny.tokenizer.decode(encode_reply(tiny.tokenizer, "+", chat=True)) == "(end)(user)+(end)(assistant)"
+    assert (
+        tiny.tokenizer.decode(encode_replies(tiny.tokenizer, ({"role": "user", "content": "+"},), chat=True))
+        == "(end)(user)+(end)(assistant)"
+    )
 
 
 def test_a_reply_that_begins_as_the_turn_ended_is_appended_whole(tiny):
@@ -217,7 +235,7 @@ MIXTURE = [
 
 
 def test_in_a_mixture_each_environment_scores_its_own_and_the_parts_line_up(tiny):
-    config = GRPOConfig(**{**SMALL, "prompts_per_step": 8, "env": None}, mixture=MIXTURE)
+    config = GRPOConfig(**{**SMALL, "sampling.prompts_per_step": 8, "env": None}, mixture=MIXTURE)
     suite = make_mixture(MIXTURE, rubric="zero")
     experience = collect(suite, tiny, LocalEngine(Sampler(tiny)), config, step=0)
     assert sorted(set(experience.environments)) == ["guess-number", "sort-4"]

@@ -91,7 +91,7 @@ def test_demonstrations_come_from_one_place():
 
 
 def test_the_base_model_of_the_demo_is_right_only_by_chance():
-    config = SFTConfig(**SFTConfig.presets["tiny-cpu"])
+    config = SFTConfig(**SFTConfig.presets["tiny-cpu"].settings)
     demonstrations = open_demonstrations(config)
     shown = [demonstrations.at(i) for i in range(400)]
     digits = [(d.prompt[0]["content"][1:5], d.response.removeprefix("<think></think><answer>")[:4]) for d in shown]

@@ -72,10 +72,10 @@ def test_the_budget_changes_no_gradient(loaded, budget):
         loaded.model.zero_grad()
         return found
 
-    whole = gradient(SFTConfig(**DATA, micro_batch_size=4))
-    torch.testing.assert_close(gradient(SFTConfig(**DATA, micro_batch_tokens=budget)), whole, atol=1e-6, rtol=1e-4)
+    whole = gradient(SFTConfig(**DATA, optim={"micro_batch_size": 4}))
+    torch.testing.assert_close(gradient(SFTConfig(**DATA, optim={"micro_batch_tokens": budget})), whole, atol=1e-6, rtol=1e-4)
 
 
 def test_models_without_a_packed_forward_pass_count_their_padding(loaded):
-    passes = forward_passes(PAIRS, loaded.model, SFTConfig(**DATA, micro_batch_tokens=26))
+    passes = forward_passes(PAIRS, loaded.model, SFTConfig(**DATA, optim={"micro_batch_tokens": 26}))
     assert [len(one) for one in passes] == ([4] if loaded.model.config.model_type == "llama" else [2, 2])

@@ -21,9 +21,9 @@ from r1env.trainer import Estimate
 from r1env_trainers.model import tiny
 from r1env_trainers.model.batching import CPU_ROWS, GPU_SHARE, GPU_TOKENS, activation_bytes
 from r1env_trainers.model.load import SMALL_MODEL, choose_device
-from r1env_trainers.model.session import LocalConfig
 from r1env_trainers.rl.config import GRPOConfig
 from r1env_trainers.rl.metrics import training_suite
+from r1env_trainers.settings import LocalConfig
 from r1env_trainers.sft.config import SFTConfig
 from r1env_trainers.sft.data import open_demonstrations, steps_of, waits_for_a_stage
 
@@ -155,7 +155,7 @@ def estimate_grpo(config: GRPOConfig) -> Estimate | None:
     Batches that dynamic sampling draws again, later turns and evaluation are not counted. None with a critic, whose cost was never
     measured.
     """
-    if config.advantage == "gae":
+    if config.algo.advantage == "gae":
         return None
     return estimate_rollouts(config, hardware_for(config), grpo_step_seconds)
 
@@ -171,35 +171,40 @@ def estimate_rollouts(
     prompt_tokens = _mean_tokens([_prompt(suite, position, config.seed) for position in range(LOOKED_AT)], shape)
     tokens = seconds = 0.0
     for length, steps in _lengths(config):
-        batch = Rollouts(config.prompts_per_step, config.group_size, prompt_tokens, length)
+        batch = Rollouts(config.sampling.prompts_per_step, config.sampling.group_size, prompt_tokens, length)
         tokens += steps * batch.sampled
         seconds += steps * step_seconds(shape, batch, hardware, config)
-    longest = Rollouts(config.prompts_per_step, config.group_size, prompt_tokens, max(length for length, _ in _lengths(config)))
+    longest = Rollouts(
+        config.sampling.prompts_per_step,
+        config.sampling.group_size,
+        prompt_tokens,
+        max(length for length, _ in _lengths(config)),
+    )
     basis = f"{_named(hardware)}, prompts of {prompt_tokens:.0f} tokens, completions as long as they may be{basis}"
     return Estimate(tokens, seconds, grpo_bytes(shape, longest, hardware, config), basis)
 
 
 def grpo_step_seconds(shape: ModelShape, batch: Rollouts, hardware: Hardware, config: GRPOConfig) -> float:
     """Generation, and the update with the forward passes that the settings ask for; scoring costs nothing here."""
-    old = config.updates_per_step > 1 or config.penalises_kl
-    passes = int(old) + int(config.needs_reference)
-    tokens = update_tokens(batch, hardware, config.micro_batch_size)
+    old = config.optim.updates_per_step > 1 or config.algo.penalizes_kl
+    passes = int(old) + int(config.algo.needs_reference)
+    tokens = update_tokens(batch, hardware, config.optim.micro_batch_size)
     return (
         generation_seconds(shape, batch, hardware)
-        + config.epochs * update_seconds(shape, tokens, batch.sampled, hardware)
+        + config.optim.epochs * update_seconds(shape, tokens, batch.sampled, hardware)
         + passes * forward_seconds(shape, tokens, batch.sampled, hardware)
     )
 
 
 def grpo_bytes(shape: ModelShape, batch: Rollouts, hardware: Hardware, config: GRPOConfig) -> float:
     """At the peak, in the update; a GPU still holds what decodes."""
-    held = weights_bytes(shape, reference=config.needs_reference)
+    held = weights_bytes(shape, reference=config.algo.needs_reference)
     row = batch.prompt_tokens + batch.new_tokens
     if isinstance(hardware, CPU):
-        learning = update_bytes(shape, row, hardware, config.micro_batch_size, held)
+        learning = update_bytes(shape, row, hardware, config.optim.micro_batch_size, held)
         return held + max(learning, decoding_bytes(shape, batch, hardware))
     kept = held + decoding_bytes(shape, batch, hardware)
-    return kept + update_bytes(shape, row, hardware, config.micro_batch_size, kept)
+    return kept + update_bytes(shape, row, hardware, config.optim.micro_batch_size, kept)
 
 
 def estimate_sft(config: SFTConfig) -> Estimate | None:
@@ -218,10 +223,12 @@ def estimate_tuning(config: SFTConfig, hardware: Hardware | None) -> Estimate | 
     prompts = _mean_tokens(["\n".join(message["content"] for message in one.prompt) for one in demonstrations], shape)
     row = prompts + responses
     held = weights_bytes(shape, reference=False)
-    micro_batch = round(config.micro_batch_tokens / row) if config.micro_batch_tokens else config.micro_batch_size
+    micro_batch = (
+        round(config.optim.micro_batch_tokens / row) if config.optim.micro_batch_tokens else config.optim.micro_batch_size
+    )
     return Estimate(
-        tokens=steps * config.batch_size * row,
-        seconds=steps * update_seconds(shape, config.batch_size * row, config.batch_size * responses, hardware),
+        tokens=steps * config.optim.batch_size * row,
+        seconds=steps * update_seconds(shape, config.optim.batch_size * row, config.optim.batch_size * responses, hardware),
         memory_bytes=held + update_bytes(shape, row, hardware, micro_batch, held),
         basis=f"{_named(hardware)}, demonstrations of {row:.0f} tokens",
     )
@@ -236,8 +243,8 @@ def hardware_for(config: LocalConfig) -> Hardware | None:
 
 def _lengths(config: GRPOConfig) -> list[tuple[int, int]]:
     """(max_new_tokens, for how many steps), along the length schedule."""
-    changes = sorted({0, *(start for start in config.length_schedule if start < config.steps), config.steps})
-    return [(config.max_new_tokens_at(start), end - start) for start, end in itertools.pairwise(changes)]
+    changes = sorted({0, *(start for start in config.sampling.length_schedule if start < config.steps), config.steps})
+    return [(config.sampling.max_new_tokens_at(start), end - start) for start, end in itertools.pairwise(changes)]
 
 
 def _prompt(suite: Suite, position: int, seed: int) -> str:

@@ -16,7 +16,7 @@ from r1env.runs import files as logs
 from r1env.runs.run import Run
 from r1env.trainer import TrainerConfig
 from r1env.types import Task
-from r1env_trainers.rl.config import SuiteSettings, open_suite
+from r1env_trainers.settings import SuiteSettings, open_suite
 
 DATA = "data.jsonl"
 Writer = Callable[[Task, np.random.Generator], Any]
@@ -67,19 +67,17 @@ RowKind = Literal["demonstration", "preference"]
 
 
 class DatasetConfig(SuiteSettings, TrainerConfig):
-    """Settings of the trainer `dataset`, beside those of `SuiteSettings`. It trains nothing, and leaves `data.jsonl`.
+    """Settings of the trainer `dataset`. It trains nothing, and leaves `data.jsonl`.
 
-    Attributes:
-        writer: `module:function` of `(task, rng: numpy.random.Generator)`: the response (a text) for a demonstration, or two
-            responses, the better one first, for a preference.
-        rows: `demonstration` rows hold `messages` that end with the response; `preference` rows `prompt`, `chosen` and `rejected`.
-        count: how many rows, each of another task position.
+    `demonstration` rows hold `messages` that end with the response; `preference` rows hold `prompt`, `chosen` and `rejected`.
     """
 
-    model: str = ""
-    writer: str
-    rows: RowKind = "demonstration"
-    count: int = Field(default=1000, ge=1)
+    model: str = Field(default="", description="Not used.")
+    writer: str = Field(
+        description="module:function of (task, rng): a response, or for preference rows two, the better one first."
+    )
+    rows: RowKind = Field(default="demonstration", description="What to write.")
+    count: int = Field(default=1000, ge=1, description="Rows to write, each for another task.")
 
     @model_validator(mode="after")
     def _has_tasks(self) -> Self:

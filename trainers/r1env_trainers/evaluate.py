@@ -1,4 +1,4 @@
-"""Measures models on environments, one after the other, under the same tasks and draws."""
+"""The trainer `evaluate`: models side by side on the same tasks and under the same seeds; and accuracy during training."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from typing import Any, ClassVar, Self
 
 from pydantic import Field, model_validator
 
+from r1env.config import Preset, Settings
 from r1env.engines import Engine, SamplingParams
 from r1env.envs.environment import Environment
 from r1env.envs.suite import Suite
@@ -23,8 +24,8 @@ from r1env.runs.stages import is_stage
 from r1env.runs.tables import TABLE_JSON, Table, read_tables, write_table
 from r1env.trainer import TrainerConfig
 from r1env_trainers.generate.engine import TransformersEngine
-from r1env_trainers.model.load import Device, check_model_name, choose_device, limit_threads, load_model
-from r1env_trainers.rl.config import SuiteSettings, open_suite
+from r1env_trainers.model.load import check_model_name, choose_device, limit_threads, load_model
+from r1env_trainers.settings import NAMES_ELSEWHERE, Device, SuiteSettings, open_evaluation
 
 
 class EvaluateTrainer:
@@ -44,7 +45,7 @@ class EvaluateTrainer:
 
     def train(self, config: EvaluateConfig, run: Run) -> None:
         if run.stage_file(TABLE_JSON).is_file():
-            return  # written last: the stage was done, and only that was not yet remembered
+            return  # written last, so the stage had finished
         suite = _suite(config)
         measured = {}
         for step, (name, model) in enumerate(_models(config).items(), start=1):
@@ -58,23 +59,25 @@ def _models(config: EvaluateConfig) -> dict[str, str]:
 
 
 def _suite(config: EvaluateConfig) -> Suite:
-    return open_suite(config, config.rubric)
+    return open_evaluation(config, config.rubric)
 
 
 def _measure(model: str, suite: Suite, config: EvaluateConfig, run: Run, step: int) -> list[Evaluation]:
-    """One evaluation an environment. Row `step` of the table is also step `step` of the stage's metrics."""
+    """Return one evaluation per environment. Row `step` of the table is also step `step` of the stage's metrics."""
     loaded = load_model(model, device=choose_device(config.device), seed=config.seed)
     limit_threads(loaded.parameters, config.threads)
     params = SamplingParams(
-        n=config.n,
-        temperature=config.temperature,
-        top_p=config.top_p,
-        max_new_tokens=config.max_new_tokens,
+        n=config.sampling.n,
+        temperature=config.sampling.temperature,
+        top_p=config.sampling.top_p,
+        max_new_tokens=config.sampling.max_new_tokens,
         seed=config.seed,
     )
     with contextlib.closing(TransformersEngine(loaded)) as engine:
         found = [
-            evaluate(environment, engine, params, limit=config.limit, seed=config.seed, batch_size=config.batch_size)
+            evaluate(
+                environment, engine, params, limit=config.limit, seed=config.seed, batch_size=config.sampling.tasks_per_batch
+            )
             for environment in suite.environments
         ]
     run.log(
@@ -83,7 +86,7 @@ def _measure(model: str, suite: Suite, config: EvaluateConfig, run: Run, step: i
         | {f"{one.environment}/{part}": value for one in found for part, value in one.parts.items()}
         | {f"{one.environment}/length": one.mean_length for one in found},
     )
-    shown = [row for one in found for row in one.rows[: config.shown]]
+    shown = [row for one in found for row in one.rows[: config.samples]]
     run.log_rollouts(step, ({"kind": "eval", **row.model_dump(mode="json")} for row in shown))
     return found
 
@@ -91,52 +94,67 @@ def _measure(model: str, suite: Suite, config: EvaluateConfig, run: Run, step: i
 # The settings of the trainer `evaluate`.
 
 
+class EvaluateSampling(Settings):
+    """How completions are sampled."""
+
+    n: int = Field(default=1, ge=1, description="Completions per task.")
+    temperature: float = Field(default=0.0, ge=0, description="Sampling temperature; 0 is greedy.")
+    top_p: float = Field(default=1.0, gt=0, le=1, description="Nucleus sampling; 1 keeps the whole distribution.")
+    max_new_tokens: int = Field(default=128, ge=1, description="Most tokens per completion, or per turn of a dialogue.")
+    tasks_per_batch: int = Field(default=128, ge=1, description="Tasks decoded at once.")
+
+
 class EvaluateConfig(SuiteSettings, TrainerConfig):
-    """Settings of the trainer `evaluate`, beside those of `SuiteSettings`.
+    """Settings of the trainer `evaluate`."""
 
-    Attributes:
-        models: row of the table → model, usually `stage:NAME`; without any, `model` alone is measured.
-        costs: row → the stages whose optimizer steps and sampled tokens were spent on it; adds two columns.
-        title: of the table.
-        rubric: must hold `accuracy`; its other rewards become columns.
-        n, temperature, top_p, max_new_tokens: of sampling; temperature 0 is greedy.
-        limit: tasks of each environment; the same ones for every model.
-        batch_size: tasks decoded at once.
-        shown: completions of each model and environment that go into the run.
-        device, threads: see `devices`.
-    """
+    models: dict[str, str] = Field(
+        default_factory=dict, description="Row of the table → model, usually stage:NAME; empty: model alone is measured."
+    )
+    costs: dict[str, tuple[str, ...]] = Field(
+        default_factory=dict,
+        description="Row → stages whose optimizer steps and sampled tokens are its cost; adds two columns.",
+    )
+    title: str = Field(default="Accuracy on held-out tasks", description="Title of the table.")
+    rubric: str | RubricSpec = Field(
+        default="accuracy", description="What is measured; must contain accuracy, its other rewards become columns."
+    )
+    limit: int = Field(default=256, ge=1, description="Tasks of each environment, the same for every model.")
+    samples: int = Field(default=4, ge=0, description="Completions of each model and environment stored with the run.")
+    device: Device = Field(default="auto", description="Where to compute; auto: cuda where there is a GPU.")
+    threads: int | None = Field(default=None, ge=1, description="CPU threads; null: 1 for small models, else torch's choice.")
+    sampling: EvaluateSampling = EvaluateSampling()
 
-    models: dict[str, str] = Field(default_factory=dict)
-    costs: dict[str, tuple[str, ...]] = Field(default_factory=dict)
-    title: str = "Accuracy on held-out tasks"
-    rubric: str | RubricSpec = "accuracy"
-    n: int = Field(default=1, ge=1)
-    temperature: float = Field(default=0.0, ge=0)
-    top_p: float = Field(default=1.0, gt=0, le=1)
-    max_new_tokens: int = Field(default=128, ge=1)
-    limit: int = Field(default=256, ge=1)
-    batch_size: int = Field(default=128, ge=1)
-    shown: int = Field(default=4, ge=0)
-    device: Device = "auto"
-    threads: int | None = Field(default=None, ge=1)
-
-    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
-        # DeepSeek-R1's protocol: pass@1 as the mean of k completions at temperature 0.6, top-p 0.95. The paper uses k from 4 to 64.
-        "r1": {"temperature": 0.6, "top_p": 0.95, "n": 16, "max_new_tokens": 32_768},
+    names_elsewhere: ClassVar[Mapping[str, str]] = NAMES_ELSEWHERE
+    renamed: ClassVar[Mapping[str, str]] = {
+        "n": "sampling.n",
+        "temperature": "sampling.temperature",
+        "top_p": "sampling.top_p",
+        "max_new_tokens": "sampling.max_new_tokens",
+        "batch_size": "sampling.tasks_per_batch",
+        "shown": "samples",
+    }
+    presets: ClassVar[Mapping[str, Preset | Mapping[str, Any]]] = {
+        "r1": Preset(
+            {"sampling": {"temperature": 0.6, "top_p": 0.95, "n": 16, "max_new_tokens": 32_768}},
+            source="DeepSeek-R1, arXiv 2501.12948: pass@1 as the mean of k completions at temperature 0.6, top-p 0.95",
+            notes={"sampling.n": "our choice; DeepSeek-R1 uses 4 to 64"},
+        ),
     }
 
     @model_validator(mode="after")
     def _can_be_measured(self) -> Self:
         if self.env is None and not self.mixture:
             raise ValueError("give env (an environment or a suite) or mixture to evaluate on")
-        if self.n > 1 and self.temperature == 0:
-            raise ValueError(f"{self.n} greedy completions of a task are one and the same; give a temperature, or n=1")
+        if self.sampling.n > 1 and self.sampling.temperature == 0:
+            raise ValueError(
+                f"{self.sampling.n} greedy completions of a task are the same; give sampling.temperature, or sampling.n=1"
+            )
         if unknown := self.costs.keys() - self.models.keys():
             raise ValueError(f"costs of {', '.join(sorted(unknown))}: no such row; models has {', '.join(self.models)}")
         return self
 
 
-# Accuracy while a model is being trained.
+# Accuracy during training.
 
 BATCH_SIZE = 256  # tasks decoded at once; more would need more memory than training does
 
@@ -181,11 +199,11 @@ def log_accuracy(
     return accuracy
 
 
-# Evaluations as a table: a row a model, a column an environment. Pure functions, but for reading a run's own log.
+# Evaluations as a table: one row per model, one column per environment. Pure functions, except for reading the run's log.
 
 
 SAMPLED_TOKENS = "tokens/sampled"
-"""The metric under which stages tell how many tokens they drew."""
+"""The metric under which stages log how many tokens they sampled."""
 
 COSTS_NOTE = (
     "updates: optimizer steps spent on the model; sampled tokens: drawn for them, by the model itself or by its teacher."
@@ -194,14 +212,14 @@ COSTS_NOTE = (
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """What was spent on a model: optimizer steps, and tokens drawn from whichever model (None where no stage tells)."""
+    """The cost of a model: optimizer steps, and tokens sampled from any model (None where no stage logs them)."""
 
     updates: int
     sampled_tokens: int | None
 
 
 def cost_of(run: Run, stages: Sequence[str]) -> Cost:
-    """The sum over stages, by their logged steps."""
+    """Return the sum over stages, from their logged metrics."""
     rows = [row for stage in stages for row in run.metrics(stage)]
     sampled = [row[SAMPLED_TOKENS] for row in rows if row.get(SAMPLED_TOKENS) is not None]
     return Cost(sum("grad_norm" in row for row in rows), int(math.fsum(sampled)) if sampled else None)
@@ -210,7 +228,7 @@ def cost_of(run: Run, stages: Sequence[str]) -> Cost:
 def make_table(
     config: EvaluateConfig, suite: Suite, measured: Mapping[str, Sequence[Evaluation]], costs: Mapping[str, Cost]
 ) -> Table:
-    """The table over models, each measured on the environments of the suite, in their order."""
+    """Return the table of models, each measured on the environments of the suite, in their order."""
     parts = [_further_parts(environment) for environment in suite.environments]
     columns = ["model", *(["updates", "sampled tokens"] if costs else [])]
     for environment, further in zip(suite.environments, parts, strict=True):
@@ -238,7 +256,7 @@ def make_table(
 
 
 def accuracy_cell(evaluation: Evaluation) -> str:
-    """`93.2 % [90.1, 95.4]`."""
+    """Return accuracy and interval as `93.2 % [90.1, 95.4]`."""
     if evaluation.accuracy is None or evaluation.interval is None:
         return "–"
     low, high = evaluation.interval
@@ -246,7 +264,7 @@ def accuracy_cell(evaluation: Evaluation) -> str:
 
 
 def _further_parts(environment: Environment) -> list[str]:
-    """The rewards of the rubric beside the environment's own checker, which is shown with its interval."""
+    """Return the names of the rubric's rewards other than the environment's own checker, which has its own column."""
     return [item.reward.name for item in environment.rubric.rewards if item.reward.name != environment.accuracy]
 
 
@@ -269,15 +287,15 @@ def _record(row: str, evaluations: Sequence[Evaluation], cost: Cost | None) -> d
 
 
 def _drawn(config: EvaluateConfig) -> str:
-    if config.temperature == 0:
+    if config.sampling.temperature == 0:
         return "greedy"
-    return f"{config.n} completions a task at temperature {config.temperature:g}, top-p {config.top_p:g}"
+    return f"{config.sampling.n} completions a task at temperature {config.sampling.temperature:g}, top-p {config.sampling.top_p:g}"
 
 
-# The report's section of the tables that stages left.
+# The section of the report with the tables that stages left.
 
 
 def tables_section(run: Run) -> str:
-    """HTML of every table of the run; a sentence where there is none."""
+    """Return the HTML of every table of the run, or a sentence where there is none."""
     shown = [f"<h3>{escape(stage)}: {escape(table.title)}</h3>{table.html()}" for stage, table in read_tables(run)]
     return "\n".join(shown) or "<p>No stage left a table.</p>"

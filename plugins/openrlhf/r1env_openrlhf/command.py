@@ -17,10 +17,10 @@ from r1env.rollout import encode_prompt
 from r1env.runs.files import replace_text, to_json
 from r1env.types import Task
 from r1env_openrlhf.config import OpenRLHFOptions, options_of
-from r1env_trainers.model.session import LocalConfig
 from r1env_trainers.rl.config import GRPOConfig
 from r1env_trainers.rl.metrics import evaluation_suite, training_suite
 from r1env_trainers.rl.rollouts import draw_tasks, read_pass_rates, within
+from r1env_trainers.settings import LocalConfig
 
 MODULE = "openrlhf.cli.train_ppo_ray"
 
@@ -79,10 +79,10 @@ def check_settings(config: GRPOConfig, options: OpenRLHFOptions) -> None:
         UsageError: names the setting.
     """
     refuse_settings(config, NO_COUNTERPART)
-    choose(ESTIMATORS, (config.advantage, config.whitens), "advantage and whiten")
-    choose(AGGREGATIONS, config.aggregation, "aggregation")
-    choose(RATIOS, config.ratio, "ratio")
-    if config.correction == "sequence":
+    choose(ESTIMATORS, (config.algo.advantage, config.algo.normalizes), "advantage and whiten")
+    choose(AGGREGATIONS, config.algo.loss_aggregation, "aggregation")
+    choose(RATIOS, config.algo.policy_ratio, "ratio")
+    if config.algo.importance_sampling_correction == "sequence":
         raise UsageError("backend=openrlhf weighs tokens, or drops whole sequences: use correction=token")
     refuse_linear_floor(config)
     if any("lora" in word for word in options.extra):
@@ -102,11 +102,11 @@ def check_settings(config: GRPOConfig, options: OpenRLHFOptions) -> None:
             f"openrlhf.colocate puts policy and engines on the same GPUs, but nodes x gpus = {options.nodes * options.gpus} and "
             f"engines x tensor_parallel = {options.engine_count * options.tensor_parallel}; make them equal, or set colocate=false"
         )
-    rollouts, policies = config.prompts_per_step * config.group_size, options.nodes * options.gpus
+    rollouts, policies = config.sampling.prompts_per_step * config.sampling.group_size, options.nodes * options.gpus
     micro = micro_batch(config)
-    if (rollouts // config.mini_batches) % (micro * policies):
+    if (rollouts // config.optim.mini_batches) % (micro * policies):
         raise UsageError(
-            f"{rollouts // config.mini_batches} rollouts an update do not divide into micro-batches of {micro} on {policies} GPUs; "
+            f"{rollouts // config.optim.mini_batches} rollouts an update do not divide into micro-batches of {micro} on {policies} GPUs; "
             "change micro_batch_size, prompts_per_step or group_size"
         )
 
@@ -118,10 +118,10 @@ def colocated(config: GRPOConfig, options: OpenRLHFOptions) -> bool:
 
 def micro_batch(config: GRPOConfig) -> int:
     """Sequences a forward pass."""
-    if config.micro_batch_size is not None:
-        return config.micro_batch_size
+    if config.optim.micro_batch_size is not None:
+        return config.optim.micro_batch_size
     options = options_of(config)
-    rollouts = config.prompts_per_step * config.group_size // config.mini_batches
+    rollouts = config.sampling.prompts_per_step * config.sampling.group_size // config.optim.mini_batches
     return open_micro_batch(rollouts // (options.nodes * options.gpus), CPU_MICRO_BATCH if is_cpu(config) else MICRO_BATCH)
 
 
@@ -136,11 +136,11 @@ def arguments_of(config: GRPOConfig, options: OpenRLHFOptions, files: Files, *, 
         **_layout(config, options),
         **_data(config, files, max_length),
         **_method(config),
-        **optimizer_flags(config, updates=config.steps * config.mini_batches, prefix="actor."),
+        **optimizer_flags(config, updates=config.steps * config.optim.mini_batches, prefix="actor."),
         **_evaluation(config, files),
         "ckpt.path": files.checkpoints,
         "ckpt.output_dir": files.result,
-        "ckpt.save_steps": config.checkpoint_every or -1,
+        "ckpt.save_steps": config.checkpoint.every or -1,
         "ckpt.max_num": options.keep_checkpoints,
         "ckpt.best_metric_key": "none",
         "ckpt.load_enable": resume,
@@ -181,37 +181,37 @@ def _data(config: GRPOConfig, files: Files, max_length: int) -> dict[str, Any]:
         "data.input_key": "prompt",
         "data.label_key": "label",
         "data.max_len": max_length,
-        "rollout.max_new_tokens": config.max_new_tokens,
-        "rollout.temperature": config.temperature,
-        "rollout.top_p": config.top_p,
-        "rollout.batch_size": config.prompts_per_step,
-        "rollout.n_samples_per_prompt": config.group_size,
+        "rollout.max_new_tokens": config.sampling.max_new_tokens,
+        "rollout.temperature": config.sampling.temperature,
+        "rollout.top_p": config.sampling.top_p,
+        "rollout.batch_size": config.sampling.prompts_per_step,
+        "rollout.n_samples_per_prompt": config.sampling.group_size,
         "rollout.micro_batch_size": micro_batch(config),
-        "train.batch_size": config.prompts_per_step * config.group_size // config.mini_batches,
+        "train.batch_size": config.sampling.prompts_per_step * config.sampling.group_size // config.optim.mini_batches,
         "train.micro_batch_size": micro_batch(config),
         "train.seed": config.seed,
     }
 
 
 def _method(config: GRPOConfig) -> dict[str, Any]:
-    coefficient = config.kl_coef or (MEASURED_ONLY if config.track_kl else 0.0)
+    coefficient = config.algo.kl_coef or (MEASURED_ONLY if config.algo.track_kl else 0.0)
     flags: dict[str, Any] = {
-        "algo.advantage.estimator": ESTIMATORS[config.advantage, config.whitens],
-        "actor.policy_loss_type": RATIOS[config.ratio],
-        "actor.eps_clip_low_high": (config.clip_low, config.clip_high),
-        "actor.dual_clip": config.dual_clip,
-        "actor.loss_agg_mode": AGGREGATIONS[config.aggregation],
-        "actor.entropy_coef": config.entropy_coef or None,
+        "algo.advantage.estimator": ESTIMATORS[config.algo.advantage, config.algo.normalizes],
+        "actor.policy_loss_type": RATIOS[config.algo.policy_ratio],
+        "actor.eps_clip_low_high": (config.algo.clip_ratio_low, config.algo.clip_ratio_high),
+        "actor.dual_clip": config.algo.dual_clip,
+        "actor.loss_agg_mode": AGGREGATIONS[config.algo.loss_aggregation],
+        "actor.entropy_coef": config.algo.entropy_coef or None,
         "algo.kl.init_coef": coefficient,
-        "algo.kl.estimator": config.kl_estimator,
-        "algo.kl.use_loss": coefficient > 0 and config.kl_in == "loss",
-        "algo.dynamic_filtering_enable": config.refill,
+        "algo.kl.estimator": config.algo.kl_estimator,
+        "algo.kl.use_loss": coefficient > 0 and config.algo.kl_in == "loss",
+        "algo.dynamic_filtering_enable": config.filter.dynamic_sampling,
     }
-    if config.correction is not None:
+    if config.algo.importance_sampling_correction is not None:
         flags |= {
             "algo.advantage.is_correction_level": "token",
             "algo.advantage.is_correction_mode": "clip",
-            "algo.advantage.is_correction_threshold": (0.0, config.correction_cap),
+            "algo.advantage.is_correction_threshold": (0.0, config.algo.importance_sampling_cap),
         }
     return flags
 
@@ -221,7 +221,7 @@ def _evaluation(config: GRPOConfig, files: Files) -> dict[str, Any]:
         return {}
     return {
         "eval.dataset": files.evaluation,
-        "eval.steps": config.eval_every,
+        "eval.steps": config.eval.every,
         "eval.temperature": 0.0,
         "eval.n_samples_per_prompt": 1,
     }
@@ -255,13 +255,13 @@ def words_of(flags: Mapping[str, Any]) -> list[str]:
 def optimizer_flags(config: LocalConfig, *, updates: int, prefix: str = "") -> dict[str, Any]:
     """The settings of the optimizer, which takes `updates` steps in all."""
     flags = {
-        "adam.lr": config.lr,
-        "adam.betas": config.betas,
-        "adam.weight_decay": config.weight_decay,
-        "max_norm": config.grad_clip,
-        "lr_scheduler": SCHEDULES[config.lr_schedule],
-        "lr_warmup_ratio": config.warmup_steps / updates,
-        "min_lr_ratio": config.lr_floor,
+        "adam.lr": config.optim.lr,
+        "adam.betas": config.optim.betas,
+        "adam.weight_decay": config.optim.weight_decay,
+        "max_norm": config.optim.max_grad_norm,
+        "lr_scheduler": SCHEDULES[config.optim.lr_schedule],
+        "lr_warmup_ratio": config.optim.warmup_steps / updates,
+        "min_lr_ratio": config.optim.min_lr_ratio,
     }
     return {prefix + name: value for name, value in flags.items()}
 
@@ -282,7 +282,7 @@ def refuse_linear_floor(config: LocalConfig) -> None:
     Raises:
         UsageError: a linear schedule shall end above 0.
     """
-    if config.lr_schedule == "linear" and config.lr_floor:
+    if config.optim.lr_schedule == "linear" and config.optim.min_lr_ratio:
         raise UsageError("backend=openrlhf lets a linear schedule end at 0: use lr_floor=0, or lr_schedule=cosine")
 
 
@@ -342,14 +342,14 @@ def write_prompts(train: Path, evaluation: Path | None, config: GRPOConfig, toke
     """
     suite = training_suite(config)
     keep = None
-    if config.difficulty is not None:
-        keep = within(read_pass_rates(config.difficulty), config.difficulty_low, config.difficulty_high)
-    drawn = draw_tasks(suite, 0, config.steps * config.prompts_per_step, config.seed, keep).tasks
+    if config.filter.pass_rates is not None:
+        keep = within(read_pass_rates(config.filter.pass_rates), config.filter.min_pass_rate, config.filter.max_pass_rate)
+    drawn = draw_tasks(suite, 0, config.steps * config.sampling.prompts_per_step, config.seed, keep).tasks
     longest = _write(train, "train", suite, drawn, tokenizer)
     if evaluation is not None:
         held_out = evaluation_suite(config)
         tasks = [
-            (environment, task) for environment in held_out.environments for task in _first(environment, config.eval_limit)
+            (environment, task) for environment in held_out.environments for task in _first(environment, config.eval.limit)
         ]
         longest = max(longest, _write(evaluation, "eval", held_out, tasks, tokenizer))
     return Written(longest, max(environment.max_turns for environment in suite.environments))

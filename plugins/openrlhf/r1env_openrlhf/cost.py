@@ -37,7 +37,7 @@ def estimate(config: TrainerConfig) -> Estimate | None:
 
     def step_seconds(shape: ModelShape, batch: Rollouts, hardware: Hardware, config: GRPOConfig) -> float:
         assert isinstance(hardware, GPU)
-        passes = 1 + config.needs_reference
+        passes = 1 + config.algo.needs_reference
         return sum(openrlhf_seconds(shape, batch, hardware, gpus, eager=options.eager, passes=passes))
 
     return estimate_rollouts(config, GPUS[0], step_seconds, f"; {gpus} GPUs by one measured point")

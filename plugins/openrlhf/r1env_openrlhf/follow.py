@@ -72,7 +72,7 @@ class RolloutFollower(Follower):
     """
 
     def __init__(self, run: Run, config: GRPOConfig, folder: Path, first: int) -> None:
-        super().__init__(run, config.checkpoint_every, folder, first)
+        super().__init__(run, config.checkpoint.every, folder, first)
         self._config = config
         self._samples: dict[Path, Tail] = {}
         self._waiting: list[dict[str, Any]] = []
@@ -84,7 +84,7 @@ class RolloutFollower(Follower):
             self._run.log(step, evaluation_metrics(row["metrics"]))
             return
         metrics = step_metrics(row["metrics"])
-        if not self._config.needs_reference:
+        if not self._config.algo.needs_reference:
             metrics.pop("kl", None)  # OpenRLHF says 0 where it has measured none
         self._run.log(step, metrics)
         self._tell_samples(step, row["time"])
@@ -95,8 +95,8 @@ class RolloutFollower(Follower):
         self._waiting += [row for path in self._sample_files() for row in self._samples[path].rows()]
         ripe = [row for row in self._waiting if row["time"] <= until]
         self._waiting = [row for row in self._waiting if row["time"] > until]
-        trained = ripe if (step - 1) % self._config.samples_every == 0 else []
-        shown = [row for row in ripe if row["kind"] == "eval"][: self._config.eval_shown]
+        trained = ripe if (step - 1) % self._config.log.samples_every == 0 else []
+        shown = [row for row in ripe if row["kind"] == "eval"][: self._config.eval.samples]
         rows = [row for row in trained if row["kind"] == "train"] + shown
         self._run.log_rollouts(step, ({key: value for key, value in row.items() if key != "time"} for row in rows))
 

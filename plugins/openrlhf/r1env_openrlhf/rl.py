@@ -45,7 +45,7 @@ def check(config: GRPOConfig) -> None:
     check_settings(config, options)
     if not is_stage(config.model):
         check_model_name(config.model)
-    for suite in (training_suite(config), *([evaluation_suite(config)] if config.eval_every else [])):
+    for suite in (training_suite(config), *([evaluation_suite(config)] if config.eval.every else [])):
         for environment in suite.environments:
             environment.task(0)
     folder = Path("openrlhf")
@@ -71,7 +71,7 @@ def train(config: GRPOConfig, run: Run) -> None:
     written = write_prompts(files.prompts, files.evaluation, config, AutoTokenizer.from_pretrained(files.model))
     max_length = (
         options.max_length
-        or written.longest + written.turns * config.max_new_tokens + (written.turns - 1) * options.reply_tokens
+        or written.longest + written.turns * config.sampling.max_new_tokens + (written.turns - 1) * options.reply_tokens
     )
     write_agent(files.agent, folder)
     replace_text(folder / CONFIG, config.model_dump_json(indent=2) + "\n")
@@ -101,14 +101,14 @@ def _processes(config: GRPOConfig) -> int:
     """Policies, references and engines."""
     options = options_of(config)
     policies = options.nodes * options.gpus
-    return policies * (2 if config.needs_reference else 1) + options.engine_count * options.tensor_parallel
+    return policies * (2 if config.algo.needs_reference else 1) + options.engine_count * options.tensor_parallel
 
 
 def _files(folder: Path, config: GRPOConfig, model: str) -> Files:
     return Files(
         model=model,
         prompts=folder / "prompts.jsonl",
-        evaluation=folder / "eval.jsonl" if config.eval_every else None,
+        evaluation=folder / "eval.jsonl" if config.eval.every else None,
         agent=folder / "agent.py",
         checkpoints=folder / "checkpoints",
         metrics=folder,

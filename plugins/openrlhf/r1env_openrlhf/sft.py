@@ -67,7 +67,7 @@ def train(config: SFTConfig, run: Run) -> None:
     steps = steps_of(config, demonstrations)
     longest = write_rows(files.data, config, demonstrations, steps, AutoTokenizer.from_pretrained(files.model))
     arguments = arguments_of(config, options, files, steps=steps, longest=longest, resume=done > 0)
-    follower = TuningFollower(run, config.checkpoint_every, folder, first)
+    follower = TuningFollower(run, config.checkpoint.every, folder, first)
     with Job(installation.interpreter, job_spec(config, installation, arguments), folder) as job:
         follow(job, follower, options.start_seconds)
     keep_model(files.result, run.model_dir())
@@ -91,7 +91,7 @@ def _files(folder: Path, model: str) -> Files:
 
 MODULE = "openrlhf.cli.train_sft"
 
-NO_COUNTERPART = frozenset({"eval_every", "held_out", "stop_accuracy", "micro_batch_tokens"})
+NO_COUNTERPART = frozenset({"eval.every", "eval.data", "eval.stop_accuracy", "optim.micro_batch_tokens"})
 """Settings that OpenRLHF cannot follow, or would measure otherwise: refused unless they are left at their defaults."""
 
 PROMPT, RESPONSE = "prompt", "response"
@@ -135,18 +135,18 @@ def check_settings(config: SFTConfig, options: OpenRLHFOptions) -> None:
         raise UsageError(
             "backend=openrlhf of sft runs on the GPUs of one machine: leave openrlhf.nodes and openrlhf.ray_address out"
         )
-    if config.batch_size % (micro_batch(config) * options.gpus):
+    if config.optim.batch_size % (micro_batch(config) * options.gpus):
         raise UsageError(
-            f"batches of {config.batch_size} do not divide into micro-batches of {micro_batch(config)} on {options.gpus} GPUs; "
-            "change batch_size or micro_batch_size"
+            f"batches of {config.optim.batch_size} do not divide into micro-batches of {micro_batch(config)} on {options.gpus} GPUs; "
+            "change optim.batch_size or optim.micro_batch_size"
         )
 
 
 def micro_batch(config: SFTConfig) -> int:
     """Sequences a forward pass."""
-    if config.micro_batch_size is not None:
-        return config.micro_batch_size
-    return open_micro_batch(config.batch_size // options_of(config).gpus)
+    if config.optim.micro_batch_size is not None:
+        return config.optim.micro_batch_size
+    return open_micro_batch(config.optim.batch_size // options_of(config).gpus)
 
 
 def arguments_of(
@@ -167,8 +167,8 @@ def arguments_of(
         "data.output_key": RESPONSE,
         "data.input_template": "{}",
         "data.max_len": longest + SPARE_TOKENS,
-        "data.max_samples": steps * config.batch_size,
-        "train.batch_size": config.batch_size,
+        "data.max_samples": steps * config.optim.batch_size,
+        "train.batch_size": config.optim.batch_size,
         "train.micro_batch_size": micro_batch(config),
         "train.max_epochs": 1,
         "train.seed": config.seed,
@@ -179,7 +179,7 @@ def arguments_of(
         "ds.packing_samples": options.packing,
         "ckpt.path": files.checkpoints,
         "ckpt.output_dir": files.result,
-        "ckpt.save_steps": config.checkpoint_every or -1,
+        "ckpt.save_steps": config.checkpoint.every or -1,
         "ckpt.max_num": options.keep_checkpoints,
         "ckpt.load_enable": resume,
     }
@@ -202,7 +202,7 @@ def write_rows(
     longest = 0
     partial = path.with_name(f".{path.name}.partial")
     with partial.open("w", encoding="utf-8") as file:
-        for position in range(steps * config.batch_size):
+        for position in range(steps * config.optim.batch_size):
             demonstration = demonstrations.at(position)
             prompt_ids, response_ids = encode(demonstration, tokenizer, config.max_length)
             prompt, response = str(tokenizer.decode(prompt_ids)), demonstration.response + str(tokenizer.eos_token)

@@ -18,7 +18,7 @@ from r1env_openrlhf.installation import Installation
 from r1env_openrlhf.job import Job
 from r1env_trainers.model.checkpoint import save_model
 from r1env_trainers.model.load import NAMED, load_model
-from r1env_trainers.model.session import LocalConfig
+from r1env_trainers.settings import LocalConfig
 
 HERE = Path(__file__).parent
 
@@ -82,7 +82,7 @@ def environment_of(installation: Installation, config: LocalConfig) -> dict[str,
         "TOKENIZERS_PARALLELISM": "false",
         "RAY_worker_niceness": "0",  # Ray's 15 starves the workers wherever anything else runs
         **(CPU_ENVIRONMENT if is_cpu(config) else {}),
-        **dither_environment(config.seed if config.dither else None),
+        **dither_environment(config.seed if config.optim.dither else None),
     }
 
 

@@ -23,8 +23,8 @@ from r1env_trainers.model.session import Session, begin, check_local, checkpoint
 from r1env_trainers.rejection.data import DATA, by_domain, check_extra, extra_rows, write_data
 from r1env_trainers.rejection.draw import check_draw, demonstrations, draw_samples
 from r1env_trainers.rejection.statistics import make_table, merged
-from r1env_trainers.rl.config import open_suite
 from r1env_trainers.rl.rollouts import draw_tasks, to_tokens
+from r1env_trainers.settings import open_suite
 from r1env_trainers.sft.data import FileDemonstrations, read_demonstrations
 from r1env_trainers.sft.loop import Measurements, evaluation_suite, tune
 
@@ -34,7 +34,7 @@ class DistillTrainer:
 
     def check(self, config: DistillConfig) -> None:
         check_local(config)
-        if config.engine == "transformers" and not is_stage(config.teacher):
+        if config.engine.name == "transformers" and not is_stage(config.teacher):
             check_model_name(config.teacher)
         check_draw(config)
         check_extra(config.extra)
@@ -47,13 +47,13 @@ class DistillTrainer:
             distill_on_policy(config, run)
 
 
-# Method `sft`: the teacher answers, the student learns what is right and readable.
+# Method `sft`: the teacher answers, the student learns the correct and readable answers.
 
 
 def distill_from_samples(config: DistillConfig, run: Run) -> None:
-    """Draw, select, tune. What was drawn, and what was learnt, survives a crash at any moment."""
+    """Sample, select, tune. Finished batches and checkpoints survive a crash at any moment."""
     data = run.stage_file(DATA)
-    # All batches are told under step 0: the steps of this stage are the student's.
+    # Metrics of all batches are logged under step 0: the steps of this stage are the student's.
     shards = draw_samples(config, config.teacher, config.device, config.seed, run, step=0)
     rows = demonstrations(shards)
     extra = extra_rows(config.extra, len(rows), config.seed)
@@ -62,11 +62,11 @@ def distill_from_samples(config: DistillConfig, run: Run) -> None:
     tune(config, FileDemonstrations(read_demonstrations(str(data)), config.seed), [], run)
 
 
-# Method `on_policy`: the student answers, and is drawn to the teacher's distribution on its own tokens (GKD, arXiv 2306.13649).
+# Method `on_policy`: the student answers, and learns the teacher's distribution on its own tokens (GKD, arXiv 2306.13649).
 
 
 def distill_on_policy(config: DistillConfig, run: Run) -> None:
-    """Train the student, or go on from the newest checkpoint."""
+    """Train the student, from the newest checkpoint where there is one."""
     session = begin(config, run)
     student = session.loaded
     teacher = load_model(config.teacher, device=student.device, seed=config.seed)
@@ -84,16 +84,16 @@ def distill_on_policy(config: DistillConfig, run: Run) -> None:
         run.log(step + 1, metrics | _lengths(answers) | seconds)
         checkpoint_when_due(session, config, run, step + 1)
     else:
-        if config.eval_every:
+        if config.eval.every:
             measurements.take(run, config.steps)
     save_model(run.model_dir(), student)
 
 
 def check_one_tokenizer(student: LoadedModel, teacher: LoadedModel) -> None:
-    """Refuse models whose token ids do not mean the same.
+    """Refuse models with different tokenizers.
 
     Raises:
-        UsageError: they differ.
+        UsageError: their token ids do not mean the same.
     """
     ours, theirs = student.tokenizer.get_vocab(), teacher.tokenizer.get_vocab()
     if ours != theirs or student.tokenizer.eos_token_id != teacher.tokenizer.eos_token_id:
@@ -105,13 +105,13 @@ def check_one_tokenizer(student: LoadedModel, teacher: LoadedModel) -> None:
 
 
 def _answers(suite: Suite, student: LoadedModel, engine: LocalEngine, config: DistillConfig, step: int) -> TokenBatch:
-    """What the student says to the tasks of a step; the environment's words in between do not count."""
-    prompts = config.batch_size // config.n
+    """Return the student's answers to the tasks of a step; the environment's tokens in between do not count."""
+    prompts = config.optim.batch_size // config.sampling.n
     params = SamplingParams(
-        n=config.n,
-        max_new_tokens=config.max_new_tokens,
-        temperature=config.temperature,
-        top_p=config.top_p,
+        n=config.sampling.n,
+        max_new_tokens=config.sampling.max_new_tokens,
+        temperature=config.sampling.temperature,
+        top_p=config.sampling.top_p,
         seed=derive_seed(config.seed, step),
     )
     tasks = draw_tasks(suite, step * prompts, prompts, config.seed).tasks
@@ -119,21 +119,21 @@ def _answers(suite: Suite, student: LoadedModel, engine: LocalEngine, config: Di
 
 
 def _update(session: Session, teacher: LoadedModel, answers: TokenBatch, config: DistillConfig, step: int) -> dict[str, float]:
-    """One optimizer step on sampled answers; the loss is the mean over their tokens."""
+    """Take one optimizer step on sampled answers; the loss is the mean over their tokens."""
     student = session.loaded
     tokens = float(answers.completion_mask.sum())
     divergence, loss_sum = torch.zeros((), device=student.device), torch.zeros((), device=student.device)
-    for places in micro_batches_of(answers, student.model, config.micro_batch_size):
+    for places in micro_batches_of(answers, student.model, config.optim.micro_batch_size):
         batch = answers.select(torch.tensor(places, device=student.device))
         if config.divergence == "exact":
             with torch.no_grad():
                 theirs = predictions(teacher.model, batch)
-            losses = chunked_reverse_kl(predictions(student.model, batch), theirs, config.temperature)
+            losses = chunked_reverse_kl(predictions(student.model, batch), theirs, config.sampling.temperature)
             divergence += losses.detach().sum()
         else:
             with torch.no_grad():
-                wanted = completion_logprobs(teacher.model, batch, config.temperature)
-            logprobs = completion_logprobs(student.model, batch, config.temperature)
+                wanted = completion_logprobs(teacher.model, batch, config.sampling.temperature)
+            logprobs = completion_logprobs(student.model, batch, config.sampling.temperature)
             losses = policy_gradient(logprobs, wanted) * batch.completion_mask
             divergence += (logprobs - wanted).detach().sum()
         loss = losses.sum() / tokens

@@ -1,25 +1,28 @@
-"""Settings of vLLM inside this process."""
+"""Settings of engines: their names, and vLLM inside this process."""
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-EngineName = Literal["transformers", "vllm"]
+from r1env.hooks import EngineSpec
+from r1env.trainer import registered
+
+EngineName = Annotated[str, registered(EngineSpec)]
 
 
 class VLLMOptions(BaseModel):
-    """What vLLM is started with.
+    """Arguments that vLLM is started with.
 
     Attributes:
-        gpu_memory_utilization: the share of the GPU's memory that vLLM may take, its weights and graphs included. Beside a trainer 0.3,
-            which is also TRL's default; 0.9 suits evaluation.
+        gpu_memory_utilization: the share of the GPU's memory that vLLM may take, weights and graphs included. The default 0.3 leaves
+            room for a trainer (TRL's default as well); use 0.9 for evaluation.
         max_num_seqs: sequences in flight. vLLM's own default of 256 leaves a large GPU idle with a small model.
-        max_model_len: tokens of prompt and completion together; None for what the model was made for.
-        enforce_eager: no CUDA graphs and no compilation: starts sooner, decodes slower.
-        sleep: give all memory back between two batches (vLLM's sleep level 2), for models that fill the GPU.
-        further: any other arguments of `vllm.LLM`, by their names there.
+        max_model_len: tokens of prompt and completion together; None for the model's context.
+        enforce_eager: no CUDA graphs and no compilation: faster start, slower decoding.
+        sleep: free all memory between two batches (vLLM's sleep level 2), for models that fill the GPU.
+        further: any other arguments of `vllm.LLM`, by name.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")

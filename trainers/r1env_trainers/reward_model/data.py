@@ -150,17 +150,17 @@ def open_examples(config: RewardModelConfig) -> Examples:
 
 
 def _open_pairs(config: RewardModelConfig) -> Examples:
-    pairs = select_pairs(_pairs(config.data, config.reads), config.min_margin, config.balance_lengths)
-    if config.eval_data is not None:
-        return Examples(pairs, _pairs(config.eval_data, config.reads))
-    return Examples(*split_by_prompt(pairs, config.eval_share, config.seed))
+    pairs = select_pairs(_pairs(config.data, config.reads), config.pairs.min_margin, config.pairs.balance_lengths)
+    if config.eval.data is not None:
+        return Examples(pairs, _pairs(config.eval.data, config.reads))
+    return Examples(*split_by_prompt(pairs, config.eval.share, config.seed))
 
 
 def _open_labelled(config: RewardModelConfig) -> Examples:
     rows = _labelled(config.data, config.reads)
-    if config.eval_data is not None:
-        return Examples(rows, _labelled(config.eval_data, config.reads))
-    return Examples(*split_by_prompt(rows, config.eval_share, config.seed))
+    if config.eval.data is not None:
+        return Examples(rows, _labelled(config.eval.data, config.reads))
+    return Examples(*split_by_prompt(rows, config.eval.share, config.seed))
 
 
 def read_part(completion: str, reads: Reads) -> str:

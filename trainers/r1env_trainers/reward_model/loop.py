@@ -54,7 +54,7 @@ class RewardModelTrainer:
 
     def check(self, config: RewardModelConfig) -> None:
         check_local(config)
-        if not any(is_stage(file) for file in (config.data, config.eval_data or "")):
+        if not any(is_stage(file) for file in (config.data, config.eval.data or "")):
             open_examples(config)
 
     def train(self, config: RewardModelConfig, run: Run) -> None:
@@ -66,11 +66,11 @@ class RewardModelTrainer:
         run.note(examples=_counts(examples, train, heldout))
         for step in range(session.first_step, config.steps):
             start = time.perf_counter()
-            positions = range(step * config.batch_size, (step + 1) * config.batch_size)
+            positions = range(step * config.optim.batch_size, (step + 1) * config.optim.batch_size)
             batch = [train[shuffled_index(position, len(train), config.seed)] for position in positions]
             metrics = _update(session, batch, config, step)
             metrics["seconds/update"] = time.perf_counter() - start
-            if heldout and (step + 1 == config.steps or (config.eval_every and (step + 1) % config.eval_every == 0)):
+            if heldout and (step + 1 == config.steps or (config.eval.every and (step + 1) % config.eval.every == 0)):
                 metrics |= _evaluate(session.loaded, heldout, config)
             run.log(step + 1, metrics)
             checkpoint_when_due(session, config, run, step + 1)
@@ -88,7 +88,7 @@ def _item(row: Pair | Labelled, loaded: LoadedModel, config: RewardModelConfig) 
     if isinstance(row, Labelled):
         return Item((encode(loaded.tokenizer, row.prompt, row.completion),), float(row.safe))
     chosen, rejected = (encode(loaded.tokenizer, row.prompt, text) for text in (row.chosen, row.rejected))
-    return Item((chosen, rejected), config.margin_scale * (row.margin or 0.0), len(chosen) < len(rejected))
+    return Item((chosen, rejected), config.pairs.margin_scale * (row.margin or 0.0), len(chosen) < len(rejected))
 
 
 def _update(session: Session, batch: Sequence[Item], config: RewardModelConfig, step: int) -> dict[str, float]:
@@ -96,7 +96,7 @@ def _update(session: Session, batch: Sequence[Item], config: RewardModelConfig, 
     loaded = session.loaded
     total = torch.zeros((), device=loaded.device)
     gaps: list[float] = []
-    for places in micro_batches([item.length for item in batch], loaded.model, config.micro_batch_size):
+    for places in micro_batches([item.length for item in batch], loaded.model, config.optim.micro_batch_size):
         chunk = [batch[place] for place in places]
         rewards = _rewards(loaded, chunk)
         loss = _loss(rewards, chunk).sum() / len(batch)
@@ -132,7 +132,7 @@ def _gaps(rewards: torch.Tensor, items: Sequence[Item]) -> list[float]:
 def _measured(loaded: LoadedModel, items: Sequence[Item], config: RewardModelConfig) -> torch.Tensor:
     """[B, 1 or 2] rewards of all items, in order, on the CPU."""
     found = torch.empty(len(items), len(items[0].sequences))
-    for places in micro_batches([item.length for item in items], loaded.model, config.micro_batch_size):
+    for places in micro_batches([item.length for item in items], loaded.model, config.optim.micro_batch_size):
         found[places] = _rewards(loaded, [items[place] for place in places]).cpu()
     return found
 

@@ -22,8 +22,9 @@ from r1env.runs.files import replace_text
 from r1env.types import Conversation
 from r1env_trainers.model.batching import left_pad, micro_batches
 from r1env_trainers.model.checkpoint import STATE
-from r1env_trainers.model.load import Device, LoadedModel, autocast, choose_device, limit_threads, load_model
+from r1env_trainers.model.load import LoadedModel, autocast, choose_device, limit_threads, load_model
 from r1env_trainers.reward_model.config import Objective, Reads
+from r1env_trainers.settings import Device
 
 RECORD = "reward_model.json"
 

@@ -19,11 +19,11 @@ from r1env_trainers.rl.config import GRPOConfig
 
 @dataclass(frozen=True, slots=True)
 class Critic:
-    """A scalar head on a body, and the optimizer of what is the critic's own.
+    """A scalar head on a body, and the optimizer of the critic's own parameters.
 
     Attributes:
-        own: the parameters that are not the policy's: the whole model, or the head alone.
-        body: what gives hidden states; None where that is the policy.
+        own: the module whose parameters are not the policy's: a whole model, or the head alone.
+        body: computes the hidden states; None where the policy does.
         weight: of its loss beside the policy's; 1 where the two share no parameter.
     """
 
@@ -36,8 +36,8 @@ class Critic:
     @classmethod
     def start(cls, config: GRPOConfig, policy: LoadedModel, state: Mapping[str, Any]) -> Critic:
         """Make the critic that the settings ask for, or the one that `state` of a checkpoint holds."""
-        if config.critic == "separate":
-            loaded = start_reward_model(config.critic_model or config.model, device=policy.device, seed=config.seed)
+        if config.critic.kind == "separate":
+            loaded = start_reward_model(config.critic.model or config.model, device=policy.device, seed=config.seed)
             dither_start(loaded, config)
             own: nn.Module = loaded.model
             head: nn.Module = loaded.model.score  # type: ignore[assignment]  # transformers' classifiers name their head so
@@ -46,12 +46,12 @@ class Critic:
             own = head = _zero_head(policy)
             body = None
         optimizer = torch.optim.AdamW(
-            own.parameters(), lr=config.critic_lr, betas=config.betas, weight_decay=config.weight_decay, fused=True
+            own.parameters(), lr=config.critic.lr, betas=config.optim.betas, weight_decay=config.optim.weight_decay, fused=True
         )
         if state:
             own.load_state_dict(state["weights"])
             optimizer.load_state_dict(state["optimizer"])
-        return cls(own, head, body, optimizer, config.value_coef if body is None else 1.0)
+        return cls(own, head, body, optimizer, config.critic.value_coef if body is None else 1.0)
 
     def __call__(
         self, policy: PreTrainedModel, batch: TokenBatch, temperature: float, *, entropies: bool = False
@@ -77,21 +77,21 @@ class Critic:
         """Clip the gradients of the critic's own parameters, take optimizer step `index` of `total`, clear the gradients."""
         rate = learning_rate(
             index,
-            peak=config.critic_lr,
-            warmup=config.warmup_steps,
+            peak=config.critic.lr,
+            warmup=config.optim.warmup_steps,
             total=total,
-            schedule=config.lr_schedule,
-            floor=config.lr_floor,
+            schedule=config.optim.lr_schedule,
+            floor=config.optim.min_lr_ratio,
         )
         for group in self.optimizer.param_groups:
             group["lr"] = rate
-        norm = float(nn.utils.clip_grad_norm_(self.own.parameters(), config.grad_clip))
+        norm = float(nn.utils.clip_grad_norm_(self.own.parameters(), config.optim.max_grad_norm))
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
         return {"value/grad_norm": norm, "value/lr": rate}
 
     def state(self) -> dict[str, Any]:
-        """For a checkpoint."""
+        """Return what a checkpoint stores."""
         return {"weights": self.own.state_dict(), "optimizer": self.optimizer.state_dict()}
 
     def _shared_pass(
@@ -106,14 +106,14 @@ class Critic:
         return torch.where(counting, chosen, 0.0), self._values(output.hidden_states[-1], batch), found
 
     def _values(self, hidden: Tensor, batch: TokenBatch) -> Tensor:
-        """[B, T] from hidden states [B, L + T, H] of prompts and completions."""
-        predicting = hidden[:, -batch.completion_ids.shape[1] - 1 : -1].float()  # the state before a token is the one before it
+        """Return [B, T] from hidden states [B, L + T, H] of prompts and completions."""
+        predicting = hidden[:, -batch.completion_ids.shape[1] - 1 : -1].float()  # a token's state is the one before it
         values: Tensor = self.head(predicting).squeeze(-1)
         return torch.where(batch.completion_mask > 0, values, 0.0)
 
 
 def _zero_head(policy: LoadedModel) -> nn.Linear:
-    """Zeros: all states are alike at first, and the policy's body feels nothing of the head until it has learnt something."""
+    """Return a head of zeros: it sends no gradient into the policy's body until it has learnt something itself."""
     head = nn.Linear(policy.model.config.hidden_size, 1, bias=False, device=policy.device)
     nn.init.zeros_(head.weight)
     return head

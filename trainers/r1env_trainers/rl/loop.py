@@ -9,17 +9,15 @@ from __future__ import annotations
 import contextlib
 import time
 
-from r1env.engines import Engine, SamplingParams
-from r1env.envs.suite import Suite
 from r1env.rollout import stop_when_scoring_fails
 from r1env.runs.run import Run
-from r1env_trainers.evaluate import log_accuracy
 from r1env_trainers.generate.choose import training_engine
 from r1env_trainers.model.checkpoint import save_model
 from r1env_trainers.model.session import begin, checkpoint_when_due
 from r1env_trainers.rl.config import GRPOConfig
 from r1env_trainers.rl.critic import Critic
 from r1env_trainers.rl.metrics import (
+    evaluate_held_out,
     evaluation_suite,
     rollout_metrics,
     rubrics_of,
@@ -34,24 +32,34 @@ from r1env_trainers.rl.update import Reference, update
 def train(config: GRPOConfig, run: Run) -> None:
     """Train to the last step, from the newest checkpoint where there is one, and leave the policy as the run's model."""
     suite = training_suite(config)
-    late_suite = training_suite(config, late=True) if config.late_steps else suite
-    run.note(**rubrics_of(suite), **({"late": rubrics_of(late_suite)} if config.late_steps else {}))
+    late_suite = training_suite(config, late=True) if config.final_phase.steps else suite
+    run.note(**rubrics_of(suite), **({"late": rubrics_of(late_suite)} if config.final_phase.steps else {}))
     keep_task = task_filter(config)
-    held_out = evaluation_suite(config) if config.eval_every else None
+    held_out = evaluation_suite(config) if config.eval.every else None
 
     session = begin(config, run)
     policy, state = session.loaded, session.extra  # of the checkpoint; empty at the start
     reference = critic = None
-    if config.needs_reference:
+    if config.algo.needs_reference:
         reference = Reference.start(config.model, policy, config.seed, state.get("reference", {}))
-    if config.advantage == "gae":
+    if config.algo.advantage == "gae":
         critic = Critic.start(config, policy, state.get("critic", {}))
     position = state.get("position", 0)  # in the endless stream of tasks
 
-    with contextlib.closing(training_engine(policy, config.engine, config.vllm, config.seed, config.max_rows)) as engine:
+    with contextlib.closing(
+        training_engine(
+            policy,
+            config.engine.name,
+            config.engine.vllm,
+            config.seed,
+            config.engine.max_num_seqs,
+            model=config.model,
+            options=config.engine.options,
+        )
+    ) as engine:
         for step in range(session.first_step, config.steps):
-            if held_out is not None and step % config.eval_every == 0:
-                _evaluate(held_out, engine, config, run, step)
+            if held_out is not None and step % config.eval.every == 0:
+                evaluate_held_out(held_out, engine, config, run, step)
 
             # Sample and score: prompts_per_step * group_size episodes.
             if config.is_late(step):
@@ -65,12 +73,16 @@ def train(config: GRPOConfig, run: Run) -> None:
             metrics = update(
                 policy, session.optimizer, experience, config, step, None if reference is None else reference.loaded, critic
             )
-            if reference is not None and config.reference_every and (step + 1) % config.reference_every == 0:
+            if (
+                reference is not None
+                and config.algo.ref_model_sync_steps
+                and (step + 1) % config.algo.ref_model_sync_steps == 0
+            ):
                 reference.replace(policy)
             seconds = {**experience.seconds, "update": time.perf_counter() - start}
 
             run.log(step + 1, rollout_metrics(experience, suite, config, step) | metrics | speed_metrics(experience, seconds))
-            if step % config.samples_every == 0:
+            if step % config.log.samples_every == 0:
                 run.log_rollouts(step + 1, sample_rows(experience))
             state = {
                 "position": position,
@@ -79,12 +91,5 @@ def train(config: GRPOConfig, run: Run) -> None:
             }
             checkpoint_when_due(session, config, run, step + 1, state)
         if held_out is not None:
-            _evaluate(held_out, engine, config, run, config.steps)
+            evaluate_held_out(held_out, engine, config, run, config.steps)
     save_model(run.model_dir(), policy)
-
-
-def _evaluate(suite: Suite, engine: Engine, config: GRPOConfig, run: Run, step: int) -> None:
-    """Log the greedy accuracy on the same held-out tasks every time; a completion may be as long as in the step before."""
-    params = SamplingParams(temperature=0, max_new_tokens=config.max_new_tokens_at(max(0, step - 1)))
-    limits = {"limit": config.eval_limit, "shown": config.eval_shown}
-    log_accuracy(suite, engine, params, run, step, **limits, max_failed=config.max_failed)

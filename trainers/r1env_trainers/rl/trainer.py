@@ -19,10 +19,10 @@ class GRPOTrainer:
 
     def check(self, config: GRPOConfig) -> None:
         for suite in check_rollouts(config):
-            if config.advantage == "gdpo":
+            if config.algo.advantage == "gdpo":
                 check_rewards_to_separate(suite)
-        if config.critic_model is not None and not is_stage(config.critic_model):
-            check_model_name(config.critic_model)
+        if config.critic.model is not None and not is_stage(config.critic.model):
+            check_model_name(config.critic.model)
 
     def train(self, config: GRPOConfig, run: Run) -> None:
         train(config, run)
@@ -35,13 +35,13 @@ def check_rollouts(config: GRPOConfig) -> list[Suite]:
         The suite of the steps, and that of the late ones where there are any.
     """
     check_local(config)
-    check_engine(config.engine)
-    suites = [training_suite(config, late=late) for late in (False, True)[: 2 if config.late_steps else 1]]
+    check_engine(config.engine.name)
+    suites = [training_suite(config, late=late) for late in (False, True)[: 2 if config.final_phase.steps else 1]]
     for suite in suites:
         draw_tasks(suite, 0, 1, config.seed)
-    if config.difficulty is not None and not is_stage(config.difficulty):
-        draw_tasks(suites[0], 0, config.prompts_per_step, config.seed, task_filter(config))
-    if config.eval_every:
+    if config.filter.pass_rates is not None and not is_stage(config.filter.pass_rates):
+        draw_tasks(suites[0], 0, config.sampling.prompts_per_step, config.seed, task_filter(config))
+    if config.eval.every:
         for environment in evaluation_suite(config).environments:
             environment.task(0)
     return suites

@@ -15,14 +15,24 @@ from r1env_trainers.model.load import LoadedModel, load_model
 from r1env_trainers.model.logprobs import TokenBatch, completion_logprobs, completion_logprobs_and_entropies, micro_batches_of
 from r1env_trainers.model.session import optimizer_step
 from r1env_trainers.rl import losses as kl_estimators
-from r1env_trainers.rl.advantages import ESTIMATORS, gae, gdpo, mixed, mixed_parts, token_rewards, whiten, with_kl_reward
-from r1env_trainers.rl.config import GRPOConfig
+from r1env_trainers.rl.advantages import (
+    estimate_advantages,
+    gae,
+    gdpo,
+    mixed,
+    mixed_parts,
+    token_rewards,
+    whiten,
+    with_kl_reward,
+)
+from r1env_trainers.rl.config import CLIPPED, GRPOConfig
 from r1env_trainers.rl.critic import Critic
 from r1env_trainers.rl.losses import (
     aggregate,
     clipped_share,
     explained_variance,
     loss_denominator,
+    other_loss,
     policy_loss,
     sampler_correction,
     value_loss,
@@ -55,15 +65,15 @@ def update(
     tokens, means, taken = experience.tokens, TokenMeans(), []
     losses = torch.zeros(2, device=policy.device)  # of the policy and of the critic, summed over the optimizer steps
     generator = torch.Generator().manual_seed(derive_seed(config.seed, step) ^ 1)
-    for epoch in range(config.epochs):
+    for epoch in range(config.optim.epochs):
         order = torch.randperm(len(batch.rows), generator=generator)
-        for number, mini_batch in enumerate(batch.rows[order.to(batch.rows.device)].chunk(config.mini_batches)):
+        for number, mini_batch in enumerate(batch.rows[order.to(batch.rows.device)].chunk(config.optim.mini_batches)):
             denominators = Denominators.of(tokens.completion_mask[mini_batch], config, step)
-            for places in micro_batches_of(tokens.select(mini_batch), policy.model, config.micro_batch_size):
+            for places in micro_batches_of(tokens.select(mini_batch), policy.model, config.optim.micro_batch_size):
                 loss, critic_loss = micro_batch_losses(policy, critic, batch, mini_batch[places], config, denominators, means)
                 (loss if critic is None else loss + critic.weight * critic_loss).backward()
                 losses += torch.stack([loss.detach(), critic_loss.detach()])
-            index = (step * config.epochs + epoch) * config.mini_batches + number
+            index = (step * config.optim.epochs + epoch) * config.optim.mini_batches + number
             taken.append(_optimizer_steps(policy, optimizer, critic, config, step, index))
     of_losses = dict(zip(("loss", "value/loss")[: 1 if critic is None else 2], losses.tolist(), strict=False))
     return (
@@ -79,26 +89,26 @@ def _optimizer_steps(
     policy: LoadedModel, optimizer: torch.optim.Optimizer, critic: Critic | None, config: GRPOConfig, step: int, index: int
 ) -> dict[str, float]:
     """Take optimizer step `index` of the critic, and of the policy unless the critic still learns alone."""
-    total = config.steps * config.updates_per_step
+    total = config.steps * config.optim.updates_per_step
     taken = {} if critic is None else critic.step(config, index, total)
-    if critic is not None and step < config.critic_warmup:
+    if critic is not None and step < config.critic.warmup_steps:
         optimizer.zero_grad(set_to_none=True)
         return taken | {"grad_norm": 0.0, "lr": 0.0}
     return taken | optimizer_step(policy, optimizer, config, index, total)
 
 
-# Before the first optimizer step: what the models say of the batch, which rows can teach something, and what their tokens are worth.
+# Before the first optimizer step: log-probs and values of the whole batch, the rows to learn from, and the advantages.
 
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """A batch of rollouts as the models of its beginning see it. Tensors without gradient; None where the settings need none.
+    """A batch of rollouts as the models see it before the update. Tensors without gradient; None where the settings need none.
 
     Attributes:
-        rows: [R] those to learn from.
+        rows: [R] to learn from.
         advantages: [B], or [B, T] where they differ from token to token.
         old, reference: [B, T] log-probs of the policy that is about to be updated, and of the reference.
-        values, returns: [B, T] of the critic, and what it is to learn.
+        values, returns: [B, T] of the critic, and its targets.
     """
 
     experience: Experience
@@ -126,7 +136,7 @@ def prepare(
     old = values = None
     if critic is not None:
         old, values = _over(experience, policy, config, lambda tokens: critic(policy.model, tokens, experience.temperature)[:2])
-    elif config.updates_per_step > 1 or config.penalises_kl:
+    elif config.optim.updates_per_step > 1 or config.algo.penalizes_kl:
         old = logprobs_of(policy, experience, config)
     rows = learning_rows(experience, config)
     advantages, returns = advantages_of(experience, config, rows, old, theirs, values)
@@ -134,7 +144,7 @@ def prepare(
 
 
 def learning_rows(experience: Experience, config: GRPOConfig) -> Tensor:
-    """[R] the rows that can teach something: scored, of a kept prompt, and of a group whose rewards differ.
+    """Return [R], the rows that have a gradient: scored, of a kept prompt, and of a group whose rewards differ.
 
     A term that does not come from the rewards (KL, entropy) has a gradient in every scored row; so has an advantage that is not
     measured within its group (`reinforce_pp`, `gae`). `refill` drops groups without a difference whatever the other terms, and
@@ -142,10 +152,10 @@ def learning_rows(experience: Experience, config: GRPOConfig) -> Tensor:
     """
     n = experience.rewards.shape[1]
     useful = experience.rewards.flatten().isfinite() & experience.kept.repeat_interleave(n)
-    if config.kl_coef == 0 and config.entropy_coef == 0 and config.compares_groups:
-        differing = mixed_parts(experience.parts) if config.advantage == "gdpo" else mixed(experience.rewards)
+    if config.algo.kl_coef == 0 and config.algo.entropy_coef == 0 and config.algo.compares_groups:
+        differing = mixed_parts(experience.parts) if config.algo.advantage == "gdpo" else mixed(experience.rewards)
         useful &= differing.repeat_interleave(n)
-    if config.mask_truncated:
+    if config.algo.mask_truncated_completions:
         useful &= ~experience.truncated
     return useful.nonzero().squeeze(1).to(experience.tokens.completion_mask.device)
 
@@ -158,7 +168,7 @@ def advantages_of(
     reference: Tensor | None,
     values: Tensor | None,
 ) -> tuple[Tensor, Tensor | None]:
-    """The advantages, and for `gae` the returns.
+    """Return the advantages, and for `gae` the returns.
 
     Args:
         rows: [R] whose tokens count where the advantages are whitened.
@@ -170,22 +180,22 @@ def advantages_of(
     """
     mask = experience.tokens.completion_mask
     kl = None
-    if config.penalises_kl:
+    if config.algo.penalizes_kl:
         assert old is not None  # `prepare` has both for this setting
         assert reference is not None
-        kl = kl_estimators.ESTIMATORS[config.kl_estimator](old, reference)
+        kl = kl_estimators.ESTIMATORS[config.algo.kl_estimator](old, reference)
     returns = None
-    if config.advantage == "gae":
+    if config.algo.advantage == "gae":
         assert values is not None  # `prepare` has them from the critic
         rewards = experience.rewards.flatten().to(mask.device).nan_to_num(0.0)
-        given = token_rewards(rewards, mask, None if kl is None else config.kl_coef * kl)
-        advantages = gae(given, values, mask, gamma=config.gamma, gae_lambda=config.gae_lambda)
+        given = token_rewards(rewards, mask, None if kl is None else config.algo.kl_coef * kl)
+        advantages = gae(given, values, mask, gamma=config.algo.gamma, gae_lambda=config.algo.gae_lambda)
         returns = advantages + values
     else:
         advantages = _from_groups(experience, config).flatten().to(mask.device)
         if kl is not None:
-            advantages = with_kl_reward(advantages, kl, mask, config.kl_coef)
-    if config.whitens:
+            advantages = with_kl_reward(advantages, kl, mask, config.algo.kl_coef)
+    if config.algo.normalizes:
         learning = torch.zeros_like(mask)
         learning[rows] = mask[rows]
         per_token = advantages if advantages.dim() == 2 else advantages[:, None].expand_as(mask)
@@ -195,14 +205,14 @@ def advantages_of(
 
 def _from_groups(experience: Experience, config: GRPOConfig) -> Tensor:
     """[P, n]"""
-    if config.advantage == "gdpo":
+    if config.algo.advantage == "gdpo":
         counting = experience.kept[:, None] & experience.rewards.isfinite()
         return gdpo(torch.where(counting[:, :, None], experience.parts, torch.nan), experience.part_weights)
-    return ESTIMATORS[config.advantage](experience.rewards)
+    return estimate_advantages(config.algo.advantage, experience.rewards)
 
 
 def logprobs_of(loaded: LoadedModel, experience: Experience, config: GRPOConfig) -> Tensor:
-    """[B, T] log-probs of all completions under a model, 0 where the mask is, without gradient."""
+    """Return [B, T], the log-probs of all completions under a model, without gradient; 0 where the mask is 0."""
     (found,) = _over(
         experience, loaded, config, lambda tokens: [completion_logprobs(loaded.model, tokens, experience.temperature)]
     )
@@ -213,9 +223,9 @@ def logprobs_of(loaded: LoadedModel, experience: Experience, config: GRPOConfig)
 def _over(
     experience: Experience, like: LoadedModel, config: GRPOConfig, compute: Callable[[TokenBatch], Sequence[Tensor]]
 ) -> list[Tensor]:
-    """What `compute` gives for micro-batches, each [B, T] for the whole batch."""
+    """Run `compute` on micro-batches; return each of its results as [B, T] for the whole batch, in the order of the rows."""
     tokens, results = experience.tokens, list[Tensor]()
-    for places in micro_batches_of(tokens, like.model, config.micro_batch_size):
+    for places in micro_batches_of(tokens, like.model, config.optim.micro_batch_size):
         rows = torch.tensor(places, device=like.device)
         batch = tokens.select(rows)
         found = compute(batch)
@@ -230,18 +240,16 @@ def _over(
 
 @dataclass(frozen=True, slots=True)
 class Denominators:
-    """What the sums over a mini-batch are divided by: of `aggregate` in the settings' mode, and the number of its tokens."""
+    """What sums over a mini-batch are divided by: in the mode of the settings (see `aggregate`), and for a mean over tokens."""
 
     loss: float
     tokens: float
 
     @classmethod
     def of(cls, mask: Tensor, config: GRPOConfig, step: int) -> Denominators:
-        """Args:
-        mask: [B, T] of the mini-batch.
-        """
-        limit = config.max_new_tokens_at(step)
-        return cls(loss_denominator(mask, config.aggregation, limit), loss_denominator(mask, "token", limit))
+        """Return the denominators of a mini-batch with this mask [B, T]."""
+        limit = config.sampling.max_new_tokens_at(step)
+        return cls(loss_denominator(mask, config.algo.loss_aggregation, limit), loss_denominator(mask, "token", limit))
 
 
 def micro_batch_losses(
@@ -253,7 +261,7 @@ def micro_batch_losses(
     denominators: Denominators,
     means: TokenMeans,
 ) -> tuple[Tensor, Tensor]:
-    """The parts of some rows in the losses of their mini-batch: the policy's and the critic's (0 without one).
+    """Return what some rows add to the losses of their mini-batch: the policy's, and the critic's (0 without one).
 
     Policy: clipped surrogate, times the correction for the sampler's probabilities, plus kl_coef * KL, less entropy_coef * entropy.
     """
@@ -262,34 +270,45 @@ def micro_batch_losses(
     length, mask = tokens.completion_ids.shape[1], tokens.completion_mask  # [r, T'], columns that are all padding are cut
     entropies = values = None
     if critic is not None:
-        logprobs, values, entropies = critic(policy.model, tokens, experience.temperature, entropies=config.entropy_coef > 0)
-    elif config.entropy_coef > 0:
+        logprobs, values, entropies = critic(
+            policy.model, tokens, experience.temperature, entropies=config.algo.entropy_coef > 0
+        )
+    elif config.algo.entropy_coef > 0:
         logprobs, entropies = completion_logprobs_and_entropies(policy.model, tokens, experience.temperature)
     else:
         logprobs = completion_logprobs(policy.model, tokens, experience.temperature)
     old = logprobs.detach() if batch.old is None else batch.old[rows, :length]
     sampled = experience.sampled_logprobs[rows, :length]
     advantages = batch.advantages[rows] if batch.advantages.dim() == 1 else batch.advantages[rows, :length]
-    clip = {"clip_low": config.clip_low, "clip_high": config.clip_high}
-    per_token = policy_loss(logprobs, old, advantages, ratio=config.ratio, mask=mask, dual_clip=config.dual_clip, **clip)
-    if config.correction is not None:
-        weights = sampler_correction(old, sampled, mask, form=config.correction, cap=config.correction_cap)
+    clip = {"clip_low": config.algo.clip_ratio_low, "clip_high": config.algo.clip_ratio_high}
+    if config.algo.loss == CLIPPED:
+        per_token = policy_loss(
+            logprobs, old, advantages, ratio=config.algo.policy_ratio, mask=mask, dual_clip=config.algo.dual_clip, **clip
+        )
+    else:
+        per_token = other_loss(config.algo.loss, logprobs, old, advantages, mask=mask, **clip)
+    if config.algo.importance_sampling_correction is not None:
+        weights = sampler_correction(
+            old, sampled, mask, form=config.algo.importance_sampling_correction, cap=config.algo.importance_sampling_cap
+        )
         per_token = per_token * weights
         means.add("correction", weights.expand_as(mask), mask)
-    if config.kl_coef > 0 and config.kl_in == "loss" and batch.reference is not None:
-        estimate = kl_estimators.ESTIMATORS[config.kl_estimator]
-        per_token = per_token + config.kl_coef * estimate(logprobs, batch.reference[rows, :length])
-    loss = aggregate(per_token, mask, config.aggregation, denominators.loss)
+    if config.algo.kl_coef > 0 and config.algo.kl_in == "loss" and batch.reference is not None:
+        estimate = kl_estimators.ESTIMATORS[config.algo.kl_estimator]
+        per_token = per_token + config.algo.kl_coef * estimate(logprobs, batch.reference[rows, :length])
+    loss = aggregate(per_token, mask, config.algo.loss_aggregation, denominators.loss)
     if entropies is not None:
-        loss = loss - config.entropy_coef * aggregate(entropies, mask, "token", denominators.tokens)
+        loss = loss - config.algo.entropy_coef * aggregate(entropies, mask, "token", denominators.tokens)
         means.add("entropy/exact", entropies, mask)
     critic_loss = torch.zeros_like(loss)
     if values is not None:
         assert batch.values is not None  # `prepare` has them from the same critic
         assert batch.returns is not None
-        errors = value_loss(values, batch.values[rows, :length], batch.returns[rows, :length], config.value_clip)
+        errors = value_loss(values, batch.values[rows, :length], batch.returns[rows, :length], config.critic.value_clip)
         critic_loss = aggregate(errors, mask, "token", denominators.tokens)
-    means.add("clip_fraction", clipped_share(logprobs, old, advantages, ratio=config.ratio, mask=mask, **clip), mask)
+    means.add(
+        "clip_fraction", clipped_share(logprobs, old, advantages, ratio=config.algo.policy_ratio, mask=mask, **clip), mask
+    )
     means.add("logprob_gap", (logprobs - sampled).abs(), mask)
     return loss, critic_loss
 
@@ -299,7 +318,7 @@ def micro_batch_losses(
 
 @dataclass(slots=True)
 class TokenMean:
-    """A mean over tokens, gathered micro-batch by micro-batch on their device: only reading `value` waits for it."""
+    """A mean over tokens, accumulated on their device micro-batch by micro-batch; only reading `value` waits for the device."""
 
     total: Tensor | float = 0.0
     count: Tensor | float = 0.0
@@ -327,9 +346,9 @@ class TokenMeans:
 
 
 def _before_the_update(batch: Batch) -> dict[str, float]:
-    """The KL to the reference, and how well the critic knew the returns.
+    """Return the KL to the reference, and how well the critic predicts the returns.
 
-    The KL is that of the sampling policy, over all sampled tokens, by the k3 estimator whatever the loss uses.
+    The KL is that of the sampling policy, over all sampled tokens, by the estimator k3 whichever the loss uses.
     """
     means, mask, rows = TokenMeans(), batch.experience.tokens.completion_mask, batch.rows
     if batch.reference is not None:
@@ -371,5 +390,5 @@ class Reference:
         self._replaced = True
 
     def state(self) -> dict[str, dict[str, Tensor]]:
-        """For a checkpoint: the weights, where they are not those of the starting model."""
+        """Return what a checkpoint stores: the weights, unless they are those of the starting model."""
         return {"weights": self.loaded.model.state_dict()} if self._replaced else {}

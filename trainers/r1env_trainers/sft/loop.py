@@ -1,4 +1,4 @@
-"""The SFT loop."""
+"""The SFT loop: demonstrations, one cross-entropy loss, evaluation on the way."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from r1env.engines import SamplingParams
-from r1env.envs.suite import Suite, make_suite
+from r1env.envs.suite import Suite
 from r1env.runs.run import Run
 from r1env.runs.stages import is_stage
 from r1env_trainers.evaluate import log_accuracy
@@ -21,7 +21,7 @@ from r1env_trainers.model.llama import is_llama
 from r1env_trainers.model.load import LoadedModel
 from r1env_trainers.model.logprobs import TokenBatch, completion_logprobs
 from r1env_trainers.model.session import Session, begin, check_local, checkpoint_when_due, optimizer_step
-from r1env_trainers.rl.config import open_suite
+from r1env_trainers.settings import SuiteSettings, open_evaluation, open_suite
 from r1env_trainers.sft.config import SFTConfig, TuningSettings
 from r1env_trainers.sft.data import (
     Demonstrations,
@@ -44,16 +44,16 @@ class SFTTrainer:
         evaluation_suite(config)
         if not waits_for_a_stage(config):
             open_demonstrations(config).at(0)
-        if config.held_out is not None and not is_stage(config.held_out):
-            read_demonstrations(config.held_out, config.train_on)
+        if config.eval.data is not None and not is_stage(config.eval.data):
+            read_demonstrations(config.eval.data, config.train_on)
 
     def train(self, config: SFTConfig, run: Run) -> None:
-        held_out = [] if config.held_out is None else read_demonstrations(config.held_out, config.train_on)
+        held_out = [] if config.eval.data is None else read_demonstrations(config.eval.data, config.train_on)
         tune(config, open_demonstrations(config), held_out, run)
 
 
 def tune(config: TuningSettings, demonstrations: Demonstrations, held_out: Sequence[Demonstration], run: Run) -> None:
-    """Learn the demonstrations and leave the model, or go on from the newest checkpoint."""
+    """Learn the demonstrations, from the newest checkpoint where there is one, and leave the model."""
     config = config.model_copy(update={"steps": steps_of(config, demonstrations)})
     session = begin(config, run)
     tokenizer = session.loaded.tokenizer
@@ -63,19 +63,19 @@ def tune(config: TuningSettings, demonstrations: Demonstrations, held_out: Seque
         if measurements.due(step) and measurements.take(run, step):
             break
         start = time.perf_counter()
-        positions = range(step * config.batch_size, (step + 1) * config.batch_size)
+        positions = range(step * config.optim.batch_size, (step + 1) * config.optim.batch_size)
         pairs = [encode(demonstrations.at(i), tokenizer, config.max_length) for i in positions]
         metrics = _update(session, pairs, config, step)
         run.log(step + 1, metrics | {"seconds/update": time.perf_counter() - start})
         checkpoint_when_due(session, config, run, step + 1)
     else:
-        if config.eval_every:
+        if config.eval.every:
             measurements.take(run, config.steps)
     save_model(run.model_dir(), session.loaded)
 
 
 def _update(session: Session, pairs: Sequence[Pair], config: TuningSettings, step: int) -> dict[str, float]:
-    """One optimizer step on a batch of (prompt, response) ids."""
+    """Take one optimizer step on a batch of (prompt, response) ids."""
     loaded = session.loaded
     tokens = float(sum(len(response) for _, response in pairs))
     total = torch.zeros((), device=loaded.device)
@@ -87,7 +87,7 @@ def _update(session: Session, pairs: Sequence[Pair], config: TuningSettings, ste
     return {"loss": float(total), "tokens": tokens} | taken
 
 
-# The loss of supervised fine-tuning: cross-entropy of the response's tokens, and of nothing else.
+# The loss: cross-entropy of the response's tokens, and of nothing else.
 
 Pair = tuple[list[int], list[int]]
 """Token ids of a prompt and of its response."""
@@ -106,21 +106,21 @@ def make_batch(pairs: Sequence[Pair], pad: int, device: torch.device) -> TokenBa
 
 
 def response_loss(model: PreTrainedModel, batch: TokenBatch, tokens: float) -> Tensor:
-    """-Σ log p(response token) / `tokens`, where `tokens` counts the response tokens of the whole step."""
+    """Return -Σ log p(response token) / `tokens`, where `tokens` counts the response tokens of the whole step."""
     return -(completion_logprobs(model, batch) * batch.completion_mask).sum() / tokens
 
 
 def forward_passes(pairs: Sequence[Pair], model: PreTrainedModel, config: TuningSettings) -> list[list[Pair]]:
-    """The pairs of an optimizer step, cut into what goes through the model at once; which changes no loss."""
+    """Split the pairs of an optimizer step into micro-batches; the loss is unchanged."""
     lengths = [len(prompt) + len(response) for prompt, response in pairs]
-    if config.micro_batch_tokens is None:
-        places = micro_batches(lengths, model, config.micro_batch_size)
-    else:  # only the packed forward pass of Llama-shaped models computes no padding
-        places = (best_fit if is_llama(model) else padded_batches)(lengths, config.micro_batch_tokens)
+    if config.optim.micro_batch_tokens is None:
+        places = micro_batches(lengths, model, config.optim.micro_batch_size)
+    else:  # padding costs nothing only where Llama-shaped models run packed
+        places = (best_fit if is_llama(model) else padded_batches)(lengths, config.optim.micro_batch_tokens)
     return [[pairs[place] for place in batch] for batch in places]
 
 
-# What is measured on the way: the loss on held-out demonstrations, and the accuracy in an environment.
+# Evaluation during training: the loss on held-out demonstrations, and the accuracy in an environment.
 
 
 class Measurements:
@@ -134,51 +134,52 @@ class Measurements:
         self._engine = TransformersEngine(loaded)
 
     def due(self, step: int) -> bool:
-        """Whether the model is to be measured after `step` steps."""
-        return bool(self._config.eval_every) and step % self._config.eval_every == 0
+        """Return whether to measure after `step` steps."""
+        return bool(self._config.eval.every) and step % self._config.eval.every == 0
 
     def take(self, run: Run, step: int) -> bool:
-        """Measure and log; True where the accuracy is reached that the stage shall stop at."""
+        """Measure and log; return whether the accuracy has reached `stop_accuracy`."""
         if self._held_out:
             run.log(step, {"eval/loss": held_out_loss(self._loaded, self._held_out, self._config)})
         if self._suite is None:
             return False
         params = SamplingParams(
-            temperature=self._config.eval_temperature,
+            temperature=self._config.eval.temperature,
             top_p=1.0,
-            max_new_tokens=self._config.eval_max_new_tokens,
+            max_new_tokens=self._config.eval.max_new_tokens,
             seed=self._config.seed,
         )
-        limit, shown = self._config.eval_limit, self._config.eval_shown
+        limit, shown = self._config.eval.limit, self._config.eval.samples
         accuracy = log_accuracy(self._suite, self._engine, params, run, step, limit=limit, shown=shown)
-        goal = self._config.stop_accuracy
+        goal = self._config.eval.stop_accuracy
         return goal is not None and accuracy is not None and accuracy >= goal
 
 
 @torch.no_grad()
 def held_out_loss(loaded: LoadedModel, pairs: Sequence[Pair], config: TuningSettings) -> float:
-    """The mean of -log p over all response tokens of the pairs."""
+    """Return the mean of -log p over all response tokens of the pairs."""
     tokens = float(sum(len(response) for _, response in pairs))
     passes = forward_passes(pairs, loaded.model, config)
     return sum(float(response_loss(loaded.model, make_batch(one, loaded.pad, loaded.device), tokens)) for one in passes)
 
 
 def evaluation_suite(config: TuningSettings) -> Suite | None:
-    """The environments whose accuracy is measured; None where there are none.
+    """Return the environments whose accuracy is measured; None where there are none.
 
     Raises:
         UsageError: an unknown environment, or options that its source refuses.
     """
-    if not config.eval_every:
+    if not config.eval.every:
         return None
-    if config.eval_env is not None and config.eval_env != config.env:
-        return make_suite(config.eval_env, template=config.eval_template, **config.eval_options)
+    if config.eval.env is not None and config.eval.env != config.env:
+        elsewhere = SuiteSettings(env=config.eval.env, env_options=config.eval.env_options, template=config.eval.template)
+        return open_evaluation(elsewhere, "accuracy")
     if config.env is None and not config.mixture:
         return None
     same_tasks = config.model_copy(
         update={
-            "template": config.eval_template or config.template,
+            "template": config.eval.template or config.template,
             "mixture": tuple(share.model_copy(update={"rubric": None}) for share in config.mixture),
         }
     )
-    return open_suite(same_tasks, "accuracy", **config.eval_options)
+    return open_evaluation(same_tasks, "accuracy", [open_suite(config, "accuracy")], **config.eval.env_options)
