@@ -53,9 +53,7 @@ SAMPLE_TASKS = (
     _task("interval", "For which x is |x - 2| at most 3?", "[-1, 5]", "(-1, 5)", "[-1, 5)", "(-1, 5]", "[1, 5]", "[-1, 6]"),
     _task("unit", "How long is a side of a square whose perimeter is 48 cm?", "12 cm", "12 km", "12 kg", "12 m", "12 cm^2"),
     _task("clock", "A train leaves at 10:15 and arrives 105 minutes later. When?", "12:00", "1:00", "0:12", "24:1", "11:00"),
-    _task(
-        "clock-half-hour", "A lesson begins at 3:50 and lasts 40 minutes. When does it end?", "4:30", "2:15", "8:60", "16:30:30"
-    ),
+    _task("clock-half-hour", "A lesson begins at 3:50 and lasts 40 minutes. When does it end?", "4:30", "2:15", "5:30", "4:03"),
     _task("ratio", "Simplify the ratio 14 : 21.", "2:3", "3:2", "2:30", "1:3", "23"),
     # Values that agree in more digits than are usually compared.
     _task(
