@@ -185,7 +185,7 @@ def with_new_names(model: type[Settings], data: Mapping[str, Any]) -> dict[str, 
         if name in model.renamed and _is_old(name, model.renamed[name], value):
             old[name] = value
         else:
-            merge(tree, nested(name, value))
+            merge(tree, nested(str(name), value))
     for name, value in old.items():
         path = model.renamed[name]
         _warn(f"the setting {name!r} is {path!r} now; the old name works for one more version")
@@ -306,11 +306,8 @@ def changed_settings(config: BaseModel) -> dict[str, Any]:
 
 
 def differences(config: BaseModel) -> dict[str, Any]:
-    """Return `changed_settings` as a tree. Validating it gives `config` again."""
-    tree: dict[str, Any] = {}
-    for path, value in changed_settings(config).items():
-        merge(tree, nested(path, value))
-    return tree
+    """Return the settings that differ from their defaults as a tree; validating it gives `config` again."""
+    return config.model_dump(mode="json", exclude_defaults=True)
 
 
 def value_at(tree: Mapping[str, Any], path: str) -> Any:

@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
+from r1env import __version__
 from r1env.cli.console import print_json
 from r1env.cli.options import Json
 from r1env.errors import R1EnvError
@@ -17,10 +18,10 @@ from r1env.hooks import CommandSpec
 from r1env.importing import import_target
 from r1env.plugins import Plugins, installed
 from r1env.runs.manifest import distribution_versions
-from r1env.version import __version__
 
 COMMANDS = (
-    CommandSpec("train", "r1env.cli.train:train", "Train a model, and show it learning."),
+    CommandSpec("train", "r1env.cli.train:app", "Train a model."),
+    CommandSpec("settings", "r1env.cli.settings:settings", "Show a trainer's settings, with defaults and sources."),
     CommandSpec("eval", "r1env.cli.evaluate:evaluate_command", "Evaluate a model: accuracy, interval, pass@k."),
     CommandSpec("sample", "r1env.cli.sample:sample", "Draw completions, to read or to score later."),
     CommandSpec("score", "r1env.cli.score:score", "Score completions that are already there."),

@@ -12,7 +12,7 @@ from typing import Any, ClassVar, Self
 
 from pydantic import Field, model_validator
 
-from r1env.config import Preset, Settings
+from r1env.config import Preset
 from r1env.engines import Engine, SamplingParams
 from r1env.envs.environment import Environment
 from r1env.envs.suite import Suite
@@ -25,7 +25,7 @@ from r1env.runs.tables import TABLE_JSON, Table, read_tables, write_table
 from r1env.trainer import TrainerConfig
 from r1env_trainers.generate.engine import TransformersEngine
 from r1env_trainers.model.load import check_model_name, choose_device, limit_threads, load_model
-from r1env_trainers.settings import NAMES_ELSEWHERE, Device, SuiteSettings, open_evaluation
+from r1env_trainers.settings import NAMES_ELSEWHERE, Device, Sampling, SuiteSettings, open_evaluation
 
 
 class EvaluateTrainer:
@@ -66,11 +66,8 @@ def _measure(model: str, suite: Suite, config: EvaluateConfig, run: Run, step: i
     """Return one evaluation per environment. Row `step` of the table is also step `step` of the stage's metrics."""
     loaded = load_model(model, device=choose_device(config.device), seed=config.seed)
     limit_threads(loaded.parameters, config.threads)
-    params = SamplingParams(
+    params = config.sampling.params(
         n=config.sampling.n,
-        temperature=config.sampling.temperature,
-        top_p=config.sampling.top_p,
-        max_new_tokens=config.sampling.max_new_tokens,
         seed=config.seed,
     )
     with contextlib.closing(TransformersEngine(loaded)) as engine:
@@ -94,13 +91,11 @@ def _measure(model: str, suite: Suite, config: EvaluateConfig, run: Run, step: i
 # The settings of the trainer `evaluate`.
 
 
-class EvaluateSampling(Settings):
+class EvaluateSampling(Sampling):
     """How completions are sampled."""
 
     n: int = Field(default=1, ge=1, description="Completions per task.")
     temperature: float = Field(default=0.0, ge=0, description="Sampling temperature; 0 is greedy.")
-    top_p: float = Field(default=1.0, gt=0, le=1, description="Nucleus sampling; 1 keeps the whole distribution.")
-    max_new_tokens: int = Field(default=128, ge=1, description="Most tokens per completion, or per turn of a dialogue.")
     tasks_per_batch: int = Field(default=128, ge=1, description="Tasks decoded at once.")
 
 

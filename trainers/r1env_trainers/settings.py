@@ -12,6 +12,7 @@ from typing import Any, ClassVar, Literal, Self
 from pydantic import Field, model_validator
 
 from r1env.config import Settings
+from r1env.engines import SamplingParams
 from r1env.envs.suite import EnvironmentShare, Suite, check_disjoint, make_mixture, make_suite
 from r1env.errors import NoSplitError, UsageError
 from r1env.rubrics import RubricSpec
@@ -188,6 +189,11 @@ class Sampling(Settings):
     temperature: float = Field(default=1.0, gt=0, description="Sampling temperature.")
     top_p: float = Field(default=1.0, gt=0, le=1, description="Nucleus sampling; 1 keeps the whole distribution.")
     max_new_tokens: int = Field(default=128, ge=1, description="Most tokens per completion, or per turn of a dialogue.")
+
+    def params(self, **more: Any) -> SamplingParams:
+        """Return these settings as an engine takes them; `more` are its others (`n`, `seed`), or other values."""
+        given = {"temperature": self.temperature, "top_p": self.top_p, "max_new_tokens": self.max_new_tokens}
+        return SamplingParams(**{**given, **more})
 
 
 class Eval(Settings):

@@ -6,7 +6,7 @@ import time
 
 import torch
 
-from r1env.engines import SamplingParams, derive_seed
+from r1env.engines import derive_seed
 from r1env.envs.suite import Suite
 from r1env.errors import UsageError
 from r1env.rollout import play
@@ -107,13 +107,7 @@ def check_one_tokenizer(student: LoadedModel, teacher: LoadedModel) -> None:
 def _answers(suite: Suite, student: LoadedModel, engine: LocalEngine, config: DistillConfig, step: int) -> TokenBatch:
     """Return the student's answers to the tasks of a step; the environment's tokens in between do not count."""
     prompts = config.optim.batch_size // config.sampling.n
-    params = SamplingParams(
-        n=config.sampling.n,
-        max_new_tokens=config.sampling.max_new_tokens,
-        temperature=config.sampling.temperature,
-        top_p=config.sampling.top_p,
-        seed=derive_seed(config.seed, step),
-    )
+    params = config.sampling.params(n=config.sampling.n, seed=derive_seed(config.seed, step))
     tasks = draw_tasks(suite, step * prompts, prompts, config.seed).tasks
     return to_tokens(play(tasks, engine, params), student)[0]
 

@@ -8,7 +8,7 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
-from r1env.engines import Engine, SamplingParams
+from r1env.engines import Engine
 from r1env.envs.environment import Environment
 from r1env.envs.suite import Suite
 from r1env.errors import TrainingStoppedError, UsageError
@@ -142,13 +142,7 @@ def _draw_batch(
     engine: Engine, tasks: Sequence[tuple[Environment, Task]], settings: DrawSettings, seed: int, number: int
 ) -> list[Drawn]:
     """Sample and score, environment by environment."""
-    params = SamplingParams(
-        n=settings.sampling.n,
-        temperature=settings.sampling.temperature,
-        top_p=settings.sampling.top_p,
-        max_new_tokens=settings.sampling.max_new_tokens,
-        seed=seed,
-    )
+    params = settings.sampling.params(n=settings.sampling.n, seed=seed)
     by_environment: dict[int, tuple[Environment, list[Task]]] = {}
     for environment, task in tasks:
         by_environment.setdefault(id(environment), (environment, []))[1].append(task)

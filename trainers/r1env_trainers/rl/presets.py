@@ -109,7 +109,7 @@ GRPO_PRESETS: Mapping[str, Preset] = {
         source=_R1_PAPER,
         notes={**_R1_NOTES, "steps": "our choice, never published", "rubric": _RUBRIC_NOTE},
     ),
-    # 400 optimizer steps in which general prompts come too: give a final_phase.mixture with a rubric of theirs, `stage2` or your own,
+    # In the last 400 optimizer steps general prompts come too: give a final_phase.mixture with a rubric of theirs, `stage2` or your own,
     # whose reward model is at the url you set. Tasks with answers are rewarded as before (eq. 8: the rules, and the language).
     "r1-stage2": Preset(
         {
@@ -124,8 +124,8 @@ GRPO_PRESETS: Mapping[str, Preset] = {
             **_R1_NOTES,
             "steps": f"{_R1_PAPER}: 1,700 optimizer steps",
             "rubric": _RUBRIC_NOTE,
-            "final_phase.steps": f"{_R1_PAPER}: preference rewards in the last 400 optimizer steps",
-            "final_phase.rubric": "the rules of eq. 8; the reward models for general prompts were not published",
+            "final_phase.steps": f"{_R1_PAPER}: general prompts and preference rewards in the last 400 optimizer steps",
+            "final_phase.rubric": "DeepSeek-R1, eq. 8; its reward models for general prompts were not published",
         },
     ),
     "deepseekmath": Preset(

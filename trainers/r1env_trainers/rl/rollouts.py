@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from r1env.data.sources import read_jsonl
-from r1env.engines import SamplingParams, TokenEngine, derive_seed
+from r1env.engines import TokenEngine, derive_seed
 from r1env.envs.environment import Environment
 from r1env.envs.suite import Suite
 from r1env.errors import UsageError
@@ -90,11 +90,10 @@ def collect(
     scored, missing, batches = _Scored(), wanted, 0
     while missing > 0 and batches <= (config.filter.max_extra_batches if config.filter.dynamic_sampling else 0):
         drawn = draw_tasks(suite, position, missing, config.seed, keep_task)
-        params = SamplingParams(
+        params = config.sampling.params(
             n=n,
             max_new_tokens=config.sampling.max_new_tokens_at(step),
             temperature=config.sampling.temperature_at(step),
-            top_p=config.sampling.top_p,
             seed=derive_seed(config.seed, step, batches),
         )
         start = time.perf_counter()
