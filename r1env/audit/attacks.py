@@ -141,7 +141,7 @@ def _negated(subject: Subject) -> Iterator[str]:
 
 
 def _hedged(subject: Subject) -> Iterator[str]:
-    for wrong in subject.near:
+    for wrong in subject.near[:1]:
         for one, other in ((subject.answer, wrong), (wrong, subject.answer)):
             yield f"The answer is {one}, or maybe {other}."
             for wrap in subject.paying:
