@@ -1,8 +1,8 @@
-"""Checking of final answers in mathematics: `verify(answer, completion)`, and the reward `math` made of it."""
+"""Checking of final answers in mathematics: `verify(answer, completion)`, and the rewards `math` and `choice` made of it."""
 
 from r1env_math.check import FaultyReference, check_gold
 from r1env_math.policy import AnswerPolicy, Case, Conflict, Units, Where
-from r1env_math.verdict import How, Verdict, verify
+from r1env_math.verdict import How, Verdict, verify, verify_choice
 from r1env_math.version import __version__
 
 __all__ = [
@@ -17,4 +17,5 @@ __all__ = [
     "__version__",
     "check_gold",
     "verify",
+    "verify_choice",
 ]
