@@ -23,7 +23,7 @@ from r1env_math.extraction import boxes_that_stand, cut_response, length_of, sta
 from r1env_math.guards import MAX_LENGTH, excess
 from r1env_math.normalize import normalize, words
 from r1env_math.parser import read
-from r1env_math.phrases import ANNOUNCEMENT, CONCLUSION, HEDGE, SUPPOSED_BEFORE, is_retracted, may_announce
+from r1env_math.phrases import ANNOUNCEMENT, CONCLUSION, HEDGE, NEGATED, SUPPOSED_BEFORE, is_retracted, may_announce
 from r1env_math.policy import AnswerPolicy, Case, Conflict, Where
 from r1env_math.reference import final_answer
 
@@ -362,7 +362,9 @@ def _from_statements(text: str, options: Mapping[str, str], policy: AnswerPolicy
     found: list[tuple[int, int, Pick]] = []  # place, strength
     if may_announce(text):
         for announcement in ANNOUNCEMENT.finditer(text):
-            if SUPPOSED_BEFORE.search(text[max(0, announcement.start() - 60) : announcement.start()]):
+            if NEGATED.search(announcement[0]) or SUPPOSED_BEFORE.search(
+                text[max(0, announcement.start() - 60) : announcement.start()]
+            ):
                 continue
             said = statement_of(text, announcement)
             if HEDGE.search(re.sub(r"\b[Ii] think\b", "", announcement[0])):
