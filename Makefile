@@ -6,14 +6,14 @@ BIN := $(VENV)/bin
 PIP_ARGS ?=
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt $(PIP_ARGS)
 
-PACKAGES := .[report] sandbox[server] plugins/format plugins/math plugins/language[py3langid] plugins/code plugins/logic plugins/benchmarks[hub] plugins/judge trainers
+PACKAGES := .[report] sandbox[server] plugins/format plugins/math plugins/language[py3langid] plugins/code plugins/logic[reasoning-gym] plugins/benchmarks[hub] plugins/judge trainers plugins/openrlhf
 EDITABLE := $(foreach package,$(PACKAGES),--editable ./$(package))
 PROJECTS := pyproject.toml $(wildcard sandbox/pyproject.toml plugins/*/pyproject.toml trainers/pyproject.toml)
 
 DEMO_ARGS ?=
 TEST_ARGS ?=
 
-.PHONY: help setup demo test test-slow openrlhf-cpu lint format bench clean
+.PHONY: help setup demo test test-slow test-nightly openrlhf-cpu lint format bench clean
 
 help: ## Show this list
 	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -38,11 +38,14 @@ $(VENV)/.ready-dev: $(VENV)/.ready requirements/dev.txt requirements/no-deps.txt
 demo: $(VENV)/.ready ## Train R1-Zero in miniature on the CPU; ends with a report
 	$(BIN)/r1env train r1-zero --preset tiny-cpu $(DEMO_ARGS)
 
-test: $(VENV)/.ready-dev ## Run the tests that take no more than a few seconds each, with coverage
-	$(BIN)/pytest -m "not slow" -n auto --maxprocesses 8 --cov --cov-report=term $(TEST_ARGS)
+test: $(VENV)/.ready-dev ## Run the tests that take no more than a few seconds each
+	$(BIN)/pytest -m "not slow and not nightly" -n auto --maxprocesses 8 $(TEST_ARGS)
 
-test-slow: $(VENV)/.ready-dev ## Run the others: trainings, audits, crashes and resumes
-	$(BIN)/pytest -m slow -n 2 --dist loadgroup $(TEST_ARGS)
+test-slow: $(VENV)/.ready-dev ## Run what a change needs beside them: trainings, audits, crashes and resumes, attacks
+	$(BIN)/pytest -m "slow and not nightly" -n 2 --dist loadgroup $(TEST_ARGS)
+
+test-nightly: $(VENV)/.ready-dev ## Run the rest: OpenRLHF, whole recipes, gVisor, further languages
+	$(BIN)/pytest -m nightly -n 2 --dist loadgroup $(TEST_ARGS)
 
 openrlhf-cpu: ## Make the environment that runs OpenRLHF on a CPU; see docs/openrlhf.md
 	@tools/openrlhf-cpu-env.sh

@@ -40,27 +40,26 @@ import transformers
 from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast, TrainerCallback
 
+from r1env.data.sources import ListSource
 from r1env.envs.environment import Environment
 from r1env.envs.suite import Suite
+from r1env.plugins import installed
 from r1env.rewards import reward
 from r1env.rubrics import Rubric, WeightedReward
-from r1env.sources import ListSource
-from r1env.tasks import Task
-from r1env.templates import get_template
-from r1env_trainers.devices import choose_device, limit_threads
-from r1env_trainers.engines.training import training_engine
-from r1env_trainers.engines.vllm_options import EngineName, VLLMOptions
-from r1env_trainers.forward import TokenBatch, padded_logprobs
-from r1env_trainers.grpo.advantages import group_mean
-from r1env_trainers.grpo.collect import collect
-from r1env_trainers.grpo.config import GRPOConfig
-from r1env_trainers.grpo.losses import policy_loss
-from r1env_trainers.grpo.update import update
-from r1env_trainers.llama.forward import compute_dtype
-from r1env_trainers.local import make_optimizer, optimizer_step
-from r1env_trainers.models.load import LoadedModel
-from r1env_trainers.prompts import left_pad
-from r1env_trainers.sampling import CompletionSampler, Samples
+from r1env.types import Task
+from r1env_trainers.generate.choose import training_engine
+from r1env_trainers.generate.engine import CompletionSampler, LocalEngine, Samples
+from r1env_trainers.generate.options import EngineName, VLLMOptions
+from r1env_trainers.model.batching import left_pad
+from r1env_trainers.model.llama import compute_dtype
+from r1env_trainers.model.load import LoadedModel, choose_device, limit_threads
+from r1env_trainers.model.logprobs import TokenBatch, padded_logprobs
+from r1env_trainers.model.session import make_optimizer, optimizer_step
+from r1env_trainers.rl.advantages import group_mean
+from r1env_trainers.rl.config import GRPOConfig
+from r1env_trainers.rl.losses import policy_loss
+from r1env_trainers.rl.rollouts import collect
+from r1env_trainers.rl.update import update
 
 SHAPES = {  # hidden, feed-forward, layers, heads, key-value heads, vocabulary
     "135m": (576, 1536, 30, 9, 3, 49_152),
@@ -128,7 +127,9 @@ def make_environment(count: int, tokens: int, vocabulary: int) -> Environment:
         Task(id=str(i), prompt=({"role": "user", "content": " ".join(f"w{word}" for word in row)},))
         for i, row in enumerate(draws)
     ]
-    return Environment("words", ListSource(tasks), Rubric("parity", [WeightedReward(parity)]), "parity", get_template("plain"))
+    return Environment(
+        "words", ListSource(tasks), Rubric("parity", [WeightedReward(parity)]), "parity", installed().template("plain")
+    )
 
 
 def wait(device: torch.device) -> float:
@@ -143,6 +144,7 @@ class TimedSampler:
 
     def __init__(self, sampler: CompletionSampler, device: torch.device) -> None:
         self.sampler, self.device = sampler, device
+        self.tokenizer, self.max_length = sampler.tokenizer, sampler.max_length
         self.seconds = 0.0
 
     def sample(self, *args: Any, **kwargs: Any) -> Samples:
@@ -151,22 +153,22 @@ class TimedSampler:
         self.seconds = wait(self.device) - start
         return samples
 
-    def decode(self, samples: Samples) -> list[str]:
-        return self.sampler.decode(samples)
+    def close(self) -> None:
+        self.sampler.close()
 
 
 def local_loop(
     environment: Environment, loaded: LoadedModel, config: GRPOConfig, engine: EngineName, options: VLLMOptions
 ) -> Iterator[Step]:
     suite = Suite(environment.name, [environment])
-    sampler: Any = TimedSampler(
-        training_engine(loaded, engine, options, seed=0, max_rows=config.max_rows).sampler, loaded.device
-    )
-    reference = LoadedModel(copy.deepcopy(loaded.model), loaded.tokenizer) if config.needs_reference else None
+    local = training_engine(loaded, engine, options, seed=0, max_rows=config.engine.max_num_seqs)
+    assert isinstance(local, LocalEngine)
+    sampler = TimedSampler(local.sampler, loaded.device)
+    reference = LoadedModel(copy.deepcopy(loaded.model), loaded.tokenizer) if config.algo.needs_reference else None
     optimizer = make_optimizer(loaded, config)
     for number in itertools.count():
         wait(loaded.device)
-        experience = collect(suite, loaded, sampler, config, number)
+        experience = collect(suite, loaded, LocalEngine(sampler), config, number)
         start = wait(loaded.device)
         metrics = update(loaded, optimizer, experience, config, number, reference)
         end = wait(loaded.device)
@@ -178,9 +180,9 @@ def plain_transformers(environment: Environment, loaded: LoadedModel, config: GR
     model: Any = loaded.model  # transformers' decorators hide what may be called on it
     device = loaded.device
     optimizer = make_optimizer(loaded, config)
-    texts = [environment.open(environment.task(i)).messages[0]["content"] for i in range(config.prompts_per_step)]
+    texts = [environment.open(environment.task(i)).messages[0]["content"] for i in range(config.sampling.prompts_per_step)]
     prompts = [loaded.tokenizer(text)["input_ids"] for text in texts]
-    rewards = torch.rand((config.prompts_per_step, config.group_size))
+    rewards = torch.rand((config.sampling.prompts_per_step, config.sampling.group_size))
     advantages = group_mean(rewards).flatten().to(device)
 
     for number in itertools.count():
@@ -191,23 +193,23 @@ def plain_transformers(environment: Environment, loaded: LoadedModel, config: GR
             drawn = model.generate(
                 ids,
                 attention_mask=mask,
-                num_return_sequences=config.group_size,
+                num_return_sequences=config.sampling.group_size,
                 do_sample=True,
                 top_k=0,
-                max_new_tokens=config.max_new_tokens,
+                max_new_tokens=config.sampling.max_new_tokens,
             )
             model.to(torch.float32)
         generated = wait(device)
         completions = drawn[:, ids.shape[1] :]
         batch = TokenBatch(
-            ids.repeat_interleave(config.group_size, dim=0),
-            mask.repeat_interleave(config.group_size, dim=0),
+            ids.repeat_interleave(config.sampling.group_size, dim=0),
+            mask.repeat_interleave(config.sampling.group_size, dim=0),
             completions,
             (completions != loaded.pad).float(),
         )
         tokens = float(batch.completion_mask.sum())
-        for rows in torch.arange(len(batch), device=device).split(config.micro_batch_size or PEER_MICRO_BATCH):
-            logprobs = padded_logprobs(model, batch.select(rows), config.temperature)
+        for rows in torch.arange(len(batch), device=device).split(config.optim.micro_batch_size or PEER_MICRO_BATCH):
+            logprobs = padded_logprobs(model, batch.select(rows), config.sampling.temperature)
             some = batch.completion_mask[rows, : logprobs.shape[1]]
             losses = policy_loss(logprobs, logprobs.detach(), advantages[rows], clip_low=0.2, clip_high=0.28)
             ((losses * some).sum() / tokens).backward()
@@ -258,9 +260,9 @@ def trl_with_vllm(
     from trl.trainer.grpo_config import GRPOConfig as TRLConfig
     from trl.trainer.grpo_trainer import GRPOTrainer
 
-    rows = config.prompts_per_step * config.group_size
+    rows = config.sampling.prompts_per_step * config.sampling.group_size
     loaded.tokenizer.eos_token = loaded.tokenizer.pad_token  # TRL wants one; the random weights hardly ever draw it
-    prompts = [environment.open(environment.task(i)).messages[0]["content"] for i in range(config.prompts_per_step)]
+    prompts = [environment.open(environment.task(i)).messages[0]["content"] for i in range(config.sampling.prompts_per_step)]
     with tempfile.TemporaryDirectory() as folder:
         loaded.model.save_pretrained(folder)
         loaded.tokenizer.save_pretrained(folder)
@@ -271,12 +273,12 @@ def trl_with_vllm(
             processing_class=loaded.tokenizer,
             args=TRLConfig(
                 output_dir=folder,
-                per_device_train_batch_size=min(rows, config.micro_batch_size or PEER_MICRO_BATCH),
-                gradient_accumulation_steps=max(1, rows // (config.micro_batch_size or PEER_MICRO_BATCH)),
-                num_generations=config.group_size,
-                max_completion_length=config.max_new_tokens,
-                temperature=config.temperature,
-                learning_rate=config.lr,
+                per_device_train_batch_size=min(rows, config.optim.micro_batch_size or PEER_MICRO_BATCH),
+                gradient_accumulation_steps=max(1, rows // (config.optim.micro_batch_size or PEER_MICRO_BATCH)),
+                num_generations=config.sampling.group_size,
+                max_completion_length=config.sampling.max_new_tokens,
+                temperature=config.sampling.temperature,
+                learning_rate=config.optim.lr,
                 max_steps=steps,
                 num_train_epochs=steps,
                 use_vllm=True,
@@ -309,8 +311,11 @@ def openrlhf(
 ) -> Iterator[Step]:
     """`generate s` of these steps has the rewards in it; `update s` the log-probs before it and the weights sent to vLLM after it."""
     loaded.tokenizer.eos_token = loaded.tokenizer.pad_token  # as for TRL
-    prompts = [environment.open(environment.task(i)).messages[0]["content"] for i in range(config.prompts_per_step)]
-    rows, micro_batch = config.prompts_per_step * config.group_size, config.micro_batch_size or PEER_MICRO_BATCH
+    prompts = [environment.open(environment.task(i)).messages[0]["content"] for i in range(config.sampling.prompts_per_step)]
+    rows, micro_batch = (
+        config.sampling.prompts_per_step * config.sampling.group_size,
+        config.optim.micro_batch_size or PEER_MICRO_BATCH,
+    )
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         loaded.model.save_pretrained(folder / "model")
@@ -325,9 +330,9 @@ def openrlhf(
             "data.input_key": "prompt",
             "data.label_key": "label",
             "data.max_len": loaded.model.config.max_position_embeddings,
-            "rollout.max_new_tokens": config.max_new_tokens,
-            "rollout.batch_size": config.prompts_per_step,
-            "rollout.n_samples_per_prompt": config.group_size,
+            "rollout.max_new_tokens": config.sampling.max_new_tokens,
+            "rollout.batch_size": config.sampling.prompts_per_step,
+            "rollout.n_samples_per_prompt": config.sampling.group_size,
             "rollout.micro_batch_size": micro_batch,
             "train.batch_size": rows,
             "train.micro_batch_size": micro_batch,
@@ -336,7 +341,7 @@ def openrlhf(
             "ds.zero_stage": 2,
             "algo.advantage.estimator": "dr_grpo",
             "algo.kl.init_coef": 0,
-            "actor.adam.lr": config.lr,
+            "actor.adam.lr": config.optim.lr,
             "ckpt.path": folder / "checkpoints",
             "ckpt.output_dir": folder / "result",
             **dict.fromkeys(("actor.num_nodes", "actor.num_gpus_per_node", "ref.num_nodes", "ref.num_gpus_per_node"), 1),
@@ -357,7 +362,7 @@ def openrlhf(
                 if "Global step" in line:
                     phases = {phase: float(seconds) for phase, seconds in re.findall(r"'timing/(\w+)': ([0-9.e-]+)", line)}
                     generation, whole = phases["generation"], phases["step_total"]
-                    yield Step(generation, generation, 0.0, whole - generation, float(rows * config.max_new_tokens))
+                    yield Step(generation, generation, 0.0, whole - generation, float(rows * config.sampling.max_new_tokens))
 
 
 def measure(running: Iterator[Step], steps: int, device: torch.device) -> tuple[float, list[Step], float]:
@@ -375,17 +380,20 @@ def measure(running: Iterator[Step], steps: int, device: torch.device) -> tuple[
 def run_way(way: str, arguments: argparse.Namespace) -> str:
     """Measure one way; a row of the table."""
     device = choose_device("auto")
-    config = GRPOConfig(
-        model="random",
-        env="words",
-        prompts_per_step=arguments.prompts,
-        group_size=arguments.group,
-        max_new_tokens=arguments.new_tokens,
-        micro_batch_size=arguments.micro_batch,
-        mini_batches=arguments.mini_batches,
-        kl_coef=arguments.kl,
-        top_p=arguments.top_p,
-        max_rows=arguments.max_rows,
+    config = GRPOConfig.model_validate(
+        {
+            "model": "random",
+            "env": "words",
+            "sampling": {
+                "prompts_per_step": arguments.prompts,
+                "group_size": arguments.group,
+                "max_new_tokens": arguments.new_tokens,
+                "top_p": arguments.top_p,
+            },
+            "optim": {"micro_batch_size": arguments.micro_batch, "mini_batches": arguments.mini_batches},
+            "algo": {"kl_coef": arguments.kl},
+            "engine": {"max_num_seqs": arguments.max_rows},
+        }
     )
     loaded = make_model(arguments.shape, arguments.prompt_tokens + arguments.new_tokens, device, arguments.ending)
     limit_threads(loaded.parameters, None)

@@ -45,10 +45,10 @@ from r1env.envs.suite import make_suite
 from r1env.rewards import reward
 from r1env.rubrics import RubricSpec
 from r1env.runs.run import Run, StepEvent
-from r1env_trainers.grpo.config import GRPOConfig
-from r1env_trainers.grpo.tasks import draw_tasks
-from r1env_trainers.grpo.trainer import GRPOTrainer
-from r1env_trainers.models.tiny import CHARACTERS, CONTEXT, build_tokenizer
+from r1env_trainers.model.tiny import CHARACTERS, CONTEXT, build_tokenizer
+from r1env_trainers.rl.config import GRPOConfig
+from r1env_trainers.rl.rollouts import draw_tasks
+from r1env_trainers.rl.trainer import GRPOTrainer
 
 SHAPES = {  # hidden, feed-forward, layers, heads, the least vocabulary
     "tiny": (128, 352, 2, 4, 0),
@@ -139,20 +139,21 @@ def ours(folder: Path, arguments: argparse.Namespace, **settings: Any) -> Turn:
     def listen(event: StepEvent) -> None:
         watch.step_ended(event.metrics["seconds/generate"], int(event.metrics["tokens/sampled"]))
 
-    config = GRPOConfig(
-        model=str(folder),
-        env=ENV,
-        template=TEMPLATE,
-        rubric=RUBRIC,
-        steps=1 + arguments.steps,
-        prompts_per_step=arguments.prompts,
-        group_size=arguments.group,
-        max_new_tokens=arguments.new_tokens,
-        micro_batch_size=arguments.micro_batch,
-        lr=RATE,
-        device="cpu",
-        threads=1,
-        **settings,
+    config = GRPOConfig.model_validate(
+        {
+            "model": str(folder),
+            "env": ENV,
+            "template": TEMPLATE,
+            "rubric": RUBRIC,
+            "steps": 1 + arguments.steps,
+            "sampling.prompts_per_step": arguments.prompts,
+            "sampling.group_size": arguments.group,
+            "sampling.max_new_tokens": arguments.new_tokens,
+            "optim": {"micro_batch_size": arguments.micro_batch, "lr": RATE},
+            "device": "cpu",
+            "threads": 1,
+            **settings,
+        }
     )
     with tempfile.TemporaryDirectory() as output:
         run = Run.create(Path(output) / "run", {}, seed=0)

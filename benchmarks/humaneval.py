@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import r1env
-from r1env.sources import read_jsonl
+from r1env.data.sources import read_jsonl
 from r1env_benchmarks.code import humaneval
 
 OTHER_COMPARISON = {ast.Lt: ast.LtE, ast.LtE: ast.Lt, ast.Gt: ast.GtE, ast.GtE: ast.Gt, ast.Eq: ast.NotEq, ast.NotEq: ast.Eq}

@@ -29,10 +29,10 @@ from r1env.runs.run import Run, StepEvent
 EVAL_EVERY = 5
 LEVELS = (0.5, 0.9)
 CONTENDERS: Mapping[str, tuple[str, Mapping[str, Any]]] = {
-    "grpo": ("grpo", {"track_kl": False}),
-    "ppo λ=1": ("ppo", {"gae_lambda": 1.0}),
-    "ppo λ=0.95": ("ppo", {"gae_lambda": 0.95}),
-    "ppo λ=1, shared critic": ("ppo", {"gae_lambda": 1.0, "critic": "shared"}),
+    "grpo": ("grpo", {"algo.track_kl": False}),
+    "ppo λ=1": ("ppo", {"algo.gae_lambda": 1.0}),
+    "ppo λ=0.95": ("ppo", {"algo.gae_lambda": 0.95}),
+    "ppo λ=1, shared critic": ("ppo", {"algo.gae_lambda": 1.0, "critic.kind": "shared"}),
 }
 
 
@@ -79,7 +79,7 @@ def train_base(seed: int, folder: Path) -> str:
 def follow(name: str, base: str, seed: int, steps: int, folder: Path) -> Course:
     """Train one contender."""
     trainer, settings = CONTENDERS[name]
-    overrides = {"model": base, "seed": seed, "steps": steps, "eval_every": EVAL_EVERY, "eval_shown": 0, **settings}
+    overrides = {"model": base, "seed": seed, "steps": steps, "eval.every": EVAL_EVERY, "eval.samples": 0, **settings}
     plan = plan_training(trainer, preset="tiny-cpu", overrides=overrides)
     run = Run.create(folder / f"{len(list(folder.iterdir()))}", plan.model_dump(mode="json"), seed=seed)
     course = Course()

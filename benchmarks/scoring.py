@@ -14,10 +14,8 @@ import time
 from collections.abc import Callable
 
 from r1env.rewards import reward
-from r1env.rollouts import Rollout
-from r1env.scores import Score
 from r1env.scoring import ScoringPool, ascore, score
-from r1env.tasks import Task
+from r1env.types import Rollout, Score, Task
 
 RUNS = 5
 

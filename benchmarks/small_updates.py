@@ -5,7 +5,7 @@
 
 SmolLM2-135M, its weights rounded to bfloat16 as most checkpoints are stored, learns eight sentences by AdamW with a warm-up over ten steps. Three
 ways to read the float32 weights that AdamW moves: as they are; rounded to bfloat16, as on a GPU; and rounded after they were dithered
-at the start (`r1env_trainers.dither`). Everything else is the same, so the loss tells how much of the updates arrives.
+at the start (`r1env_trainers.model.dither`). Everything else is the same, so the loss tells how much of the updates arrives.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from torch import Generator, Tensor, nn
 from transformers import PreTrainedModel
 
 from r1env.runs.tables import Table
-from r1env_trainers.dither import dithered
-from r1env_trainers.models.load import load_model
+from r1env_trainers.model.dither import dithered
+from r1env_trainers.model.load import load_model
 
 WARMUP = 10
 SENTENCES = [

@@ -15,66 +15,73 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from r1env import moved
 from r1env.envs.autoregister import register_with_gymnasium
-from r1env.version import __version__
+
+__version__ = "0.1.0"
 
 if TYPE_CHECKING:
+    from r1env.data.sources import TaskSource
     from r1env.envs.environment import Environment, make_environment
     from r1env.errors import R1EnvError, UsageError
-    from r1env.hookspecs import (
+    from r1env.hooks import (
+        AdvantageSpec,
         CommandSpec,
         EngineSpec,
         EnvironmentSpec,
+        LossSpec,
         RecipeSpec,
         ReportSpec,
         RewardSpec,
-        SandboxSpec,
+        RubricPresetSpec,
         SuiteSpec,
+        TemplateSpec,
+        ToolParserSpec,
         TrackerSpec,
         TrainerSpec,
         hookimpl,
     )
-    from r1env.parsing import parse_response
     from r1env.plugins import get_reward, installed
+    from r1env.prompts import parse_response
     from r1env.rewards import Isolation, Limits, Reward, reward
-    from r1env.rollouts import Completion, FinishReason, Rollout
     from r1env.rubrics import Rubric, WeightedReward
-    from r1env.scores import Score, Status
     from r1env.scoring import ascore, score
-    from r1env.sources import TaskSource
-    from r1env.tasks import Message, Task, TaskKind
+    from r1env.types import Completion, FinishReason, Message, Rollout, Score, Status, Task, TaskKind, Turn
 
 _HOME = {
     "r1env.envs.environment": ("Environment", "make_environment"),
     "r1env.errors": ("R1EnvError", "UsageError"),
-    "r1env.hookspecs": (
+    "r1env.hooks": (
+        "AdvantageSpec",
         "CommandSpec",
         "EngineSpec",
         "EnvironmentSpec",
+        "LossSpec",
         "RecipeSpec",
         "ReportSpec",
         "RewardSpec",
-        "SandboxSpec",
+        "RubricPresetSpec",
         "SuiteSpec",
+        "TemplateSpec",
+        "ToolParserSpec",
         "TrackerSpec",
         "TrainerSpec",
         "hookimpl",
     ),
-    "r1env.parsing": ("parse_response",),
+    "r1env.prompts": ("parse_response",),
     "r1env.plugins": ("get_reward", "installed"),
     "r1env.rewards": ("Isolation", "Limits", "Reward", "reward"),
-    "r1env.rollouts": ("Completion", "FinishReason", "Rollout"),
     "r1env.rubrics": ("Rubric", "WeightedReward"),
-    "r1env.scores": ("Score", "Status"),
     "r1env.scoring": ("ascore", "score"),
-    "r1env.sources": ("TaskSource",),
-    "r1env.tasks": ("Message", "Task", "TaskKind"),
+    "r1env.data.sources": ("TaskSource",),
+    "r1env.types": ("Completion", "FinishReason", "Message", "Rollout", "Score", "Status", "Task", "TaskKind", "Turn"),
 }
 """Where each public name lives; a test holds it against the imports above."""
 
 _MODULE_OF = {name: module for module, names in _HOME.items() for name in names}
 
 __all__ = [
+    "AdvantageSpec",
     "CommandSpec",
     "Completion",
     "EngineSpec",
@@ -83,6 +90,7 @@ __all__ = [
     "FinishReason",
     "Isolation",
     "Limits",
+    "LossSpec",
     "Message",
     "R1EnvError",
     "RecipeSpec",
@@ -91,15 +99,18 @@ __all__ = [
     "RewardSpec",
     "Rollout",
     "Rubric",
-    "SandboxSpec",
+    "RubricPresetSpec",
     "Score",
     "Status",
     "SuiteSpec",
     "Task",
     "TaskKind",
     "TaskSource",
+    "TemplateSpec",
+    "ToolParserSpec",
     "TrackerSpec",
     "TrainerSpec",
+    "Turn",
     "UsageError",
     "WeightedReward",
     "__version__",
@@ -127,3 +138,4 @@ def __dir__() -> list[str]:
 
 
 register_with_gymnasium()
+moved.redirect(moved.CORE)

@@ -2,19 +2,53 @@
 
 from __future__ import annotations
 
-from r1env.hookspecs import EngineSpec, ReportSpec, TrackerSpec, hookimpl
+from r1env.hooks import (
+    EngineSpec,
+    ReportSpec,
+    RewardSpec,
+    RubricPresetSpec,
+    TemplateSpec,
+    ToolParserSpec,
+    TrackerSpec,
+    hookimpl,
+)
+
+
+@hookimpl
+def r1env_templates() -> list[TemplateSpec]:
+    return [
+        TemplateSpec("plain", "r1env.prompts:PLAIN_TEMPLATE", "the task's own prompt"),
+        TemplateSpec("r1-zero", "r1env.prompts:R1_ZERO_TEMPLATE", "the completion prompt of R1-Zero (DeepSeek-R1, table 1)"),
+        TemplateSpec("boxed", "r1env.prompts:BOXED_TEMPLATE", "asks for the answer in a box, as R1's authors recommend"),
+        TemplateSpec("tagged", "r1env.prompts:TAGGED_TEMPLATE", "asks for a thinking block and an answer block"),
+    ]
+
+
+@hookimpl
+def r1env_rewards() -> list[RewardSpec]:
+    return [RewardSpec("environment", "r1env.rewards:environment", "what the environment itself paid, summed over the turns")]
+
+
+@hookimpl
+def r1env_tool_parsers() -> list[ToolParserSpec]:
+    return [
+        ToolParserSpec("hermes", "r1env.envs.conversation:parse_tool_calls", "JSON between <tool_call> tags (Hermes, Qwen)")
+    ]
+
+
+@hookimpl
+def r1env_rubrics() -> list[RubricPresetSpec]:
+    return [RubricPresetSpec("accuracy", {"accuracy": 1.0}, "the environment's own checker alone")]
 
 
 @hookimpl
 def r1env_engines() -> list[EngineSpec]:
-    return [EngineSpec("scripted", "r1env.engines.scripted:make_scripted", "answers one fixed text; needs no model")]
+    return [EngineSpec("scripted", "r1env.engines:make_scripted", "answers one fixed text; needs no model")]
 
 
 @hookimpl
 def r1env_reports() -> list[ReportSpec]:
-    return [
-        ReportSpec("stages", "r1env.runs.stage_table:stages_section", "a row for each stage: where it started, what it cost")
-    ]
+    return [ReportSpec("stages", "r1env.runs.stages:stages_section", "a row for each stage: where it started, what it cost")]
 
 
 @hookimpl
@@ -22,13 +56,11 @@ def r1env_trackers() -> list[TrackerSpec]:
     return [
         TrackerSpec(
             "tensorboard",
-            "r1env.tracking.tensorboard:TensorBoard",
+            "r1env.trackers:TensorBoard",
             "event files in the run's folder",
             module="tensorboard",
             install="r1env[tensorboard]",
         ),
-        TrackerSpec("wandb", "r1env.tracking.wandb:WandB", "Weights & Biases", module="wandb", install="r1env[wandb]"),
-        TrackerSpec(
-            "trackio", "r1env.tracking.trackio:Trackio", "a local dashboard", module="trackio", install="r1env[trackio]"
-        ),
+        TrackerSpec("wandb", "r1env.trackers:WandB", "Weights & Biases", module="wandb", install="r1env[wandb]"),
+        TrackerSpec("trackio", "r1env.trackers:Trackio", "a local dashboard", module="trackio", install="r1env[trackio]"),
     ]

@@ -1,22 +1,88 @@
-"""Configuration from files and the command line into pydantic models, with errors of one line."""
+"""Settings: groups of described fields, read from files and the command line, with errors of one line.
+
+A trainer's settings are a tree of `Settings`: `optim.lr`, `sampling.temperature`. Every field carries a one-line description, from which
+`r1env train NAME --help`, `r1env settings NAME` and docs/settings.md are made.
+
+    class Optim(Settings):
+        "Optimizer and learning rate."
+
+        lr: float = Field(default=1e-6, gt=0, description="Peak learning rate.")
+
+A mapping of settings is nested, or has dotted keys: `{"optim.lr": 1e-4}` is `{"optim": {"lr": 1e-4}}`.
+Names that moved are listed in `Settings.renamed`. They work for one version, with a warning that gives the new name.
+"""
 
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Mapping
+import types
+import typing
+import warnings
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, ClassVar, Literal, TypeVar, Union
 
 import yaml
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
+from pydantic.fields import FieldInfo
+from pydantic_core import PydanticUndefined
 
 from r1env.errors import UsageError
 
 M = TypeVar("M", bound=BaseModel)
 
 
+class SettingRenamedWarning(FutureWarning):
+    """A setting was given by a name that the next version will not know. The message gives the new name."""
+
+
+class Settings(BaseModel):
+    """A group of settings: frozen, and unknown keys are rejected.
+
+    Attributes:
+        renamed: old name of a setting of this model → its path now, e.g. `{"grad_clip": "optim.max_grad_norm"}`. Where the old name is
+            that of a group now (`engine`), only a value that is no mapping is moved.
+        renamed_values: path → {old value: new value}.
+        names_elsewhere: names of other libraries → our paths, for the suggestion after an unknown key. Never accepted as input.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    renamed: ClassVar[Mapping[str, str]] = {}
+    renamed_values: ClassVar[Mapping[str, Mapping[str, str]]] = {}
+    names_elsewhere: ClassVar[Mapping[str, str]] = {}
+
+    @model_validator(mode="before")
+    @classmethod
+    def _accept_old_names(cls, data: Any) -> Any:
+        return with_new_names(cls, data) if isinstance(data, Mapping) else data
+
+
+@dataclass(frozen=True, slots=True)
+class Preset:
+    """Settings by name, with where they were published.
+
+    Attributes:
+        settings: nested, as in a recipe.
+        source: the publication of every value without a note; empty for our own choice.
+        notes: path or group (`optim`, `algo.clip_ratio_low`) → a remark that replaces `source` there.
+    """
+
+    settings: Mapping[str, Any]
+    source: str = ""
+    notes: Mapping[str, str] = field(default_factory=dict)
+
+    def source_of(self, path: str) -> str:
+        """Where the value at `path` comes from: the note of the path or of the nearest group around it, or else `source`."""
+        parts = path.split(".")
+        around = (".".join(parts[:length]) for length in range(len(parts), 0, -1))
+        return next((self.notes[name] for name in around if name in self.notes), self.source)
+
+
 def load_yaml(path: Path) -> dict[str, Any]:
-    """The mapping in a YAML file.
+    """Return the mapping in a YAML file.
 
     Raises:
         UsageError: the file cannot be read, is not YAML, or holds something other than a mapping.
@@ -33,10 +99,13 @@ def load_yaml(path: Path) -> dict[str, Any]:
 
 
 def validate(model: type[M], data: Mapping[str, Any], where: str) -> M:
-    """Build `model` from `data`; the first fault becomes one line that names the key and, for an unknown key, the nearest.
+    """Build `model` from `data`; the first fault becomes one line that names the key and, for an unknown key, the likely one.
 
     Args:
-        where: what the data are, for the message ("grpo config", a file name).
+        where: what the data are, for the message ("grpo settings", a file name).
+
+    Raises:
+        UsageError: a key is unknown, a value is out of range, or settings contradict each other.
     """
     try:
         return model.model_validate(data)
@@ -44,17 +113,14 @@ def validate(model: type[M], data: Mapping[str, Any], where: str) -> M:
         first = error.errors()[0]
         key = ".".join(map(str, first["loc"]))
         if first["type"] == "extra_forbidden":
-            known = _keys_at(model, first["loc"][:-1])
-            close = difflib.get_close_matches(str(first["loc"][-1]), known, n=3, cutoff=0.5)
-            remedy = f"did you mean {' or '.join(close)}?" if close else f"known: {', '.join(sorted(known))}"
-            raise UsageError(f"{where}: unknown key {key!r}; {remedy}") from error
+            raise UsageError(f"{where}: unknown key {_unknown_key(model, first['loc'], first['input'])}") from error
         given = first.get("input")
         shown = f" (got {given!r})" if isinstance(given, str | int | float | bool) else ""
-        raise UsageError(f"{where}: {key or 'settings'}: {first['msg']}{shown}") from error
+        raise UsageError(f"{where}: {key or 'settings'}: {first['msg'].removeprefix('Value error, ')}{shown}") from error
 
 
 def parse_overrides(pairs: Iterable[str]) -> dict[str, Any]:
-    """`["lr=1e-4", "sampling.temperature=0.7"]` → nested mapping; values are YAML scalars or lists.
+    """Turn `["optim.lr=1e-4", "sampling.temperature=0.7"]` into a nested mapping; values are YAML scalars or lists.
 
     Raises:
         UsageError: a pair has no `=`, or its value is not YAML.
@@ -68,23 +134,26 @@ def parse_overrides(pairs: Iterable[str]) -> dict[str, Any]:
             value = yaml.safe_load(text) if text else ""
         except yaml.YAMLError as error:
             raise UsageError(f"cannot read the value of {key!r}: {text!r}") from error
-        merge(tree, _nested(key.strip().split("."), _scalar(text, value)))
+        merge(tree, nested(key.strip(), _scalar(text, value)))
     return tree
 
 
 def merge(base: dict[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
     """Lay `changes` over `base` in place, mapping by mapping; lists and scalars are replaced. Returns `base`."""
     for key, value in changes.items():
+        if isinstance(value, Mapping) and isinstance(base.get(key), BaseModel):
+            base[key] = plain(base[key])
         if isinstance(value, Mapping) and isinstance(base.get(key), dict):
             merge(base[key], value)
         else:
-            base[key] = dict(value) if isinstance(value, Mapping) else value
+            base[key] = merge({}, value) if isinstance(value, Mapping) else value
     return base
 
 
-def _nested(keys: list[str], value: object) -> dict[str, Any]:
-    head, *rest = keys
-    return {head: _nested(rest, value) if rest else value}
+def nested(path: str, value: object) -> dict[str, Any]:
+    """Return the tree that holds nothing but `value` at `path`: `nested("optim.lr", 1)` is `{"optim": {"lr": 1}}`."""
+    head, _, rest = path.partition(".")
+    return {head: nested(rest, value) if rest else value}
 
 
 def _scalar(text: str, value: object) -> object:
@@ -99,13 +168,224 @@ def _scalar(text: str, value: object) -> object:
     return value
 
 
+# Names that moved.
+
+
+def with_new_names(model: type[Settings], data: Mapping[str, Any]) -> dict[str, Any]:
+    """Return `data` as a tree: dotted keys (`optim.lr`) are nested, and every old name of `model` moves to its new path, with a warning.
+
+    Layers of settings are renamed before they are merged, so that an old name in a recipe overrides a new one in a preset.
+
+    Raises:
+        ValueError: a setting is given by its old name and by its new one.
+    """
+    tree: dict[str, Any] = {}
+    old: dict[str, Any] = {}
+    for name, value in data.items():
+        if name in model.renamed and _is_old(name, model.renamed[name], value):
+            old[name] = value
+        else:
+            merge(tree, nested(str(name), value))
+    for name, value in old.items():
+        path = model.renamed[name]
+        _warn(f"the setting {name!r} is {path!r} now; the old name works for one more version")
+        if _value_at(tree, path) is not None:
+            raise ValueError(f"{name} is {path} now; both are given, leave {name} out")
+        merge(tree, nested(path, value))
+    for path, values in model.renamed_values.items():
+        value = _value_at(tree, path)
+        if isinstance(value, str) and value in values:
+            _warn(f"{path}={value} is called {values[value]!r} now; the old name works for one more version")
+            merge(tree, nested(path, values[value]))
+    return tree
+
+
+def _is_old(name: str, path: str, value: object) -> bool:
+    return not (path.partition(".")[0] == name and isinstance(value, Mapping | BaseModel))
+
+
+def _value_at(tree: object, path: str) -> object:
+    for key in path.split("."):
+        tree = tree.get(key) if isinstance(tree, Mapping) else None
+    return tree
+
+
+def _warn(message: str) -> None:
+    warnings.warn(message, SettingRenamedWarning, stacklevel=3)
+
+
+# Suggestions for unknown keys.
+
+
+def _unknown_key(model: type[BaseModel], location: tuple[str | int, ...], value: object) -> str:
+    """The key as it was written, with a remedy: the same setting of another library, the same name in a group, or a similar name."""
+    path = [str(part) for part in location]
+    while isinstance(value, Mapping) and len(value) == 1:  # `--set actor_rollout_ref.rollout.n=8`
+        (name,) = value
+        path.append(str(name))
+        value = value[name]
+    key = ".".join(path)
+    paths = [setting.path for setting in list_settings(model)]
+    elsewhere = model.names_elsewhere if issubclass(model, Settings) else {}
+    found = [elsewhere[name] for name in (key, path[-1]) if name in elsewhere and elsewhere[name] in paths]
+    found = found[:1] or [known for known in paths if known.rpartition(".")[2] == path[-1]]
+    if not found:
+        nearby = _keys_at(model, location[:-1])
+        prefix = "".join(f"{part}." for part in location[:-1])
+        found = [f"{prefix}{name}" for name in difflib.get_close_matches(path[-1], nearby, n=3, cutoff=0.5)]
+    if not found:
+        by_last = {known.rpartition(".")[2]: known for known in paths}
+        found = [by_last[name] for name in difflib.get_close_matches(path[-1], by_last, n=3, cutoff=0.6)]
+    known = ", ".join(sorted(_keys_at(model, location[:-1])))
+    return f"{key!r}; " + (f"did you mean {' or '.join(found)}?" if found else f"known: {known}")
+
+
 def _keys_at(model: type[BaseModel], path: Iterable[str | int]) -> list[str]:
-    """The field names of the model that stands at `path` inside `model`; of `model` itself where the path leads elsewhere."""
+    """The field names of the model at `path` inside `model`; of `model` itself where the path leads elsewhere."""
     current: type[BaseModel] = model
     for step in path:
-        field = current.model_fields.get(str(step))
-        inner = field.annotation if field else None
+        info = current.model_fields.get(str(step))
+        inner = info.annotation if info else None
         if not (isinstance(inner, type) and issubclass(inner, BaseModel)):
             break
         current = inner
     return list(current.model_fields)
+
+
+# What settings there are.
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """One setting of a model, for listings.
+
+    Attributes:
+        path: dotted, e.g. `optim.lr`.
+        type: as people write it, e.g. `float > 0`, `token|sequence`, `int|null`.
+        default: as plain data; None also where `required`.
+        source: where the default was published; empty for our own choice.
+    """
+
+    path: str
+    type: str
+    default: object
+    required: bool
+    description: str
+    source: str
+
+    @property
+    def group(self) -> str:
+        """The path without its last part; empty at the top level."""
+        return self.path.rpartition(".")[0]
+
+
+@cache
+def list_settings(model: type[BaseModel]) -> tuple[Setting, ...]:
+    """Every setting of `model`, those of nested groups by their dotted paths: first the top level, then group by group."""
+    return tuple(_settings(model, "", None))
+
+
+def list_groups(model: type[BaseModel]) -> dict[str, str]:
+    """Group path → the first line of its docstring; `""` for the top level."""
+    groups = {"": "Top-level settings."}
+    for path, inner in _groups(model, ""):
+        groups[path] = (inner.__doc__ or "").strip().partition("\n")[0]
+    return groups
+
+
+def plain(config: BaseModel) -> dict[str, Any]:
+    """Return the settings as plain data, for YAML and JSON."""
+    return config.model_dump(mode="json")
+
+
+def changed_settings(config: BaseModel) -> dict[str, Any]:
+    """Return path → value of the settings that differ from their defaults, as plain data; required ones always."""
+    dumped = plain(config)
+    values = ((setting, _value_at(dumped, setting.path)) for setting in list_settings(type(config)))
+    return {setting.path: value for setting, value in values if setting.required or value != setting.default}
+
+
+def differences(config: BaseModel) -> dict[str, Any]:
+    """Return the settings that differ from their defaults as a tree; validating it gives `config` again."""
+    return config.model_dump(mode="json", exclude_defaults=True)
+
+
+def value_at(tree: Mapping[str, Any], path: str) -> Any:
+    """Return the value at a dotted path of nested settings, or None where there is none."""
+    return _value_at(tree, path)
+
+
+def _groups(model: type[BaseModel], prefix: str) -> Iterator[tuple[str, type[BaseModel]]]:
+    for name, info in model.model_fields.items():
+        if (inner := _group_of(info)) is not None:
+            yield f"{prefix}{name}", inner
+            yield from _groups(inner, f"{prefix}{name}.")
+
+
+def _settings(model: type[BaseModel], prefix: str, default: BaseModel | None) -> Iterator[Setting]:
+    """Depth first; `default` is the value that the group has by default where that is not the group's own."""
+    for name, info in model.model_fields.items():
+        if _group_of(info) is None:
+            value = getattr(default, name) if default is not None else info.get_default(call_default_factory=True)
+            required = value is PydanticUndefined
+            yield Setting(
+                path=f"{prefix}{name}",
+                type=_type_of(info),
+                default=None if required else _as_plain(value),
+                required=required,
+                description=info.description or "",
+                source=str(info.json_schema_extra.get("source", "")) if isinstance(info.json_schema_extra, dict) else "",
+            )
+    for name, info in model.model_fields.items():
+        if (inner := _group_of(info)) is not None:
+            value = getattr(default, name) if default is not None else info.get_default(call_default_factory=True)
+            yield from _settings(inner, f"{prefix}{name}.", value)
+
+
+def _group_of(info: FieldInfo) -> type[BaseModel] | None:
+    """The model of a field that is a group of settings; None for a single setting."""
+    inner = info.annotation
+    if isinstance(inner, type) and issubclass(inner, BaseModel) and not info.is_required():
+        return inner
+    return None
+
+
+def _as_plain(value: object) -> object:
+    """A default as `model_dump(mode="json")` would give it."""
+    if isinstance(value, BaseModel):
+        return plain(value)
+    if isinstance(value, Mapping):
+        return {str(key): _as_plain(inner) for key, inner in value.items()}
+    if isinstance(value, tuple | list):
+        return [_as_plain(inner) for inner in value]
+    return value
+
+
+def _type_of(info: FieldInfo) -> str:
+    bounds = {"gt": ">", "ge": ">=", "lt": "<", "le": "<="}
+    limits = [
+        f"{sign} {getattr(constraint, name):g}"
+        for constraint in info.metadata
+        for name, sign in bounds.items()
+        if getattr(constraint, name, None) is not None
+    ]
+    return " ".join([type_text(info.annotation), " and ".join(limits)]).strip()
+
+
+def type_text(annotation: object) -> str:
+    """A type in a few words: `float`, `int|null`, `token|sequence`, `list of text`."""
+    origin, arguments = typing.get_origin(annotation), typing.get_args(annotation)
+    if origin in (Union, types.UnionType):
+        return "|".join(type_text(argument) for argument in arguments)
+    if origin is Literal:
+        return "|".join(map(str, arguments))
+    if origin is typing.Annotated:
+        return type_text(arguments[0])
+    if origin is tuple and Ellipsis in arguments:
+        return f"list of {type_text(arguments[0])}"
+    if origin is tuple:
+        return ", ".join(map(type_text, arguments))
+    if origin is not None and issubclass(origin, Mapping):
+        return f"mapping of {type_text(arguments[0])} to {type_text(arguments[1])}"
+    names: dict[object, str] = {str: "text", bool: "true|false", type(None): "null", Any: "any value"}
+    return names.get(annotation) or str(getattr(annotation, "__name__", annotation))

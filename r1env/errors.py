@@ -43,12 +43,20 @@ class UnknownNameError(UsageError, LookupError):
         self.name = name
 
 
+class NoSplitError(UsageError):
+    """A task source was asked for a split that it does not have."""
+
+
 class PluginError(R1EnvError):
     """A plugin is broken, or two plugins claim one name."""
 
 
 class RunError(R1EnvError):
     """A run folder cannot be written, read or resumed."""
+
+
+class RunFolderError(RunError, UsageError):
+    """The caller named a folder that is not the one they mean: no run to read or resume, or no room for a new one."""
 
 
 class EngineError(R1EnvError):

@@ -8,25 +8,29 @@
           - {name: base, trainer: sft, config: {model: tiny, …}}
           - {name: rl, trainer: grpo, config: {…}}        # no model: starts from the stage before
 
-A trainer's own name is a recipe of one stage.
+A trainer's own name is a recipe of one stage. `stages:` may also stand alone, without `presets:`. A run's `config.yaml` and the output of
+`r1env train --dry-run` are such files, so each can be given back to `r1env train`. Settings are nested, or have dotted keys:
+`optim.lr: 1e-4` is `optim: {lr: 1e-4}`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+import json
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from importlib.resources import files
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Self, cast
 
-from pydantic import BaseModel, ConfigDict, Field
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from r1env.config import load_yaml, merge, validate
+from r1env.config import differences, load_yaml, merge, plain, validate, with_new_names
 from r1env.errors import UnknownNameError, UsageError
-from r1env.plugins import Plugins, import_target, installed
+from r1env.importing import import_target
+from r1env.plugins import Plugins, installed
 from r1env.runs.run import Run
-from r1env.runs.stage_table import write_stage_table
-from r1env.stages import STAGE_PREFIX, parse_reference, references, resolved
-from r1env.trainer import Trainer, TrainerConfig
+from r1env.runs.stages import STAGE_PREFIX, is_stage, parse_reference, references, resolved, write_stage_table
+from r1env.trainer import LOCAL, Backend, BackendConfig, Estimate, Trainer, TrainerConfig, preset_of
 
 
 class Stage(BaseModel):
@@ -49,13 +53,30 @@ class RecipePreset(BaseModel):
 
 
 class Recipe(BaseModel):
-    """A recipe file."""
+    """A recipe file: presets with their stages, or the stages alone, as in a run's config.yaml and in the output of a dry run.
+
+    `preset` says which preset stages alone came from.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     name: str
     summary: str = ""
-    presets: dict[str, RecipePreset] = Field(min_length=1)
+    presets: dict[str, RecipePreset] = Field(default_factory=dict)
+    preset: str | None = None
+    stages: tuple[Stage, ...] = ()
+
+    @model_validator(mode="after")
+    def _stages_or_presets(self) -> Self:
+        if bool(self.stages) == bool(self.presets):
+            raise ValueError("a recipe has either stages or presets with stages")
+        return self
+
+    def variants(self) -> Mapping[str | None, RecipePreset]:
+        """The stages by preset; None for stages that belong to none."""
+        if self.presets:
+            return dict[str | None, RecipePreset](self.presets.items())
+        return {self.preset: RecipePreset(summary=self.summary, stages=self.stages)}
 
 
 class Plan(BaseModel):
@@ -93,11 +114,14 @@ def plan_training(
         stages = [Stage(name=name, trainer=name, config={"preset": preset} if preset else {})]
         overrides = {name: overrides}
     else:
-        recipe = _load_recipe(name, plugins)
-        name, preset = recipe.name, preset or next(iter(recipe.presets))
-        if preset not in recipe.presets:
-            raise UnknownNameError(f"preset of recipe {recipe.name!r}:", preset, recipe.presets)
-        stages = list(recipe.presets[preset].stages)
+        recipe = load_recipe(name, plugins)
+        variants = recipe.variants()
+        name, preset = recipe.name, preset or next(iter(variants))
+        if preset not in variants:
+            raise UnknownNameError(f"preset of recipe {recipe.name!r}:", str(preset), filter(None, variants))
+        stages = list(variants[preset].stages)
+        if len(stages) == 1 and stages[0].name not in overrides:
+            overrides = {stages[0].name: overrides}  # as for a trainer
         for stage_name, changes in overrides.items():
             if stage_name not in [stage.name for stage in stages] or not isinstance(changes, Mapping):
                 raise UnknownNameError(
@@ -105,7 +129,7 @@ def plan_training(
                 )
     complete: list[Stage] = []
     newest: str | None = None  # the last stage so far that leaves a model
-    config_classes = [_config_class(plugins, stage.trainer) for stage in stages]
+    config_classes = [config_class_of(plugins, stage.trainer) for stage in stages]
     for index, stage in enumerate(stages):
         config_class = config_classes[index]
         changes = merge({}, {key: value for key, value in common.items() if _reaches(key, config_classes, index)})
@@ -120,6 +144,18 @@ def plan_training(
     return Plan(name=name, preset=preset, stages=tuple(complete))
 
 
+def stored_plan(run: Run, plugins: Plugins | None = None) -> Plan:
+    """Return the plan that `run` was started with. Settings whose names moved since then have their new ones.
+
+    Raises:
+        UsageError: config.yaml is no plan, or a stage has a setting that its trainer does not know.
+    """
+    plugins = plugins or installed()
+    plan = validate(Plan, run.plan, where=str(run.path / "config.yaml"))
+    stages = [stage.model_copy(update={"config": plain(_config(plugins, stage))}) for stage in plan.stages]
+    return plan.model_copy(update={"stages": tuple(stages)})
+
+
 def _reaches(key: str, config_classes: Sequence[type[TrainerConfig]], index: int) -> bool:
     """Whether a common setting is meant for stage `index`: `model` for the first, `steps` for the last with any, others for all but those
     whose trainer wants to be asked by name."""
@@ -132,18 +168,31 @@ def _reaches(key: str, config_classes: Sequence[type[TrainerConfig]], index: int
 
 def _settings(plugins: Plugins, stage: Stage, chained: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
     """Preset, chained model, the recipe's settings and the user's changes, each laid over the one before."""
-    recipe = dict(stage.config)
-    preset = changes.get("preset", recipe.pop("preset", None))
-    config = merge(merge(_trainer_preset(plugins, stage.trainer, preset), chained), recipe)
-    if _environment(changes.get("env", config.get("env"))) != _environment(config.get("env")):
-        for options in ("env_options", "eval_options"):  # were meant for the preset's environment, not for another one
-            config.pop(options, None)
-    return merge(config, {key: value for key, value in changes.items() if key != "preset"})
+    config_class = config_class_of(plugins, stage.trainer)
+    recipe, changes = with_new_names(config_class, stage.config), with_new_names(config_class, changes)
+    preset = changes.pop("preset", recipe.pop("preset", None))
+    config = merge(
+        {}, with_new_names(config_class, preset_of(stage.trainer, config_class, preset).settings) if preset is not None else {}
+    )
+    merge(merge(config, chained), recipe)
+    for key, dependent in config_class.reset_with.items():
+        if _plain_name(changes.get(key, config.get(key))) != _plain_name(config.get(key)):
+            for path in dependent:
+                _drop(config, path.split("."))
+    return merge(config, changes)
 
 
-def _environment(name: object) -> object:
-    """An environment's name without the prefix that it has in Gymnasium."""
-    return name.removeprefix("r1env/") if isinstance(name, str) else name
+def _plain_name(value: object) -> object:
+    """A name without the prefix that it has in Gymnasium."""
+    return value.removeprefix("r1env/") if isinstance(value, str) else value
+
+
+def _drop(config: dict[str, Any], path: Sequence[str]) -> None:
+    head, *rest = path
+    if not rest:
+        config.pop(head, None)
+    elif isinstance(config.get(head), dict):
+        _drop(config[head], rest)
 
 
 def check_plan(plan: Plan, plugins: Plugins | None = None) -> None:
@@ -156,7 +205,11 @@ def check_plan(plan: Plan, plugins: Plugins | None = None) -> None:
                 raise UsageError(
                     f"stage {stage.name!r} refers to {reference!r}; the stages before it are: {', '.join(before) or 'none'}"
                 )
-        _trainer(plugins, stage.trainer).check(_config(plugins, stage))
+        config = _config(plugins, stage)
+        if (backend := _backend(plugins, stage.trainer, config)) is not None:
+            backend.check(stage.trainer, config)
+        else:
+            _trainer(plugins, stage.trainer).check(config)
 
 
 def check_only(plan: Plan, only: Collection[str], finished: Collection[str]) -> None:
@@ -191,12 +244,21 @@ def execute(plan: Plan, run: Run, plugins: Plugins | None = None, *, only: Colle
         only: names of the stages to run; empty for all.
     """
     plugins = plugins or installed()
+    if plugins.listens("r1env_step_end"):
+        run.subscribe(
+            lambda event: plugins.notify(
+                "r1env_step_end", run=run, stage=event.stage, step=event.step, metrics=dict(event.metrics)
+            )
+        )
     for stage in plan.stages:
         if stage.name in run.finished_stages() or (only and stage.name not in only):
             continue
         config = _config(plugins, stage.model_copy(update={"config": resolved(stage.config, _locator(run, stage))}))
         run.start_stage(stage.name)
-        _trainer(plugins, stage.trainer).train(config, run)
+        if (backend := _backend(plugins, stage.trainer, config)) is not None:
+            backend.train(stage.trainer, config, run)
+        else:
+            _trainer(plugins, stage.trainer).train(config, run)
         run.finish_stage(stage.name)
         write_stage_table(run)
 
@@ -213,7 +275,12 @@ def _locator(run: Run, stage: Stage) -> Callable[[str], Path]:
     return locate
 
 
-def _load_recipe(name: str, plugins: Plugins) -> Recipe:
+def load_recipe(name: str, plugins: Plugins) -> Recipe:
+    """Return the recipe called `name`, or the one in the file at that path.
+
+    Raises:
+        UsageError: there is none, or the file is not a recipe.
+    """
     if name in plugins.provided("recipes"):
         package, _, path = plugins.recipe(name).resource.partition(":")
         location = Path(str(files(package).joinpath(path)))
@@ -224,23 +291,147 @@ def _load_recipe(name: str, plugins: Plugins) -> Recipe:
     return validate(Recipe, load_yaml(location), where=str(location))
 
 
-def _trainer_preset(plugins: Plugins, trainer: str, preset: str | None) -> dict[str, Any]:
-    """The settings of a trainer's preset; empty for none. Config classes offer theirs as a class attribute `presets`."""
-    if preset is None:
-        return {}
-    presets: Mapping[str, Mapping[str, Any]] = getattr(_config_class(plugins, trainer), "presets", {})
-    if preset not in presets:
-        raise UnknownNameError(f"preset of trainer {trainer!r}:", preset, presets)
-    return merge({}, presets[preset])
+def config_class_of(plugins: Plugins, trainer: str) -> type[TrainerConfig]:
+    """Return the settings class of a trainer.
 
-
-def _config_class(plugins: Plugins, trainer: str) -> type[TrainerConfig]:
+    Raises:
+        UnknownNameError: there is no such trainer.
+    """
     return cast(type[TrainerConfig], import_target(plugins.trainer(trainer).config))
 
 
 def _config(plugins: Plugins, stage: Stage) -> TrainerConfig:
-    return validate(_config_class(plugins, stage.trainer), stage.config, where=f"{stage.name} settings")
+    return validate(config_class_of(plugins, stage.trainer), stage.config, where=f"{stage.name} settings")
 
 
 def _trainer(plugins: Plugins, name: str) -> Trainer[TrainerConfig]:
     return cast(Trainer[TrainerConfig], import_target(plugins.trainer(name).target)())
+
+
+def _backend(plugins: Plugins, trainer: str, config: TrainerConfig) -> Backend | None:
+    """The backend that the settings name; None for this process.
+
+    Raises:
+        UsageError: no plugin provides it, or it does not run this trainer.
+    """
+    if not isinstance(config, BackendConfig) or config.backend == LOCAL:
+        return None
+    spec = plugins.backend(config.backend)
+    if trainer not in spec.trainers:
+        raise UsageError(f"backend {spec.name!r} does not run trainer {trainer!r}; it runs: {', '.join(spec.trainers)}")
+    return cast(Backend, import_target(spec.target)())
+
+
+# Plans as YAML for people.
+
+LINE = 120  # columns that a list or mapping may take on one line
+SHARED = 60  # characters from which a value that comes again is written as an alias
+
+
+def plan_yaml(plan: Plan, plugins: Plugins | None = None, *, everything: bool = False) -> str:
+    """Return the plan as a recipe file.
+
+    Args:
+        everything: all settings; by default only those that differ from the trainers' defaults. Planning the text again gives the same plan.
+    """
+    plugins = plugins or installed()
+    content = plan.model_dump(mode="json", exclude_none=True)
+    if not everything:
+        for shown, stage in zip(content["stages"], plan.stages, strict=True):
+            shown["config"] = differences(_config(plugins, stage))
+    _share_values(content["stages"])
+    return yaml.dump(content, Dumper=_PlanDumper, sort_keys=False, allow_unicode=True, width=LINE)
+
+
+class _PlanDumper(yaml.SafeDumper):
+    """Writes short lists and mappings on one line, and a setting that has the same long value in several stages only once."""
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self._keys: dict[int, str] = {}  # id of a node → the key it first stands under
+        self._taken: dict[str, int] = {}
+
+    def ignore_aliases(self, data: Any) -> bool:
+        return not isinstance(data, dict | list) or len(json.dumps(data)) < SHARED
+
+    def serialize(self, node: Any) -> None:
+        self._lay_out(node, 0)
+        super().serialize(node)
+
+    def generate_anchor(self, node: Any) -> str:
+        """`mixture`, then `mixture-2`: an anchor is called like the setting it stands for."""
+        key = self._keys.get(id(node), "value")
+        self._taken[key] = self._taken.get(key, 0) + 1
+        return key if self._taken[key] == 1 else f"{key}-{self._taken[key]}"
+
+    def _lay_out(self, node: Any, indent: int) -> int:
+        """Choose the style of `node` and of all within it; returns the characters that it takes on one line."""
+        if isinstance(node, yaml.ScalarNode):
+            return len(node.value)
+        parts = [part for pair in node.value for part in (pair if isinstance(pair, tuple) else (pair,))]
+        keys = [
+            pair[0].value if isinstance(pair, tuple) else ""
+            for pair in node.value
+            for _ in (pair if isinstance(pair, tuple) else (pair,))
+        ]
+        length = 0
+        for key, part in zip(keys, parts, strict=True):
+            if id(part) in self._keys:
+                length += len(self._keys[id(part)]) + 4  # an alias
+                continue
+            length += self._lay_out(part, indent + 2) + 2
+            if key and isinstance(part, yaml.CollectionNode):
+                self._keys[id(part)] = key
+        node.flow_style = indent + length < LINE and all(
+            not isinstance(part, yaml.CollectionNode) or part.flow_style for part in parts
+        )
+        return length
+
+
+def _share_values(stages: list[dict[str, Any]]) -> None:
+    """Make equal long values of the stages' settings the same object, which PyYAML writes once and refers to afterwards."""
+    seen: dict[str, Any] = {}
+    for stage in stages:
+        for key, value in stage["config"].items():
+            text = json.dumps(value, sort_keys=True)
+            if isinstance(value, dict | list) and len(text) >= SHARED:
+                stage["config"][key] = seen.setdefault(f"{key}={text}", value)
+
+
+# Cost estimates for a plan, printed by `r1env train --dry-run`.
+
+
+def estimates(plan: Plan, plugins: Plugins | None = None) -> dict[str, Estimate | None]:
+    """By stage; None where its trainer cannot say, or cannot say yet."""
+    plugins = plugins or installed()
+    models = {stage.name: stage.config["model"] for stage in plan.stages}
+    found: dict[str, Estimate | None] = {}
+    for stage in plan.stages:
+        origin = {"model": _origin(models, stage.config["model"])}
+        config = _config(plugins, stage.model_copy(update={"config": {**stage.config, **origin}}))
+        spec = plugins.trainer(stage.trainer)
+        if (backend := _backend(plugins, stage.trainer, config)) is not None:
+            found[stage.name] = backend.estimate(stage.trainer, config)
+        else:
+            found[stage.name] = import_target(spec.estimate)(config) if spec.estimate else None
+    return found
+
+
+def estimate_lines(estimated: Mapping[str, Estimate | None]) -> Iterator[str]:
+    """Lines for people; none where no stage has an estimate."""
+    if not any(estimated.values()):
+        return
+    yield f"{'stage':<24} {'tokens':>10} {'hours':>9} {'GB':>7}  reckoned with"
+    for name, one in estimated.items():
+        if one is None:
+            yield f"{name:<24} {'?':>10} {'?':>9} {'?':>7}  not known beforehand"
+        else:
+            hours, gigabytes = one.seconds / 3600, one.memory_bytes / 1e9
+            yield f"{name:<24} {one.tokens:>10.3g} {hours:>9.3g} {gigabytes:>7.3g}  {one.basis}"
+
+
+def _origin(models: Mapping[str, str], model: str) -> str:
+    """The model that a line of stages started from."""
+    while is_stage(model) and (source := parse_reference(model)[0]) in models:
+        model = models[source]
+    return model

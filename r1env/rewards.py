@@ -1,38 +1,56 @@
-"""`Reward` and the `@reward` decorator: a plain function or class becomes a reward plugin.
+"""`Reward` and the `@reward` decorator: a plain function or class becomes a reward.
 
-A reward names the arguments it wants, as a pytest test names its fixtures; any subset of `ARGUMENTS` will do. Other
-parameters must have defaults and are the reward's *options*. What it returns is made a `Score` here and nowhere else:
+A reward names the arguments it wants, as a pytest test names its fixtures. Parameters with other names must have defaults and are the
+reward's *options*. What the function returns is made a `Score` here and nowhere else:
 
     @r1env.reward(name="short", isolation="inline")
     def short(completion: str, *, limit: int = 200) -> float:
         return float(len(completion) < limit)
 
-A class is made once a process. It may have two methods beside `__call__`, of use with `isolation="process"`:
-`settle(...)`, asked in the calling process before a worker is (its arguments by name as well): a result, or None where it
-takes a worker; and `warm_up()`, called in each worker before the clock of the first rollout starts. A class with `settle` is
-also made in the calling process, so its constructor should be light.
+The scope says what one call sees:
+
+* `rollout` (the default): one finished episode; any of `ARGUMENTS`.
+* `group`: all completions of one task at once; any of `GROUP_ARGUMENTS`. The function returns a list with one result for each:
+
+      @r1env.reward(scope="group")
+      def longest(completions: list[str]) -> list[float]:
+          return [float(len(text) == max(map(len, completions))) for text in completions]
+
+* `turn`: one turn of an episode; any of `TURN_ARGUMENTS`. The value of the rollout is the sum over its turns, the undiscounted return,
+  and `Score.turns` has the value of each. A turn for which the function returns None is left out.
+
+A function written for TRL, verl or OpenRLHF is a reward as it is; see `Convention`.
+
+A class is instantiated once per process. With `isolation="process"` it may define two methods beside `__call__`: `settle(...)` is
+called in the calling process first (its arguments by name as well) and returns a result, or None if a worker is needed; `warm_up()` is
+called once in each worker before the clock of the first rollout starts. A class with `settle` is also instantiated in the calling
+process, so its constructor should be light.
 """
 
 from __future__ import annotations
 
 import inspect
+import logging
 import math
+import pkgutil
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from decimal import Decimal
 from enum import StrEnum
 from functools import cached_property, partial
 from importlib.machinery import PathFinder
 from numbers import Real
+from types import CodeType
 from typing import Any, Protocol, cast, overload
 
 from r1env.errors import UnknownNameError, UsageError
-from r1env.imports import import_attribute
-from r1env.parsing import parse_response
-from r1env.rollouts import Rollout
-from r1env.scores import Score, Status
-from r1env.tasks import Conversation
+from r1env.importing import SOURCE, is_file_module, load_object, module_from_source, source_digest
+from r1env.prompts import parse_response
+from r1env.types import Conversation, Rollout, Score, Status, Task
+
+logger = logging.getLogger(__name__)
 
 ARGUMENTS: Mapping[str, Callable[[Rollout], Any]] = {
     "completion": lambda rollout: rollout.completion,
@@ -45,6 +63,47 @@ ARGUMENTS: Mapping[str, Callable[[Rollout], Any]] = {
 }
 """What a reward may ask for by name, and how each is read off a rollout."""
 
+GROUP_ARGUMENTS: Mapping[str, Callable[[Sequence[Rollout]], Any]] = {
+    "completions": lambda group: [rollout.completion for rollout in group],
+    "answer": lambda group: group[0].task.answer,
+    "task": lambda group: group[0].task,
+    "rollouts": list,
+    "thinkings": lambda group: [parse_response(rollout.completion).thinking for rollout in group],
+    "responses": lambda group: [parse_response(rollout.completion).response for rollout in group],
+    "conversations": lambda group: [_conversation(rollout) for rollout in group],
+}
+"""The same for a reward of scope `group`: lists with an entry for each rollout, but one task and one answer."""
+
+TURN_ARGUMENTS: Mapping[str, Callable[[Rollout, int], Any]] = {
+    "completion": lambda rollout, turn: rollout.turns[turn].message["content"],
+    "answer": lambda rollout, _: rollout.task.answer,
+    "task": lambda rollout, _: rollout.task,
+    "rollout": lambda rollout, _: rollout,
+    "turn": lambda rollout, turn: rollout.turns[turn],
+    "index": lambda _, turn: turn,
+    "thinking": lambda rollout, turn: parse_response(rollout.turns[turn].message["content"]).thinking,
+    "response": lambda rollout, turn: parse_response(rollout.turns[turn].message["content"]).response,
+    "messages": lambda rollout, turn: _conversation_until(rollout, turn),
+}
+"""The same for a reward of scope `turn`: `completion` is what the model wrote in this turn, `messages` ends with it."""
+
+
+class Scope(StrEnum):
+    """What one call of a reward sees."""
+
+    ROLLOUT = "rollout"  # one finished episode
+    GROUP = "group"  # all completions of one task
+    TURN = "turn"  # one turn of an episode
+
+
+class Convention(StrEnum):
+    """Whose calling convention a reward's function has. It is recognised by the names of the parameters, and named in the log."""
+
+    R1ENV = "r1env"  # names out of `ARGUMENTS`
+    TRL = "trl"  # f(completions, **columns) -> list: lists over a batch; the columns are the answer and the task's metadata
+    VERL = "verl"  # f(data_source, solution_str, ground_truth, extra_info) -> a number, or a mapping with `score`
+    OPENRLHF = "openrlhf"  # f(queries, prompts, labels) -> a list or tensor, or a mapping with `rewards`
+
 
 class Isolation(StrEnum):
     """Where a reward runs."""
@@ -56,7 +115,10 @@ class Isolation(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What one rollout may cost a process-isolated reward. CPU time decides, so that load does not change a verdict."""
+    """What one rollout may cost a process-isolated reward. CPU time decides, so that load does not change a verdict.
+
+    A group of n rollouts may cost n times as much.
+    """
 
     cpu_seconds: float = 2.0
     wall_seconds: float = 10.0
@@ -71,16 +133,18 @@ class Limits:
 
 @dataclass(frozen=True)
 class Reward:
-    """A named scoring rule. Made by `reward`; immutable; picklable when it can be imported.
+    """A named scoring rule. Made by `reward`; immutable; picklable when its function can be imported.
 
     Attributes:
         name: its id in rubrics, metrics and score parts.
         function: the function, or the class whose instances are called.
         isolation: see `Isolation`.
-        batch: the function takes lists (one entry a rollout) and returns a list of results.
+        batch: the function takes lists (one entry per rollout, of any tasks) and returns a list of results. Always true of functions
+            with TRL's or OpenRLHF's convention, unless their scope is `group`.
         parts: names of the components it returns, when it returns a mapping. They appear as `name/part`.
         limits: see `Limits`; used with `Isolation.PROCESS`.
         options: values for the function's own parameters (for a class, for its constructor).
+        scope: see `Scope`.
     """
 
     name: str
@@ -91,20 +155,27 @@ class Reward:
     limits: Limits = Limits()
     options: Mapping[str, Any] = field(default_factory=dict)
     summary: str = ""
+    scope: Scope = Scope.ROLLOUT
 
     def __post_init__(self) -> None:
-        takes_options = inspect.signature(self.function).parameters
-        known = [p.name for p in takes_options.values() if p.name not in ARGUMENTS or inspect.isclass(self.function)]
-        for option in self.options:
-            if option not in known:
-                raise UnknownNameError(f"option of reward {self.name!r}:", option, known)
+        if self.convention in (Convention.TRL, Convention.OPENRLHF) and self.scope is Scope.ROLLOUT:
+            object.__setattr__(self, "batch", True)  # before anything asks
+        self._check_options()
         if inspect.iscoroutinefunction(self._call_target()) != (self.isolation is Isolation.ASYNC):
             raise UsageError(
                 f"reward {self.name!r}: a coroutine function needs isolation='async', and isolation='async' needs a coroutine function"
             )
-        _check_arguments(self.name, self._call_target(), inspect.isclass(self.function))
-        if self.settles:
-            _check_arguments(self.name, self.function.settle, True)  # type: ignore[attr-defined]
+        if self.batch and self.scope is not Scope.ROLLOUT:
+            raise UsageError(
+                f"reward {self.name!r}: batch=True is for scope='rollout'; scope={str(self.scope)!r} has its own calls"
+            )
+        if self.scope is Scope.TURN and self.convention is not Convention.R1ENV:
+            raise UsageError(f"reward {self.name!r} is called as {self.convention} does, which knows no turns")
+        self._check_arguments(self._call_target(), inspect.isclass(self.function))
+        if self.isolation is Isolation.PROCESS and hasattr(self.function, "settle") and inspect.isclass(self.function):
+            if self.scope is not Scope.ROLLOUT:
+                raise UsageError(f"reward {self.name!r}: settle() is for scope='rollout', and its scope is {str(self.scope)!r}")
+            self._check_arguments(self.function.settle, True)  # type: ignore[attr-defined]
         if self.options and inspect.isclass(self.function) and (self.settles or self.isolation is Isolation.INLINE):
             _ = self.prepared  # a constructor that refuses an option shall do it now, not rollout by rollout
 
@@ -125,11 +196,19 @@ class Reward:
         return {
             parameter.name: self.options.get(parameter.name, parameter.default)
             for parameter in parameters
-            if inspect.isclass(self.function) or parameter.name not in ARGUMENTS
+            if parameter.kind is not parameter.VAR_KEYWORD and (inspect.isclass(self.function) or not self._is_given(parameter))
         }
 
+    @property
+    def identity(self) -> dict[str, str | None]:
+        """Where the function is defined, and the SHA-256 of that file as it was when it was loaded; None where there is no file."""
+        module = getattr(self.function, "__module__", None) or type(self.function).__module__
+        where = getattr(sys.modules.get(module), "__file__", None) if is_file_module(module) else module
+        name = getattr(self.function, "__qualname__", type(self.function).__qualname__)
+        return {"function": f"{where}:{name}", "sha256": source_digest(self.function)}
+
     def with_options(self, **options: Any) -> Reward:
-        """The same reward with some options changed. Unknown options raise `UnknownNameError`."""
+        """Return the same reward with some options changed. Unknown options raise `UnknownNameError`."""
         return replace(self, options={**self.options, **options})
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
@@ -141,25 +220,25 @@ class Reward:
         return self.score_batch([rollout])[0]
 
     def score_batch(self, rollouts: Sequence[Rollout]) -> list[Score]:
-        """Score rollouts in this process, in order. A reward that raises yields a score with status `error`."""
+        """Score rollouts in this process, in order. A reward that raises yields a score with status `error`.
+
+        A reward of scope `group` is called once for each task among them. If a batch raises, its rollouts are scored one by one, so
+        that only the culprit has no score; a group stays together.
+        """
         if self.isolation is Isolation.ASYNC:
             raise UsageError(f"reward {self.name!r} is asynchronous; use r1env.score or await ascore")
+        if self.scope is Scope.GROUP:
+            return in_groups(rollouts, self._score_together)
+        if self.scope is Scope.TURN:
+            return [
+                combine_turns([self._score_one(rollout, turn) for turn in range(len(rollout.turns))]) for rollout in rollouts
+            ]
         if not self.batch:
             return [self._score_one(rollout) for rollout in rollouts]
-        start = time.perf_counter()
-        try:
-            results = self.prepared(**self._arguments_of_batch(rollouts))
-            if len(results) != len(rollouts):
-                raise ValueError(f"returned {len(results)} results for {len(rollouts)} rollouts")
-        except KeyboardInterrupt:
-            raise
-        except BaseException as error:  # noqa: BLE001 - the one place where a reward's fault becomes data; see errors.py
-            return [self._failure(error, time.perf_counter() - start) for _ in rollouts]
-        each = (time.perf_counter() - start) / max(len(rollouts), 1)
-        return [self._to_score(result, each) for result in results]
+        return self._score_together(rollouts, one_by_one=True)
 
     def settle(self, rollout: Rollout) -> Score | None:
-        """What can be said of a rollout here and now, without a worker; None where it takes one, or the reward never settles."""
+        """Return what can be said of a rollout without a worker; None if a worker is needed or the reward never settles."""
         if not self.settles:
             return None
         start = time.perf_counter()
@@ -168,42 +247,74 @@ class Reward:
             result = settle(**{name: ARGUMENTS[name](rollout) for name in names})
         except KeyboardInterrupt:
             raise
-        except BaseException as error:  # noqa: BLE001 - as in `score_batch`
+        except BaseException as error:  # noqa: BLE001 - as in `_score_together`
             return self._failure(error, time.perf_counter() - start)
         return None if result is None else self._to_score(result, time.perf_counter() - start)
 
     def warm_up(self) -> None:
-        """Make ready whatever the first rollout should not have to wait for. Called in a worker."""
+        """Prepare whatever the first rollout should not have to wait for. Called in a worker."""
         warm_up = getattr(self.prepared, "warm_up", None)
         if warm_up is not None:
             warm_up()
 
     async def ascore(self, rollout: Rollout) -> Score:
-        """Score one rollout on the running event loop (for `isolation='async'`)."""
+        """Score one rollout on the running event loop (for `isolation='async'`). For scope `group`, it is a group of one."""
+        if self.scope is Scope.TURN:
+            return combine_turns([await self._ascore_one(rollout, turn) for turn in range(len(rollout.turns))])
+        if self.batch or self.scope is Scope.GROUP:
+            return (await self.ascore_group([rollout]))[0]
+        return await self._ascore_one(rollout)
+
+    async def ascore_group(self, rollouts: Sequence[Rollout]) -> list[Score]:
+        """Score rollouts of one task in one call, on the running event loop (for scope `group`, and for `batch`)."""
         start = time.perf_counter()
         try:
-            arguments = self._arguments_of_batch([rollout]) if self.batch else self._arguments(rollout)
-            result = await self.prepared(**arguments)
-            if self.batch:
-                (result,) = result
+            results = self._listed(await self.prepared(**self._arguments_of_many(rollouts)), len(rollouts))
         except (KeyboardInterrupt, GeneratorExit):
             raise
-        except Exception as error:  # noqa: BLE001 - the asynchronous twin of the boundary in `score_batch`; cancellation passes
+        except Exception as error:  # noqa: BLE001 - the asynchronous twin of `_score_together`; cancellation passes
+            return [self._failure(error, time.perf_counter() - start) for _ in rollouts]
+        each = (time.perf_counter() - start) / len(rollouts)
+        return [self._to_score(result, each) for result in results]
+
+    def _score_together(self, rollouts: Sequence[Rollout], *, one_by_one: bool = False) -> list[Score]:
+        """One call for all: a batch, or a group. With `one_by_one` a call that raises is repeated for each rollout alone."""
+        start = time.perf_counter()
+        try:
+            results = self._listed(self.prepared(**self._arguments_of_many(rollouts)), len(rollouts))
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # noqa: BLE001 - the one place where a reward's fault becomes data; see errors.py
+            if one_by_one and len(rollouts) > 1 and not isinstance(error, _ResultError):
+                return [self._score_together([rollout])[0] for rollout in rollouts]
+            return [self._failure(error, time.perf_counter() - start) for _ in rollouts]
+        each = (time.perf_counter() - start) / max(len(rollouts), 1)
+        return [self._to_score(result, each) for result in results]
+
+    def _score_one(self, rollout: Rollout, turn: int | None = None) -> Score:
+        start = time.perf_counter()
+        try:
+            result = self.prepared(**self._arguments(rollout, turn))
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # noqa: BLE001 - as in `_score_together`; a library's TimeoutException may be a BaseException
             return self._failure(error, time.perf_counter() - start)
         return self._to_score(result, time.perf_counter() - start)
 
-    def _score_one(self, rollout: Rollout) -> Score:
+    async def _ascore_one(self, rollout: Rollout, turn: int | None = None) -> Score:
         start = time.perf_counter()
         try:
-            result = self.prepared(**self._arguments(rollout))
-        except KeyboardInterrupt:
+            result = await self.prepared(**self._arguments(rollout, turn))
+        except (KeyboardInterrupt, GeneratorExit):
             raise
-        except BaseException as error:  # noqa: BLE001 - as in `score_batch`; a library's TimeoutException may be a BaseException
+        except Exception as error:  # noqa: BLE001 - the asynchronous twin of `_score_one`; cancellation passes
             return self._failure(error, time.perf_counter() - start)
         return self._to_score(result, time.perf_counter() - start)
 
     def _call_target(self) -> Callable[..., Any]:
-        return self.function.__call__ if inspect.isclass(self.function) else self.function
+        if inspect.isclass(self.function) or not (inspect.isroutine(self.function) or isinstance(self.function, partial)):
+            return cast(Callable[..., Any], self.function.__call__)  # type: ignore[operator]
+        return self.function
 
     @cached_property
     def prepared(self) -> Callable[..., Any]:
@@ -213,9 +324,22 @@ class Reward:
         return partial(self.function, **self.options)
 
     @cached_property
+    def convention(self) -> Convention:
+        """How the function is called."""
+        return _convention(_parameters(self._call_target(), inspect.isclass(self.function)), self.scope)
+
+    @cached_property
     def arguments(self) -> tuple[str, ...]:
-        """The names out of `ARGUMENTS` that it asks for."""
-        return tuple(name for name in inspect.signature(self._call_target()).parameters if name in ARGUMENTS)
+        """The names out of the scope's arguments that it asks for. A foreign function may read anything of the task."""
+        if self.convention is not Convention.R1ENV:
+            wants_tokens = "completion_ids" in inspect.signature(self._call_target()).parameters
+            return ("completion", "task", *(("rollout",) if wants_tokens else ()))
+        return tuple(name for name in inspect.signature(self._call_target()).parameters if name in _arguments_of(self.scope))
+
+    @property
+    def reads_tokens(self) -> bool:
+        """True if it may look at token ids, log-probs or recorded turns, which other rewards are not sent."""
+        return self.scope is Scope.TURN or not {"rollout", "rollouts"}.isdisjoint(self.arguments)
 
     @cached_property
     def _settle(self) -> tuple[Callable[..., Any], tuple[str, ...]]:
@@ -223,79 +347,335 @@ class Reward:
         settle: Callable[..., Any] = self.prepared.settle  # type: ignore[attr-defined]
         return settle, tuple(name for name in inspect.signature(settle).parameters if name in ARGUMENTS)
 
-    def _arguments(self, rollout: Rollout) -> dict[str, Any]:
-        return {name: ARGUMENTS[name](rollout) for name in self.arguments}
+    @cached_property
+    def _foreign(self) -> _ForeignArguments:
+        return _ForeignArguments(self.convention, self._call_target(), frozenset(self.options))
 
-    def _arguments_of_batch(self, rollouts: Sequence[Rollout]) -> dict[str, Any]:
+    def _arguments(self, rollout: Rollout, turn: int | None) -> dict[str, Any]:
+        if turn is not None:
+            return {name: TURN_ARGUMENTS[name](rollout, turn) for name in self.arguments}
+        if self.convention is Convention.R1ENV:
+            return {name: ARGUMENTS[name](rollout) for name in self.arguments}
+        return self._foreign.of_one(rollout)
+
+    def _arguments_of_many(self, rollouts: Sequence[Rollout]) -> dict[str, Any]:
+        if self.convention is not Convention.R1ENV:
+            return self._foreign.of_many(rollouts)
+        if self.scope is Scope.GROUP:
+            return {name: GROUP_ARGUMENTS[name](rollouts) for name in self.arguments}
         return {name: [ARGUMENTS[name](rollout) for rollout in rollouts] for name in self.arguments}
 
+    def _listed(self, results: Any, count: int) -> Sequence[Any]:
+        """
+        Raises:
+            ValueError: there are not as many results as rollouts.
+        """
+        if self.convention is Convention.OPENRLHF and isinstance(results, Mapping):
+            results = results["rewards"]
+        if len(results) != count:
+            raise _ResultError(f"returned {len(results)} results for {count} rollouts")
+        return cast(Sequence[Any], results)
+
     def _failure(self, error: BaseException, seconds: float) -> Score:
-        reason = f"{type(error).__name__}: {error}".splitlines()[0][:300]
+        said = (str(error).splitlines() or [""])[0]
+        reason = said if isinstance(error, _ResultError) else f"{type(error).__name__}: {said}"
         status = Status.LIMIT if isinstance(error, MemoryError) else Status.ERROR
-        return Score.failure(status, reason, parts=self.part_keys, seconds=seconds)
+        return Score.failure(status, reason[:300], parts=self.part_keys, seconds=seconds)
 
     def _to_score(self, result: Any, seconds: float) -> Score:
         try:
+            if self.convention is Convention.VERL and isinstance(result, Mapping):
+                return _score_of_verl(self.name, result, seconds)
             return to_score(self.name, self.parts, result, seconds)
-        except (TypeError, ValueError) as error:
+        except (TypeError, ValueError, OverflowError) as error:
             return self._failure(error, seconds)
 
-    def __reduce__(self) -> tuple[Any, ...]:
-        module, name = self.function.__module__, self.function.__qualname__
-        if _importable(module, name, self.function):
-            return (_by_reference, (module, name, dict(self.options), self.limits))
-        fields = (
-            self.name,
-            self.function,
-            self.isolation,
-            self.batch,
-            self.parts,
-            self.limits,
-            dict(self.options),
-            self.summary,
+    def _is_given(self, parameter: inspect.Parameter) -> bool:
+        """True for a parameter that the scoring fills, False for an option."""
+        if self.convention is Convention.R1ENV:
+            return parameter.name in _arguments_of(self.scope)
+        return parameter.name not in self.options and (
+            self.convention is Convention.TRL
+            or parameter.name in _FOREIGN_NAMES[self.convention]
+            or parameter.kind is parameter.VAR_KEYWORD
         )
-        return (Reward, fields)
+
+    def _check_options(self) -> None:
+        parameters = inspect.signature(self.function).parameters.values()
+        reserved = _arguments_of(self.scope) if self.convention is Convention.R1ENV else _FOREIGN_NAMES[self.convention]
+        known = [p.name for p in parameters if inspect.isclass(self.function) or p.name not in reserved]
+        for option in self.options:
+            if option not in known:
+                raise UnknownNameError(f"option of reward {self.name!r}:", option, known)
+
+    def _check_arguments(self, target: Callable[..., Any], is_method: bool) -> None:
+        if self.convention is not Convention.R1ENV:
+            return
+        known = ", ".join(_arguments_of(self.scope))
+        for parameter in _parameters(target, is_method):
+            if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
+                raise UsageError(f"reward {self.name!r} takes *{parameter.name}; name the arguments it wants: {known}")
+            if parameter.name not in _arguments_of(self.scope) and parameter.default is parameter.empty:
+                kind = "a reward" if self.scope is Scope.ROLLOUT else f"a reward of scope {str(self.scope)!r}"
+                raise UsageError(f"reward {self.name!r} asks for {parameter.name!r}; {kind} may ask for {known}")
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """By reference where another process can import the function, by its file's source where it came from a file, else by value."""
+        state = {
+            "name": self.name,
+            "isolation": self.isolation,
+            "batch": self.batch,
+            "parts": self.parts,
+            "limits": self.limits,
+            "options": dict(self.options),
+            "summary": self.summary,
+            "scope": self.scope,
+        }
+        module, name = getattr(self.function, "__module__", None), getattr(self.function, "__qualname__", None)
+        if isinstance(module, str) and isinstance(name, str) and "<" not in name:
+            if is_file_module(module):
+                loaded = sys.modules[module]
+                return (_from_source, (loaded.__file__, getattr(loaded, SOURCE), name, state))
+            if _importable(module, name, self.function):
+                return (_by_reference, (module, name, state))
+        return (_by_value, (self.function, state))
+
+
+def in_groups(rollouts: Sequence[Rollout], score_group: Callable[[Sequence[Rollout]], list[Score]]) -> list[Score]:
+    """Score the rollouts of each task together; return the scores in the order of the rollouts."""
+    scores: dict[int, Score] = {}
+    for places in group_by_task(rollouts):
+        scores |= zip(places, score_group([rollouts[place] for place in places]), strict=True)
+    return [scores[place] for place in range(len(rollouts))]
+
+
+def group_by_task(rollouts: Sequence[Rollout]) -> list[list[int]]:
+    """Return the places of the rollouts of each task, tasks in order of appearance.
+
+    Tasks are the same if their id, prompt and answer are: rows of a file often say more about each sample, which lands in the metadata.
+    """
+    groups: dict[tuple[str, str | None, str], list[int]] = {}
+    keys: dict[int, tuple[str, str | None, str]] = {}  # by the identity of a task: most groups share one object
+    for place, rollout in enumerate(rollouts):
+        task = rollout.task
+        if id(task) not in keys:
+            keys[id(task)] = (task.id, task.answer, repr(task.prompt))
+        groups.setdefault(keys[id(task)], []).append(place)
+    return list(groups.values())
+
+
+def combine_turns(scores: Sequence[Score]) -> Score:
+    """Return the score of a rollout from those of its turns: sums of values and of parts; `turns` has each value.
+
+    A turn without a value because there was nothing to score is left out; if that is all of them, so is the rollout. A turn whose
+    scoring failed leaves the rollout without a value.
+    """
+    seconds = math.fsum(score.seconds for score in scores)
+    failed = next((place for place, score in enumerate(scores) if score.failed), None)
+    scored = [score for score in scores if score.value is not None]
+    if failed is not None or not scored:
+        first = scores[failed or 0]
+        reason = first.reason if failed is None else f"turn {failed + 1}: {first.reason}"
+        return Score.failure(first.status, reason, parts=tuple(first.parts), seconds=seconds)
+    value = math.fsum(score.value or 0.0 for score in scored)
+    parts = {key: math.fsum(score.parts[key] for score in scored) for key in scored[0].parts}
+    reasons = "; ".join(f"turn {place}: {score.reason}" for place, score in enumerate(scores, start=1) if score.reason)
+    status = Status.OK if value > 0 else next((score.status for score in scored if score.status is not Status.OK), Status.OK)
+    return Score(
+        value=value, parts=parts, status=status, reason=reasons, seconds=seconds, turns=tuple(score.value for score in scores)
+    )
+
+
+class _ResultError(ValueError):
+    """What a reward returned is no score; the message begins with "returned"."""
 
 
 def to_score(name: str, parts: tuple[str, ...], result: Any, seconds: float) -> Score:
     """Make a `Score` of what reward `name` returned.
 
-    A number is the value (`ok` above 0, `wrong` otherwise). None is an abstention: no value, status `no_answer`. A mapping
-    holds the declared `parts`; the value is its entry `value`, or else the sum of the parts. A `Score` keeps everything and
-    gets the reward's name in its parts.
+    A number is the value (`ok` above 0, `wrong` otherwise); a bool, a numpy scalar, and an array or tensor without dimensions are
+    numbers too. None is an abstention: no value, status `no_answer`. A mapping holds the declared `parts`; the value is its entry
+    `value`, or else the sum of the parts. A `Score` keeps everything and gets the reward's name in its parts.
 
     Raises:
-        TypeError: it is none of these.
-        ValueError: it is not finite, or its parts are not those that the reward declared.
+        TypeError, ValueError, OverflowError: it is none of these, it is not finite, or its parts are not those that the reward declared.
     """
+    if type(result) is float:  # first: it is the usual case, and a check for an abstract type takes as long as a small reward
+        return _numeric_score(_finite(result), {name: result}, seconds)
     if isinstance(result, Score):
         given = {key: value for key, value in result.parts.items() if key != name}
         found = _named_parts(name, parts, given)
         value = math.nan if result.value is None else result.value
         return result.model_copy(update={"parts": {name: value, **found}, "seconds": result.seconds or seconds})
     if isinstance(result, Mapping):
-        value = float(result["value"]) if "value" in result else math.fsum(result.values())
-        found = _named_parts(name, parts, {k: float(v) for k, v in result.items() if k != "value"})
-        return _numeric_score(value, {name: value, **found}, seconds)
+        numbers = {key: _number(value) for key, value in result.items()}
+        value = _finite(numbers.pop("value") if "value" in numbers else math.fsum(numbers.values()))
+        return _numeric_score(value, {name: value, **_named_parts(name, parts, numbers)}, seconds)
     if result is None:
         return Score.failure(
             Status.NO_ANSWER, "nothing to score", parts=(name, *(f"{name}/{p}" for p in parts)), seconds=seconds
         )
-    if not isinstance(result, Real):
-        raise TypeError(f"returned {type(result).__name__}, which is neither a number, a mapping, a Score nor None")
-    return _numeric_score(float(result), {name: float(result)}, seconds)
+    value = _finite(_number(result))
+    return _numeric_score(value, {name: value}, seconds)
 
 
 def _numeric_score(value: float, parts: dict[str, float], seconds: float) -> Score:
     return Score(value=value, parts=parts, status=Status.OK if value > 0 else Status.WRONG, seconds=seconds)
 
 
+def _number(value: Any) -> float:
+    """Return a number as a float. Arrays and tensors are recognised by `item` and `shape`: numpy and torch are not imported here."""
+    if isinstance(value, float):
+        return value
+    shape = getattr(value, "shape", None)
+    if shape is not None and callable(getattr(value, "item", None)):
+        if tuple(shape) != ():
+            raise _ResultError(f"returned an array of shape {tuple(shape)}, not one number")
+        value = value.item()
+    if not isinstance(value, Real | Decimal):
+        raise _ResultError(f"returned {type(value).__name__}, which is neither a number, a mapping, a Score nor None")
+    try:
+        return float(value)
+    except OverflowError:
+        raise _ResultError("returned a number too large for a float") from None
+
+
+def _finite(value: float) -> float:
+    if not math.isfinite(value):
+        raise _ResultError(f"returned {'NaN' if math.isnan(value) else value}")
+    return value
+
+
 def _named_parts(name: str, declared: tuple[str, ...], given: Mapping[str, float]) -> dict[str, float]:
     prefix = f"{name}/"
     bare = {key.removeprefix(prefix): value for key, value in given.items()}
     if set(bare) != set(declared):
-        raise ValueError(f"returned the parts {sorted(bare)}, but declares parts={sorted(declared)}")
+        raise _ResultError(f"returned the parts {sorted(bare)}, but declares parts={sorted(declared)}")
     return {f"{prefix}{part}": bare[part] for part in declared}
+
+
+# Functions written for other libraries, called as those call them.
+
+_FOREIGN_NAMES: Mapping[Convention, frozenset[str]] = {
+    Convention.TRL: frozenset({"prompts", "completions", "completion_ids"}),
+    Convention.VERL: frozenset({"data_source", "solution_str", "ground_truth", "extra_info"}),
+    Convention.OPENRLHF: frozenset({"queries", "prompts", "labels"}),
+}
+
+ANSWER_COLUMNS = frozenset({"answer", "solution", "ground_truth", "label", "target"})
+"""Columns that are the reference answer where the task has none of that name."""
+
+_MISSING = object()
+
+
+def _convention(parameters: Sequence[inspect.Parameter], scope: Scope) -> Convention:
+    names = {parameter.name for parameter in parameters}
+    if {"solution_str", "ground_truth"} <= names:
+        return Convention.VERL
+    if {"queries", "labels"} <= names:
+        return Convention.OPENRLHF
+    if "completions" not in names:
+        return Convention.R1ENV
+    ours = all(parameter.name in GROUP_ARGUMENTS or parameter.default is not parameter.empty for parameter in parameters)
+    return Convention.R1ENV if scope is Scope.GROUP and ours else Convention.TRL
+
+
+class _ForeignArguments:
+    """The keyword arguments of a function with another library's convention, built from rollouts."""
+
+    def __init__(self, convention: Convention, target: Callable[..., Any], options: frozenset[str]) -> None:
+        parameters = {name: p for name, p in inspect.signature(target).parameters.items() if name not in options}
+        self._convention = convention
+        self._takes_all = any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values())
+        self._required = {name for name, p in parameters.items() if p.default is p.empty and p.kind is not p.VAR_KEYWORD}
+        self._names = [name for name, p in parameters.items() if p.kind is not p.VAR_KEYWORD and name != "self"]
+        self.as_messages = reads_messages(target)
+
+    def of_one(self, rollout: Rollout) -> dict[str, Any]:
+        """For verl: one response."""
+        task = rollout.task
+        given = {
+            "data_source": task.metadata.get("data_source", "r1env"),
+            "solution_str": rollout.completion,
+            "ground_truth": task.answer,
+            "extra_info": {"index": task.id, **task.metadata},
+        }
+        return {name: value for name, value in given.items() if self._takes_all or name in self._names}
+
+    def of_many(self, rollouts: Sequence[Rollout]) -> dict[str, Any]:
+        """For TRL and OpenRLHF: lists with an entry for each rollout. For verl with scope `group` there is no such call."""
+        if self._convention is Convention.OPENRLHF:
+            prompts = [_text(rollout.task.prompt) for rollout in rollouts]
+            given: dict[str, Any] = {
+                "queries": [prompt + rollout.completion for prompt, rollout in zip(prompts, rollouts, strict=True)],
+                "prompts": prompts,
+                "labels": [rollout.task.answer for rollout in rollouts],
+            }
+            return {name: values for name, values in given.items() if name in self._names}
+        given = {name: self._trl(name, rollouts) for name in _FOREIGN_NAMES[Convention.TRL]}
+        given = {name: values for name, values in given.items() if name in self._names or self._takes_all}
+        columns = list(self._names)
+        if self._takes_all:
+            columns += ["answer", *dict.fromkeys(key for rollout in rollouts for key in rollout.task.metadata)]
+        for name in columns:
+            if name not in given:
+                values = [_column(rollout.task, name) for rollout in rollouts]
+                if any(value is not _MISSING for value in values):
+                    given[name] = [None if value is _MISSING else value for value in values]
+                elif name in self._required:
+                    known = ", ".join(["answer", *rollouts[0].task.metadata])
+                    raise _ResultError(f"asks for the column {name!r}, and the task has only: {known}")
+        return given
+
+    def _trl(self, name: str, rollouts: Sequence[Rollout]) -> list[Any]:
+        if name == "completion_ids":
+            return [None if rollout.token_ids is None else list(rollout.token_ids) for rollout in rollouts]
+        if name == "prompts":
+            return [
+                [dict(message) for message in rollout.task.prompt] if self.as_messages else _text(rollout.task.prompt)
+                for rollout in rollouts
+            ]
+        if not self.as_messages:
+            return [rollout.completion for rollout in rollouts]
+        return [[dict(message) for message in _conversation(rollout)[len(rollout.task.prompt) :]] for rollout in rollouts]
+
+
+def reads_messages(target: Callable[..., Any]) -> bool:
+    """Return True if a TRL function reads completions as messages: the text "content" is among the constants of its code.
+
+    TRL passes lists of messages or plain texts, depending on the data set. A function for messages must say `["content"]`.
+    """
+    code = getattr(inspect.unwrap(target), "__code__", None)
+    return isinstance(code, CodeType) and any("content" in constants for constants in _constants(code))
+
+
+def _constants(code: CodeType) -> Iterator[tuple[Any, ...]]:
+    yield tuple(constant for constant in code.co_consts if isinstance(constant, str))
+    for constant in code.co_consts:
+        if isinstance(constant, CodeType):  # a comprehension or an inner function
+            yield from _constants(constant)
+
+
+def _column(task: Task, name: str) -> Any:
+    if name in task.metadata:
+        return task.metadata[name]
+    if name in ANSWER_COLUMNS:
+        return task.answer
+    return {"id": task.id, "task_id": task.id, "tests": task.tests, "kind": str(task.kind), "language": task.language}.get(
+        name, _MISSING
+    )
+
+
+def _text(prompt: Conversation) -> str:
+    return "\n".join(message["content"] for message in prompt)
+
+
+def _score_of_verl(name: str, result: Mapping[str, Any], seconds: float) -> Score:
+    """The score in a mapping such as verl's functions return; what else is in it becomes the reason."""
+    if "score" not in result:
+        raise _ResultError(f"returned a mapping without 'score': {', '.join(map(str, result))}")
+    others = ", ".join(f"{key}={value}" for key, value in result.items() if key != "score")
+    return to_score(name, (), result["score"], seconds).model_copy(update={"reason": others[:300]})
 
 
 class _Decorator(Protocol):
@@ -303,12 +683,13 @@ class _Decorator(Protocol):
 
 
 @overload
-def reward(function: Callable[..., float | None], /) -> Reward: ...
+def reward(function: Callable[..., Any], /) -> Reward: ...
 @overload
 def reward(
     *,
     name: str | None = None,
     isolation: Isolation | str = Isolation.INLINE,
+    scope: Scope | str = Scope.ROLLOUT,
     batch: bool = False,
     parts: Sequence[str] = (),
     limits: Limits | None = None,
@@ -319,69 +700,94 @@ def reward(
     *,
     name: str | None = None,
     isolation: Isolation | str = Isolation.INLINE,
+    scope: Scope | str = Scope.ROLLOUT,
     batch: bool = False,
     parts: Sequence[str] = (),
     limits: Limits | None = None,
 ) -> Reward | _Decorator:
     """Make a `Reward` of a function, a coroutine function, or a class with `__call__`.
 
+    Args:
+        name: its name; the function's own by default.
+        isolation: where it runs, see `Isolation`.
+        scope: what one call sees, see `Scope`.
+        batch, parts, limits: see `Reward`.
+
     Raises:
-        UsageError: the function asks for an argument that rewards do not have, or isolation and function do not fit.
+        UsageError: the function asks for an argument that rewards do not have, or isolation, scope and function do not fit.
+
+    Example:
+        >>> @reward(name="brief")
+        ... def brief(completion):
+        ...     return len(completion) < 10
+        >>> brief.score(Rollout(task=Task(id="1", prompt="2 + 2?"), completion="4")).value
+        1.0
     """
 
     def decorate(function: Callable[..., Any], /) -> Reward:
-        return Reward(
-            name=name or function.__name__,
+        made = Reward(
+            name=name or str(getattr(function, "__name__", type(function).__name__)),
             function=function,
             isolation=Isolation(isolation),
             batch=batch,
             parts=tuple(parts),
             limits=limits or Limits(),
             summary=(inspect.getdoc(function) or "").partition("\n")[0],
+            scope=Scope(scope),
         )
+        if made.convention is not Convention.R1ENV:
+            form = ", with messages" if made.convention is Convention.TRL and reads_messages(made._call_target()) else ""
+            logger.info("reward %r is called as %s calls its reward functions%s", made.name, made.convention, form)
+        return made
 
     return decorate if function is None else decorate(function)
 
 
-def load_reward(target: str) -> Reward:
-    """Import `module:attribute` and return the reward there; an undecorated function is taken as an inline reward.
+def load_reward(reference: str) -> Reward:
+    """Return the reward at `module:attribute` or `file.py:attribute`.
 
     Raises:
-        UsageError: the module or attribute does not exist, or is no reward.
+        UsageError: there is none; the message says what was looked for and where.
     """
-    try:
-        found = import_attribute(target)
-    except (ImportError, AttributeError) as error:
-        raise UsageError(f"cannot load reward {target!r}: {error}") from error
+    return as_reward(load_object(reference, "reward"), reference)
+
+
+def as_reward(found: Any, reference: str) -> Reward:
+    """Make a reward of what was found at `reference`: a `Reward` is returned as it is, an undecorated function becomes one.
+
+    Raises:
+        UsageError: it is neither, or the function asks for something that rewards do not have.
+    """
     if isinstance(found, Reward):
         return found
     if callable(found):
-        return reward(found)
-    raise UsageError(f"{target!r} is a {type(found).__name__}, not a reward; decorate it with @r1env.reward")
+        return reward(isolation=Isolation.ASYNC if inspect.iscoroutinefunction(found) else Isolation.INLINE)(found)
+    raise UsageError(f"{reference!r} is a {type(found).__name__}, not a reward; decorate it with @r1env.reward")
 
 
-def _check_arguments(name: str, target: Callable[..., Any], is_method: bool) -> None:
-    parameters = list(inspect.signature(target).parameters.values())[1 if is_method else 0 :]
-    for parameter in parameters:
-        if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
-            raise UsageError(f"reward {name!r} takes *{parameter.name}; name the arguments it wants: {', '.join(ARGUMENTS)}")
-        if parameter.name not in ARGUMENTS and parameter.default is parameter.empty:
-            raise UsageError(f"reward {name!r} asks for {parameter.name!r}; a reward may ask for {', '.join(ARGUMENTS)}")
+def _parameters(target: Callable[..., Any], is_method: bool) -> list[inspect.Parameter]:
+    return list(inspect.signature(target).parameters.values())[1 if is_method else 0 :]
+
+
+def _arguments_of(scope: Scope) -> Mapping[str, Callable[..., Any]]:
+    tables: Mapping[Scope, Mapping[str, Callable[..., Any]]]
+    tables = {Scope.ROLLOUT: ARGUMENTS, Scope.GROUP: GROUP_ARGUMENTS, Scope.TURN: TURN_ARGUMENTS}
+    return tables[scope]
 
 
 def _importable(module: str, qualname: str, function: Callable[..., Any]) -> bool:
-    """True when another process that imports `module:qualname` gets this function, or the reward made of it."""
-    if module == "__main__" or "<" in qualname or not _on_path(module):
+    """Return True when another process that imports `module:qualname` gets this function, or the reward made of it."""
+    if module == "__main__" or not _on_path(module):
         return False
     try:
-        found = import_attribute(f"{module}:{qualname}")
-    except (ImportError, AttributeError):
+        found = pkgutil.resolve_name(f"{module}:{qualname}")
+    except (ImportError, AttributeError, ValueError):
         return False
     return found is function or (isinstance(found, Reward) and found.function is function)
 
 
 def _on_path(module: str) -> bool:
-    """True when `sys.path` leads to the file this module was loaded from; test modules and notebooks are often elsewhere."""
+    """Return True when `sys.path` leads to the file this module was loaded from; test modules and notebooks are often elsewhere."""
     locations: Sequence[str] | None = None
     parts = module.split(".")
     spec = None
@@ -394,10 +800,37 @@ def _on_path(module: str) -> bool:
     return spec is not None and spec.origin == getattr(loaded, "__file__", None)
 
 
-def _by_reference(module: str, qualname: str, options: dict[str, Any], limits: Limits) -> Reward:
-    found = load_reward(f"{module}:{qualname}")
-    return replace(found, options=options, limits=limits)
+def _by_reference(module: str, qualname: str, state: dict[str, Any]) -> Reward:
+    return _by_value(pkgutil.resolve_name(f"{module}:{qualname}"), state)
+
+
+def _from_source(path: str, source: bytes, qualname: str, state: dict[str, Any]) -> Reward:
+    found: Any = module_from_source(path, source)
+    for part in qualname.split("."):
+        found = getattr(found, part)
+    return _by_value(found, state)
+
+
+def _by_value(found: Any, state: dict[str, Any]) -> Reward:
+    return Reward(function=found.function if isinstance(found, Reward) else found, **state)
 
 
 def _conversation(rollout: Rollout) -> Conversation:
     return rollout.messages or (*rollout.task.prompt, {"role": "assistant", "content": rollout.completion})
+
+
+def _conversation_until(rollout: Rollout, index: int) -> Conversation:
+    """The conversation up to and with the model's message of a turn."""
+    turns = rollout.turns
+    spoken = sum(1 + len(turn.replies) for turn in turns)
+    whole = _conversation(rollout)
+    prompt = whole[: len(whole) - spoken] if rollout.messages else rollout.task.prompt
+    earlier = (message for turn in turns[:index] for message in (turn.message, *turn.replies))
+    return (*prompt, *earlier, turns[index].message)
+
+
+@reward(name="environment")
+def environment(rollout: Rollout) -> Score | float:
+    """What the environment itself paid, summed over the turns; unscored where it paid nothing in any turn."""
+    paid = rollout.environment_reward
+    return Score(value=None, status=Status.NO_ANSWER, reason="the environment paid no reward") if paid is None else paid

@@ -1,15 +1,16 @@
 """`Rubric`: named rewards with weights, one `Score` out. Pure arithmetic on scores; `r1env.scoring` runs the rewards.
 
-The presets are R1's: `zero` (Nature eq. 4), `stage1` (+ language consistency, eq. 7), `stage2` (eq. 8-10). In a rubric the
-name `accuracy` stands for the environment's own checker. R1 adds accuracy and format with equal weight; at small scale an
-equal format term is an attractor, so the presets here weigh format 0.1 (our choice) and `r1-zero` keeps the paper's 1.
+In a rubric the name `accuracy` stands for the environment's own checker. Rubrics that can be named come from plugins (the hook
+`r1env_rubrics`): R1's are `zero` and `r1-zero` (Nature eq. 4, of r1env-format), `stage1` (with language consistency, of
+r1env-language) and `stage2` (the general prompts of eq. 9, of r1env-judge).
 """
 
 from __future__ import annotations
 
+import inspect
 import math
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +19,11 @@ from pydantic_core import to_jsonable_python
 
 from r1env.config import load_yaml, validate
 from r1env.errors import UnknownNameError, UsageError
-from r1env.rewards import Reward
-from r1env.scores import FAILURES, Score, Status
+from r1env.hooks import RubricPresetSpec
+from r1env.importing import is_reference, load_object
+from r1env.plugins import Plugins, installed
+from r1env.rewards import Reward, as_reward
+from r1env.types import FAILURES, Score, Status
 
 ACCURACY = "accuracy"
 
@@ -41,22 +45,6 @@ class RubricSpec(BaseModel):
 
     name: str
     rewards: tuple[RewardChoice, ...] = Field(min_length=1)
-
-
-def _choice(name: str, weight: float = 1.0, **options: Any) -> RewardChoice:
-    return RewardChoice(reward=name, weight=weight, options=options)
-
-
-PRESETS: Mapping[str, RubricSpec] = {
-    spec.name: spec
-    for spec in (
-        RubricSpec(name="accuracy", rewards=(_choice(ACCURACY),)),
-        RubricSpec(name="zero", rewards=(_choice(ACCURACY), _choice("format", 0.1))),
-        RubricSpec(name="r1-zero", rewards=(_choice(ACCURACY), _choice("format"))),
-        RubricSpec(name="stage1", rewards=(_choice(ACCURACY), _choice("format", 0.1), _choice("language", 0.1))),
-        RubricSpec(name="stage2", rewards=(_choice(ACCURACY), _choice("format", 0.1), _choice("language", 0.1))),
-    )
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,21 +92,23 @@ class Rubric:
         return tuple(key for item in self.rewards for key in item.reward.part_keys)
 
     def describe(self) -> list[dict[str, Any]]:
-        """Each reward with its weight and the value of every option: what a run's manifest keeps. Plain data."""
+        """Return each reward with its weight, the value of every option, and where its function is from: what a run's manifest keeps."""
         return [
             {
                 "reward": item.reward.name,
                 "weight": item.weight,
                 "isolation": str(item.reward.isolation),
+                "scope": str(item.reward.scope),
+                **item.reward.identity,
                 "settings": to_jsonable_python(item.reward.settings, fallback=str),
             }
             for item in self.rewards
         ]
 
     def combine(self, scores: Sequence[Score]) -> Score:
-        """One score of the scores of the rewards, in their order.
+        """Return one score for the scores of the rewards, which are in their order.
 
-        The value is the weighted sum. A reward that counts (weight not 0) and has no value leaves the whole without one.
+        The value is the weighted sum; `turns` is that of the rewards with scope `turn`. A reward that counts (weight not 0) and has no value leaves the whole without one.
         The status is that of the first failure, else of the first reward.
         """
         parts = dict.fromkeys(self.part_keys, math.nan)
@@ -128,6 +118,12 @@ class Rubric:
         missing = [(item, score) for item, score in counting if score.value is None]
         missing.sort(key=lambda pair: pair[1].status not in FAILURES)  # stable: failures first
         seconds = math.fsum(score.seconds for score in scores)
+        by_turn = [(item.weight, score.turns) for item, score in counting if score.turns]
+        turns = (
+            tuple(math.fsum(weight * (of[place] or 0.0) for weight, of in by_turn) for place in range(len(by_turn[0][1])))
+            if by_turn
+            else ()
+        )
         if missing:
             item, score = missing[0]
             return Score(
@@ -138,17 +134,79 @@ class Rubric:
         reasons = (
             f"{item.reward.name}: {score.reason}" for item, score in zip(self.rewards, scores, strict=True) if score.reason
         )
-        return Score(value=value, parts=parts, status=status, reason="; ".join(reasons), seconds=seconds)
+        return Score(value=value, parts=parts, status=status, reason="; ".join(reasons), seconds=seconds, turns=turns)
 
 
-def resolve_rubric(spec: RubricSpec, find_reward: Callable[[str], Reward], accuracy: Reward | None = None) -> Rubric:
-    """Turn names into rewards.
+AnyRubric = Rubric | Reward | RubricSpec | Mapping[str, Any] | str
+"""How a user may say what scores: objects, a rubric as a mapping, or a name; see `find_rubric` and `as_rubric`."""
+
+
+def find_rubric(name: str, plugins: Plugins | None = None) -> RubricSpec | Rubric:
+    """Return the rubric called `name`: a plugin's preset, a YAML file with `name:` and `rewards:`, or what is at `module:attribute`.
+
+    Raises:
+        UnknownNameError: it is none of these.
+        UsageError: the file or the object is no rubric; the message names the first fault.
+        PluginError: two plugins provide the name.
+
+    Example:
+        >>> find_rubric("zero").rewards[0].reward
+        'accuracy'
+    """
+    plugins = plugins or installed()
+    presets, path = plugins.provided("rubrics"), Path(name)
+    if name in presets:
+        return as_rubric(plugins.load(RubricPresetSpec, name), name)
+    if path.is_file() and path.suffix != ".py":
+        return validate(RubricSpec, load_yaml(path), where=name)
+    if is_reference(name):
+        return as_rubric(load_object(name, "rubric"), name)
+    raise UnknownNameError(
+        "rubric", name, presets, hint="(or give the path of a YAML file, module:attribute or file.py:attribute)"
+    )
+
+
+def as_rubric(found: Any, name: str) -> RubricSpec | Rubric:
+    """Make a rubric of an object that was found under `name`.
+
+    A mapping with the key `rewards` is read as a rubric file is, any other mapping as weights by reward. A reward becomes a rubric of
+    one. A function without parameters is called and must return any of these; another function is a reward.
+
+    Raises:
+        UsageError: it is none of these.
+    """
+    if isinstance(found, Rubric | RubricSpec):
+        return found
+    if is_reward(found):
+        made = as_reward(found, name)
+        return Rubric(made.name, [WeightedReward(made)])
+    if isinstance(found, Mapping):
+        if "rewards" in found:
+            return validate(RubricSpec, {"name": name, **found}, where=f"rubric {name!r}")
+        choices = [{"reward": reward, "weight": weight} for reward, weight in found.items()]
+        return validate(RubricSpec, {"name": name, "rewards": choices}, where=f"rubric {name!r}")
+    if callable(found):
+        return as_rubric(found(), name)
+    raise UsageError(f"{name!r} is a {type(found).__name__}, not a rubric; see r1env.rubrics.as_rubric for what can be one")
+
+
+def is_reward(found: Any) -> bool:
+    """Return True for a reward, a class, and a function with parameters; a function without any makes a rubric."""
+    return (
+        isinstance(found, Reward) or inspect.isclass(found) or (callable(found) and bool(inspect.signature(found).parameters))
+    )
+
+
+def resolve_rubric(spec: RubricSpec | Rubric, find_reward: Callable[[str], Reward], accuracy: Reward | None = None) -> Rubric:
+    """Turn the names of a rubric into rewards. A rubric that has its rewards already is returned as it is.
 
     Args:
         spec: what to build.
         find_reward: gives the reward of a name, or raises `UnknownNameError`.
         accuracy: what the name `accuracy` stands for.
     """
+    if isinstance(spec, Rubric):
+        return spec
     items = []
     for choice in spec.rewards:
         if choice.reward == ACCURACY and accuracy is None:
@@ -158,36 +216,30 @@ def resolve_rubric(spec: RubricSpec, find_reward: Callable[[str], Reward], accur
     return Rubric(spec.name, items)
 
 
-def with_options(spec: RubricSpec, options: Mapping[str, Mapping[str, Any]]) -> RubricSpec:
-    """The rubric with reward options laid over its own; `options` goes by the rewards' names in the rubric.
+def with_options(spec: RubricSpec | Rubric, options: Mapping[str, Mapping[str, Any]]) -> RubricSpec | Rubric:
+    """Return the rubric with reward options laid over its own; `options` goes by the rewards' names in the rubric.
 
     Raises:
         UnknownNameError: options for a reward that the rubric does not have.
     """
-    names = [choice.reward for choice in spec.rewards]
-    for name in options:
-        if name not in names:
-            raise UnknownNameError(f"reward of rubric {spec.name!r}:", name, names)
+    if isinstance(spec, Rubric):
+        _check_names(spec.name, options, [item.reward.name for item in spec.rewards])
+        changed = (replace(item, reward=item.reward.with_options(**options.get(item.reward.name, {}))) for item in spec.rewards)
+        return Rubric(spec.name, list(changed)) if options else spec
+    _check_names(spec.name, options, [choice.reward for choice in spec.rewards])
     choices = (c.model_copy(update={"options": {**c.options, **options.get(c.reward, {})}}) for c in spec.rewards)
     return spec.model_copy(update={"rewards": tuple(choices)})
 
 
-def name_accuracy(spec: RubricSpec, accuracy: str) -> RubricSpec:
-    """The rubric with the reward's name in place of `accuracy`, for where no environment says what that is."""
+def name_accuracy(spec: RubricSpec | Rubric, accuracy: str) -> RubricSpec | Rubric:
+    """Return the rubric with the reward's name in place of `accuracy`, for use without an environment."""
+    if isinstance(spec, Rubric):
+        return spec
     choices = (c.model_copy(update={"reward": accuracy}) if c.reward == ACCURACY else c for c in spec.rewards)
     return spec.model_copy(update={"rewards": tuple(choices)})
 
 
-def load_rubric_spec(name_or_file: str) -> RubricSpec:
-    """A preset by name, or a YAML file with `name:` and `rewards:`.
-
-    Raises:
-        UnknownNameError: neither a preset nor a file.
-        UsageError: the file is no rubric; the message names the first fault.
-    """
-    if name_or_file in PRESETS:
-        return PRESETS[name_or_file]
-    path = Path(name_or_file)
-    if not path.is_file():
-        raise UnknownNameError("rubric", name_or_file, PRESETS, hint="(or give the path of a YAML file)")
-    return validate(RubricSpec, load_yaml(path), where=str(path))
+def _check_names(rubric: str, given: Iterable[str], known: Sequence[str]) -> None:
+    for name in given:
+        if name not in known:
+            raise UnknownNameError(f"reward of rubric {rubric!r}:", name, known)

@@ -43,7 +43,7 @@ fi
 # An editable installation belongs to one checkout.
 ours=$(cd "$repository" && pwd && cat pyproject.toml plugins/*/pyproject.toml trainers/pyproject.toml | sha256sum)
 if ! is_done ours "$ours"; then
-    for package in . plugins/format plugins/logic plugins/math trainers; do
+    for package in . plugins/format plugins/logic plugins/math trainers plugins/openrlhf; do
         editables+=(--editable "$repository/$package")
     done
     sed 's/\[.*\]//' "$requirements" >"$folder/constraints.txt" # constraints have no extras

@@ -16,12 +16,23 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from r1env.adapters.rows import TASK_FIELD, rollout_of, task_field, task_of
-from r1env.adapters.scorer import ERROR, AnyRubric, check_unscored, leading, load_rubric, numbers, score_items
-from r1env.adapters.texts import after_prompt, without_end_tokens
-from r1env.parsing import END_TOKENS
-from r1env.rollouts import Rollout
-from r1env.tasks import Task
+from r1env.adapters.core import (
+    ERROR,
+    TASK_FIELD,
+    after_prompt,
+    check_unscored,
+    leading,
+    load_rubric,
+    numbers,
+    rollout_of,
+    score_items,
+    task_field,
+    task_of,
+    without_end_tokens,
+)
+from r1env.prompts import END_TOKENS
+from r1env.rubrics import AnyRubric
+from r1env.types import Rollout, Task
 
 TESTED_WITH = "openrlhf 0.11.2"
 
@@ -57,9 +68,12 @@ def reward_function(
         end_tokens: what is taken off the end of a response; the query comes with special tokens.
 
     Raises:
-        UsageError: an unknown name, a reward whose name OpenRLHF has taken, or an `unscored` that is not finite.
+        UsageError: an unknown name, a reward whose name OpenRLHF has taken or whose scope is `group`, or an `unscored` that is not finite.
     """
-    loaded, fallback = load_rubric(rubric, accuracy=accuracy, reserved=RESERVED), check_unscored(unscored)
+    loaded, fallback = (
+        load_rubric(rubric, accuracy=accuracy, reserved=RESERVED, one_by_one="OpenRLHF"),
+        check_unscored(unscored),
+    )
 
     def to_rollout(item: tuple[str, str, Any]) -> Rollout:
         query, prompt, label = item

@@ -8,7 +8,10 @@ A score without a value becomes **None**, which TRL takes as "this function does
 
     trainer = GRPOTrainer(model, reward_funcs=reward_function("zero"), train_dataset=dataset, args=GRPOConfig(...))
 
-The data set's columns are read as `r1env.adapters.rows.task_of` says: `answer`, `tests`, `language`, …; or write it with `row_of`.
+A reward of scope `group` gets all completions of a prompt that TRL hands over in one call. That is the whole group if
+`per_device_train_batch_size` is a multiple of `num_generations`.
+
+The data set's columns are read as `r1env.adapters.core.task_of` says: `answer`, `tests`, `language`, …; or write it with `row_of`.
 """
 
 from __future__ import annotations
@@ -19,12 +22,9 @@ from typing import Any
 
 import cloudpickle
 
-from r1env.adapters.rows import TASK_FIELD, rollout_of, task_field, task_of
-from r1env.adapters.scorer import AnyRubric, load_rubric, score_items
-from r1env.rollouts import Rollout
-from r1env.rubrics import Rubric, WeightedReward
-from r1env.scores import Score
-from r1env.tasks import Task
+from r1env.adapters.core import TASK_FIELD, load_rubric, rollout_of, score_items, task_field, task_of
+from r1env.rubrics import AnyRubric, Rubric, WeightedReward
+from r1env.types import Rollout, Score, Task
 
 TESTED_WITH = "trl 1.16.0"
 

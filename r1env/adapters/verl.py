@@ -18,10 +18,20 @@ import functools
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from r1env.adapters.rows import TASK_FIELD, rollout_of, task_field, task_of
-from r1env.adapters.scorer import ERROR, AnyRubric, check_unscored, leading, load_rubric, numbers, score_items
-from r1env.rollouts import Rollout
-from r1env.tasks import Task
+from r1env.adapters.core import (
+    ERROR,
+    TASK_FIELD,
+    check_unscored,
+    leading,
+    load_rubric,
+    numbers,
+    rollout_of,
+    score_items,
+    task_field,
+    task_of,
+)
+from r1env.rubrics import AnyRubric
+from r1env.types import Rollout, Task
 
 TESTED_WITH = "verl 0.9.1"
 
@@ -62,9 +72,9 @@ def reward_function(rubric: AnyRubric, *, accuracy: str = "math", unscored: floa
         unscored: `score`, and any part, where there is no value.
 
     Raises:
-        UsageError: an unknown name, a reward whose name verl has taken, or an `unscored` that is not finite.
+        UsageError: an unknown name, a reward whose name verl has taken or whose scope is `group`, or an `unscored` that is not finite.
     """
-    loaded, fallback = load_rubric(rubric, accuracy=accuracy, reserved=RESERVED), check_unscored(unscored)
+    loaded, fallback = load_rubric(rubric, accuracy=accuracy, reserved=RESERVED, one_by_one="verl"), check_unscored(unscored)
 
     def compute(
         data_source: str, solution_str: str, ground_truth: Any, extra_info: Mapping[str, Any] | None = None, **_: Any

@@ -1,18 +1,17 @@
-"""The audit: attacks on a reward, anybody's, before a policy finds them.
+"""The audit: attack a reward before a policy does.
 
-    from r1env.audit import audit
+    from r1env.audit import SAMPLE_TASKS, audit
 
-    report = audit(r1env.get_reward("math"), tasks)
+    report = audit(r1env.get_reward("math"), SAMPLE_TASKS)
     assert report.clean, report.findings
 
-How the files hang together: `run` (the order of things) asks `subjects` for right and wrong answers of the tasks, `attacks` and
-`forms` for completions that must not be paid, `repeatability` and `growth` for scores that change and times that explode. All
-scoring goes through `bounded`, in a worker that can be killed, under a total of time. `report` is what comes out, `tasks` what
-goes in where the caller has no tasks of his own.
+`run` holds `audit` itself, which goes through the attacks in order. `corpus` has the tasks, the ways to write an answer and the wrong
+answers; `attacks` makes completions of them that must not be paid; `probe` runs the reward in a worker that can be killed, and looks
+for scores that change and times that explode. `report` is what comes out.
 """
 
+from r1env.audit.corpus import SAMPLE_TASKS
 from r1env.audit.report import AttackResult, AuditReport, Finding, FindingKind
 from r1env.audit.run import audit
-from r1env.audit.tasks import SAMPLE_TASKS, tasks_for
 
-__all__ = ["SAMPLE_TASKS", "AttackResult", "AuditReport", "Finding", "FindingKind", "audit", "tasks_for"]
+__all__ = ["SAMPLE_TASKS", "AttackResult", "AuditReport", "Finding", "FindingKind", "audit"]

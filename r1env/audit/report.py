@@ -1,4 +1,4 @@
-"""`AuditReport`: what an audit found. Plain data, written as JSON by the command line."""
+"""`AuditReport`: the findings of an audit, as plain data that the command line writes as JSON."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ MAX_EXCERPT = 160  # characters of a completion that a finding shows
 class FindingKind(StrEnum):
     """What went wrong."""
 
-    ACCEPTED = "accepted"  # it paid a completion that earned nothing as much as a right one
+    ACCEPTED = "accepted"  # it paid a completion that should earn nothing as much as a right one
     HUNG = "hung"  # it used up its CPU or wall time
     RAISED = "raised"  # it raised, died, or returned something that is no score
     MEMORY = "memory"  # it used up its memory
@@ -23,13 +23,13 @@ class FindingKind(StrEnum):
 
 
 class Finding(BaseModel):
-    """One completion, or one measurement, that speaks against the reward.
+    """One completion, or one measurement, that shows a fault of the reward.
 
     Attributes:
-        attack: the name of the attack that found it.
-        completion: its beginning and its end; `length` is that of all of it, in characters.
-        value: what it was paid; `right` is what right completions of the same task are paid.
-        reason: the reward's own, or what was measured.
+        attack: name of the attack that found it.
+        completion: beginning and end of the completion; `length` is its full length in characters.
+        value: what the completion was paid; `right` is what a right completion of the same task is paid.
+        reason: the reason that the reward gave, or what was measured.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -45,13 +45,13 @@ class Finding(BaseModel):
 
 
 class AttackResult(BaseModel):
-    """How one attack came out.
+    """The result of one attack.
 
     Attributes:
-        promise: what a sound reward keeps; broken where there are findings.
-        tried: completions that were scored for it.
-        found: findings in all; `findings` holds the first of them.
-        skipped: why it was not run, or not to its end; empty where it was.
+        promise: what a sound reward keeps; it is broken if there are findings.
+        tried: number of completions scored.
+        found: number of findings; `findings` holds the first of them.
+        skipped: why the attack was not run, or not to its end; empty if it was.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -65,15 +65,16 @@ class AttackResult(BaseModel):
 
 
 class AuditReport(BaseModel):
-    """The outcome of an audit.
+    """The result of an audit.
 
     Attributes:
-        reads_answer: whether the reward looks at the task's answer. One that does not cannot be fooled about it, and is
-            spared the attacks that try.
-        right: the ways of writing a right answer that are paid, each with the number of tasks; the measure of "accepted".
-        items: completions scored; `scored` those that got a value.
-        complete: False when time ran out, or too much hung, before all attacks were run.
-        notes: what a reader should know besides, a sentence each.
+        tasks: ids of the tasks that were used.
+        reads_answer: whether the reward looks at the task's answer. A reward that does not cannot be fooled about it, so the
+            attacks about answers are left out.
+        right: the ways to write a right answer that are paid, each with the number of tasks; the measure of "accepted".
+        items: number of completions scored; `scored` is the number of those that got a value.
+        complete: False if time ran out, or too much hung, before all attacks were run.
+        notes: further remarks, a sentence each.
         seconds: wall time.
     """
 
@@ -81,7 +82,7 @@ class AuditReport(BaseModel):
 
     reward: str
     options: Mapping[str, Any]
-    tasks: int
+    tasks: tuple[str, ...]
     items: int
     scored: int
     seconds: float
@@ -98,12 +99,12 @@ class AuditReport(BaseModel):
 
     @property
     def clean(self) -> bool:
-        """True when all attacks were run and none found anything."""
+        """True if all attacks were run and none found anything."""
         return self.complete and not self.findings
 
 
 def excerpt(text: str, length: int = MAX_EXCERPT) -> str:
-    """The beginning and the end of a text, `length` characters at most: answers stand at the end."""
+    """Return the beginning and the end of a text, at most `length` characters; the end is longer because answers stand there."""
     if len(text) <= length:
         return text
     head = length // 3

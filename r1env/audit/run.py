@@ -1,4 +1,4 @@
-"""`audit`: all attacks on one reward, in order, and a report. The only file here that knows the order of things."""
+"""`audit`: make all attacks on one reward, in order, and report what it fell for."""
 
 from __future__ import annotations
 
@@ -10,26 +10,20 @@ from dataclasses import dataclass, field
 from functools import partial
 from itertools import islice
 
-from r1env.audit.attacks import ATTACKS, Attack
-from r1env.audit.bounded import BoundedScorer
-from r1env.audit.forms import FORMS, broken, filled, without_tag
-from r1env.audit.growth import Growth, explosions
-from r1env.audit.repeatability import changes
+from r1env.audit.attacks import ATTACKS, FORMS, Attack, broken, filled, without_tag
+from r1env.audit.corpus import WRAPPINGS, Subject, Wrapping, alike, varied, wrong_answers
+from r1env.audit.probe import BoundedScorer, Growth, changes, explosions
 from r1env.audit.report import AttackResult, AuditReport, Finding, FindingKind, excerpt
-from r1env.audit.subjects import WRAPPINGS, Subject, Wrapping, alike, wrong_answers
-from r1env.audit.tasks import varied
 from r1env.errors import UnknownNameError, UsageError
 from r1env.rewards import Isolation, Reward
-from r1env.rollouts import Rollout
-from r1env.scores import Score, Status
-from r1env.tasks import Task
 from r1env.testing.hostile import hostile_completions
+from r1env.types import Rollout, Score, Status, Task
 
 SECONDS = 300.0
-"""Wall seconds for an audit; our own rewards need a tenth of them."""
+"""Wall seconds for an audit; the rewards that come with r1env need a fraction of them."""
 
-MAX_SHOWN = 5
-"""Findings that a report keeps of one attack; the others are counted."""
+MAX_SHOWN = 8
+"""Findings of one attack that a report keeps; the others are counted."""
 
 MAX_PROBE = 10_000  # characters of a completion that is scored over and over
 
@@ -51,21 +45,30 @@ def audit(
     seconds: float = SECONDS,
     advance: Advance | None = None,
 ) -> AuditReport:
-    """Attack a reward and report what it fell for. Runs it in a worker that is killed when it hangs, and always ends.
+    """Attack a reward and report what it fell for. The reward runs in a worker that is killed if it hangs; the audit always ends.
 
-    A completion counts as accepted when it is paid as much as a right one. Right ones are found by asking: the reference
-    answers of the tasks in the usual wrappings, and `right`; whatever of these is paid best is the measure. A reward that
-    never looks at the answer (format, length) is not attacked about answers; one that pays for tags, about tags.
+    A completion counts as accepted if it is paid as much as a right one. The reward is asked which completions it takes for right:
+    the reference answers of the tasks in the usual wrappings, and `right`; the best-paid of these are the measure. A reward that
+    never looks at the answer (format, length) is spared the attacks about answers; one that pays for tags is attacked about tags.
+
+    The result depends on the reward, its options and the tasks alone, not on what else is installed.
+
+    A reward of scope `group` scores each completion in a group with three others: a right one, one that does not know, and nothing.
 
     Args:
-        tasks: those with different answers are taken first, and no more than five.
+        tasks: `SAMPLE_TASKS`, or tasks that the reward needs. Those with different answers are taken first, at most
+            `corpus.MAX_TASKS` of them. `metadata["wrong"]` may list answers that are wrong.
         right: completions known to be right, by task id.
-        only: names of attacks; all of them when empty.
-        seconds: wall time for everything; what is not done by then is reported as not done.
-        advance: called with (attacks done, attacks in all).
+        only: names of attacks; all of them if empty.
+        seconds: wall time for everything; attacks that do not finish are reported as not finished.
+        advance: called with (attacks done, number of attacks).
 
     Raises:
-        UsageError: no task, an unknown attack, or the reward cannot be sent to a worker.
+        UsageError: there is no task or no such attack, or the reward cannot be sent to a worker.
+
+    Example:
+        >>> audit(r1env.get_reward("math"), SAMPLE_TASKS, only=("hedged",)).clean  # doctest: +SKIP
+        True
     """
     if not tasks:
         raise UsageError("an audit needs at least one task")
@@ -76,7 +79,7 @@ def audit(
     return AuditReport(
         reward=reward.name,
         options=dict(reward.options),
-        tasks=len(run.tasks),
+        tasks=tuple(task.id for task in run.tasks),
         items=scorer.items,
         scored=scorer.values,
         seconds=time.monotonic() - start,
@@ -112,7 +115,7 @@ class _Tally:
         )
 
     def count(self, rollout: Rollout, score: Score | None) -> None:
-        """Count a score; keep it as a finding where the scoring itself failed."""
+        """Count a score; add a finding if the scoring itself failed."""
         self.tried += score is not None
         if score is not None and score.failed:
             self.add(_KIND_OF_FAILURE[score.status], rollout, score, score.reason)
@@ -123,13 +126,13 @@ class _Tally:
             promise=self.promise,
             tried=self.tried,
             found=len(self.found),
-            findings=tuple(self.found[:MAX_SHOWN]),
+            findings=_most_varied(self.found),
             skipped=skipped,
         )
 
 
 class _Audit:
-    """The state of one audit: what is known of the reward so far, and the results."""
+    """The state of one audit: what is known about the reward so far, and the results."""
 
     def __init__(self, scorer: BoundedScorer, tasks: tuple[Task, ...], right: Mapping[str, str], advance: Advance) -> None:
         self.scorer, self.tasks, self.right, self.advance = scorer, tasks, right, advance
@@ -140,10 +143,10 @@ class _Audit:
         self._probes: list[Rollout] = []  # for repeatability: some of everything
 
     def everything(self, only: Collection[str]) -> None:
-        """Run all attacks, or those of these names.
+        """Run all attacks, or those with these names.
 
         Raises:
-            UnknownNameError: there is none of that name.
+            UnknownNameError: there is no attack with that name.
         """
         steps: dict[str, Callable[[Sequence[Subject]], AttackResult]] = {
             **{attack.name: partial(self._attack, attack) for attack in ATTACKS},
@@ -163,11 +166,11 @@ class _Audit:
         self.advance(len(chosen) + 1, len(chosen) + 1)
         if self.scorer.values == 0:
             self.notes.append(
-                f"nothing it was given got a value ({self.scorer.first_refusal}); bring tasks or options that fit it"
+                f"nothing it was given got a value ({self.scorer.first_refusal}); it needs tasks or options that fit it"
             )
 
     def _right_answers(self) -> list[Subject]:
-        """Score the right answers; learn whether the reward looks at them, and how much it pays for them."""
+        """Score the right answers; find out whether the reward looks at them, and how much it pays for them."""
         tally = _Tally("right answers", "a right answer is scored without a failure")
         written = {id(task): list(self._written(task)) for task in self.tasks}
         scores = {id(task): self._score(tally, task, [text for _, text in written[id(task)]]) for task in self.tasks}
@@ -176,16 +179,16 @@ class _Audit:
         subjects = [subject for subject in found if subject is not None]
         self.results.append(tally.result(self.scorer.exhausted))
         if not self.reads_answer:
-            self.notes.append("it pays the same whatever the task's answer is; the attacks about answers were left out")
+            self.notes.append("it pays the same whatever the task's answer is; so the attacks about answers were left out")
         elif len(subjects) < len(self.tasks):
             ids = ", ".join(task.id for task in self.tasks if all(subject.task is not task for subject in subjects))
-            self.notes.append(f"no right completion that it pays was found for: {ids}; its answers there were not attacked")
+            self.notes.append(f"it pays no right completion of these tasks, which were not used further: {ids}")
         return subjects
 
     def _subject(
         self, task: Task, written: Sequence[tuple[Wrapping | None, str]], scores: Sequence[Score | None]
     ) -> Subject | None:
-        """The task with what is paid for it; None where nothing right is."""
+        """Return the task with what is paid for it, or None if no right completion is paid."""
         best = max((score.value for score in scores if score is not None and score.value is not None), default=0.0)
         if best <= 0:
             return None
@@ -202,7 +205,7 @@ class _Audit:
         )
 
     def _written(self, task: Task) -> Iterator[tuple[Wrapping | None, str]]:
-        """Completions that are right; with the wrapping, where one was used."""
+        """Yield completions that are right, each with its wrapping if it has one."""
         if task.id in self.right:
             yield None, self.right[task.id]
         for wrapping in WRAPPINGS if task.answer else ():
@@ -215,9 +218,9 @@ class _Audit:
         written: Mapping[int, Sequence[tuple[Wrapping | None, str]]],
         scores: Mapping[int, Sequence[Score | None]],
     ) -> bool:
-        """True for a reward that asks for `answer`, or scores a completion otherwise once the task has another answer.
+        """Return True for a reward that takes `answer`, or whose score changes with the task's answer.
 
-        Prompt, language and kind stay: a reward for the language of the reasoning reads those, and no answer.
+        Prompt, language and kind stay the same: a reward for the language of the reasoning reads those, and no answer.
         """
         arguments = set(self.scorer.reward.arguments)
         if "answer" in arguments or not arguments & {"task", "rollout"}:
@@ -234,10 +237,10 @@ class _Audit:
     def _attack(self, attack: Attack, subjects: Sequence[Subject]) -> AttackResult:
         tally = _Tally(attack.name, attack.promise)
         if not subjects:
-            why = "no right completion that it pays is known" if self.reads_answer else "it does not look at the answer"
+            why = "it pays no right completion" if self.reads_answer else "it does not look at the answer"
             return tally.result(skipped=why)
         accepted: dict[str, list[tuple[Rollout, Score, float]]] = {}
-        for subject in subjects[:1] if attack.once else subjects:
+        for subject in subjects[: attack.tasks]:
             completions = list(dict.fromkeys(attack.completions(subject)))
             for text, score in zip(completions, self._score(tally, subject.task, completions), strict=True):
                 if score is not None and _reaches(score.value, subject.right):
@@ -252,7 +255,7 @@ class _Audit:
         return tally.result(self.scorer.exhausted)
 
     def _forms(self, subjects: Sequence[Subject]) -> AttackResult:
-        """Broken tags must not be paid like whole ones, by a reward that pays for tags and for nothing else."""
+        """Check that a reward that pays for tags and nothing else does not pay broken tags like whole ones."""
         tally = _Tally("broken tags", "tags doubled, nested, missing, out of order or imitated do not pay like whole ones")
         if self.reads_answer:
             return tally.result(skipped="it looks at the answer")
@@ -272,7 +275,7 @@ class _Audit:
         return tally.result(self.scorer.exhausted)
 
     def _hostile(self, subjects: Sequence[Subject]) -> AttackResult:
-        """Texts that break careless rewards: only failures count here, since some of them may be right by chance."""
+        """Score texts that break careless rewards. Only failures count, because some of the texts may be right by chance."""
         tally = _Tally("hostile texts", "no text makes it raise, hang or run out of memory")
         self._score(tally, self.tasks[0], list(hostile_completions().values()))
         return tally.result(self.scorer.exhausted)
@@ -283,27 +286,27 @@ class _Audit:
         )
         before = self.scorer.items
         for change in changes(self.scorer, self._probes):
-            told = f"{_shown(change.first)}, then {_shown(change.then)} when {change.circumstance}"
-            tally.add(FindingKind.UNSTABLE, change.rollout, change.then, told)
+            reason = f"{_shown(change.first)}, then {_shown(change.then)} when {change.circumstance}"
+            tally.add(FindingKind.UNSTABLE, change.rollout, change.then, reason)
         tally.tried = self.scorer.items - before
         return tally.result(self.scorer.exhausted)
 
     def _growth(self, subjects: Sequence[Subject]) -> AttackResult:
         tally = _Tally("growth", "CPU time grows no faster than the text")
         if self.scorer.reward.isolation is Isolation.ASYNC:
-            return tally.result(skipped="it waits for others, whose time is not its own")
+            return tally.result(skipped="it waits for a server, whose time is not its own")
         before = self.scorer.items
         paying = subjects[0].paying if subjects else WRAPPINGS
         for found in explosions(self.scorer, self.tasks[0], paying):
             if isinstance(found, Growth):
                 tally.add(FindingKind.SLOW, found.rollout, None, str(found))
             else:
-                tally.add(FindingKind.HUNG, found, None, "used up its time while the text was doubled")
+                tally.add(FindingKind.HUNG, found, None, "used up its time before growth could be measured")
         tally.tried = self.scorer.items - before
         return tally.result(self.scorer.exhausted)
 
     def _score(self, tally: _Tally, task: Task, completions: Iterable[str]) -> list[Score | None]:
-        """Score completions of a task; failures become findings, and the first few are kept as probes."""
+        """Score completions of a task. Failures become findings, and the first completions are kept for the test of repeatability."""
         rollouts = [Rollout(task=task, completion=text) for text in completions]
         scores = self.scorer.score(rollouts)
         for rollout, score in zip(rollouts, scores, strict=True):
@@ -321,6 +324,16 @@ class _Audit:
         return -math.inf if score is None or score.value is None else score.value
 
 
+def _most_varied(findings: Sequence[Finding]) -> tuple[Finding, ...]:
+    """Return the findings to show: the first of each task, then the second of each, and so on."""
+    seen: Counter[str] = Counter()
+    ranked = []
+    for position, finding in enumerate(findings):
+        ranked.append((seen[finding.task_id], position, finding))
+        seen[finding.task_id] += 1
+    return tuple(finding for _, _, finding in sorted(ranked, key=lambda entry: entry[:2])[:MAX_SHOWN])
+
+
 def _probes_well(rollout: Rollout, score: Score) -> bool:
     return not score.failed and len(rollout.completion) <= MAX_PROBE
 
@@ -334,12 +347,12 @@ def _reaches(value: float | None, right: float) -> bool:
 
 
 def _tolerance(value: float) -> float:
-    """For rounding alone: a share less is less."""
+    """The tolerance for rounding; partial credit is less than that of a right completion."""
     return 1e-9 * max(1.0, abs(value))
 
 
 def _unwatched(done: int, total: int) -> None:
-    """For callers who want no progress."""
+    """Report no progress."""
 
 
 def _shown(score: Score) -> str:

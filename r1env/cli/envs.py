@@ -10,7 +10,7 @@ from rich.text import Text
 from r1env.cli.console import print_json, print_table, printable, stdout_console
 from r1env.cli.options import Data, EnvOptions, Json, RubricName, Template, open_environment, plugins_of
 from r1env.envs.environment import Environment
-from r1env.tasks import Task
+from r1env.types import Task
 
 
 def envs(ctx: typer.Context, as_json: Json = False) -> None:

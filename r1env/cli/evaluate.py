@@ -12,8 +12,7 @@ from r1env.cli import options as opt
 from r1env.cli.console import percent, print_json, print_table, progress
 from r1env.errors import UsageError
 from r1env.evaluation import Evaluation, evaluate
-from r1env.runs.atomic import replace_text
-from r1env.runs.jsonable import to_json
+from r1env.runs.files import replace_text, to_json
 
 
 def evaluate_command(
@@ -46,20 +45,20 @@ def evaluate_command(
       r1env eval --model runs/mine/checkpoints/rl/model --env sort-4 --temperature 0
     """
     plugins = opt.plugins_of(ctx)
-    sampling = opt.make_sampling(n, temperature, top_p, max_new_tokens, seed)
-    environment = opt.open_environment(plugins, env, env_options, data, template=template, rubric=rubric)
+    params = opt.make_sampling(n, temperature, top_p, max_new_tokens, seed)
+    environment = opt.open_for_evaluation(plugins, env, env_options, data, template=template, rubric=rubric)
     if output is not None and not output.parent.is_dir():
         raise UsageError(f"cannot write {output}: there is no folder {output.parent}")
     with progress("loading the model"):
         source = opt.open_engine(plugins, engine, model, engine_options)
     with contextlib.closing(source), progress("evaluating") as advance:
-        found = evaluate(environment, source, sampling, opt.limit_for(environment, limit), seed, advance, batch_size=batch_size)
+        found = evaluate(environment, source, params, opt.limit_for(environment, limit), seed, advance, batch_size=batch_size)
     if output is not None:
         replace_text(output, "".join(to_json(row.model_dump(mode="json")) + "\n" for row in found.rows))
     if as_json:
-        print_json({"model": model, **found.model_dump(mode="json", exclude={"rows"})})
+        print_json({"model": model, "split": environment.split or "all", **found.model_dump(mode="json", exclude={"rows"})})
     else:
-        print_table(("", ""), _lines(found, model), title=f"{found.environment}")
+        print_table(("", ""), _lines(found, model), title=f"{found.environment}, split {environment.split or 'all'}")
 
 
 def _lines(found: Evaluation, model: str) -> list[tuple[str, Any]]:

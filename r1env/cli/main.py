@@ -2,32 +2,38 @@
 
 from __future__ import annotations
 
+import errno
 import os
-import sys
 import warnings
 from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
-from r1env.cli.errors import OneLineErrors
-from r1env.errors import PluginError
-from r1env.hookspecs import CommandSpec
-from r1env.plugins import Plugins, import_target, installed
+from r1env import __version__
+from r1env.cli.console import print_json
+from r1env.cli.options import Json
+from r1env.errors import R1EnvError
+from r1env.hooks import CommandSpec
+from r1env.importing import import_target
+from r1env.plugins import Plugins, installed
+from r1env.runs.manifest import distribution_versions
 
 COMMANDS = (
-    CommandSpec("train", "r1env.cli.train:train", "Train a model, and show it learning."),
+    CommandSpec("train", "r1env.cli.train:app", "Train a model."),
+    CommandSpec("settings", "r1env.cli.settings:settings", "Show a trainer's settings, with defaults and sources."),
     CommandSpec("eval", "r1env.cli.evaluate:evaluate_command", "Evaluate a model: accuracy, interval, pass@k."),
     CommandSpec("sample", "r1env.cli.sample:sample", "Draw completions, to read or to score later."),
     CommandSpec("score", "r1env.cli.score:score", "Score completions that are already there."),
-    CommandSpec("export", "r1env.cli.export:export", "Carry the rewards into TRL, verl or OpenRLHF."),
+    CommandSpec("export", "r1env.cli.score:export", "Carry the rewards into TRL, verl or OpenRLHF."),
     CommandSpec("audit", "r1env.cli.audit:audit_command", "Attack a reward before a policy does."),
-    CommandSpec("report", "r1env.cli.report:report", "Write a run's report.html."),
+    CommandSpec("report", "r1env.cli.train:report", "Write a run's report.html."),
     CommandSpec("envs", "r1env.cli.envs:envs", "List the environments."),
     CommandSpec("show", "r1env.cli.envs:show", "Show a task of an environment."),
     CommandSpec("plugins", "r1env.cli.plugins:plugins", "List what plugins provide, and check it."),
-    CommandSpec("new", "r1env.cli.new:app", "Start a plugin of your own."),
+    CommandSpec("new", "r1env.cli.plugins:app", "Start a plugin of your own."),
     CommandSpec("doctor", "r1env.cli.doctor:doctor", "What works on this machine, and how to get the rest."),
-    CommandSpec("version", "r1env.cli.version:version", "Show the version."),
+    CommandSpec("version", "r1env.cli.main:version", "Show the version."),
 )
 
 OWN_ARGUMENTS = {"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []}
@@ -40,28 +46,27 @@ def main() -> None:
     # Read by OpenMP when torch is loaded. Threads that spin while they wait cost more CPU than they compute as soon as
     # anything else runs on the machine: six times more for a 135M model beside two busy processes.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    try:
-        app = make_app(installed())
-    except PluginError as error:
-        typer.echo(f"error: {error}", err=True)
-        sys.exit(error.exit_code)
-    app(prog_name="r1env")
+    make_app(installed())(prog_name="r1env")
 
 
 def make_app(plugins: Plugins) -> typer.Typer:
-    """The command line over these plugins.
-
-    Raises:
-        PluginError: a plugin's command has the name of one of ours.
-    """
+    """Return the command line over these plugins. A plugin's command that is called like one of ours is recorded and left out."""
     app = typer.Typer(
-        cls=OneLineErrors, no_args_is_help=True, add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False
+        cls=OneLineErrors,
+        no_args_is_help=True,
+        add_completion=False,
+        rich_markup_mode=None,
+        pretty_exceptions_enable=False,
+        context_settings={"help_option_names": ["-h", "--help"]},  # commands inherit it, those of plugins too
     )
 
     @app.callback()
     def root(
         ctx: typer.Context,
         debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,  # noqa: ARG001 - read by OneLineErrors
+        version: Annotated[  # noqa: ARG001 - handled by its callback
+            bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version and exit.")
+        ] = False,
     ) -> None:
         """Environments, rewards and trainers for reasoning models.
 
@@ -75,17 +80,18 @@ def make_app(plugins: Plugins) -> typer.Typer:
         _add_command(app, spec)
     for provided in plugins.provided("commands").values():
         if provided.spec.name in {spec.name for spec in COMMANDS}:
-            raise PluginError(
-                f"{provided.provenance} provides the command {provided.spec.name!r}, which r1env has itself; uninstall it"
-            )
-        _add_command(app, provided.spec)
+            plugins.fail(provided.provenance, f"provides the command {provided.spec.name!r}, which r1env has itself")
+        else:
+            _add_command(app, provided.spec, plugins)
     return app
 
 
-def _add_command(app: typer.Typer, spec: CommandSpec) -> None:
+def _add_command(app: typer.Typer, spec: CommandSpec, plugins: Plugins | None = None) -> None:
+    """Add a command of ours, or of one of `plugins`; a name that two of them provide is refused when it is called."""
+
     @app.command(spec.name, help=spec.summary, context_settings=OWN_ARGUMENTS)
     def call(ctx: typer.Context) -> None:
-        target: Any = import_target(spec.target)
+        target: Any = plugins.load(CommandSpec, spec.name) if plugins else import_target(spec.target)
         if not isinstance(target, typer.Typer):
             function, target = target, typer.Typer(add_completion=False, rich_markup_mode=None)
             target.command(spec.name)(function)
@@ -94,5 +100,76 @@ def _add_command(app: typer.Typer, spec: CommandSpec) -> None:
             command.invoke(own)
 
 
+def _show_version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"r1env {__version__}")
+        raise typer.Exit
+
+
 def _show_warning(message: Warning | str, *_: object, **__: object) -> None:
     typer.echo(f"warning: {message}", err=True)
+
+
+# What a fault looks like on the command line: one plain line on stderr and an exit code; a traceback only with `--debug`.
+#
+# Exit codes: 0 done, 1 something was found or failed, 2 wrong usage, 130 interrupted.
+
+INTERRUPTED = 130  # 128 + SIGINT, as shells count
+
+# The parent of all of typer's usage errors. Its home moved between versions; a public child leads to it in all of them.
+_PARSE_ERROR: Any = typer.BadParameter.__base__
+
+
+class OneLineErrors(TyperGroup):
+    """The root of the command line: every command's fault passes here, and leaves as one line."""
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except (typer.Exit, typer.Abort):
+            raise
+        except KeyboardInterrupt:
+            raise _stop("interrupted", INTERRUPTED) from None
+        except Exception as error:
+            if ctx.params.get("debug") or _reader_is_gone(error):
+                raise
+            raise _stop(*_line_and_code(error, ctx.command_path)) from error
+
+
+def _line_and_code(error: Exception, program: str) -> tuple[str, int]:
+    if isinstance(error, R1EnvError):
+        return f"error: {_one_line(error)}", error.exit_code
+    if isinstance(error, _PARSE_ERROR):
+        where = error.ctx.command_path if error.ctx is not None else program
+        return f"error: {_one_line(error.format_message())} (see `{where} --help`)", error.exit_code
+    return f"error: {type(error).__name__}: {_one_line(error)} (run `{program} --debug …` to see where)", 1
+
+
+def _one_line(message: object) -> str:
+    return " ".join(str(message).split())
+
+
+def _stop(line: str, code: int) -> typer.Exit:
+    typer.echo(line, err=True)
+    return typer.Exit(code)
+
+
+def _reader_is_gone(error: Exception) -> bool:
+    """True for a closed pipe (`r1env envs | head`), which typer ends quietly."""
+    return isinstance(error, OSError) and error.errno == errno.EPIPE
+
+
+# `r1env version`.
+
+
+def version(as_json: Json = False) -> None:
+    """Show the version.
+
+    \b
+    Example:
+      r1env version --json
+    """
+    if as_json:
+        print_json({"r1env": __version__, "distributions": distribution_versions()})
+    else:
+        typer.echo(__version__)

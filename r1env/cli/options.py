@@ -9,10 +9,11 @@ from typing import Annotated, Any
 import typer
 
 from r1env.config import parse_overrides
-from r1env.engines.base import Engine, Sampling
+from r1env.engines import Engine, SamplingParams
 from r1env.envs.environment import Environment, make_environment
-from r1env.errors import UsageError
-from r1env.plugins import Plugins, import_target
+from r1env.errors import NoSplitError, UsageError
+from r1env.importing import import_target
+from r1env.plugins import Plugins
 
 TASKS_OF_A_GENERATOR = 100  # how many tasks are taken where the source never ends and no limit is given
 
@@ -64,6 +65,18 @@ def open_environment(
     return make_environment(name, plugins=plugins, **settings, **given)
 
 
+def open_for_evaluation(
+    plugins: Plugins, name: str, options: list[str] | None, data: Path | None = None, **settings: Any
+) -> Environment:
+    """Return the environment with the tasks of its split `test`, where the options name no other; all tasks where it has no splits."""
+    if "split" in parse_overrides(options or []):
+        return open_environment(plugins, name, options, data, **settings)
+    try:
+        return open_environment(plugins, name, [*(options or []), "split=test"], data, **settings)
+    except NoSplitError:
+        return open_environment(plugins, name, options, data, **settings)
+
+
 def open_engine(plugins: Plugins, name: str, model: str, options: list[str] | None) -> Engine:
     """The engine with its model.
 
@@ -81,7 +94,7 @@ def open_engine(plugins: Plugins, name: str, model: str, options: list[str] | No
     return engine
 
 
-def make_sampling(n: int, temperature: float, top_p: float, max_new_tokens: int, seed: int) -> Sampling:
+def make_sampling(n: int, temperature: float, top_p: float, max_new_tokens: int, seed: int) -> SamplingParams:
     """The sampling of the command line.
 
     Raises:
@@ -89,7 +102,7 @@ def make_sampling(n: int, temperature: float, top_p: float, max_new_tokens: int,
     """
     if not 0 < top_p <= 1:
         raise UsageError(f"--top-p must be above 0 and at most 1, got {top_p}")
-    return Sampling(n=n, temperature=temperature, top_p=top_p, max_new_tokens=max_new_tokens, seed=seed)
+    return SamplingParams(n=n, temperature=temperature, top_p=top_p, max_new_tokens=max_new_tokens, seed=seed)
 
 
 def limit_for(environment: Environment, limit: int | None) -> int | None:

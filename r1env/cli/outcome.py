@@ -12,10 +12,11 @@ from typing import Any
 
 from r1env.cli.console import percent, program
 from r1env.cli.live import duration
+from r1env.config import value_at
 from r1env.errors import UsageError
+from r1env.monitoring.report import write_report
 from r1env.plugins import Plugins
 from r1env.recipes import Plan
-from r1env.runs.report import write_report
 from r1env.runs.run import Run
 
 
@@ -117,12 +118,14 @@ def next_commands(run: Run, plan: Plan) -> list[str]:
     if not tasks.get("env"):
         return _commands(["report", str(run.path)], again, ["envs"])
     where = ["--model", str(run.model_dir(last.name)), "--env", tasks["env"]]
-    options = {**tasks.get("env_options", {}), **config.get("eval_options", {})}
+    options = {**tasks.get("env_options", {}), **(value_at(config, "eval.env_options") or {})}
+    if config.get("hold_out"):
+        options["hold_out"] = config["hold_out"]
     where += [word for key, value in options.items() for word in ("-o", f"{key}={value}")]
     if tasks.get("template"):
         where += ["--template", tasks["template"]]
-    if config.get("max_new_tokens"):
-        where += ["--max-new-tokens", str(config["max_new_tokens"])]
+    if limit := value_at(config, "sampling.max_new_tokens"):
+        where += ["--max-new-tokens", str(limit)]
     sample = ["sample", *where, "--limit", "3"]
     evaluation = ["eval", *where, "--temperature", "0", "--limit", "256"]
     return _commands(sample, evaluation, again)

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator
 from importlib.resources import files
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from r1env.cli.console import Advance, print_json, print_table, progress
+from r1env.cli.console import Advance, print_json, print_table, program, progress
 from r1env.cli.options import Json, plugins_of
-from r1env.hookspecs import HOOKS, SINGULAR, RecipeSpec, Spec
-from r1env.plugins import Provided, import_target
+from r1env.hooks import HOOKS, SINGULAR, RecipeSpec, Spec
+from r1env.importing import import_target
+from r1env.plugins import Provided
+from r1env.scaffold import new_reward
 
 
 def plugins(
@@ -22,6 +26,9 @@ def plugins(
 ) -> None:
     """List everything that plugins provide, and which distribution and version it comes from.
 
+    What is broken comes after the table, one line each on stderr: plugins that cannot be imported, hooks that raise or return
+    something wrong, and names that two plugins provide.
+
     \b
     Example:
       r1env plugins --kind rewards
@@ -30,8 +37,8 @@ def plugins(
     if kind is not None and kind not in HOOKS:
         raise typer.BadParameter(f"{kind!r} is no kind; known: {', '.join(HOOKS)}", param_hint="--kind")
     found = plugins_of(ctx)
-    listed = [(name, item) for name in HOOKS if kind in (None, name) for item in found.provided(name).values()]
-    broken = [f"{failure.provenance}: {failure.reason}" for failure in found.failures]
+    listed = [(name, item) for name in HOOKS if kind in (None, name) for item in found.listed(name)]
+    broken = list(map(str, (*found.failures, *found.clashes)))
     if check:
         with progress("importing") as advance:
             broken += _broken(listed, advance)
@@ -49,7 +56,7 @@ def plugins(
 
 
 def _broken(listed: list[tuple[str, Provided[Spec]]], advance: Advance) -> Iterator[str]:
-    """One line for everything whose target cannot be imported."""
+    """Yield one line for everything whose target cannot be imported."""
     for done, (kind, item) in enumerate(listed):
         advance(done, len(listed))
         try:
@@ -69,7 +76,7 @@ def _load(spec: Spec) -> None:
         if not files(package).joinpath(path).is_file():
             raise FileNotFoundError(f"no file {spec.resource}")
         return
-    for field in ("target", "config", "source", "dialogue"):
+    for field in ("target", "config", "source", "other"):
         target = getattr(spec, field, None)
         if target is not None:
             import_target(target)
@@ -85,3 +92,40 @@ def _as_json(kind: str, item: Provided[Spec]) -> dict[str, str]:
         "distribution": origin.distribution,
         "version": origin.version,
     }
+
+
+# `r1env new`: starts a plugin of one's own.
+
+app = typer.Typer(rich_markup_mode=None, add_completion=False)
+
+
+@app.callback()
+def new() -> None:
+    """Write a new plugin that installs with pip, with its tests.
+
+    \b
+    Example:
+      r1env new reward brevity
+    """
+
+
+@app.command()
+def reward(
+    ctx: typer.Context,
+    name: Annotated[str, typer.Argument(help="Name of the reward, as rubrics and commands will use it.")],
+    folder: Annotated[
+        Path | None, typer.Option("--folder", metavar="DIR", help="Where to write it; by default a new folder here.")
+    ] = None,
+) -> None:
+    """Write an installable package with one reward, its entry point and its tests.
+
+    \b
+    Example:
+      r1env new reward brevity
+      pip install -e r1env-brevity-reward
+    """
+    written = new_reward(name, folder, taken=plugins_of(ctx).provided("rewards"))
+    typer.echo("\n".join(map(str, written)))
+    typer.echo(
+        f"\nnext: edit reward.py, then pip install -e {shlex.quote(str(written[0].parent))} and {program()} plugins --check"
+    )

@@ -12,10 +12,10 @@ from rich.text import Text
 from r1env.cli import options as opt
 from r1env.cli.console import printable, progress, stdout_console
 from r1env.cli.rows import sampled_row
+from r1env.data.sources import iterate
 from r1env.errors import UsageError
-from r1env.evaluation.draw import draw
-from r1env.runs.jsonable import to_json
-from r1env.sources import iterate
+from r1env.rollout import sample_rollouts
+from r1env.runs.files import to_json
 
 
 def sample(
@@ -47,7 +47,7 @@ def sample(
       r1env sample --model smollm2-135m --env sort-4 --json | r1env score --reward math
     """
     plugins = opt.plugins_of(ctx)
-    sampling = opt.make_sampling(n, temperature, top_p, max_new_tokens, seed)
+    params = opt.make_sampling(n, temperature, top_p, max_new_tokens, seed)
     environment = opt.open_environment(plugins, env, env_options, data, template=template)
     tasks = list(iterate(environment.source, limit, seed))
     with contextlib.ExitStack() as stack:
@@ -61,7 +61,7 @@ def sample(
             source = stack.enter_context(contextlib.closing(opt.open_engine(plugins, engine, model, engine_options)))
         advance = stack.enter_context(progress("sampling"))
         for batch, start in enumerate(range(0, len(tasks), batch_size)):
-            groups = draw(environment, source, tasks[start : start + batch_size], sampling, batch=batch)
+            groups = sample_rollouts(environment, source, tasks[start : start + batch_size], params, batch=batch)
             for row in (sampled_row(rollout, index) for group in groups for index, rollout in enumerate(group)):
                 if file is not None:
                     file.write(to_json(row) + "\n")

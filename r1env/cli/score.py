@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterator
-from contextlib import ExitStack
-from typing import Annotated
+import functools
+from collections import Counter, deque
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Annotated, Any, cast
 
+import cloudpickle
 import typer
 
-from r1env.cli.chunks import Chunk, Scored, chunks, score_chunk
+from r1env.adapters.core import load_rubric, rubric_spec
+from r1env.adapters.export import render
 from r1env.cli.console import progress
-from r1env.cli.files import open_results, open_rows
 from r1env.cli.options import options_by_reward, plugins_of
+from r1env.cli.rows import Chunk, Scored, chunks, has_groups, open_results, open_rows, score_chunk
 from r1env.config import parse_overrides
 from r1env.errors import UsageError
 from r1env.plugins import Plugins
 from r1env.rewards import Reward
-from r1env.rubrics import Rubric, load_rubric_spec, name_accuracy, resolve_rubric, with_options
+from r1env.rubrics import Rubric, RubricSpec, find_rubric, name_accuracy, resolve_rubric, with_options
+from r1env.scoring import ScoringPool
 
 
 def score(
@@ -50,6 +55,9 @@ def score(
     scored), `parts`, `status`, `reason` and `seconds`. A malformed line gets the status `error`, the rest are scored, and the
     exit code is 1.
 
+    A reward of scope group gets all rows with one id (and the same prompt and answer) together; for its sake the whole input is
+    read before scoring starts.
+
     \b
     Example:
       r1env score --reward math --input in.jsonl --output out.jsonl
@@ -66,7 +74,7 @@ def score(
         write = open_results(stack, output, input_)
         advance = stack.enter_context(progress("scoring", unit=False))
         bytes_done = 0
-        for scored in _scored(stack, chunks(lines), scorer, ray_address, on_ray=on_ray):
+        for scored in _scored(stack, chunks(lines, whole=has_groups(scorer)), scorer, ray_address, on_ray=on_ray):
             malformed += scored.malformed
             statuses.update(scored.unscored)
             write(scored.rows)
@@ -92,7 +100,7 @@ def _scorer(
         raise UsageError("give one of --reward NAME and --rubric NAME_OR_FILE")
     if reward is not None:
         return plugins.reward(reward, **parse_overrides(options or []))
-    spec = with_options(load_rubric_spec(str(rubric)), options_by_reward(options))
+    spec = with_options(find_rubric(str(rubric), plugins), options_by_reward(options))
     return resolve_rubric(name_accuracy(spec, accuracy), plugins.reward)
 
 
@@ -102,7 +110,143 @@ def _scored(
     """Every chunk once and in order, scored here or on the cluster."""
     if not on_ray:
         return (score_chunk(chunk, scorer) for chunk in numbered)
-    from r1env.cli.cluster import connected, score_on_cluster  # ray is an extra
+    # ray is an extra
 
     stack.enter_context(connected(address))
     return score_on_cluster(numbered, scorer)
+
+
+# `r1env score --ray`: chunks of lines are scored by the nodes of a Ray cluster, and come back in order.
+#
+# Lines travel to the nodes and results back, so a node needs nothing but r1env and the plugins; no file system is shared. A chunk is a
+# task without side effects: what a lost node was scoring is scored again elsewhere, and each chunk is handed on once, by this process alone.
+# So every row is written exactly once. At most `AHEAD` chunks for each processor are under way, whatever the file's size.
+
+AHEAD = 2
+"""Chunks under way for each processor: one is scored, one waits."""
+RETRIES = 5
+"""A chunk that loses this many nodes may be what loses them."""
+
+
+@contextmanager
+def connected(address: str | None) -> Iterator[None]:
+    """A connection to the cluster at `address`; None takes the one of RAY_ADDRESS, or starts one on this machine.
+
+    Raises:
+        UsageError: Ray is not installed, or no cluster is there.
+    """
+    ray = _ray()
+    if ray.is_initialized():
+        yield
+        return
+    try:
+        ray.init(address=address, log_to_driver=False, logging_level="WARNING")
+    except (ConnectionError, RuntimeError, ValueError) as error:
+        where = f"at {address!r}" if address else "here"
+        raise UsageError(f"no Ray cluster could be reached {where}: {str(error).splitlines()[0]}") from error
+    try:
+        yield
+    finally:
+        ray.shutdown()
+
+
+def score_on_cluster(chunks: Iterable[Chunk], scorer: Reward | Rubric) -> Iterator[Scored]:
+    """Every chunk, scored, in the order given. Inside `connected`.
+
+    Raises:
+        UsageError: the reward cannot be loaded on the nodes, or a chunk lost `RETRIES` nodes.
+    """
+    ray = _ray()
+    packed = ray.put(cloudpickle.dumps(scorer))
+    task = ray.remote(num_cpus=1, max_retries=RETRIES, scheduling_strategy="SPREAD")(_score_here)
+    under_way: deque[Any] = deque()
+    try:
+        for chunk in chunks:
+            while len(under_way) >= AHEAD * _processors(ray):
+                yield _result(ray, under_way.popleft())
+            under_way.append(task.remote(chunk, packed))
+        while under_way:
+            yield _result(ray, under_way.popleft())
+    finally:
+        for left in under_way:  # after Ctrl-C: what nobody waits for
+            ray.cancel(left, force=True)
+
+
+def _score_here(chunk: Chunk, packed: bytes) -> Scored:
+    """On a node. A processor of Ray's is a scoring worker."""
+    return score_chunk(chunk, _unpacked(packed), _pool())
+
+
+@functools.lru_cache(maxsize=1)
+def _unpacked(packed: bytes) -> Reward | Rubric:
+    return cast(Reward | Rubric, cloudpickle.loads(packed))
+
+
+@functools.cache
+def _pool() -> ScoringPool:
+    return ScoringPool(workers=1)
+
+
+def _result(ray: Any, reference: Any) -> Scored:
+    try:
+        return cast(Scored, ray.get(reference))
+    except ray.exceptions.RayError as error:
+        cause = str(getattr(error, "cause", None) or error).strip().splitlines()
+        raise UsageError(f"the cluster cannot score: {cause[-1] if cause else type(error).__name__}") from error
+
+
+def _processors(ray: Any) -> int:
+    """Of the cluster as it is now; nodes may join and leave."""
+    return max(1, int(ray.cluster_resources().get("CPU", 1)))
+
+
+def _ray() -> Any:
+    try:
+        import ray
+        import ray.exceptions
+    except ImportError as error:
+        raise UsageError("--ray needs Ray: pip install 'r1env[ray]'") from error
+    return ray
+
+
+# `r1env export`: the reward file for another stack's command line.
+
+
+def export(
+    ctx: typer.Context,
+    to: Annotated[str, typer.Option("--to", metavar="STACK", help="trl, verl or openrlhf.")],
+    output: Annotated[Path, typer.Option("--output", metavar="FILE", help="The Python file to write.")],
+    rubric: Annotated[
+        str, typer.Option("--rubric", metavar="NAME|FILE", help="A preset, a YAML file, or a single reward.")
+    ] = "zero",
+    accuracy: Annotated[
+        str, typer.Option("--accuracy", metavar="REWARD", help="What the rubric's `accuracy` stands for.")
+    ] = "math",
+    option: Annotated[
+        list[str] | None, typer.Option("--option", metavar="REWARD.KEY=VALUE", help="Option of a reward; repeatable.")
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Overwrite the file.")] = False,
+) -> None:
+    """Write the rewards as the file that another RL stack loads.
+
+    The file holds the rubric as plain data, and the flags that make the stack use it in its first lines.
+
+    \b
+    Example:
+      r1env export --to openrlhf --rubric zero --output reward.py
+      r1env export --to verl --rubric mine.yaml --accuracy math --output reward.py
+    """
+    plugins = plugins_of(ctx)
+    spec = name_accuracy(with_options(rubric_spec(rubric, plugins), options_by_reward(option)), accuracy)
+    if not isinstance(spec, RubricSpec):
+        raise UsageError(f"the rubric {rubric!r} holds reward objects, and the file must name them; give a rubric of names")
+    loaded = load_rubric(spec, plugins=plugins)
+    text = render(to, spec, path=output, parts=loaded.part_keys)
+    try:
+        with output.open("w" if force else "x", encoding="utf-8") as file:
+            file.write(text)
+    except FileExistsError as error:
+        raise UsageError(f"{output} exists; add --force to overwrite it") from error
+    except OSError as error:
+        raise UsageError(f"cannot write {output}: {error.strerror}") from error
+    typer.echo(f"{output}: its first lines say how to use it")

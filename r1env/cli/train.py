@@ -1,10 +1,10 @@
-"""`r1env train`: plan, check, run, and tell what came of it."""
+"""`r1env train`: plan, check, run, and report the outcome."""
 
 from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import asdict
 from functools import partial
@@ -12,76 +12,100 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-import yaml
+from typer.core import TyperCommand
 
-from r1env.cli.console import print_json, program, stdout_console
-from r1env.cli.errors import INTERRUPTED
+from r1env.cli.console import print_json, program, progress, stdout_console
 from r1env.cli.live import LiveTable, PlainLog, Stages
+from r1env.cli.main import INTERRUPTED
 from r1env.cli.options import Json, plugins_of
 from r1env.cli.outcome import Outcome, Usage, next_commands, outcome_of, report_of
-from r1env.config import parse_overrides, validate
+from r1env.cli.settings import help_lines
+from r1env.config import parse_overrides
 from r1env.errors import UsageError
-from r1env.estimates import Estimate, estimate_lines, estimates
 from r1env.monitoring import Monitor
+from r1env.monitoring.report import write_report
 from r1env.plugins import Plugins
-from r1env.recipes import Plan, check_only, check_plan, execute, plan_training
+from r1env.recipes import (
+    Plan,
+    check_only,
+    check_plan,
+    estimate_lines,
+    estimates,
+    execute,
+    plan_training,
+    plan_yaml,
+    stored_plan,
+)
 from r1env.runs.run import Run
 from r1env.runs.tables import read_tables
-from r1env.tracking import followed
-from r1env.tracking.follow import find_tracker
+from r1env.trackers import find_tracker, followed
 
 
 def train(
     ctx: typer.Context,
-    name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="Recipe, trainer, or the path of a recipe file.")] = None,
-    preset: Annotated[str | None, typer.Option("--preset", help="Settings by name, e.g. tiny-cpu.")] = None,
-    model: Annotated[str | None, typer.Option("--model", help="Where the first stage starts.")] = None,
-    env: Annotated[str | None, typer.Option("--env", help="Environment, see `r1env envs`.")] = None,
-    steps: Annotated[int | None, typer.Option("--steps", min=1, help="Steps of the last stage.")] = None,
-    seed: Annotated[int | None, typer.Option("--seed", help="Of everything random.")] = None,
-    rubric: Annotated[str | None, typer.Option("--rubric", metavar="NAME|FILE", help="What is rewarded.")] = None,
-    device: Annotated[str | None, typer.Option("--device", help="cpu, cuda, …")] = None,
-    backend: Annotated[
-        str | None, typer.Option("--backend", help="What grpo runs on: local, or openrlhf (see docs/openrlhf.md).")
+    name: Annotated[
+        str | None, typer.Argument(metavar="[NAME]", help="Recipe, trainer, or recipe file; a run's config.yaml is one.")
     ] = None,
-    nodes: Annotated[int | None, typer.Option("--nodes", min=1, help="Machines, with --backend openrlhf.")] = None,
-    gpus: Annotated[int | None, typer.Option("--gpus", min=1, help="GPUs of each, with --backend openrlhf.")] = None,
+    preset: Annotated[str | None, typer.Option("--preset", help="Named settings, e.g. tiny-cpu.")] = None,
+    model: Annotated[str | None, typer.Option("--model", help="Model that the first stage starts from.")] = None,
+    env: Annotated[str | None, typer.Option("--env", help="Environment (see `r1env envs`).")] = None,
+    steps: Annotated[int | None, typer.Option("--steps", min=1, help="Training steps of the last stage that has any.")] = None,
+    seed: Annotated[int | None, typer.Option("--seed", help="Random seed.")] = None,
+    rubric: Annotated[
+        str | None, typer.Option("--rubric", metavar="NAME|FILE", help="Rubric: a preset or a YAML file.")
+    ] = None,
+    device: Annotated[str | None, typer.Option("--device", help="Device: cpu, cuda or auto.")] = None,
+    backend: Annotated[
+        str | None, typer.Option("--backend", help="Where to run: local, or an installed backend (see `r1env plugins`).")
+    ] = None,
+    nodes: Annotated[int | None, typer.Option("--nodes", min=1, help="Machines, for a distributed --backend.")] = None,
+    gpus: Annotated[int | None, typer.Option("--gpus", min=1, help="GPUs per machine, for a distributed --backend.")] = None,
     ray_address: Annotated[
         str | None,
-        typer.Option("--ray-address", metavar="ADDRESS", help="A running Ray cluster for --backend openrlhf, e.g. auto."),
+        typer.Option("--ray-address", metavar="ADDRESS", help="A running Ray cluster for --backend, e.g. auto."),
     ] = None,
     settings: Annotated[
         list[str] | None,
-        typer.Option("--set", metavar="KEY=VALUE", help="Any other setting; of a recipe STAGE.KEY=VALUE. Repeatable."),
+        typer.Option(
+            "--set",
+            metavar="KEY=VALUE",
+            help="Any other setting (see `r1env train NAME --help`); for a recipe STAGE.KEY=VALUE. Repeatable.",
+        ),
     ] = None,
     output: Annotated[
-        Path | None, typer.Option("--output", metavar="DIR", help="Run folder; a new one in runs/ by default.")
+        Path | None, typer.Option("--output", metavar="DIR", help="Run folder. Default: a new one in runs/.")
     ] = None,
-    resume: Annotated[Path | None, typer.Option("--resume", metavar="RUNDIR", help="Go on with this run instead.")] = None,
+    resume: Annotated[
+        Path | None, typer.Option("--resume", metavar="RUNDIR", help="Continue this run instead of starting one.")
+    ] = None,
     track: Annotated[
         list[str] | None,
-        typer.Option("--track", metavar="NAME", help="Show the metrics there too: tensorboard, wandb, trackio. Repeatable."),
+        typer.Option("--track", metavar="NAME", help="Also log metrics to a tracker: tensorboard, wandb, trackio. Repeatable."),
     ] = None,
     only: Annotated[
         list[str] | None,
         typer.Option(
-            "--only", metavar="STAGE", help="Of a recipe this stage alone, on the results that --resume has. Repeatable."
+            "--only", metavar="STAGE", help="Run only this stage of a recipe, from the results of --resume. Repeatable."
         ),
     ] = None,
-    quiet: Annotated[bool, typer.Option("--quiet", help="No table while it runs.")] = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Plan and check, print the plan, and stop.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", help="Do not show progress.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Check the plan, print it as a recipe file, and stop.")] = False,
+    everything: Annotated[
+        bool, typer.Option("--all", help="With --dry-run, print every setting, not only those that differ from the defaults.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
-    """Train a model, and show it learning.
+    """Train a model.
 
-    Everything is checked before the first step. Ctrl-C keeps the last checkpoint; --resume goes on from it.
+    Everything is checked before the first step. Ctrl-C keeps the last checkpoint; --resume continues from it.
+    `r1env train NAME --help` lists the settings of a trainer.
 
     \b
     Example:
       r1env train r1-zero --preset tiny-cpu
-      r1env train grpo --model smollm2-135m --env add-1digit --steps 2 --set group_size=4
+      r1env train grpo --model smollm2-135m --env add-1digit --steps 2 --set sampling.group_size=4
       r1env train r1-zero --track tensorboard
-      r1env train grpo --preset smol-135m --backend openrlhf --gpus 8
+      r1env train r1 --dry-run > plan.yaml && r1env train plan.yaml
       r1env train --resume runs/r1-zero-tiny-cpu-20260131-120000
       r1env train --resume runs/r1-tiny-cpu-20260131-120000 --only dev3
     """
@@ -89,7 +113,7 @@ def train(
     common: dict[str, Any] = {"model": model, "env": env, "steps": steps, "seed": seed, "rubric": rubric, "device": device}
     common["backend"] = backend
     cluster = {"nodes": nodes, "gpus": gpus, "ray_address": ray_address}
-    common["openrlhf"] = {key: value for key, value in cluster.items() if value is not None} or None
+    common["backend_options"] = {key: value for key, value in cluster.items() if value is not None} or None
     given = {key: value for key, value in common.items() if value is not None}
     track = track or []
     for tracker in track:
@@ -97,7 +121,7 @@ def train(
     run: Run | None = None
     if resume is not None:
         run = Run.open(resume)
-        plan = validate(Plan, run.plan, where=str(resume / "config.yaml"))
+        plan = stored_plan(run, plugins)
         if name not in (None, plan.name) or preset not in (None, plan.preset) or given or settings or output:
             raise UsageError(f"--resume takes every setting from {resume}; leave out all others")
     else:
@@ -105,7 +129,7 @@ def train(
     check_plan(plan, plugins)
     check_only(plan, only or [], run.finished_stages() if run else [])
     if dry_run:
-        _print_plan(plan, estimates(plan, plugins), as_json)
+        _print_plan(plan, plugins, as_json, everything)
         return
     if run is None:
         folder = output or new_folder(Path("runs"), plan, time.strftime("%Y%m%d-%H%M%S"))
@@ -121,6 +145,31 @@ def train(
     _tell(outcome_of(run, plan, usage, report_of(run, plugins)), run, plan, as_json)
 
 
+class TrainCommand(TyperCommand):
+    """`--help` after a trainer's or a recipe's name lists its settings too."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        ctx.meta[TrainCommand.__name__] = self._name_in(args)
+        return super().parse_args(ctx, args)
+
+    def format_epilog(self, ctx: Any, formatter: Any) -> None:
+        super().format_epilog(ctx, formatter)
+        name = ctx.meta[TrainCommand.__name__]
+        for heading, rows in (help_lines(plugins_of(ctx), name) if name else {}).items():
+            with formatter.section(heading):
+                formatter.write_dl(rows)
+
+    def _name_in(self, words: list[str]) -> str | None:
+        """The first word that is neither an option nor an option's value."""
+        valued = {option for parameter in self.params if not getattr(parameter, "is_flag", False) for option in parameter.opts}
+        pairs = zip(["", *words], words, strict=False)
+        return next((word for before, word in pairs if not word.startswith("-") and before not in valued), None)
+
+
+app = typer.Typer(add_completion=False, rich_markup_mode=None)
+app.command("train", cls=TrainCommand)(train)
+
+
 def make_plan(plugins: Plugins, name: str | None, preset: str | None, common: dict[str, Any], settings: list[str]) -> Plan:
     """The plan of the command line.
 
@@ -131,8 +180,6 @@ def make_plan(plugins: Plugins, name: str | None, preset: str | None, common: di
         known = [*plugins.provided("recipes"), *plugins.provided("trainers")]
         raise UsageError(f"say what to train: {', '.join(known) or 'nothing is installed; pip install r1env-trainers'}")
     plan = plan_training(name, preset=preset, overrides=parse_overrides(settings), common=common, plugins=plugins)
-    if "openrlhf" in common and not any(stage.config.get("backend") == "openrlhf" for stage in plan.stages):
-        raise UsageError("--nodes, --gpus and --ray-address are for OpenRLHF: add --backend openrlhf, or leave them out")
     for key in common:
         if not any(key in stage.config for stage in plan.stages):
             raise UsageError(f"--{key}: {plan.name} has no such setting")
@@ -183,17 +230,39 @@ def _tell(outcome: Outcome, run: Run, plan: Plan, as_json: bool) -> None:
         typer.echo(f"  {command}")
 
 
-def _print_plan(plan: Plan, estimated: Mapping[str, Estimate | None], as_json: bool) -> None:
-    """The plan as it goes into the run folder; what it is reckoned to cost stands behind it, in comments."""
-    content = plan.model_dump(mode="json")
+def _print_plan(plan: Plan, plugins: Plugins, as_json: bool, everything: bool) -> None:
+    """Print the plan as a recipe file, with its estimated cost in comments; as JSON always complete."""
+    estimated = estimates(plan, plugins)
     if as_json:
         known = {name: asdict(one) for name, one in estimated.items() if one is not None}
-        print_json({**content, **({"estimates": known} if known else {})})
+        print_json({**plan.model_dump(mode="json"), **({"estimates": known} if known else {})})
         return
-    typer.echo(yaml.safe_dump(content, sort_keys=False, allow_unicode=True).rstrip())
+    typer.echo(plan_yaml(plan, plugins, everything=everything).rstrip())
     for line in estimate_lines(estimated):
         typer.echo(f"# {line}".rstrip())
 
 
 def _seed(plan: Plan) -> int:
     return int(plan.stages[0].config["seed"])
+
+
+# `r1env report`: the page of a run.
+
+
+def report(
+    ctx: typer.Context,
+    run: Annotated[Path, typer.Argument(metavar="RUNDIR", help="Folder that `r1env train` wrote.")],
+    as_json: Json = False,
+) -> None:
+    """Write a run's report.html: curves and sample completions in one file that opens offline.
+
+    \b
+    Example:
+      r1env report runs/r1-zero-tiny-cpu-20260131-120000
+    """
+    with progress("writing the report"):
+        path = write_report(Run.open(run), plugins=plugins_of(ctx))
+    if as_json:
+        print_json({"report": str(path)})
+    else:
+        typer.echo(path)

@@ -12,6 +12,10 @@ from collections.abc import Sequence
 from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec
 from types import ModuleType
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from r1env.plugins import Plugins
 
 
 def register_with_gymnasium() -> None:
@@ -22,9 +26,27 @@ def register_with_gymnasium() -> None:
         sys.meta_path.insert(0, _GymnasiumFinder())
 
 
-def _register() -> None:
-    from r1env.envs.registration import register_environments
+def register_environments(plugins: Plugins | None = None) -> list[str]:
+    """Make `gymnasium.make("r1env/<name>")` and `gymnasium.make_vec` work for every installed environment; return the ids.
 
+    Imports no environment, only its spec. Calling it again is harmless.
+    """
+    from gymnasium.envs.registration import register, registry
+
+    from r1env.plugins import installed
+
+    ids = []
+    for name in (plugins or installed()).provided("environments"):
+        env_id = f"r1env/{name}"
+        if env_id not in registry:
+            register(
+                env_id, entry_point="r1env.envs.gym:make", vector_entry_point="r1env.envs.gym:make_vec", kwargs={"name": name}
+            )
+        ids.append(env_id)
+    return ids
+
+
+def _register() -> None:
     register_environments()
 
 

@@ -2,25 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any, cast
+import inspect
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
 
-from r1env.envs.episode import Dialogue, Episode
-from r1env.errors import PluginError, UsageError
-from r1env.hookspecs import EnvironmentSpec
-from r1env.plugins import Plugins, import_target, installed
-from r1env.rubrics import Rubric, RubricSpec, load_rubric_spec, resolve_rubric
-from r1env.sources import TaskSource
-from r1env.tasks import Task
-from r1env.templates import PromptTemplate, get_template
+from r1env.data.sources import HeldOut, SplitSource, TaskSource
+from r1env.envs.conversation import ConversationEnv, Dialogue, Episode, Reply, ToolParser, other_side, parse_tool_calls
+from r1env.errors import NoSplitError, PluginError, UsageError
+from r1env.hooks import EnvironmentSpec, ToolParserSpec
+from r1env.importing import import_target
+from r1env.plugins import Plugins, installed
+from r1env.prompts import PromptTemplate
+from r1env.rubrics import Rubric, RubricSpec, find_rubric, resolve_rubric
+from r1env.types import Task
 
 
 @dataclass(frozen=True)
 class Environment:
     """Everything about an environment that does not change between episodes.
 
-    `accuracy` is the name of its own checker; where the rubric uses it, that is also the key of its part.
+    Attributes:
+        other: makes what answers the model in each episode; None for a single turn.
+        tool_parser: reads tool calls out of the model's text, where the other side has tools.
+        step_seconds: how long the other side may take for an answer.
+        accuracy: the name of its own checker; where the rubric uses it, that is also the key of its part.
+        split: the part of its tasks that `source` has; None where the source was taken as it is.
+        options: what the source was made with, its split aside.
     """
 
     name: str
@@ -29,11 +37,28 @@ class Environment:
     accuracy: str
     template: PromptTemplate
     max_turns: int = 1
-    dialogue: Dialogue | None = None
+    other: Callable[[], ConversationEnv | Dialogue | Reply] | None = None
+    tool_parser: ToolParser = parse_tool_calls
+    step_seconds: float = 300.0
+    split: str | None = None
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+    def shares_tasks_with(self, other: Environment) -> bool:
+        """Whether both draw from the same tasks: the same environment over the same data, and the same split of them."""
+        if self.name != other.name or _data_of(self) != _data_of(other):
+            return False
+        return self.split == other.split or None in (self.split, other.split) or "all" in (self.split, other.split)
 
     def open(self, task: Task) -> Episode:
         """Start an episode of a task."""
-        return Episode(task, self.template.render(task), max_turns=self.max_turns, dialogue=self.dialogue)
+        return Episode(
+            task,
+            self.template.render(task),
+            max_turns=self.max_turns,
+            other=None if self.other is None else self.other(),
+            tool_parser=self.tool_parser,
+            step_seconds=self.step_seconds,
+        )
 
     def task(self, index: int, seed: int = 0) -> Task:
         """Task `index`; a finite source starts over after its last task."""
@@ -43,36 +68,70 @@ class Environment:
 def make_environment(
     name: str,
     *,
-    rubric: str | RubricSpec = "accuracy",
+    rubric: str | RubricSpec | Rubric = "accuracy",
     template: str | None = None,
     max_turns: int | None = None,
+    split: str | None = None,
+    hold_out: float = 0.0,
     plugins: Plugins | None = None,
     **options: Any,
 ) -> Environment:
-    """Resolve the environment called `name` (with or without the prefix `r1env/`).
+    """Return the environment called `name` (with or without the prefix `r1env/`), or the one at `module:attribute`.
 
     Args:
-        rubric: a preset, a YAML file, or a `RubricSpec`; its name `accuracy` becomes the environment's own checker.
-        template: another prompt template than the environment's own.
+        rubric: its name (see `find_rubric`), a `RubricSpec` or a `Rubric`; the name `accuracy` in it is the environment's own checker.
+        template: name of another prompt template than the environment's own, see `Plugins.template`.
         max_turns: fewer turns than the environment's own.
+        split: the part of the tasks to take, such as `train` or `test`. A source without splits is all training data. None takes the
+            source as it is made by default.
+        hold_out: for a source without splits: make this share of its tasks the split `test`, by a hash of what they ask.
         options: passed to the task source.
 
     Raises:
         UnknownNameError: no such environment, reward, rubric or template.
+        NoSplitError: the source has no such split.
         UsageError: the source refuses the options, or the data it was given.
     """
     plugins = plugins or installed()
     spec = plugins.environment(name)
     accuracy = plugins.reward(spec.reward, **spec.reward_options)
-    rubric_spec = load_rubric_spec(rubric) if isinstance(rubric, str) else rubric
+    rubric_spec = find_rubric(rubric, plugins) if isinstance(rubric, str) else rubric
     return Environment(
         name=spec.name,
-        source=_make_source(spec, options),
+        source=_open_source(spec, options, split, hold_out),
         rubric=resolve_rubric(rubric_spec, plugins.reward, accuracy),
         accuracy=accuracy.name,
-        template=get_template(template or spec.template),
+        template=plugins.template(template or spec.template),
         max_turns=spec.max_turns if max_turns is None else max_turns,
-        dialogue=cast(Dialogue, import_target(spec.dialogue)()) if spec.dialogue else None,
+        other=None if spec.other is None else other_side(import_target(spec.other), spec.name),
+        tool_parser=parse_tool_calls if spec.other is None else plugins.load(ToolParserSpec, spec.tool_parser),
+        step_seconds=spec.step_seconds,
+        split=split,
+        options={**spec.options, **options},
+    )
+
+
+def _data_of(environment: Environment) -> object:
+    """What says which tasks there are: the data that were named, or else all options."""
+    options = dict(environment.options)
+    return str(options["data"]) if options.get("data") is not None else options
+
+
+def _open_source(spec: EnvironmentSpec, options: Mapping[str, Any], split: str | None, hold_out: float) -> TaskSource:
+    if hold_out:
+        held_out = HeldOut(_make_source(spec, options), hold_out)
+        return held_out if split is None else held_out.split(split)
+    if split is None:
+        return _make_source(spec, options)
+    if "split" in inspect.signature(import_target(spec.source)).parameters:
+        return _make_source(spec, {**options, "split": split})
+    source = _make_source(spec, options)
+    if isinstance(source, SplitSource):
+        return source.split(split)
+    if split in ("train", "all"):
+        return source  # without splits, all tasks are for training
+    raise NoSplitError(
+        f"environment {spec.name!r} has no split {split!r}: its tasks are one set; hold_out=0.1 divides them, or name other data"
     )
 
 

@@ -3,17 +3,75 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, TypeVar
 
 import gymnasium
+import numpy as np
+from gymnasium import Space
+from gymnasium.vector import AutoresetMode, VectorEnv
+from gymnasium.vector.utils import batch_space
+from numpy.typing import NDArray
 
+from r1env.envs.conversation import Episode, submit_all
 from r1env.envs.environment import Environment, make_environment
-from r1env.envs.episode import Episode
-from r1env.envs.spaces import CompletionSpace, ConversationSpace
-from r1env.rollouts import Completion
-from r1env.scores import Score
 from r1env.scoring import score
-from r1env.tasks import Conversation, Task
+from r1env.types import Completion, Conversation, Score, Task
+
+# Gymnasium spaces for text. Gymnasium's own `Text` knows a fixed alphabet only; models write Unicode.
+
+T = TypeVar("T", covariant=True)
+_ALPHABET = "abcdefghijklmnopqrstuvwxyz 0123456789<>/"
+_SAMPLE_LENGTH = 12
+
+
+class _UnicodeSpace(Space[T]):
+    """What both spaces share: they have no shape, and all of a kind are equal."""
+
+    def __init__(self, seed: int | None = None) -> None:
+        super().__init__(shape=None, dtype=None, seed=seed)
+
+    @property
+    def is_np_flattenable(self) -> bool:
+        return False
+
+    def _random_text(self) -> str:
+        picks = self.np_random.integers(len(_ALPHABET), size=_SAMPLE_LENGTH)
+        return "".join(_ALPHABET[int(pick)] for pick in picks)
+
+    def __eq__(self, other: object) -> bool:
+        return type(other) is type(self)
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}()"
+
+
+class CompletionSpace(_UnicodeSpace[str]):
+    """Any string: what a model may answer."""
+
+    def sample(self, mask: Any = None, probability: Any = None) -> str:
+        """A short random string, to exercise an environment."""
+        return self._random_text()
+
+    def contains(self, x: Any) -> bool:
+        return isinstance(x, str)
+
+
+class ConversationSpace(_UnicodeSpace[Conversation]):
+    """A tuple of messages `{"role": …, "content": …}`: what an environment shows."""
+
+    def sample(self, mask: Any = None, probability: Any = None) -> Conversation:
+        """One user message with a random text."""
+        return ({"role": "user", "content": self._random_text()},)
+
+    def contains(self, x: Any) -> bool:
+        return isinstance(x, tuple) and all(
+            isinstance(message, dict)
+            and message.keys() >= {"role", "content"}
+            and isinstance(message["role"], str)
+            and isinstance(message["content"], str)
+            for message in x
+        )
 
 
 class ReasoningEnv(gymnasium.Env[Conversation, str]):
@@ -47,6 +105,7 @@ class ReasoningEnv(gymnasium.Env[Conversation, str]):
         if seed is not None:
             self._seed, self._next_index = seed, 0
         task = self._choose(options or {})
+        self.close()
         self._episode = self.environment.open(task)
         return self._episode.messages, {"task_id": task.id}
 
@@ -61,6 +120,11 @@ class ReasoningEnv(gymnasium.Env[Conversation, str]):
             info |= score_info(result)
             reward = as_reward(result)
         return self._episode.messages, reward, self._episode.done, False, info
+
+    def close(self) -> None:
+        """Give up an episode that is still going on."""
+        if self._episode is not None:
+            self._episode.close()
 
     def render(self) -> str | None:
         """The conversation as text, in mode `ansi`."""
@@ -89,3 +153,93 @@ def as_reward(result: Score) -> float:
 def make(name: str, render_mode: str | None = None, **options: Any) -> ReasoningEnv:
     """The entry point behind `gymnasium.make`; options are those of `make_environment`."""
     return ReasoningEnv(make_environment(name, **options), render_mode=render_mode)
+
+
+# `ReasoningVectorEnv`: many episodes side by side, scored in one call.
+
+Observations = tuple[Conversation, ...]
+
+
+class ReasoningVectorEnv(VectorEnv[Observations, Sequence[str], NDArray[Any]]):
+    """`num_envs` episodes of one environment. All that end in a step are scored together.
+
+    `reset(seed=s)` gives sub-environment `i` the seed `s + i`, as Gymnasium's own vector environments do, so each plays the
+    same tasks as the single environment of that seed. `reset(options={"tasks": [...]})` sets the tasks.
+    Autoreset is `NEXT_STEP`: the step after an episode's end ignores that sub-environment's action and starts its next task.
+    """
+
+    metadata = {"render_modes": [], "autoreset_mode": AutoresetMode.NEXT_STEP}  # noqa: RUF012 - Gymnasium's own convention
+
+    def __init__(self, environment: Environment, num_envs: int = 1) -> None:
+        super().__init__()
+        self.environment = environment
+        self.num_envs = num_envs
+        self.render_mode = None
+        self.single_observation_space = ConversationSpace()
+        self.single_action_space = CompletionSpace()
+        self.observation_space = batch_space(self.single_observation_space, num_envs)
+        self.action_space = batch_space(self.single_action_space, num_envs)
+        self._seeds = [0] * num_envs
+        self._next_index = [0] * num_envs
+        self._episodes: list[Episode] = []
+
+    def reset(
+        self, *, seed: int | Sequence[int | None] | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[Observations, dict[str, Any]]:
+        seeds = [seed + i for i in range(self.num_envs)] if isinstance(seed, int) else list(seed or [None] * self.num_envs)
+        for i, given in enumerate(seeds):
+            if given is not None:
+                self._seeds[i], self._next_index[i] = given, 0
+        tasks: Sequence[Task] = (options or {}).get("tasks") or [self._next_task(i) for i in range(self.num_envs)]
+        if len(tasks) != self.num_envs:
+            raise ValueError(f"got {len(tasks)} tasks for {self.num_envs} environments")
+        self.close_extras()
+        self._episodes = [self.environment.open(task) for task in tasks]
+        return self._observations(), self._task_ids()
+
+    def step(self, actions: Sequence[str]) -> tuple[Observations, NDArray[Any], NDArray[Any], NDArray[Any], dict[str, Any]]:
+        if not self._episodes:
+            raise gymnasium.error.ResetNeeded("call reset() before step()")
+        rewards = np.zeros(self.num_envs, dtype=np.float64)
+        terminated = np.zeros(self.num_envs, dtype=np.bool_)
+        ended = []
+        turns = []
+        for i, action in enumerate(actions):
+            if self._episodes[i].done:
+                self._episodes[i] = self.environment.open(self._next_task(i))
+                continue
+            turns.append((i, Completion(text=action)))
+        submit_all([(self._episodes[i], completion) for i, completion in turns])
+        for i, _ in turns:
+            terminated[i] = self._episodes[i].done
+            if self._episodes[i].done:
+                ended.append(i)
+        info = self._task_ids()
+        for i, result in zip(ended, score([self._episodes[i].rollout() for i in ended], self.environment.rubric), strict=True):
+            rewards[i] = as_reward(result)
+            info = self._add_info(info, score_info(result), i)
+        return self._observations(), rewards, terminated, np.zeros(self.num_envs, dtype=np.bool_), info
+
+    def close_extras(self, **_: Any) -> None:
+        """Give up the episodes that are still going on. Gymnasium calls it from `close`."""
+        for episode in self._episodes:
+            episode.close()
+
+    def _next_task(self, i: int) -> Task:
+        task = self.environment.task(self._next_index[i], self._seeds[i])
+        self._next_index[i] += 1
+        return task
+
+    def _observations(self) -> Observations:
+        return tuple(episode.messages for episode in self._episodes)
+
+    def _task_ids(self) -> dict[str, Any]:
+        info: dict[str, Any] = {}
+        for i, episode in enumerate(self._episodes):
+            info = self._add_info(info, {"task_id": episode.task.id}, i)
+        return info
+
+
+def make_vec(name: str, num_envs: int = 1, **options: Any) -> ReasoningVectorEnv:
+    """The entry point behind `gymnasium.make_vec`; options are those of `make_environment`."""
+    return ReasoningVectorEnv(make_environment(name, **options), num_envs)

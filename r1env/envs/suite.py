@@ -8,14 +8,13 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from r1env.data.sources import Interleaving, shuffled_index
 from r1env.envs.environment import Environment, make_environment
-from r1env.epochs import shuffled_index
 from r1env.errors import UsageError
-from r1env.hookspecs import SuiteSpec
-from r1env.interleave import Interleaving
+from r1env.hooks import SuiteSpec
 from r1env.plugins import Plugins, installed
-from r1env.rubrics import RubricSpec
-from r1env.tasks import Task
+from r1env.rubrics import Rubric, RubricSpec
+from r1env.types import Task
 
 
 class EnvironmentShare(BaseModel):
@@ -67,15 +66,17 @@ class Suite:
 def make_suite(
     env: str,
     *,
-    rubric: str | RubricSpec = "accuracy",
+    rubric: str | RubricSpec | Rubric = "accuracy",
     template: str | None = None,
     plugins: Plugins | None = None,
+    split: str | None = None,
+    hold_out: float = 0.0,
     **options: Any,
 ) -> Suite:
     """The suite of that name, or the environment of that name as a suite of one.
 
     Args:
-        rubric, template: of every environment.
+        rubric, template, split, hold_out: of every environment, as in `make_environment`.
         options: passed to every task source.
 
     Raises:
@@ -83,23 +84,33 @@ def make_suite(
     """
     plugins = plugins or installed()
     if env not in plugins.provided("suites"):
-        environment = make_environment(env, rubric=rubric, template=template, plugins=plugins, **options)
+        environment = make_environment(
+            env, rubric=rubric, template=template, split=split, hold_out=hold_out, plugins=plugins, **options
+        )
         return Suite(environment.name, [environment])
-    spec = plugins.find("suites", env, SuiteSpec)
+    spec = plugins.find(SuiteSpec, env)
     environments = [
-        make_environment(name, rubric=rubric, template=template, plugins=plugins, **options) for name in spec.environments
+        make_environment(name, rubric=rubric, template=template, split=split, hold_out=hold_out, plugins=plugins, **options)
+        for name in spec.environments
     ]
     return Suite(spec.name, environments, list(spec.environments.values()))
 
 
 def make_mixture(
-    shares: Iterable[EnvironmentShare], *, rubric: str | RubricSpec = "accuracy", plugins: Plugins | None = None, **options: Any
+    shares: Iterable[EnvironmentShare],
+    *,
+    rubric: str | RubricSpec | Rubric = "accuracy",
+    plugins: Plugins | None = None,
+    split: str | None = None,
+    hold_out: float = 0.0,
+    **options: Any,
 ) -> Suite:
     """The mixture that settings list.
 
     Args:
         rubric: where a share names none.
-        options: laid over those of every share, e.g. `split="test"`.
+        split, hold_out: of every environment whose own options name no split.
+        options: laid over those of every share.
 
     Raises:
         UnknownNameError, UsageError: as `make_environment`.
@@ -111,8 +122,23 @@ def make_mixture(
             rubric=share.rubric or rubric,
             template=share.template,
             plugins=plugins,
-            **{**share.env_options, **options},
+            **{"split": split, "hold_out": hold_out, **share.env_options, **options},
         )
         for share in shares
     ]
     return Suite("+".join(environment.name for environment in environments), environments, [share.weight for share in shares])
+
+
+def check_disjoint(training: Suite, evaluation: Suite) -> None:
+    """Refuse an evaluation on tasks that training may draw.
+
+    Raises:
+        UsageError: two environments take the same split of the same data; the message says what to change.
+    """
+    for theirs in evaluation.environments:
+        for ours in training.environments:
+            if theirs.shares_tasks_with(ours):
+                raise UsageError(
+                    f"evaluation would use the training tasks of environment {theirs.name!r} (split {theirs.split or 'all'}): "
+                    "evaluate on another split, or on other data"
+                )

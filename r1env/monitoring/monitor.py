@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 
-from r1env.monitoring.curves import Curves
-from r1env.monitoring.rules import RULES, Alert, Rule
+from r1env.monitoring.rules import RULES, Alert, Curves, Rule
 from r1env.runs.run import Run, StepEvent
 
 Tell = Callable[[StepEvent, Alert], None]

@@ -7,11 +7,61 @@ the beginning or passes by itself raises nothing. Its thresholds have their reas
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+import re
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean, variance
+from typing import Any
 
-from r1env.monitoring.curves import Curves
+from r1env.types import Rollout, Task
+
+# `Curves`: the logged metrics of one stage, as the rules read them.
+
+Point = tuple[int, float]  # (step, value)
+
+
+class Curves:
+    """The values of every metric over the steps of a stage. Values that are not finite are left out."""
+
+    def __init__(self, rows: Iterable[Mapping[str, Any]] = ()) -> None:
+        """Args:
+        rows: of `Run.metrics(stage)`.
+        """
+        self._points: dict[str, list[Point]] = {}
+        self.step = 0
+        for row in rows:
+            self.add(row["step"], {name: value for name, value in row.items() if name not in ("stage", "step", "time")})
+
+    def add(self, step: int, metrics: Mapping[str, float | None]) -> None:
+        """Take one logged step."""
+        self.step = step
+        for name, value in metrics.items():
+            if value is not None and math.isfinite(value):
+                self._points.setdefault(name, []).append((step, value))
+
+    def names(self, prefix: str = "") -> list[str]:
+        """Metrics that have a value and begin with `prefix`, in the order of their first value."""
+        return [name for name in self._points if name.startswith(prefix)]
+
+    def points(self, name: str) -> list[Point]:
+        """Every (step, value) of a metric, in order."""
+        return self._points.get(name, [])
+
+    def first(self, name: str, count: int) -> list[float]:
+        """Its first values."""
+        return [value for _, value in self.points(name)[:count]]
+
+    def last(self, name: str, count: int) -> list[float]:
+        """Its last values."""
+        return [value for _, value in self.points(name)[-count:]]
+
+    def around(self, name: str, step: int, count: int) -> list[float]:
+        """The `count` values up to a step; of a step before them all, the first ones."""
+        points = self.points(name)
+        until = [value for at, value in points if at <= step]
+        return until[-count:] if len(until) >= count else self.first(name, count)
+
 
 RECENT = 10  # steps that a mean is taken over
 ACCURACY, HELD_OUT = "accuracy", "eval/accuracy"
@@ -119,7 +169,7 @@ def _why_flat(accuracy: float) -> tuple[str, str]:
     if accuracy > SOLVED:
         return "that the tasks are solved", "stop here, or take harder tasks"
     if accuracy < 0.2:
-        return "that the tasks are too hard", "take easier ones, warm up longer (SFT), or raise group_size"
+        return "that the tasks are too hard", "take easier ones, warm up longer (SFT), or raise sampling.group_size"
     return (
         "that the policy answers each prompt the same way every time",
         "raise temperature or clip_high, or go back to an earlier checkpoint with a lower lr",
@@ -168,7 +218,9 @@ def length_limit(curves: Curves) -> Alert | None:
         f"wrong answers that ramble ({wrong:.0f} tokens, right ones {right:.0f})"
         if rambling
         else "a limit too low for the task",
-        "add the reward `overlong` or `repetition`" if rambling else "raise max_new_tokens, or add the reward `overlong`",
+        "add the reward `overlong` or `repetition`"
+        if rambling
+        else "raise sampling.max_new_tokens, or add the reward `overlong`",
     )
 
 
@@ -203,3 +255,91 @@ def _climbs(before: list[float], after: list[float]) -> bool:
 def _mean_of(values: list[float]) -> float:
     """NaN where there are none: every comparison with it is False."""
     return fmean(values) if values else math.nan
+
+
+# Numbers about the scored rollouts of one step that every trainer may log beside the reward. Pure functions.
+
+LEVELS = ("difficulty", "level")
+"""Keys of a task's metadata that may hold its difficulty, the first that is there: ours, and MATH's."""
+
+MOST_STRATA = 12  # a chart with more lines tells nothing
+RIGHT = 0.5  # an accuracy from here on counts as right: some rewards give part of the credit
+
+
+def completion_metrics(rollouts: Sequence[Rollout], accuracies: Sequence[float], lengths: Sequence[float]) -> dict[str, float]:
+    """Lengths of right and of wrong answers, accuracy by difficulty, reflective words.
+
+    Args:
+        accuracies: from 0 to 1, NaN where nobody says whether a rollout is right.
+        lengths: of the completions, in tokens.
+    """
+    return (
+        reflection_metrics([rollout.completion for rollout in rollouts])
+        | lengths_by_verdict(lengths, accuracies)
+        | accuracy_by_stratum([rollout.task for rollout in rollouts], accuracies)
+    )
+
+
+def lengths_by_verdict(lengths: Sequence[float], accuracies: Sequence[float]) -> dict[str, float]:
+    """Mean length of right and of wrong answers; what nobody scored counts as neither, and a side without any is left out.
+
+    Where wrong answers alone grow, the loss may be paying for length (Dr. GRPO, arXiv 2503.20783, section 3.1).
+    """
+    pairs = list(zip(lengths, accuracies, strict=True))
+    right = [length for length, accuracy in pairs if accuracy >= RIGHT]
+    wrong = [length for length, accuracy in pairs if accuracy < RIGHT]
+    return {f"length/{name}": fmean(side) for name, side in (("right", right), ("wrong", wrong)) if side}
+
+
+def accuracy_by_stratum(tasks: Sequence[Task], accuracies: Sequence[float]) -> dict[str, float]:
+    """`difficulty/LEVEL` → mean accuracy, for tasks that say how hard they are; nothing where there are too many levels."""
+    strata: dict[str, list[float]] = defaultdict(list)
+    for task, accuracy in zip(tasks, accuracies, strict=True):
+        level = stratum(task)
+        if level is not None and math.isfinite(accuracy):
+            strata[level].append(accuracy)
+    if len(strata) > MOST_STRATA:
+        return {}
+    return {f"difficulty/{level}": fmean(strata[level]) for level in sorted(strata)}
+
+
+def stratum(task: Task) -> str | None:
+    """How hard a task is, by its own metadata, as a short name: `3`, `Level 5`, `hard`; a share such as a pass rate to a tenth."""
+    for key in LEVELS:
+        value = task.metadata.get(key)
+        if isinstance(value, float):
+            return f"{value:.1f}" if math.isfinite(value) else None
+        if isinstance(value, str | int):
+            return " ".join(str(value).replace("/", " ").split())[:20] or None
+    return None
+
+
+# Reflective words: those whose growth DeepSeek-R1's authors plotted. Pure functions on text, linear in its length.
+
+WORDS = ("wait", "mistake", "however", "but", "retry", "error", "verify", "wrong", "evaluate", "check")
+"""The ten words of DeepSeek-R1 (Nature 645, supplement, on the evolution of reasoning behaviours)."""
+
+REFLECTIVE = re.compile(rf"\b({'|'.join(WORDS)})\b", re.IGNORECASE)
+LONGEST = 100_000  # characters read of a completion
+
+
+def reflective_words(text: str) -> list[str]:
+    """Every reflective word of the text in order, in lower case."""
+    return [word.lower() for word in REFLECTIVE.findall(text[:LONGEST])]
+
+
+def reflection_metrics(completions: Sequence[str]) -> dict[str, float]:
+    """How often a model has second thoughts: all ten words, and "wait" alone as the paper plots it.
+
+    Base models write such words before any training, so read the curves from their first step on. The counts by characters tell
+    more reflection from longer completions.
+    """
+    words = [reflective_words(text) for text in completions]
+    count = sum(map(len, words))
+    waits = sum(found.count("wait") for found in words)
+    characters = sum(min(len(text), LONGEST) for text in completions)
+    return {
+        "reflection/per_1000_completions": 1000 * count / max(len(completions), 1),
+        "reflection/wait_per_1000_completions": 1000 * waits / max(len(completions), 1),
+        "reflection/per_1000_characters": 1000 * count / max(characters, 1),
+    }

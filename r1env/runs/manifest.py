@@ -10,10 +10,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from r1env.hookspecs import HOOKS
+from r1env.hooks import HOOKS
 from r1env.plugins import Plugins, installed
 
-LIBRARIES = ("torch", "transformers", "numpy", "gymnasium", "vllm", "openrlhf")
+LIBRARIES = ("torch", "transformers", "numpy", "gymnasium", "vllm")
 """Distributions whose version changes what a run does; those that are there are listed."""
 
 
@@ -49,7 +49,7 @@ def distribution_versions() -> dict[str, str]:
 
 def plugin_provenance(plugins: Plugins) -> list[dict[str, str]]:
     """Which plugin of which distribution and version was there, each once."""
-    seen = {provided.provenance for kind in HOOKS for provided in plugins.provided(kind).values()}
+    seen = {provided.provenance for kind in HOOKS for provided in plugins.listed(kind)}
     return [
         {"plugin": origin.plugin, "distribution": origin.distribution, "version": origin.version}
         for origin in sorted(seen, key=lambda origin: (origin.distribution, origin.plugin))

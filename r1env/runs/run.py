@@ -27,8 +27,9 @@ from typing import Any
 import yaml
 
 from r1env.config import load_yaml
-from r1env.errors import RunError, UsageError
-from r1env.runs import atomic, logs
+from r1env.errors import RunError, RunFolderError, UsageError
+from r1env.runs import files as atomic
+from r1env.runs import files as logs
 from r1env.runs.manifest import make_manifest
 
 CONFIG, MANIFEST, STATE = "config.yaml", "manifest.json", "state.json"
@@ -64,15 +65,16 @@ class Run:
         """Make the folder (its parents too), with the plan and the manifest.
 
         Raises:
-            RunError: the folder is not empty, or cannot be written.
+            RunFolderError: the folder is not empty.
+            RunError: it cannot be written.
         """
         run = cls(path)
         if (path / STATE).exists():
-            raise RunError(
+            raise RunFolderError(
                 f"{path} already holds a run; go on with it by --resume {path}, or name another folder with --output"
             )
         if path.exists() and (not path.is_dir() or any(path.iterdir())):
-            raise RunError(f"{path} exists and is not an empty folder; name another folder with --output")
+            raise RunFolderError(f"{path} exists and is not an empty folder; name another folder with --output")
         manifest = make_manifest(seed=seed, command=command, started=round(time.time(), 3))
         with run._storing():
             path.mkdir(parents=True, exist_ok=True)
@@ -86,10 +88,11 @@ class Run:
         """An existing run, to read it or to go on with it. Writes nothing: a crash's torn tail is skipped by readers.
 
         Raises:
-            RunError: the folder holds no run, or one of a newer r1env.
+            RunFolderError: the folder holds no run.
+            RunError: the run was written by a newer r1env.
         """
         if not (path / STATE).is_file():
-            raise RunError(f"{path} holds no run (no {STATE}); give the folder that `r1env train` wrote")
+            raise RunFolderError(f"{path} holds no run (no {STATE}); give the folder that `r1env train` wrote")
         run = cls(path)
         if (found := run._state()["format"]) > FORMAT:
             raise RunError(

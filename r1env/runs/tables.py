@@ -10,8 +10,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict
 
 from r1env.errors import RunError
-from r1env.runs.atomic import replace_text
-from r1env.runs.jsonable import to_json
+from r1env.runs.files import replace_text, to_json
 from r1env.runs.run import Run
 
 TABLE_JSON, TABLE_MARKDOWN = "table.json", "table.md"

@@ -1,29 +1,33 @@
-"""`score`, `ascore` and `Scoring`: which reward of a rubric runs where, and one score out of all of them."""
+"""`score`, `ascore` and `Scoring`: run each reward of a rubric where it belongs, and combine their scores."""
 
 from __future__ import annotations
 
 import asyncio
+import atexit
+import itertools
+import os
+import threading
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 
-from r1env.rewards import Isolation, Reward
-from r1env.rollouts import Rollout
+from r1env.plugins import installed
+from r1env.rewards import Isolation, Reward, Scope, group_by_task
 from r1env.rubrics import Rubric
-from r1env.scores import Score
-from r1env.scoring.distinct import Distinct, without_tokens
-from r1env.scoring.event_loop import submit_async
-from r1env.scoring.nesting import inside_worker
-from r1env.scoring.per_process import PerProcess
+from r1env.scoring.limits import PerProcess, inside_worker
 from r1env.scoring.pool import ScoringPool, default_pool
+from r1env.types import Rollout, Score, Status
 
 
 def score(rollouts: Sequence[Rollout], rubric: Rubric | Reward, *, pool: ScoringPool | None = None) -> list[Score]:
-    """Score rollouts, in order. Callable from any thread, and inside a running event loop (which it blocks; see `ascore`).
+    """Score rollouts and return the scores in the same order.
+
+    It can be called from any thread, and inside a running event loop (which it blocks; see `ascore`).
 
     Each reward runs as its `isolation` says: inline rewards here, process rewards in the workers of `pool` under
     their `limits`, asynchronous rewards on a private event loop with a deadline. A rollout that cannot be scored gets a score
     without a value that says why; nothing that happens to it touches another. Rollouts that are equal as the reward sees them
-    are scored once (by process and asynchronous rewards; inline ones are cheaper than the comparison).
+    are scored once (by process and asynchronous rewards; inline ones are cheaper than the comparison). A reward of scope `group` is
+    called once for each task, with all rollouts of that task in the call (see `group_by_task`), equal ones included.
 
     Args:
         rollouts: what to score.
@@ -66,10 +70,10 @@ _threads = PerProcess(lambda: ThreadPoolExecutor(max_workers=2, thread_name_pref
 
 
 class Scoring:
-    """Scoring of rollouts that come in parts, while others are still being made: `add` them, then `finish`; `cancel` on the way out.
+    """Scoring of rollouts that arrive in parts: `add` them as they come, then `finish`; `cancel` to give up.
 
-    What runs elsewhere begins with `add`, which does not wait for it; what runs here is done in one go at the end. The scores are
-    those that `score` gives for all rollouts together.
+    Rewards that run elsewhere start with `add`, which does not wait for them. Rewards that run here, and those of scope `group`,
+    which need all rollouts of a task, run when everything is there. The scores are those that `score` gives for all rollouts at once.
 
     Attributes:
         futures: of what has been handed over.
@@ -83,50 +87,67 @@ class Scoring:
         self._rollouts: list[Rollout] = []
         self._here: dict[str, list[Score]] = {}
         self._elsewhere = {reward.name: _Elsewhere() for reward in self._rewards if not _runs_here(reward)}
+        self._all_added = False
         self._cancelled = False
 
     def add(self, rollouts: Sequence[Rollout]) -> None:
-        """Hand over what runs elsewhere of some more rollouts.
+        """Hand over more rollouts to the rewards that run elsewhere.
 
         Raises:
             UsageError: a reward cannot be sent to a worker, or the pool is closed.
         """
         self._rollouts += rollouts
         for reward in self._rewards:
-            if reward.name in self._elsewhere:
-                self._hand_over(reward, self._elsewhere[reward.name], rollouts)
+            if reward.name in self._elsewhere and reward.scope is not Scope.GROUP:
+                elsewhere = self._elsewhere[reward.name]
+                self._hand_over(reward, elsewhere, elsewhere.take(reward, rollouts))
 
     def score_here(self) -> None:
-        """Score all that was added by the rewards that run here."""
+        """Score everything that was added with the rewards that run here, and hand over the groups of those that run elsewhere."""
+        if not self._all_added:
+            self._all_added = True
+            for reward in self._rewards:
+                if reward.name in self._elsewhere and reward.scope is Scope.GROUP:
+                    elsewhere = self._elsewhere[reward.name]
+                    self._hand_over(reward, elsewhere, *elsewhere.take_groups(reward, self._rollouts))
         for reward in self._rewards:
             if reward.name not in self._elsewhere and reward.name not in self._here and not self._cancelled:
                 self._here[reward.name] = reward.score_batch(self._rollouts)
 
     def finish(self) -> list[Score]:
-        """Wait for the rest and combine: a score for each rollout, in the order they were added."""
+        """Wait for the rest, and return the scores in the order in which the rollouts were added."""
         self.score_here()
         columns = [
             self._elsewhere[reward.name].scores() if reward.name in self._elsewhere else self._here[reward.name]
             for reward in self._rewards
         ]
         if isinstance(self._rubric, Reward):
-            return columns[0]
-        return [self._rubric.combine(row) for row in zip(*columns, strict=True)]
+            scores = columns[0]
+        else:
+            scores = [self._rubric.combine(row) for row in zip(*columns, strict=True)]
+        scores = [
+            Score.failure(Status.ERROR, rollout.error, parts=self._rubric.part_keys) if rollout.error else score
+            for rollout, score in zip(self._rollouts, scores, strict=True)
+        ]
+        if not inside_worker() and (plugins := installed()).listens("r1env_scored"):
+            plugins.notify("r1env_scored", rollouts=tuple(self._rollouts), scores=tuple(scores))
+        return scores
 
     def cancel(self) -> None:
-        """Stop what is under way and what would still be begun."""
+        """Stop what is running, and start nothing more."""
         self._cancelled = True
         for future in list(self.futures):
             future.cancel()
 
-    def _hand_over(self, reward: Reward, elsewhere: _Elsewhere, rollouts: Sequence[Rollout]) -> None:
-        different = elsewhere.take(reward, rollouts)
-        if not different:
+    def _hand_over(
+        self, reward: Reward, elsewhere: _Elsewhere, rollouts: Sequence[Rollout], groups: Sequence[int] = ()
+    ) -> None:
+        if not rollouts:
             return
         if reward.isolation is Isolation.ASYNC:
-            future = submit_async(reward, different)
+            future = submit_async(reward, rollouts, groups)
         else:
-            future = (self._pool or default_pool()).submit(reward, different)
+            future = (self._pool or default_pool()).submit(reward, rollouts, groups)
         elsewhere.futures.append(future)
         self.futures.append(future)
         if self._cancelled:  # by `ascore`, from another thread, while this was being submitted
@@ -134,30 +155,41 @@ class Scoring:
 
 
 class _Elsewhere:
-    """One reward that runs elsewhere: what it could say without a worker, and where the score of every other rollout will be.
+    """Pending scores of one reward that runs elsewhere: those that needed no worker, and futures of the others.
 
     Attributes:
-        futures: scores of the different rollouts, part by part.
+        futures: scores of the rollouts that were handed over, part by part.
     """
 
     def __init__(self) -> None:
         self.futures: list[Future[list[Score]]] = []
         self._settled: list[Score | None] = []
         self._distinct = Distinct()
-        self._places: list[int] = []  # among the different rollouts, of each that was not settled
+        self._places: list[int] = []  # among the rollouts that were handed over, of each that was not settled
 
     def take(self, reward: Reward, rollouts: Sequence[Rollout]) -> list[Rollout]:
-        """Settle what can be; the rollouts that are left and equal none before."""
+        """Settle what can be settled; return the other rollouts, without those that are equal to one before."""
         settled = [reward.settle(rollout) if reward.settles else None for rollout in rollouts]
         self._settled += settled
-        known, needs_tokens = len(self._distinct.found), "rollout" in reward.arguments
+        known, reads_tokens = len(self._distinct.found), reward.reads_tokens
         for rollout, score_known in zip(rollouts, settled, strict=True):
             if score_known is None:
-                self._places.append(self._distinct.place(rollout if needs_tokens else without_tokens(rollout)))
+                self._places.append(self._distinct.place(rollout if reads_tokens else without_tokens(rollout)))
         return self._distinct.found[known:]
 
+    def take_groups(self, reward: Reward, rollouts: Sequence[Rollout]) -> tuple[list[Rollout], list[int]]:
+        """Return all rollouts, those of a task side by side, and the size of each group. Nothing is settled, nothing left out."""
+        groups = group_by_task(rollouts)
+        order = [place for places in groups for place in places]
+        self._settled = [None] * len(rollouts)
+        self._places = [0] * len(rollouts)
+        for position, place in enumerate(order):
+            self._places[place] = position
+        chosen = [rollouts[place] for place in order]
+        return chosen if reward.reads_tokens else list(map(without_tokens, chosen)), [len(places) for places in groups]
+
     def scores(self) -> list[Score]:
-        """One a rollout, once they are there."""
+        """Wait for the scores; return one for each rollout."""
         scores = [one for future in self.futures for one in future.result()]
         from_workers = iter([scores[place] for place in self._places])
         return [next(from_workers) if known is None else known for known in self._settled]
@@ -165,3 +197,129 @@ class _Elsewhere:
 
 def _runs_here(reward: Reward) -> bool:
     return reward.isolation is Isolation.INLINE or (inside_worker() and reward.isolation is Isolation.PROCESS)
+
+
+# Which rollouts of a call are equal, so that each is scored only once.
+
+
+def without_tokens(rollout: Rollout) -> Rollout:
+    """Return the rollout as a reward sees it that does not ask for `rollout`: without token ids, log-probs and turns.
+
+    They are most of a rollout's bytes on the way to a worker, and would tell equal texts apart.
+    """
+    if rollout.token_ids is None and rollout.logprobs is None and not rollout.recorded_turns:
+        return rollout
+    return rollout.model_copy(update={"token_ids": None, "logprobs": None, "recorded_turns": ()})
+
+
+class Distinct:
+    """The different ones among the rollouts that are added.
+
+    Attributes:
+        found: each different rollout once, in order of appearance.
+    """
+
+    def __init__(self) -> None:
+        self.found: list[Rollout] = []
+        self._alike: dict[tuple[object, ...], list[int]] = {}  # a cheap key first: comparing whole tasks is the slow part
+
+    def place(self, rollout: Rollout) -> int:
+        """Return the index in `found` of a rollout that is equal to this one; add this one if there is none."""
+        key = (rollout.task.id, rollout.completion, rollout.finish_reason, len(rollout.messages))
+        candidates = self._alike.setdefault(key, [])
+        place = next((index for index in candidates if _equal(self.found[index], rollout)), None)
+        if place is None:
+            place = len(self.found)
+            self.found.append(rollout)
+            candidates.append(place)
+        return place
+
+
+def _equal(one: Rollout, other: Rollout) -> bool:
+    """Return whether two rollouts are equal. Tasks that are the same object are not compared field by field."""
+    try:
+        return (
+            (one.task is other.task or one.task == other.task)
+            and one.messages == other.messages
+            and one.recorded_turns == other.recorded_turns
+            and one.token_ids == other.token_ids
+            and one.logprobs == other.logprobs
+        )
+    except (ValueError, RuntimeError):  # arrays and tensors in a task's metadata have no truth value; then score both
+        return False
+
+
+# Asynchronous rewards run on one private event loop in its own thread, for the life of the process.
+#
+# `ascore` uses it too, not the caller's loop: a client that a reward keeps open belongs to one loop, and a reward that is slow between
+# two awaits does not block the caller. It does block other asynchronous rewards, and no deadline can interrupt it: a reward that
+# computes belongs in `isolation="process"`.
+
+CONCURRENCY = 64
+"""Rollouts (or groups) awaited at once, over all calls: a served model batches that many well, and its queue does not grow."""
+
+
+def submit_async(reward: Reward, rollouts: Sequence[Rollout], groups: Sequence[int] = ()) -> Future[list[Score]]:
+    """Score the rollouts on the private loop; each may take `limits.wall_seconds` once its turn has come.
+
+    Args:
+        groups: for a reward of scope `group`, how many of the rollouts belong to each group. A group of n may take n times as long.
+
+    Returns:
+        A future of the scores, in the order of the rollouts. Cancelling it cancels the rollouts.
+    """
+    ends = list(itertools.accumulate(groups or [1] * len(rollouts)))
+    return _loop_thread.get().submit(reward, [rollouts[start:end] for start, end in itertools.pairwise([0, *ends])])
+
+
+class LoopThread:
+    """An event loop that runs in a daemon thread until the process ends."""
+
+    def __init__(self) -> None:
+        self._owner = os.getpid()
+        self._loop = asyncio.new_event_loop()
+        self._turns = asyncio.Semaphore(CONCURRENCY)
+        self._thread = threading.Thread(target=self._loop.run_forever, name="r1env-async-rewards", daemon=True)
+        self._thread.start()
+        atexit.register(self._stop)
+
+    def submit(self, reward: Reward, groups: Sequence[Sequence[Rollout]]) -> Future[list[Score]]:
+        return asyncio.run_coroutine_threadsafe(self._score_all(reward, groups), self._loop)
+
+    async def _score_all(self, reward: Reward, groups: Sequence[Sequence[Rollout]]) -> list[Score]:
+        scored = await asyncio.gather(*(self._score_in_time(reward, group) for group in groups))
+        return [score for scores in scored for score in scores]
+
+    async def _score_in_time(self, reward: Reward, group: Sequence[Rollout]) -> list[Score]:
+        seconds = reward.limits.wall_seconds * len(group)
+        async with self._turns:
+            task = asyncio.create_task(_score_one_group(reward, group))
+            try:
+                # Not `wait_for`: it waits for the cancellation to be obeyed, and a reward may refuse.
+                finished, _ = await asyncio.wait({task}, timeout=seconds)
+            finally:
+                task.cancel()
+        if not finished:
+            return [Score.failure(Status.TIMEOUT, f"exceeded {seconds:g} s", parts=reward.part_keys, seconds=seconds)] * len(
+                group
+            )
+        if task.cancelled():
+            return [Score.failure(Status.ERROR, "the reward cancelled itself", parts=reward.part_keys)] * len(group)
+        return task.result()
+
+    def _stop(self) -> None:
+        if self._owner == os.getpid():
+            self._loop.call_soon_threadsafe(self._loop.stop)
+            self._thread.join(timeout=1.0)
+
+
+async def _score_one_group(reward: Reward, group: Sequence[Rollout]) -> list[Score]:
+    try:
+        return await reward.ascore_group(group) if reward.scope is Scope.GROUP else [await reward.ascore(group[0])]
+    except asyncio.CancelledError:
+        raise
+    except BaseException as error:  # noqa: BLE001 - SystemExit and its like would end the loop, and with it everybody's rewards
+        return [Score.failure(Status.ERROR, f"{type(error).__name__}: {error}", parts=reward.part_keys)] * len(group)
+
+
+_loop_thread = PerProcess(LoopThread)

@@ -12,10 +12,12 @@ import math
 import os
 import resource
 import signal
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
+from typing import Generic, TypeVar
 
 from r1env.rewards import Limits
 
@@ -99,3 +101,50 @@ def _statm() -> int | None:
         return os.open("/proc/self/statm", os.O_RDONLY | os.O_CLOEXEC)
     except OSError:
         return None
+
+
+# Whether this process is a scoring worker. If a reward in a worker scores something itself, that runs inline, in the worker:
+# under the limits of the outer rollout, and without workers of workers.
+
+_inside_worker = False
+
+
+def become_worker() -> None:
+    """Said once, by a worker's main."""
+    global _inside_worker
+    _inside_worker = True
+
+
+def inside_worker() -> bool:
+    """True in a scoring worker, and in what it forks."""
+    return _inside_worker
+
+
+# `PerProcess`: something made lazily, once in each process, and never shared across `os.fork`.
+
+T = TypeVar("T")
+
+
+class PerProcess(Generic[T]):
+    """Holds one `T` for the process that asks. Safe to ask from any thread.
+
+    Threads do not survive a fork, so whatever owns threads would be dead in the child: there it is forgotten (not closed: it
+    still belongs to the parent) and made anew when asked for.
+    """
+
+    def __init__(self, make: Callable[[], T]) -> None:
+        self._make = make
+        self._lock = threading.Lock()
+        self._value: T | None = None
+        os.register_at_fork(after_in_child=self._forget)
+
+    def get(self) -> T:
+        """The one of this process, made on the first call. Raises what making it raises."""
+        with self._lock:
+            if self._value is None:
+                self._value = self._make()
+            return self._value
+
+    def _forget(self) -> None:
+        self._lock = threading.Lock()  # the old one may be held by a thread that the child does not have
+        self._value = None

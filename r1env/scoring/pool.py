@@ -3,21 +3,27 @@
 from __future__ import annotations
 
 import atexit
+import hashlib
+import itertools
+import logging
 import os
 import sys
 import threading
+import time
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import Future
+from dataclasses import dataclass
 from types import TracebackType
 
+import cloudpickle
+
 from r1env.errors import UsageError
-from r1env.rewards import Reward
-from r1env.rollouts import Rollout
-from r1env.scores import Score
-from r1env.scoring.jobs import Job, pack_reward
-from r1env.scoring.per_process import PerProcess
-from r1env.scoring.slot import Slot
+from r1env.rewards import Reward, Scope
+from r1env.scoring.limits import PerProcess
+from r1env.scoring.process import AbandonedError, ScoringFault, WorkerProcess
+from r1env.scoring.protocol import Load, Work
+from r1env.types import Rollout, Score, Status
 
 LOAD_SECONDS = 120.0
 """Starting an interpreter and importing a computer algebra system on a busy machine; more is a hang."""
@@ -61,15 +67,21 @@ class ScoringPool:
         self._closed = False
         atexit.register(self.close)
 
-    def submit(self, reward: Reward, rollouts: Sequence[Rollout]) -> Future[list[Score]]:
-        """Score the rollouts in workers. The future gets the scores in order; cancelling it stops the work.
+    def submit(self, reward: Reward, rollouts: Sequence[Rollout], groups: Sequence[int] = ()) -> Future[list[Score]]:
+        """Score the rollouts in workers.
+
+        Args:
+            groups: for a reward of scope `group`, how many of the rollouts belong to each group; a group is never split.
+
+        Returns:
+            A future of the scores, in the order of the rollouts. Cancelling it stops the work.
 
         Raises:
             UsageError: the pool is closed, belongs to another process, or the reward cannot be pickled.
         """
         if self._owner != os.getpid():
             raise UsageError(f"this scoring pool belongs to process {self._owner}; make another after a fork")
-        job = Job(pack_reward(reward), rollouts)
+        job = Job(pack_reward(reward), rollouts, groups)
         with self._changed:
             if self._closed:
                 raise UsageError("this scoring pool is closed")
@@ -174,3 +186,239 @@ def _default_workers() -> int:
 
 
 _default_pool = PerProcess(lambda: ScoringPool(workers_from_environment(os.environ)))
+
+
+# `Job`: one reward over the rollouts of one call: what is still to do, and the scores so far.
+
+MAX_CHUNK = 64
+"""Rollouts handed to a worker at once: enough that the round trip does not show, few enough to be sent again."""
+
+FIRST_CHUNK = 4
+"""The same, before anything is known about how long they take."""
+
+CHUNK_SECONDS = 0.05
+"""What a chunk should take: long beside a round trip (0.2 ms), short beside a training step, so that workers end together."""
+
+CHUNKS_PER_WORKER = 4
+"""Towards the end of a job chunks shrink, to this share of what is left."""
+
+
+@dataclass(frozen=True, slots=True)
+class PackedReward:
+    """A reward and its pickle. The digest names it in the workers, which keep what they have loaded."""
+
+    reward: Reward
+    pickled: bytes
+    digest: bytes
+
+
+def pack_reward(reward: Reward) -> PackedReward:
+    """Pickle a reward for the workers: by reference where it can be imported, by value otherwise.
+
+    Raises:
+        UsageError: it holds something that cannot be pickled.
+    """
+    try:
+        pickled = cloudpickle.dumps(reward)
+    except Exception as error:
+        raise UsageError(
+            f"reward {reward.name!r} cannot be sent to a worker ({type(error).__name__}: {error}); "
+            "define it in a module, make what it holds inside a class's __init__, or use isolation='inline'"
+        ) from error
+    return PackedReward(reward, pickled, hashlib.sha256(pickled).digest())
+
+
+class Job:
+    """One reward over some rollouts. Threads take chunks of items, and record the scores of each, in any order.
+
+    An item is what must be scored together: a rollout, or for a reward of scope `group` all rollouts of a task. `future` gets the scores
+    in the order of the rollouts; cancelling it makes the rest of the work pointless.
+    """
+
+    def __init__(self, packed: PackedReward, rollouts: Sequence[Rollout], groups: Sequence[int] = ()) -> None:
+        self.packed = packed
+        self.future: Future[list[Score]] = Future()
+        ends = list(itertools.accumulate(groups or [1] * len(rollouts)))
+        self.items = [tuple(rollouts[start:end]) for start, end in itertools.pairwise([0, *ends])]
+        self._lock = threading.Lock()
+        self._todo = deque(range(len(self.items)))
+        self._scores: dict[int, Sequence[Score]] = {}
+        self._resolved = False
+        self._singly = False
+        self._recent_seconds = 0.0
+        self._recent_items = 0.0
+        if not self.items and self._may_resolve():
+            self.future.set_result([])
+
+    @property
+    def waiting(self) -> int:
+        """Items that no worker has taken."""
+        return 0 if self.future.done() else len(self._todo)
+
+    def take(self, workers: int) -> list[int]:
+        """Return the next chunk for one of `workers`; empty when nothing is left to take."""
+        with self._lock:
+            size = min(self._chunk_size(workers), self.waiting)
+            return [self._todo.popleft() for _ in range(size)]
+
+    def put_back(self, indices: Iterable[int]) -> None:
+        """These were taken but not scored."""
+        with self._lock:
+            self._todo.extendleft(reversed(list(indices)))
+
+    def record(self, index: int, scores: Sequence[Score]) -> None:
+        """Record the scores of one item, one for each of its rollouts. The last item resolves the future."""
+        with self._lock:
+            self._scores[index] = scores
+            complete = len(self._scores) == len(self.items)
+        if complete and self._may_resolve():
+            self.future.set_result([score for place in range(len(self.items)) for score in self._scores[place]])
+
+    def fail(self, indices: Iterable[int], status: Status, reason: str, seconds: float = 0.0) -> None:
+        """Record a failure for each rollout of the items."""
+        failure = Score.failure(status, reason, parts=self.packed.reward.part_keys, seconds=seconds)
+        for index in indices:
+            self.record(index, [failure] * len(self.items[index]))
+
+    def fail_rest(self, status: Status, reason: str) -> None:
+        """Record a failure for all that no worker has taken."""
+        with self._lock:
+            rest = list(self._todo)
+            self._todo.clear()
+        self.fail(rest, status, reason)
+
+    def abort(self, error: BaseException) -> None:
+        """Give the error to whoever waits, unless the job is finished or cancelled."""
+        if self._may_resolve():
+            self.future.set_exception(error)
+
+    def go_singly(self) -> None:
+        """Make all further chunks hold one item: one of a larger chunk spoiled it for the others."""
+        self._singly = True
+
+    def note_pace(self, seconds: float, items: int) -> None:
+        """A chunk of `items` took so long; the sizes of the next go by it, and by the ones before with halving weight."""
+        with self._lock:
+            self._recent_seconds = self._recent_seconds / 2 + seconds
+            self._recent_items = self._recent_items / 2 + items
+
+    def _chunk_size(self, workers: int) -> int:
+        if self._singly:
+            return 1
+        in_time = int(CHUNK_SECONDS * self._recent_items / self._recent_seconds) if self._recent_seconds else FIRST_CHUNK
+        share = len(self._todo) // (CHUNKS_PER_WORKER * workers)
+        return max(1, min(MAX_CHUNK, in_time, share))
+
+    def _may_resolve(self) -> bool:
+        """True for the one caller who may resolve the future; never once it is cancelled."""
+        with self._lock:
+            first, self._resolved = not self._resolved, True
+        return first and self.future.set_running_or_notify_cancel()
+
+
+# `Slot`: a place for one worker. It starts the worker, gives it a chunk of a job, and replaces it when it fails.
+
+logger = logging.getLogger(__name__)
+
+
+class Slot:
+    """Used by one thread.
+
+    Args:
+        load_seconds: wall seconds a worker may take to start and to load a reward.
+    """
+
+    def __init__(self, load_seconds: float) -> None:
+        self._load_seconds = load_seconds
+        self._worker: WorkerProcess | None = None
+
+    def run(self, job: Job, chunk: Sequence[int]) -> list[int]:
+        """Score these items of the job. Return those that are still to be scored.
+
+        An item over which the worker fails gets that failure; those behind it are returned. A failure that cannot be attributed to one
+        item (in a batch, or among items that travel together) is recorded for none: the job then goes on one by one, so that only
+        the culprit fails. A reward that cannot be loaded fails everything that nobody has taken.
+        """
+        try:
+            worker = self._worker_for(job)
+            return self._score(worker, job, list(chunk))
+        except _LoadError as error:
+            self.retire()
+            job.fail(chunk, Status.ERROR, str(error))
+            job.fail_rest(Status.ERROR, str(error))
+            return []
+        except AbandonedError:
+            self.retire()
+            return []
+
+    def retire(self) -> None:
+        """End the worker, if there is one, and everything it has forked."""
+        if self._worker is not None:
+            self._worker.retire()
+            self._worker = None
+
+    def _worker_for(self, job: Job) -> WorkerProcess:
+        """A worker with the job's reward loaded."""
+        packed = job.packed
+        if self._worker is not None and self._worker.has_exited():  # while idle: no rollout's fault
+            self.retire()
+        try:
+            if self._worker is None:
+                self._worker = WorkerProcess()
+            self._worker.abandoned = job.future.done
+            if packed.digest not in self._worker.loaded:
+                search_path = [str(folder) for folder in sys.path]
+                self._worker.load(Load(packed.digest, search_path, packed.pickled), self._load_seconds)
+        except (ScoringFault, OSError) as fault:
+            raise _LoadError(f"reward {packed.reward.name!r} cannot be loaded in a worker: {fault}") from fault
+        return self._worker
+
+    def _score(self, worker: WorkerProcess, job: Job, left: list[int]) -> list[int]:
+        reward, taken = job.packed.reward, len(left)
+        position = 0  # of the next rollout among those that travelled together
+        try:
+            worker.begin(Work(job.packed.digest, _pickled(job, left)))
+        except ScoringFault as fault:
+            return self._blame(job, left, fault)
+        start = time.monotonic()
+        try:
+            while left:
+                size = len(job.items[left[0]])
+                allowance = taken if reward.batch else size
+                replies = [worker.next_score(position + place, reward.limits, allowance) for place in range(size)]
+                position += size
+                job.record(left.pop(0), [reply.score for reply in replies])
+                if replies[-1].worn:
+                    self.retire()
+                    break
+        except ScoringFault as fault:
+            suspects = len(left) if reward.batch else 1
+            left = self._blame(job, left[:suspects], fault) + left[suspects:]
+        job.note_pace(time.monotonic() - start, taken - len(left))
+        return left
+
+    def _blame(self, job: Job, suspects: list[int], fault: ScoringFault) -> list[int]:
+        """Fail the item that caused the fault. If there are several suspects, return them all, to be scored again one by one."""
+        logger.debug("reward %r: %s", job.packed.reward.name, fault)
+        if fault.fatal:
+            self.retire()
+        if len(suspects) > 1:
+            job.go_singly()
+            return suspects
+        job.fail(suspects, fault.status, fault.reason, fault.seconds)
+        return []
+
+
+class _LoadError(Exception):
+    """No worker has the reward; the message says why."""
+
+
+def _pickled(job: Job, indices: Sequence[int]) -> bytes:
+    """Return the items' rollouts as one pickle: a task that several of them share is in it once. Groups travel as tuples."""
+    items = [job.items[index] for index in indices]
+    together = job.packed.reward.scope is Scope.GROUP
+    try:
+        return bytes(cloudpickle.dumps(items if together else [rollout for item in items for rollout in item]))
+    except Exception as error:  # metadata may hold any object, and pickling that may raise anything: it becomes data
+        reason = f"the rollout cannot be sent to a worker: {type(error).__name__}: {error}"
+        raise ScoringFault(Status.ERROR, reason, fatal=False) from error

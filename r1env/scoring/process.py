@@ -18,9 +18,9 @@ from functools import partial
 from typing import TypeVar
 
 from r1env.rewards import Limits
-from r1env.scores import Status
 from r1env.scoring.limits import CPU_SIGNALS
 from r1env.scoring.protocol import Begun, Load, Loaded, Refused, Reply, Scored, Work, encode_message, take_reply
+from r1env.types import Status
 
 T = TypeVar("T")
 

@@ -15,7 +15,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
-from r1env.scores import Score
+from r1env.types import Score
 
 HEADER = struct.Struct(">Q")
 MAX_REPLY_BYTES = 1 << 20

@@ -13,13 +13,11 @@ import signal
 import socket
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from typing import cast
 
-from r1env.rewards import Reward
-from r1env.rollouts import Rollout
-from r1env.scores import Score, Status
-from r1env.scoring.limits import MEGABYTE, bounded, cpu_seconds_used, prepare_process, resident_bytes
-from r1env.scoring.nesting import become_worker
+from r1env.rewards import Reward, Scope
+from r1env.scoring.limits import MEGABYTE, become_worker, bounded, cpu_seconds_used, prepare_process, resident_bytes
 from r1env.scoring.protocol import (
     Begun,
     Load,
@@ -31,6 +29,7 @@ from r1env.scoring.protocol import (
     encode_reply,
     receive_message,
 )
+from r1env.types import Rollout, Score, Status
 
 MAX_ITEMS = 5_000
 MAX_REWARDS = 32
@@ -91,13 +90,18 @@ class Worker:
         """Score the rollouts and send the scores. False when this worker has worn out over it."""
         reward = self._rewards[message.digest]
         try:
-            rollouts: list[Rollout] = pickle.loads(message.rollouts)
+            rollouts: list[Rollout] = pickle.loads(message.rollouts)  # of scope `group`: a list of tuples of rollouts
         except BaseException as error:  # noqa: BLE001 - as in `_load`: metadata may hold objects of any class
             self._reply(Refused(reason=_one_line(error)))
             return True
         self._reply(Begun())
         index = 0
-        for group in [rollouts] if reward.batch else [[rollout] for rollout in rollouts]:
+        together: Iterable[Sequence[Rollout]]
+        if reward.scope is Scope.GROUP:
+            together = cast(list[tuple[Rollout, ...]], rollouts)
+        else:
+            together = [rollouts] if reward.batch else ([rollout] for rollout in rollouts)
+        for group in together:
             scores = self._score(reward, group)
             worn = self._is_worn(reward)
             for position, score in enumerate(scores, start=1):
@@ -117,8 +121,6 @@ class Worker:
         if os.getpid() != self._pid:  # the reward forked and its child came back from the call as well
             os._exit(0)
         self._items += len(rollouts)
-        if len(scores) > 1 and all(score.failed for score in scores):  # a batch raised: one by one, only the culprit does
-            return [self._score(reward, [rollout])[0] for rollout in rollouts]
         seconds = (cpu_seconds_used() - start) / len(rollouts)
         return [score.model_copy(update={"seconds": seconds}) for score in scores]
 

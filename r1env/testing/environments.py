@@ -6,11 +6,16 @@ import math
 import warnings
 from typing import TYPE_CHECKING, Any
 
+from r1env.errors import NoSplitError
+
 if TYPE_CHECKING:
     import gymnasium
 
+    from r1env.envs.environment import Environment
+
 SEED = 7
 NUM_ENVS = 3
+SPLIT_TASKS = 200  # of each split are compared
 STEPS = 6  # enough for two episodes of a single-turn environment and the resets between them
 ACTIONS = (
     "<think>so</think><answer>1</answer>",
@@ -24,7 +29,8 @@ def check_environment(env_id: str, **options: Any) -> None:
     """Check that an environment keeps the contract, single and vectorised.
 
     Gymnasium's own checker passes, its warnings taken as errors. One seed always gives the same tasks. The vectorised form
-    shows and scores, under seed `s`, what single environments under the seeds `s`, `s + 1`, … show and score.
+    shows and scores, under seed `s`, what single environments under the seeds `s`, `s + 1`, … show and score. The splits `train`
+    and `test`, where there are two, have no task in common.
 
     Args:
         env_id: a registered id (`r1env/sort-4`).
@@ -47,6 +53,7 @@ def check_environment(env_id: str, **options: Any) -> None:
     env.close()
     _check_seeds(env_id, options)
     _check_vector(env_id, options)
+    _check_splits(env_id, options)
 
 
 def _check_seeds(env_id: str, options: dict[str, Any]) -> None:
@@ -88,6 +95,29 @@ def _check_vector(env_id: str, options: dict[str, Any]) -> None:
     vector.close()
     for env in singles:
         env.close()
+
+
+def _check_splits(env_id: str, options: dict[str, Any]) -> None:
+    from r1env.envs.environment import make_environment
+    from r1env.plugins import installed
+
+    if env_id.removeprefix("r1env/") not in installed().provided("environments"):
+        return  # registered with Gymnasium by other means
+    options = {key: value for key, value in options.items() if key != "split"}
+    try:
+        train, test = (make_environment(env_id, split=name, **options) for name in ("train", "test"))
+    except NoSplitError:
+        return
+    seen, held_out = (_first_tasks(environment) for environment in (train, test))
+    common = seen.keys() & held_out.keys() or set(seen.values()) & set(held_out.values())
+    _require(not common, f"{env_id}: the splits train and test share a task: {next(iter(common), '')}")
+
+
+def _first_tasks(environment: Environment) -> dict[str, str]:
+    """The ids of the first tasks, and what each asks and expects."""
+    count = min(SPLIT_TASKS, environment.source.size or SPLIT_TASKS)
+    tasks = (environment.task(index, SEED) for index in range(count))
+    return {task.id: repr((task.prompt, task.answer)) for task in tasks}
 
 
 def _reset(env: gymnasium.Env[Any, Any], seed: int | None) -> tuple[Any, str]:

@@ -8,12 +8,13 @@ outside, so a program can neither read the answer nor forge the verdict.
     with Sandbox() as sandbox:
         result = sandbox.judge(Submission(language="python", source="print(int(input()) + 1)"), [TestCase.stdio("41", "42")])
 
-Where to look: `models` (what goes in and out), `sandbox` (the object above), `judge` (the way of one submission), `verdicts` and
-`checkers` (pure: how it came out), `examine` (tests that are programs), `pool` and `worker` (containers, as seen from here),
-`backends` (where they come from), `runner` (what runs in them), `cluster` (a sandbox on every node of a Ray cluster).
+Where to look: `models` (what goes in and out), `sandbox` (the object above), `judge` (the way of one submission, and what a
+verdict is made of), `checkers` (what counts as the expected answer), `harness` (programs that run in the containers), `pool` and
+`worker` (containers, as seen from here), `session` (one for a whole episode), `backends` (where they come from), `runner` (what runs
+in them), `cluster` (a sandbox on every node of a Ray cluster), `open` (which of these a name stands for).
 """
 
-from r1env_sandbox.errors import SandboxBusy, SandboxUnavailable
+from r1env_sandbox.errors import SandboxBusy, SandboxUnavailable, SessionLost
 from r1env_sandbox.models import (
     Checker,
     CompileResult,
@@ -27,12 +28,17 @@ from r1env_sandbox.models import (
     TestResult,
     Verdict,
 )
-from r1env_sandbox.sandbox import Sandbox, judge
-from r1env_sandbox.version import __version__
+from r1env_sandbox.open import open_sandbox
+from r1env_sandbox.sandbox import Judge, Sandbox, judge
+from r1env_sandbox.session import ExecResult, Session
+
+__version__ = "0.1.0"
 
 __all__ = [
     "Checker",
     "CompileResult",
+    "ExecResult",
+    "Judge",
     "JudgeResult",
     "Limits",
     "RunResult",
@@ -40,6 +46,8 @@ __all__ = [
     "SandboxBusy",
     "SandboxInfo",
     "SandboxUnavailable",
+    "Session",
+    "SessionLost",
     "Submission",
     "TestCase",
     "TestKind",
@@ -47,4 +55,5 @@ __all__ = [
     "Verdict",
     "__version__",
     "judge",
+    "open_sandbox",
 ]

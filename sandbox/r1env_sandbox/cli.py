@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import ipaddress
 import json
+import os
 import queue
+import signal
 import sys
 import threading
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -13,17 +16,26 @@ from typing import IO, Annotated, Any, BinaryIO, Literal, cast
 
 import typer
 
+from r1env_sandbox import __version__
 from r1env_sandbox.errors import SandboxUnavailable
-from r1env_sandbox.languages import DEFAULT_LANGUAGES, LANGUAGES, UnknownLanguageError
+from r1env_sandbox.harness import plain
+from r1env_sandbox.languages import DEFAULT_LANGUAGES, LANGUAGES, UnknownLanguageError, find_language
 from r1env_sandbox.models import Limits, Submission, Verdict
+from r1env_sandbox.open import open_sandbox
 from r1env_sandbox.rows import judge_line
-from r1env_sandbox.sandbox import Mode, Sandbox
-from r1env_sandbox.version import __version__
+from r1env_sandbox.sandbox import Judge, Mode
 
 NO_SANDBOX, INTERRUPTED = 3, 130
+MIN_TOKEN = 16  # characters
 LINES_AHEAD = 4  # that are read for each worker: enough to keep it busy, and no more in memory
 
-app = typer.Typer(no_args_is_help=True, add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
 
 ModeOption = Annotated[
     str, typer.Option("--mode", metavar="spawn|fork", help="How Python tests start; fork is several times faster.")
@@ -51,8 +63,18 @@ def main() -> None:
         sys.exit(INTERRUPTED)
 
 
+def _show_version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"r1env-sandbox {__version__}")
+        raise typer.Exit
+
+
 @app.callback()
-def root() -> None:
+def root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version and exit.")
+    ] = False,
+) -> None:
     """Judge programs that a model wrote, in containers."""
 
 
@@ -66,13 +88,17 @@ def judge(
     mode: ModeOption = "spawn",
     backend: BackendOption = "docker",
     runtime: RuntimeOption = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on behind the answers that the output file has already. Takes two files.")
+    ] = False,
 ) -> None:
     """Judge submissions, one JSON line each.
 
     A line has `language`, `source`, `tests`, and where wanted `id`, `files`, `collect`, `limits`, `stop_at_first_failure`. Each
     gets one line, in the same order, as soon as it and those before it are judged: with `-` a program can hold a conversation, and
     the workers stay warm. A malformed line gets the status `rejected_input` and the rest are judged. The exit code is 1 when a line
-    has no score.
+    has no score. An engine that restarts is waited for; a command that was ended goes on with `--resume`, and each line is
+    answered exactly once.
 
     \b
     Example:
@@ -81,9 +107,13 @@ def judge(
     """
     with ExitStack() as stack:
         source = _open_input(stack, input_)
-        sink = _open_output(stack, output, input_)
+        unscored = 0
+        if resume:
+            sink, unscored = _open_answered(stack, output, input_, source)
+        else:
+            sink = _open_output(stack, output, input_)
         sandbox = stack.enter_context(_sandbox(workers, mode, backend, runtime))
-        unscored = _judge_lines(sandbox, source, sink)
+        unscored += _judge_lines(sandbox, source, sink)
     if unscored:
         typer.echo(f"{unscored} without a score; `info.note` says why", err=True)
         raise typer.Exit(1)
@@ -109,8 +139,13 @@ def run(
     name = language or suffixes.get(file.suffix)
     if name is None:
         raise typer.BadParameter(f"the language of {file} is not known; give --language")
+    name = _language(name)
+    try:
+        source = file.read_text("utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise typer.BadParameter(f"cannot read {file}: {error}") from error
     stdin = "" if sys.stdin.isatty() else sys.stdin.read()
-    submission = Submission(language=name, source=file.read_text("utf-8"))
+    submission = Submission(language=name, source=source)
     limits = Limits(cpu_s=cpu_s, wall_s=3 * cpu_s, memory_mb=memory_mb)
     with _sandbox(1, "spawn", backend, None) as sandbox:
         result = sandbox.run(submission, stdin, limits)
@@ -180,13 +215,13 @@ def build(
     from r1env_sandbox.backends.docker import connect
     from r1env_sandbox.images import BUILD_SECONDS, ImageBuildError, build_image
 
+    if base is not None and bootstrap:
+        raise typer.BadParameter("give --base or --bootstrap, not both")
+    names = tuple(map(_language, language or DEFAULT_LANGUAGES))
     connect().close()  # says plainly what is wrong with the engine
     client = docker.from_env(timeout=BUILD_SECONDS)
     try:
-        names = tuple(language) if language else DEFAULT_LANGUAGES
         build_image(client, base=base, bootstrap=bootstrap, languages=names, report=lambda line: typer.echo(line, err=True))
-    except UnknownLanguageError as error:
-        raise typer.BadParameter(str(error)) from error
     except ImageBuildError as error:
         typer.echo(f"error: {error}", err=True)
         raise typer.Exit(1) from error
@@ -196,7 +231,9 @@ def build(
 
 @app.command()
 def serve(
-    host: Annotated[str, typer.Option("--host", help="Address to listen at. Nobody is authenticated.")] = "127.0.0.1",
+    host: Annotated[
+        str, typer.Option("--host", help="Address to listen at. Off the loopback interface a token is required.")
+    ] = "127.0.0.1",
     port: Annotated[int, typer.Option("--port", help="Port to listen at.")] = 8080,
     workers: Annotated[
         int | None, typer.Option("--workers", min=1, help="Submissions at once; default: the processors.")
@@ -204,8 +241,20 @@ def serve(
     mode: ModeOption = "spawn",
     backend: BackendOption = "docker",
     runtime: RuntimeOption = None,
+    token_file: Annotated[
+        Path | None,
+        typer.Option("--token-file", help="A file with the token that requests must bring; or set R1ENV_SANDBOX_TOKEN."),
+    ] = None,
+    max_requests: Annotated[
+        int, typer.Option("--max-requests", min=1, help="At work and waiting; more are answered with 429.")
+    ] = 1024,
+    drain_s: Annotated[
+        int, typer.Option("--drain-s", min=0, help="Seconds that requests may take to end after SIGTERM.")
+    ] = 300,
 ) -> None:
-    """Serve SandboxFusion's /run_code, and /judge, over HTTP. Takes the extra `r1env-sandbox[server]`.
+    """Serve /judge, SandboxFusion's /run_code and /submit, Piston's /api/v2/execute and open-r1's /execute_batch over HTTP.
+
+    On SIGTERM no more requests are taken, and those at work are answered. Takes the extra `r1env-sandbox[server]`.
 
     \b
     Example:
@@ -218,8 +267,21 @@ def serve(
     except ImportError as error:
         typer.echo(f"error: {error.name} is missing; install r1env-sandbox[server]", err=True)
         raise typer.Exit(2) from error
+    token = _token(token_file)
+    if token is None and not _is_loopback(host):
+        raise typer.BadParameter(
+            f"--host {host} can be reached from elsewhere, so requests must bring a token: give --token-file or R1ENV_SANDBOX_TOKEN"
+        )
     with _sandbox(workers, mode, backend, runtime) as sandbox:
-        uvicorn.run(make_app(sandbox), host=host, port=port, log_level="warning")
+        # uvicorn answers what is at work and then sends the signal on to this handler, so that the sandbox is closed as well.
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+        uvicorn.run(
+            make_app(sandbox, token=token, max_requests=max_requests),
+            host=host,
+            port=port,
+            log_level="warning",
+            timeout_graceful_shutdown=drain_s,
+        )
 
 
 @app.command()
@@ -228,7 +290,7 @@ def version() -> None:
     typer.echo(__version__)
 
 
-def _judge_lines(sandbox: Sandbox, source: BinaryIO, sink: IO[str]) -> int:
+def _judge_lines(sandbox: Judge, source: BinaryIO, sink: IO[str]) -> int:
     """Read, judge and write at the same time, in order. Returns how many lines have no score."""
     answers: queue.Queue[Future[dict[str, Any]] | None] = queue.Queue(LINES_AHEAD * sandbox.workers)
     unscored = 0
@@ -268,11 +330,19 @@ def _judge_lines(sandbox: Sandbox, source: BinaryIO, sink: IO[str]) -> int:
     return unscored
 
 
-def _sandbox(workers: int | None, mode: str, backend: str, runtime: str | None) -> Sandbox:
+def _sandbox(workers: int | None, mode: str, backend: str, runtime: str | None) -> Judge:
     known = _mode(mode)
     try:
-        return Sandbox(workers, mode=known, backend=backend, runtime=runtime)
+        return open_sandbox(backend, workers, mode=known, runtime=runtime)
     except ValueError as error:
+        raise typer.BadParameter(str(error)) from error
+
+
+def _language(name: str) -> str:
+    """Return the name of a language that the sandbox knows, by that or by another of its names."""
+    try:
+        return find_language(name).name
+    except UnknownLanguageError as error:
         raise typer.BadParameter(str(error)) from error
 
 
@@ -301,3 +371,69 @@ def _open_output(stack: ExitStack, name: str, input_name: str) -> IO[str]:
         return stack.enter_context(path.open("w", encoding="utf-8"))
     except OSError as error:
         raise typer.BadParameter(f"cannot write {name}: {error.strerror}") from error
+
+
+def _open_answered(stack: ExitStack, name: str, input_name: str, source: BinaryIO) -> tuple[IO[str], int]:
+    """The output file behind its last whole answer, and how many of its answers have no score; what they answer is read from the
+    source."""
+    if "-" in (name, input_name):
+        raise typer.BadParameter("--resume takes the names of two files, --input and --output")
+    path = Path(name)
+    if not path.exists():
+        return _open_output(stack, name, input_name), 0
+    if path.samefile(input_name):
+        raise typer.BadParameter(f"--output {name} is the input file itself; name another")
+    end = answered = unscored = 0
+    with path.open("rb") as file:
+        for line in file:
+            try:
+                row = json.loads(line) if line.endswith(b"\n") else None
+            except ValueError:
+                row = None
+            if row is None:  # the last, which was being written
+                break
+            question = next((line for line in source if line.strip()), None)
+            if not isinstance(row, dict) or "status" not in row or question is None or row.get("id") != _id_of(question):
+                raise typer.BadParameter(
+                    f"answer {answered + 1} of {name} is not one to its line of {input_name}; name another"
+                )
+            answered, unscored, end = answered + 1, unscored + (row.get("score") is None), end + len(line)
+    typer.echo(f"{answered} lines are answered already", err=True)
+    try:
+        sink = stack.enter_context(path.open("r+", encoding="utf-8"))
+    except OSError as error:
+        raise typer.BadParameter(f"cannot write {name}: {error.strerror}") from error
+    sink.truncate(end)
+    sink.seek(end)
+    return sink, unscored
+
+
+def _id_of(line: bytes) -> str | float | None:
+    """The id that the answer to a line has; None where the line has none that can be read."""
+    try:
+        data = plain.loads(line.decode("utf-8-sig"))
+    except ValueError:
+        return None
+    found = data.get("id") if isinstance(data, dict) else None
+    return found if isinstance(found, str | int | float) else None
+
+
+def _token(file: Path | None) -> str | None:
+    try:
+        token = file.read_text("utf-8").strip() if file else os.environ.get("R1ENV_SANDBOX_TOKEN", "").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise typer.BadParameter(f"cannot read --token-file {file}: {error}") from error
+    if file and not token:
+        raise typer.BadParameter(f"--token-file {file} is empty")
+    if token and (not token.isascii() or "/" in token or len(token) < MIN_TOKEN):
+        raise typer.BadParameter(f"a token is at least {MIN_TOKEN} ASCII characters, none of them a slash")
+    return token or None
+
+
+def _is_loopback(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False

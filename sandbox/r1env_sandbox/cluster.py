@@ -1,4 +1,4 @@
-"""`RaySandbox`: a sandbox on every node of a Ray cluster behind the calls of one. A lost node costs time, never a verdict.
+"""`RaySandbox`: a `Judge` with a sandbox on every node of a Ray cluster. A lost node costs time, never a verdict.
 
 On each node an actor holds a `Sandbox` with a warm pool of its own; programs, tests and verdicts travel, containers do not. Judging
 changes nothing outside a worker, so what was on a node that is lost is judged again on another, and the caller, who gets one answer to
@@ -7,23 +7,24 @@ one call, sees one verdict.
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import logging
 import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from types import TracebackType
 from typing import Any, TypeVar
 
 import ray
 from ray.exceptions import GetTimeoutError, ObjectLostError, RayActorError, RayError, RaySystemError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-from r1env_sandbox.backends.choose import NAMES
 from r1env_sandbox.cache import DEFAULT_BYTES
 from r1env_sandbox.errors import SandboxBusy, SandboxUnavailable
 from r1env_sandbox.models import JudgeResult, Limits, RunResult, SandboxInfo, Submission, TestCase, Verdict
-from r1env_sandbox.sandbox import MAX_DEFAULT_WORKERS, QUEUE_SECONDS, Mode, Sandbox
+from r1env_sandbox.sandbox import MAX_DEFAULT_WORKERS, QUEUE_SECONDS, Judge, Mode, Sandbox
 
 log = logging.getLogger(__name__)
 
@@ -44,14 +45,15 @@ Result = TypeVar("Result", JudgeResult, RunResult)
 class NodeSandbox:
     """The actor: a sandbox on one node. Faults of the node come back as a line of text, as they are for the caller to route around."""
 
-    def __init__(self, options: dict[str, Any]) -> None:
+    def __init__(self, open_node: Callable[..., Judge], options: dict[str, Any]) -> None:
+        self._open = open_node
         self._options = options
-        self._sandbox: Sandbox | None = None
+        self._sandbox: Judge | None = None
 
     def start(self) -> tuple[int, dict[str, str]] | str:
         """Its workers, and what it runs on; or why this node has no sandbox."""
         try:
-            self._sandbox = Sandbox(**self._options)
+            self._sandbox = self._open(**self._options)
             return self._sandbox.workers, self._sandbox.describe()
         except SandboxUnavailable as error:
             return error.cause
@@ -68,7 +70,7 @@ class NodeSandbox:
         if self._sandbox is not None:
             self._sandbox.close()
 
-    def _here(self, work: Callable[[Sandbox], Result]) -> Result | str:
+    def _here(self, work: Callable[[Judge], Result]) -> Result | str:
         if self._sandbox is None:
             return "not started"
         try:
@@ -98,13 +100,14 @@ class _Node:
     about: dict[str, str] | None = None
 
 
-class RaySandbox(Sandbox):
-    """What `Sandbox(backend="ray")` makes: judges on all nodes of the Ray cluster that this process is connected to, or that `ray.init`
-    finds at "auto". Nodes that join are taken in; those without a sandbox are left out with a warning. For any number of threads, of one process.
+class RaySandbox:
+    """What `open_sandbox("ray")` makes: a `Judge` on all nodes of the Ray cluster that this process is connected to, or that `ray.init`
+    finds at "auto". Nodes that join are taken in; those without a sandbox are left out with a warning. For the threads of one process.
 
     Args:
         workers: submissions judged at once *on each node*; None takes the node's processors, up to 8.
-        backend: `ray`, `ray:docker` (the same), `ray:bwrap` or `ray:auto`: where the nodes' own sandboxes take their workers from.
+        backend: where the nodes' own sandboxes take their workers from.
+        open_node: makes the sandbox of a node, from these options.
         min_workers, mode, image, runtime, cache_bytes, preload: as for `Sandbox`, for each node.
 
     Attributes:
@@ -120,21 +123,20 @@ class RaySandbox(Sandbox):
         *,
         min_workers: int = 1,
         mode: Mode = "spawn",
-        backend: Any = "ray",
+        backend: str = "docker",
+        open_node: Callable[..., Judge] = Sandbox,
         image: str | None = None,
         runtime: str | None = None,
         cache_bytes: int = DEFAULT_BYTES,
         preload: Sequence[str] = (),
     ) -> None:
-        on_nodes = str(backend).partition(":")[2] or "docker"
-        if on_nodes not in NAMES:
-            raise ValueError(f"there is no backend {backend!r}; there are {', '.join(f'ray:{name}' for name in NAMES)}")
         self.mode: Mode = mode
         self._threads = (workers or MAX_DEFAULT_WORKERS) + 2  # one a worker, and room for `close`
         self._options: dict[str, Any] = {
-            **{"workers": workers, "min_workers": min_workers, "mode": mode, "backend": on_nodes, "image": image},
+            **{"workers": workers, "min_workers": min_workers, "mode": mode, "backend": backend, "image": image},
             **{"runtime": runtime, "cache_bytes": cache_bytes, "preload": tuple(preload)},
         }
+        self._open_node = open_node
         self._changed = threading.Condition()
         self._queue: list[object] = []
         self._nodes: dict[str, _Node] = {}
@@ -171,6 +173,17 @@ class RaySandbox(Sandbox):
             return RunResult(status=Verdict.JUDGE_ERROR, info=SandboxInfo(backend="ray", attempts=lost, note=answer))
         return _with_attempts(answer, lost)
 
+    async def judge_async(
+        self,
+        submission: Submission,
+        tests: Sequence[TestCase],
+        limits: Limits | None = None,
+        *,
+        stop_at_first_failure: bool = False,
+    ) -> JudgeResult:
+        """`judge`, in a thread, for use on an event loop."""
+        return await asyncio.to_thread(self.judge, submission, tests, limits, stop_at_first_failure=stop_at_first_failure)
+
     def describe(self) -> dict[str, str]:
         """What each node runs on."""
         with self._changed:
@@ -198,6 +211,12 @@ class RaySandbox(Sandbox):
         if self._connected_here:
             self._connected_here = False
             ray.shutdown()
+
+    def __enter__(self) -> RaySandbox:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()
 
     def _on_a_node(self, timeout_s: float, ask: Callable[[_Node], Any], kind: type[Result]) -> tuple[Result | str, int]:
         """What a node answers, or a line that says why none does; and how many attempts were lost before."""
@@ -274,7 +293,9 @@ class RaySandbox(Sandbox):
         there = NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
         make: Any = ray.remote(NodeSandbox)
         # No processor is reserved: judging is what a node does besides its other work.
-        actor = make.options(num_cpus=0, max_concurrency=self._threads, scheduling_strategy=there).remote(self._options)
+        actor = make.options(num_cpus=0, max_concurrency=self._threads, scheduling_strategy=there).remote(
+            self._open_node, self._options
+        )
         name = f"{node['NodeManagerHostname']}-{node['NodeID'][:8]}"
         return _Node(node["NodeID"], name, actor, actor.start.remote())
 

@@ -1,15 +1,29 @@
-"""One submission on one slot: lay out, compile, run every test, clean up. What is expected is compared here, on the host."""
+"""One submission on one slot: lay it out, compile it, run every test, clean up, and give the verdict.
+
+Whatever a submission does is data. What it prints or returns is compared here, on the host, with what is expected. Tests that are
+programs (assertions, pytest files, special checkers) run in the examiner, a container that never holds a submission: in the
+submission's process a test can be patched, skipped, or answered by an object that is equal to everything. A call goes out of the
+examiner as one line of JSON, this host carries it to the submission's container and carries back the line that comes out. A test has
+passed when the examiner says so, every test that the files define was among those that passed, and the submission was still alive.
+
+A fault is always one of three parties'. The submission's (also what its output makes a checker do) is a failing verdict. The task's is
+`rejected_input`, and must not depend on the submission. Ours is `WorkerLost`, which `Sandbox.judge` makes `judge_error`.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import logging
+import signal
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from importlib.resources import files
+from typing import Any
 
 from r1env_sandbox.cache import CompileCache
 from r1env_sandbox.checkers import check_output, check_value
-from r1env_sandbox.examine import CANDIDATE, CANDIDATE_FILES, as_bytes, examine, module_names, special_check
-from r1env_sandbox.harness import plain
-from r1env_sandbox.languages import LanguageSpec
+from r1env_sandbox.errors import WorkerLost
+from r1env_sandbox.harness import plain, testcode
+from r1env_sandbox.languages import LANGUAGES, LanguageSpec, find_language
 from r1env_sandbox.models import (
     Checker,
     CompileResult,
@@ -23,11 +37,41 @@ from r1env_sandbox.models import (
     Verdict,
 )
 from r1env_sandbox.pool import Slot
-from r1env_sandbox.verdicts import failure, head, result_of
-from r1env_sandbox.worker import Command, Report, compile_command, run_command
+from r1env_sandbox.worker import PRELOADED, Command, Report, Worker, compile_command, run_command
+
+log = logging.getLogger(__name__)
 
 _RUN_ONCE = (TestKind.STDIO, TestKind.CALL)
 LOG_CHARACTERS = 8000  # of a compiler's messages
+HEAD_CHARACTERS = 2000  # of stdout and stderr, for a person to read
+NOTE_CHARACTERS = 300
+CANDIDATE, EXAMINER = "r1env_candidate.py", "r1env_examiner.py"
+EXAMINER_LIMITS = Limits(memory_mb=768, output_kb=64 << 10, processes=64)
+EXAMINER_MODULES = (*PRELOADED, "ast", "traceback", "importlib.abc", "pytest")
+CHECKER_LIMITS = Limits(memory_mb=768)  # the least that a special checker may use, however tight the submission's limits are
+MARGIN_SECONDS = 10.0  # the examiner outlives the submission, so that a time limit is the submission's
+ANSWERS_FACTOR = 16  # a function may be called many times, so its answers may be longer than a program's output
+
+_OUT_OF_MEMORY = (b"MemoryError", b"std::bad_alloc", b"OutOfMemoryError", b"heap out of memory", b"memory allocation of")
+"""What languages write when they cannot have more memory. A program that writes it itself only gets another failing verdict."""
+
+_PYTHON_REFUSED = ("SyntaxError:", "IndentationError:", "TabError:")
+_CPU_SLACK = 0.9  # what a program is charged for and what ends it are counted in different ways
+
+
+def _harness_files(*names: str) -> dict[str, bytes]:
+    """Programs of `r1env_sandbox.harness`, under the names that they have in a container."""
+    folder = files("r1env_sandbox.harness")
+    return {name: folder.joinpath(name.removeprefix("r1env_")).read_bytes() for name in names}
+
+
+CALL_FILES = _harness_files(CANDIDATE, "r1env_plain.py", "r1env_kinds.py")
+CANDIDATE_FILES = {**CALL_FILES, **_harness_files("r1env_border.py")}
+EXAMINER_FILES = _harness_files(EXAMINER, "r1env_plain.py", "r1env_kinds.py", "r1env_border.py", "r1env_testcode.py")
+
+
+class TaskFault(ValueError):  # noqa: N818 - it says whose the error is
+    """The task's own tests cannot judge any submission. The message says why."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,40 +95,26 @@ class Job:
 
 
 def judge_on(slot: Slot, job: Job, cache: CompileCache) -> JudgeResult:
-    """The verdict.
+    """Return the verdict.
 
     Raises:
         WorkerLost: the sandbox failed; nothing is known about the submission, and the slot must not be used again.
     """
-    compiled, fault = _lay_out(slot, job, cache)
-    if fault is not None:
+    try:
+        return _judge(slot, job, cache)
+    except TaskFault as fault:
+        slot.worker.settle()
         slot.worker.end()
-        return JudgeResult(status=Verdict.COMPILE_ERROR, score=0.0, compile=compiled)
-    results: list[TestResult] = []
-    keep = [bool(job.submission.collect) and number == len(job.tests) for number in range(1, len(job.tests) + 1)]
-    runs = [_run_of(job, test, keep_box) for test, keep_box in zip(job.tests, keep, strict=True) if test.kind in _RUN_ONCE]
-    ahead = len(runs) == len(job.tests) and not job.stop_at_first_failure
-    reports = slot.worker.run_each(runs, ahead=ahead)
-    for test, keep_box in zip(job.tests, keep, strict=True):
-        results.append(_run_test(slot, job, test, keep_box, reports))
-        status = results[-1].status
-        failed = status is not Verdict.ACCEPTED
-        if status is Verdict.COMPILE_ERROR or not status.scored or (job.stop_at_first_failure and failed):
-            break
-    slot.worker.settle()
-    status, score = overall(results, len(job.tests))
-    collected = slot.worker.end(job.submission.collect, job.limits.output_kb << 10)
-    return JudgeResult(
-        status=status,
-        score=score,
-        tests=tuple(results),
-        compile=compiled,
-        collected={name: data.decode("utf-8", "replace") for name, data in collected.items()},
-    )
+        return JudgeResult.without_score(Verdict.REJECTED_INPUT, str(fault))
+    except WorkerLost:
+        raise
+    except Exception as error:  # a fault of ours costs this submission its verdict, never the others theirs
+        log.exception("the judge failed on a submission")
+        raise WorkerLost(f"a fault in the judge: {plain.clean(f'{type(error).__name__}: {error}')}") from error
 
 
 def run_on(slot: Slot, job: Job, stdin: str, cache: CompileCache) -> RunResult:
-    """What the program does with an input.
+    """Return what the program does with an input.
 
     Raises:
         WorkerLost: as in `judge_on`.
@@ -108,7 +138,7 @@ def run_on(slot: Slot, job: Job, stdin: str, cache: CompileCache) -> RunResult:
 
 
 def overall(results: Sequence[TestResult], tests: int) -> tuple[Verdict, float | None]:
-    """Status and score of a submission: accepted when every test was, otherwise as the first test that was not.
+    """Return status and score of a submission: accepted when every test was, otherwise as the first test that was not.
 
     Args:
         tests: how many there are; one that did not run has not passed.
@@ -122,12 +152,49 @@ def overall(results: Sequence[TestResult], tests: int) -> tuple[Verdict, float |
     return first, score
 
 
+def _judge(slot: Slot, job: Job, cache: CompileCache) -> JudgeResult:
+    modules = _module_names(job.submission.files)
+    for test in job.tests:
+        _check_helpers(test, modules)
+    compiled, fault = _lay_out(slot, job, cache)
+    if fault is not None:
+        slot.worker.end()
+        return JudgeResult(status=Verdict.COMPILE_ERROR, score=0.0, compile=compiled)
+    results: list[TestResult] = []
+    keep = [bool(job.submission.collect) and number == len(job.tests) for number in range(1, len(job.tests) + 1)]
+    runs = [_run_of(job, test, keep_box) for test, keep_box in zip(job.tests, keep, strict=True) if test.kind in _RUN_ONCE]
+    ahead = len(runs) == len(job.tests) and not job.stop_at_first_failure
+    reports = slot.worker.run_each(runs, ahead=ahead)
+    for test, keep_box in zip(job.tests, keep, strict=True):
+        results.append(_run_test(slot, job, test, keep_box, reports, modules))
+        status = results[-1].status
+        failed = status is not Verdict.ACCEPTED
+        if status is Verdict.COMPILE_ERROR or not status.scored or (job.stop_at_first_failure and failed):
+            break
+    slot.worker.settle()
+    status, score = overall(results, len(job.tests))
+    collected = slot.worker.end(job.submission.collect, job.limits.output_kb << 10)
+    verdict = JudgeResult(
+        status=status,
+        score=score,
+        tests=tuple(results),
+        compile=compiled,
+        collected={name: data.decode("utf-8", "replace") for name, data in collected.items()},
+    )
+    if status.scored:
+        return verdict
+    return verdict.model_copy(update={"info": verdict.info.model_copy(update={"note": results[-1].note})})
+
+
 def _lay_out(slot: Slot, job: Job, cache: CompileCache) -> tuple[CompileResult, str | None]:
     """Write the submission's files, and compile it where its language wants that. Returns also why it did not compile."""
     submission, spec = job.submission, job.spec
-    files = as_bytes({**submission.files, spec.source_file: submission.source})
-    if any(test.kind is not TestKind.STDIO for test in job.tests):
+    files = _as_bytes({**submission.files, spec.source_file: submission.source})
+    kinds = {test.kind for test in job.tests}
+    if kinds & {TestKind.ASSERT, TestKind.PYTEST}:
         files |= CANDIDATE_FILES
+    elif TestKind.CALL in kinds:
+        files |= CALL_FILES
     if spec.compile is None or spec.artifact is None:
         slot.worker.begin(files, box=list(submission.files))
         return CompileResult(), None
@@ -138,7 +205,12 @@ def _lay_out(slot: Slot, job: Job, cache: CompileCache) -> tuple[CompileResult, 
         return CompileResult(cached=True), None
     slot.worker.begin(files, box=list(submission.files))
     report = slot.worker.run(command)
-    result = _compile_result(report)
+    result = CompileResult(
+        log=head(report.stderr + report.stdout, LOG_CHARACTERS),
+        cpu_ms=round(report.cpu_ms, 3),
+        wall_ms=round(report.wall_ms, 3),
+        max_rss_kb=report.max_rss_kb,
+    )
     if report.artifact:
         cache.put(key, report.artifact)
         return result, None
@@ -147,33 +219,37 @@ def _lay_out(slot: Slot, job: Job, cache: CompileCache) -> tuple[CompileResult, 
     return result.model_copy(update={"log": result.log or fault}), fault
 
 
+# --- tests that are one run: text in and out, a function that is called ---------------------------------------------------------
+
+
 def _run_of(job: Job, test: TestCase, keep_box: bool) -> tuple[Command, bytes]:
     """The command and the input of a test that is one run."""
     if test.kind is TestKind.STDIO:
         return job.command(keep_box=keep_box), test.stdin.encode("utf-8", "surrogatepass")
     request = {
-        "module": "main",
-        "name": test.function,
-        "args": plain.encode(list(test.args)),
-        "kwargs": plain.encode(dict(test.kwargs)),
+        "op": "values",
+        "target": ["main", test.function],
+        "args": [plain.encode(item) for item in test.args],
+        "kwargs": {name: plain.encode(item) for name, item in test.kwargs.items()},
     }
     return job.command(CANDIDATE, keep_box=keep_box), plain.dumps(request).encode() + b"\n"
 
 
-def _run_test(slot: Slot, job: Job, test: TestCase, keep_box: bool, reports: Iterator[tuple[Command, Report]]) -> TestResult:
+def _run_test(
+    slot: Slot, job: Job, test: TestCase, keep_box: bool, reports: Iterator[tuple[Command, Report]], modules: list[str]
+) -> TestResult:
     if test.kind is TestKind.STDIO:
         return _judge_output(slot, job, test, *next(reports))
     if test.kind is TestKind.CALL:
         return _judge_value(test, *next(reports))
-    command = job.command(CANDIDATE, keep_box=keep_box)
-    return examine(slot.worker, slot.examiner, command, test, module_names(job.submission.files))
+    return _examine(slot.worker, slot.examiner, job.command(CANDIDATE, keep_box=keep_box), test, modules)
 
 
 def _judge_output(slot: Slot, job: Job, test: TestCase, command: Command, report: Report) -> TestResult:
     if failed := failure(report, command):
         return result_of(report, *failed)
     if test.checker is Checker.SPECIAL:
-        return result_of(report, *special_check(slot.examiner, test, report.stdout, job.limits))
+        return result_of(report, *_special_check(slot.examiner, test, report.stdout, job.limits))
     difference = check_output(test, report.stdout)
     return result_of(report, Verdict.WRONG_ANSWER if difference else Verdict.ACCEPTED, difference or "")
 
@@ -185,9 +261,10 @@ def _judge_value(test: TestCase, command: Command, report: Report) -> TestResult
         _ready, answer = report.result.splitlines()
         reply = plain.loads(answer)
         if "refused" in reply:
-            return result_of(report, Verdict.WRONG_ANSWER, f"returned no plain data: {reply['refused']}"[:300])
-        if "error" in reply:
-            return result_of(report, Verdict.RUNTIME_ERROR, _described(reply["error"]))
+            return result_of(report, Verdict.WRONG_ANSWER, f"returned no plain data: {reply['refused']}")
+        if "raised" in reply:
+            described = reply["raised"] if isinstance(reply["raised"], dict) else {}
+            return result_of(report, Verdict.RUNTIME_ERROR, f"{described.get('type')}: {described.get('message')}")
         value = plain.decode(reply["value"])
     except plain.NotPlainData as error:
         return result_of(report, Verdict.WRONG_ANSWER, f"returned no plain data: {error}")
@@ -197,16 +274,216 @@ def _judge_value(test: TestCase, command: Command, report: Report) -> TestResult
     return result_of(report, Verdict.WRONG_ANSWER if difference else Verdict.ACCEPTED, difference or "", value)
 
 
-def _described(error: object) -> str:
-    if not isinstance(error, dict):
-        return "an exception"
-    return " ".join(f"{error.get('type')}: {error.get('message')}".split())[:300]
+# --- tests that are programs: the examiner --------------------------------------------------------------------------------------
 
 
-def _compile_result(report: Report) -> CompileResult:
-    return CompileResult(
-        log=head(report.stderr + report.stdout, LOG_CHARACTERS),
+def _examine(worker: Worker, examiner: Worker, command: Command, test: TestCase, modules: list[str]) -> TestResult:
+    """Run an `assert` or `pytest` test on the submission that is laid out in `worker`.
+
+    Args:
+        command: runs the candidate harness.
+        modules: of the submission, besides its main one.
+    """
+    candidate = worker.converse(replace(command, output_kb=command.output_kb * ANSWERS_FACTOR))
+    if candidate.listen() is None:
+        report = candidate.finish()
+        return result_of(report, *(failure(report, command) or (Verdict.RUNTIME_ERROR, "ended while it was loaded")))
+    outcome: dict[str, Any] | None = None
+    examiner.begin({**_as_bytes(test.files), **EXAMINER_FILES})
+    conversation = examiner.converse(_examiner_command(command))
+    conversation.say(plain.dumps(_order(test, modules)))
+    asked = False
+    while (line := conversation.listen()) is not None:
+        if line.startswith(b'{"outcome"'):  # the examiner alone says what its lines begin with
+            outcome = plain.loads(line)
+            break
+        asked = True
+        candidate.say(line.decode("ascii"))
+        answer = candidate.listen()
+        conversation.say('{"gone": true}' if answer is None else answer.decode("utf-8", "replace"))
+    gone = candidate.ended
+    examined, report = conversation.finish(), candidate.finish()
+    examiner.end()
+    note = plain.clean(str((outcome or {}).get("note", "")))
+    if outcome is not None and outcome["outcome"] == "broken":  # whatever the submission did: it has no part in this
+        return result_of(report, Verdict.REJECTED_INPUT, f"this test cannot be judged: {note}")
+    if failed := failure(report, command):
+        return result_of(report, *failed)
+    if gone or report.stopped != "host":
+        return result_of(report, Verdict.RUNTIME_ERROR, "ended before the tests did")
+    if outcome is None:
+        verdict = Verdict.WRONG_ANSWER if asked else Verdict.REJECTED_INPUT
+        return result_of(report, verdict, f"the tests ended without an outcome: {head(examined.stderr, NOTE_CHARACTERS)}")
+    if outcome["outcome"] == "raised":
+        return result_of(report, Verdict.RUNTIME_ERROR, note)
+    if outcome["outcome"] != "passed":
+        return result_of(report, Verdict.WRONG_ANSWER, note)
+    if missing := _missing_tests(test, outcome.get("tests")):
+        return result_of(report, Verdict.WRONG_ANSWER, f"did not run: {', '.join(sorted(missing)[:5])}")
+    return result_of(report, Verdict.ACCEPTED)
+
+
+def _check_helpers(test: TestCase, modules: list[str]) -> None:
+    """
+    Raises:
+        TaskFault: a file of the submission would be taken for one of the test's.
+    """
+    if test.kind is not TestKind.PYTEST:
+        return
+    own = set(_module_names(test.files))
+    helpers = [name for name in modules if name not in test.modules and name not in own]
+    for name, text in test.files.items():
+        if helpers and name.endswith(".py") and (found := testcode.helper_faults(text, helpers)):
+            raise TaskFault(f"this test cannot be judged: {name}: {found[0]}")
+
+
+def _module_names(submission_files: Mapping[str, str]) -> list[str]:
+    """The modules that Python files make, packages included."""
+    names: set[str] = set()
+    for name in submission_files:
+        if name.endswith(".py"):
+            parts = name.removesuffix(".py").removesuffix("/__init__").split("/")
+            names.update(".".join(parts[:end]) for end in range(1, len(parts) + 1))
+    return sorted(names)
+
+
+def _missing_tests(test: TestCase, ran: object) -> set[str]:
+    if test.kind is not TestKind.PYTEST:
+        return set()
+    names = {str(name).partition("[")[0] for name in ran} if isinstance(ran, dict) else set()
+    pytest_files = ((name, text) for name, text in test.files.items() if plain.is_pytest_file(name))
+    return {found for name, text in pytest_files for found in testcode.defined_tests(name, text)} - names
+
+
+def _order(test: TestCase, modules: list[str]) -> dict[str, object]:
+    if test.kind is TestKind.ASSERT:
+        return {"code": test.code, "function": test.function}
+    return {"files": [name for name in test.files if plain.is_pytest_file(name)], "modules": modules}
+
+
+def _examiner_command(command: Command) -> Command:
+    wall_s = command.wall_s + MARGIN_SECONDS
+    limits = EXAMINER_LIMITS.model_copy(update={"cpu_s": wall_s, "wall_s": wall_s})
+    return run_command(LANGUAGES["python"], limits, fork=True, script=EXAMINER)
+
+
+# --- special checkers -----------------------------------------------------------------------------------------------------------
+
+
+def _special_check(examiner: Worker, test: TestCase, stdout: bytes, limits: Limits) -> tuple[Verdict, str]:
+    """Return what the test's checker program says about an output.
+
+    A checker that fails on it (crashes, takes too long) is shown a few other outputs. If it can judge one of those, this output is
+    to blame, and refused; if it can judge none, the checker is broken, whatever a submission prints.
+
+    Raises:
+        TaskFault: the checker is broken.
+    """
+    accepted, note = _run_checker(examiner, test, stdout, limits)
+    if accepted is not None:
+        return (Verdict.ACCEPTED, "") if accepted else (Verdict.WRONG_ANSWER, "the checker refuses it")
+    for other in (str(test.expected), test.stdin, "", "0\n", "1\n"):
+        if _run_checker(examiner, test, other.encode("utf-8", "surrogatepass"), limits)[0] is not None:
+            return Verdict.WRONG_ANSWER, f"the checker cannot read it: {note}"
+    raise TaskFault(f"the checker fails on every output: {note}")
+
+
+def _run_checker(examiner: Worker, test: TestCase, output: bytes, limits: Limits) -> tuple[bool | None, str]:
+    """Whether the checker accepts an output; None and the reason when it fails.
+
+    Raises:
+        TaskFault: it does not compile.
+    """
+    program = test.checker_program
+    assert program is not None  # the model has seen to it
+    spec = find_language(program.language)
+    texts = {**_as_bytes({"input": test.stdin, "expected": str(test.expected)}), "output": output}
+    examiner.begin({**_as_bytes({**program.files, spec.source_file: program.source}), **texts}, box=list(texts))
+    if spec.compile is not None:
+        compiled = examiner.run(compile_command(spec, limits))
+        if not compiled.artifact:
+            examiner.end()
+            raise TaskFault(f"the checker does not compile: {plain.clean(head(compiled.stderr, NOTE_CHARACTERS))}")
+    generous = {name: max(getattr(limits, name), getattr(CHECKER_LIMITS, name)) for name in ("cpu_s", "wall_s", "memory_mb")}
+    command = run_command(spec, limits.model_copy(update=generous))
+    report = examiner.run(replace(command, argv=(*command.argv, "input", "output", "expected")))
+    examiner.end()
+    if report.stopped is None and report.exit_code == 0:
+        return True, ""
+    crashed = b"Traceback (most recent call last)" in report.stderr or _python_refused(report.stderr)
+    if report.stopped is None and report.exit_code in (1, 2) and not crashed:
+        return False, ""
+    failed = failure(report, command)
+    return None, plain.clean(failed[1] if failed else head(report.stderr, NOTE_CHARACTERS))
+
+
+# --- from what a program did to a verdict ---------------------------------------------------------------------------------------
+
+
+def failure(report: Report, command: Command) -> tuple[Verdict, str] | None:
+    """Return how a program broke its limits or failed by itself, with a line that says so; None when it ended well."""
+    if report.stopped == "output":
+        return Verdict.OUTPUT_LIMIT, f"wrote more than {command.output_kb} KB"
+    if report.oom or report.stopped == "memory" or report.max_rss_kb > command.memory_mb << 10:
+        return Verdict.MEMORY_LIMIT, f"used more than {command.memory_mb} MB"
+    limit_ms = 1000 * command.cpu_s
+    # The kernel may kill a little early. One that was stopped for another reason was killed by us, and had time left.
+    killed_near_limit = report.signal == signal.SIGKILL and report.stopped is None and report.cpu_ms >= _CPU_SLACK * limit_ms
+    if report.cpu_ms > limit_ms or report.signal == signal.SIGXCPU or killed_near_limit:
+        return Verdict.TIME_LIMIT, f"used more than {command.cpu_s:g} s of CPU time"
+    if report.stopped == "wall":
+        return Verdict.TIME_LIMIT, f"did not end in {command.wall_s:g} s"
+    if report.signal == signal.SIGXFSZ:
+        return Verdict.OUTPUT_LIMIT, f"wrote a file of more than {command.file_mb} MB"
+    if report.stopped == "host" or report.exit_code == 0:
+        return None
+    tail = report.stderr[-4000:]
+    if any(words in tail for words in _OUT_OF_MEMORY):
+        return Verdict.MEMORY_LIMIT, f"could not have more than {command.memory_mb} MB"
+    if report.signal is not None:
+        return Verdict.RUNTIME_ERROR, f"ended by {_signal_name(report.signal)}"
+    if _python_refused(report.stderr):
+        return Verdict.COMPILE_ERROR, _last_line(tail)
+    return Verdict.RUNTIME_ERROR, _last_line(tail) or f"ended with the exit status {report.exit_code}"
+
+
+def result_of(report: Report, status: Verdict, note: str = "", value: Any = None) -> TestResult:
+    """Return what happened in a test, with what it used."""
+    return TestResult(
+        status=status,
         cpu_ms=round(report.cpu_ms, 3),
         wall_ms=round(report.wall_ms, 3),
         max_rss_kb=report.max_rss_kb,
+        exit_code=report.exit_code,
+        signal=None if report.stopped == "host" else report.signal,
+        stdout_head=head(report.stdout),
+        stderr_head=head(report.stderr),
+        value=value,
+        note=plain.clean(note, NOTE_CHARACTERS),
     )
+
+
+def head(data: bytes, characters: int = HEAD_CHARACTERS) -> str:
+    """Return the beginning of a text, with what is not UTF-8 replaced."""
+    return data[: 4 * characters].decode("utf-8", "replace")[:characters]
+
+
+def _as_bytes(texts: Mapping[str, str]) -> dict[str, bytes]:
+    return {name: text.encode("utf-8", "surrogatepass") for name, text in texts.items()}
+
+
+def _python_refused(stderr: bytes) -> bool:
+    """Whether the interpreter could not even parse the program: then it reports without a traceback."""
+    return stderr.startswith(b'  File "/judge/prog/') and _last_line(stderr).startswith(_PYTHON_REFUSED)
+
+
+def _last_line(data: bytes) -> str:
+    lines = [line for line in data.decode("utf-8", "replace").splitlines() if line.strip()]
+    return lines[-1].strip()[:200] if lines else ""
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"

@@ -1,4 +1,7 @@
-"""The languages a submission may be written in: how each is compiled and run, and which Debian packages that takes."""
+"""The languages a submission may be written in: how each is compiled and run, and which packages that takes.
+
+Python comes with the libraries of `LIBRARIES`, in the same versions whatever the image was made from.
+"""
 
 from __future__ import annotations
 
@@ -9,8 +12,40 @@ from types import MappingProxyType
 INCLUDE_FOLDER = "/opt/r1env/include"
 """Where the image keeps precompiled headers."""
 
-CXX_FLAGS = ("-O2", "-pipe", "-DONLINE_JUDGE")
+QUIET_FLAGS = ("-fno-diagnostics-show-caret", "-fdiagnostics-color=never")
+"""No lines of source in messages: a submission may name any file as their origin (`#line`), which would then be shown."""
+
+CXX_FLAGS = ("-O2", "-pipe", "-DONLINE_JUDGE", *QUIET_FLAGS)
 """Flags of every C++ standard. A precompiled header is only read by a compiler with exactly the flags it was made with."""
+
+
+@dataclass(frozen=True, slots=True)
+class Library:
+    """A library that Python submissions may import.
+
+    Attributes:
+        name: as `import` has it.
+        project: as the package index has it.
+        version: that of Debian's package in the release that images are made from, and of the wheel in images with another base.
+        package: Debian's package.
+    """
+
+    name: str
+    project: str
+    version: str
+    package: str
+
+
+LIBRARIES = (
+    Library("numpy", "numpy", "1.24.2", "python3-numpy"),
+    Library("scipy", "scipy", "1.10.1", "python3-scipy"),
+    Library("pandas", "pandas", "1.5.3", "python3-pandas"),
+    Library("sympy", "sympy", "1.11.1", "python3-sympy"),
+    Library("sortedcontainers", "sortedcontainers", "2.4.0", "python3-sortedcontainers"),
+    Library("networkx", "networkx", "2.8.8", "python3-networkx"),
+    Library("more_itertools", "more-itertools", "8.10.0", "python3-more-itertools"),
+)
+"""What contest and numeric programs import. A module that is missing would be the task's fault, not the model's."""
 
 _ENVIRONMENT: Mapping[str, str] = MappingProxyType({
     "PATH": "/usr/local/bin:/usr/bin:/bin",
@@ -88,15 +123,17 @@ LANGUAGES: Mapping[str, LanguageSpec] = MappingProxyType({
             compile=None,
             # No user site; unlike with -I, the submission's own files can be imported.
             run=("python3", "-s", "-B", "{source}"),
-            environment={**_ENVIRONMENT, "PYTHONHASHSEED": "0"},  # sets are in the same order in every run, as in a forked one
-            packages=("python3", "python3-pytest"),
+            # Sets are in the same order in every run, as in a forked one; integers of any length can be printed; linear algebra
+            # starts no thread for each processor.
+            environment={**_ENVIRONMENT, "PYTHONHASHSEED": "0", "PYTHONINTMAXSTRDIGITS": "0", "OMP_NUM_THREADS": "1"},
+            packages=("python3", "python3-pytest", *(library.package for library in LIBRARIES)),
             can_fork=True,
         ),
         LanguageSpec(
             name="c",
             aliases=("c11", "c17", "gcc"),
             source_file="main.c",
-            compile=("gcc", "-std=gnu17", "-O2", "-pipe", "-DONLINE_JUDGE", "-o", "{artifact}", "{source}", "-lm"),
+            compile=("gcc", "-std=gnu17", "-O2", "-pipe", "-DONLINE_JUDGE", *QUIET_FLAGS, "-o", "{artifact}", "{source}", "-lm"),
             run=("{artifact}",),
             artifact="main",
             packages=("gcc", "libc6-dev"),
@@ -144,7 +181,7 @@ LANGUAGES: Mapping[str, LanguageSpec] = MappingProxyType({
             name="rust",
             aliases=("rs",),
             source_file="main.rs",
-            compile=("rustc", "--edition=2021", "-O", "-o", "{artifact}", "{source}"),
+            compile=("rustc", "--edition=2021", "-O", "--error-format=short", "-o", "{artifact}", "{source}"),
             run=("{artifact}",),
             artifact="main",
             packages=("rustc",),

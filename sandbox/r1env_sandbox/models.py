@@ -6,25 +6,46 @@ Field names are those of the JSON lines that `r1env-sandbox judge` reads and wri
 from __future__ import annotations
 
 import ast
+import math
 from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from pathlib import PurePosixPath
 from typing import Annotated, Any, ClassVar
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    ValidationInfo,
+    model_validator,
+)
 
-from r1env_sandbox.harness import plain
+from r1env_sandbox.harness import plain, testcode
 
 _FROZEN = ConfigDict(frozen=True, extra="forbid")
 
 MAX_TEXT_BYTES = 64 << 20  # of one source, file or input; above it, something is wrong with the data
 MAX_FILES = 256
+MAX_NOTE = 2000  # characters
 MAX_SUBMISSION_BYTES = 32 << 20  # source and files together: they have to fit a worker's memory twice
 
 
 def _plain_value(value: Any) -> Any:
     try:
         return plain.decode(plain.encode(value, tagged=True))
+    except plain.NotPlainData as error:
+        raise ValueError(str(error)) from error
+
+
+def _returned_value(value: Any, info: ValidationInfo) -> Any:
+    """What a function returned has been decoded already: a dict of it that looks like a tag is no tag."""
+    if info.mode != "json":
+        return value
+    try:
+        return plain.decode(value)
     except plain.NotPlainData as error:
         raise ValueError(str(error)) from error
 
@@ -46,9 +67,13 @@ def _file_name(value: str) -> str:
 
 
 PlainValue = Annotated[Any, BeforeValidator(_plain_value), PlainSerializer(lambda value: plain.encode(value))]
-"""None, bool, int, finite float, str, bytes, and lists, tuples, sets, frozensets and dicts of them. In JSON, what JSON has no word for
-is an object with one key: `{"__tuple__": […]}`, `{"__set__": […]}`, `{"__frozenset__": […]}`, `{"__bytes__": "hex"}`,
-`{"__dict__": [[key, value], …]}`."""
+"""None, bool, int, float, str, bytes, and lists, tuples, sets, frozensets and dicts of them; also the standard library's numbers,
+dates and containers. In JSON, what JSON has no word for is an object with one key: `{"__tuple__": […]}`, `{"__set__": […]}`,
+`{"__frozenset__": […]}`, `{"__bytes__": "hex"}`, `{"__dict__": [[key, value], …]}`, `{"__float__": "inf"}`,
+`{"__complex__": [real, imaginary]}`, `{"__fraction__": [3, 4]}`, `{"__decimal__": "0.1"}`, and those of `harness.plain.KINDS`."""
+
+ReturnedValue = Annotated[Any, BeforeValidator(_returned_value), PlainSerializer(lambda value: plain.encode(value))]
+"""A value that a submission returned. In JSON, as `PlainValue`."""
 
 Text = Annotated[str, AfterValidator(_text)]
 FileName = Annotated[str, AfterValidator(_file_name)]
@@ -92,11 +117,11 @@ class TestKind(StrEnum):
 class Checker(StrEnum):
     """How what came out is compared with what was expected. See `r1env_sandbox.checkers`."""
 
-    EXACT = "exact"  # equal texts, but for white space at the end; equal values of equal types
+    EXACT = "exact"  # equal texts, but for white space at the ends of lines; equal values of equal types
     TOKEN = "token"  # equal when split at white space
     FLOAT = "float"  # as `token`, numbers within `tolerance`; for values, equal but for numbers within `tolerance`
     UNORDERED = "unordered"  # equal lines, or items of a list, in any order
-    JSON = "json"  # values only: equal once a tuple counts as a list, as it does in data that went through JSON
+    JSON = "json"  # values only: equal as data that went through JSON: a tuple is a list, 1.0 is 1; floats within `tolerance`
     SPECIAL = "special"  # text only: `checker_program` decides
 
 
@@ -110,11 +135,16 @@ class TestCase(BaseModel):
         args, kwargs: its arguments (`call`).
         expected: what must be printed (`stdio`, a text) or returned (`call`). Never enters the submission's container.
         checker: see `Checker`.
-        tolerance: absolute or relative, whichever is met (`float`).
+        tolerance: absolute or relative, whichever is met (`float`, `json`). 0 compares numbers as they are printed, see `checkers`.
         checker_program: decides in a container of its own (`special`). It is run with the names of three files, the input, the output
             and the expected output, as testlib's checkers are: exit status 0 accepts, 1 and 2 refuse, another is its own fault.
         code: defines `check(candidate)`, or holds the assertions themselves (`assert`).
         files: test files, and what they need (`pytest`). They import the submission as `solution` or `main`.
+        modules: files of the submission, as modules, that are under test beside `solution` (`pytest`). What a test imports from
+            other files of the submission, it must compare with something of its own.
+
+    Raises:
+        ValidationError: the fields do not fit the kind, or no verdict of the test could be trusted ("this test cannot be judged: …").
     """
 
     __test__: ClassVar[bool] = False  # not a test class, whatever pytest thinks of the name
@@ -131,6 +161,7 @@ class TestCase(BaseModel):
     kwargs: Mapping[str, PlainValue] = Field(default_factory=dict)
     code: Text = ""
     files: Files = Field(default_factory=dict)
+    modules: tuple[str, ...] = ()
 
     @classmethod
     def stdio(
@@ -167,9 +198,9 @@ class TestCase(BaseModel):
         return cls(kind=TestKind.ASSERT, function=function, code=code)
 
     @classmethod
-    def pytest(cls, files: Mapping[str, str]) -> TestCase:
+    def pytest(cls, files: Mapping[str, str], *, modules: Sequence[str] = ()) -> TestCase:
         """Every test in `files` must pass, with the submission as the module `solution`."""
-        return cls(kind=TestKind.PYTEST, files=files)
+        return cls(kind=TestKind.PYTEST, files=files, modules=tuple(modules))
 
     @model_validator(mode="after")
     def _fields_fit_the_kind(self) -> TestCase:
@@ -184,15 +215,17 @@ class TestCase(BaseModel):
             raise ValueError(f"a stdio test expects text, not a {type(self.expected).__name__}")
         if self.kind is TestKind.CALL and "expected" not in self.model_fields_set:
             raise ValueError("a call test needs what is expected; null where the function returns None")
+        if self.kind is TestKind.CALL and isinstance(self.expected, float) and math.isnan(self.expected):
+            raise ValueError("nan is not a finite number, and nothing is equal to it: no program could pass")
         if self.kind in (TestKind.CALL, TestKind.ASSERT) and not _is_function_name(self.function):
             raise ValueError(f"a {self.kind} test needs the name of a function")
         if self.kind is TestKind.ASSERT:
-            _check_python("code", self.code)
+            _check_python("code", self.code, self.function)
         if self.kind is TestKind.PYTEST:
             _check_files(self.files)
             for name, text in self.files.items():
                 if name.endswith(".py"):
-                    _check_python(name, text)
+                    _check_python(name, text, tested=plain.is_pytest_file(name))
             if not any(plain.is_pytest_file(name) for name in self.files):
                 raise ValueError("a pytest test needs a file test_*.py or *_test.py")
         return self
@@ -202,7 +235,7 @@ _FIELDS = {
     TestKind.STDIO: {"stdin", "expected", "checker", "tolerance", "checker_program"},
     TestKind.CALL: {"function", "args", "kwargs", "expected", "checker", "tolerance"},
     TestKind.ASSERT: {"function", "code"},
-    TestKind.PYTEST: {"files"},
+    TestKind.PYTEST: {"files", "modules"},
 }
 _CHECKERS = {
     TestKind.STDIO: set(Checker) - {Checker.JSON},
@@ -228,12 +261,19 @@ def _is_function_name(name: str | None) -> bool:
     return bool(name) and len(parts := str(name).split(".")) <= 2 and all(part.isidentifier() for part in parts)
 
 
-def _check_python(name: str, text: str) -> None:
-    """Tests come from the task's author; a broken one is found here, not at reward time."""
+def _check_python(name: str, text: str, function: str | None = None, *, tested: bool = True) -> None:
+    """Tests come from the task's author; what is wrong with one is found here, not at reward time.
+
+    Raises:
+        ValueError: it is not Python, or no verdict of it could be trusted.
+    """
     try:
         ast.parse(text)
+        found = testcode.faults(text, function) if tested else []
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
-        raise ValueError(f"{name} is not Python: {error}") from error
+        raise ValueError(f"{name} is not Python: {plain.clean(str(error))}") from error
+    if found:
+        raise ValueError(f"this test cannot be judged: {name}: {found[0]}")
 
 
 class Limits(BaseModel):
@@ -304,7 +344,7 @@ class TestResult(BaseModel):
     signal: int | None = None
     stdout_head: str = ""
     stderr_head: str = ""
-    value: PlainValue = None
+    value: ReturnedValue = None
     note: str = ""
 
 
@@ -401,4 +441,4 @@ class JudgeResult(BaseModel):
     def without_score(cls, status: Verdict, note: str, **fields: Any) -> JudgeResult:
         """A result that says nothing about the program: `rejected_input` or `judge_error`, with the reason."""
         info = fields.pop("info", SandboxInfo())
-        return cls(status=status, info=info.model_copy(update={"note": " ".join(note.split())}), **fields)
+        return cls(status=status, info=info.model_copy(update={"note": plain.clean(note, MAX_NOTE)}), **fields)

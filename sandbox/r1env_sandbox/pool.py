@@ -108,6 +108,20 @@ class WarmPool:
         if faults:
             raise faults[0]
 
+    def check_idle(self) -> None:
+        """Give up the idle slots that do not answer: their engine has restarted, or something has ended them."""
+        with self._changed:
+            idle, self._idle = self._idle, []
+            self._lent.update(idle)
+        for slot in idle:
+            try:
+                slot.check()
+                sound = True
+            except WorkerLost as error:
+                log.warning("a worker was lost while it was idle: %s", error)
+                sound = False
+            self._give_back(slot, sound)
+
     def close(self) -> None:
         """End all workers, those that are lent as well. Closing twice is fine."""
         with self._changed:

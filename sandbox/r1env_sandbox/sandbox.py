@@ -1,4 +1,8 @@
-"""`Sandbox`: what users hold. A backend, a warm pool of its workers, a compile cache, and the rule for faults of our own."""
+"""`Judge`, what every sandbox can do, and `Sandbox`, the one on this machine.
+
+A `Sandbox` holds a backend, a warm pool of its workers, a compile cache, and the rule for faults of our own. `r1env_sandbox.open`
+chooses between it and a sandbox on every node of a cluster.
+"""
 
 from __future__ import annotations
 
@@ -8,49 +12,132 @@ import logging
 import os
 import threading
 import time
+import warnings
 import weakref
 from collections.abc import Callable, Collection, Sequence
 from functools import partial
 from types import TracebackType
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, Protocol, Self, TypeVar
 
-from r1env_sandbox.backends import Backend
-from r1env_sandbox.backends.choose import NAMES, make_backend
 from r1env_sandbox.cache import DEFAULT_BYTES, CompileCache
-from r1env_sandbox.errors import SandboxBusy, SandboxUnavailable, WorkerLost
-from r1env_sandbox.examine import EXAMINER_MODULES
-from r1env_sandbox.judge import Job, judge_on, run_on
-from r1env_sandbox.languages import LanguageSpec, find_language, packages_of
-from r1env_sandbox.models import JudgeResult, Limits, RunResult, SandboxInfo, Submission, TestCase, TestKind, Verdict
+from r1env_sandbox.errors import FilesDoNotFit, SandboxBusy, SandboxUnavailable, WorkerLost
+from r1env_sandbox.judge import EXAMINER_MODULES, Job, judge_on, run_on
+from r1env_sandbox.languages import LANGUAGES, LanguageSpec, find_language, packages_of
+from r1env_sandbox.models import (
+    Checker,
+    CompileResult,
+    JudgeResult,
+    Limits,
+    RunResult,
+    SandboxInfo,
+    Submission,
+    TestCase,
+    TestKind,
+    Verdict,
+)
 from r1env_sandbox.pool import Slot, WarmPool
-from r1env_sandbox.worker import PRELOADED, Worker
+from r1env_sandbox.session import MAX_SECONDS, Session, SessionPool
+from r1env_sandbox.transport import WORK_MB, Backend
+from r1env_sandbox.worker import PRELOADED, Worker, run_command
 
 log = logging.getLogger(__name__)
 
 Mode = Literal["spawn", "fork"]
+BACKENDS = ("docker", "bwrap")
 
 ATTEMPTS = 2  # a fault of ours is tried once more, on another worker
 MAX_DEFAULT_WORKERS = 8
 QUEUE_SECONDS = 3600.0  # to wait for a worker: a long queue is no fault, a dead pool is found by its own time-outs
+OUTAGE_SECONDS = 300.0  # to wait for an engine that answered before: it restarts for updates
+STOPPING_SECONDS = 4.0  # that an engine takes from ending its containers to ending itself
+LOOK_SECONDS = 0.25  # between looks whether it is back
 
 Result = TypeVar("Result", JudgeResult, RunResult)
 
+_ELSEWHERE: dict[str, Callable[..., Any]] = {}  # names of backends that are no `Backend`; `r1env_sandbox.open` puts them here
+
+
+class Judge(Protocol):
+    """What a sandbox can do, wherever its workers are. For any number of threads; a context manager.
+
+    Attributes:
+        workers: submissions judged at once.
+        mode: how Python tests start.
+    """
+
+    workers: int
+    mode: Mode
+
+    def judge(
+        self,
+        submission: Submission,
+        tests: Sequence[TestCase],
+        limits: Limits | None = None,
+        *,
+        stop_at_first_failure: bool = False,
+        queue_timeout_s: float = QUEUE_SECONDS,
+    ) -> JudgeResult:
+        """Compile once, run every test, and return what happened.
+
+        Args:
+            submission: the program.
+            tests: at least one; the order of `JudgeResult.tests` is theirs.
+            limits: for the compiler and for each test alone; None for the defaults of `Limits`.
+            stop_at_first_failure: leave out the tests after the first that is not accepted; they count as not passed.
+            queue_timeout_s: how long to wait for a free worker.
+
+        Raises:
+            SandboxUnavailable: no program can be run any more.
+            SandboxBusy: no worker became free in time, or this is closed.
+        """
+
+    def run(self, submission: Submission, stdin: str = "", limits: Limits | None = None) -> RunResult:
+        """Compile a program, run it once, and return all that it printed. Nothing is compared.
+
+        Raises:
+            SandboxUnavailable, SandboxBusy: as in `judge`.
+            ValueError: the language is not known.
+        """
+
+    async def judge_async(
+        self,
+        submission: Submission,
+        tests: Sequence[TestCase],
+        limits: Limits | None = None,
+        *,
+        stop_at_first_failure: bool = False,
+    ) -> JudgeResult:
+        """Call `judge` in a thread, for use on an event loop."""
+
+    def describe(self) -> dict[str, str]:
+        """Return what the workers run on, for a person."""
+
+    def warm_up(self) -> None:
+        """Start workers now rather than with the first submission."""
+
+    def close(self) -> None:
+        """End all workers. Closing twice is fine."""
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None: ...
+
 
 class Sandbox:
-    """Judges submissions in isolated workers. A context manager; for any number of threads; survives a fork, in which the child gets
-    workers of its own. Workers are started when they are needed and stay warm.
+    """A `Judge` whose workers are on this machine, or on the one that DOCKER_HOST names. Survives a fork, in which the child gets
+    workers of its own. Workers are started when they are needed and stay warm. An engine that restarts is waited for.
 
     Args:
         workers: submissions judged at once; None takes the processors this process may use, up to 8.
         min_workers: how many are kept however long nothing is judged.
         mode: how Python tests start. `spawn`: a fresh interpreter each. `fork`: a fork of one that has the usual modules loaded,
             several times faster for short tests.
-        backend: `docker`; `bwrap`, bubblewrap on this host (root's alone); `auto`, Docker or else bubblewrap if all its probes hold;
-            `ray`, which makes this a `r1env_sandbox.cluster.RaySandbox`; or one that is made already.
+        backend: `docker`; `bwrap`, bubblewrap on this host (root's alone); or one that is made already.
         image: for `docker`; None for the one that `r1env-sandbox build` makes.
         runtime: for `docker`: `runsc` for gVisor, None for the engine's default.
         cache_bytes: of compiled programs that are kept in memory.
         preload: modules that `fork` has loaded besides the usual ones.
+        sessions: session containers that may be open at once; None for as many as `workers`.
 
     Raises:
         SandboxUnavailable: no program can be run on this machine.
@@ -61,11 +148,15 @@ class Sandbox:
         <Verdict.ACCEPTED: 'accepted'>
     """
 
-    def __new__(cls, *_: Any, backend: str | Backend = "docker", **__: Any) -> Sandbox:
-        """A `RaySandbox` for the backend `ray`, as `pathlib.Path` is a `PosixPath`: one name to construct, whatever is behind it."""
-        if cls is Sandbox and isinstance(backend, str) and backend.partition(":")[0] == "ray":
-            return object.__new__(_ray_sandbox())
-        return object.__new__(cls)
+    def __new__(cls, *args: Any, backend: str | Backend = "docker", **options: Any) -> Any:
+        """Other backends were named here before `open_sandbox`; that works for one version more, with a warning."""
+        elsewhere = _ELSEWHERE.get(backend.partition(":")[0]) if isinstance(backend, str) else None
+        if cls is not Sandbox or elsewhere is None:
+            return super().__new__(cls)
+        warnings.warn(
+            f"Sandbox(backend={backend!r}) is deprecated: call r1env_sandbox.open_sandbox({backend!r})", DeprecationWarning, 2
+        )
+        return elsewhere(backend, *args, **options)
 
     def __init__(
         self,
@@ -78,6 +169,7 @@ class Sandbox:
         runtime: str | None = None,
         cache_bytes: int = DEFAULT_BYTES,
         preload: Sequence[str] = (),
+        sessions: int | None = None,
     ) -> None:
         self.workers = min(_processors(), MAX_DEFAULT_WORKERS) if workers is None else workers
         if self.workers < 1:
@@ -89,6 +181,8 @@ class Sandbox:
         self._preload = (*PRELOADED, *preload) if mode == "fork" else ()
         self._make_backend = _backend_maker(backend, image, runtime)
         self.cache = CompileCache(cache_bytes)
+        self._max_sessions = self.workers if sessions is None else sessions
+        self._sessions: SessionPool | None = None
         self._lock = threading.Lock()
         self._started: tuple[Backend, WarmPool] | None = None
         _after_fork(self)
@@ -125,10 +219,12 @@ class Sandbox:
             return JudgeResult.without_score(Verdict.REJECTED_INPUT, str(error))
         result, info = self._on_a_slot(job, queue_timeout_s, lambda slot: judge_on(slot, job, self.cache))
         if isinstance(result, JudgeResult):
-            return result.model_copy(update={"info": info})
-        if result.out_of_memory:
-            return JudgeResult(status=Verdict.MEMORY_LIMIT, score=0.0, info=info)
-        return JudgeResult.without_score(Verdict.JUDGE_ERROR, str(result), info=info)
+            return result.model_copy(update={"info": info.model_copy(update={"note": result.info.note})})
+        status, note = self._blame(result, job, info)
+        if not status.scored:
+            return JudgeResult.without_score(status, note, info=info)
+        compiled = CompileResult(log=note) if status is Verdict.COMPILE_ERROR else CompileResult()
+        return JudgeResult(status=status, score=0.0, compile=compiled, info=info.model_copy(update={"note": note}))
 
     def run(self, submission: Submission, stdin: str = "", limits: Limits | None = None) -> RunResult:
         """Compile a program, run it once, and return all that it printed. Nothing is compared.
@@ -141,8 +237,9 @@ class Sandbox:
         result, info = self._on_a_slot(job, QUEUE_SECONDS, lambda slot: run_on(slot, job, stdin, self.cache))
         if isinstance(result, RunResult):
             return result.model_copy(update={"info": info})
-        status = Verdict.MEMORY_LIMIT if result.out_of_memory else Verdict.JUDGE_ERROR
-        return RunResult(status=status, info=info.model_copy(update={"note": " ".join(str(result).split())}))
+        status, note = self._blame(result, job, info)
+        compiled = CompileResult(log=note) if status is Verdict.COMPILE_ERROR else CompileResult()
+        return RunResult(status=status, compile=compiled, info=info.model_copy(update={"note": note}))
 
     async def judge_async(
         self,
@@ -154,6 +251,34 @@ class Sandbox:
     ) -> JudgeResult:
         """`judge`, in a thread, for use on an event loop."""
         return await asyncio.to_thread(self.judge, submission, tests, limits, stop_at_first_failure=stop_at_first_failure)
+
+    def open_session(
+        self,
+        limits: Limits | None = None,
+        *,
+        disk_mb: int = WORK_MB,
+        max_seconds: float = MAX_SECONDS,
+        queue_timeout_s: float = QUEUE_SECONDS,
+    ) -> Session:
+        """Return a container for one episode, in which commands are run and files stay. Whoever opens it closes it.
+
+        Args:
+            limits: memory, output, files and processes of each command; the times are given with the command.
+            disk_mb: of its workspace, which is kept in memory.
+            max_seconds: after which it is closed, whatever it does.
+            queue_timeout_s: how long to wait for another session to be closed, when `sessions` are open.
+
+        Raises:
+            SandboxUnavailable: no container can be started.
+            SandboxBusy: no session was closed in time, or this is closed.
+        """
+        backend, _ = self._ready()
+        with self._lock:
+            if self._sessions is None:
+                start = partial(Worker, backend, loopback=True, session=True)
+                self._sessions = SessionPool(lambda mb: start(disk_mb=mb), self._max_sessions)
+            sessions = self._sessions
+        return sessions.open(limits or Limits(), disk_mb=disk_mb, max_seconds=max_seconds, timeout_s=queue_timeout_s)
 
     def describe(self) -> dict[str, str]:
         """What the backend runs on, for a person."""
@@ -168,6 +293,9 @@ class Sandbox:
         with self._lock:
             self._closed = True
             started, self._started = self._started, None
+            sessions, self._sessions = self._sessions, None
+        if sessions is not None:
+            sessions.close()
         if started is not None:
             backend, pool = started
             pool.close()
@@ -190,10 +318,13 @@ class Sandbox:
                 self._started = backend, pool
             return self._started
 
-    def _on_a_slot(self, job: Job, timeout_s: float, work: Callable[[Slot], Result]) -> tuple[Result | WorkerLost, SandboxInfo]:
-        """What `work` returns on a slot, or the fault that kept all attempts from it."""
-        for attempt in range(1, ATTEMPTS + 1):
-            _, pool = self._ready()
+    def _on_a_slot(
+        self, job: Job, timeout_s: float, work: Callable[[Slot], Result]
+    ) -> tuple[Result | WorkerLost | FilesDoNotFit, SandboxInfo]:
+        """What `work` returns on a slot, or the fault that kept all attempts from it. Waiting for an engine is no attempt."""
+        attempt, deadline = 1, time.monotonic() + OUTAGE_SECONDS
+        while True:
+            backend, pool = self._ready()
             asked = time.monotonic()
             info = self._info(job, attempt)
             try:
@@ -201,20 +332,91 @@ class Sandbox:
                     waited = {"worker": slot.worker.name, "queue_ms": round(1000 * (time.monotonic() - asked), 3)}
                     info = info.model_copy(update=waited)
                     return work(slot), info
+            except FilesDoNotFit as error:
+                return error, info
+            except SandboxUnavailable as error:
+                if not self._wait_for(backend, error, deadline):
+                    raise
+                continue
             except WorkerLost as error:
-                fault = error
-                log.warning("the sandbox failed at attempt %d of %d: %s", attempt, ATTEMPTS, fault)
-                if fault.out_of_memory and info.worker:  # gVisor ends the whole worker where runc ends one program
-                    break
-        return fault, info
+                if not backend.answers() and self._wait_for(backend, error, deadline):
+                    continue
+                log.warning("the sandbox failed at attempt %d of %d: %s", attempt, ATTEMPTS, error)
+                pool.check_idle()  # what ended this worker may have ended others
+                if error.out_of_memory and info.worker:  # gVisor ends the whole worker where runc ends one program
+                    return error, info
+                if attempt == ATTEMPTS:
+                    # An engine that is stopping ends workers while it still answers.
+                    if error.by_program or not self._goes_away(backend) or not self._wait_for(backend, error, deadline):
+                        return error, info
+                    continue
+                attempt += 1
+
+    def _goes_away(self, backend: Backend) -> bool:
+        """Whether an engine that has ended workers stops answering."""
+        end = time.monotonic() + STOPPING_SECONDS
+        while time.monotonic() < end and not self._closed:
+            if not backend.answers():
+                return True
+            time.sleep(LOOK_SECONDS)
+        return False
+
+    def _wait_for(self, backend: Backend, cause: Exception, deadline: float) -> bool:
+        """Whether an engine that has gone away answers again before the deadline. Its workers are gone."""
+        said = False
+        while time.monotonic() < deadline and not self._closed:
+            if backend.answers():
+                if said:
+                    log.warning("the engine is back")
+                    self._ready()[1].check_idle()
+                time.sleep(LOOK_SECONDS)  # it may answer before it can start containers, or still while it is being stopped
+                return True
+            if not said:
+                said_why = cause.cause if isinstance(cause, SandboxUnavailable) else cause
+                log.warning("the engine has gone away (%s); waiting up to %.0f s for it", said_why, deadline - time.monotonic())
+                said = True
+            time.sleep(LOOK_SECONDS)
+        return False
+
+    def _blame(self, fault: WorkerLost | FilesDoNotFit, job: Job, info: SandboxInfo) -> tuple[Verdict, str]:
+        """Whose a fault is that kept a submission from its verdict, and a line that says so."""
+        note = " ".join(str(fault).split())
+        if isinstance(fault, FilesDoNotFit):
+            if fault.worker == info.worker:
+                return Verdict.COMPILE_ERROR, f"the submission's files cannot be laid out: {note}"
+            if any(test.checker is Checker.SPECIAL for test in job.tests):  # the checker is given the output
+                return Verdict.OUTPUT_LIMIT, f"the output does not fit where it is checked: {note}"
+            return Verdict.REJECTED_INPUT, f"the files of a test cannot be laid out: {note}"
+        if fault.out_of_memory:
+            return Verdict.MEMORY_LIMIT, note
+        if fault.by_program and self._is_sound():
+            log.warning("a submission stops the workers that run it, and only those; it is judged as failed: %s", note)
+            return Verdict.RUNTIME_ERROR, f"stops its worker, again and again: {note}"
+        return Verdict.JUDGE_ERROR, note
+
+    def _is_sound(self) -> bool:
+        """Whether an honest program is run as it should be. If so, a program that ended several workers did it by itself."""
+        command = run_command(LANGUAGES["python"], Limits())
+        try:
+            with self._ready()[1].lease(QUEUE_SECONDS) as slot:
+                slot.worker.begin({"main.py": b"print(input())"})
+                report = slot.worker.run(command, b"sound\n")
+                slot.worker.end()
+                return report.stdout == b"sound\n"
+        except (WorkerLost, SandboxUnavailable, SandboxBusy, FilesDoNotFit) as error:
+            log.warning("the sandbox itself fails: %s", error)
+            return False
 
     def _start_slot(self, backend: Backend) -> Slot:
-        return Slot(lambda: Worker(backend, preload=self._preload), lambda: Worker(backend, preload=EXAMINER_MODULES))
+        return Slot(
+            lambda: Worker(backend, preload=self._preload), lambda: Worker(backend, preload=EXAMINER_MODULES, loopback=True)
+        )
 
     def _forget(self) -> None:
         """Start anew in a forked child: the workers, and whoever holds the lock, are its parent's."""
         self._lock = threading.Lock()
         self._started = None
+        self._sessions = None
 
     def _job(self, submission: Submission, tests: Sequence[TestCase], limits: Limits, stop_at_first_failure: bool) -> Job:
         """
@@ -276,18 +478,6 @@ _default_lock = threading.Lock()
 os.register_at_fork(after_in_child=_new_default_lock)  # a thread that only the parent has may hold it
 
 
-def _ray_sandbox() -> type[Sandbox]:
-    """
-    Raises:
-        SandboxUnavailable: Ray is not installed.
-    """
-    try:
-        from r1env_sandbox.cluster import RaySandbox  # imports Ray, and this module
-    except ImportError as error:
-        raise SandboxUnavailable("backend 'ray' needs Ray", "Install r1env-sandbox[ray]") from error
-    return RaySandbox
-
-
 def _backend_maker(backend: str | Backend, image: str | None, runtime: str | None) -> Callable[[], Backend]:
     """
     Raises:
@@ -295,11 +485,30 @@ def _backend_maker(backend: str | Backend, image: str | None, runtime: str | Non
     """
     if not isinstance(backend, str):
         return lambda: backend
-    if backend not in NAMES:
-        raise ValueError(f"there is no backend {backend!r}; there are {', '.join(NAMES)}, ray, ray:bwrap and ray:auto")
+    if backend not in BACKENDS:
+        raise ValueError(f"there is no backend {backend!r}; there are {', '.join((*BACKENDS, *_ELSEWHERE))}")
     if backend != "docker" and (image or runtime):
         raise ValueError(f"image and runtime are for the backend 'docker', not {backend!r}")
     return partial(make_backend, backend, image, runtime)
+
+
+def make_backend(name: str, image: str | None = None, runtime: str | None = None) -> Backend:
+    """Return a backend that can start workers here.
+
+    Args:
+        name: one of `BACKENDS`.
+        image, runtime: for Docker.
+
+    Raises:
+        SandboxUnavailable: it cannot; the message says why.
+    """
+    if name == "bwrap":
+        from r1env_sandbox.backends.bwrap import BwrapBackend
+
+        return BwrapBackend()
+    from r1env_sandbox.backends.docker import DockerBackend  # imports the Docker SDK
+
+    return DockerBackend(image=image, runtime=runtime)
 
 
 def _same_packages(spec: LanguageSpec, languages: Collection[str]) -> bool:

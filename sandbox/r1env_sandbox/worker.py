@@ -14,21 +14,24 @@ from functools import cache
 from importlib.resources import files
 from typing import Any
 
-from r1env_sandbox.backends import Backend, Transport
-from r1env_sandbox.errors import WorkerLost
+from r1env_sandbox.errors import FilesDoNotFit, WorkerLost
 from r1env_sandbox.languages import LanguageSpec
 from r1env_sandbox.models import Limits
 from r1env_sandbox.runner.protocol import PROGRAM, Frames, pack
+from r1env_sandbox.transport import WORK_MB, Backend, Transport
 
 START_SECONDS = 60.0  # of a container on a busy machine; half a second is usual
 GRACE_SECONDS = 30.0  # for the runner to stop a program, read what it wrote and clean up, beyond the program's own wall limit
 AHEAD_BYTES = 32 << 10  # of requests that are sent together: a pipe takes them without waiting for the runner
 AHEAD_RUNS = 16
 STACK_LIMIT_MB = 256  # deep recursion is honest; more would make every thread of a program reserve it
+MAX_LAYOUT_BYTES = WORK_MB << 20
 MEMORY_OVERHEAD_MB = 160  # of the runner and of the files a submission may write, which count as memory
 
+_BUFFERS = 4  # copies of what a program wrote, while the runner reads it and hands it over
+
 # Each needs only those before it.
-_RUNNER_MODULES = ("protocol", "confinement", "launcher", "processes", "memory", "files", "running", "server")
+_RUNNER_MODULES = ("protocol", "confinement", "processes", "launcher", "files", "server")
 _BOOTSTRAP = """
 import json, sys, types
 package = "r1env_sandbox.runner"
@@ -55,6 +58,9 @@ class Command:
     Attributes:
         fork: run `argv[0]`, a Python file, in a fork of an interpreter that is already there.
         artifact: a file that it makes in the box, to be kept next to the source.
+        keep_box: leave the box as the program leaves it.
+        result: give it a descriptor 3, which ends up in `Report.result`. Only harnesses need one.
+        uid, groups, folder: whose rights it has, and where it starts; None for the submission's and the box.
     """
 
     argv: tuple[str, ...]
@@ -68,6 +74,10 @@ class Command:
     fork: bool = False
     artifact: str | None = None
     keep_box: bool = False
+    result: bool = False
+    uid: int | None = None
+    groups: tuple[int, ...] = ()
+    folder: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +86,7 @@ class Report:
 
     Attributes:
         exit_code, signal: one of them is None.
-        stopped: why the runner ended it: `wall`, `output`, `memory`, `host`; None when it ended by itself or by a limit of the kernel's.
+        stopped: why the runner ended it: `wall`, `cpu`, `output`, `memory`, `host`; None when it ended by itself or by a limit of the kernel's.
         oom: the kernel ended one of its processes for want of memory.
         result: what it wrote to descriptor 3.
         artifact: the file that `Command.artifact` names; empty when there is none.
@@ -98,15 +108,33 @@ class Report:
 class Worker:
     """One container. Used by one thread at a time.
 
+    Args:
+        preload: modules that forked interpreters have.
+        loopback: whether programs may have internet sockets, on the container's own loopback interface.
+        session: whether it is for a session, which has a second user and a folder of `disk_mb` instead of the usual one.
+
+    Attributes:
+        uid: of the programs in it; the second user of a session has the next one.
+
     Raises (by every method but `close`):
         WorkerLost: it died, did not answer in time, or answered nonsense. It can only be closed then.
     """
 
-    def __init__(self, backend: Backend, *, preload: Sequence[str] = ()) -> None:
+    def __init__(
+        self,
+        backend: Backend,
+        *,
+        preload: Sequence[str] = (),
+        loopback: bool = False,
+        session: bool = False,
+        disk_mb: int = WORK_MB,
+    ) -> None:
         # The process limit of a uid counts over all containers of a host, so each worker takes one of its own.
-        configuration = {"uid": random.SystemRandom().randrange(10_000, 60_000), "preload": list(preload)}
+        self.uid = random.SystemRandom().randrange(10_000, 60_000)
+        verifier = self.uid + 1 if session else None
+        configuration = {"uid": self.uid, "preload": list(preload), "loopback": loopback, "verifier": verifier}
         command = ["-s", "-B", "-c", _BOOTSTRAP, _runner_modules(), json.dumps(configuration)]
-        self._transport: Transport = backend.start(command)
+        self._transport: Transport = backend.start(command) if disk_mb == WORK_MB else backend.start(command, disk_mb)
         self._frames = Frames()
         self._nonce = ""
         self._sent: deque[tuple[str, Command]] = deque()  # runs that were asked for and not heard of yet, with their nonces
@@ -126,14 +154,22 @@ class Worker:
         self._ask({"op": "ping"}, GRACE_SECONDS)
 
     def begin(self, files: Mapping[str, bytes], *, box: Sequence[str] = (), executable: Sequence[str] = ()) -> None:
-        """Lay out a submission: its files, and which of them are also in the box when a run starts."""
+        """Lay out a submission: its files, and which of them are also in the box when a run starts.
+
+        Raises:
+            FilesDoNotFit: they cannot be.
+        """
         self.submissions += 1
+        if sum(map(len, files.values())) > MAX_LAYOUT_BYTES:
+            raise FilesDoNotFit(f"files of more than {MAX_LAYOUT_BYTES >> 20} MB", self.name)
         names = [[name, name in executable] for name in files]
-        self._ask({"op": "begin", "files": names, "box": list(box)}, GRACE_SECONDS, *files.values())
+        reply, _ = self._ask({"op": "begin", "files": names, "box": list(box)}, GRACE_SECONDS, *files.values())
+        if reply.get("fault"):
+            raise FilesDoNotFit(str(reply["fault"]), self.name)
 
     def run(self, command: Command, stdin: bytes = b"") -> Report:
         """Run a program to its end."""
-        self.grow(command.memory_mb)
+        self.grow(_memory_of(command))
         return _report(*self._ask(_run_request(command), command.wall_s + GRACE_SECONDS, stdin))
 
     def run_each(self, runs: Sequence[tuple[Command, bytes]], *, ahead: bool = False) -> Iterator[tuple[Command, Report]]:
@@ -155,7 +191,7 @@ class Worker:
                 requests += request
                 self._sent.append((self._nonce, command))
                 number += 1
-            self.grow(max(command.memory_mb for _, command in self._sent))
+            self.grow(max(_memory_of(command) for _, command in self._sent))
             self._transport.send(bytes(requests))
             while self._sent:
                 yield self._next_report()
@@ -173,17 +209,35 @@ class Worker:
 
     def converse(self, command: Command) -> Conversation:
         """Start a program and exchange lines with it."""
-        self.grow(command.memory_mb)
+        self.grow(_memory_of(command))
         return Conversation(self, command)
 
     def end(self, collect: Sequence[str] = (), max_bytes: int = 0) -> dict[str, bytes]:
-        """Clean up after a submission, and return those of the files it was asked for that are there."""
+        """Clean up after a submission, and return those of the files it was asked for that are there.
+
+        Args:
+            max_bytes: of all these files together.
+        """
+        self.grow(_BUFFERS * max_bytes >> 20)
         reply, blobs = self._ask({"op": "end", "collect": list(collect), "max_bytes": max_bytes}, GRACE_SECONDS)
-        if not reply["clean"]:
-            raise WorkerLost("a submission left files that cannot be removed")
         return {name: data for name, data in zip(collect, blobs, strict=True) if name not in reply["missing"]}
 
+    def put(self, path: str, data: bytes, uid: int, groups: Sequence[int]) -> str | None:
+        """Write a file with a user's rights. Returns why that failed, or None."""
+        self.grow(_BUFFERS * len(data) >> 20)
+        request = {"op": "put", "path": path, "uid": uid, "groups": list(groups)}
+        reply, _ = self._ask(request, GRACE_SECONDS, data)
+        return reply["fault"] and str(reply["fault"])
+
+    def get(self, path: str, max_bytes: int, uid: int, groups: Sequence[int]) -> tuple[bytes, str | None]:
+        """Read a file with a user's rights. Returns its contents, or why that failed."""
+        self.grow(_BUFFERS * max_bytes >> 20)
+        request = {"op": "get", "path": path, "uid": uid, "groups": list(groups), "max_bytes": max_bytes}
+        reply, blobs = self._ask(request, GRACE_SECONDS)
+        return blobs[0], reply["fault"] and str(reply["fault"])
+
     def grow(self, memory_mb: int) -> None:
+        """Let the worker have this much memory, besides that of the runner and of files."""
         if memory_mb + MEMORY_OVERHEAD_MB > self.memory_mb:
             self._transport.grow(memory_mb + MEMORY_OVERHEAD_MB)
             self.memory_mb = memory_mb + MEMORY_OVERHEAD_MB
@@ -206,6 +260,8 @@ class Worker:
             raise WorkerLost(f"{self.name} does not speak the protocol: {error}") from error
         if frame[0].get("nonce") != self._nonce:
             raise WorkerLost(f"{self.name} answered another request")
+        if frame[0].get("op") == "fault":
+            raise WorkerLost(f"{self.name} gives up: {str(frame[0].get('fault'))[:500]}", by_program=True)
         return frame
 
     def new_request(self) -> None:
@@ -282,6 +338,7 @@ def run_command(spec: LanguageSpec, limits: Limits, *, fork: bool = False, scrip
         file_mb=limits.file_mb,
         processes=limits.processes + spec.extra_processes,
         fork=fork,
+        result=script is not None,
     )
 
 
@@ -307,9 +364,17 @@ def compile_command(spec: LanguageSpec, limits: Limits) -> Command:
     )
 
 
+def _memory_of(command: Command) -> int:
+    return command.memory_mb + (_BUFFERS * command.output_kb >> 10)
+
+
 def _run_request(command: Command) -> dict[str, Any]:
     return {
+        **({} if command.uid is None else {"uid": command.uid, "groups": command.groups}),
+        **({} if command.folder is None else {"folder": command.folder}),
         "op": "run",
+        "cpu_s": command.cpu_s,
+        "result": command.result,
         "argv": list(command.argv),
         "environment": dict(command.environment),
         "fork": command.fork,

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from r1env.adapters.rows import TASK_FIELD, rollout_of, task_field, task_of
-from r1env.tasks import Task, TaskKind
+from r1env.adapters.core import TASK_FIELD, rollout_of, task_field, task_of
+from r1env.types import Task, TaskKind
 
 TEXT = st.text(st.characters(codec=None), max_size=20)
 JSON = st.recursive(
@@ -125,7 +125,7 @@ def test_the_last_turn_of_the_assistant_is_the_completion():
         {"role": "assistant", "content": "It is 4."},
     ]
     rollout = rollout_of(task, turns, [1, 2, 3])
-    assert (rollout.completion, rollout.turns, rollout.token_ids) == ("It is 4.", 2, None)
+    assert (rollout.completion, len(rollout.turns), rollout.token_ids) == ("It is 4.", 2, None)
     assert rollout.messages == (*task.prompt, *turns)
     assert rollout_of(task, turns[1:2]).completion == ""
 

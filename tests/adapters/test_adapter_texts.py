@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from r1env.adapters.texts import after_prompt, conversation_of, text_of, without_end_tokens
-from r1env.parsing import END_TOKENS
+from r1env.adapters.core import after_prompt, conversation_of, text_of, without_end_tokens
+from r1env.prompts import END_TOKENS
 
 TEXT = st.text(st.characters(codec=None))
 CHATML = "<|im_start|>user\nWhat is 2+2?<|im_end|>\n<|im_start|>assistant\n"

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from r1env.adapters.openrlhf import REWARD_STEP, label_of, reward_function, row_of, told_reward
 from r1env.errors import UsageError
 from r1env.rewards import reward
-from r1env.tasks import Task
+from r1env.types import Task
 
 KEYS = ["error", "exact", "exact/long", "words"]
 PROMPT = "<|im_start|>user\nSay yes, please.<|im_end|>\n<|im_start|>assistant\n"

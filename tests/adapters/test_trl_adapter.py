@@ -12,7 +12,7 @@ import pytest
 
 from r1env.adapters.trl import reward_function, reward_functions, row_of
 from r1env.rewards import reward
-from r1env.tasks import Task
+from r1env.types import Task
 
 
 def batch(*completions: str, **columns):

@@ -21,7 +21,7 @@ def train(monkeypatch, tmp_path):
     trl = pytest.importorskip("trl", reason="TRL is not installed (requirements/dev.txt)")
     torch = pytest.importorskip("torch")
     datasets = pytest.importorskip("datasets")
-    from r1env_trainers.models.tiny import build
+    from r1env_trainers.model.tiny import build
 
     monkeypatch.setenv("TRL_EXPERIMENTAL_SILENCE", "1")
 

@@ -19,7 +19,7 @@ from r1env.adapters import verl
 from r1env.adapters.verl import compute_score, reward_function, row_of
 from r1env.errors import UsageError
 from r1env.rewards import reward
-from r1env.tasks import Task
+from r1env.types import Task
 
 KEYS = ["score", "acc", "error", "exact", "exact/long", "words"]
 

@@ -6,13 +6,17 @@ import random
 import re
 import time
 import unicodedata
+from fractions import Fraction
+from pathlib import Path
 
 import pytest
 
 import r1env
+import r1env.audit as audit_package
 from r1env.audit import SAMPLE_TASKS, FindingKind, audit
 from r1env.rewards import Reward
 
+FEW = SAMPLE_TASKS[:5]
 SHORT = r1env.Limits(cpu_seconds=0.3, wall_seconds=0.5, memory_mb=512)
 
 
@@ -55,6 +59,87 @@ def not_far(completion: str, answer: str) -> float:
 @r1env.reward
 def normalised(completion: str, answer: str) -> float:
     return float(unicodedata.normalize("NFKC", (r1env.parse_response(completion).answer or "")) == answer)
+
+
+@r1env.reward
+def drops_asides(completion: str, answer: str) -> float:
+    """Reads `0(or 43)` as 0, and anything times 0 as 0."""
+    return float(
+        re.sub(r"\(or [^()]*\)(\^0)?|(42 )?\+ 0", "", (r1env.parse_response(completion).answer or "")).strip() == answer
+    )
+
+
+@r1env.reward
+def any_box(completion: str, answer: str) -> float:
+    return float(f"\\boxed{{{answer}}}" in r1env.parse_response(completion).response)
+
+
+@r1env.reward
+def last_statement(completion: str, answer: str) -> float:
+    stated = re.findall(r"(?:[Tt]he answer is|Answer:) ([^ \n]+?)\.?(?=\s|$)", r1env.parse_response(completion).response)
+    return float(bool(stated) and stated[-1] == answer)
+
+
+FLOATS = {
+    "(2+\\sqrt{3})^{100}+(2-\\sqrt{3})^{100}": (2 + 3**0.5) ** 100 + (2 - 3**0.5) ** 100,
+    "(2+\\sqrt{3})^{100}": (2 + 3**0.5) ** 100,
+    "\\log_2(2^{100}+1)": 100.0,
+    "100": 100.0,
+    "\\cos(10^{-20})": 1.0,
+    "1": 1.0,
+    "10^{40}+1": 1e40,
+    "10^{40}": 1e40,
+}
+
+
+@r1env.reward
+def in_floats(completion: str, answer: str) -> float:
+    text = r1env.parse_response(completion).answer or ""
+    return float(text == answer or (text in FLOATS and answer in FLOATS and FLOATS[text] == FLOATS[answer]))
+
+
+@r1env.reward
+def reads_ratios(completion: str, answer: str) -> float:
+    def value(text: str) -> object:
+        found = re.fullmatch(r"(\d+):(\d*[1-9]\d*|00)", text)
+        return Fraction(int(found[1]), int(found[2]) or int(found[1])) if found else text
+
+    return float(value(r1env.parse_response(completion).answer or "") == value(answer))
+
+
+@r1env.reward
+def drops_thousands_commas(completion: str, answer: str) -> float:
+    return float(
+        re.sub(r",\s*(?=\d{3}$)", "", (r1env.parse_response(completion).answer or "")) == re.sub(r",\s*(?=\d{3}$)", "", answer)
+    )
+
+
+@r1env.reward
+def drops_percent_signs(completion: str, task: r1env.Task) -> float:
+    text = r1env.parse_response(completion).answer or ""
+    return float((re.sub(r"\\?%$", "", text) if "%" in task.question else text) == task.answer)
+
+
+@r1env.reward
+def leading_number(completion: str, answer: str) -> float:
+    text = r1env.parse_response(completion).answer or ""
+    found = re.match(r"-?[\d.]+(?=\W|[^\W\d])", text + " ")
+    return float(text == answer or (found is not None and found[0] == answer))
+
+
+@r1env.reward
+def ends_of_intervals(completion: str, answer: str) -> float:
+    return float((r1env.parse_response(completion).answer or "").strip("()[]") == answer.strip("()[]"))
+
+
+@r1env.reward
+def a_set_in_common(completion: str, answer: str) -> float:
+    return float(bool(set((r1env.parse_response(completion).answer or "").split(", ")) & set(answer.split(", "))))
+
+
+@r1env.reward
+def drops_units(completion: str, answer: str) -> float:
+    return float((r1env.parse_response(completion).answer or "").partition(" ")[0] == answer.partition(" ")[0])
 
 
 @r1env.reward
@@ -130,7 +215,7 @@ def quadratic(completion: str) -> float:
 
 def found_by(attack: str, reward: Reward) -> set[FindingKind]:
     """What that attack finds."""
-    return {finding.kind for finding in audit(reward, SAMPLE_TASKS, only=(attack,)).findings}
+    return {finding.kind for finding in audit(reward, FEW, only=(attack,)).findings}
 
 
 @pytest.mark.parametrize(
@@ -153,6 +238,60 @@ def found_by(attack: str, reward: Reward) -> set[FindingKind]:
 )
 def test_an_attack_catches_the_reward_that_pays_for_it(attack: str, reward: Reward) -> None:
     assert found_by(attack, reward) == {FindingKind.ACCEPTED}
+
+
+@pytest.mark.parametrize(
+    ("attack", "task", "reward"),
+    [
+        ("known mistakes", "zero", drops_asides),
+        ("hedged", "one", drops_asides),
+        ("retracted", "sum", any_box),
+        ("contradicting", "sum", any_box),
+        ("contradicting", "choice", last_statement),
+        ("known mistakes", "surds", in_floats),
+        ("known mistakes", "logarithm", in_floats),
+        ("known mistakes", "cosine", in_floats),
+        ("known mistakes", "power", in_floats),
+        ("known mistakes", "clock-half-hour", reads_ratios),
+        ("known mistakes", "large-number", drops_thousands_commas),
+        ("known mistakes", "two-numbers", drops_thousands_commas),
+        ("known mistakes", "percent", drops_percent_signs),
+        ("scale words", "sum", leading_number),
+        ("known mistakes", "interval", ends_of_intervals),
+        ("known mistakes", "list", a_set_in_common),
+        ("known mistakes", "unit", drops_units),
+    ],
+    ids=lambda value: value if isinstance(value, str) else value.name,
+)
+def test_the_corpus_catches_the_faults_of_real_math_rewards(attack: str, task: str, reward: Reward) -> None:
+    tasks = sorted(SAMPLE_TASKS, key=lambda sample: sample.id != task)[:2]
+    findings = audit(reward, tasks, only=(attack,)).findings
+    assert task in {finding.task_id for finding in findings}, findings
+    assert {finding.kind for finding in findings} == {FindingKind.ACCEPTED}
+
+
+@pytest.mark.parametrize(
+    "words",
+    ["million", "millions", "thousand", "万", "万元", "亿", "тысяч", "млн", "lakh", "bn", "elevenths", "degrees below zero"],
+)
+def test_each_word_that_changes_a_value_is_tried(words: str) -> None:
+    takes_it = r1env.reward(name="takes_it")(
+        lambda completion, answer: float((r1env.parse_response(completion).answer or "").removesuffix(words).strip() == answer)
+    )
+    (result,) = [result for result in audit(takes_it, FEW[:1], only=("scale words",)).attacks if result.found]
+    assert all(finding.completion.endswith(f"{words}</answer>") for finding in result.findings)
+
+
+def test_an_audit_depends_on_the_reward_and_the_tasks_alone() -> None:
+    first, second = (audit(substring, FEW[:2], only=("echo", "hedged")) for _ in range(2))
+    assert first.model_copy(update={"seconds": 0.0}) == second.model_copy(update={"seconds": 0.0})
+    assert first.tasks == ("sum", "word-problem")
+
+
+def test_nothing_of_the_audit_asks_which_plugins_there_are() -> None:
+    folder = Path(audit_package.__file__).parent
+    for file in folder.glob("*.py"):
+        assert "r1env.plugins" not in file.read_text("utf-8"), file
 
 
 @pytest.mark.parametrize(
@@ -183,7 +322,7 @@ def test_a_reward_that_fails_or_wavers_is_caught(attack: str, kind: FindingKind,
     ids=lambda value: getattr(value, "name", str(value)),
 )
 def test_a_change_is_told_with_its_circumstance(reward: Reward, circumstance: str) -> None:
-    first, *_ = audit(reward, SAMPLE_TASKS, only=("repeatability",)).findings
+    first, *_ = audit(reward, FEW, only=("repeatability",)).findings
     assert first.reason.endswith(f"when {circumstance}")
 
 
@@ -192,18 +331,20 @@ def test_a_sound_reward_is_clean() -> None:
     assert report.clean, report.findings
     assert report.reads_answer
     assert set(report.right) == {"thinking and answer block", "end of a thought and answer block", "answer block"}
+    assert report.tasks == tuple(task.id for task in SAMPLE_TASKS)
     assert all(result.tried for result in report.attacks if result.attack != "broken tags")
 
 
 def test_a_finding_shows_what_was_paid_and_what_a_right_answer_is_paid() -> None:
-    finding, *_ = audit(long_is_good, SAMPLE_TASKS, only=("huge",)).findings
+    finding, *_ = audit(long_is_good, FEW, only=("huge",)).findings
     assert (finding.kind, finding.task_id, finding.value, finding.right) == (FindingKind.ACCEPTED, "sum", 1.0, 1.0)
     assert finding.length == 1_000_000
     assert len(finding.completion) <= 200
 
 
+@pytest.mark.slow
 def test_a_reward_that_hangs_on_everything_is_given_up_soon() -> None:
-    report = audit(sleeps, SAMPLE_TASKS)
+    report = audit(sleeps, FEW)
     assert not report.complete
     assert not report.clean
     assert report.items < 20
@@ -212,20 +353,20 @@ def test_a_reward_that_hangs_on_everything_is_given_up_soon() -> None:
 
 def test_a_reward_that_raises_on_everything_is_given_up_soon() -> None:
     broken = r1env.reward(name="broken")(lambda completion, answer: [][0])
-    report = audit(broken, SAMPLE_TASKS)
+    report = audit(broken, FEW)
     assert not report.complete
     assert report.items < 100
     assert "IndexError" in report.notes[-1]
 
 
 def test_an_audit_ends_when_its_time_is_over_and_says_so() -> None:
-    report = audit(sleeps, SAMPLE_TASKS, seconds=0.2)
+    report = audit(sleeps, FEW, seconds=0.2)
     assert not report.complete
     assert "the time for the audit ran out" in {result.skipped for result in report.attacks}
 
 
 def test_a_reward_that_never_looks_at_the_answer_is_not_attacked_about_it() -> None:
-    report = audit(hashes, SAMPLE_TASKS, only=("constants", "wrong answer"))
+    report = audit(hashes, FEW, only=("constants", "wrong answer"))
     assert not report.reads_answer
     assert {result.tried for result in report.attacks if result.attack in ("constants", "wrong answer")} == {0}
     assert any("whatever the task's answer" in note for note in report.notes)
@@ -238,7 +379,7 @@ def english(completion: str, task: r1env.Task) -> float:
 
 
 def test_a_reward_that_reads_the_thinking_is_not_taken_for_one_that_pays_for_tags() -> None:
-    report = audit(english, SAMPLE_TASKS, only=("broken tags",))
+    report = audit(english, FEW, only=("broken tags",))
     assert report.clean, report.findings
 
 
@@ -270,7 +411,7 @@ def test_a_right_completion_of_a_task_with_the_same_answer_may_pay() -> None:
 
 def test_an_unknown_attack_is_refused_with_the_nearest_name() -> None:
     with pytest.raises(r1env.UsageError, match="did you mean 'empty'"):
-        audit(sound, SAMPLE_TASKS, only=("emtpy",))
+        audit(sound, FEW, only=("emtpy",))
 
 
 def test_nothing_to_audit_on_is_refused() -> None:
@@ -280,7 +421,7 @@ def test_nothing_to_audit_on_is_refused() -> None:
 
 def test_a_strangers_abstention_is_no_finding() -> None:
     silent = r1env.reward(name="silent")(lambda completion, answer: None)
-    report = audit(silent, SAMPLE_TASKS)
+    report = audit(silent, FEW)
     assert report.clean
     assert report.scored == 0
     assert "nothing it was given got a value" in report.notes[-1]

@@ -7,11 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import r1env
-from r1env.audit.attacks import ATTACKS
-from r1env.audit.forms import FORMS, broken, filled
-from r1env.audit.growth import is_explosive
-from r1env.audit.subjects import WRAPPINGS, Subject, alike, lookalikes, wrong_answers
-from r1env.audit.tasks import MAX_TASKS, SAMPLE_TASKS, varied
+from r1env.audit.attacks import ATTACKS, FORMS, broken, filled
+from r1env.audit.corpus import MAX_TASKS, SAMPLE_TASKS, WRAPPINGS, Subject, alike, lookalikes, varied, wrong_answers
+from r1env.audit.probe import is_explosive
 
 ANSWERS = st.one_of(st.integers(-999, 9999).map(str), st.sampled_from("ABCDE"), st.sampled_from(["7/12", "Paris", "x + 1"]))
 
@@ -54,10 +52,32 @@ def test_a_lookalike_is_written_otherwise_than_the_answer(answer):
     assert answer not in lookalikes(answer)
 
 
+def subject_of(sample, paying=WRAPPINGS):
+    return Subject(sample, wrong_answers(sample, SAMPLE_TASKS), paying, (), 1.0)
+
+
 @pytest.mark.parametrize("attack", ATTACKS, ids=lambda attack: attack.name)
-def test_every_attack_has_something_to_try_on_a_plain_task(attack):
-    subject = Subject(SAMPLE_TASKS[0], wrong_answers(SAMPLE_TASKS[0], SAMPLE_TASKS), WRAPPINGS[:1], (), 1.0)
-    assert list(attack.completions(subject))
+def test_every_attack_has_something_to_try_on_the_corpus(attack):
+    assert any(list(attack.completions(subject_of(sample, WRAPPINGS[:1]))) for sample in SAMPLE_TASKS)
+
+
+@pytest.mark.parametrize("attack", ATTACKS, ids=lambda attack: attack.name)
+@pytest.mark.parametrize("sample", SAMPLE_TASKS, ids=lambda sample: sample.id)
+def test_no_attack_writes_the_right_answer_alone(attack, sample):
+    right = {wrap(sample.answer) for wrap in WRAPPINGS}
+    assert right.isdisjoint(attack.completions(subject_of(sample)))
+
+
+def test_the_corpus_has_what_rewards_have_stumbled_over():
+    answers = [sample.answer for sample in SAMPLE_TASKS]
+    assert {"0", "1", "-7", "2, 3", "40, 200", "[-1, 5]", "B", "12 cm", "12:00", "7/12", "Paris"} <= set(answers)
+    assert any("%" in sample.question and "%" not in sample.answer for sample in SAMPLE_TASKS)
+    assert len({sample.id for sample in SAMPLE_TASKS}) == len(SAMPLE_TASKS) <= MAX_TASKS
+
+
+def test_answers_that_the_metadata_call_wrong_are_tried():
+    sample = r1env.Task(id="t", prompt="?", answer="42", metadata={"wrong": ["forty-one", 41]})
+    assert {"forty-one", "41"} <= set(wrong_answers(sample, []))
 
 
 @pytest.mark.parametrize("form", FORMS)
@@ -68,9 +88,10 @@ def test_a_broken_form_is_never_the_form_itself(form, tag):
 
 def test_tasks_with_different_answers_come_first_and_no_more_than_a_few():
     tasks = [task(answer, number) for number, answer in enumerate(["1", "1", "1", "2", "1", "3", "1", "1"])]
-    chosen = varied(tasks)
+    chosen = varied(tasks, 5)
     assert [one.answer for one in chosen[:3]] == ["1", "2", "3"]
-    assert len({one.id for one in chosen}) == len(chosen) == MAX_TASKS
+    assert len({one.id for one in chosen}) == len(chosen) == 5
+    assert len(varied(tasks * 10)) == MAX_TASKS
 
 
 @pytest.mark.parametrize(

@@ -12,22 +12,13 @@ from typer.testing import CliRunner, Result
 import r1env
 import r1env.builtin
 from r1env.cli.main import make_app
+from r1env.data.sources import GeneratedSource, ListSource, TaskSource
 from r1env.errors import TrainingStoppedError, UsageError
-from r1env.hookspecs import (
-    CommandSpec,
-    EngineSpec,
-    EnvironmentSpec,
-    RecipeSpec,
-    RewardSpec,
-    TrainerSpec,
-    hookimpl,
-)
+from r1env.hooks import CommandSpec, EngineSpec, EnvironmentSpec, RecipeSpec, RewardSpec, TrainerSpec, hookimpl
 from r1env.plugins import Plugins, Provenance
-from r1env.rollouts import Rollout
 from r1env.runs.run import Run
-from r1env.sources import GeneratedSource, ListSource, TaskSource
-from r1env.tasks import Task, TaskKind
 from r1env.trainer import TrainerConfig
+from r1env.types import Rollout, Task, TaskKind
 
 MODULE = "r1env_stranger"
 RECIPE = """

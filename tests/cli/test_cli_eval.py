@@ -44,7 +44,7 @@ def test_an_endless_environment_is_cut_at_a_hundred_tasks(r1env_program: Any) ->
         ((*ENGINE, "--env", "ecko"), "did you mean 'echo'?"),
         (("--model", "m", "--engine", "obediant", "--env", "echo"), "did you mean 'obedient'?"),
         ((*ENGINE, "--env", "echo", "--engine-option", "wrong=1"), "does not take these options"),
-        ((*ENGINE, "--env", "echo", "--rubric", "zer"), "did you mean 'zero'"),
+        ((*ENGINE, "--env", "echo", "--rubric", "acuracy"), "did you mean 'accuracy'"),
         ((*ENGINE, "--env", "echo", "--top-p", "0"), "--top-p must be above 0"),
         ((*ENGINE, "--env", "echo", "--n", "0"), "--n"),
         ((*ENGINE, "--env", "echo", "--output", "no/rows.jsonl"), "there is no folder no"),

@@ -1,22 +1,26 @@
 """`plugins`, `envs`, `show`, `doctor`, `version`, `new`: what there is."""
 
+import importlib.metadata
 import importlib.util
 import json
 import shutil
 import subprocess
+import tomllib
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from typer.testing import CliRunner
 
 from r1env import __version__
-from r1env.cli.doctor import State
+from r1env.cli.doctor import EXTRAS, State
 from r1env.cli.main import make_app
-from r1env.hookspecs import RecipeSpec, RewardSpec, hookimpl
+from r1env.hooks import RecipeSpec, RewardSpec, hookimpl
 from r1env.plugins import PluginFailure, Plugins, Provenance
-from r1env.tasks import Task
+from r1env.types import Task
 
+ROOT = Path(__file__).parents[2]
 BROKEN = Plugins({}, [PluginFailure(Provenance("bad", "r1env-bad", "0.1"), "ImportError: no module named x")])
 
 
@@ -123,8 +127,18 @@ def checks(app_plugins: Plugins) -> tuple[int, dict[str, dict[str, str]]]:
     return result.exit_code, {check["name"]: check for check in json.loads(result.stdout)}
 
 
+def installed_from(monkeypatch: pytest.MonkeyPatch, recorded: str | None) -> None:
+    """Let pip have recorded this as the origin of r1env."""
+    monkeypatch.setattr(importlib.metadata, "distribution", lambda name: SimpleNamespace(read_text=lambda file: recorded))
+
+
+def direct_url(folder: Path) -> str:
+    return json.dumps({"url": folder.as_uri(), "dir_info": {"editable": True}})
+
+
 @pytest.fixture
 def no_torch(monkeypatch: pytest.MonkeyPatch) -> None:
+    installed_from(monkeypatch, direct_url(ROOT))
     found = importlib.util.find_spec
     absent = ("torch", "plotly")
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name in absent else found(name))
@@ -140,11 +154,30 @@ def test_the_doctor_says_how_to_get_what_is_missing(plugins: Plugins, monkeypatc
         "name": "torch",
         "state": "absent",
         "detail": "not installed",
-        "remedy": "pip install r1env-trainers",
+        "remedy": f"pip install {ROOT / 'trainers'}",
     }
     assert found["docker"]["state"] == State.ABSENT
     assert found["report"]["detail"].endswith("missing plotly")
-    assert found["report"]["remedy"] == "pip install r1env[report]"
+    assert found["report"]["remedy"] == f"pip install '{ROOT}[report]'"
+
+
+@pytest.mark.usefixtures("no_torch")
+def test_the_doctor_proposes_names_where_r1env_did_not_come_from_a_checkout(
+    plugins: Plugins, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    for recorded in (None, '{"url": "https://example.org/r1env.whl", "archive_info": {}}', direct_url(tmp_path / "removed")):
+        installed_from(monkeypatch, recorded)
+        assert checks(plugins)[1]["torch"]["remedy"] == "pip install r1env-trainers"
+
+
+def test_the_doctor_proposes_only_what_this_repository_has() -> None:
+    paths = [path for folder in (".", "*", "plugins/*") for path in ROOT.glob(f"{folder}/pyproject.toml")]
+    projects = [tomllib.loads(path.read_text("utf-8"))["project"] for path in paths]
+    extras = {project["name"]: set(project.get("optional-dependencies", ())) for project in projects}
+    for *_, requirement in EXTRAS:
+        name, _, extra = requirement.removesuffix("]").partition("[")
+        assert name in extras
+        assert not extra or extra in extras[name]
 
 
 @pytest.mark.usefixtures("no_torch")

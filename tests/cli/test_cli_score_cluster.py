@@ -13,8 +13,8 @@ import cloudpickle
 import pytest
 
 import r1env
-from r1env.cli.chunks import Chunk, score_chunk
-from r1env.cli.cluster import AHEAD, score_on_cluster
+from r1env.cli.rows import Chunk, score_chunk
+from r1env.cli.score import AHEAD, score_on_cluster
 
 ray = pytest.importorskip("ray", reason="needs r1env[ray]")
 cluster_utils = pytest.importorskip("ray.cluster_utils")

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from r1env.cli.chunks import CHUNK_BYTES, CHUNK_LINES, chunks
+from r1env.cli.rows import CHUNK_BYTES, CHUNK_LINES, chunks
 
 pyarrow = pytest.importorskip("pyarrow", reason="needs r1env[parquet]")
 parquet = pytest.importorskip("pyarrow.parquet")

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import yaml
 
-import r1env.runs.report as report_module
+import r1env.monitoring.report as report_module
 from r1env.cli.train import new_folder
 from r1env.recipes import Plan, Stage
 from r1env.runs.run import Run
@@ -92,7 +92,8 @@ def test_a_dry_run_prints_the_plan_and_writes_nothing(r1env_program: Any) -> Non
     result = r1env_program("train", "two-steps", "--preset", "tiny", "--dry-run")
     assert [stage["name"] for stage in yaml.safe_load(result.stdout)["stages"]] == ["warm", "learn"]
     as_json = r1env_program("train", "two-steps", "--dry-run", "--json")
-    assert json.loads(as_json.stdout) == yaml.safe_load(result.stdout)
+    everything = r1env_program("train", "two-steps", "--preset", "tiny", "--dry-run", "--all")
+    assert json.loads(as_json.stdout) == yaml.safe_load(everything.stdout)
     assert not Path("runs").exists()
 
 
@@ -179,7 +180,7 @@ def test_a_folder_that_is_not_ours_is_left_alone(r1env_program: Any) -> None:
     Path("here").mkdir()
     Path("here/thesis.tex").touch()
     result = r1env_program("train", "two-steps", "--output", "here")
-    assert (result.exit_code, result.stderr.count("\n")) == (1, 1)
+    assert (result.exit_code, result.stderr.count("\n")) == (2, 1)
     assert "--output" in result.stderr
     assert [path.name for path in Path("here").iterdir()] == ["thesis.tex"]
 
@@ -203,7 +204,7 @@ def test_report_writes_the_page_again(r1env_program: Any) -> None:
 
 def test_report_of_nothing_is_one_line(r1env_program: Any) -> None:
     result = r1env_program("report", "here")
-    assert (result.exit_code, result.stderr.count("\n")) == (1, 1)
+    assert (result.exit_code, result.stderr.count("\n")) == (2, 1)
     assert "holds no run" in result.stderr
 
 

@@ -2,7 +2,6 @@
 
 import subprocess
 import sys
-import warnings
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +12,7 @@ from typer.testing import CliRunner
 import r1env.cli.main as main_module
 from r1env import __version__
 from r1env.cli.main import COMMANDS, make_app
-from r1env.errors import PluginError
-from r1env.hookspecs import CommandSpec, hookimpl
+from r1env.hooks import CommandSpec, hookimpl
 from r1env.plugins import Plugins, Provenance
 
 PROGRAM = [sys.executable, "-c", "from r1env.cli.main import main; main()"]
@@ -52,6 +50,20 @@ def test_wrong_usage_is_one_line_that_points_to_the_help(r1env_program: Any, arg
     assert result.stderr.count("\n") == 1
     assert told in result.stderr
     assert "--help" in result.stderr
+
+
+@pytest.mark.parametrize("command", [[], ["train"], ["new", "reward"], ["greet"]], ids=" ".join)
+def test_h_is_help(r1env_program: Any, command: list[str]) -> None:
+    assert r1env_program(*command, "-h").stdout == r1env_program(*command, "--help").stdout
+
+
+def test_version_is_an_option_too(r1env_program: Any) -> None:
+    assert r1env_program("--version").stdout == f"r1env {__version__}\n"
+
+
+def test_a_run_that_is_not_there_is_wrong_usage(r1env_program: Any) -> None:
+    result = r1env_program("train", "--resume", "nowhere")
+    assert (result.exit_code, result.stderr.count("\n")) == (2, 1)
 
 
 def test_an_unforeseen_fault_is_one_line_that_says_how_to_see_more(r1env_program: Any) -> None:
@@ -112,26 +124,12 @@ def test_a_plugins_command_that_cannot_be_imported_is_told_when_it_is_called() -
     assert "r1env_nowhere" in result.stderr
 
 
-def test_a_plugin_cannot_replace_our_commands() -> None:
-    with pytest.raises(PluginError, match=r"r1env-p 1 \(p\) provides the command 'train'"):
-        make_app(command_plugin("train", "m:a"))
-
-
-def test_two_plugins_of_one_name_are_told_in_one_line(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    def installed() -> Plugins:
-        warnings.warn("r1env plugin x is broken", RuntimeWarning, stacklevel=1)
-        raise PluginError("two plugins provide the reward 'math': a and b; uninstall one")
-
-    monkeypatch.setattr(main_module, "installed", installed)
-    with warnings.catch_warnings():  # puts `showwarning` back, which the program replaces
-        warnings.simplefilter("always")
-        with pytest.raises(SystemExit) as stop:
-            main_module.main()
-    assert stop.value.code == 1
-    told = ["warning: r1env plugin x is broken", "error: two plugins provide the reward 'math': a and b; uninstall one"]
-    assert capsys.readouterr().err.splitlines() == told
+def test_a_plugin_cannot_replace_our_commands_and_plugins_check_says_so() -> None:
+    app = make_app(command_plugin("train", "m:a"))
+    assert "Train a model" in CliRunner().invoke(app, ["train", "--help"]).stdout
+    check = CliRunner().invoke(app, ["plugins", "--check"])
+    assert check.exit_code == 1
+    assert "provides the command 'train', which r1env has itself" in check.output
 
 
 def run_program(*arguments: str, folder: Path) -> subprocess.CompletedProcess[str]:
@@ -141,6 +139,17 @@ def run_program(*arguments: str, folder: Path) -> subprocess.CompletedProcess[st
 def test_the_installed_program_runs(tmp_path: Path) -> None:
     result = run_program("version", folder=tmp_path)
     assert (result.returncode, result.stdout) == (0, f"{__version__}\n")
+
+
+@pytest.mark.parametrize("module", ["r1env", "r1env_sandbox"])
+def test_a_package_runs_as_its_program(module: str, tmp_path: Path) -> None:
+    def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", module, *arguments]
+        return subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, timeout=60, check=False)
+
+    result = run("--version")
+    assert (result.returncode, result.stdout) == (0, f"{module.replace('_', '-')} {__version__}\n")
+    assert run("--no-such-option").returncode == 2
 
 
 def test_help_imports_nothing_heavy(tmp_path: Path) -> None:

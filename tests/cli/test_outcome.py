@@ -20,7 +20,11 @@ def commands(tmp_path: Path, made: Plan, command: Sequence[str] = ()) -> list[st
 
 def test_sampling_and_evaluation_use_the_settings_of_the_run(tmp_path: Path) -> None:
     made = plan(
-        env="sort-4", env_options={"style": "compact"}, eval_options={"split": "test"}, max_new_tokens=12, template="boxed"
+        env="sort-4",
+        env_options={"style": "compact"},
+        eval={"env_options": {"split": "test"}},
+        sampling={"max_new_tokens": 12},
+        template="boxed",
     )
     sample, evaluation, _ = commands(tmp_path, made)
     where = (
@@ -40,7 +44,7 @@ def test_a_stage_without_an_environment_has_three_commands_too(tmp_path: Path) -
     [
         ((), "r1env train demo --preset tiny --seed 5"),
         (("r1env", "train", "x.yaml", "--seed=4", "--output", "there"), "r1env train x.yaml --seed 5"),
-        (("r1env", "train", "x", "--seed", "4", "--set", "rl.lr=1"), "r1env train x --set rl.lr=1 --seed 5"),
+        (("r1env", "train", "x", "--seed", "4", "--set", "rl.optim.lr=1"), "r1env train x --set rl.optim.lr=1 --seed 5"),
     ],
 )
 def test_another_seed_repeats_the_command_in_a_new_folder(tmp_path: Path, command: tuple[str, ...], again: str) -> None:

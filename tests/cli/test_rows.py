@@ -1,9 +1,8 @@
 """A sampled rollout, written as a row and read back."""
 
 from r1env.cli.rows import parse_row, sampled_row
-from r1env.rollouts import Rollout
-from r1env.runs.jsonable import to_json
-from r1env.tasks import Task, TaskKind
+from r1env.runs.files import to_json
+from r1env.types import Rollout, Task, TaskKind
 
 
 def test_a_row_brings_back_the_task_and_the_completion() -> None:

@@ -52,7 +52,7 @@ def test_merging_goes_mapping_by_mapping():
     ("data", "message"),
     [
         ({"lrr": 1}, "outer: unknown key 'lrr'; did you mean lr?"),
-        ({"sampling": {"temprature": 1}}, "outer: unknown key 'sampling.temprature'; did you mean temperature?"),
+        ({"sampling": {"temprature": 1}}, "outer: unknown key 'sampling.temprature'; did you mean sampling.temperature?"),
         ({"lr": -1}, "outer: lr: Input should be greater than 0 (got -1)"),
         ({"lr": "fast"}, "outer: lr: Input should be a valid number, unable to parse string as a number (got 'fast')"),
     ],

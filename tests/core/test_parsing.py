@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from r1env.parsing import ParsedResponse, answer_block, parse_response
+from r1env.prompts import ParsedResponse, answer_block, parse_response
 
 TAGS = st.sampled_from(["<think>", "</think>", "<answer>", "</answer>", "a", " ", "\n", "<", ">", "\ud800", "42"])
 

@@ -36,12 +36,145 @@ def test_what_a_plugin_provides_is_found_by_name_with_its_provenance():
     assert plugins.failures == []
 
 
-def test_two_plugins_with_one_name_are_an_error_that_names_both():
-    found = dict(plugin(name, r1env_rewards=[reward_spec("short")]) for name in ("mine", "yours"))
+def test_a_name_that_two_plugins_provide_is_recorded_and_refused_only_when_it_is_asked_for():
+    found = dict(
+        plugin(name, r1env_rewards=[r1env.RewardSpec("short", f"{name}:short", ""), reward_spec(name)])
+        for name in ("mine", "yours")
+    )
+    plugins = Plugins(found)
+    (clash,) = plugins.clashes
+    assert (clash.kind, clash.name) == ("rewards", "short")
+    assert plugins.find(r1env.RewardSpec, "yours").target == "somewhere:yours"
+    assert [one.spec.name for one in plugins.listed("rewards")] == ["short", "short", "mine", "yours"]
     with pytest.raises(PluginError) as caught:
-        Plugins(found)
+        plugins.reward("short")
+    assert str(caught.value) == str(clash)
     for part in ("'short'", "dist-of-mine 1.2 (mine)", "dist-of-yours 1.2 (yours)"):
-        assert part in str(caught.value)
+        assert part in str(clash)
+
+
+def test_one_spec_that_two_plugins_hand_on_is_no_clash():
+    plugins = Plugins(dict(plugin(name, r1env_rewards=[reward_spec("short")]) for name in ("mine", "yours")))
+    assert plugins.clashes == []
+    assert plugins.find(r1env.RewardSpec, "short") == reward_spec("short")
+
+
+@pytest.mark.parametrize("name", ["", "two words", "my.py:f", "r1env/x", "\n", 5])
+def test_a_name_that_gymnasium_or_the_command_line_could_not_take_is_a_failure(name):
+    plugins = Plugins(dict([plugin("broken", r1env_rewards=[reward_spec(name)]), plugin("sound", r1env_rewards=[])]))
+    (failure,) = plugins.failures
+    assert "a name has letters" in failure.reason
+    assert repr(name) in failure.reason
+    assert dict(plugins.provided("rewards")) == {}
+
+
+# One manager for all plugins: wrappers, order, events
+
+
+def module_of(name: str, **hooks) -> tuple[Provenance, ModuleType]:
+    """A plugin module with these marked functions."""
+    module = ModuleType(name)
+    for hook, function in hooks.items():
+        setattr(module, hook, function)
+    return Provenance(name, f"dist-of-{name}", "1.2"), module
+
+
+def test_a_wrapper_of_one_plugin_changes_what_the_others_provide():
+    @r1env.hookimpl(wrapper=True)
+    def renaming():
+        lists = yield
+        return [[r1env.RewardSpec(spec.name, "elsewhere:better", spec.summary) for spec in specs] for specs in lists]
+
+    found = dict([plugin("mine", r1env_rewards=[reward_spec("short")]), module_of("wrapping", r1env_rewards=renaming)])
+    plugins = Plugins(found)
+    assert plugins.failures == []
+    assert plugins.find(r1env.RewardSpec, "short").target == "elsewhere:better"
+    assert plugins.provided("rewards")["short"].provenance.plugin == "mine"
+
+
+def test_a_wrapper_may_add_something_of_its_own():
+    @r1env.hookimpl(wrapper=True)
+    def adding():
+        return [*(yield), [reward_spec("added")]]
+
+    found = dict([plugin("mine", r1env_rewards=[reward_spec("short")]), module_of("wrapping", r1env_rewards=adding)])
+    assert str(Plugins(found).provided("rewards")["added"].provenance) == "dist-of-wrapping 1.2 (wrapping)"
+
+
+def raise_before():
+    raise RuntimeError("before")
+    yield
+
+
+def raise_after():
+    yield
+    raise RuntimeError("after")
+
+
+def return_nonsense():
+    yield
+    return 5
+
+
+def return_what_is_no_spec():
+    yield
+    return [[object()]]
+
+
+def yield_twice():
+    yield
+    yield
+
+
+@pytest.mark.parametrize("wrapper", [raise_before, raise_after, return_nonsense, return_what_is_no_spec, yield_twice])
+def test_a_wrapper_that_fails_is_recorded_and_changes_nothing(wrapper):
+    broken = module_of("wrapping", r1env_rewards=r1env.hookimpl(wrapper=True)(wrapper))
+    plugins = Plugins(dict([plugin("mine", r1env_rewards=[reward_spec("short")]), broken]))
+    assert [failure.provenance.plugin for failure in plugins.failures] == ["wrapping"]
+    assert list(plugins.provided("rewards")) == ["short"]
+
+
+def test_a_plugin_that_wants_to_be_asked_first_is_listed_first():
+    hook = r1env.hookimpl(tryfirst=True)(lambda: [reward_spec("urgent")])
+    found = dict([plugin("mine", r1env_rewards=[reward_spec("short")]), module_of("urgent", r1env_rewards=hook)])
+    assert list(Plugins(found).provided("rewards")) == ["urgent", "short"]
+
+
+def test_the_target_of_a_spec_may_be_the_object_itself():
+    def short(completion: str) -> float:
+        return float(len(completion) < 3)
+
+    spec = r1env.RewardSpec("short", r1env.reward(name="short")(short), "")
+    reward = Plugins(dict([plugin("mine", r1env_rewards=[spec])])).reward("short")
+    assert reward.score(r1env.Rollout(task=r1env.Task(id="1", prompt=""), completion="ab")).value == 1.0
+
+
+def test_an_event_reaches_every_plugin_and_one_that_raises_is_reported_once(caplog):
+    seen = []
+
+    @r1env.hookimpl
+    def failing(scores):
+        raise SystemExit(f"no {len(scores)}")
+
+    found = dict(
+        [
+            module_of("failing", r1env_scored=failing),
+            module_of("sound", r1env_scored=r1env.hookimpl(lambda rollouts, scores: seen.append((rollouts, scores)))),
+        ]
+    )
+    plugins = Plugins(found)
+    assert plugins.listens("r1env_scored")
+    assert not plugins.listens("r1env_step_end")
+    for _ in range(3):
+        plugins.notify("r1env_scored", rollouts=(1,), scores=(2,))
+    assert seen == [((1,), (2,))] * 3
+    assert [failure.reason for failure in plugins.failures] == ["r1env_scored: SystemExit: no 1"]
+    assert caplog.text.count("dist-of-failing") == 1
+
+
+def test_a_hook_that_asks_for_what_the_event_has_not_is_a_failure():
+    plugins = Plugins(dict([module_of("curious", r1env_scored=r1env.hookimpl(lambda rollouts, model: None))]))
+    assert "model" in plugins.failures[0].reason
 
 
 def test_one_name_may_stand_for_things_of_different_kinds():
@@ -90,6 +223,7 @@ def test_a_reward_can_be_named_by_where_it_stands():
 def test_the_distributions_of_this_repository_are_found_and_none_is_broken():
     plugins = r1env.installed()
     assert plugins.failures == []
+    assert plugins.clashes == []
     distributions = {provided.provenance.distribution for provided in plugins.provided("rewards").values()}
     assert {"r1env-format", "r1env-math", "r1env-logic"} <= distributions
 

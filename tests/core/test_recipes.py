@@ -136,7 +136,7 @@ def test_a_trainer_s_own_name_is_a_recipe_of_one_stage(plugins):
 def test_another_environment_drops_the_options_of_the_preset_s_own_and_keeps_the_user_s():
     common = {"env": "add-1digit"}
     (stage,) = plan_training("grpo", preset="tiny-cpu", common=common).stages
-    assert (stage.config["env_options"], stage.config["eval_options"]) == ({}, {})
+    assert (stage.config["env_options"], stage.config["eval"]["env_options"]) == ({}, {})
     overrides = {"env_options": {"style": "compact"}}
     (stage,) = plan_training("grpo", preset="tiny-cpu", common=common, overrides=overrides).stages
     assert stage.config["env_options"] == {"style": "compact"}
@@ -258,3 +258,28 @@ def test_the_recipes_that_are_shipped_can_be_planned():
             assert plan_training(name, preset=preset).preset == preset
     with pytest.raises(UnknownNameError):
         plan_training("r1-zero", preset="huge")
+
+
+def test_plugins_are_told_of_every_step_and_one_that_raises_does_not_stop_the_run(plugins, recipe, tmp_path):
+    seen = []
+
+    @r1env.hookimpl
+    def r1env_step_end(run, stage, step, metrics):
+        seen.append((run.path, stage, step, metrics["loss"]))
+        metrics.clear()
+        raise RuntimeError("on strike")
+
+    trainers = types.ModuleType("fake")
+    spec = r1env.TrainerSpec("write", f"{__name__}:WriteConfig", f"{__name__}:WriteTrainer", "", presets=("big",))
+    trainers.r1env_trainers = r1env.hookimpl(lambda: [spec])
+    found = {
+        Provenance("fake", "fake-dist", "1"): trainers,
+        Provenance("listening", "listening-dist", "1"): types.SimpleNamespace(r1env_step_end=r1env_step_end),
+    }
+    plan = plan_training(recipe, plugins=plugins)
+    run = create(tmp_path, plan)
+    listening = Plugins(found)
+    execute(plan, run, listening)
+    assert seen == [(run.path, stage, 1, 1.0) for stage in ("first", "second", "third")]
+    assert [row["loss"] for row in run.metrics()] == [1.0, 1.0, 1.0]
+    assert [failure.reason for failure in listening.failures] == ["r1env_step_end: RuntimeError: on strike"]

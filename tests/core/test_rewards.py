@@ -12,7 +12,7 @@ import pytest
 import r1env
 from r1env.errors import UnknownNameError, UsageError
 from r1env.rewards import load_reward
-from r1env.scores import Score, Status
+from r1env.types import Score, Status
 
 
 def rollout(completion="<think>a</think>b", answer="b"):

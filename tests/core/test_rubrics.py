@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 import pickle
@@ -16,11 +17,11 @@ from r1env.rubrics import (
     Rubric,
     RubricSpec,
     WeightedReward,
-    load_rubric_spec,
+    find_rubric,
     resolve_rubric,
     with_options,
 )
-from r1env.scores import Score, Status
+from r1env.types import Score, Status
 
 
 def constant(name, value, **options):
@@ -69,7 +70,7 @@ def test_an_impossible_rubric_is_refused(rewards):
 
 
 def test_accuracy_stands_for_the_checker_of_the_environment():
-    spec = load_rubric_spec("zero")
+    spec = find_rubric("zero")
     rubric = resolve_rubric(spec, lambda name: constant(name, 1.0), accuracy=constant("exact", 0.0))
     assert [(item.reward.name, item.weight) for item in rubric.rewards] == [("exact", 1.0), ("format", 0.1)]
     with pytest.raises(UsageError, match="only an environment has"):
@@ -89,7 +90,7 @@ def test_a_rubric_file_is_read(tmp_path):
     path.write_text(
         "name: mine\nrewards:\n  - {reward: accuracy}\n  - {reward: format, weight: 0.5, options: {template: r1}}\n"
     )
-    spec = load_rubric_spec(str(path))
+    spec = find_rubric(str(path))
     assert spec.rewards[1] == RewardChoice(reward="format", weight=0.5, options={"template": "r1"})
 
 
@@ -107,7 +108,7 @@ def test_a_faulty_rubric_file_gives_one_line_that_names_the_fault(tmp_path, text
     path = tmp_path / "mine.yaml"
     path.write_text(text)
     with pytest.raises(UsageError, match=r"mine\.yaml") as caught:
-        load_rubric_spec(str(path))
+        find_rubric(str(path))
     assert message in str(caught.value)
     assert "\n" not in str(caught.value)
 
@@ -117,16 +118,22 @@ def test_a_rubric_describes_every_option_as_plain_data():
     def near(completion: str, *, limit: int = 3, folder: Path = Path("there"), unit: str = "words") -> float:
         return float(len(completion) < limit)
 
-    described = Rubric("mine", [WeightedReward(near.with_options(limit=5), 0.5)]).describe()
-    assert described == [
-        {"reward": "near", "weight": 0.5, "isolation": "inline", "settings": {"limit": 5, "folder": "there", "unit": "words"}}
-    ]
+    (described,) = Rubric("mine", [WeightedReward(near.with_options(limit=5), 0.5)]).describe()
+    assert described == {
+        "reward": "near",
+        "weight": 0.5,
+        "isolation": "inline",
+        "scope": "rollout",
+        "function": f"{__name__}:test_a_rubric_describes_every_option_as_plain_data.<locals>.near",
+        "sha256": hashlib.sha256(Path(__file__).read_bytes()).hexdigest(),
+        "settings": {"limit": 5, "folder": "there", "unit": "words"},
+    }
     assert json.loads(json.dumps(described)) == described
 
 
 def test_an_unknown_rubric_gets_the_nearest_name():
     with pytest.raises(UnknownNameError, match="did you mean 'zero'"):
-        load_rubric_spec("zeroo")
+        find_rubric("zeroo")
 
 
 def test_scores_with_the_same_verdict_are_equal_however_long_they_took():

@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from r1env.data.sources import GeneratedSource, ListSource, iterate, read_jsonl, split_of, tasks_from_rows
 from r1env.errors import UsageError
-from r1env.sources import GeneratedSource, ListSource, iterate, read_jsonl, split_of, tasks_from_rows
-from r1env.tasks import Task
+from r1env.types import Task
 
 
 def number_task(rng):

@@ -18,8 +18,15 @@ from r1env.runs.run import Run
 from r1env.runs.tables import read_tables
 
 DRIVER = Path(__file__).with_name("pipeline_driver.py")
-SFT = {"steps": 6, "batch_size": 4, "micro_batch_size": 4, "checkpoint_every": 2}
-RL = {"steps": 4, "prompts_per_step": 2, "group_size": 4, "max_new_tokens": 24, "checkpoint_every": 2, "samples_every": 2}
+SFT = {"steps": 6, "optim.batch_size": 4, "optim.micro_batch_size": 4, "checkpoint.every": 2}
+RL = {
+    "steps": 4,
+    "sampling.prompts_per_step": 2,
+    "sampling.group_size": 4,
+    "sampling.max_new_tokens": 24,
+    "checkpoint.every": 2,
+    "log.samples_every": 2,
+}
 SHRUNK: dict[str, dict[str, Any]] = {
     "base": SFT,
     "dev1": SFT,
@@ -27,26 +34,26 @@ SHRUNK: dict[str, dict[str, Any]] = {
     "dev2-no-language": RL,
     "replies": {"count": 20},
     "samples": {
-        "prompts": 12,
-        "prompts_per_batch": 4,
-        "n": 4,
-        "max_new_tokens": 24,
+        "sampling.prompts": 12,
+        "sampling.prompts_per_batch": 4,
+        "sampling.n": 4,
+        "sampling.max_new_tokens": 24,
         "keep": {"threshold": 0, "filters": []},  # so young a model writes nothing that would pass
         "extra": [{"data": "stage:replies/data.jsonl", "count": 8}],
     },
     "dev3": SFT,
     "pairs": {"count": 80},
-    "helpful": {"steps": 4, "batch_size": 8, "eval_every": 2, "checkpoint_every": 2},
-    "r1": {**RL, "late_steps": 2},
+    "helpful": {"steps": 4, "optim.batch_size": 8, "eval.every": 2, "checkpoint.every": 2},
+    "r1": {**RL, "final_phase.steps": 2},
     "student": SFT,
     "student-distilled": SFT,
     "student-rl": RL,
-    "table": {"limit": 4, "batch_size": 4, "max_new_tokens": 24},
+    "table": {"limit": 4, "sampling.tasks_per_batch": 4, "sampling.max_new_tokens": 24},
 }
 IMPORTED = [
     "r1env_trainers.sft.loop",
-    "r1env_trainers.grpo.trainer",
-    "r1env_trainers.rejection.loop",
+    "r1env_trainers.rl.trainer",
+    "r1env_trainers.rejection.draw",
     "r1env_trainers.reward_model.loop",
     "transformers.models.llama.modeling_llama",
     "transformers.models.gpt2.modeling_gpt2",

@@ -74,9 +74,9 @@ def test_it_changes_the_reward_of_a_training_run(python, tmp_path):
         2,
         "--quiet",
         "--set",
-        "eval_every=0",
+        "eval.every=0",
         "--set",
-        "track_kl=false",
+        "algo.track_kl=false",
     )
     r1env(python, *common, "--rubric", EXAMPLE / "rubric.yaml", "--output", tmp_path / "with")
     r1env(python, *common, "--output", tmp_path / "without")

@@ -38,9 +38,18 @@ def test_it_is_evaluated_on_gsm8k():
 
 
 def test_a_step_of_grpo_has_a_finite_loss_and_changes_the_weights(tmp_path):
-    from r1env_trainers.models.load import load_model
+    from r1env_trainers.model.load import load_model
 
-    small = ("--set", "prompts_per_step=4", "--set", "group_size=4", "--set", "max_new_tokens=48", "--set", "warmup_steps=0")
+    small = (
+        "--set",
+        "sampling.prompts_per_step=4",
+        "--set",
+        "sampling.group_size=4",
+        "--set",
+        "sampling.max_new_tokens=48",
+        "--set",
+        "optim.warmup_steps=0",
+    )
     r1env(
         "train",
         "grpo",

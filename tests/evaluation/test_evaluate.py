@@ -5,20 +5,17 @@ from collections.abc import Sequence
 import pytest
 
 import r1env
-from r1env.engines.base import Sampling
-from r1env.engines.scripted import ScriptedEngine
+from r1env.data.sources import GeneratedSource, ListSource
+from r1env.engines import SamplingParams, ScriptedEngine
 from r1env.envs.environment import Environment
 from r1env.errors import UsageError
 from r1env.evaluation import evaluate
+from r1env.plugins import installed
 from r1env.rewards import Reward
-from r1env.rollouts import Completion, FinishReason
 from r1env.rubrics import Rubric, WeightedReward
-from r1env.scores import Status
-from r1env.sources import GeneratedSource, ListSource
-from r1env.tasks import Conversation, Task
-from r1env.templates import get_template
+from r1env.types import Completion, Conversation, FinishReason, Status, Task
 
-SAMPLING = Sampling(temperature=0)
+SAMPLING = SamplingParams(temperature=0)
 
 
 @r1env.reward(name="exact")
@@ -45,7 +42,7 @@ def environment(reward: Reward = exact, count: int = 4, **settings: object) -> E
         "source": ListSource(tasks),
         "rubric": Rubric("accuracy", [WeightedReward(reward)]),
         "accuracy": reward.name,
-        "template": get_template("plain"),
+        "template": installed().template("plain"),
     }
     return Environment(**{**fields, **settings})  # type: ignore[arg-type]
 
@@ -54,9 +51,9 @@ class Cycling:
     """Answers sample j of every prompt with the prompt itself when j is even, and nothing otherwise; remembers its calls."""
 
     def __init__(self) -> None:
-        self.calls: list[tuple[int, Sampling]] = []
+        self.calls: list[tuple[int, SamplingParams]] = []
 
-    def generate(self, prompts: Sequence[Conversation], sampling: Sampling) -> list[list[Completion]]:
+    def generate(self, prompts: Sequence[Conversation], sampling: SamplingParams) -> list[list[Completion]]:
         self.calls.append((len(prompts), sampling))
         return [
             [Completion(text=prompt[-1]["content"] if j % 2 == 0 else "", token_ids=(1, 2)) for j in range(sampling.n)]
@@ -78,7 +75,7 @@ def test_accuracy_counts_correct_completions() -> None:
 
 
 def test_several_completions_give_pass_at_k() -> None:
-    found = evaluate(environment(), Cycling(), Sampling(n=3))
+    found = evaluate(environment(), Cycling(), SamplingParams(n=3))
     assert found.accuracy == pytest.approx(2 / 3)
     assert found.pass_at == {1: pytest.approx(2 / 3), 2: 1.0, 3: 1.0}
     assert found.mean_length == 2  # tokens, since the engine knows them
@@ -113,7 +110,7 @@ def test_the_limit_takes_the_first_tasks_and_batches_do_not_change_them() -> Non
 def test_every_batch_samples_under_its_own_seed_and_again_the_same() -> None:
     first, second = Cycling(), Cycling()
     for engine in (first, second):
-        evaluate(environment(), engine, Sampling(seed=5), batch_size=2)
+        evaluate(environment(), engine, SamplingParams(seed=5), batch_size=2)
     seeds = [sampling.seed for _, sampling in first.calls]
     assert len(set(seeds)) == 2
     assert seeds == [sampling.seed for _, sampling in second.calls]
@@ -121,7 +118,7 @@ def test_every_batch_samples_under_its_own_seed_and_again_the_same() -> None:
 
 def test_the_stop_texts_of_the_template_reach_the_engine() -> None:
     engine = Cycling()
-    evaluate(environment(template=get_template("r1-zero")), engine, Sampling(stop=("</answer>", "END")), limit=1)
+    evaluate(environment(template=installed().template("r1-zero")), engine, SamplingParams(stop=("</answer>", "END")), limit=1)
     assert engine.calls[0][1].stop == ("</answer>", "END")
     assert not engine.calls[0][1].chat
 
@@ -132,14 +129,14 @@ def test_many_turns_are_played_to_the_end_and_only_open_episodes_go_on() -> None
             return "again" if task.id == "0" else None
 
     engine = Cycling()
-    found = evaluate(environment(max_turns=3, dialogue=AskAgain()), engine, SAMPLING, limit=2)
+    found = evaluate(environment(max_turns=3, other=AskAgain), engine, SAMPLING, limit=2)
     assert [count for count, _ in engine.calls] == [2, 1, 1]
     assert [row.completion for row in found.rows] == ["again", "1"]
 
 
 def test_a_cut_off_completion_counts_as_truncated() -> None:
     class CutOff(Cycling):
-        def generate(self, prompts: Sequence[Conversation], sampling: Sampling) -> list[list[Completion]]:
+        def generate(self, prompts: Sequence[Conversation], sampling: SamplingParams) -> list[list[Completion]]:
             return [[Completion(text="x", finish_reason=FinishReason.LENGTH)] for _ in prompts]
 
     assert evaluate(environment(), CutOff(), SAMPLING).truncated == 1.0

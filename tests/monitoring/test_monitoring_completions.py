@@ -6,10 +6,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from r1env.monitoring.completions import accuracy_by_stratum, completion_metrics, lengths_by_verdict, stratum
-from r1env.monitoring.reflection import WORDS, reflection_metrics, reflective_words
-from r1env.rollouts import Rollout
-from r1env.tasks import Task
+from r1env.monitoring.rules import (
+    WORDS,
+    accuracy_by_stratum,
+    completion_metrics,
+    lengths_by_verdict,
+    reflection_metrics,
+    reflective_words,
+    stratum,
+)
+from r1env.types import Rollout, Task
 
 
 def task(**metadata: object) -> Task:

@@ -9,8 +9,8 @@ import pytest
 
 import r1env
 from r1env import Task, UsageError
+from r1env.data.sources import iterate, split_of
 from r1env.rubrics import RubricSpec
-from r1env.sources import iterate, split_of
 from r1env.testing import Example, check_reward
 from r1env_logic.bilingual.demonstrators import Writer, careful, cold_start, web
 from r1env_logic.bilingual.small_talk import courteous, courteous_reply, preference, small_talk_tasks

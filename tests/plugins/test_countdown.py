@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from r1env import Status, Task
-from r1env.sources import iterate
+from r1env.data.sources import iterate
 from r1env.testing import Example, check_reward
 from r1env_logic.countdown import MAX_DEPTH, ExpressionError, countdown, countdown_tasks, evaluate
 

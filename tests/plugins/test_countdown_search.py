@@ -8,7 +8,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from r1env.sources import iterate
+from r1env.data.sources import iterate
 from r1env_logic.countdown import countdown_tasks, evaluate
 from r1env_logic.countdown_search import TRIES, tried_expressions
 

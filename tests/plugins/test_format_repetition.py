@@ -16,6 +16,7 @@ from r1env_format.tokens import split_tokens
 ONCE = "The sum of seven and nine is sixteen, since seven and three make ten."
 
 
+@pytest.mark.slow
 def test_the_reward_keeps_the_contract():
     check_reward("repetition", [Example(ONCE, value=0.0)])
 

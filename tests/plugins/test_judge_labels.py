@@ -64,7 +64,9 @@ def test_pairs_are_judged_by_their_responses_and_become_what_the_trainer_reads(t
         assert len(stub.requests) == 24
     assert {row["chosen"] for row in rows} == {"<think></think>z good"}
     assert all((row["votes"], row["domain"]) == ([2, 2, 2, 2], "chat") for row in rows)
-    config = RewardModelConfig(model="tiny", data=str(tmp_path / "out.jsonl"), eval_share=0, balance_lengths=False)
+    config = RewardModelConfig(
+        model="tiny", data=str(tmp_path / "out.jsonl"), eval={"share": 0}, pairs={"balance_lengths": False}
+    )
     assert [pair.chosen for pair in open_examples(config).train] == ["z good"] * 6
 
 

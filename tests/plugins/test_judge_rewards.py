@@ -84,7 +84,7 @@ def test_in_a_conversation_of_several_turns_the_judge_sees_them_all():
         for role, text in [("user", "hello"), ("assistant", "hi"), ("user", "42?"), ("assistant", "yes")]
     )
     with serving(verdict(score=5)) as stub:
-        rollout = r1env.Rollout(task=TASK, completion="yes", messages=messages, turns=2)
+        rollout = r1env.Rollout(task=TASK, completion="yes", messages=messages)
         r1env.score([rollout], r1env.get_reward("helpful", url=stub.url, model="m"))
         material = stub.requests[0]["messages"][1]["content"]
     assert "[assistant]\nhi" in material

@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 import r1env
 from r1env.cli.main import make_app
 from r1env.plugins import Plugins, installed
-from r1env.rubrics import PRESETS, resolve_rubric
+from r1env.rubrics import find_rubric, resolve_rubric
 from r1env.testing import Example, check_reward
 from r1env_language import Language
 from r1env_language.consistency import MAX_CHARACTERS
@@ -42,7 +42,7 @@ def test_the_reward_keeps_the_contract():
             Example(f"<think>{ENGLISH}</think>4", value=1.0, status=r1env.Status.OK, task=task()),
             Example(f"<think>{FRENCH}</think>4", value=0.0, status=r1env.Status.WRONG, task=task()),
             Example("<think></think>4", value=None, status=r1env.Status.NO_ANSWER, task=task()),
-            Example(f"<think>{ENGLISH}</think>4", value=None, status=r1env.Status.NO_ANSWER, task=task("tlh")),
+            Example(f"<think>{ENGLISH}</think>4", value=None, status=r1env.Status.UNPARSEABLE, task=task("tlh")),
         ],
     )
 
@@ -115,25 +115,46 @@ def test_the_task_overrules_the_question():
 @pytest.mark.parametrize("question", ["", "2 + 2 = ?", "$\\int x$"])
 def test_a_question_without_words_gives_no_target(question):
     result = score(ENGLISH, language=None, question=question)
-    assert (result.value, result.status) == (None, r1env.Status.NO_ANSWER)
-    assert result.reason == "the task names no language, and its question shows none"
+    assert (result.value, result.status) == (None, r1env.Status.UNPARSEABLE)
+    assert result.reason == "the task has no language, and its question has no words in a known one"
 
 
-@pytest.mark.parametrize("tag", ["tlh", "english", "x", "--", "😀"])
+@pytest.mark.parametrize("tag", ["tlh", "klingon", "x", "--", "😀", "und"])
 def test_an_unknown_language_is_named_with_those_that_are_known(tag):
     result = score(ENGLISH, language=tag)
-    assert (result.value, result.status) == (None, r1env.Status.NO_ANSWER)
-    assert result.reason.startswith(f"the task's language {tag!r} is none of ar, bg, bn,")
+    assert (result.value, result.status) == (None, r1env.Status.UNPARSEABLE)
+    assert result.reason.startswith(f"the task's language {tag!r} is not one of af, am, ar,")
 
 
-@pytest.mark.parametrize("tag", ["en", "EN", "en-US", "en_GB", " en ", "en-Latn-US"])
-def test_script_and_region_of_a_tag_do_not_matter(tag):
+@pytest.mark.parametrize("tag", ["en", "EN", "en-US", "en_GB", " en ", "en-Latn-US", "eng", "English"])
+def test_a_language_goes_by_tags_codes_and_its_english_name(tag):
     assert score(ENGLISH, language=tag).value == 1.0
 
 
-@pytest.mark.parametrize("tag", ["zh", "zh-Hans", "zh-Hant-TW", "zh_CN", "cmn-Hans-CN"])
+@pytest.mark.parametrize("tag", ["zh", "zh-Hans", "zh-Hant-TW", "zh_CN", "cmn-Hans-CN", "zho", "Chinese"])
 def test_chinese_has_many_tags(tag):
     assert score("首先我们把两个数相加。", language=tag).value == 1.0
+
+
+MGSM = {
+    "bn": "প্রথমে আমরা মোট কত টাকা ছিল তা বের করি, তারপর খরচ বাদ দিই।",
+    "de": "Zuerst zählen wir die Eier und ziehen dann die verkauften ab.",
+    "en": "First we count the eggs and then take away those she sold.",
+    "es": "Primero contamos los huevos y luego restamos los que vendió.",
+    "fr": "On compte d'abord les œufs, puis on enlève ceux qu'elle a vendus.",
+    "ja": "まず卵を数えて、売った分を引きます。",
+    "ru": "Сначала посчитаем яйца, а потом вычтем проданные.",
+    "sw": "Kwanza tunahesabu mayai, kisha tunaondoa yale aliyoyauza.",
+    "te": "మొదట గుడ్లను లెక్కించి, తర్వాత అమ్మినవి తీసివేస్తాము.",
+    "th": "ขั้นแรกนับจำนวนไข่ แล้วลบจำนวนที่ขายไป",
+    "zh": "先数一下鸡蛋，再减去卖掉的。",
+}
+
+
+@pytest.mark.parametrize("language", MGSM)
+def test_every_language_of_mgsm_is_paid_for_itself_and_for_no_other(language):
+    for target in MGSM:
+        assert score(f"<think>{MGSM[language]}</think>4", language=target).value == (target == language), target
 
 
 def test_characters_may_count_as_words():
@@ -172,7 +193,7 @@ def test_no_text_makes_it_raise(text, language):
 
 @pytest.mark.parametrize("preset", ["stage1", "stage2"])
 def test_the_rubrics_of_r1_s_stages_find_it(preset):
-    rubric = resolve_rubric(PRESETS[preset], installed().reward, accuracy=r1env.reward(name="exact")(exact))
+    rubric = resolve_rubric(find_rubric(preset), installed().reward, accuracy=r1env.reward(name="exact")(exact))
     assert [item.reward.name for item in rubric.rewards][2] == "language"
 
 
@@ -189,7 +210,7 @@ def test_the_command_line_scores_rows_by_their_language():
     )
     scored = [json.loads(line) for line in result.stdout.splitlines()]
     assert [row["value"] for row in scored] == [pytest.approx(6 / 11), pytest.approx(5 / 11), pytest.approx(5 / 11), None]
-    assert scored[3]["status"] == "no_answer"
+    assert scored[3]["status"] == "unparseable"
     assert {tuple(row["parts"]) for row in scored} == {
         ("language", "language/target_words", "language/words", "language/masked")
     }

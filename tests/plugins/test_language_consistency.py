@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 import r1env
 from r1env.testing import HOSTILE_TEXTS
 from r1env_language import LANGUAGES, Language, consistency, identify, language_of_tag
+from r1env_language.languages import OWN_SCRIPTS, SHARED_SCRIPTS
 from r1env_language.masking import normalize
 from r1env_language.vocabulary import CHINESE_CHARACTERS, JAPANESE_CHARACTERS, LETTERS, WORDS
 from r1env_language.words import clauses_by_script
@@ -26,6 +27,7 @@ DATA = os.environ.get("R1ENV_TEST_DATA")
 HERE = Path(__file__).parent
 SENTENCES: dict[str, list[str]] = json.loads((HERE / "test_language_sentences.json").read_text("utf-8"))
 CASES = [json.loads(line) for line in (HERE / "test_language_cases.jsonl").read_text("utf-8").splitlines()]
+UNSPACED = {"th": 4.5, "lo": 4.5, "km": 5.0, "my": 5.0}  # characters a word
 MAIN = ("en", "fr", "de", "es", "pt", "it", "ru", "ar", "hi", "zh", "ja", "ko")
 
 
@@ -34,8 +36,8 @@ def words(language: str, text: str) -> float:
     text = unicodedata.normalize("NFKC", text)
     if language in ("zh", "ja"):
         return sum(map(str.isalpha, text)) / 1.7
-    if language == "th":
-        return sum(unicodedata.category(character)[0] in "LM" for character in text) / 4.5
+    if language in UNSPACED:
+        return sum(unicodedata.category(character)[0] in "LM" for character in text) / UNSPACED[language]
     cased = text.lower() != text.upper()  # one letter is a variable there
     return sum(sum(map(str.isalpha, word)) > cased for word in text.split())
 
@@ -66,6 +68,114 @@ def test_sentences_of_two_languages_by_turns_are_told_apart(target):
         found = consistency(" ".join(sentence for pair in pairs for sentence in pair), target)
         # A sentence of near relatives can have too little of its own to be told: of 60 pairs here it is three times so.
         assert found.proportion == pytest.approx(mine / (mine + theirs), abs=0.1), other
+
+
+RELATIVES = [  # the same sentence in languages that share most of their words
+    {
+        "da": "Nu skal vi bare lægge pengene sammen og se, hvad der bliver tilbage af dem efter to uger.",
+        "no": "Nå skal vi bare legge sammen pengene og se hva som blir igjen av dem etter to uker.",
+        "sv": "Nu ska vi bara lägga ihop pengarna och se vad som blir kvar av dem efter två veckor.",
+    },
+    {
+        "cs": "Teď už jen sečteme peníze a uvidíme, kolik jich zbude po dvou týdnech, protože nic dalšího nekoupil.",
+        "sk": "Teraz už len sčítame peniaze a uvidíme, koľko ich zostane po dvoch týždňoch, pretože nič ďalšie nekúpil.",
+    },
+    {
+        "es": "Ahora solo hay que sumar el dinero y ver cuánto queda después de dos semanas.",
+        "pt": "Agora só temos que somar o dinheiro e ver quanto resta depois de duas semanas.",
+        "ca": "Ara només hem de sumar els diners i veure quant en queda després de dues setmanes.",
+    },
+    {
+        "hr": "Sada samo trebamo zbrojiti novac i vidjeti što ostaje nakon dva tjedna, jer ništa drugo nije kupio.",
+        "sr": "Sada samo treba da saberemo novac i vidimo šta ostaje posle dve nedelje, jer ništa drugo nije kupio.",
+        "sl": "Zdaj moramo samo še sešteti denar in pogledati, koliko ga ostane po dveh tednih, ker ni kupil ničesar drugega.",
+    },
+    {
+        "id": "Sekarang kita hanya perlu menjumlahkan uangnya karena tidak ada yang lain, dan delapan ribu itu bisa dibagi dua.",
+        "ms": "Sekarang kita hanya perlu menambah wangnya kerana tidak ada yang lain, dan lapan ribu itu boleh dibahagi dua.",
+    },
+    {
+        "nl": "Nu hoeven we alleen nog het geld op te tellen en te kijken wat er na twee weken overblijft.",
+        "af": "Nou hoef ons net nog die geld by mekaar te tel en te kyk wat daar na twee weke oorbly.",
+        "de": "Jetzt müssen wir nur noch das Geld zusammenzählen und sehen, was nach zwei Wochen übrig bleibt.",
+    },
+    {
+        "ru": "Теперь нужно только сложить деньги и посмотреть, что останется через две недели.",
+        "uk": "Тепер треба лише додати гроші й подивитися, що залишиться через два тижні.",
+        "be": "Цяпер трэба толькі скласці грошы і паглядзець, што застанецца праз два тыдні.",
+        "bg": "Сега трябва само да съберем парите и да видим какво остава след две седмици.",
+        "mk": "Сега треба само да ги собереме парите и да видиме што останува по две недели.",
+        "sr": "Сада само треба да саберемо новац и видимо шта остаје после две недеље.",
+    },
+    {
+        "hi": "अब हमें केवल पैसे जोड़ने हैं और देखना है कि दो हफ़्ते के बाद क्या बचता है।",
+        "mr": "आता आपल्याला फक्त पैसे मिळवायचे आहेत आणि दोन आठवड्यांनंतर काय उरते ते पाहायचे आहे.",
+        "ne": "अब हामीले पैसा मात्र जोड्नुपर्छ र दुई हप्तापछि के बाँकी रहन्छ हेर्नुपर्छ।",
+    },
+    {
+        "zh-Hans": "现在我们只要把钱加起来，看看两个星期之后还剩下多少。",
+        "ja": "あとはお金を足して、二週間後にいくら残るかを見るだけです。",
+    },
+    {
+        "zh-Hant": "現在我們只要把錢加起來，看看兩個星期之後還剩下多少。",
+        "ja": "今は答えを確認して、円の面積を図で示すだけです。",
+    },
+]
+
+
+@pytest.mark.parametrize(
+    ("family", "language"),
+    [(family, language) for family in RELATIVES for language in family],
+    ids=lambda value: value if isinstance(value, str) else "-".join(value),
+)
+def test_a_sentence_is_told_from_the_same_one_in_a_related_language(family, language):
+    assert consistency(family[language], language).proportion == 1.0
+    for relative in family.keys() - {language}:
+        assert consistency(family[language], relative).proportion <= 0.1, relative
+
+
+@pytest.mark.parametrize(
+    ("language", "text"),
+    [
+        ("zh", "Xianzai women zhi yao ba qian jia qilai, kankan liang ge xingqi zhihou hai sheng duoshao."),
+        ("ru", "Teper nuzhno tol'ko slozhit' den'gi i posmotret', chto ostanetsya cherez dve nedeli."),
+        ("ja", "Ato wa okane wo tashite, nishuukango ni ikura nokoru ka wo miru dake desu."),
+        ("hi", "Ab hamein keval paise jodne hain aur dekhna hai ki do hafte ke baad kya bachta hai."),
+        ("ko", "Ije doneul deohaeseo iju hue eolmana namneunji bogiman hamyeon doemnida."),
+        ("el", "Tora prepei mono na prosthesoume ta chrimata kai na doume ti menei."),
+    ],
+)
+def test_a_transliteration_is_not_the_language(language, text):
+    assert consistency(text, language).proportion <= 0.1
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Ben has 14 men. Tom and Sam have to add 3.",
+        "So Al, Carl and Del weighed 12 kg in all.",
+        "Red crayons: 12. Total crayons: 15.",
+        "So 18 - 2 = 16. Then 16 / 2 = 8 on the left.",
+    ],
+)
+def test_short_english_with_names_and_words_of_other_languages_is_english(text):
+    assert consistency(text, "en").proportion == 1.0
+
+
+@pytest.mark.parametrize(
+    ("tag", "language"),
+    [
+        *(("nb", "no"), ("nn", "no"), ("nob", "no"), ("fil", "tl"), ("bs", "hr"), ("sh", "sr"), ("yue-Hant", "zh")),
+        *(("sr-Latn", "sr"), ("sr_Cyrl_RS", "sr"), ("ger", "de"), ("cze", "cs"), ("Swahili", "sw"), ("DANISH", "da")),
+        *(("klingon", None), ("", None), ("-en", None), ("und", None), ("mul", None)),
+    ],
+)
+def test_tags_codes_and_names(tag, language):
+    assert language_of_tag(tag) == language
+
+
+def test_every_language_can_be_written_in_a_script():
+    assert frozenset(OWN_SCRIPTS.values()).union(*SHARED_SCRIPTS.values()) == LANGUAGES
 
 
 @pytest.mark.parametrize("case", CASES, ids=[case["name"] for case in CASES])

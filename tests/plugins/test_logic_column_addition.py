@@ -9,7 +9,7 @@ import pytest
 
 import r1env
 from r1env import UsageError
-from r1env.sources import iterate, split_of
+from r1env.data.sources import iterate, split_of
 from r1env_logic.arithmetic import column_addition_tasks
 from r1env_logic.demonstrators import FORGOTTEN, careless_columns, columns
 

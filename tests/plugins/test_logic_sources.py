@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from r1env import UsageError
-from r1env.sources import iterate, split_of
+from r1env.data.sources import iterate, split_of
 from r1env_logic.arithmetic import addition_tasks, column_addition_tasks
 from r1env_logic.countdown import countdown_tasks
 from r1env_logic.sorting import sorting_tasks

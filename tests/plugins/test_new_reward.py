@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from r1env import UsageError
-from r1env.rubrics import load_rubric_spec
+from r1env.rubrics import find_rubric
 from r1env.scaffold import new_reward
 from r1env.scaffold.new_reward import render
 
@@ -47,7 +47,7 @@ def test_the_example_is_what_the_scaffold_writes_and_so_passes_its_tests_too():
 
 def test_the_rubric_that_comes_with_it_can_be_read(tmp_path):
     new_reward("terse", tmp_path)
-    spec = load_rubric_spec(str(tmp_path / "rubric.yaml"))
+    spec = find_rubric(str(tmp_path / "rubric.yaml"))
     assert [choice.reward for choice in spec.rewards] == ["accuracy", "format", "terse"]
 
 

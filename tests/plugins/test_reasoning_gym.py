@@ -3,11 +3,19 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 
 import pytest
+from typer.testing import CliRunner
 
 import r1env
-from r1env.sources import iterate
+import r1env.builtin
+import r1env_logic.plugin
+from r1env.cli.main import make_app
+from r1env.data.sources import iterate
+from r1env.envs.environment import make_environment
+from r1env.plugins import Plugins, Provenance
 from r1env.testing import Example, check_reward
 from r1env_logic.gym_tasks import REFUSED, ReasoningGym, reasoning_gym_tasks
 
@@ -111,3 +119,57 @@ def test_no_dataset_that_is_offered_pays_for_a_constant_or_refuses_its_own_answe
         for task in tasks:
             assert task.answer is None or ReasoningGym(answered(task.answer), task).value == 1.0, name
     assert paid == []
+
+
+@pytest.fixture
+def without_library(monkeypatch):
+    """The plugin as it is where the extra `reasoning-gym` is not installed."""
+    for name in [module for module in sys.modules if module.partition(".")[0] == "reasoning_gym"]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "reasoning_gym", None)
+    return Plugins(
+        {Provenance("r1env", "r1env", "0"): r1env.builtin, Provenance("logic", "r1env-logic", "0"): r1env_logic.plugin}
+    )
+
+
+REMEDY = "pip install 'r1env-logic[reasoning-gym]'"
+
+
+def test_without_the_library_the_environment_is_listed_with_the_command_that_mends_it(without_library):
+    result = CliRunner().invoke(make_app(without_library), ["envs", "--json"])
+    requires = {row["name"]: row["requires"] for row in json.loads(result.stdout)}
+    assert requires.pop("reasoning-gym").endswith(REMEDY)
+    assert set(requires.values()) == {""}
+
+
+def test_without_the_library_making_it_is_refused_in_one_line(without_library):
+    with pytest.raises(r1env.UsageError) as refusal:
+        make_environment("reasoning-gym", plugins=without_library)
+    assert str(refusal.value).endswith(REMEDY)
+    assert "\n" not in str(refusal.value)
+
+
+def test_without_the_library_every_other_environment_gives_tasks_and_scores_them(without_library):
+    for name in without_library.provided("environments").keys() - {"reasoning-gym"}:
+        environment = make_environment(name, plugins=without_library)
+        task = environment.task(0)
+        score = environment.rubric.rewards[0].reward.score(r1env.Rollout(task=task, completion=answered(task.answer or "")))
+        assert not score.failed, name
+
+
+def test_with_the_library_the_environment_needs_nothing():
+    assert r1env.installed().environment("reasoning-gym").requires == ""
+
+
+def test_gymnasium_registers_the_environment_without_the_library_and_names_the_remedy():
+    program = (
+        "import sys; sys.modules['reasoning_gym'] = None\n"
+        "import gymnasium, r1env\n"
+        "gymnasium.make('r1env/sort-4').reset(seed=0)\n"
+        "try:\n"
+        "    gymnasium.make('r1env/reasoning-gym')\n"
+        "except r1env.UsageError as error:\n"
+        "    print(error)\n"
+    )
+    result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=120, check=False)
+    assert result.stdout.strip().endswith(REMEDY), result.stderr

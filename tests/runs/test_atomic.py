@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from r1env.runs.atomic import append_bytes, cut, replace_text
+from r1env.runs.files import append_bytes, cut, replace_text
 
 
 def test_a_replacement_that_fails_leaves_the_old_content_and_no_litter(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

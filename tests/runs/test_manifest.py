@@ -3,7 +3,7 @@
 import subprocess
 from pathlib import Path
 
-from r1env.hookspecs import RewardSpec, hookimpl
+from r1env.hooks import RewardSpec, hookimpl
 from r1env.plugins import Plugins, Provenance
 from r1env.runs.manifest import distribution_versions, git_revision, plugin_provenance
 

@@ -2,30 +2,19 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import pytest
 
-from r1env_sandbox import Sandbox, SandboxUnavailable
+from r1env_sandbox import Sandbox
 
 
 def pytest_collection_modifyitems(items):
-    """What fills the machine goes through one worker of `make test-slow`, one after another: its limits are in wall time."""
+    """What fills the machine goes through one worker, one after another: its limits are in wall time."""
     for item in items:
-        if item.path.is_relative_to(Path(__file__).parent) and item.get_closest_marker("slow"):
+        heavy = item.get_closest_marker("slow") or item.get_closest_marker("nightly")
+        if heavy and item.path.is_relative_to(Path(__file__).parent):
             item.add_marker(pytest.mark.xdist_group("machine"))
-
-
-@pytest.fixture(scope="session")
-def engine():
-    """Nothing but the certainty that containers can be started. `R1ENV_REQUIRE_DOCKER=1` makes their lack a failure."""
-    try:
-        Sandbox(1).close()
-    except SandboxUnavailable as error:
-        if os.environ.get("R1ENV_REQUIRE_DOCKER"):
-            raise
-        pytest.skip(str(error))
 
 
 @pytest.fixture(scope="session")

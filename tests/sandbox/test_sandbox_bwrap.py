@@ -14,12 +14,13 @@ from pathlib import Path
 
 import pytest
 
-from r1env_sandbox import Limits, Sandbox, SandboxUnavailable, Submission, TestCase, Verdict
-from r1env_sandbox.backends import cgroups, choose
+from r1env_sandbox import Limits, Sandbox, SandboxUnavailable, Submission, TestCase, Verdict, open_sandbox
+from r1env_sandbox.backends import cgroups
 from r1env_sandbox.backends.bwrap import BwrapBackend
 from r1env_sandbox.backends.owners import is_orphan, owner
 from r1env_sandbox.backends.system_calls import engine_filter
 from r1env_sandbox.doctor import HOLDS, PROBES, Finding, run_probe
+from r1env_sandbox.open import choose_backend
 
 _specification = importlib.util.spec_from_file_location("redteam", Path(__file__).parent / "redteam" / "test_redteam.py")
 redteam = sys.modules["redteam"] = importlib.util.module_from_spec(_specification)  # dataclasses look their module up
@@ -230,7 +231,7 @@ def test_docker_is_not_replaced_unasked(monkeypatch):
 @pytest.mark.slow
 def test_auto_takes_bubblewrap_once_everything_has_held_and_every_verdict_says_so(host, monkeypatch):
     monkeypatch.setenv("DOCKER_HOST", NOWHERE)
-    with Sandbox(1, backend="auto") as sandbox:
+    with open_sandbox("auto", 1) as sandbox:
         result = sandbox.judge(HONEST, PLUS_ONE)
     assert (result.status, result.info.backend) == (Verdict.ACCEPTED, "bwrap")
     assert result.info.image.startswith("host")
@@ -243,27 +244,28 @@ def test_auto_refuses_what_does_not_hold(host, monkeypatch):
     with pytest.raises(
         SandboxUnavailable, match=r"no Docker socket.*does not hold on this host: memory is limited \(accepted\)"
     ):
-        Sandbox(1, backend="auto")
+        open_sandbox("auto", 1)
 
 
 def test_auto_names_both_causes_when_there_is_neither(monkeypatch):
     monkeypatch.setenv("DOCKER_HOST", NOWHERE)
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
     with pytest.raises(SandboxUnavailable, match=r"no Docker socket.*root's alone"):
-        Sandbox(1, backend="auto")
+        open_sandbox("auto", 1)
 
 
 @pytest.mark.docker
 def test_auto_takes_docker_where_there_is_one(engine):
-    assert choose.make_backend("auto").name == "docker"
+    assert choose_backend() == "docker"
 
 
 @pytest.mark.parametrize(
-    "options", [{"backend": "podman"}, {"backend": "bwrap", "runtime": "runsc"}, {"backend": "auto", "image": "x"}]
+    "options",
+    [{"backend": "podman"}, {"backend": "bwrap", "runtime": "runsc"}, {"backend": "auto", "image": "x"}, {"backend": "ray:x"}],
 )
 def test_options_that_do_not_go_together_are_refused(options):
     with pytest.raises(ValueError):
-        Sandbox(1, **options)
+        open_sandbox(workers=1, **options)
 
 
 def test_an_owner_that_lives_has_no_orphans():

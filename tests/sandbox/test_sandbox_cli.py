@@ -115,6 +115,7 @@ def test_a_line_is_answered_before_the_next_is_sent(engine):
     assert process.wait(30) == 0
 
 
+@pytest.mark.slow
 def test_doctor_finds_that_everything_holds(engine):
     done = run("doctor", "--json")
     report = json.loads(done.stdout)
@@ -161,6 +162,10 @@ def test_without_an_engine_one_line_says_what_to_do(arguments):
         (["judge", "--mode", "thread"], "spawn or fork"),
         (["judge", "--input", "/nowhere"], "cannot read /nowhere"),
         (["judge", "--workers", "0"], "--workers"),
+        (["run", "/nowhere.py"], "cannot read /nowhere.py"),
+        (["run", __file__, "--language", "cobol"], "cobol"),
+        (["build", "--language", "cobol"], "cobol"),
+        (["build", "--base", "debian", "--bootstrap"], "not both"),
     ],
 )
 def test_wrong_usage_is_told(arguments, message):

@@ -56,14 +56,14 @@ def gvisor(engine):
 
 
 @pytest.mark.docker
-@pytest.mark.slow
+@pytest.mark.nightly
 @pytest.mark.parametrize("attack", [on_gvisor(attack) for attack in ATTACKS], ids=lambda attack: attack.name)
 def test_an_attack_gains_nothing_under_gvisor(attack, gvisor):
     redteam.check(gvisor, attack, LIMITS)
 
 
 @pytest.mark.docker
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_every_kind_of_test_is_judged_under_gvisor_and_the_verdict_says_so(gvisor):
     add = Submission(
         language="python", source="def add(a, b):\n    return a + b\nif __name__ == '__main__':\n    print(add(3, 4))"

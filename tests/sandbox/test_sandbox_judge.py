@@ -101,11 +101,10 @@ def test_assertions_about_a_function(sandbox, source, verdict):
     ("code", "verdict"),
     [
         ("assert add(1, 2) == 3", Verdict.ACCEPTED),
-        ("def check(candidate):\n    assert helper(2) == 4\n    assert candidate(1, 2) == 3", Verdict.ACCEPTED),
         ("def check(candidate):\n    try:\n        candidate(1, 'x')\n    except TypeError:\n        return\n    assert False", Verdict.ACCEPTED),
         ("def check(candidate):\n    for n in range(200):\n        assert candidate(n, n) == 2 * n", Verdict.ACCEPTED),
         ("def check(candidate):\n    pass", Verdict.REJECTED_INPUT),
-        ("def check(candidate):\n    undefined.thing", Verdict.REJECTED_INPUT),
+        ("def check(candidate):\n    {}['nothing']", Verdict.REJECTED_INPUT),
         ("def check(candidate):\n    assert candidate(1, 2) == 4", Verdict.WRONG_ANSWER),
         ("def check(candidate):\n    assert candidate(1, 2) < None", Verdict.WRONG_ANSWER),
     ],
@@ -215,11 +214,35 @@ def test_a_special_checker_decides(spawning):
     assert status(spawning, "print(4)", test) is Verdict.WRONG_ANSWER
 
 
-def test_a_special_checker_that_fails_gives_no_score(spawning):
-    for broken in ("1 / 0", "import sys; sys.exit(7)"):
-        test = TestCase.stdio("9", "", "special", checker_program=python(broken))
-        result = spawning.judge(python("print(3)"), [test], QUICK)
-        assert (result.status, result.score, result.info.attempts) == (Verdict.JUDGE_ERROR, None, 2)
+@pytest.mark.parametrize("broken", ["1 / 0", "import sys; sys.exit(7)", "import sys; sys.exit("])
+def test_a_special_checker_that_judges_no_output_is_the_tasks_fault(spawning, broken):
+    test = TestCase.stdio("9", "", "special", checker_program=python(broken))
+    result = spawning.judge(python("print(3)"), [test], QUICK)
+    assert (result.status, result.score, result.info.attempts) == (Verdict.REJECTED_INPUT, None, 1)
+    assert "the checker fails on every output" in result.info.note
+
+
+def test_a_special_checker_that_does_not_compile_is_the_tasks_fault(spawning):
+    test = TestCase.stdio("9", "", "special", checker_program=Submission(language="c", source="int main("))
+    result = spawning.judge(python("print(3)"), [test, TestCase.stdio("", "3")], QUICK)
+    assert result.status is Verdict.REJECTED_INPUT
+    assert "the checker does not compile" in result.info.note
+
+
+@pytest.mark.parametrize(
+    "printed", ["x", "", "9" * 5000, "\x00", "1 2 3", "nan", "0x3", "[" * 60_000, "1e999999999", "\ud83d", "3\n" * 20_000]
+)
+def test_what_an_output_makes_a_checker_do_is_the_submissions_fault(spawning, printed):
+    """A checker that crashes, hangs or eats memory on it, and judges others well."""
+    checker = python(
+        "import sys\ntext = open(sys.argv[2]).read()\nif text.count('3') > 10:\n    while True: text += text\n"
+        "sys.exit(0 if int(text) ** 2 == int(open(sys.argv[1]).read()) else 1)\n"
+    )
+    test = TestCase.stdio("9", "3", "special", checker_program=checker)
+    result = spawning.judge(
+        python(f"import sys\nsys.stdout.buffer.write({printed!r}.encode('utf-8', 'surrogatepass'))"), [test], QUICK
+    )
+    assert (result.status, result.score) == (Verdict.WRONG_ANSWER, 0.0)
 
 
 @pytest.mark.parametrize(

@@ -69,7 +69,9 @@ ADD = {
 
 
 @pytest.mark.docker
-@pytest.mark.parametrize("language", LANGUAGES)
+@pytest.mark.parametrize(
+    "language", [pytest.param(name, marks=() if name in DEFAULT_LANGUAGES else pytest.mark.nightly) for name in LANGUAGES]
+)
 def test_every_language_that_the_image_holds_compiles_once_and_runs_each_test(language, spawning):
     client = connect()
     held = images.languages_of(client.images.get(spawning.describe()["image"]).labels)

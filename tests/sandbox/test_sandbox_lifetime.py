@@ -186,7 +186,7 @@ def test_workers_of_a_dead_owner_are_removed_and_those_of_a_living_one_are_not(c
     assert mine in left
 
 
-def test_the_module_has_a_sandbox_of_its_own():
+def test_the_module_has_a_sandbox_of_its_own(engine):
     assert judge(Submission(language="python", source="def add(a, b): return a + b"), ADD).status is Verdict.ACCEPTED
 
 

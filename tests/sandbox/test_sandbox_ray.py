@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from r1env_sandbox import Sandbox, SandboxBusy, SandboxUnavailable, Submission, TestCase, Verdict
+from r1env_sandbox import Sandbox, SandboxBusy, SandboxUnavailable, Submission, TestCase, Verdict, open_sandbox
 
 ray = pytest.importorskip("ray", reason="needs r1env-sandbox[ray]")
 cluster_utils = pytest.importorskip("ray.cluster_utils")
@@ -56,12 +56,19 @@ def test_where_no_cluster_runs_that_is_said(monkeypatch, tmp_path):
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
     monkeypatch.setenv("RAY_TMPDIR", str(tmp_path))  # where a running cluster would have left its address
     with pytest.raises(SandboxUnavailable, match="no Ray cluster is running"):
-        Sandbox(backend="ray")
+        open_sandbox("ray")
+
+
+def test_the_old_way_to_ask_for_a_cluster_works_with_a_warning_that_names_the_new_one(monkeypatch, tmp_path):
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    monkeypatch.setenv("RAY_TMPDIR", str(tmp_path))
+    with pytest.warns(DeprecationWarning, match="open_sandbox"), pytest.raises(SandboxUnavailable, match="no Ray cluster"):
+        Sandbox(1, backend="ray:bwrap")
 
 
 def test_a_backend_for_nodes_that_there_is_not_is_refused():
     with pytest.raises(ValueError, match="ray:podman"):
-        Sandbox(backend="ray:podman")
+        open_sandbox("ray:podman")
 
 
 @pytest.mark.docker
@@ -71,7 +78,7 @@ def test_nodes_that_join_judge_too_and_closing_ends_it(engine, cluster, monkeypa
 
     monkeypatch.setattr(module, "LOOK_SECONDS", 0.2)
     program, tests, expected = submission(1)
-    with Sandbox(1, backend="ray:docker") as sandbox:
+    with open_sandbox("ray:docker", 1) as sandbox:
         first = sandbox.judge(program, tests)
         assert (first.status, first.info.backend) == (expected, "ray:docker")
         second = cluster.add_node(**NODE)
@@ -96,7 +103,7 @@ def test_nodes_that_join_judge_too_and_closing_ends_it(engine, cluster, monkeypa
 @pytest.mark.slow
 def test_a_cluster_that_cannot_judge_is_refused_with_the_cause(engine, cluster):
     with pytest.raises(SandboxUnavailable, match="no node of the Ray cluster can judge") as raised:
-        Sandbox(1, backend="ray", image="r1env/none")
+        open_sandbox("ray", 1, image="r1env/none")
     assert "no image 'r1env/none'" in str(raised.value)
 
 
@@ -115,7 +122,7 @@ def test_a_node_that_dies_in_the_middle_loses_no_verdict_and_doubles_none(engine
         result = sandbox.judge(program, tests)
         return number, result, expected
 
-    with Sandbox(1, backend="ray", mode="fork") as sandbox, ThreadPoolExecutor(8) as threads:
+    with open_sandbox("ray", 1, mode="fork") as sandbox, ThreadPoolExecutor(8) as threads:
         assert sandbox.workers == 2
         for done, (number, result, expected) in enumerate(threads.map(judge, range(SUBMISSIONS))):
             if done == KILL_AFTER:

@@ -8,9 +8,8 @@ from dataclasses import replace
 import pytest
 
 from r1env_sandbox import Limits, TestResult, Verdict
-from r1env_sandbox.judge import overall
+from r1env_sandbox.judge import failure, overall
 from r1env_sandbox.languages import find_language
-from r1env_sandbox.verdicts import failure
 from r1env_sandbox.worker import Report, run_command
 
 COMMAND = run_command(find_language("python"), Limits(cpu_s=2, wall_s=5, memory_mb=256))

@@ -9,9 +9,8 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from r1env.rollouts import Rollout
 from r1env.scoring import ScoringPool
-from r1env.tasks import Task
+from r1env.types import Rollout, Task
 
 MakeRollouts = Callable[..., list[Rollout]]
 

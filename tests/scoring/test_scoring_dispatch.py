@@ -9,16 +9,16 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 import r1env
+from r1env.plugins import Plugins, Provenance
 from r1env.rewards import Isolation, Limits, Reward, reward
-from r1env.rollouts import Rollout
 from r1env.rubrics import Rubric, WeightedReward
-from r1env.scores import Status
 from r1env.scoring import ScoringPool, ascore, score
-from r1env.tasks import Task
+from r1env.types import Rollout, Score, Status, Task
 
 MakeRollouts = Callable[..., list[Rollout]]
 
@@ -218,3 +218,25 @@ def test_cancelling_ascore_stops_the_work(isolation: Isolation, rollouts: MakeRo
         start = time.monotonic()
         assert asyncio.run(main()) == 1.0
         assert time.monotonic() - start < 30
+
+
+# The event hook
+
+
+def test_every_way_of_scoring_tells_the_plugins_once_and_a_hook_that_raises_stops_nothing(
+    rollouts: MakeRollouts, pool: ScoringPool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[tuple[list[str], list[float | None]]] = []
+
+    @r1env.hookimpl
+    def r1env_scored(rollouts: tuple[Rollout, ...], scores: tuple[Score, ...]) -> None:
+        told.append(([rollout.completion for rollout in rollouts], [score.value for score in scores]))
+        raise RuntimeError("on strike")
+
+    plugin = SimpleNamespace(r1env_scored=r1env_scored)
+    monkeypatch.setattr("r1env.scoring.dispatch.installed", lambda: Plugins({Provenance("mine", "r1env-mine", "1"): plugin}))
+    made, expected = rollouts("a", "ab", "a"), (["a", "ab", "a"], [1.0, 2.0, 1.0])
+    rubric = Rubric("r", [WeightedReward(length_in(Isolation.INLINE)), WeightedReward(length_in(Isolation.PROCESS, "p"), 0.0)])
+    assert [score.value for score in score(made, rubric, pool=pool)] == expected[1]
+    asyncio.run(ascore(made, length_in(Isolation.ASYNC)))
+    assert told == [expected, expected]

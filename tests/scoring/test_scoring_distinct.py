@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from r1env.rollouts import FinishReason, Rollout
-from r1env.scoring.distinct import Distinct, without_tokens
-from r1env.tasks import Task
+from r1env.scoring.dispatch import Distinct, without_tokens
+from r1env.types import FinishReason, Rollout, Task, Turn
 
 
 def make(text: str = "a", answer: str = "1", **fields: object) -> Rollout:
@@ -27,7 +26,7 @@ def test_rollouts_differ_by_answer_messages_finish_reason_or_turns() -> None:
         make(answer="2"),
         make(messages=({"role": "user", "content": "q"},)),
         make(finish_reason=FinishReason.LENGTH),
-        make(turns=2),
+        make(turns=(Turn(message={"role": "assistant", "content": ""}),)),
     ]
     assert places(different) == [0, 1, 2, 3, 4]
 

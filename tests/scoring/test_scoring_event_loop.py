@@ -9,10 +9,9 @@ from collections.abc import Callable
 import pytest
 
 from r1env.rewards import Limits, reward
-from r1env.rollouts import Rollout
-from r1env.scores import Status
 from r1env.scoring import ascore, score
-from r1env.scoring.event_loop import CONCURRENCY
+from r1env.scoring.dispatch import CONCURRENCY
+from r1env.types import Rollout, Status
 
 MakeRollouts = Callable[..., list[Rollout]]
 

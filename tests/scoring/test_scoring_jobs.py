@@ -8,9 +8,8 @@ import pytest
 
 from r1env.errors import UsageError
 from r1env.rewards import reward
-from r1env.rollouts import Rollout
-from r1env.scores import Score, Status
-from r1env.scoring.jobs import FIRST_CHUNK, MAX_CHUNK, Job, pack_reward
+from r1env.scoring.pool import FIRST_CHUNK, MAX_CHUNK, Job, pack_reward
+from r1env.types import Rollout, Score, Status
 
 MakeRollouts = Callable[..., list[Rollout]]
 
@@ -69,9 +68,9 @@ def test_what_is_put_back_is_taken_again_in_order(job: Job) -> None:
 
 def test_the_future_has_the_scores_in_order_once_all_are_recorded(rollouts: MakeRollouts) -> None:
     job = Job(pack_reward(length), rollouts("a", "b"))
-    job.record(1, Score(value=1.0))
+    job.record(1, [Score(value=1.0)])
     assert not job.future.done()
-    job.record(0, Score(value=0.0))
+    job.record(0, [Score(value=0.0)])
     assert [score.value for score in job.future.result()] == [0.0, 1.0]
 
 
@@ -84,7 +83,7 @@ def test_failing_the_rest_leaves_what_was_taken_to_its_taker(rollouts: MakeRollo
     (taken,) = job.take(workers=2)
     job.fail_rest(Status.ERROR, "cannot be loaded")
     assert not job.future.done()
-    job.record(taken, Score(value=1.0))
+    job.record(taken, [Score(value=1.0)])
     assert [score.status for score in job.future.result()] == [Status.OK, Status.ERROR]
 
 
@@ -92,7 +91,7 @@ def test_a_cancelled_job_has_nothing_to_take_and_ignores_scores(rollouts: MakeRo
     job = Job(pack_reward(length), rollouts("a"))
     job.future.cancel()
     assert job.take(workers=1) == []
-    job.record(0, Score(value=1.0))
+    job.record(0, [Score(value=1.0)])
     job.abort(UsageError("too late"))
     assert job.future.cancelled()
 

@@ -15,8 +15,8 @@ import pytest
 ROLLOUTS = """
 import os, sys, time
 import r1env
-from r1env.tasks import Task
-from r1env.rollouts import Rollout
+from r1env.types import Task
+from r1env.types import Rollout
 
 def rollouts(*texts):
     return [Rollout(task=Task(id=str(i), prompt="q"), completion=text) for i, text in enumerate(texts)]

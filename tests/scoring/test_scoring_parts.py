@@ -5,10 +5,9 @@ from __future__ import annotations
 import pytest
 
 import r1env
-from r1env.rollouts import Rollout
 from r1env.rubrics import Rubric, WeightedReward
 from r1env.scoring import Scoring, score
-from r1env.tasks import Task
+from r1env.types import Rollout, Task
 
 TASK = Task(id="t", prompt="q", answer="1")
 

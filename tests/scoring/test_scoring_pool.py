@@ -21,13 +21,9 @@ import pytest
 
 from r1env.errors import UsageError
 from r1env.rewards import Limits, Reward, reward
-from r1env.rollouts import Rollout
-from r1env.scores import Score, Status
 from r1env.scoring import ScoringPool, score
-from r1env.scoring.jobs import Job
-from r1env.scoring.pool import workers_from_environment
-from r1env.scoring.slot import Slot
-from r1env.tasks import Task
+from r1env.scoring.pool import Job, Slot, workers_from_environment
+from r1env.types import Rollout, Score, Status, Task
 
 MakeRollouts = Callable[..., list[Rollout]]
 

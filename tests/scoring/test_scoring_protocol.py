@@ -6,8 +6,8 @@ import math
 
 import pytest
 
-from r1env.scores import Score, Status
 from r1env.scoring.protocol import HEADER, MAX_REPLY_BYTES, Begun, Scored, encode_reply, take_reply
+from r1env.types import Score, Status
 
 
 def framed(body: bytes) -> bytearray:

@@ -10,9 +10,8 @@ import pytest
 import r1env
 from r1env.errors import UsageError
 from r1env.rewards import reward
-from r1env.rollouts import Rollout
-from r1env.scores import Status
 from r1env.scoring import ScoringPool, score
+from r1env.types import Rollout, Status
 
 MakeRollouts = Callable[..., list[Rollout]]
 

@@ -7,6 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 SUITE = """
 import pytest
 import r1env
@@ -27,6 +29,7 @@ def test_scores(n):
 """
 
 
+@pytest.mark.slow
 def test_rewards_are_scored_under_pytest_with_two_processes(tmp_path: Path) -> None:
     (tmp_path / "test_suite.py").write_text(SUITE)
     command = [sys.executable, "-m", "pytest", "-n", "2", "-q", "-p", "no:cacheprovider", str(tmp_path)]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from r1env_trainers.models.load import LoadedModel, load_model
+from r1env_trainers.model.load import LoadedModel, load_model
 
 
 def sharp_tiny(device: str = "cpu") -> LoadedModel:

@@ -11,7 +11,7 @@ import torch
 
 from r1env.recipes import Plan, execute
 from r1env.runs.run import Run, StepEvent
-from r1env_trainers.models.load import load_model
+from r1env_trainers.model.load import load_model
 
 OF_THE_MACHINE = ("time", "tokens_per_second", "seconds/", "memory/")
 

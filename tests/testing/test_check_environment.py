@@ -10,9 +10,8 @@ import gymnasium
 import pytest
 
 import r1env
-from r1env.envs.gym import ReasoningEnv
-from r1env.envs.vector import ReasoningVectorEnv
-from r1env.sources import ListSource
+from r1env.data.sources import ListSource
+from r1env.envs.gym import ReasoningEnv, ReasoningVectorEnv
 from r1env.testing import check_environment
 
 

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from r1env.plugins import import_target, installed
+from r1env.importing import import_target
+from r1env.plugins import installed
 from r1env.runs.run import Run
-from r1env.tracking import Follower
-from r1env.tracking.wandb import identity
+from r1env.trackers import Follower, identity
 
 PLAN = {"name": "demo", "preset": None, "stages": [{"name": "rl", "trainer": "grpo", "config": {"lr": 1e-4}}]}
 
@@ -62,6 +62,7 @@ def test_tensorboard_reads_back_every_step_once_over_a_crash_and_a_resume(tmp_pa
     assert rewards[0].wall_time == pytest.approx(run.metrics()[0]["time"], abs=5)
 
 
+@pytest.mark.slow
 def test_wandb_keeps_every_step_once_over_a_crash_and_a_resume(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     wandb = pytest.importorskip("wandb")
     monkeypatch.setenv("WANDB_MODE", "offline")

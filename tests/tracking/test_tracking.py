@@ -9,10 +9,10 @@ from types import SimpleNamespace
 import pytest
 
 from r1env.errors import UsageError
-from r1env.hookspecs import TrackerSpec, hookimpl
+from r1env.hooks import TrackerSpec, hookimpl
 from r1env.plugins import Plugins, Provenance
 from r1env.runs.run import Run
-from r1env.tracking import Follower, followed
+from r1env.trackers import Follower, followed
 
 PLAN = {"name": "demo", "preset": None, "stages": [{"name": "rl", "trainer": "grpo", "config": {}}]}
 
@@ -129,7 +129,7 @@ HOOKS = SimpleNamespace(r1env_trackers=hookimpl(lambda: SPECS))
 
 @pytest.fixture
 def plugins(monkeypatch: pytest.MonkeyPatch) -> Plugins:
-    monkeypatch.setattr("r1env.tracking.follow.import_target", lambda target: NOTEBOOK)
+    monkeypatch.setattr("r1env.trackers.import_target", lambda target: NOTEBOOK)
     return Plugins({Provenance("mine", "r1env-mine", "1"): HOOKS})
 
 

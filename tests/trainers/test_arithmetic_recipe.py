@@ -20,7 +20,7 @@ def test_it_evaluates_on_sums_that_neither_stage_trains_on(preset):
     check_plan(plan)
     cold_start, rl = plan.stages
     assert "split" not in {**cold_start.config["env_options"], **rl.config["env_options"]}  # the default is `train`
-    assert rl.config["eval_options"] == {"split": "test"}
+    assert rl.config["eval"]["env_options"] == {"split": "test"}
     assert rl.config["model"] == "stage:cold-start"
 
 
@@ -29,9 +29,9 @@ def test_demonstrations_go_on_to_longer_numbers_than_the_reward_does():
     assert cold_start.config["env_options"]["most"] > rl.config["env_options"]["most"]
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_the_reward_teaches_the_carries_that_the_demonstrations_forget(tmp_path):
-    plan = plan_training("arithmetic", preset="tiny-cpu", overrides={"rl": {"steps": 30, "eval_every": 30}})
+    plan = plan_training("arithmetic", preset="tiny-cpu", overrides={"rl": {"steps": 30, "eval.every": 30}})
     run = trained(plan, tmp_path / "run")
     accuracy = [row["eval/accuracy"] for row in run.metrics("rl") if "eval/accuracy" in row]
     assert accuracy[0] < 0.6

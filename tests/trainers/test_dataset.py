@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 from training_runs import trained
 
+from r1env.data.sources import read_jsonl
 from r1env.errors import UsageError
 from r1env.recipes import check_plan, execute, plan_training
 from r1env.runs.run import Run
-from r1env.sources import read_jsonl
 from r1env_logic.bilingual.small_talk import courteous_reply, small_talk_tasks
 
 SETTINGS = {"env": "small-talk", "writer": "r1env_logic.bilingual.demonstrators:careful", "count": 20}

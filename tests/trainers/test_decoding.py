@@ -6,13 +6,12 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, GPT2Config, LlamaConfig, Qwen3Config
 
-from r1env_trainers.decoding.batch import Drawn, Draws
-from r1env_trainers.decoding.choose import choose_decoding
-from r1env_trainers.decoding.llama import LlamaBatch
-from r1env_trainers.decoding.transformers import TransformersBatch
-from r1env_trainers.models.load import LoadedModel
-from r1env_trainers.models.tiny import build_tokenizer
-from r1env_trainers.sampling import Sampler
+from r1env.engines import SamplingParams
+from r1env.errors import EngineError
+from r1env_trainers.generate.batches import Drawn, LlamaBatch, TransformersBatch
+from r1env_trainers.generate.engine import Sampler, choose_decoding, decode_samples
+from r1env_trainers.model.load import LoadedModel
+from r1env_trainers.model.tiny import build_tokenizer
 
 TOKENIZER = build_tokenizer()
 PROMPTS = [[5, 6, 7, 8], [9], [10, 11]]
@@ -49,7 +48,7 @@ def load(name: str) -> LoadedModel:
 @pytest.mark.parametrize("name", CONFIGS)
 def test_each_kind_of_model_gets_its_way_of_decoding_and_the_greedy_tokens_of_generate(name):
     loaded = load(name)
-    batch = choose_decoding(loaded)(PROMPTS, 1, 2, Draws(0))
+    batch = choose_decoding(loaded)(PROMPTS, SamplingParams(n=1, max_new_tokens=2, temperature=0))
     with torch.no_grad():
         batch.advance()
     assert isinstance(batch._in_step, CONFIGS[name][1])
@@ -57,15 +56,20 @@ def test_each_kind_of_model_gets_its_way_of_decoding_and_the_greedy_tokens_of_ge
         theirs = loaded.model.generate(
             torch.tensor([prompt]), attention_mask=torch.ones(1, len(prompt)), max_new_tokens=16, do_sample=False
         )[0, len(prompt) :]
-        ours = Sampler(loaded).sample([prompt], n=1, max_new_tokens=16, temperature=0).ids[0]
+        ours = Sampler(loaded).sample([prompt], SamplingParams(top_p=1.0, n=1, max_new_tokens=16, temperature=0)).ids[0]
         assert ours.tolist() == theirs.tolist()
 
 
-@pytest.mark.parametrize("draws", [Draws(1.0, seed=3), Draws(0.7, 0.8, seed=4), Draws(0)])
-def test_both_ways_draw_the_same_tokens_with_the_same_log_probs(draws):
+@pytest.mark.parametrize(
+    "how",
+    [{"temperature": 1.0, "top_p": 1.0, "seed": 3}, {"temperature": 0.7, "top_p": 0.8, "seed": 4}, {"temperature": 0}],
+    ids=str,
+)
+def test_both_ways_draw_the_same_tokens_with_the_same_log_probs(how):
+    params = SamplingParams(n=3, max_new_tokens=12, **how)
     loaded = load("llama")
-    one = LlamaBatch(loaded.model, PROMPTS, 3, 12, draws)
-    other = TransformersBatch(loaded.model, 0, PROMPTS, 3, 12, draws)
+    one = LlamaBatch(loaded.model, PROMPTS, params)
+    other = TransformersBatch(loaded.model, 0, PROMPTS, params)
     with torch.no_grad():
         for rows in ([0, 1, 2, 4, 7, 8], [1, 3, 5]):
             for _ in range(4):
@@ -99,7 +103,7 @@ class Scripted:
 
 def scripted_sampler(batch: Scripted) -> Sampler:
     sampler = Sampler(load("llama"))
-    sampler._start = lambda prompts, n, max_new_tokens, draws: batch
+    sampler._start = lambda prompts, params: batch
     return sampler
 
 
@@ -108,7 +112,7 @@ def test_what_was_drawn_beyond_an_end_is_cut_off(stride, ahead):
     eos = TOKENIZER.eos_token_id
     rows = [[5, eos, 6, 7, 8, 9], [5, 6, 7, 8, 9, 10], [eos, 5, eos, 5, 5, 5], [5, 6, 7, 8, 9, eos]]
     sampler = scripted_sampler(Scripted(rows, stride, ahead))
-    samples = sampler.sample([[3]] * 4, n=1, max_new_tokens=6, temperature=1.0)
+    samples = sampler.sample([[3]] * 4, SamplingParams(top_p=1.0, n=1, max_new_tokens=6, temperature=1.0))
     assert samples.mask.sum(dim=1).tolist() == [2, 6, 1, 6]
     assert samples.finished.tolist() == [True, False, True, True]
     assert samples.ids[0].tolist() == [5, eos, 0, 0, 0, 0]
@@ -121,7 +125,7 @@ def test_the_first_stop_text_ends_a_row_wherever_in_a_stride_it_falls(stride, ah
     one, two, three = (TOKENIZER.convert_tokens_to_ids(character) for character in "123")
     rows = [[three, one, two, one, two, three], [one, three, two, three, one, three]]
     sampler = scripted_sampler(Scripted(rows, stride, ahead))
-    samples = sampler.sample([[3]] * 2, n=1, max_new_tokens=6, temperature=1.0, stop=("12",))
+    samples = sampler.sample([[3]] * 2, SamplingParams(top_p=1.0, n=1, max_new_tokens=6, temperature=1.0, stop=("12",)))
     assert samples.mask.sum(dim=1).tolist() == [3, 6]
     assert samples.finished.tolist() == [True, False]
 
@@ -129,7 +133,7 @@ def test_the_first_stop_text_ends_a_row_wherever_in_a_stride_it_falls(stride, ah
 def test_rows_leave_the_batch_when_they_have_ended():
     eos = TOKENIZER.eos_token_id
     batch = Scripted([[eos, 5, 5, 5], [5, 5, 5, 5], [5, eos, 5, 5]], stride=1)
-    scripted_sampler(batch).sample([[3]] * 3, n=1, max_new_tokens=4, temperature=1.0)
+    scripted_sampler(batch).sample([[3]] * 3, SamplingParams(top_p=1.0, n=1, max_new_tokens=4, temperature=1.0))
     assert batch.ended == [[0], [2]]
 
 
@@ -138,9 +142,8 @@ def test_every_row_is_told_of_once_and_as_soon_as_it_is_complete(stride, ahead):
     eos = TOKENIZER.eos_token_id
     told = []
     sampler = scripted_sampler(Scripted([[5, 6, 7, 8], [eos, 5, 5, 5], [5, 6, eos, 5], [5, 6, 7, eos]], stride, ahead))
-    samples = sampler.sample(
-        [[3]] * 4, n=1, max_new_tokens=4, temperature=1.0, on_finished=lambda rows, some: told.append((rows, some))
-    )
+    params = SamplingParams(max_new_tokens=4, temperature=1.0, top_p=1.0)
+    samples = sampler.sample([[3]] * 4, params, on_finished=lambda rows, some: told.append((rows, some)))
     assert [rows for rows, _ in told] == [[1], [2], [0, 3]] if stride == 1 else [[1], [0, 2, 3]]
     for rows, some in told:
         for place, row in enumerate(rows):
@@ -154,12 +157,43 @@ def test_every_row_is_told_of_once_and_as_soon_as_it_is_complete(stride, ahead):
 @pytest.mark.parametrize("name", CONFIGS)
 def test_a_batch_in_parts_draws_what_the_parts_alone_would_draw(name):
     loaded = load(name)
-    whole = Sampler(loaded, max_rows=5).sample(PROMPTS, n=2, max_new_tokens=12, temperature=1.0, seed=7)  # two prompts at once
+    whole = Sampler(loaded, max_rows=5).sample(
+        PROMPTS, SamplingParams(top_p=1.0, n=2, max_new_tokens=12, temperature=1.0, seed=7)
+    )  # two prompts at once
     sampler = Sampler(loaded)
     parts = [
-        sampler.sample(prompts, n=2, max_new_tokens=12, temperature=1.0, seed=7 + first)
+        sampler.sample(prompts, SamplingParams(top_p=1.0, n=2, max_new_tokens=12, temperature=1.0, seed=7 + first))
         for first, prompts in ((0, PROMPTS[:2]), (2, PROMPTS[2:]))
     ]
-    assert sampler.decode(whole) == [text for part in parts for text in sampler.decode(part)]
+    assert decode_samples(TOKENIZER, whole) == [text for part in parts for text in decode_samples(TOKENIZER, part)]
     assert torch.cat([part.finished for part in parts]).tolist() == whole.finished.tolist()
     assert torch.cat([part.mask.sum(dim=1) for part in parts]).tolist() == whole.mask.sum(dim=1).tolist()
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_no_completion_outgrows_the_context_and_each_prompt_has_its_own_room(name):
+    loaded = load(name)
+    sampler, context = Sampler(loaded), COMMON["max_position_embeddings"]
+    prompts = [[5] * (context - 1), [6, 7] * 60, [9]]
+    params = SamplingParams(n=2, max_new_tokens=20, temperature=1.0, top_p=1.0, seed=2)
+    samples = sampler.sample(prompts, params)
+    lengths, finished = samples.mask.sum(dim=1).tolist(), samples.finished.tolist()
+    for row, (length, stopped) in enumerate(zip(lengths, finished, strict=True)):
+        room = min(20, context - len(prompts[row // 2]))
+        assert length <= room
+        assert stopped == (samples.ids[row, int(length) - 1] == TOKENIZER.eos_token_id)
+        assert stopped or length == room
+    assert 1 in lengths  # the first prompt has room for one token
+
+
+def test_a_row_that_its_context_cuts_off_leaves_the_batch():
+    batch = Scripted([[5, 6, 7, 8], [5, 6, 7, 8]], stride=2)
+    samples = scripted_sampler(batch).sample([[3] * 125, [3]], SamplingParams(max_new_tokens=4, temperature=1.0, top_p=1.0))
+    assert samples.mask.sum(dim=1).tolist() == [3, 4]
+    assert samples.finished.tolist() == [False, False]
+    assert batch.ended == [[0]]
+
+
+def test_a_prompt_without_room_is_an_error_and_no_token():
+    with pytest.raises(EngineError, match="a prompt of 128 tokens leaves no room in the model's context of 128"):
+        Sampler(load("gpt2")).sample([[3] * 128], SamplingParams())

@@ -14,13 +14,13 @@ pytest.importorskip("triton", reason="Triton is not installed (it comes with tor
 
 from sharp_model import sharp_tiny
 
-from r1env_trainers.decoding.batch import Draws
-from r1env_trainers.decoding.graphs import GraphDecoder
-from r1env_trainers.decoding.llama import LlamaBatch
-from r1env_trainers.decoding.sizes import graph_size
-from r1env_trainers.forward import TokenBatch, completion_logprobs
-from r1env_trainers.prompts import left_pad
-from r1env_trainers.sampling import Sampler
+from r1env.engines import SamplingParams
+from r1env_trainers.generate.batches import LlamaBatch
+from r1env_trainers.generate.cache import graph_size
+from r1env_trainers.generate.engine import Sampler
+from r1env_trainers.generate.graphs import GraphDecoder
+from r1env_trainers.model.batching import left_pad
+from r1env_trainers.model.logprobs import TokenBatch, completion_logprobs
 
 PROMPTS = [[5, 6, 7, 8], [9], [10, 11]]
 CUDA = torch.cuda.is_available()
@@ -53,7 +53,10 @@ def test_rows_that_take_the_slots_of_ended_ones_draw_what_they_would_have_drawn_
     few = Sampler(loaded)
     few._start = (GraphDecoder if CUDA else WithoutGraphs)(loaded.model, max_rows=5).start
     settings = {"n": 4, "max_new_tokens": 11, "temperature": temperature, "seed": 5}
-    together, in_turn = sampler.sample(PROMPTS, **settings), few.sample(PROMPTS, **settings)
+    together, in_turn = (
+        sampler.sample(PROMPTS, SamplingParams(top_p=1.0, **settings)),
+        few.sample(PROMPTS, SamplingParams(top_p=1.0, **settings)),
+    )
     if CUDA:  # rounding differs with the rows of a step, and so may a token here and there
         assert (together.ids[:, 0] == in_turn.ids[:, 0]).float().mean() > 0.8
     else:
@@ -70,35 +73,37 @@ def trainers_logprobs(loaded, samples, n, temperature):
 
 
 def test_the_log_probs_of_sampler_and_trainer_agree_within_rounding(loaded, sampler):
-    samples = sampler.sample(PROMPTS, n=4, max_new_tokens=20, temperature=0.7, seed=1)
+    samples = sampler.sample(PROMPTS, SamplingParams(top_p=1.0, n=4, max_new_tokens=20, temperature=0.7, seed=1))
     assert len(set(samples.mask.sum(dim=1).tolist())) > 1  # rows have left the batch on the way
     gap = (samples.logprobs - trainers_logprobs(loaded, samples, 4, 0.7)).abs()
     assert gap.mean() < ROUNDING
 
 
 def test_greedy_tokens_are_those_of_plain_decoding(loaded, sampler):
-    ours = sampler.sample(PROMPTS, n=1, max_new_tokens=8, temperature=0).ids
-    plain = LlamaBatch(loaded.model, PROMPTS, 1, 8, Draws(0))
+    ours = sampler.sample(PROMPTS, SamplingParams(top_p=1.0, n=1, max_new_tokens=8, temperature=0)).ids
+    plain = LlamaBatch(loaded.model, PROMPTS, SamplingParams(max_new_tokens=8, temperature=0))
     with torch.no_grad():
         expected = torch.stack([plain.advance()[0] for _ in range(4)], dim=1)
     assert torch.equal(ours[:, :4], expected)
 
 
 def test_a_nucleus_keeps_to_the_likeliest_tokens(loaded, sampler):
-    samples = sampler.sample(PROMPTS, n=8, max_new_tokens=6, temperature=1.0, top_p=0.3, seed=2)
+    samples = sampler.sample(PROMPTS, SamplingParams(n=8, max_new_tokens=6, temperature=1.0, top_p=0.3, seed=2))
     whole = trainers_logprobs(loaded, samples, 8, 1.0)
     assert (samples.logprobs >= whole - ROUNDING).all()  # renormalised over fewer tokens
     assert (samples.logprobs * samples.mask).mean() > (whole * samples.mask).mean() + 0.1
 
 
 def test_one_decoder_serves_batches_of_any_size_and_sees_new_weights(loaded, sampler):
-    first = sampler.sample(PROMPTS, n=2, max_new_tokens=6, temperature=1.0, seed=3).ids
-    sampler.sample([PROMPTS[0] * 20] * 5, n=4, max_new_tokens=12, temperature=1.0)
-    assert torch.equal(sampler.sample(PROMPTS, n=2, max_new_tokens=6, temperature=1.0, seed=3).ids, first)
+    first = sampler.sample(PROMPTS, SamplingParams(top_p=1.0, n=2, max_new_tokens=6, temperature=1.0, seed=3)).ids
+    sampler.sample([PROMPTS[0] * 20] * 5, SamplingParams(top_p=1.0, n=4, max_new_tokens=12, temperature=1.0))
+    assert torch.equal(
+        sampler.sample(PROMPTS, SamplingParams(top_p=1.0, n=2, max_new_tokens=6, temperature=1.0, seed=3)).ids, first
+    )
     weight = loaded.model.model.layers[0].mlp.down_proj.weight
     with torch.no_grad():
         weight.mul_(-1)
-    changed = sampler.sample(PROMPTS, n=2, max_new_tokens=6, temperature=1.0, seed=3)
+    changed = sampler.sample(PROMPTS, SamplingParams(top_p=1.0, n=2, max_new_tokens=6, temperature=1.0, seed=3))
     gap = (changed.logprobs - trainers_logprobs(loaded, changed, 2, 1.0)).abs()
     with torch.no_grad():
         weight.mul_(-1)

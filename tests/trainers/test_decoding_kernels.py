@@ -13,7 +13,7 @@ pytest.importorskip("triton", reason="Triton is not installed (it comes with tor
 
 from torch.nn.functional import scaled_dot_product_attention
 
-from r1env_trainers.decoding.kernels import append_and_attend, draw_into
+from r1env_trainers.generate.kernels import append_and_attend, draw_into
 
 DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
 

@@ -11,12 +11,13 @@ import torch
 from sharp_model import sharp_tiny
 from torch.nn.functional import scaled_dot_product_attention
 
-from r1env_trainers.forward import TokenBatch, completion_logprobs
-from r1env_trainers.prompts import left_pad
-from r1env_trainers.sampling import Sampler
+from r1env.engines import SamplingParams
+from r1env_trainers.generate.engine import Sampler
+from r1env_trainers.model.batching import left_pad
+from r1env_trainers.model.logprobs import TokenBatch, completion_logprobs
 
 PROMPTS = [[5, 6, 7, 8], [9], [10, 11], [12, 13, 14]]
-GRAPHS = "r1env_trainers.decoding.graphs"
+GRAPHS = "r1env_trainers.generate.graphs"
 
 
 def append_and_attend(
@@ -67,7 +68,7 @@ def sampler_of(loaded, monkeypatch):
     """A sampler with so many slots."""
     kernels = ModuleType("kernels")
     kernels.append_and_attend, kernels.draw_into = append_and_attend, draw_into
-    monkeypatch.setitem(sys.modules, "r1env_trainers.decoding.kernels", kernels)
+    monkeypatch.setitem(sys.modules, "r1env_trainers.generate.kernels", kernels)
     monkeypatch.delitem(sys.modules, GRAPHS, raising=False)
     graphs = importlib.import_module(GRAPHS)
 
@@ -98,9 +99,9 @@ def trainers_logprobs(loaded, samples, n):
 @pytest.mark.parametrize(("max_rows", "stop"), [(1, ()), (3, ("a", "12")), (5, ()), (8, ())])
 def test_what_a_row_draws_does_not_depend_on_how_many_slots_there_are(loaded, sampler_of, max_rows, stop):
     settings = {"n": 3, "max_new_tokens": 14, "temperature": 1.0, "stop": stop, "seed": 5}
-    together = sampler_of()[0].sample(PROMPTS, **settings)
+    together = sampler_of()[0].sample(PROMPTS, SamplingParams(top_p=1.0, **settings))
     few, decoder = sampler_of(max_rows)
-    in_turn = few.sample(PROMPTS, **settings)
+    in_turn = few.sample(PROMPTS, SamplingParams(top_p=1.0, **settings))
     assert max(decoder.sizes) <= max_rows
     assert torch.equal(in_turn.ids, together.ids)
     assert torch.equal(in_turn.finished, together.finished)
@@ -110,7 +111,7 @@ def test_what_a_row_draws_does_not_depend_on_how_many_slots_there_are(loaded, sa
 
 
 def test_greedy_rows_in_slots_are_those_of_generate(loaded, sampler_of):
-    samples = sampler_of(3)[0].sample(PROMPTS, n=1, max_new_tokens=10, temperature=0)
+    samples = sampler_of(3)[0].sample(PROMPTS, SamplingParams(top_p=1.0, n=1, max_new_tokens=10, temperature=0))
     for row, prompt in enumerate(PROMPTS):
         theirs = loaded.model.generate(
             torch.tensor([prompt]), attention_mask=torch.ones(1, len(prompt)), max_new_tokens=10, do_sample=False
@@ -121,14 +122,16 @@ def test_greedy_rows_in_slots_are_those_of_generate(loaded, sampler_of):
 def test_slots_that_are_free_are_taken_before_the_longest_row_has_ended(sampler_of):
     settings = {"n": 8, "max_new_tokens": 40, "temperature": 1.0, "stop": ("a", "e", "1", "2", "3", "4"), "seed": 1}
     few, decoder = sampler_of(8)
-    lengths = few.sample(PROMPTS, **settings).mask.sum(dim=1)
+    lengths = few.sample(PROMPTS, SamplingParams(top_p=1.0, **settings)).mask.sum(dim=1)
     one_after_another = sum(-(-int(batch.max() - 1) // 4) for batch in lengths.split(8))
     assert len(decoder.sizes) < one_after_another
 
 
 @pytest.mark.parametrize("max_new_tokens", [1, 2, 9])
 def test_rows_at_the_limit_leave_their_slots(sampler_of, max_new_tokens):
-    samples = sampler_of(2)[0].sample(PROMPTS, n=2, max_new_tokens=max_new_tokens, temperature=1.0, seed=3)
+    samples = sampler_of(2)[0].sample(
+        PROMPTS, SamplingParams(top_p=1.0, n=2, max_new_tokens=max_new_tokens, temperature=1.0, seed=3)
+    )
     lengths = samples.mask.sum(dim=1)
     assert (lengths[~samples.finished] == max_new_tokens).all()
     assert int(lengths.min()) >= 1
@@ -136,16 +139,18 @@ def test_rows_at_the_limit_leave_their_slots(sampler_of, max_new_tokens):
 
 def test_one_decoder_serves_batches_of_any_size(sampler_of):
     sampler, _ = sampler_of(6)
-    first = sampler.sample(PROMPTS, n=2, max_new_tokens=6, temperature=1.0, seed=3).ids
-    sampler.sample([PROMPTS[0] * 20] * 5, n=4, max_new_tokens=12, temperature=1.0)
-    assert torch.equal(sampler.sample(PROMPTS, n=2, max_new_tokens=6, temperature=1.0, seed=3).ids, first)
+    first = sampler.sample(PROMPTS, SamplingParams(top_p=1.0, n=2, max_new_tokens=6, temperature=1.0, seed=3)).ids
+    sampler.sample([PROMPTS[0] * 20] * 5, SamplingParams(top_p=1.0, n=4, max_new_tokens=12, temperature=1.0))
+    assert torch.equal(
+        sampler.sample(PROMPTS, SamplingParams(top_p=1.0, n=2, max_new_tokens=6, temperature=1.0, seed=3)).ids, first
+    )
 
 
 def test_a_cache_that_memory_is_not_enough_for_gets_fewer_slots(loaded, sampler_of, monkeypatch):
     settings = {"n": 6, "max_new_tokens": 12, "temperature": 1.0, "seed": 2}
-    together = sampler_of()[0].sample(PROMPTS, **settings)
+    together = sampler_of()[0].sample(PROMPTS, SamplingParams(top_p=1.0, **settings))
     few, decoder = sampler_of()
     monkeypatch.setattr(f"{GRAPHS}.memory_budget", lambda device: 8e5)
-    in_turn = few.sample(PROMPTS, **settings)
+    in_turn = few.sample(PROMPTS, SamplingParams(top_p=1.0, **settings))
     assert decoder.capacity.rows < 24
     assert torch.equal(in_turn.ids, together.ids)

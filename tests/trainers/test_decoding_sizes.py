@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from r1env_trainers.decoding.sizes import graph_size, graph_sizes
+from r1env_trainers.generate.cache import graph_size, graph_sizes
 
 
 def test_sizes_are_powers_of_two_and_the_middles_between_them():

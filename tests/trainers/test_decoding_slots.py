@@ -8,8 +8,7 @@ from collections import Counter
 from hypothesis import given
 from hypothesis import strategies as st
 
-from r1env_trainers.decoding.cache import Capacity
-from r1env_trainers.decoding.slots import Slots
+from r1env_trainers.generate.cache import Capacity, Slots
 
 
 @given(st.data(), st.integers(1, 12), st.integers(1, 5), st.integers(1, 20), st.integers(1, 6))

@@ -9,12 +9,11 @@ import torch
 
 from r1env.errors import UsageError
 from r1env_trainers.distill import divergence
-from r1env_trainers.distill.divergence import chunked_reverse_kl, policy_gradient, reverse_kl
-from r1env_trainers.distill.on_policy import check_one_tokenizer
-from r1env_trainers.distill.predictions import Predictions, predictions
-from r1env_trainers.forward import completion_logprobs
-from r1env_trainers.models.load import load_model
-from r1env_trainers.sft.loss import make_batch
+from r1env_trainers.distill.divergence import Predictions, chunked_reverse_kl, policy_gradient, predictions, reverse_kl
+from r1env_trainers.distill.loop import check_one_tokenizer
+from r1env_trainers.model.load import load_model
+from r1env_trainers.model.logprobs import completion_logprobs
+from r1env_trainers.sft.loop import make_batch
 
 PAIRS = [([4, 39, 5, 51], [6, 1]), ([31, 4, 3, 51], [55, 56, 57, 3, 4, 58, 1]), ([4], [5, 5, 5, 1])]
 

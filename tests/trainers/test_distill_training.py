@@ -10,15 +10,20 @@ from training_runs import assert_bit_for_bit, at_step, interrupted, trained
 
 from r1env.errors import UsageError
 from r1env.recipes import check_plan, execute, plan_training
-from r1env_trainers.checkpoints import list_checkpoints
 from r1env_trainers.distill.config import DistillConfig
-from r1env_trainers.models.load import load_model
+from r1env_trainers.model.checkpoint import list_checkpoints
+from r1env_trainers.model.load import load_model
 
-SMALL = {"steps": 6, "batch_size": 16, "checkpoint_every": 2, "eval_every": 3, "eval_limit": 8}
+SMALL = {"steps": 6, "optim.batch_size": 16, "checkpoint.every": 2, "eval.every": 3, "eval.limit": 8}
 METHODS = {
-    "sft": {"prompts": 24, "n": 4, "prompts_per_batch": 8, "keep": {"threshold": 0, "per_prompt": 4}},
-    "exact": {"method": "on_policy", "n": 4},
-    "sampled": {"method": "on_policy", "n": 4, "divergence": "sampled"},
+    "sft": {
+        "sampling.prompts": 24,
+        "sampling.n": 4,
+        "sampling.prompts_per_batch": 8,
+        "keep": {"threshold": 0, "per_prompt": 4},
+    },
+    "exact": {"method": "on_policy", "sampling.n": 4},
+    "sampled": {"method": "on_policy", "sampling.n": 4, "divergence": "sampled"},
 }
 
 
@@ -50,7 +55,9 @@ MOMENTS = {
 }
 
 
-@pytest.mark.parametrize("moment", MOMENTS)
+@pytest.mark.parametrize(
+    "moment", [pytest.param(moment, marks=[] if moment == "on-policy" else pytest.mark.slow) for moment in MOMENTS]
+)
 def test_a_run_that_was_interrupted_and_resumed_is_bit_for_bit_the_uninterrupted_one(tmp_path, moment):
     method, when = MOMENTS[moment]
     plan = plan_distillation(method)
@@ -65,7 +72,7 @@ def test_a_run_that_was_interrupted_and_resumed_is_bit_for_bit_the_uninterrupted
 @pytest.mark.parametrize("method", ["exact", "sampled"])
 def test_on_policy_distillation_brings_the_student_nearer_to_its_teacher(tmp_path, method):
     """The teacher is untrained, but it is somebody else: its distribution can be learnt."""
-    plan = plan_distillation(method, steps=15, eval_every=0, batch_size=32, lr=3e-3)
+    plan = plan_distillation(method, steps=15, eval={"every": 0}, optim={"batch_size": 32, "lr": 3e-3})
     run = trained(plan, tmp_path / "run")
     kl = [row["kl"] for row in run.metrics()]
     assert sum(kl[-3:]) < 0.7 * sum(kl[:3])
@@ -94,13 +101,13 @@ def test_a_teacher_with_another_tokenizer_is_refused_on_policy_and_welcome_other
     ("settings", "message"),
     [
         ({"env": None, "env_options": {}}, "give env"),
-        ({"method": "on_policy", "n": 3}, r"batch_size 16 does not divide into groups of n=3"),
-        ({"method": "on_policy", "n": 4, "epochs": 2}, "epochs belongs to method 'sft'"),
-        ({"method": "on_policy", "n": 4, "engine": "vllm"}, "needs the teacher's probabilities"),
+        ({"method": "on_policy", "sampling.n": 3}, r"optim.batch_size=16 does not divide into groups of sampling.n=3"),
+        ({"method": "on_policy", "sampling.n": 4, "epochs": 2}, "epochs belongs to method 'sft'"),
+        ({"method": "on_policy", "sampling.n": 4, "engine.name": "vllm"}, "needs the teacher's probabilities"),
     ],
 )
 def test_settings_that_cannot_be_meant_are_refused(settings, message):
-    base = {"model": "tiny-gpt2", "teacher": "tiny-2m", "env": "sort-4", "batch_size": 16}
+    base = {"model": "tiny-gpt2", "teacher": "tiny-2m", "env": "sort-4", "optim.batch_size": 16}
     with pytest.raises(ValueError, match=message):
         DistillConfig(**{**base, **settings})
 
@@ -112,7 +119,10 @@ def test_distill_vs_rl_gives_both_ways_one_start_and_as_many_steps():
     ways = [stages[name] for name in ("rl", "distilled", "distilled-on-policy")]
     assert {way["model"] for way in ways} == {"stage:start"}
     assert len({way["steps"] for way in ways}) == 1
-    assert stages["rl"]["prompts_per_step"] * stages["rl"]["group_size"] == stages["distilled"]["batch_size"]
+    assert (
+        stages["rl"]["sampling"]["prompts_per_step"] * stages["rl"]["sampling"]["group_size"]
+        == stages["distilled"]["optim"]["batch_size"]
+    )
     assert stages["table"]["env_options"]["split"] == "test"
     assert set(stages["table"]["costs"]) < set(stages["table"]["models"])
 

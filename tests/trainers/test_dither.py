@@ -9,13 +9,14 @@ from hypothesis import strategies as st
 from torch import Generator, nn
 
 from r1env.runs.run import Run
-from r1env_trainers import local
-from r1env_trainers.checkpoints import save_checkpoint, save_model
-from r1env_trainers.dither import dither_matrices, dithered, is_coarse
-from r1env_trainers.local import LocalConfig, begin
-from r1env_trainers.models.load import load_model
-from r1env_trainers.ppo.config import PPOConfig
-from r1env_trainers.ppo.critic import Critic
+from r1env_trainers.model import session as local
+from r1env_trainers.model.checkpoint import save_checkpoint, save_model
+from r1env_trainers.model.dither import dither_matrices, dithered, is_coarse
+from r1env_trainers.model.load import load_model
+from r1env_trainers.model.session import begin
+from r1env_trainers.rl.config import PPOConfig
+from r1env_trainers.rl.critic import Critic
+from r1env_trainers.settings import LocalConfig
 
 floats = st.floats(width=32, allow_nan=False, allow_infinity=False)
 
@@ -102,7 +103,7 @@ def test_training_dithers_its_start_where_it_computes_in_bfloat16_unless_told_no
     monkeypatch.setattr(local, "compute_dtype", lambda device: dtype)
     run = Run.create(tmp_path / "run", {}, seed=0)
     run.start_stage("train")
-    assert is_as_stored(weights_of(LocalConfig(model=in_bfloat16, dither=dither), run), in_bfloat16) is same
+    assert is_as_stored(weights_of(LocalConfig(model=in_bfloat16, optim={"dither": dither}), run), in_bfloat16) is same
 
 
 def test_a_resumed_training_goes_on_with_the_weights_it_had(in_bfloat16, tmp_path, monkeypatch):
@@ -117,7 +118,7 @@ def test_a_resumed_training_goes_on_with_the_weights_it_had(in_bfloat16, tmp_pat
 
 def test_a_critic_of_its_own_starts_dithered_too(in_bfloat16, monkeypatch):
     monkeypatch.setattr(local, "compute_dtype", lambda device: torch.bfloat16)
-    config = PPOConfig(model=in_bfloat16, env="sort-4", critic="separate")
+    config = PPOConfig(model=in_bfloat16, env="sort-4", critic={"kind": "separate"})
     critic = Critic.start(config, load_model(in_bfloat16), {})
     stored = load_model(in_bfloat16).model.get_parameter("model.layers.0.mlp.up_proj.weight")
     weights = critic.own.get_parameter("model.layers.0.mlp.up_proj.weight")

@@ -9,12 +9,12 @@ import torch
 from training_runs import trained
 
 from r1env.errors import UsageError
+from r1env.monitoring.report import write_report
 from r1env.recipes import check_plan, execute, plan_training
-from r1env.runs.report import write_report
 from r1env.runs.run import Run
-from r1env_trainers.evaluate.config import EvaluateConfig
+from r1env_trainers.evaluate import EvaluateConfig
 
-SORTING = {"env": "sort-4", "env_options": {"style": "compact"}, "limit": 6, "max_new_tokens": 12}
+SORTING = {"env": "sort-4", "env_options": {"style": "compact"}, "limit": 6, "sampling.max_new_tokens": 12}
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -53,9 +53,7 @@ def test_a_mixture_has_columns_for_each_environment_and_for_each_further_reward(
 def test_costs_are_the_steps_and_sampled_tokens_of_the_stages_named(tmp_path):
     recipe = tmp_path / "recipe.yaml"
     tuning = "{preset: tiny-cpu, steps: 3, batch_size: 4}"
-    learning = (
-        "{preset: tiny-cpu, model: 'stage:a', steps: 2, prompts_per_step: 2, group_size: 2, rubric: accuracy, eval_every: 0}"
-    )
+    learning = "{preset: tiny-cpu, model: 'stage:a', steps: 2, sampling: {prompts_per_step: 2, group_size: 2}, rubric: accuracy, eval.every: 0}"
     table = "{models: {a: 'stage:a', b: 'stage:b'}, costs: {a: [a], b: [a, b]}, env: sort-4, limit: 2, max_new_tokens: 4}"
     recipe.write_text(
         "name: two\npresets:\n  tiny:\n    stages:\n"
@@ -94,7 +92,7 @@ def test_a_stage_that_was_done_but_not_remembered_is_not_done_again(tmp_path):
     ("settings", "message"),
     [
         ({"env": None}, "give env"),
-        ({"n": 4}, "4 greedy completions of a task are one and the same"),
+        ({"sampling.n": 4}, "4 greedy completions of a task are the same"),
         ({"costs": {"a": ("rl",)}}, "costs of a: no such row"),
         ({"mixture": [{"env": "sort-4"}]}, "not both"),
     ],

@@ -6,18 +6,18 @@ import pytest
 from sharp_model import sharp_tiny
 
 import r1env
+from r1env.data.sources import ListSource
 from r1env.envs.environment import Environment
 from r1env.envs.suite import Suite
+from r1env.plugins import installed
 from r1env.rubrics import Rubric, WeightedReward
 from r1env.scoring import score
-from r1env.sources import ListSource
-from r1env.templates import get_template
-from r1env_trainers.grpo import early_scoring
-from r1env_trainers.grpo.collect import collect
-from r1env_trainers.grpo.config import GRPOConfig
-from r1env_trainers.sampling import Sampler
+from r1env_trainers.generate.engine import LocalEngine, Sampler
+from r1env_trainers.rl import rollouts as early_scoring
+from r1env_trainers.rl.config import GRPOConfig
+from r1env_trainers.rl.rollouts import collect
 
-CONFIG = GRPOConfig(model="tiny", env="e", prompts_per_step=4, group_size=8, max_new_tokens=40)
+CONFIG = GRPOConfig(model="tiny", env="e", sampling={"prompts_per_step": 4, "group_size": 8, "max_new_tokens": 40})
 
 
 @r1env.reward(name="digits", isolation="async")
@@ -28,7 +28,7 @@ async def digits(completion):
 @pytest.fixture
 def suite():
     tasks = [r1env.Task(id=str(i), prompt=f"{i}?") for i in range(8)]
-    template = get_template("plain")
+    template = installed().template("plain")
     return Suite("e", [Environment("e", ListSource(tasks), Rubric("r", [WeightedReward(digits)]), "digits", template)])
 
 
@@ -38,7 +38,7 @@ def tiny():
 
 
 def test_scores_stand_beside_their_own_rollouts(tiny, suite):
-    experience = collect(suite, tiny, Sampler(tiny), CONFIG, step=0)
+    experience = collect(suite, tiny, LocalEngine(Sampler(tiny)), CONFIG, step=0)
     expected = score(experience.rollouts, suite.environments[0].rubric)
     assert [one.value for one in experience.scores] == [one.value for one in expected]
     assert len({one.value for one in experience.scores}) > 2
@@ -60,7 +60,7 @@ def test_episodes_that_are_over_are_handed_over_while_others_are_sampled(tiny, s
             return samples
 
     monkeypatch.setattr(early_scoring, "Scoring", Noted)
-    collect(suite, tiny, NotedSampler(tiny), CONFIG, step=0)
+    collect(suite, tiny, LocalEngine(NotedSampler(tiny)), CONFIG, step=0)
     before = events[: events.index("sampled")]
     assert len(before) > 2
     assert all(part >= 2 for part in before)  # a sixteenth of all at a time
@@ -82,5 +82,5 @@ def test_what_nobody_waits_for_is_stopped_when_sampling_fails(tiny, suite, monke
 
     monkeypatch.setattr(early_scoring, "Scoring", Noted)
     with pytest.raises(RuntimeError, match="out of memory"):
-        collect(suite, tiny, FailingSampler(tiny), CONFIG, step=0)
+        collect(suite, tiny, LocalEngine(FailingSampler(tiny)), CONFIG, step=0)
     assert len(cancelled) == 1

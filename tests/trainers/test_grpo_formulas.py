@@ -9,8 +9,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from r1env_trainers.grpo import kl
-from r1env_trainers.grpo.advantages import (
+from r1env_trainers.rl import losses as kl
+from r1env_trainers.rl.advantages import (
     baseline_free,
     gdpo,
     group_mean,
@@ -22,14 +22,7 @@ from r1env_trainers.grpo.advantages import (
     whiten,
     with_kl_reward,
 )
-from r1env_trainers.grpo.losses import (
-    aggregate,
-    clipped_share,
-    loss_denominator,
-    policy_loss,
-    sampler_correction,
-    sequence_ratio,
-)
+from r1env_trainers.rl.losses import aggregate, clipped_share, loss_denominator, policy_loss, sampler_correction, sequence_ratio
 
 NAN = math.nan
 OF_GROUPS = [group_mean, group_std, leave_one_out, maxrl]

@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from r1env_trainers.grpo import kl
-from r1env_trainers.grpo.advantages import gdpo, group_mean, group_std, leave_one_out, maxrl, whiten, with_kl_reward
-from r1env_trainers.grpo.losses import aggregate, loss_denominator, policy_loss, sampler_correction
+from r1env_trainers.rl import losses as kl
+from r1env_trainers.rl.advantages import gdpo, group_mean, group_std, leave_one_out, maxrl, whiten, with_kl_reward
+from r1env_trainers.rl.losses import aggregate, loss_denominator, policy_loss, sampler_correction
 
 EXACT = 1e-6
 BATCH, LENGTH = 8, 11

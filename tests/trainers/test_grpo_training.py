@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ast
+import inspect
 import math
 import subprocess
 import sys
@@ -16,16 +18,24 @@ from r1env.envs.suite import make_suite
 from r1env.errors import TrainingStoppedError, UsageError
 from r1env.recipes import check_plan, execute, plan_training
 from r1env.runs.run import Run
-from r1env_trainers.checkpoints import list_checkpoints
-from r1env_trainers.grpo.collect import collect
-from r1env_trainers.grpo.config import GRPOConfig
-from r1env_trainers.grpo.trainer import GRPOTrainer
-from r1env_trainers.grpo.update import update
-from r1env_trainers.local import make_optimizer
-from r1env_trainers.models.load import load_model
-from r1env_trainers.sampling import Sampler
+from r1env_trainers.generate.engine import LocalEngine, Sampler
+from r1env_trainers.model.checkpoint import list_checkpoints
+from r1env_trainers.model.load import load_model
+from r1env_trainers.model.session import make_optimizer
+from r1env_trainers.rl import loop
+from r1env_trainers.rl.config import GRPOConfig
+from r1env_trainers.rl.rollouts import collect
+from r1env_trainers.rl.trainer import GRPOTrainer
+from r1env_trainers.rl.update import update
 
-SMALL = {"steps": 6, "prompts_per_step": 4, "group_size": 4, "eval_every": 3, "eval_limit": 8, "checkpoint_every": 2}
+SMALL = {
+    "steps": 6,
+    "sampling.prompts_per_step": 4,
+    "sampling.group_size": 4,
+    "eval.every": 3,
+    "eval.limit": 8,
+    "checkpoint.every": 2,
+}
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -48,7 +58,7 @@ def test_r1_zero_in_miniature_learns(tmp_path):
     plan = plan_training(
         "r1-zero",
         preset="tiny-cpu",
-        overrides={"base": {"steps": 200}, "rl": {"steps": 40, "eval_every": 40, "eval_limit": 128}},
+        overrides={"base": {"steps": 200}, "rl": {"steps": 40, "eval.every": 40, "eval.limit": 128}},
     )
     run = trained(plan, tmp_path / "run")
     accuracy = [row["eval/accuracy"] for row in run.metrics("rl") if "eval/accuracy" in row]
@@ -61,9 +71,9 @@ def test_a_run_that_was_interrupted_and_resumed_is_bit_for_bit_the_uninterrupted
     rubric = tmp_path / "rubric.yaml"
     rubric.write_text(f"name: digits\nrewards: [{{reward: '{__name__}:digits'}}, {{reward: accuracy}}]\n")
     if trainer == "grpo":
-        plan = plan_grpo(rubric=str(rubric), mini_batches=2)
+        plan = plan_grpo(rubric=str(rubric), optim={"mini_batches": 2})
     else:
-        plan = plan_training("sft", preset="tiny-cpu", overrides={"steps": 6, "batch_size": 8, "checkpoint_every": 2})
+        plan = plan_training("sft", preset="tiny-cpu", overrides={"steps": 6, "optim.batch_size": 8, "checkpoint.every": 2})
     whole = trained(plan, tmp_path / "whole")
     resumed = interrupted(plan, tmp_path / "broken", at_step(5))
     assert [path.name for path in list_checkpoints(resumed.path / "checkpoints" / trainer)] == ["step-000002", "step-000004"]
@@ -75,7 +85,7 @@ def test_a_run_that_was_interrupted_and_resumed_is_bit_for_bit_the_uninterrupted
 def test_a_reward_that_raises_costs_its_own_rollouts_only(tmp_path):
     rubric = tmp_path / "rubric.yaml"
     rubric.write_text(f"name: fragile\nrewards: [{{reward: '{__name__}:fragile'}}]\n")
-    plan = plan_grpo(rubric=str(rubric), max_failed=1.0, eval_every=0)
+    plan = plan_grpo(rubric=str(rubric), max_failed=1.0, eval={"every": 0})
     run = trained(plan, tmp_path / "run")
     unscored = [row["unscored"] for row in run.metrics()]
     assert len(unscored) == SMALL["steps"]
@@ -86,7 +96,7 @@ def test_a_reward_that_raises_costs_its_own_rollouts_only(tmp_path):
 def test_training_stops_when_scoring_fails_too_often(tmp_path):
     rubric = tmp_path / "rubric.yaml"
     rubric.write_text(f"name: fragile\nrewards: [{{reward: '{__name__}:fragile'}}]\n")
-    plan = plan_grpo(rubric=str(rubric), max_failed=0.01, eval_every=0)
+    plan = plan_grpo(rubric=str(rubric), max_failed=0.01, eval={"every": 0})
     with pytest.raises(TrainingStoppedError, match=r"scoring failed for \d+% .* ValueError: cannot bear a 7"):
         trained(plan, tmp_path / "run")
 
@@ -104,9 +114,9 @@ def fragile(completion):
         ({"env": "sort-44"}, "unknown environment 'sort-44'; did you mean 'sort-4'"),
         ({"rubric": "zeroo"}, "unknown rubric 'zeroo'; did you mean 'zero'"),
         ({"model": "tinny"}, "unknown model 'tinny'; did you mean 'tiny'"),
-        ({"template": "r1zero"}, "unknown prompt template 'r1zero'; did you mean 'r1-zero'"),
+        ({"template": "r1zero"}, "unknown template 'r1zero'; did you mean 'r1-zero'"),
         ({"env_options": {"digit": 4}}, "does not take these options"),
-        ({"eval_options": {"split": "dev"}}, "split"),
+        ({"eval.env_options": {"split": "dev"}}, "split"),
     ],
 )
 def test_what_cannot_work_is_said_before_training(settings, message):
@@ -124,15 +134,15 @@ def test_a_gpu_that_is_not_there_is_said_before_training():
 
 def test_an_impossible_batch_shape_is_refused():
     with pytest.raises(UsageError, match="4 prompts x 4 completions = 16 rollouts do not divide into 3 mini-batches"):
-        plan_grpo(mini_batches=3)
+        plan_grpo(optim={"mini_batches": 3})
 
 
 @pytest.fixture
 def experience():
-    config = GRPOConfig(**{**GRPOConfig.presets["tiny-cpu"], **SMALL, "lr": 1e-3, "warmup_steps": 0})
+    config = GRPOConfig(**{**GRPOConfig.presets["tiny-cpu"].settings, **SMALL, "optim.lr": 1e-3, "optim.warmup_steps": 0})
     loaded = load_model("tiny", seed=0)
     suite = make_suite("sort-4", rubric="accuracy", style="compact")
-    batch = collect(suite, loaded, Sampler(loaded), config, step=0)
+    batch = collect(suite, loaded, LocalEngine(Sampler(loaded)), config, step=0)
     batch.rewards[:] = torch.randn(batch.rewards.shape, generator=torch.Generator().manual_seed(0))
     return config, loaded, batch
 
@@ -147,7 +157,7 @@ def stepped(loaded, batch, config, reference=None):
 def test_micro_batches_do_not_change_the_update(experience):
     config, loaded, batch = experience
     whole, _ = stepped(loaded, batch, config)
-    parts, _ = stepped(loaded, batch, config.model_copy(update={"micro_batch_size": 3}))
+    parts, _ = stepped(loaded, batch, config.updated({"optim.micro_batch_size": 3}))
     before = torch.cat([parameter.detach().flatten() for parameter in loaded.model.parameters()])
     moved = (whole - before).norm()
     assert moved > 0.1
@@ -164,7 +174,7 @@ def test_the_first_update_of_an_on_policy_batch_clips_nothing_and_matches_the_sa
 
 def test_the_kl_to_the_starting_model_is_zero_at_the_start_and_grows(experience):
     config, loaded, batch = experience
-    config = config.model_copy(update={"kl_coef": 0.1})
+    config = config.updated({"algo.kl_coef": 0.1})
     _, metrics = stepped(loaded, batch, config, reference=load_model("tiny", seed=0))
     assert metrics["kl"] == pytest.approx(0, abs=1e-6)
     _, metrics = stepped(loaded, batch, config, reference=load_model("tiny", seed=1))
@@ -174,10 +184,10 @@ def test_the_kl_to_the_starting_model_is_zero_at_the_start_and_grows(experience)
 def test_a_completion_that_earned_the_mean_of_its_group_still_counts_in_the_denominator(experience):
     config, loaded, batch = experience
     batch.rewards[:] = torch.tensor([1.0, 0.5, 0.5, 0.0])
-    _, metrics = stepped(loaded, batch, config.model_copy(update={"advantage": "group_mean", "aggregation": "sequence"}))
+    _, metrics = stepped(loaded, batch, config.updated({"algo.advantage": "group_mean", "algo.loss_aggregation": "sequence"}))
     with_it = metrics["grad_norm"]
     batch.rewards[:, 1:3] = math.nan  # unscored: out of the statistics and out of the denominator
-    _, metrics = stepped(loaded, batch, config.model_copy(update={"advantage": "group_mean", "aggregation": "sequence"}))
+    _, metrics = stepped(loaded, batch, config.updated({"algo.advantage": "group_mean", "algo.loss_aggregation": "sequence"}))
     assert metrics["grad_norm"] == pytest.approx(2 * with_it, rel=1e-3)
 
 
@@ -190,6 +200,7 @@ def test_a_batch_without_any_preference_changes_nothing(experience):
     assert metrics["grad_norm"] == 0
 
 
+@pytest.mark.slow
 def test_a_full_disk_leaves_the_last_checkpoint_whole_and_resuming_goes_on_from_it(tmp_path):
     script = textwrap.dedent(
         """
@@ -230,7 +241,16 @@ def test_a_full_disk_leaves_the_last_checkpoint_whole_and_resuming_goes_on_from_
 
 def test_the_trainer_is_found_through_the_plugin_manager():
     spec = r1env.installed().trainer("grpo")
-    from r1env.plugins import import_target
+    from r1env.importing import import_target
 
     assert import_target(spec.target) is GRPOTrainer
     assert set(spec.presets) == set(GRPOConfig.presets)
+
+
+def test_the_loop_can_be_read_beside_the_paper():
+    """It imports at most a dozen modules of ours, and its main function comes first."""
+    tree = ast.parse(inspect.getsource(loop))
+    ours = {node.module for node in tree.body if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("r1env")}
+    assert 0 < len(ours) <= 12
+    functions = [node.name for node in tree.body if isinstance(node, ast.FunctionDef)]
+    assert functions[0] == "train"

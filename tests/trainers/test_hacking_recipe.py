@@ -52,7 +52,7 @@ def test_the_flawed_reward_pays_for_nothing_between_the_tags():
     assert [hollow_format(text) for text in refused] == [0.0] * len(refused)
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_the_reward_rises_and_held_out_accuracy_does_not_and_the_monitor_names_it(tmp_path):
     run = train("tiny-cpu", tmp_path / "run", steps=40)
     assert fmean(rewards(run)[-10:]) > fmean(rewards(run)[:3]) + 0.1
@@ -65,7 +65,7 @@ def test_the_reward_rises_and_held_out_accuracy_does_not_and_the_monitor_names_i
     assert len(set(last)) < len(last)  # four different questions: it does not read them any more
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_its_mended_twin_learns_the_answers_and_nothing_is_named(tmp_path):
     run = train("tiny-cpu-mended", tmp_path / "run", steps=60)
     assert held_out(run)[-1] > held_out(run)[0] + 0.3

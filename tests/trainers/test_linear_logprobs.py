@@ -5,9 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from r1env_trainers import logprobs as module
-from r1env_trainers.entropy import linear_logprobs_and_entropies
-from r1env_trainers.logprobs import linear_logprobs
+from r1env_trainers.model import logprobs as module
+from r1env_trainers.model.logprobs import linear_logprobs, linear_logprobs_and_entropies
 
 
 @pytest.fixture

@@ -21,11 +21,10 @@ from transformers import (
     Qwen3Config,
 )
 
-from r1env_trainers import forward as forward_module
-from r1env_trainers.forward import TokenBatch, completion_logprobs, micro_batches_of, packed_logprobs, padded_logprobs
-from r1env_trainers.llama.attention import Packing
-from r1env_trainers.llama.sharing import pack_prompts_once
-from r1env_trainers.llama.support import is_llama, obstacle
+from r1env_trainers.model import logprobs as forward_module
+from r1env_trainers.model.attention import Packing, pack_prompts_once
+from r1env_trainers.model.llama import is_llama, obstacle
+from r1env_trainers.model.logprobs import TokenBatch, completion_logprobs, micro_batches_of, packed_logprobs, padded_logprobs
 
 SIZES = {
     "vocab_size": 60,

@@ -6,13 +6,21 @@ import json
 
 import pytest
 
-from r1env.engines.base import Sampling
+from r1env.engines import SamplingParams
 from r1env_logic.countdown import countdown_tasks
-from r1env_trainers.engine import TransformersEngine
-from r1env_trainers.experimental.engine_steps import EngineSteps
-from r1env_trainers.experimental.mcts import Limits, Node, Proposal, nodes, puct, search, write_trace
-from r1env_trainers.experimental.toys import BlindCountdown
-from r1env_trainers.models.load import load_model
+from r1env_trainers.experimental.tree_search import (
+    BlindCountdown,
+    EngineSteps,
+    Limits,
+    Node,
+    Proposal,
+    nodes,
+    puct,
+    search,
+    write_trace,
+)
+from r1env_trainers.generate.engine import TransformersEngine
+from r1env_trainers.model.load import load_model
 
 
 def puzzles(count, numbers=3):
@@ -129,7 +137,7 @@ def test_a_model_is_searched_over_the_lines_that_it_draws():
         prompt="sort 3142:",
         judge=lambda text: min(1.0, sum(character.isdigit() for character in text) / 20),
         is_finished=lambda text: len(text) >= 40,
-        sampling=Sampling(temperature=1.0, top_p=1.0, max_new_tokens=20),
+        sampling=SamplingParams(temperature=1.0, top_p=1.0, max_new_tokens=20),
         delimiter="e",
     )
     limits = Limits(simulations=8, max_children=3, max_depth=12)

@@ -7,8 +7,8 @@ import itertools
 from hypothesis import given
 from hypothesis import strategies as st
 
-from r1env_trainers.micro_batches import _cut, micro_batches
-from r1env_trainers.models.load import load_model
+from r1env_trainers.model.batching import _cut, micro_batches
+from r1env_trainers.model.load import load_model
 
 MODEL = load_model("tiny").model
 

@@ -9,13 +9,14 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from r1env.engines.base import Sampling
+from r1env.engines import SamplingParams
 from r1env.errors import UsageError
-from r1env_trainers.engine import TransformersEngine
-from r1env_trainers.models import smollm2
-from r1env_trainers.models.load import load_model
-from r1env_trainers.models.tiny import CHARACTERS, TAGS, build_tokenizer
-from r1env_trainers.prompts import encode_prompt, left_pad
+from r1env.rollout import encode_prompt
+from r1env_trainers.generate.engine import TransformersEngine
+from r1env_trainers.model import smollm2
+from r1env_trainers.model.batching import left_pad
+from r1env_trainers.model.load import load_model
+from r1env_trainers.model.tiny import CHARACTERS, TAGS, build_tokenizer
 
 TOKENIZER = build_tokenizer()
 
@@ -87,7 +88,7 @@ def test_smollm2_comes_out_of_its_wheel_answers_and_is_the_same_the_next_time(tm
     loaded = load_model("smollm2-135m")
     assert loaded.parameters == 134_515_008
     question = ({"role": "user", "content": "What is the capital of France?"},)
-    greedy = Sampling(temperature=0, max_new_tokens=12)
+    greedy = SamplingParams(temperature=0, max_new_tokens=12)
     [[first]] = TransformersEngine(loaded).generate([question], greedy)
     assert "Paris" in first.text
 

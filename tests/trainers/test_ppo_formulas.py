@@ -12,8 +12,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from r1env_trainers.ppo.gae import gae, token_rewards
-from r1env_trainers.ppo.losses import explained_variance, value_loss
+from r1env_trainers.rl.advantages import gae, token_rewards
+from r1env_trainers.rl.losses import explained_variance, value_loss
 
 BATCH, LENGTH = 6, 9
 

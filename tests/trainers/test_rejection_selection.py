@@ -9,12 +9,17 @@ from hypothesis import strategies as st
 import r1env
 from r1env import Task
 from r1env.plugins import installed
-from r1env.rollouts import FinishReason, Rollout
-from r1env.scores import Score, Status
+from r1env.types import FinishReason, Rollout, Score, Status
 from r1env_trainers.rejection.config import RewardFilter, Selection
-from r1env_trainers.rejection.duplicates import SeenTexts, pieces, similarity
-from r1env_trainers.rejection.readability import has_code_block, longest_paragraph, thinking_of
-from r1env_trainers.rejection.select import Selector
+from r1env_trainers.rejection.select import (
+    SeenTexts,
+    Selector,
+    has_code_block,
+    longest_paragraph,
+    pieces,
+    similarity,
+    thinking_of,
+)
 from r1env_trainers.rejection.statistics import Counts, count, make_table, merged
 
 TASK = Task(id="t", prompt="1+1?", answer="2")

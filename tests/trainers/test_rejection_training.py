@@ -16,10 +16,10 @@ from training_runs import start, told, trained
 
 from r1env.errors import TrainingStoppedError, UnknownNameError, UsageError
 from r1env.recipes import check_plan, execute, plan_training
-from r1env.rollouts import Completion
 from r1env.runs.run import Run
+from r1env.types import Completion
 from r1env_trainers.rejection import draw as drawing
-from r1env_trainers.rejection import loop
+from r1env_trainers.rejection import draw as loop
 from r1env_trainers.rejection.config import ExtraData
 from r1env_trainers.rejection.data import check_extra
 
@@ -46,7 +46,7 @@ def guesser(monkeypatch):
 
 
 def plan_rejection(**settings):
-    nested = {"prompts": 12, "n": 4, "prompts_per_batch": 4, "keep": {"per_prompt": 2}, **settings}
+    nested = {"sampling.prompts": 12, "sampling.n": 4, "sampling.prompts_per_batch": 4, "keep": {"per_prompt": 2}, **settings}
     return plan_training("rejection", preset="tiny-cpu", overrides=nested)
 
 
@@ -198,7 +198,7 @@ def test_more_general_data_than_there_is_is_refused_before_the_first_sample(tmp_
 
 
 def test_a_prompt_that_comes_again_is_drawn_for_once(tmp_path, guesser):
-    plan = plan_rejection(env_options={"style": "compact", "digits": 2}, prompts=120, prompts_per_batch=30)
+    plan = plan_rejection(env_options={"style": "compact", "digits": 2}, sampling={"prompts": 120, "prompts_per_batch": 30})
     run = trained(plan, tmp_path / "run")
     (record,) = json.loads(run.stage_file("table.json", "rejection").read_text())["data"]
     assert record["prompts"] < 100  # there are a hundred questions of two digits, a tenth of them held out
@@ -222,7 +222,7 @@ def test_samples_of_a_mixture_are_scored_and_told_by_their_own_environments(tmp_
         {"env": "sort-4", "env_options": {"style": "compact"}},
         {"env": "column-addition", "env_options": {"style": "compact"}},
     ]
-    plan = plan_rejection(env=None, mixture=mixture, prompts=8, keep={"threshold": 0})
+    plan = plan_rejection(env=None, mixture=mixture, sampling={"prompts": 8}, keep={"threshold": 0})
     run = trained(plan, tmp_path / "run")
     assert {row["env"] for row in data_of(run)} == {"sort-4", "column-addition"}
     assert [record["domain"] for record in json.loads(run.stage_file("table.json", "rejection").read_text())["data"]] == [

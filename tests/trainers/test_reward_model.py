@@ -17,16 +17,13 @@ from transformers import AutoModelForSequenceClassification
 
 from r1env.errors import UsageError
 from r1env.recipes import check_plan, execute, plan_training
-from r1env_trainers.models.load import load_model
+from r1env_trainers.model.load import load_model
 from r1env_trainers.reward_model.config import RewardModelConfig
-from r1env_trainers.reward_model.data import open_examples, split_by_prompt
-from r1env_trainers.reward_model.losses import pairwise_loss, pointwise_loss
-from r1env_trainers.reward_model.metrics import auc, pair_accuracy
-from r1env_trainers.reward_model.model import encode, load_reward_model, rewards_of, with_scalar_head
-from r1env_trainers.reward_model.score import RewardModel
-from r1env_trainers.reward_model.select import Pair, select_pairs
+from r1env_trainers.reward_model.data import Pair, open_examples, select_pairs, split_by_prompt
+from r1env_trainers.reward_model.loop import auc, pair_accuracy, pairwise_loss, pointwise_loss
+from r1env_trainers.reward_model.model import RewardModel, encode, load_reward_model, rewards_of, with_scalar_head
 
-QUICK = {"steps": 40, "batch_size": 32, "warmup_steps": 5}
+QUICK = {"steps": 40, "optim.batch_size": 32, "optim.warmup_steps": 5}
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -72,11 +69,11 @@ def last(run, key):
 def test_a_preference_that_can_be_learnt_is_recovered_and_one_that_cannot_is_not(tmp_path):
     rng = random.Random(1)
     rows = [pair_row(rng, number) for number in range(600)]
-    learnt = train(tmp_path, data=write(tmp_path / "pairs.jsonl", rows), eval_share=0.3)
+    learnt = train(tmp_path, data=write(tmp_path / "pairs.jsonl", rows), eval={"share": 0.3})
     assert last(learnt, "eval/accuracy") >= 0.9
 
     turned = [row if rng.random() < 0.5 else row | {"chosen": row["rejected"], "rejected": row["chosen"]} for row in rows]
-    shuffled = train(tmp_path, "control", data=write(tmp_path / "shuffled.jsonl", turned), eval_share=0.3)
+    shuffled = train(tmp_path, "control", data=write(tmp_path / "shuffled.jsonl", turned), eval={"share": 0.3})
     assert 0.35 < last(shuffled, "eval/accuracy") < 0.65
 
 
@@ -89,9 +86,9 @@ def test_safety_labels_are_recovered_from_the_reasoning_too(tmp_path):
         thought = text_of(rng, 12, 0 if safe else 3)
         rows.append({"prompt": f"q{number}?", "completion": f"<think>{thought}</think>{text_of(rng, 6, 0)}", "safe": safe})
     data = write(tmp_path / "labels.jsonl", rows)
-    whole = train(tmp_path, data=data, objective="pointwise", reads="completion", eval_share=0.3)
+    whole = train(tmp_path, data=data, objective="pointwise", reads="completion", eval={"share": 0.3})
     assert last(whole, "eval/auc") >= 0.95
-    summary = train(tmp_path, "summary", data=data, objective="pointwise", reads="response", eval_share=0.3)
+    summary = train(tmp_path, "summary", data=data, objective="pointwise", reads="response", eval={"share": 0.3})
     assert 0.3 < last(summary, "eval/auc") < 0.7
 
     model = RewardModel(str(whole.model_dir("reward_model")), "cpu")
@@ -113,7 +110,7 @@ def test_balancing_takes_the_shortcut_over_length_away(tmp_path):
     data = write(tmp_path / "pairs.jsonl", rows)
     by_length = {}  # what thirteen more letters are worth, in units of four good ones
     for balance in (True, False):
-        run = train(tmp_path, f"run-{balance}", data=data, balance_lengths=balance, eval_share=0)
+        run = train(tmp_path, f"run-{balance}", data=data, pairs={"balance_lengths": balance}, eval={"share": 0})
         by_length[balance] = gain(run, [(7, 2), (20, 2)]) / gain(run, [(13, 0), (13, 4)])
     assert by_length[False] > 0.1
     assert abs(by_length[True]) < 0.05
@@ -133,7 +130,7 @@ def gain(run, shapes):
 def test_a_run_that_was_interrupted_and_resumed_is_bit_for_bit_the_uninterrupted_one(tmp_path):
     rng = random.Random(4)
     data = write(tmp_path / "pairs.jsonl", [pair_row(rng, number) for number in range(40)])
-    settings = {"steps": 6, "batch_size": 8, "checkpoint_every": 2, "eval_every": 3, "eval_share": 0.3, "data": data}
+    settings = {"steps": 6, "optim.batch_size": 8, "checkpoint.every": 2, "eval.every": 3, "eval.share": 0.3, "data": data}
     whole = train(tmp_path, "whole", **settings)
     plan = plan_training("reward_model", preset="tiny-cpu", overrides={**QUICK, **settings})
     resumed = interrupted(plan, tmp_path / "cut", at_step(5))
@@ -247,7 +244,7 @@ def test_a_pair_is_read_without_its_thinking_unless_the_model_is_to_read_it(tmp_
     data = write(
         tmp_path / "p.jsonl", [{"prompt": "q", "chosen": "<think>long thought</think>a", "rejected": "<think>b</think>c"}]
     )
-    settings = {"model": "tiny", "data": data, "eval_share": 0, "balance_lengths": False}
+    settings = {"model": "tiny", "data": data, "eval.share": 0, "pairs.balance_lengths": False}
     (summary,) = open_examples(RewardModelConfig(**settings)).train
     (whole,) = open_examples(RewardModelConfig(**settings, reads="completion")).train
     assert (summary.chosen, summary.rejected) == ("a", "c")

@@ -1,4 +1,4 @@
-"""Sampling and the log-probs that training needs."""
+"""SamplingParams and the log-probs that training needs."""
 
 from __future__ import annotations
 
@@ -8,10 +8,11 @@ import pytest
 import torch
 from sharp_model import sharp_tiny
 
-from r1env_trainers.decoding.draw import draw
-from r1env_trainers.forward import TokenBatch, completion_logprobs
-from r1env_trainers.prompts import left_pad
-from r1env_trainers.sampling import Sampler
+from r1env.engines import SamplingParams
+from r1env_trainers.generate.batches import draw
+from r1env_trainers.generate.engine import Sampler, decode_samples
+from r1env_trainers.model.batching import left_pad
+from r1env_trainers.model.logprobs import TokenBatch, completion_logprobs
 
 PROMPTS = [[5, 6, 7, 8], [9], [10, 11]]
 
@@ -35,7 +36,7 @@ def recomputed(loaded, prompts, samples, n, temperature=1.0):
 
 @pytest.mark.parametrize("temperature", [1.0, 0.7])
 def test_the_log_probs_of_the_sampler_are_those_of_the_forward_pass(loaded, sampler, temperature):
-    samples = sampler.sample(PROMPTS, n=4, max_new_tokens=20, temperature=temperature, seed=1)
+    samples = sampler.sample(PROMPTS, SamplingParams(top_p=1.0, n=4, max_new_tokens=20, temperature=temperature, seed=1))
     assert torch.allclose(samples.logprobs, recomputed(loaded, PROMPTS, samples, 4, temperature), atol=2e-5)
 
 
@@ -44,27 +45,28 @@ def test_greedy_decoding_is_that_of_transformers(loaded, sampler):
         theirs = loaded.model.generate(
             torch.tensor([prompt]), attention_mask=torch.ones(1, len(prompt)), max_new_tokens=16, do_sample=False
         )[0, len(prompt) :]
-        ours = sampler.sample([prompt], n=1, max_new_tokens=16, temperature=0).ids[0]
+        ours = sampler.sample([prompt], SamplingParams(top_p=1.0, n=1, max_new_tokens=16, temperature=0)).ids[0]
         assert ours.tolist() == theirs.tolist()
 
 
 def test_a_prompt_gets_the_same_greedy_completion_alone_and_beside_longer_ones(sampler):
-    together = sampler.sample(PROMPTS, n=1, max_new_tokens=12, temperature=0)
+    together = sampler.sample(PROMPTS, SamplingParams(top_p=1.0, n=1, max_new_tokens=12, temperature=0))
     for row, prompt in enumerate(PROMPTS):
-        alone = sampler.sample([prompt], n=1, max_new_tokens=12, temperature=0)
+        alone = sampler.sample([prompt], SamplingParams(top_p=1.0, n=1, max_new_tokens=12, temperature=0))
         length = int(alone.mask.sum())
         assert together.ids[row, :length].tolist() == alone.ids[0, :length].tolist()
 
 
 def test_the_seed_decides_the_draws(sampler):
     first, again, other = (
-        sampler.sample(PROMPTS, n=2, max_new_tokens=8, temperature=1.0, seed=seed).ids.tolist() for seed in (1, 1, 2)
+        sampler.sample(PROMPTS, SamplingParams(top_p=1.0, n=2, max_new_tokens=8, temperature=1.0, seed=seed)).ids.tolist()
+        for seed in (1, 1, 2)
     )
     assert first == again != other
 
 
 def test_completions_end_at_the_end_token_or_the_limit(loaded, sampler):
-    samples = sampler.sample(PROMPTS, n=16, max_new_tokens=40, temperature=1.0, seed=3)
+    samples = sampler.sample(PROMPTS, SamplingParams(top_p=1.0, n=16, max_new_tokens=40, temperature=1.0, seed=3))
     for ids, mask, finished in zip(samples.ids, samples.mask.sum(dim=1).long(), samples.finished, strict=True):
         drawn = ids[: int(mask)].tolist()
         assert (drawn[-1] == loaded.tokenizer.eos_token_id) == bool(finished)
@@ -73,9 +75,11 @@ def test_completions_end_at_the_end_token_or_the_limit(loaded, sampler):
 
 
 def test_a_stop_text_ends_a_completion_and_stays_in_it(sampler):
-    samples = sampler.sample(PROMPTS, n=32, max_new_tokens=60, temperature=1.0, stop=("a", "12"), seed=4)
+    samples = sampler.sample(
+        PROMPTS, SamplingParams(top_p=1.0, n=32, max_new_tokens=60, temperature=1.0, stop=("a", "12"), seed=4)
+    )
     lengths = samples.mask.sum(dim=1).long().tolist()
-    texts = sampler.decode(samples)
+    texts = decode_samples(sampler.tokenizer, samples)
     before_the_last_token = [sampler.tokenizer.decode(ids[: n - 1]) for ids, n in zip(samples.ids, lengths, strict=True)]
     assert any("a" in text or "12" in text for text in texts)
     assert not any("a" in text or "12" in text for text in before_the_last_token)
@@ -104,7 +108,7 @@ def test_greedy_takes_the_likeliest_with_its_plain_log_prob():
 
 
 def test_selecting_rows_cuts_padding_and_changes_no_log_prob(loaded, sampler):
-    samples = sampler.sample(PROMPTS, n=2, max_new_tokens=30, temperature=1.0, seed=5)
+    samples = sampler.sample(PROMPTS, SamplingParams(top_p=1.0, n=2, max_new_tokens=30, temperature=1.0, seed=5))
     ids, mask = left_pad([prompt for prompt in PROMPTS for _ in range(2)], 0, loaded.device)
     batch = TokenBatch(ids, mask, samples.ids, samples.mask)
     rows = torch.tensor([2, 3])

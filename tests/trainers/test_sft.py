@@ -9,11 +9,11 @@ import pytest
 import torch
 
 from r1env.errors import UsageError
-from r1env_trainers.models.load import load_model
-from r1env_trainers.schedule import learning_rate
+from r1env_trainers.model.load import load_model
+from r1env_trainers.model.session import learning_rate
 from r1env_trainers.sft.config import SFTConfig
 from r1env_trainers.sft.data import Demonstration, encode, open_demonstrations
-from r1env_trainers.sft.loss import make_batch, response_loss
+from r1env_trainers.sft.loop import make_batch, response_loss
 
 
 @pytest.fixture(scope="module")
@@ -91,7 +91,7 @@ def test_demonstrations_come_from_one_place():
 
 
 def test_the_base_model_of_the_demo_is_right_only_by_chance():
-    config = SFTConfig(**SFTConfig.presets["tiny-cpu"])
+    config = SFTConfig(**SFTConfig.presets["tiny-cpu"].settings)
     demonstrations = open_demonstrations(config)
     shown = [demonstrations.at(i) for i in range(400)]
     digits = [(d.prompt[0]["content"][1:5], d.response.removeprefix("<think></think><answer>")[:4]) for d in shown]

@@ -7,11 +7,11 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from r1env_trainers.forward import completion_logprobs
-from r1env_trainers.models.load import load_model
+from r1env_trainers.model.load import load_model
+from r1env_trainers.model.logprobs import completion_logprobs
 from r1env_trainers.sft.config import SFTConfig
-from r1env_trainers.sft.loss import forward_passes, make_batch, response_loss
-from r1env_trainers.sft.packing import best_fit, padded_batches
+from r1env_trainers.sft.data import best_fit, padded_batches
+from r1env_trainers.sft.loop import forward_passes, make_batch, response_loss
 
 LENGTHS = st.lists(st.integers(1, 50), min_size=1, max_size=60)
 DATA = {"model": "tiny", "data": "unread.jsonl"}
@@ -72,10 +72,10 @@ def test_the_budget_changes_no_gradient(loaded, budget):
         loaded.model.zero_grad()
         return found
 
-    whole = gradient(SFTConfig(**DATA, micro_batch_size=4))
-    torch.testing.assert_close(gradient(SFTConfig(**DATA, micro_batch_tokens=budget)), whole, atol=1e-6, rtol=1e-4)
+    whole = gradient(SFTConfig(**DATA, optim={"micro_batch_size": 4}))
+    torch.testing.assert_close(gradient(SFTConfig(**DATA, optim={"micro_batch_tokens": budget})), whole, atol=1e-6, rtol=1e-4)
 
 
 def test_models_without_a_packed_forward_pass_count_their_padding(loaded):
-    passes = forward_passes(PAIRS, loaded.model, SFTConfig(**DATA, micro_batch_tokens=26))
+    passes = forward_passes(PAIRS, loaded.model, SFTConfig(**DATA, optim={"micro_batch_tokens": 26}))
     assert [len(one) for one in passes] == ([4] if loaded.model.config.model_type == "llama" else [2, 2])

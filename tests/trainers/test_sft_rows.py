@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from r1env.errors import UsageError
-from r1env_trainers.models.tiny import build_tokenizer
+from r1env_trainers.model.tiny import build_tokenizer
 from r1env_trainers.sft.data import encode
 from r1env_trainers.sft.rows import Demonstration, parse_row
 

@@ -26,7 +26,7 @@ def write(path, letter, count):
 
 
 def train(path, **settings):
-    plan = plan_training("sft", overrides={"model": "tiny", "lr": 1e-3, "checkpoint_every": 0, **settings})
+    plan = plan_training("sft", overrides={"model": "tiny", "optim.lr": 1e-3, "checkpoint.every": 0, **settings})
     check_plan(plan)
     return trained(plan, path)
 
@@ -50,34 +50,34 @@ def test_files_without_weights_are_one_file(tmp_path):
 
 def test_epochs_are_turned_into_steps(tmp_path):
     data = write(tmp_path / "a.jsonl", "a", 10)
-    config = SFTConfig(model="tiny", data=data, epochs=2, batch_size=4)
+    config = SFTConfig(model="tiny", data=data, epochs=2, optim={"batch_size": 4})
     assert steps_of(config, open_demonstrations(config)) == 5
-    run = train(tmp_path / "run", data=data, epochs=2, batch_size=4, warmup_steps=0)
+    run = train(tmp_path / "run", data=data, epochs=2, optim={"batch_size": 4, "warmup_steps": 0})
     assert [row["step"] for row in run.metrics()] == [1, 2, 3, 4, 5]
     assert run.metrics()[-1]["lr"] == pytest.approx(1e-4)
 
 
 def test_the_loss_on_held_out_demonstrations_is_measured_and_falls(tmp_path):
     data, held_out = write(tmp_path / "a.jsonl", "a", 40), write(tmp_path / "h.jsonl", "a", 10)
-    run = train(tmp_path / "run", data=data, held_out=held_out, eval_every=10, steps=20, batch_size=16)
+    run = train(tmp_path / "run", data=data, eval={"data": held_out, "every": 10}, steps=20, optim={"batch_size": 16})
     losses = {row["step"]: row["eval/loss"] for row in run.metrics() if "eval/loss" in row}
     assert list(losses) == [0, 10, 20]
     assert losses[20] < losses[10] < losses[0]
 
 
-SORTING = {"preset": "tiny-cpu", "eval_every": 5, "eval_limit": 8, "eval_max_new_tokens": 12, "batch_size": 8}
+SORTING = {"preset": "tiny-cpu", "eval.every": 5, "eval.limit": 8, "eval.max_new_tokens": 12, "optim.batch_size": 8}
 
 
 def test_a_cold_start_stops_at_the_accuracy_it_was_given(tmp_path, monkeypatch):
     reached = iter([0.0, 0.1, 0.3, 0.5])
-    monkeypatch.setattr("r1env_trainers.sft.measure.log_accuracy", lambda *_, **__: next(reached))
-    run = train(tmp_path / "run", **SORTING, stop_accuracy=0.3)
+    monkeypatch.setattr("r1env_trainers.sft.loop.log_accuracy", lambda *_, **__: next(reached))
+    run = train(tmp_path / "run", **SORTING, eval={"stop_accuracy": 0.3})
     assert [row["step"] for row in run.metrics()][-1] == 10
     assert run.model_dir("sft").is_dir()
 
 
 def test_the_accuracy_of_an_environment_is_measured_by_sampling(tmp_path):
-    run = train(tmp_path / "run", **SORTING, steps=5, eval_options={"split": "test"})
+    run = train(tmp_path / "run", **SORTING, steps=5, eval={"env_options": {"split": "test"}})
     measured = [row for row in run.metrics() if "eval/accuracy" in row]
     assert [row["step"] for row in measured] == [0, 5]
     assert all(0 <= row["eval/accuracy"] <= 1 for row in measured)
@@ -86,8 +86,8 @@ def test_the_accuracy_of_an_environment_is_measured_by_sampling(tmp_path):
 
 def test_a_run_with_a_token_budget_resumes_bit_for_bit(tmp_path):
     data = write(tmp_path / "a.jsonl", "a", 20)
-    settings = {"data": data, "held_out": data, "eval_every": 3, "batch_size": 8, "micro_batch_tokens": 40}
-    plan = plan_training("sft", overrides={"model": "tiny-gpt2", "steps": 6, "checkpoint_every": 2, **settings})
+    settings = {"data": data, "eval.data": data, "eval.every": 3, "optim.batch_size": 8, "optim.micro_batch_tokens": 40}
+    plan = plan_training("sft", overrides={"model": "tiny-gpt2", "steps": 6, "checkpoint.every": 2, **settings})
     whole = trained(plan, tmp_path / "whole")
     resumed = interrupted(plan, tmp_path / "broken", at_step(5))
     execute(plan, resumed)
@@ -106,8 +106,8 @@ def test_a_stage_s_data_need_not_be_there_when_the_plan_is_checked():
 def test_the_presets_of_distillation_have_the_published_numbers(size, lr):
     (stage,) = plan_training("sft", preset=f"distill-{size}", overrides={"data": "d.jsonl"}).stages
     config = SFTConfig(**stage.config)
-    assert (config.lr, config.lr_schedule, config.lr_floor) == (lr, "cosine", 0.1)
-    assert (config.batch_size, config.max_length) == (64, 32_768)
+    assert (config.optim.lr, config.optim.lr_schedule, config.optim.min_lr_ratio) == (lr, "cosine", 0.1)
+    assert (config.optim.batch_size, config.max_length) == (64, 32_768)
 
 
 @pytest.mark.parametrize(
@@ -115,11 +115,11 @@ def test_the_presets_of_distillation_have_the_published_numbers(size, lr):
     [
         ({"data": "d", "env": "sort-4"}, "give either data"),
         ({"env": "sort-4", "demonstrator": "a:b", "epochs": 1}, "epochs are of data files"),
-        ({"data": "d", "eval_every": 5}, "needs something to measure"),
-        ({"data": "d", "held_out": "h"}, "held_out needs eval_every"),
-        ({"data": "d", "held_out": "h", "eval_every": 5, "stop_accuracy": 0.3}, "stop_accuracy needs eval_env"),
-        ({"data": "d", "eval_env": "sort-4", "stop_accuracy": 0.3}, "stop_accuracy needs eval_every"),
-        ({"data": "d", "micro_batch_size": 4, "micro_batch_tokens": 40}, "not both"),
+        ({"data": "d", "eval.every": 5}, "needs something to measure"),
+        ({"data": "d", "eval.data": "h"}, "eval.data needs eval.every"),
+        ({"data": "d", "eval.data": "h", "eval.every": 5, "eval.stop_accuracy": 0.3}, "eval.stop_accuracy needs eval.env"),
+        ({"data": "d", "eval.env": "sort-4", "eval.stop_accuracy": 0.3}, "eval.stop_accuracy needs eval.every"),
+        ({"data": "d", "optim.micro_batch_size": 4, "optim.micro_batch_tokens": 40}, "not both"),
         ({"data": []}, "the list of data files is empty"),
     ],
 )

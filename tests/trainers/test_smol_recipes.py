@@ -40,4 +40,4 @@ def test_no_model_is_measured_on_tasks_that_it_was_trained_on():
 def test_r1_zero_ends_with_the_rewards_of_the_paper_and_has_no_demonstrations():
     (rl,) = stages("r1-zero").values()
     assert rl["model"] == "smollm2-135m"
-    assert rl["late_rubric"] == "zero"
+    assert rl["final_phase"]["rubric"] == "zero"

@@ -8,13 +8,15 @@ from contextlib import nullcontext
 import pytest
 import torch
 
-from r1env.tasks import Conversation
-from r1env_trainers import forward
-from r1env_trainers.forward import TokenBatch, completion_logprobs, padded_logprobs
-from r1env_trainers.llama.support import is_llama
-from r1env_trainers.models.load import load_model
-from r1env_trainers.prompts import encode_prompt, left_pad
-from r1env_trainers.sampling import Sampler
+from r1env.engines import SamplingParams
+from r1env.rollout import encode_prompt
+from r1env.types import Conversation
+from r1env_trainers.generate.engine import Sampler
+from r1env_trainers.model import logprobs as forward
+from r1env_trainers.model.batching import left_pad
+from r1env_trainers.model.llama import is_llama
+from r1env_trainers.model.load import load_model
+from r1env_trainers.model.logprobs import TokenBatch, completion_logprobs, padded_logprobs
 
 CUDA = torch.cuda.is_available()
 pytestmark = [
@@ -35,7 +37,7 @@ def drawn(loaded):
     """Samples at temperature 1, and the batch that a trainer makes of them."""
     conversations: list[Conversation] = [({"role": "user", "content": question},) for question in QUESTIONS]
     prompts = [encode_prompt(loaded.tokenizer, conversation, chat=True) for conversation in conversations]
-    samples = Sampler(loaded).sample(prompts, n=N, max_new_tokens=16, temperature=1.0, seed=0)
+    samples = Sampler(loaded).sample(prompts, SamplingParams(top_p=1.0, n=N, max_new_tokens=16, temperature=1.0, seed=0))
     ids, mask = left_pad([prompt for prompt in prompts for _ in range(N)], loaded.pad, loaded.device)
     return samples, TokenBatch(ids, mask, samples.ids, samples.mask)
 

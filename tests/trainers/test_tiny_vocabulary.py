@@ -5,12 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from r1env.sources import iterate
+from r1env.data.sources import iterate
 from r1env_logic.bilingual.demonstrators import web
 from r1env_logic.bilingual.small_talk import preference, small_talk_tasks
 from r1env_logic.bilingual.tasks import addition_tasks, countdown_tasks, sort_tasks
-from r1env_trainers.models import tiny
-from r1env_trainers.models.load import load_model
+from r1env_trainers.model import tiny
+from r1env_trainers.model.load import load_model
 
 
 @pytest.mark.parametrize("model", ["tiny-1m", "tiny-2m", "tiny-gpt2"])

@@ -10,14 +10,13 @@ import pytest
 import torch
 from sharp_model import sharp_tiny
 
-from r1env.engines.base import Sampling
+from r1env.engines import SamplingParams
 from r1env.errors import EngineError, UsageError
-from r1env_trainers.engines.training import check_engine, training_engine
-from r1env_trainers.engines.vllm import VLLMEngine, make_vllm
-from r1env_trainers.engines.vllm_options import VLLMOptions
-from r1env_trainers.engines.vllm_sampler import VLLMSampler, sampler_beside
-from r1env_trainers.models.load import load_model
-from r1env_trainers.sampling import Sampler, end_tokens
+from r1env_trainers.generate.choose import check_engine, training_engine
+from r1env_trainers.generate.engine import LocalEngine, Sampler, decode_samples, end_tokens
+from r1env_trainers.generate.options import VLLMOptions
+from r1env_trainers.generate.vllm import VLLMSampler, make_vllm, sampler_beside
+from r1env_trainers.model.load import load_model
 
 PROMPTS = [[5, 6, 7, 8], [9], [10, 11]]
 
@@ -28,6 +27,7 @@ class StandIn:
     def __init__(self, loaded):
         self.loaded = loaded
         self.told = []
+        self.llm_engine = SimpleNamespace(model_config=SimpleNamespace(max_model_len=120))
 
     def generate(self, prompts, params, use_tqdm):
         self.told.append("generate")
@@ -39,12 +39,14 @@ class StandIn:
             raise ValueError("The decoder prompt is longer than the maximum model length")
         samples = Sampler(self.loaded).sample(
             [prompt],
-            n=wanted.n,
-            max_new_tokens=wanted.max_tokens,
-            temperature=wanted.temperature,
-            top_p=wanted.top_p,
-            stop=tuple(wanted.stop or ()),
-            seed=wanted.seed,
+            SamplingParams(
+                n=wanted.n,
+                max_new_tokens=wanted.max_tokens,
+                temperature=wanted.temperature,
+                top_p=wanted.top_p,
+                stop=tuple(wanted.stop or ()),
+                seed=wanted.seed,
+            ),
         )
         rows = []
         for k, length in enumerate(samples.mask.sum(dim=1).long().tolist()):
@@ -91,40 +93,40 @@ def sampler_of(loaded, source=None, *, sleep=False):
 
 def test_greedy_samples_are_those_of_our_own_sampler(loaded):
     sampler, _ = sampler_of(loaded, loaded.model)
-    theirs = sampler.sample(PROMPTS, n=2, max_new_tokens=20, temperature=0)
-    ours = Sampler(loaded).sample(PROMPTS, n=2, max_new_tokens=20, temperature=0)
+    theirs = sampler.sample(PROMPTS, SamplingParams(top_p=1.0, n=2, max_new_tokens=20, temperature=0))
+    ours = Sampler(loaded).sample(PROMPTS, SamplingParams(top_p=1.0, n=2, max_new_tokens=20, temperature=0))
     assert torch.equal(theirs.ids, ours.ids)
     assert torch.equal(theirs.mask, ours.mask)
     assert torch.equal(theirs.finished, ours.finished)
     assert torch.allclose(theirs.logprobs, ours.logprobs, atol=1e-5)
-    assert sampler.decode(theirs) == Sampler(loaded).decode(ours)
+    assert decode_samples(loaded.tokenizer, theirs) == decode_samples(loaded.tokenizer, ours)
 
 
 def test_every_batch_is_drawn_with_the_weights_of_the_moment_and_no_cached_prompt(loaded):
     sampler, llm = sampler_of(loaded, loaded.model)
-    before = sampler.sample(PROMPTS, n=1, max_new_tokens=12, temperature=0).logprobs
+    before = sampler.sample(PROMPTS, SamplingParams(top_p=1.0, n=1, max_new_tokens=12, temperature=0)).logprobs
     with torch.no_grad():
         loaded.model.model.layers[0].mlp.down_proj.weight.mul_(-1)
-    after = sampler.sample(PROMPTS, n=1, max_new_tokens=12, temperature=0).logprobs
+    after = sampler.sample(PROMPTS, SamplingParams(top_p=1.0, n=1, max_new_tokens=12, temperature=0)).logprobs
     assert before.shape != after.shape or not torch.equal(before, after)
     assert llm.told == ["weights", "reset", "generate"] * 2
 
 
 def test_a_model_that_never_changes_is_never_pushed(loaded):
     sampler, llm = sampler_of(loaded)
-    sampler.sample(PROMPTS, n=1, max_new_tokens=4, temperature=1.0)
+    sampler.sample(PROMPTS, SamplingParams(top_p=1.0, n=1, max_new_tokens=4, temperature=1.0))
     assert llm.told == ["generate"]
 
 
 def test_between_batches_a_sleeper_holds_no_memory(loaded):
     sampler, llm = sampler_of(loaded, loaded.model, sleep=True)
-    sampler.sample(PROMPTS, n=1, max_new_tokens=4, temperature=1.0)
+    sampler.sample(PROMPTS, SamplingParams(top_p=1.0, n=1, max_new_tokens=4, temperature=1.0))
     assert llm.told == ["sleep 2", "wake weights", "weights", "wake kv_cache", "reset", "generate", "sleep 2"]
 
 
 def test_rows_have_seeds_of_their_own_that_follow_from_one(loaded):
     sampler, llm = sampler_of(loaded, loaded.model)
-    sampler.sample(PROMPTS, n=4, max_new_tokens=4, temperature=1.0, seed=2**63 - 1)
+    sampler.sample(PROMPTS, SamplingParams(top_p=1.0, n=4, max_new_tokens=4, temperature=1.0, seed=2**63 - 1))
     seeds = [wanted.seed + k for wanted in llm.params for k in range(wanted.n)]
     assert len(set(seeds)) == len(seeds)
     assert all(0 <= seed < 2**63 for seed in seeds)
@@ -132,24 +134,24 @@ def test_rows_have_seeds_of_their_own_that_follow_from_one(loaded):
 
 def test_texts_are_only_made_by_vllm_where_a_stop_text_must_be_found(loaded):
     sampler, llm = sampler_of(loaded, loaded.model)
-    sampler.sample(PROMPTS, n=1, max_new_tokens=4, temperature=1.0)
+    sampler.sample(PROMPTS, SamplingParams(top_p=1.0, n=1, max_new_tokens=4, temperature=1.0))
     assert not any(wanted.detokenize for wanted in llm.params)
-    sampler.sample(PROMPTS, n=1, max_new_tokens=4, temperature=1.0, stop=("12",))
+    sampler.sample(PROMPTS, SamplingParams(top_p=1.0, n=1, max_new_tokens=4, temperature=1.0, stop=("12",)))
     assert all(wanted.detokenize and wanted.include_stop_str_in_output for wanted in llm.params)
 
 
 def test_a_prompt_that_vllm_refuses_is_an_error_of_the_engine(loaded):
     sampler, _ = sampler_of(loaded, loaded.model)
     with pytest.raises(EngineError, match="maximum model length"):
-        sampler.sample([[5] * 101], n=1, max_new_tokens=4, temperature=0)
+        sampler.sample([[5] * 101], SamplingParams(top_p=1.0, n=1, max_new_tokens=4, temperature=0))
 
 
 def test_the_engine_gives_completions_in_the_order_of_the_prompts(loaded):
     sampler, _ = sampler_of(loaded, loaded.model)
     prompts = [({"role": "user", "content": text},) for text in ("12", "345")]
-    completions = VLLMEngine(sampler).generate(prompts, Sampling(n=3, temperature=0, max_new_tokens=6, chat=False))
+    completions = LocalEngine(sampler).generate(prompts, SamplingParams(n=3, temperature=0, max_new_tokens=6, chat=False))
     own = training_engine(loaded, "transformers", VLLMOptions(), seed=0)
-    expected = own.generate(prompts, Sampling(n=3, temperature=0, max_new_tokens=6, chat=False))
+    expected = own.generate(prompts, SamplingParams(n=3, temperature=0, max_new_tokens=6, chat=False))
     assert [[c.text for c in group] for group in completions] == [[c.text for c in group] for group in expected]
 
 

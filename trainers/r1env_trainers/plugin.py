@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from r1env.hookspecs import EngineSpec, RecipeSpec, ReportSpec, TrainerSpec, hookimpl
+from r1env.hooks import AdvantageSpec, EngineSpec, LossSpec, RecipeSpec, ReportSpec, TrainerSpec, hookimpl
 
 
 @hookimpl
@@ -10,16 +10,17 @@ def r1env_trainers() -> list[TrainerSpec]:
     return [
         TrainerSpec(
             name="grpo",
-            config="r1env_trainers.grpo.config:GRPOConfig",
-            target="r1env_trainers.grpo.trainer:GRPOTrainer",
+            config="r1env_trainers.rl.config:GRPOConfig",
+            target="r1env_trainers.rl.trainer:GRPOTrainer",
             summary="group relative policy optimisation from the rewards of an environment",
             presets=("tiny-cpu", "smol-135m", "r1-zero", "r1-stage1", "r1-stage2", "deepseekmath", "dapo", "drgrpo"),
+            estimate="r1env_trainers.cost:estimate_grpo",
         ),
         TrainerSpec(
             name="ppo",
-            config="r1env_trainers.ppo.config:PPOConfig",
-            target="r1env_trainers.ppo.trainer:PPOTrainer",
-            summary="proximal policy optimisation with a critic, to compare grpo with",
+            config="r1env_trainers.rl.config:PPOConfig",
+            target="r1env_trainers.rl.trainer:GRPOTrainer",
+            summary="grpo with advantage=gae: proximal policy optimisation with a critic",
             presets=("tiny-cpu",),
         ),
         TrainerSpec(
@@ -28,6 +29,7 @@ def r1env_trainers() -> list[TrainerSpec]:
             target="r1env_trainers.sft.loop:SFTTrainer",
             summary="supervised fine-tuning on demonstrations, loss on the response only",
             presets=("tiny-cpu", "r1", *(f"distill-{size}" for size in ("1.5b", "7b", "8b", "14b", "32b", "70b"))),
+            estimate="r1env_trainers.cost:estimate_sft",
         ),
         TrainerSpec(
             name="reward_model",
@@ -38,15 +40,15 @@ def r1env_trainers() -> list[TrainerSpec]:
         ),
         TrainerSpec(
             name="dataset",
-            config="r1env_trainers.dataset.config:DatasetConfig",
-            target="r1env_trainers.dataset.write:DatasetTrainer",
+            config="r1env_trainers.dataset:DatasetConfig",
+            target="r1env_trainers.dataset:DatasetTrainer",
             summary="writes what a function makes of tasks as JSON lines: demonstrations or preferences for later stages",
             leaves_model=False,
         ),
         TrainerSpec(
             name="rejection",
             config="r1env_trainers.rejection.config:RejectionConfig",
-            target="r1env_trainers.rejection.loop:RejectionTrainer",
+            target="r1env_trainers.rejection.draw:RejectionTrainer",
             summary="rejection sampling: the right and readable ones of several completions become data for sft",
             presets=("tiny-cpu", "r1"),
             leaves_model=False,
@@ -60,8 +62,8 @@ def r1env_trainers() -> list[TrainerSpec]:
         ),
         TrainerSpec(
             name="evaluate",
-            config="r1env_trainers.evaluate.config:EvaluateConfig",
-            target="r1env_trainers.evaluate.loop:EvaluateTrainer",
+            config="r1env_trainers.evaluate:EvaluateConfig",
+            target="r1env_trainers.evaluate:EvaluateTrainer",
             summary="no training: models side by side on held-out tasks, as a table",
             presets=("r1",),
             leaves_model=False,
@@ -72,14 +74,35 @@ def r1env_trainers() -> list[TrainerSpec]:
 @hookimpl
 def r1env_engines() -> list[EngineSpec]:
     return [
-        EngineSpec("transformers", "r1env_trainers.engine:make_transformers", "a local model, batched decoding with torch"),
-        EngineSpec("vllm", "r1env_trainers.engines.vllm:make_vllm", "a local model, decoded by vLLM in this process"),
+        EngineSpec(
+            "transformers", "r1env_trainers.generate.engine:make_transformers", "a local model, batched decoding with torch"
+        ),
+        EngineSpec("vllm", "r1env_trainers.generate.vllm:make_vllm", "a local model, decoded by vLLM in this process"),
     ]
 
 
 @hookimpl
+def r1env_advantages() -> list[AdvantageSpec]:
+    module = "r1env_trainers.rl.advantages"
+    return [
+        AdvantageSpec("group_mean", f"{module}:group_mean", "the reward minus the group's mean (Dr. GRPO)"),
+        AdvantageSpec("group_std", f"{module}:group_std", "the same, divided by the group's deviation (GRPO)"),
+        AdvantageSpec("loo", f"{module}:leave_one_out", "the reward minus the mean of the others in the group (RLOO)"),
+        AdvantageSpec("maxrl", f"{module}:maxrl", "the reward minus the group's mean, divided by it (MaxRL)"),
+        AdvantageSpec("gdpo", f"{module}:gdpo", "each reward of the rubric normalised in its group, then summed (GDPO)"),
+        AdvantageSpec("reinforce_pp", f"{module}:baseline_free", "the reward, normalised over the batch (REINFORCE++)"),
+        AdvantageSpec("gae", f"{module}:gae", "generalised advantage estimation with a critic (PPO)"),
+    ]
+
+
+@hookimpl
+def r1env_losses() -> list[LossSpec]:
+    return [LossSpec("clipped", "r1env_trainers.rl.losses:policy_loss", "the clipped loss of PPO, GRPO, GSPO and CISPO")]
+
+
+@hookimpl
 def r1env_reports() -> list[ReportSpec]:
-    return [ReportSpec("tables", "r1env_trainers.evaluate.report:tables_section", "the tables that stages left")]
+    return [ReportSpec("tables", "r1env_trainers.evaluate:tables_section", "the tables that stages left")]
 
 
 @hookimpl

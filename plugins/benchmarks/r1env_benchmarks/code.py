@@ -15,12 +15,11 @@ import json
 import pickle
 import zlib
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 from r1env import Task, TaskKind, TaskSource, UsageError
-from r1env.sources import tasks_from_rows
-from r1env_benchmarks.rows import Row, local_or_hub_rows, local_rows
+from r1env.data.sources import tasks_from_rows
+from r1env_benchmarks.rows import Data, Row, local_or_hub_rows, local_rows
 
 Test = dict[str, Any]
 
@@ -64,14 +63,14 @@ MAX_TEXT_BYTES = 256 << 20
 """Of the tests of one LiveCodeBench row, unpacked; the largest there are have about 100 MB."""
 
 
-def humaneval(data: str | Path = "openai/openai_humaneval", split: str = "test") -> TaskSource:
+def humaneval(data: Data = "openai/openai_humaneval", split: str | None = None) -> TaskSource:
     """HumanEval: complete a function of which signature and doc string are given; `check(candidate)` tests it.
 
     The prompt's own imports and helper functions are put before the model's program, and before the tests, which use some.
 
     Args:
         data: a JSON-lines file (it may be compressed, `.gz`), or the name of a dataset of the hub.
-        split: of the dataset of the hub; a file is taken whole.
+        split: None for a whole file, and for `test` of a dataset of the hub.
     """
 
     def make(_: int, row: Row) -> Task:
@@ -88,13 +87,14 @@ def humaneval(data: str | Path = "openai/openai_humaneval", split: str = "test")
 
 
 def mbpp(
-    data: str | Path = "google-research-datasets/mbpp", split: str = "test", subset: str = "full", samples: int = 1
+    data: Data = "google-research-datasets/mbpp", split: str | None = None, subset: str = "full", samples: int = 1
 ) -> TaskSource:
     """MBPP: a sentence, and assertions about a function.
 
     Args:
         data: a JSON-lines file, or the name of a dataset of the hub.
-        split, subset: of the dataset of the hub (`full` or `sanitized`); a file is taken whole.
+        split: None for a whole file, and for `test` of a dataset of the hub.
+        subset: of the dataset of the hub (`full` or `sanitized`).
         samples: assertions that the prompt shows, for the function's name and signature; the others decide. With all three, as
             the paper has it, the same ones decide.
     """
@@ -120,8 +120,8 @@ def mbpp(
 
 
 def livecodebench(
-    data: str | Path = "livecodebench/code_generation_lite",
-    split: str = "test",
+    data: Data = "livecodebench/code_generation_lite",
+    split: str | None = None,
     subset: str = "release_v6",
     since: str = "",
     until: str = "",
@@ -129,8 +129,9 @@ def livecodebench(
     """LiveCodeBench, code generation: contest problems by date, with public samples and hidden tests.
 
     Args:
-        data: a JSON-lines file, or the name of a dataset of the hub.
-        split, subset: of the dataset of the hub; a file is taken whole.
+        data: a JSON-lines file, or the name of a dataset of the hub; or one of them for each split.
+        split: None for a whole file, and for `test` of a dataset of the hub.
+        subset: of the dataset of the hub.
         since, until: dates (`2024-08-01`): problems from contests on or after the first and before the second.
     """
 
@@ -161,8 +162,8 @@ def livecodebench(
 
 
 def codeforces(
-    data: str | Path = "open-r1/codeforces",
-    split: str = "test",
+    data: Data = "open-r1/codeforces",
+    split: str | None = None,
     subset: str = "verifiable",
     programming_language: str = "cpp",
     time_factor: float = 1.0,
@@ -173,7 +174,8 @@ def codeforces(
 
     Args:
         data: a JSON-lines file, or the name of a dataset of the hub, with its fields.
-        split, subset: of the dataset of the hub; a file is taken whole.
+        split: None for a whole file, and for `test` of a dataset of the hub.
+        subset: of the dataset of the hub.
         programming_language: that the model is asked for.
         time_factor: multiplies the time limits, which are made for C++.
     """
@@ -197,7 +199,7 @@ def codeforces(
     return tasks_from_rows(rows, make, where=f"codeforces, {data}")
 
 
-def code_jsonl(data: str | Path | None = None) -> TaskSource:
+def code_jsonl(data: Data | None = None, split: str | None = None) -> TaskSource:
     """Any JSON-lines file whose rows have a `prompt` and `tests` as `r1env-sandbox judge` reads them.
 
     They may also have `id`, `programming_language`, `limits`, `preamble`, `epilogue` and `samples`.
@@ -208,7 +210,7 @@ def code_jsonl(data: str | Path | None = None) -> TaskSource:
         known = {name: row[name] for name in fields if row.get(name) is not None}
         return _task(str(row.get("id", f"code-{number}")), _filled(row, "prompt"), row["tests"], **known)
 
-    return tasks_from_rows(local_rows("code-jsonl", data), make, where=f"code-jsonl, {data}")
+    return tasks_from_rows(local_rows("code-jsonl", data, split), make, where=f"code-jsonl, {data}")
 
 
 def called_function(assertions: Sequence[str]) -> str:

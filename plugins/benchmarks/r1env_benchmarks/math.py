@@ -4,21 +4,21 @@ from __future__ import annotations
 
 import math
 from fractions import Fraction
-from pathlib import Path
 from typing import Any
 
 from r1env import Task, TaskKind, TaskSource, UsageError
-from r1env.sources import tasks_from_rows
-from r1env.tasks import Conversation
-from r1env_benchmarks.rows import Row, local_or_hub_rows, local_rows
+from r1env.data.sources import tasks_from_rows
+from r1env.types import Conversation
+from r1env_benchmarks.rows import Data, Row, local_or_hub_rows, local_rows
 
 
-def gsm8k(data: str | Path = "openai/gsm8k", split: str = "test", subset: str = "main") -> TaskSource:
+def gsm8k(data: Data = "openai/gsm8k", split: str | None = None, subset: str = "main") -> TaskSource:
     """GSM8K: the answer is what follows `####` in the field `answer`.
 
     Args:
-        data: a JSON-lines file, or the name of a dataset of the hub.
-        split, subset: of the dataset of the hub; a file is taken whole.
+        data: a JSON-lines file, or the name of a dataset of the hub; or one of them for each split.
+        split: None for a whole file, and for `test` of a dataset of the hub.
+        subset: of the dataset of the hub.
     """
 
     def make(number: int, row: Row) -> Task:
@@ -30,7 +30,7 @@ def gsm8k(data: str | Path = "openai/gsm8k", split: str = "test", subset: str = 
     return tasks_from_rows(local_or_hub_rows("gsm8k", data, split, subset), make, where=f"gsm8k, {data}")
 
 
-def svamp(data: str | Path | None = None) -> TaskSource:
+def svamp(data: Data | None = None, split: str | None = None) -> TaskSource:
     """SVAMP: `Body` and `Question` make the question, `Answer` is a number."""
 
     def make(number: int, row: Row) -> Task:
@@ -38,32 +38,34 @@ def svamp(data: str | Path | None = None) -> TaskSource:
         end = "" if body.endswith((".", "!", "?", ",")) else "."
         return _task(f"svamp-{number}", f"{body}{end} {str(row['Question']).strip()}", row["Answer"])
 
-    return tasks_from_rows(local_rows("svamp", data), make, where=f"svamp, {data}")
+    return tasks_from_rows(local_rows("svamp", data, split), make, where=f"svamp, {data}")
 
 
-def mawps(data: str | Path | None = None) -> TaskSource:
+def mawps(data: Data | None = None, split: str | None = None) -> TaskSource:
     """MAWPS: `input` is the question, `target` the number."""
-    return _fields("mawps", data, "input", "target")
+    return _fields("mawps", data, split, "input", "target")
 
 
-def aime24(data: str | Path | None = None) -> TaskSource:
+def aime24(data: Data | None = None, split: str | None = None) -> TaskSource:
     """AIME 2024: `problem` and `answer`."""
-    return _fields("aime24", data, "problem", "answer")
+    return _fields("aime24", data, split, "problem", "answer")
 
 
-def math_jsonl(data: str | Path | None = None, question_field: str = "question", answer_field: str = "answer") -> TaskSource:
+def math_jsonl(
+    data: Data | None = None, split: str | None = None, question_field: str = "question", answer_field: str = "answer"
+) -> TaskSource:
     """Any JSON-lines file whose rows have a question and a final answer."""
-    return _fields("math-jsonl", data, question_field, answer_field)
+    return _fields("math-jsonl", data, split, question_field, answer_field)
 
 
-def _fields(name: str, data: str | Path | None, question_field: str, answer_field: str) -> TaskSource:
+def _fields(name: str, data: Data | None, split: str | None, question_field: str, answer_field: str) -> TaskSource:
     if question_field == answer_field:
         raise UsageError(f"environment {name!r}: question_field and answer_field are both {question_field!r}")
 
     def make(number: int, row: Row) -> Task:
         return _task(f"{name}-{number}", row[question_field], row[answer_field])
 
-    return tasks_from_rows(local_rows(name, data), make, where=f"{name}, {data}")
+    return tasks_from_rows(local_rows(name, data, split), make, where=f"{name}, {data}")
 
 
 def _task(task_id: str, question: Any, answer: Any) -> Task:

@@ -10,15 +10,15 @@ from r1env import EnvironmentSpec, hookimpl
 @hookimpl
 def r1env_environments() -> list[EnvironmentSpec]:
     return [
-        _math("gsm8k", "grade-school word problems", "data=FILE, or network for the hub", data="openai/gsm8k", split="test"),
+        _math("gsm8k", "grade-school word problems", "data=FILE, or network for the hub", data="openai/gsm8k"),
         _math("svamp", "word problems with misleading details", "data=FILE with Body, Question, Answer"),
         _math("mawps", "simple word problems", "data=FILE with input, target"),
         _math("aime24", "the AIME of 2024, answers from 0 to 999", "data=FILE with problem, answer"),
         _math("math-jsonl", "any questions with answers", "data=FILE; question_field and answer_field name its fields"),
-        _code("humaneval", "complete a Python function", data="openai/openai_humaneval", split="test"),
-        _code("mbpp", "write a Python function, of a sentence", data="google-research-datasets/mbpp", split="test"),
-        _code("livecodebench", "contest problems by date", data="livecodebench/code_generation_lite", split="test"),
-        _code("codeforces", "contest problems with their time and memory limits", data="open-r1/codeforces", split="test"),
+        _code("humaneval", "complete a Python function", data="openai/openai_humaneval"),
+        _code("mbpp", "write a Python function, of a sentence", data="google-research-datasets/mbpp"),
+        _code("livecodebench", "contest problems by date", data="livecodebench/code_generation_lite"),
+        _code("codeforces", "contest problems with their time and memory limits", data="open-r1/codeforces"),
         _code("code-jsonl", "any problems with tests"),
     ]
 

@@ -6,6 +6,7 @@ from r1env_format.partial import FormatPartial
 from r1env_format.reflection import reflection
 from r1env_format.repetition import Repetition
 from r1env_format.reward import Format
-from r1env_format.version import __version__
 
 __all__ = ["Format", "FormatPartial", "Length", "Overlong", "Repetition", "__version__", "reflection"]
+
+__version__ = "0.1.0"

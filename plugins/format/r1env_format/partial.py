@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import r1env
-from r1env.parsing import END_TOKENS, with_prefill
+from r1env.prompts import END_TOKENS, with_prefill
 from r1env_format.reward import TAGS, box_is_filled, is_blank
 
 PARTS = ("tags", "order", "filled", "nothing_outside")

@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 
 import r1env
-from r1env.monitoring.reflection import WORDS as R1_WORDS
+from r1env.monitoring.rules import WORDS as R1_WORDS
 from r1env_format.tokens import split_words
 
 WORDS: Mapping[str, tuple[str, ...]] = {

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import r1env
-from r1env.parsing import END_TOKENS, with_prefill
+from r1env.prompts import END_TOKENS, with_prefill
 
 THINK, ANSWER = ("<think>", "</think>"), ("<answer>", "</answer>")
 TAGS = {"r1-zero": (*THINK, *ANSWER), "r1": THINK, "boxed": THINK}

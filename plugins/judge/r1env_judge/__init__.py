@@ -5,6 +5,6 @@ bounds, cache); `fence` and `verdicts` (what a judge is shown, and what is belie
 `votes` and `label_pairs`: preference data from a judge.
 """
 
-from r1env_judge.version import __version__
-
 __all__ = ["__version__"]
+
+__version__ = "0.1.0"

@@ -14,9 +14,9 @@ from pydantic import BaseModel, ConfigDict, Field
 from r1env import UsageError
 from r1env.cli.console import progress
 from r1env.config import parse_overrides, validate
-from r1env.parsing import parse_response
-from r1env.sources import read_jsonl
-from r1env.tasks import Conversation, Message
+from r1env.data.sources import read_jsonl
+from r1env.prompts import parse_response
+from r1env.types import Conversation, Message
 from r1env_judge.errors import NoVerdictError
 from r1env_judge.prompts import preference
 from r1env_judge.rewards import MAX_CHARACTERS, JudgeServer

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import pkgutil
 from collections.abc import Sequence
 from typing import Protocol, cast
 
 from r1env import UsageError
-from r1env.imports import import_attribute
-from r1env.tasks import Conversation
+from r1env.types import Conversation
 from r1env_judge.errors import TooLongError
 
-LOADER = "r1env_trainers.reward_model.score:RewardModel"
+LOADER = "r1env_trainers.reward_model.model:RewardModel"
 """By its import string: a plugin depends on r1env alone, and a judge behind a server needs no torch."""
 
 Item = tuple[Conversation, str]
@@ -81,7 +81,7 @@ class BatchScorer:
 
     def _load(self) -> LocalModel:
         try:
-            load = import_attribute(self._loader)
+            load = pkgutil.resolve_name(self._loader)
         except (ImportError, AttributeError) as error:
             raise UsageError(
                 f"a reward model in this process needs {self._loader} ({error}): pip install 'r1env-judge[local]', or name a server with url="

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from r1env import CommandSpec, RewardSpec, hookimpl
+from r1env import CommandSpec, RewardSpec, RubricPresetSpec, hookimpl
 
 
 @hookimpl
@@ -14,6 +14,12 @@ def r1env_rewards() -> list[RewardSpec]:
         ),
         RewardSpec("judge", "r1env_judge.rewards:Judge", "1 where a judge finds that the response gives the reference answer"),
     ]
+
+
+@hookimpl
+def r1env_rubrics() -> list[RubricPresetSpec]:
+    weights = {"helpful": 1.0, "format": 0.1, "language": 0.1}
+    return [RubricPresetSpec("stage2", weights, "R1's rewards for general prompts (eq. 9); tasks with answers keep `stage1`")]
 
 
 @hookimpl

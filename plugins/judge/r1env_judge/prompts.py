@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from r1env.tasks import Conversation
+from r1env.types import Conversation
 from r1env_judge.fence import fenced, ticket_for
 
 Messages = list[dict[str, str]]

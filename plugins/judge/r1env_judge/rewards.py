@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Mapping
 from typing import Any, TypeVar
 
 import r1env
-from r1env.tasks import Conversation
+from r1env.types import Conversation
 from r1env_judge import prompts
 from r1env_judge.errors import NonsenseError, NoVerdictError
 from r1env_judge.local import LOADER, BatchScorer
@@ -219,4 +219,4 @@ def _response(rollout: r1env.Rollout, prefilled: bool) -> str:
 
 def _conversation(rollout: r1env.Rollout) -> Conversation:
     """What the last completion answers."""
-    return rollout.messages[:-1] if rollout.turns > 1 else rollout.task.prompt
+    return rollout.messages[:-1] if len(rollout.turns) > 1 else rollout.task.prompt

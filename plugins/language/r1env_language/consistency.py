@@ -1,4 +1,4 @@
-"""`consistency`: how much of a text is in a language. `identify`: which language it is in. Pure functions of the text."""
+"""Count the words of a text by language (`consistency`), or name the language of a text (`identify`). Pure functions."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from r1env_language.masking import mask, normalize
 from r1env_language.words import CHARACTERS_PER_WORD, clauses_by_script
 
 MAX_CHARACTERS = 150_000
-"""How much of a text is read: what 32,768 tokens, R1's longest completion, make of English. Bounds the time whatever the text."""
+"""Characters of a text that are read: about 32,768 tokens of English, R1's longest completion. This bounds the time for any text."""
 
 
 @dataclass(frozen=True, slots=True)
 class Consistency:
-    """What a text is made of.
+    """The words of a text, by language.
 
     Attributes:
-        target_words: words in the target language. A fraction where the script has no spaces: see `words.CHARACTERS_PER_WORD`.
+        target_words: words in the target language. Scripts without spaces give fractions, see `words.CHARACTERS_PER_WORD`.
         words: all words that count.
-        masked_share: of the visible characters, what stood in formulas, code, links, tags, identifiers and numbers; 0 to 1.
-        by_language: words by language; `und` for those in none that is known.
+        masked_share: share of the visible characters in formulas, code, links, tags, identifiers and numbers, from 0 to 1.
+        by_language: words by language; `und` holds those in no known language.
     """
 
     target_words: float
@@ -33,7 +33,7 @@ class Consistency:
 
     @property
     def proportion(self) -> float | None:
-        """Target words among all words; None where there are none."""
+        """Target words divided by all words, or None if there are no words."""
         return self.target_words / self.words if self.words else None
 
 
@@ -41,13 +41,13 @@ def consistency(text: str, target: str, *, detector: Detector = stopwords, per_c
     """Count the words of a text that are in the target language.
 
     Args:
-        text: what is judged; beyond `MAX_CHARACTERS` it is not read.
-        target: a BCP-47 tag; script and region do not matter.
+        text: the text; only its first `MAX_CHARACTERS` characters are read.
+        target: a tag or name as for `language_of_tag`; script and region do not matter.
         detector: decides between languages of one script.
-        per_character: each character of a script without spaces counts as a word.
+        per_character: count each character of a script without spaces as one word.
 
     Raises:
-        UnknownNameError: the target is not known here.
+        UnknownNameError: the target is not a known language.
 
     Example:
         >>> consistency("First we add, puis nous multiplions par deux.", "en").by_language
@@ -60,7 +60,7 @@ def consistency(text: str, target: str, *, detector: Detector = stopwords, per_c
 
 
 def identify(text: str, *, detector: Detector = stopwords) -> str | None:
-    """The language with the most words in a text; None where there are no words, or most fit no known language."""
+    """Return the language with the most words in a text, or None if there are no words or most fit no known language."""
     by_language = _count(text, None, detector, False).by_language
     most = max(by_language, key=by_language.__getitem__, default=UNDETERMINED)
     return None if most == UNDETERMINED else most

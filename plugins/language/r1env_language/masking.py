@@ -1,4 +1,4 @@
-"""Takes out what belongs to no language: code, formulas, links, tags, identifiers, numbers. Linear in the length of the text."""
+"""Remove what belongs to no language: code, formulas, links, tags, identifiers and numbers. Linear in the length of the text."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ _ENVIRONMENTS = (
     "equation|align|aligned|alignat|gather|gathered|multline|split|cases|array|[bpvBV]?matrix|smallmatrix|eqnarray|math"
 )
 
-# Each with a piece of text without which it cannot match: most texts have few of them. No pattern can back up over what it
-# has consumed: groups are possessive, or end at the next delimiter of their kind.
+# Each pattern comes with a substring without which it cannot match, because most texts contain few of them. No pattern can
+# backtrack over what it has consumed: groups are possessive, or end at the next delimiter of their kind.
 _SPANS: tuple[tuple[str, re.Pattern[str]], ...] = tuple(
     (needed, re.compile(pattern, re.DOTALL))
     for needed, pattern in (
@@ -25,14 +25,14 @@ _SPANS: tuple[tuple[str, re.Pattern[str]], ...] = tuple(
         ("$$", r"\$\$.+?\$\$"),
         ("\\[", r"(?<!\\)\\\[[^\\]*+(?:\\(?![\[\]])[^\\]*+)*+\\\]"),
         ("\\(", r"(?<!\\)\\\([^\\]*+(?:\\(?![()])[^\\]*+)*+\\\)"),
-        *[  # three times, for environments in each other: the innermost goes first
+        *[  # three times, for nested environments: the innermost is removed first
             (
                 "\\begin{",
                 rf"\\begin\{{(?:{_ENVIRONMENTS})\*?\}}[^\\]*+(?:\\(?!begin\{{|end\{{)[^\\]*+)*+\\end\{{[a-zA-Z]+\*?\}}",
             )
         ]
         * 3,
-        # Dollars stand for money too. As in Pandoc, a formula hugs its dollars and no digit follows; or it is spaced on both sides.
+        # A dollar may be money. As in Pandoc, a formula touches its dollars and no digit follows; or it is spaced on both sides.
         ("$", r"(?<![\\$])\$(?=[^\s$])(?:[^$\\\n]|\\[^\n])*+\$(?<!\s\$)(?!\d)|(?<![\\$])\$[ ][^$\n]*?[ ]\$"),
         ("\\boxed", r"\\boxed\s?\{[^{}]*+(?:\{[^{}]*+(?:\{[^{}]*+(?:\{[^{}]*+\}[^{}]*+)*+\}[^{}]*+)*+\}[^{}]*+)*+\}"),
         ("\\", r"\\[a-zA-Z]++\*?"),
@@ -46,10 +46,10 @@ _IDENTIFIERS = re.compile(r"(?<![A-Za-z\d_])[A-Za-z]*+[\d_][A-Za-z\d_]*+")
 
 
 def normalize(text: str) -> str:
-    """NFKC, without invisible format characters, with typographic apostrophes made plain.
+    """Return the text in NFKC, without invisible format characters and with plain apostrophes.
 
-    Piles of combining marks are cut to 30, the limit of Unicode's stream-safe format (UAX #15): sorting longer ones takes
-    quadratic time.
+    Sequences of combining marks are cut to 30, the limit of Unicode's stream-safe format (UAX #15), because sorting longer
+    ones takes quadratic time.
     """
     if text.isascii():
         return text
@@ -57,10 +57,10 @@ def normalize(text: str) -> str:
 
 
 def mask(text: str) -> tuple[str, float]:
-    """The text with a space for each formula, piece of code, command, link, tag, identifier and number.
+    """Replace each formula, piece of code, command, link, tag, identifier and number by a space.
 
     Returns:
-        The text that is left, and the share of the visible characters that was taken out.
+        The remaining text, and the share of the visible characters that was removed.
     """
     visible = _visible(text)
     for needed, pattern in _SPANS:
@@ -71,5 +71,5 @@ def mask(text: str) -> tuple[str, float]:
 
 
 def _visible(text: str) -> int:
-    """How many characters are no white space."""
+    """Return the number of characters that are not white space."""
     return sum(map(len, text.split()))

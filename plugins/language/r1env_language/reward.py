@@ -1,10 +1,10 @@
-"""The reward `language`: R1's share of target-language words in the thinking (Nature, eq. 7)."""
+"""The reward `language`: the share of target-language words in the thinking, as DeepSeek-R1 defines it (Nature, eq. 7)."""
 
 from __future__ import annotations
 
 import r1env
 from r1env.errors import UnknownNameError
-from r1env.parsing import parse_response
+from r1env.prompts import parse_response
 from r1env_language.consistency import MAX_CHARACTERS, Consistency, consistency, identify
 from r1env_language.detectors import get_detector
 from r1env_language.languages import LANGUAGES, UNDETERMINED, language_of_tag
@@ -15,18 +15,24 @@ PARTS = ("target_words", "words", "masked")
 
 @r1env.reward(name="language", isolation="inline", parts=PARTS)
 class Language:
-    """The share of target-language words in the thinking. No value where nothing can be counted, or no target is known.
+    """The share of target-language words in the thinking.
 
-    The target is the task's `language`, else that of its question.
+    The target is the task's `language` if it has one, else the language of its question. There is no value if there are no
+    words to count (status `no_answer`), or if the task's language is unknown or cannot be found out (`unparseable`).
 
     Args:
-        scope: `thinking` reads the thinking block, or the whole completion where there is no block; `response` what comes
-            after the block; `all` both.
-        floor: below so many words there is no value. The default takes any; for training, 20 or so keeps a policy from
-            thinking in three safe words.
+        scope: `thinking` reads the thinking block, or the whole completion if there is no block; `response` reads what
+            follows the block; `all` reads both.
+        floor: fewest words that get a value. The default scores any text; about 20 is a good choice for training, because
+            it keeps a policy from thinking in three safe words.
         detector: decides between languages of one script: `stopwords`, `py3langid` or `lingua`.
-        per_character: Chinese and Japanese characters count as a word each, instead of 1.7 to a word.
+        per_character: count Chinese and Japanese characters as one word each, instead of 1.7 characters a word.
         prefilled: the prompt ended with `<think>`, so the completion starts inside the block.
+
+    Example:
+        >>> task = r1env.Task(id="t", prompt="What is 2 + 2?", language="en")
+        >>> Language("<think>First we add, puis nous multiplions.</think>4", task).value
+        0.5
     """
 
     def __init__(
@@ -47,11 +53,12 @@ class Language:
     def __call__(self, completion: str, task: r1env.Task) -> r1env.Score:
         target = language_of_tag(task.language) if task.language else identify(task.question, detector=self.detector)
         if target is None:
-            return _abstention(
-                f"the task's language {task.language!r} is none of {', '.join(sorted(LANGUAGES))}"
+            reason = (
+                f"the task's language {task.language!r} is not one of {', '.join(sorted(LANGUAGES))}"
                 if task.language
-                else "the task names no language, and its question shows none"
+                else "the task has no language, and its question has no words in a known one"
             )
+            return r1env.Score.failure(r1env.Status.UNPARSEABLE, reason, parts=PARTS)
         text = self._judged(completion)
         found = consistency(text, target, detector=self.detector, per_character=self.per_character)
         parts = dict(zip(PARTS, (found.target_words, found.words, found.masked_share), strict=True))
@@ -60,7 +67,7 @@ class Language:
             reason = "there are no words to count" if value is None else f"{found.words:.4g} words; the floor is {self.floor}"
             return r1env.Score(value=None, parts=parts, status=r1env.Status.NO_ANSWER, reason=reason)
         status = r1env.Status.OK if value else r1env.Status.WRONG
-        return r1env.Score(value=value, parts=parts, status=status, reason=_told(found, target, len(text)))
+        return r1env.Score(value=value, parts=parts, status=status, reason=_described(found, target, len(text)))
 
     def _judged(self, completion: str) -> str:
         parsed = parse_response(completion, prefilled=self.prefilled)
@@ -71,17 +78,13 @@ class Language:
         return completion
 
 
-def _abstention(reason: str) -> r1env.Score:
-    return r1env.Score.failure(r1env.Status.NO_ANSWER, reason, parts=PARTS)
-
-
-def _told(found: Consistency, target: str, characters: int) -> str:
-    """What there was besides the target, most of it first; what was not read."""
+def _described(found: Consistency, target: str, characters: int) -> str:
+    """Describe the words outside the target language, the most frequent language first, and what was not read."""
     others = sorted((item for item in found.by_language.items() if item[0] != target), key=lambda item: -item[1])
-    told = [
+    described = [
         f"{words:.4g} of {found.words:.4g} words are {f'{language}, not {target}' if language != UNDETERMINED else 'foreign'}"
         for language, words in others[:3]
     ]
     if characters > MAX_CHARACTERS:
-        told.append(f"of {characters:,} characters the first {MAX_CHARACTERS:,} were read")
-    return "; ".join(told)
+        described.append(f"of {characters:,} characters the first {MAX_CHARACTERS:,} were read")
+    return "; ".join(described)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from r1env import Task, TaskKind
-from r1env.sources import GeneratedSource, Split
-from r1env.tasks import Conversation
+from r1env.data.sources import GeneratedSource, Split
+from r1env.types import Conversation
 from r1env_logic.options import check_count, check_style
 
 MAX_DIGITS = 18  # still within NumPy's 64-bit integers

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from r1env import Score, Status, Task, TaskKind, parse_response, reward
-from r1env.sources import GeneratedSource, Split
+from r1env.data.sources import GeneratedSource, Split
 from r1env_logic.options import check_count
 
 LARGEST_NUMBER = 20

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from r1env import Task, TaskKind
-from r1env.sources import ListSource
-from r1env.tasks import Conversation
+from r1env.data.sources import ListSource, Split, split_of
+from r1env.types import Conversation
 from r1env_logic.answers import final_text, read_integer
 from r1env_logic.options import check_count, check_style
 
@@ -21,27 +21,27 @@ REPLIES = {
 }
 
 
-def guessing_tasks(highest: int = 100, style: str = "chat") -> ListSource:
-    """A task for each number from 0 to `highest`. All ask the same question, so there is nothing to hold out for testing.
+def guessing_tasks(highest: int = 100, style: str = "chat", split: Split = "all") -> ListSource:
+    """Return a task for each number from 0 to `highest`. All ask the same question; splits divide the numbers to be guessed.
 
     Args:
+        split: `train`, `test` or `all`; no number of one is in the other.
         style: `chat` asks in words; `compact` is `g9?`, answered by `+` and `-`, for tiny models.
     """
     check_count("highest", highest, 1, 10_000)
     check_style(style)
     question = QUESTIONS[style].format(highest=highest)
-    return ListSource(
-        [
-            Task(
-                id=f"guess-{number}-of-{highest}",
-                prompt=question,
-                answer=str(number),
-                kind=TaskKind.LOGIC,
-                metadata={"style": style},
-            )
-            for number in range(highest + 1)
-        ]
-    )
+    tasks = [
+        Task(
+            id=f"guess-{number}-of-{highest}",
+            prompt=question,
+            answer=str(number),
+            kind=TaskKind.LOGIC,
+            metadata={"style": style},
+        )
+        for number in range(highest + 1)
+    ]
+    return ListSource([task for task in tasks if split in ("all", split_of(task.id))])
 
 
 class HigherOrLower:

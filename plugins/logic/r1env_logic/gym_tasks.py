@@ -12,8 +12,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from r1env import Limits, Score, Status, Task, TaskKind, UsageError, parse_response, reward
+from r1env.data.sources import Split, split_of
 from r1env.errors import UnknownNameError
-from r1env.sources import Split, split_of
 from r1env_logic.options import check_count
 
 _RUNS_ANSWERS = "its scorer executes the model's answer as Python code"
@@ -155,9 +155,15 @@ def create_dataset(name: str, **settings: Any) -> Any:
 
 
 def _library() -> Any:
-    """The factory of reasoning-gym, imported on the first call: the library takes two seconds of CPU to import."""
-    import reasoning_gym.factory
+    """Return the factory module of reasoning-gym, imported on the first call: the import takes two seconds of CPU.
 
+    Raises:
+        UsageError: the library cannot be imported.
+    """
+    try:
+        import reasoning_gym.factory
+    except ImportError as error:
+        raise UsageError(f"reasoning-gym cannot be imported ({error}); pip install 'r1env-logic[reasoning-gym]'") from error
     return reasoning_gym.factory
 
 

@@ -1,8 +1,12 @@
-"""What this distribution gives to r1env."""
+"""The rewards, environments and suite that r1env-logic provides."""
 
 from __future__ import annotations
 
+from importlib.util import find_spec
+
 from r1env import EnvironmentSpec, RewardSpec, SuiteSpec, hookimpl
+
+MISSING_LIBRARY = "the library reasoning-gym, which is not installed: pip install 'r1env-logic[reasoning-gym]'"
 
 
 @hookimpl
@@ -73,7 +77,7 @@ def r1env_environments() -> list[EnvironmentSpec]:
             options={"highest": 100},
             reward_options={"policy": "lenient"},
             max_turns=7,
-            dialogue="r1env_logic.guessing:HigherOrLower",
+            other="r1env_logic.guessing:HigherOrLower",
             kind="logic",
         ),
         EnvironmentSpec(
@@ -84,6 +88,8 @@ def r1env_environments() -> list[EnvironmentSpec]:
             options={"dataset": "chain_sum"},
             template="tagged",
             kind="logic",
+            # Looked up, not imported: the library takes two seconds of CPU, and a listing must stay cheap.
+            requires="" if find_spec("reasoning_gym") else MISSING_LIBRARY,
         ),
         EnvironmentSpec(
             "bilingual-sort",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from r1env import Task, TaskKind
-from r1env.sources import GeneratedSource, Split
+from r1env.data.sources import GeneratedSource, Split
 from r1env_logic.options import check_count, check_style
 
 

@@ -17,13 +17,14 @@ from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import IO
 
-from r1env_sandbox.backends import CAPABILITIES, MAX_INODES, MAX_PROCESSES, RUNNER_ENVIRONMENT, TEMPORARY_MB, WORK_MB, cgroups
+from r1env_sandbox.backends import cgroups
 from r1env_sandbox.backends.cgroups import ControlGroup
 from r1env_sandbox.backends.owners import owner
 from r1env_sandbox.backends.stream import StreamTransport
 from r1env_sandbox.backends.system_calls import engine_filter
 from r1env_sandbox.errors import SandboxUnavailable, WorkerLost
 from r1env_sandbox.languages import INCLUDE_FOLDER, LANGUAGES, LanguageSpec
+from r1env_sandbox.transport import CAPABILITIES, MAX_INODES, MAX_PROCESSES, RUNNER_ENVIRONMENT, TEMPORARY_MB, WORK_MB
 
 START_SECONDS = 30.0  # 0.05 is usual
 PATH = RUNNER_ENVIRONMENT["PATH"]
@@ -41,8 +42,9 @@ ulimit -c 0
 ulimit -n 1024
 mount -t tmpfs -o mode=755,size=1m tmpfs {_STAGE}
 mkdir {_STAGE}/judge {_STAGE}/tmp
-mount -t tmpfs -o size={WORK_MB}m,nr_inodes={MAX_INODES},mode=711,nosuid,nodev tmpfs {_STAGE}/judge
-mount -t tmpfs -o size={TEMPORARY_MB}m,nr_inodes={MAX_INODES},mode=1777,nosuid,nodev,noexec tmpfs {_STAGE}/tmp
+mount -t tmpfs -o size=${{R1ENV_WORK_MB}}m,nr_inodes={MAX_INODES},mode=711,nosuid,nodev,noatime tmpfs {_STAGE}/judge
+mount -t tmpfs -o size={TEMPORARY_MB}m,nr_inodes={MAX_INODES},mode=1777,nosuid,nodev,noexec,noatime tmpfs {_STAGE}/tmp
+unset R1ENV_WORK_MB
 exec bwrap "$@"
 """
 # What finding compilers and libraries takes.
@@ -87,7 +89,7 @@ class BwrapBackend:
         cgroups.reap_orphans()
         self._try()
 
-    def start(self, command: list[str]) -> BwrapTransport:
+    def start(self, command: list[str], work_mb: int = WORK_MB) -> BwrapTransport:
         name = f"{owner(os.getpid())}.{secrets.token_hex(4)}"
         group = ControlGroup(name, self._memory_mb, MAX_PROCESSES)
         calls = _readable(self._filter)
@@ -101,7 +103,7 @@ class BwrapBackend:
                 stdout=theirs.fileno(),
                 stderr=log,
                 pass_fds=[calls],
-                env=self._environment(group),
+                env=self._environment(group, work_mb),
                 cwd="/",
                 start_new_session=True,  # a Ctrl-C at the terminal is for this process
             )
@@ -114,6 +116,9 @@ class BwrapBackend:
             theirs.close()
             os.close(calls)
         return BwrapTransport(process, ours, log, group, self._memory_mb)
+
+    def answers(self) -> bool:
+        return True
 
     def describe(self) -> dict[str, str]:
         lacking = {name: missing for name, spec in LANGUAGES.items() if (missing := _missing(spec))}
@@ -149,9 +154,13 @@ class BwrapBackend:
         finally:
             worker.close()
 
-    def _environment(self, group: ControlGroup) -> dict[str, str]:
+    def _environment(self, group: ControlGroup, work_mb: int) -> dict[str, str]:
         # /usr/sbin for the tools that start it; workers find their programs by the PATH of their language
-        paths = {"PATH": f"{PATH}:/usr/sbin:/sbin", "R1ENV_GROUPS": " ".join(map(str, group.folders))}
+        paths = {
+            "PATH": f"{PATH}:/usr/sbin:/sbin",
+            "R1ENV_GROUPS": " ".join(map(str, group.folders)),
+            "R1ENV_WORK_MB": str(work_mb),
+        }
         return {**RUNNER_ENVIRONMENT, **paths}
 
     def _options(self, group: ControlGroup, calls: int) -> list[str]:
@@ -162,7 +171,11 @@ class BwrapBackend:
             *_system_folders(),
             *("--proc", "/proc", *_covers_of_proc(), "--dev", "/dev", "--remount-ro", "/dev"),
             *("--dir", "/sys", "--dir", "/sys/fs", "--dir", "/sys/fs/cgroup"),
-            *("--ro-bind", str(group.folders[0]), group.mount_point),
+            *(
+                word
+                for folder, mount_point in zip(group.folders, group.mount_points, strict=True)
+                for word in ("--ro-bind", str(folder), mount_point)
+            ),
             *("--bind", f"{_STAGE}/judge", "/judge", "--bind", f"{_STAGE}/tmp", "/tmp"),
             *("--remount-ro", "/", "--chdir", "/", "--setenv", "PATH", PATH, "--"),
         ]

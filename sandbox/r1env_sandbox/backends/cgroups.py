@@ -1,4 +1,5 @@
-"""Control groups for workers that no engine makes them for: a bound on the memory and the number of all processes of a worker together.
+"""Control groups for workers that no engine makes them for: a bound on the memory and the number of all processes of a worker
+together, and an account of their CPU time.
 
 Version 1 (one folder a controller) and version 2 (one folder). Without either nothing bounds the memory of a program that forks, so
 that there is no worker without one.
@@ -29,8 +30,8 @@ class ControlGroup:
         memory_mb, processes: what all its processes together may have.
 
     Attributes:
-        folders: one for each controller, the one for memory first.
-        mount_point: where its counters are expected by those in it.
+        folders: one for each controller, the one for memory first and the one for the number of processes last.
+        mount_points: where those in it expect the counters of each folder.
 
     Raises:
         SandboxUnavailable: none can be made on this machine.
@@ -38,7 +39,7 @@ class ControlGroup:
 
     def __init__(self, name: str, memory_mb: int, processes: int) -> None:
         parents = _parents()
-        self.mount_point = str(ROOT / "memory") if len(parents) > 1 else str(ROOT)
+        self.mount_points = [str(parent.parent) for parent in parents]
         self.folders = [parent / name for parent in parents]
         try:
             for folder in self.folders:
@@ -115,12 +116,15 @@ def version() -> int:
 
 
 def _parents() -> list[Path]:
-    """The folders in which a worker's are made: those for memory and for the number of processes, or one for both.
+    """The folders in which a worker's are made: those for memory, for CPU time and for the number of processes, or one for all.
 
     Raises:
         SandboxUnavailable: there are none that can be written to.
     """
-    tops = [ROOT / "memory", ROOT / "pids"] if version() == 1 else [ROOT]
+    tops = [ROOT]
+    if version() == 1:
+        account = ROOT / "cpuacct"  # without it, the CPU time of children that nobody waits for is not known
+        tops = [ROOT / "memory", *([account] if account.is_dir() else []), ROOT / "pids"]
     try:
         for top in tops:
             (top / FOLDER).mkdir(exist_ok=True)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import secrets
 import struct
 import time
+from collections import deque
 from collections.abc import Collection
 from typing import Any
 
@@ -16,13 +18,13 @@ import urllib3
 from docker.errors import APIError, DockerException, NotFound
 from docker.types import LogConfig, Ulimit
 
-from r1env_sandbox.backends import CAPABILITIES, MAX_INODES, MAX_PROCESSES, RUNNER_ENVIRONMENT, TEMPORARY_MB, WORK_MB
 from r1env_sandbox.backends.owners import is_orphan, owner
 from r1env_sandbox.backends.probe import prove_runtime
 from r1env_sandbox.backends.stream import StreamTransport
 from r1env_sandbox.errors import SandboxUnavailable
 from r1env_sandbox.images import LANGUAGES_LABEL, require_image
 from r1env_sandbox.languages import LANGUAGES
+from r1env_sandbox.transport import CAPABILITIES, MAX_INODES, MAX_PROCESSES, RUNNER_ENVIRONMENT, TEMPORARY_MB, WORK_MB
 
 log = logging.getLogger(__name__)
 
@@ -75,6 +77,7 @@ class DockerBackend:
         self.runtime = runtime or str(information.get("DefaultRuntime") or "")
         self._memory_mb = memory_mb
         self._cpus = cpus if information.get("CpuCfsQuota") else None
+        self._left: deque[Any] = deque()  # containers that an engine which was away could not remove
         reap_orphans(self.client)
         if runtime is not None and runtime != information.get("DefaultRuntime"):
             try:
@@ -83,10 +86,10 @@ class DockerBackend:
                 self.close()
                 raise
 
-    def start(self, command: list[str]) -> DockerTransport:
+    def start(self, command: list[str], work_mb: int = WORK_MB) -> DockerTransport:
         name = f"r1env-sandbox-{os.getpid()}-{secrets.token_hex(4)}"
         try:
-            container = self.client.containers.create(self.image, command, name=name, **self._options())
+            container = self.client.containers.create(self.image, command, name=name, **self._options(work_mb))
         except _LOST as error:
             raise SandboxUnavailable(f"the Docker engine creates no container ({error})") from error
         try:
@@ -95,7 +98,14 @@ class DockerBackend:
         except _LOST as error:
             _remove(container)
             raise SandboxUnavailable(f"the Docker engine starts no container ({error})") from error
-        return DockerTransport(container, stream, self._memory_mb)
+        self._remove_left()
+        return DockerTransport(container, stream, self._memory_mb, self._left)
+
+    def answers(self) -> bool:
+        try:
+            return bool(self.client.ping())
+        except _LOST:
+            return False
 
     def describe(self) -> dict[str, str]:
         try:
@@ -113,9 +123,17 @@ class DockerBackend:
         }
 
     def close(self) -> None:
+        self._remove_left()
         self.client.close()
 
-    def _options(self) -> dict[str, Any]:
+    def _remove_left(self) -> None:
+        for _ in range(len(self._left)):
+            with contextlib.suppress(IndexError):  # another thread was faster
+                container = self._left.popleft()
+                if not _remove(container):
+                    self._left.append(container)
+
+    def _options(self, work_mb: int) -> dict[str, Any]:
         gvisor = "runsc" in self.runtime
         return {
             "entrypoint": [PYTHON],
@@ -127,10 +145,12 @@ class DockerBackend:
             "network_mode": "none",
             "read_only": True,
             "tmpfs": {
-                "/judge": f"size={WORK_MB}m,nr_inodes={MAX_INODES},mode=711,nosuid,nodev,exec",
-                "/tmp": f"size={TEMPORARY_MB}m,nr_inodes={MAX_INODES},mode=1777,nosuid,nodev,noexec",
+                "/judge": f"size={work_mb}m,nr_inodes={MAX_INODES},mode=711,nosuid,nodev,noatime,exec",
+                "/tmp": f"size={TEMPORARY_MB}m,nr_inodes={MAX_INODES},mode=1777,nosuid,nodev,noatime,noexec",
             },
             "ipc_mode": "none",
+            "cgroupns": "private",  # the default of version 1 shows the engine's paths
+            "stop_signal": "SIGKILL",  # nothing in it has to be put in order, so that an engine that stops need not wait
             "cap_drop": ["ALL"],
             "cap_add": list(CAPABILITIES),
             "security_opt": ["no-new-privileges"],
@@ -148,12 +168,17 @@ class DockerBackend:
 
 
 class DockerTransport(StreamTransport):
-    """The attached stream of one container."""
+    """The attached stream of one container.
 
-    def __init__(self, container: Any, stream: Any, memory_mb: int) -> None:
+    Args:
+        left: where the container is noted if it cannot be removed now.
+    """
+
+    def __init__(self, container: Any, stream: Any, memory_mb: int, left: deque[Any]) -> None:
         super().__init__(str(container.name), getattr(stream, "_sock", stream), memory_mb)
         self._container = container
         self._stream = stream  # the response that owns the socket
+        self._left = left
         self._buffer = bytearray()
         self._log = b""
 
@@ -194,7 +219,8 @@ class DockerTransport(StreamTransport):
 
     def _end(self) -> None:
         self._stream.close()
-        _remove(self._container)
+        if not _remove(self._container):
+            self._left.append(self._container)
 
 
 def connect() -> docker.DockerClient:
@@ -241,23 +267,24 @@ def reap_orphans(client: docker.DockerClient) -> int:
     return reaped
 
 
-def _remove(container: Any) -> None:
-    """Remove a container and wait until it is gone: its own end may have started that already."""
+def _remove(container: Any) -> bool:
+    """Remove a container and wait until it is gone: its own end may have started that already. False when the engine is away."""
     try:
         container.remove(force=True, v=True)
     except NotFound:
-        return
+        return True
     except APIError as error:
         if error.status_code != 409:  # 409: it is being removed
             log.warning("cannot remove the container %s: %s", container.name, error)
-            return
+            return True
     except _LOST as error:
-        log.warning("cannot remove the container %s: %s", container.name, error)
-        return
+        log.info("cannot remove the container %s yet: %s", container.name, error)
+        return False
     deadline = time.monotonic() + REMOVE_SECONDS
     while time.monotonic() < deadline:
         try:
             container.reload()
         except _LOST:
-            return
+            return True
         time.sleep(0.02)
+    return True

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import threading
 
-from r1env_sandbox.backends import Backend
 from r1env_sandbox.errors import SandboxUnavailable, WorkerLost
 from r1env_sandbox.languages import LANGUAGES
 from r1env_sandbox.models import Limits
+from r1env_sandbox.transport import Backend
 from r1env_sandbox.worker import Report, Worker, run_command
 
 PROBE_SECONDS = 60.0  # for all programs together; gVisor takes three

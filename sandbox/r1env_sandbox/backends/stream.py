@@ -41,7 +41,7 @@ class StreamTransport(ABC):
             try:
                 data = self._socket.recv(CHUNK_BYTES)
             except TimeoutError as error:
-                raise self._lost(f"did not answer in {timeout_s:.0f} s") from error
+                raise self._lost(f"did not answer in {timeout_s:.0f} s", by_program=True) from error
             except OSError as error:
                 raise self._lost(f"is gone ({error})") from error
             if not data:
@@ -64,9 +64,11 @@ class StreamTransport(ABC):
         self._socket.close()
         self._end()
 
-    def _lost(self, what: str) -> WorkerLost:
+    def _lost(self, what: str, *, by_program: bool = False) -> WorkerLost:
         said = " ".join(self._log_tail().decode("utf-8", "replace").split())[-400:]
-        return WorkerLost(f"{self.name} {what}{': ' + said if said else ''}", out_of_memory=self._out_of_memory())
+        cause = f"{self.name} {what}{': ' + said if said else ''}"
+        # A runner that ends by itself says why.
+        return WorkerLost(cause, out_of_memory=self._out_of_memory(), by_program=by_program or bool(said))
 
     def _payload(self, data: bytes) -> bytes:
         """What the runner wrote to stdout, as far as it can be told from what has come so far."""

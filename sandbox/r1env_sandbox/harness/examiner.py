@@ -1,10 +1,15 @@
-"""Runs tests, in a container that the submission has no way into. The submission is a proxy: each call is one JSON line.
+"""Runs tests, in a container that the submission has no way into. What they test is a proxy: each call is one line of JSON.
 
-The first line on stdin says what to run. Calls go out on descriptor 3 and answers come in on stdin; the last line out is the outcome:
+The first line on stdin says what to run. Requests go out on descriptor 3 and replies come in on stdin (see `border`); the last line
+out is the outcome:
 
     {"outcome": "passed" | "failed" | "raised" | "broken", "note", "tests": {name: outcome}}
 
-`raised` is a failure by the submission's own exception. `broken` is a test that fails before it has asked the submission anything: the test's own fault.
+`raised` is a failure by the submission's own exception, `broken` one that is the test's own fault, whatever the submission does.
+
+The examiner trusts values only, and a value is made before a test compares it. So a proxy is equal to nothing but itself and has no
+arithmetic with the test's own values, and an exception of the submission's that the test does not name fails it, whatever became of
+it: `map` and `hasattr` are content with some.
 """
 
 from __future__ import annotations
@@ -13,118 +18,368 @@ import ast
 import builtins
 import importlib.abc
 import importlib.machinery
+import importlib.util
 import os
 import sys
+import threading
 import traceback
+import types
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from r1env_sandbox.harness import plain
+    from r1env_sandbox.harness import border as borders
+    from r1env_sandbox.harness import plain, testcode
 else:
-    import r1env_plain as plain  # the same file, as it is called in a container
+    import r1env_border as borders  # the same files, as they are called in a container
+    import r1env_plain as plain
+    import r1env_testcode as testcode
 
 MAIN = "main"
-ALIASES = ("solution", "submission", "candidate", MAIN)  # what tests call the submission's module
+ENDS_LOOPS = frozenset(("StopIteration", "StopAsyncIteration", "GeneratorExit"))
+NEVER_GIVEN = frozenset(
+    ("eval", "exec", "compile", "open", "__import__", "getattr", "setattr", "delattr", "globals", "locals", "vars")
+)
 
 
-class SubmissionGone(BaseException):
-    """The submission has ended, so no test can pass any more. Not an `Exception`: tests that expect one must not be content."""
+class NotAValue(BaseException):
+    """The submission gave something that is no data. Not an `Exception`: a test that expects one must not be content."""
+
+
+class CannotBeJudged(BaseException):
+    """A fault of the test's that no submission can cause."""
 
 
 class SubmissionError(Exception):
-    """An exception of the submission's whose type is unknown here."""
+    """An exception of the submission's whose type is unknown here, or that would end a loop of the test's."""
 
 
-class Line:
-    """The way to the submission."""
+class Examination:
+    """The border, as it is seen by a test.
+
+    Args:
+        mentioned: names in the test's code: an exception that it does not mention, the test cannot have expected.
+    """
 
     def __init__(self) -> None:
-        self.answers = os.fdopen(os.dup(0), "rb")
+        lines = os.fdopen(os.dup(0), "rb")
         os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
-        self.requests = os.fdopen(os.dup(3), "w", encoding="ascii")
+        out = os.fdopen(os.dup(3), "w", encoding="ascii")
         os.close(3)
-        self.asked = 0  # how often the submission was asked anything: no test passes, and none is blamed on it, without
+        self.border = borders.Border(lines, out)
+        self.border.is_record = is_record
+        self.border.make_proxy = self.make_proxy
+        self.border.make_record = self.make_record
+        self.border.make_error = self.make_error
+        self.border.serve = self.serve
+        self.lock = threading.RLock()
+        self.mentioned: frozenset[str] = frozenset()
+        self.asked = 0  # calls and names of the submission's: no test passes, and none is blamed on it, without
         self.exceptions: dict[str, type[Exception]] = {}
-        self.raised: Exception | None = None  # the last exception of the submission's
+        self.raised: BaseException | None = None  # the last exception of the submission's
+        self.unexpected: str = ""  # the first one that the test does not mention
 
-    def write(self, message: dict[str, Any]) -> None:
-        print(plain.dumps(message), file=self.requests, flush=True)
+    def ask(self, op: str, *target: Any, args: tuple[Any, ...] = (), kwargs: Any = None, via: Any = None) -> Any:
+        with self.lock:
+            self.asked += 1
+            for given in (*args, *(kwargs or {}).values()):
+                refuse_to_give(given)
+            return self.border.ask(op, *target, args=args, kwargs=kwargs, via=via)
 
-    def read(self) -> Any:
-        line = self.answers.readline()
-        if not line:
-            raise SubmissionGone
-        return plain.loads(line)
+    def lookup(self, module: str, name: str) -> Any:
+        """What the submission has under a name that a test imports: a function, a class, an exception type, or plain data.
 
-    def ask(self, request: dict[str, Any]) -> dict[str, Any]:
-        self.asked += 1
-        self.write(request)
-        reply = self.read()
-        if not isinstance(reply, dict) or "gone" in reply:
-            raise SubmissionGone
-        return reply
+        Raises:
+            AttributeError: it has nothing of that name.
+        """
+        raised, unexpected = self.raised, self.unexpected
+        try:
+            found = self.ask("get", module, name)
+        except Exception:  # noqa: BLE001 - whatever it is, it says that the name is not there
+            self.raised, self.unexpected = raised, unexpected
+            raise AttributeError(f"the submission has no {name}") from None
+        kind = object.__getattribute__(found, "_kind") if isinstance(found, borders.Proxy) else ""
+        if kind == "function" or (kind == "class" and not testcode.is_class_name(name)):
+            return RemoteFunction(self, module, name)
+        if kind == "class":
+            return RemoteClass(self, object.__getattribute__(found, "_number"), kind, name)
+        return found
 
-    def error(self, described: Any) -> Exception:
-        """The exception that the submission says it raised: a built-in one, one of its own that a test imported, or neither."""
-        name = str(described.get("type")) if isinstance(described, dict) else ""
-        message = str(described.get("message")) if isinstance(described, dict) else ""
-        self.raised = self._exception(name, message)
+    def make_proxy(self, number: int, kind: str, name: str, via: Any) -> Any:
+        if kind == "exception":
+            return self.exception_type(name.split(","))
+        if kind == "coroutine":
+            return remote_coroutine(RemoteObject(self, number, kind, name))
+        if kind != "generator" and isinstance(via, RemoteInstance | RemoteClass):
+            return RemoteInstance(self, number, kind, name)
+        if kind in ("generator", "iterator"):
+            return remote_generator(RemoteObject(self, number, kind, name))
+        return RemoteObject(self, number, kind, name)
+
+    def exception_type(self, names: list[str]) -> Any:
+        """The type here for one of the submission's; `names` begins with its own, and those that it extends follow."""
+        for position, name in enumerate(names):
+            known = self.exceptions.get(name, getattr(builtins, name, None))
+            if isinstance(known, type) and issubclass(known, Exception):
+                return self.exceptions.setdefault(names[0], known if position == 0 else type(names[0], (known,), {}))
+        return self.exceptions.setdefault(names[0], type(names[0], (Exception,), {}))
+
+    def make_record(self, shape: Any, origin: Any, known: Any) -> Any:
+        """A copy of an instance of a test's class that the submission made or changed; the instance itself, where it may be changed."""
+        kind = self.border.mine(shape)
+        if not isinstance(kind, type):
+            raise plain.NotPlainData("an instance of what is no class")
+        if type(known) is kind:
+            return known
+        try:
+            return object.__new__(kind)
+        except TypeError as error:
+            raise plain.NotPlainData("an instance of a class that has none like it") from error
+
+    def make_error(self, described: Any) -> BaseException:
+        """The exception that the submission says it raised: one that is known here, or its nearest base that is."""
+        if not isinstance(described, dict):
+            described = {}
+        if "refused" in described:
+            return NotAValue(f"no plain data: {plain.clean(str(described['refused']))}")
+        if type(described.get("yours")) is int:
+            theirs = self.border.mine(described["yours"])
+            if isinstance(theirs, Exception) and not isinstance(theirs, StopIteration | StopAsyncIteration):
+                self.raised = theirs
+                return theirs
+        extends = described.get("extends")
+        names = [str(name) for name in extends] if isinstance(extends, list) and extends else [str(described.get("type"))]
+        self.raised = self._exception(names, described)
+        if not self.mentioned.intersection(names) and not self.unexpected:
+            self.unexpected = plain.clean(f"{names[0]}: {described.get('message')}")
         return self.raised
 
-    def _exception(self, name: str, message: str) -> Exception:
-        kind = self.exceptions.get(name, getattr(builtins, name, None))
-        if not (isinstance(kind, type) and issubclass(kind, Exception)):
-            return SubmissionError(f"{name}: {message}")
+    def _exception(self, names: list[str], described: dict[str, Any]) -> Exception:
+        message = str(described.get("message"))
+        for name in names:
+            kind = self.exceptions.get(name, getattr(builtins, name, None))
+            ends_a_loop = name in ENDS_LOOPS and name not in self.mentioned
+            if ends_a_loop or not (isinstance(kind, type) and issubclass(kind, Exception)):
+                continue
+            if kind is Exception:
+                break
+            return filled(kind, message, described)
+        return SubmissionError(f"{names[0]}: {message}")
+
+    def serve(self, request: dict[str, Any]) -> dict[str, Any]:
+        """Reply to a submission that uses a function or an object of the test's: within limits, as it may ask for anything."""
+        packer = borders.Packer(self.border)
         try:
-            return kind(message)
-        except TypeError:  # one that wants other arguments (UnicodeDecodeError)
-            return SubmissionError(f"{name}: {message}")
+            unpacker = borders.Unpacker(self.border, request)
+            target = [unpacker.decode(item) for item in listed(request.get("target"))]
+            args = [unpacker.decode(item) for item in listed(request.get("args"))]
+            kwargs = request.get("kwargs")
+            named = {str(name): unpacker.decode(item) for name, item in kwargs.items()} if isinstance(kwargs, dict) else {}
+            value = self._do(request.get("op"), target, args, named)
+            refuse_to_give(value)
+            return {"value": packer.encode(value), "records": packer.records()}
+        except (borders.Refused, plain.NotPlainData, IndexError) as error:
+            return {"raised": {"type": "TypeError", "message": plain.clean(str(error))}}
+        except StopIteration:
+            return {"stop": None}
+        except Exception as error:  # noqa: BLE001 - the test's own, handed to the submission as data
+            return {"raised": {**borders.describe(error), "number": self.border.number_of(error)}}
+
+    def _do(self, op: Any, target: list[Any], args: list[Any], kwargs: dict[str, Any]) -> Any:
+        thing = target[0]
+        if op == "call" and callable(thing):
+            return thing(*args, **kwargs)
+        if op == "attribute" and isinstance(target[1], str) and not target[1].startswith("_"):
+            return getattr(thing, target[1])
+        if op == "next":
+            return next(thing)
+        if op == "operator" and target[1] in borders.READ_ONLY:
+            return borders.OPERATORS[target[1]](thing, *args)
+        raise borders.Refused(f"a submission may not {plain.clean(str(op), 40)} this")
 
 
 class RemoteFunction:
-    """A function of the submission. Arguments and results are plain data; anything else is refused."""
+    """A function of the submission, by its name."""
 
-    def __init__(self, line: Line, module: str, name: str) -> None:
-        self._line, self._module, self.__name__ = line, module, name
+    def __init__(self, examination: Examination, module: str, name: str) -> None:
+        self._examination, self._module, self.__name__ = examination, module, name
+        self.__qualname__ = name
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        request = {
-            "module": self._module,
-            "name": self.__name__,
-            "args": plain.encode(list(args)),
-            "kwargs": plain.encode(kwargs),
-        }
-        reply = self._line.ask(request)
-        if "error" in reply:
-            raise self._line.error(reply["error"])
-        if "refused" in reply:
-            raise SubmissionError(str(reply["refused"]))
-        value = plain.decode(reply.get("value"))
-        for argument, after in zip(args, reply.get("args") or [], strict=False):
-            bring_to(argument, after)
+        return self._examination.ask("run", self._module, self.__name__, args=args, kwargs=kwargs)
+
+    def __get__(self, instance: Any, owner: Any = None) -> Any:  # a test may make it a method
+        return self if instance is None else types.MethodType(self, instance)
+
+    def __reduce_ex__(self, _: Any) -> Any:
+        raise TypeError("a function of the submission cannot be copied or sent elsewhere")
+
+
+class RemoteObject(borders.Proxy):
+    """An object of the submission. It can be called and looked into; what comes out is values, or other such objects."""
+
+    __slots__ = ("__weakref__",)
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        return ask(self, "call", self, args=args, kwargs=kwargs)
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        examination = object.__getattribute__(self, "_border")
+        raised, unexpected = examination.raised, examination.unexpected
+        try:
+            return ask(self, "attribute", self, name)
+        except AttributeError:
+            examination.raised, examination.unexpected = raised, unexpected  # `hasattr` asks so
+            raise
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        ask(self, "assign", self, name, args=(value,))
+
+    def __delattr__(self, name: str) -> None:
+        ask(self, "remove", self, name)
+
+    def __next__(self) -> Any:
+        return ask(self, "next", self)
+
+    def __eq__(self, other: object) -> bool:
+        return self is other
+
+    def __hash__(self) -> int:
+        return id(self) >> 4
+
+    def __reduce_ex__(self, _: Any) -> Any:
+        raise TypeError("an object of the submission cannot be copied or sent elsewhere")
+
+
+class RemoteInstance(RemoteObject):
+    """An instance of a class under test, made by the test itself: its operators are under test as well."""
+
+    __slots__ = ()
+
+
+class RemoteClass(RemoteObject):
+    """A class of the submission, by a name that a class has."""
+
+    __slots__ = ()
+
+    def __instancecheck__(self, thing: Any) -> bool:
+        return isinstance(thing, borders.Proxy) and ask(self, "isinstance", self, args=(thing,)) is True
+
+    def __subclasscheck__(self, thing: Any) -> bool:
+        return isinstance(thing, borders.Proxy) and ask(self, "issubclass", self, args=(thing,)) is True
+
+    @property
+    def __name__(self) -> str:
+        return str(object.__getattribute__(self, "_label"))
+
+
+def ask(proxy: Any, op: str, *target: Any, args: tuple[Any, ...] = (), kwargs: Any = None) -> Any:
+    examination = object.__getattribute__(proxy, "_border")
+    # What a class gives is an instance of it, whatever kind of thing it says it is.
+    return examination.ask(op, *target, args=args, kwargs=kwargs, via=proxy)
+
+
+def _operator(name: str, text: bool = False) -> Any:
+    def method(self: Any, *args: Any) -> Any:
+        return ask(self, "operator", self, name, args=args)
+
+    def whole(self: Any, *args: Any) -> str:
+        value = method(self, *args)
+        return value if isinstance(value, str) else ""
+
+    return whole if text else method
+
+
+def _arithmetic(name: str) -> Any:
+    def method(self: Any, *args: Any) -> Any:
+        value = ask(self, "operator", self, name, args=args)
+        if args and not isinstance(args[0], borders.Proxy) and not isinstance(value, borders.Proxy):
+            # `abs(candidate(1) - 0.5) < 1e-6` must not hold because the submission says that its object less 0.5 is 0.
+            raise TypeError(f"an object of the submission's with {name} gives a value where an object is expected")
         return value
 
+    return method
 
-def bring_to(argument: Any, after: Any) -> None:
-    """Give an argument the contents that the submission left in its copy."""
-    if after is None or type(argument) not in (list, dict, set):
-        return
-    contents = plain.decode(after)
-    if type(contents) is type(argument):
-        argument.clear()
-        argument.extend(contents) if type(argument) is list else argument.update(contents)
+
+for _name in ("len", "iter", "getitem", "setitem", "delitem", "bool", "enter", "exit", "reversed"):
+    setattr(RemoteObject, f"__{_name}__", _operator(_name))
+for _name in ("str", "repr", "format"):
+    setattr(RemoteObject, f"__{_name}__", _operator(_name, text=True))
+for _name in ("contains", "int", "float", "complex", "index", "abs", "round", "neg", "pos", "invert", "lt", "le", "gt", "ge"):
+    setattr(RemoteInstance, f"__{_name}__", _operator(_name))
+for _name in borders.ARITHMETIC:
+    setattr(RemoteInstance, f"__{_name}__", _arithmetic(_name))
+
+
+def remote_generator(proxy: Any) -> Any:
+    """An iterator of the submission's, as a generator of this end."""
+    sent = None
+    while True:
+        try:
+            item = ask(proxy, "next", proxy) if sent is None else ask(proxy, "send", proxy, args=(sent,))
+        except StopIteration as stop:
+            return stop.value
+        sent = yield item
+
+
+async def remote_coroutine(proxy: Any) -> Any:
+    return ask(proxy, "await", proxy)
+
+
+def is_record(thing: Any) -> bool:
+    """Whether an object is one with attributes and without methods: a node, a point."""
+    kind = type(thing)
+    if not borders.attributes(thing) or isinstance(
+        thing, type | types.ModuleType | BaseException | borders.Proxy | RemoteFunction
+    ):
+        return False
+    if callable(thing) or hasattr(kind, "__next__"):
+        return False
+    members = {name: member for base in kind.__mro__[:-1] for name, member in base.__dict__.items()}
+    return not any(callable(member) and not name.startswith("_") for name, member in members.items())
+
+
+def refuse_to_give(thing: Any) -> None:
+    """
+    Raises:
+        CannotBeJudged: the submission could do anything to the test with it.
+    """
+    if isinstance(thing, types.ModuleType) or (
+        getattr(thing, "__name__", "") in NEVER_GIVEN and getattr(builtins, thing.__name__) is thing
+    ):
+        raise CannotBeJudged(f"it gives {thing.__name__} to the submission")
+
+
+def listed(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else []
+
+
+def filled(kind: type[Exception], message: str, described: dict[str, Any]) -> Exception:
+    """An exception of a type, with the arguments and attributes that are data."""
+    arguments: Any = described.get("arguments")
+    attributes: Any = described.get("attributes")
+    try:
+        decoded = plain.decode(arguments) if isinstance(arguments, list) and arguments else [message]
+        error = kind(*decoded) if str(kind(*decoded)) == message else kind(message)
+        for name, value in (plain.decode(attributes) if isinstance(attributes, dict) else {}).items():
+            if not hasattr(kind, name):
+                setattr(error, name, value)
+    except Exception:  # noqa: BLE001 - one that wants other arguments (UnicodeDecodeError)
+        return SubmissionError(f"{kind.__name__}: {message}")
+    return error
 
 
 class RemoteModules(importlib.abc.MetaPathFinder, importlib.abc.Loader):
     """Finds the submission's modules, after everything that is really here."""
 
-    def __init__(self, line: Line, modules: list[str]) -> None:
-        self._line = line
-        self._modules = {**dict.fromkeys(ALIASES, MAIN), **{name: name for name in modules}}
+    def __init__(self, examination: Examination, modules: list[str]) -> None:
+        self._examination = examination
+        self._modules = {**dict.fromkeys(testcode.ALIASES, MAIN), **{name: name for name in modules}}
 
     def find_spec(self, name: str, path: Any, target: Any = None) -> Any:
         if name in self._modules:
-            return importlib.machinery.ModuleSpec(name, self, is_package=name not in ALIASES)
+            return importlib.machinery.ModuleSpec(name, self, is_package=name not in testcode.ALIASES)
         return None
 
     def create_module(self, spec: Any) -> None:
@@ -132,63 +387,103 @@ class RemoteModules(importlib.abc.MetaPathFinder, importlib.abc.Loader):
 
     def exec_module(self, module: Any) -> None:
         remote = self._modules[module.__name__]
+        found: dict[str, Any] = {}
 
         def attribute(name: str) -> Any:
             if name.startswith("__"):
                 raise AttributeError(name)
-            return lookup(self._line, remote, name)
+            if name not in found:
+                thing = self._examination.lookup(remote, name)
+                if not callable(thing):  # data may change from one look to the next
+                    return thing
+                found[name] = thing
+            return found[name]
 
         module.__getattr__ = attribute
 
 
-def lookup(line: Line, module: str, name: str) -> Any:
-    """What the submission has under a name: a function, an exception type, or plain data."""
-    reply = line.ask({"module": module, "get": name})
-    if "error" in reply:
-        raise AttributeError(f"the submission has no {name}")
-    if reply.get("exception"):
-        return line.exceptions.setdefault(name, type(name, (Exception,), {}))
-    if reply.get("callable"):
-        return RemoteFunction(line, module, name)
-    return plain.decode(reply.get("value"))
+def what_is_missing(trees: list[ast.AST], own: set[str], theirs: set[str], given: set[str]) -> str:
+    """What tests use and nobody has: neither they, nor Python, nor the image. Never taken from the submission.
+
+    Args:
+        own, theirs: modules that are the tests' and the submission's.
+        given: names that the tests are given.
+    """
+    modules = {name for tree in trees for name in testcode.imported_modules(tree)} - own - theirs
+    missing = sorted(name for name in modules if name.partition(".")[0] not in own and not is_here(name.partition(".")[0]))
+    if missing:
+        return f"it imports {', '.join(missing)}, which the image does not have"
+    for tree in trees:
+        stars = {module for module, _ in testcode.star_imports(tree)}
+        if stars & own:
+            continue
+        known = {name for module in stars for name in public_names(module)}
+        if undefined := testcode.undefined_names(tree) - given - known:
+            return f"nothing defines {', '.join(sorted(undefined)[:5])}"
+    return ""
 
 
-def run_assertions(line: Line, code: str, function: str) -> dict[str, Any]:
-    """Run `check(candidate)`, or code that holds the assertions itself."""
-    candidate = RemoteFunction(line, MAIN, function)
-    scope: dict[str, Any] = {"__name__": "tests", "candidate": candidate, function.rpartition(".")[2]: candidate}
-    for name in undefined_names(code) - scope.keys():  # a helper of the task's prompt, as in HumanEval
-        scope[name] = RemoteFunction(line, MAIN, name)
+def is_here(module: str) -> bool:
     try:
-        exec(compile(code, "tests", "exec", dont_inherit=True), scope)
-        if callable(scope.get("check")):
-            scope["check"](candidate)
-    except Exception as error:  # noqa: BLE001 - every failure of a test is a failure of the submission's, once it was asked
-        traceback.print_exc()
-        described = traceback.format_exception_only(type(error), error)[-1].strip()[:300]
-        if error is line.raised:
-            return {"outcome": "raised", "note": described}
-        return {"outcome": "failed" if line.asked else "broken", "note": described}
-    return {"outcome": "passed" if line.asked else "broken", "note": "" if line.asked else "the test asks nothing"}
+        return importlib.util.find_spec(module) is not None
+    except (ImportError, ValueError):
+        return False
 
 
-def undefined_names(code: str) -> set[str]:
-    """Names that the code reads and that neither it nor Python defines."""
+def public_names(module: str) -> set[str]:
+    try:
+        loaded = importlib.import_module(module)
+    except ImportError:
+        return set()
+    return set(getattr(loaded, "__all__", [name for name in vars(loaded) if not name.startswith("_")]))
+
+
+def run_assertions(examination: Examination, code: str, function: str) -> dict[str, Any]:
+    """Run `check(candidate)`, or code that holds the assertions itself."""
     tree = ast.parse(code)
-    read: set[str] = set()
-    defined: set[str] = set(dir(builtins)) | {"__name__"}
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Name):
-            (read if isinstance(node.ctx, ast.Load) else defined).add(node.id)
-        elif isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
-            defined.add(node.name)
-        elif isinstance(node, ast.arg):
-            defined.add(node.arg)
-        elif isinstance(node, ast.Import | ast.ImportFrom):
-            defined.update((alias.asname or alias.name).split(".")[0] for alias in node.names)
-        elif isinstance(node, ast.ExceptHandler) and node.name:
-            defined.add(node.name)
-    return read - defined
+    if fault := what_is_missing([tree], set(), set(), {"candidate", *function.split(".")}):
+        return {"outcome": "broken", "note": fault}
+    owner, _, last = function.rpartition(".")
+    candidate: Any = RemoteFunction(examination, MAIN, function)
+    scope: dict[str, Any] = {"__name__": "tests"}
+    expected = (
+        owner if owner and owner not in testcode.bound_names(tree) else function if testcode.is_class_name(function) else ""
+    )
+    if expected:
+        try:
+            scope[expected] = examination.lookup(MAIN, expected)
+        except AttributeError as error:
+            return {"outcome": "failed", "note": str(error)}
+        if not callable(scope[expected]):
+            return {"outcome": "failed", "note": f"the submission's {expected} is no class and no function"}
+        candidate = candidate if owner else scope[expected]
+    scope.update({"candidate": candidate, last: candidate})
+    # A test that fails before it has asked anything is broken, unless it may be for want of the class that it expects.
+    examination.asked = 0 if not expected or isinstance(scope[expected], RemoteClass) else 1
+    examination.mentioned = testcode.mentioned_names([tree])
+    module = types.ModuleType("tests")  # where its classes say they are from
+    module.__dict__.update(scope)
+    sys.modules["tests"] = module
+    scope = module.__dict__
+    try:
+        exec(compile(tree, "tests", "exec", dont_inherit=True), scope)
+        if "check" in testcode.bound_names(tree) and callable(scope.get("check")):
+            scope["check"](candidate)
+    except (Exception, NotAValue) as error:  # noqa: BLE001 - every failure is the submission's, once it was asked
+        traceback.print_exc()
+        described = plain.clean(traceback.format_exception_only(type(error), error)[-1])
+        if error is examination.raised or isinstance(error, NotAValue):
+            return {"outcome": "raised" if error is examination.raised else "failed", "note": described}
+        return {"outcome": "failed" if examination.asked else "broken", "note": described}
+    if not examination.asked:
+        return {"outcome": "broken", "note": "the test asks nothing"}
+    return passed_or_raised(examination, {})
+
+
+def passed_or_raised(examination: Examination, ran: dict[str, str]) -> dict[str, Any]:
+    if examination.unexpected:
+        return {"outcome": "raised", "note": f"raised {examination.unexpected}, which the test does not expect", "tests": ran}
+    return {"outcome": "passed", "note": "", "tests": ran}
 
 
 class Outcomes:
@@ -212,34 +507,48 @@ class Outcomes:
             self.tests[report.nodeid] = "passed"
 
 
-def run_pytest(line: Line, files: list[str], modules: list[str]) -> dict[str, Any]:
+def run_pytest(examination: Examination, files: list[str], modules: list[str]) -> dict[str, Any]:
+    here = os.path.dirname(os.path.abspath(__file__))
+    trees: list[ast.AST] = []
+    for name in files:
+        with open(os.path.join(here, name), encoding="utf-8") as file:
+            trees.append(ast.parse(file.read()))
+    own = {part for name in files for part in name.removesuffix(".py").split("/")}
+    own.update(name.removesuffix(".py") for name in os.listdir(here))
+    if fault := what_is_missing(trees, own, {*testcode.ALIASES, *modules}, set()):
+        return {"outcome": "broken", "note": fault, "tests": {}}
     import pytest
 
-    here = os.path.dirname(os.path.abspath(__file__))
-    sys.meta_path.append(RemoteModules(line, modules))
+    examination.mentioned = testcode.mentioned_names(trees)
+    sys.meta_path.append(RemoteModules(examination, modules))
     outcomes = Outcomes()
     options = ["-q", "-p", "no:cacheprovider", "--rootdir", here, "-c", os.devnull, "--import-mode=importlib"]
     code = pytest.main([*options, *(os.path.join(here, name) for name in files)], plugins=[outcomes])
     passed = code == 0 and outcomes.tests and not outcomes.faults and set(outcomes.tests.values()) == {"passed"}
     bad = [f"{name}: {outcome}" for name, outcome in outcomes.tests.items() if outcome != "passed"]
     note = "; ".join([*outcomes.faults, *bad][:5]) or ("no test ran" if not outcomes.tests else "")
-    if not line.asked:
+    if not examination.asked:
         return {"outcome": "broken", "note": note or "the tests ask nothing", "tests": outcomes.tests}
-    return {"outcome": "passed" if passed else "failed", "note": note[:300], "tests": outcomes.tests}
+    if passed:
+        return passed_or_raised(examination, outcomes.tests)
+    return {"outcome": "failed", "note": note[:300], "tests": outcomes.tests}
 
 
 def main() -> None:
-    line = Line()
-    order = line.read()
+    examination = Examination()
+    order = examination.border.read()
+    outcome: dict[str, Any]
     try:
         if "code" in order:
-            outcome = run_assertions(line, order["code"], order["function"])
+            outcome = run_assertions(examination, order["code"], order["function"])
         else:
-            outcome = run_pytest(line, order["files"], order["modules"])
-    except SubmissionGone:
+            outcome = run_pytest(examination, order["files"], order["modules"])
+    except borders.Ended:
         outcome = {"outcome": "failed", "note": "the submission ended before the tests did"}
+    except CannotBeJudged as error:
+        outcome = {"outcome": "broken", "note": str(error)}
     sys.stdout.flush()
-    line.write(outcome)
+    examination.border.write(outcome)
     os._exit(0)
 
 

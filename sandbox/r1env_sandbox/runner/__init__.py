@@ -5,18 +5,24 @@ Standard library only, and nothing of this package from outside this folder: a c
 
 Three kinds of process live in a container:
 
-* the *runner* (pid 1, root without most capabilities; `server`, `running`) reads requests from stdin, reads what programs write, and
-  keeps the limits;
+* the *runner* (pid 1, root without most capabilities; `server`) reads requests from stdin, reads what programs write, and keeps the
+  limits, by the counters of its control group (`processes`);
 * the *launcher* is its child from before the first request, so its memory holds nothing of any submission. It forks a child for every
-  run; the child gives up root and executes the program, or, in fork mode, runs Python source in the interpreter that it already is;
-* the *submission's* processes, under a uid of their own. After every run all of that uid are killed with one system call (`processes`).
+  run; the child gives up root and executes the program, or, in fork mode, runs Python source in the interpreter that it already is.
+  When a run is over it kills everything but the runner and itself with one system call, without ever having the submission's uid;
+* the *submission's* processes, under a uid of their own, in folders that are made anew for every run (`files`).
 
 Requests and replies are frames (`protocol`); every reply repeats the nonce of its request. The host may send several requests at once,
 and then gets the replies together.
 
-    {op: ping}                                           -> {op: pong, uid, seccomp_fault, python}
-    {op: begin, files: [[name, executable]…], box: […]}  -> {op: begun}        writes PROGRAM; `box` names go into BOX before every run
-    {op: run, argv, environment, fork, wall_s, …}        -> {op: done, …}      blobs in: stdin; out: stdout, stderr, result, artifact
+    {op: ping}                                           -> {op: pong, uid, seccomp_fault, python, cpu_account}
+    {op: begin, files: [[name, executable]…], box: […]}  -> {op: begun, fault}  writes PROGRAM; `box` names go into BOX before every run
+    {op: run, argv, environment, fork, wall_s, …}        -> {op: done, …}       blobs in: stdin; out: stdout, stderr, result, artifact
         meanwhile, for `interactive` runs: {op: input} and {op: stop} in, {op: output} out
-    {op: end, collect: [name…]}                          -> {op: ended, clean} blobs out: the files, a missing one is named in `missing`
+    {op: end, collect: [name…]}                          -> {op: ended, missing} blobs out: the files
+    {op: put, uid, groups, path}                         -> {op: put, fault}    blob in: a file's contents; sessions only
+    {op: get, uid, groups, path, max_bytes}              -> {op: got, fault}    blob out: a file's contents; sessions only
+
+Instead of any of these replies, {op: fault, fault} says why the runner gives up. A `fault` of `begin` is the submission's, and leaves
+the runner as it was.
 """

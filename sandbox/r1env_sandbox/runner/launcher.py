@@ -1,4 +1,4 @@
-"""The launcher: starts a child for every run, and tells the runner how it ended.
+"""The launcher: starts a child for every run, tells the runner how it ended, and kills what a run leaves.
 
 Most of what a forked test costs is the copying of pages that the child touches. So whatever can be is made before the fork.
 """
@@ -6,6 +6,7 @@ Most of what a forked test costs is the copying of pages that the child touches.
 from __future__ import annotations
 
 import atexit
+import contextlib
 import ctypes
 import gc
 import json
@@ -14,12 +15,13 @@ import resource
 import signal
 import socket
 import sys
+import time
 import traceback
-from types import ModuleType
+from types import FrameType, ModuleType
 from typing import Any, NoReturn
 
 from r1env_sandbox.runner.confinement import give_up_root
-from r1env_sandbox.runner.protocol import BOX
+from r1env_sandbox.runner.processes import ANY_CHILD
 
 REQUEST_BYTES = 1 << 16
 REFUSED_BY_GVISOR = ("RLIMIT_MSGQUEUE",)  # the filter of system calls denies the queues themselves
@@ -28,8 +30,57 @@ _prctl = ctypes.CDLL(None).prctl
 _prctl.argtypes = [ctypes.c_int, *[ctypes.c_ulong] * 4]
 
 
-def launcher(uid: int, requests: socket.socket, preload: list[str]) -> NoReturn:
-    """Start a child for every request, and answer with how it ended."""
+class Children:
+    """The launcher's children: the program of the present run, and what it gave the launcher with CLONE_PARENT.
+
+    Args:
+        killed: the descriptor on which the runner is told that `kill_all` is done. Until then the runner starts nothing itself.
+
+    Attributes:
+        ended: what became of those that have ended, by pid: status, CPU milliseconds, peak RSS in KB.
+    """
+
+    def __init__(self, killed: int) -> None:
+        self.pid = os.getpid()
+        self.killed = killed
+        self.ended: dict[int, tuple[int, float, int]] = {}
+
+    def kill_all(self, number: int, frame: FrameType | None) -> None:
+        """Kill every process but the runner and this one, and collect those that are this one's. A handler for the runner's signal."""
+        if os.getpid() != self.pid:  # a child that has not reset it yet
+            return
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(-1, signal.SIGKILL)
+        while self.collect(os.WNOHANG):
+            pass
+        os.write(self.killed, b"k")
+
+    def collect(self, options: int = 0) -> bool:
+        """Note what became of one child. False when none is there, or none has ended."""
+        try:
+            pid, status, used = os.wait4(-1, options | ANY_CHILD)
+        except ChildProcessError:
+            return False
+        if pid:
+            self.ended[pid] = status, 1000 * (used.ru_utime + used.ru_stime), used.ru_maxrss
+        return bool(pid)
+
+    def wait_for(self, pid: int) -> tuple[int, float, int]:
+        """How a program ended: its exit code or minus its signal, and what it used, with all others that have ended meanwhile."""
+        while pid not in self.ended:
+            self.collect()
+        status = self.ended[pid][0]
+        cpu_ms = sum(cpu_ms for _, cpu_ms, _ in self.ended.values())
+        rss_kb = max(rss_kb for *_, rss_kb in self.ended.values())
+        self.ended.clear()
+        return os.waitstatus_to_exitcode(status), cpu_ms, rss_kb
+
+
+def launcher(requests: socket.socket, killed: int, preload: list[str]) -> NoReturn:
+    """Start a child for every request, and answer with how it ended. The first message, without a request, says that it is ready.
+
+    Every message ends with the CPU milliseconds that the launcher itself has used: nobody is billed for them.
+    """
     for name in preload:
         try:
             __import__(name)
@@ -38,10 +89,17 @@ def launcher(uid: int, requests: socket.socket, preload: list[str]) -> NoReturn:
     environment: dict[str, str] | None = None
     main = type(sys)("__main__")
     main.__dict__["__builtins__"] = __builtins__
+    sys.set_int_max_str_digits(0)  # as PYTHONINTMAXSTRDIGITS does for an interpreter that is started
+    children = Children(killed)
+    signal.signal(signal.SIGUSR1, children.kill_all)
     gc.collect()
     gc.freeze()  # keeps the collector of forked interpreters off these pages
+    requests.send(json.dumps([0, 0.0, 0, 1000 * time.process_time()]).encode())
     while True:
-        data, descriptors, _, _ = socket.recv_fds(requests, REQUEST_BYTES, 4)
+        try:
+            data, descriptors, _, _ = socket.recv_fds(requests, REQUEST_BYTES, 4)
+        except OSError:  # the runner was killed this moment: not worth a word, which would be taken for its cause
+            os._exit(0)
         if not data:
             os._exit(0)
         request = json.loads(data)
@@ -49,19 +107,20 @@ def launcher(uid: int, requests: socket.socket, preload: list[str]) -> NoReturn:
             environment = request["environment"]
             os.environ.clear()
             os.environ.update(environment)
+        children.ended.clear()  # what was swept after the last run
         pid = os.fork()
         if pid == 0:
-            become_program(uid, request, descriptors, main)
+            become_program(request, descriptors, main)
         for descriptor in descriptors:
             os.close(descriptor)
-        _, status, used = os.wait4(pid, 0)
-        cpu_ms = 1000 * (used.ru_utime + used.ru_stime)
-        requests.send(json.dumps([os.waitstatus_to_exitcode(status), cpu_ms, used.ru_maxrss]).encode())
+        ended = children.wait_for(pid)
+        requests.send(json.dumps([*ended, 1000 * time.process_time()]).encode())
 
 
-def become_program(uid: int, request: dict[str, Any], descriptors: list[int], main: ModuleType) -> NoReturn:
+def become_program(request: dict[str, Any], descriptors: list[int], main: ModuleType) -> NoReturn:
     """In the child: limits, another uid, then the program. 127: it could not be started."""
     try:
+        signal.signal(signal.SIGUSR1, signal.SIG_DFL)
         os.setsid()
         score = os.open("/proc/self/oom_score_adj", os.O_WRONLY)
         os.write(score, b"1000")  # the kernel kills a program, never the runner
@@ -80,8 +139,8 @@ def become_program(uid: int, request: dict[str, Any], descriptors: list[int], ma
                 if name not in REFUSED_BY_GVISOR:
                     raise
         os.umask(0o022)
-        give_up_root(uid)
-        os.chdir(BOX)
+        give_up_root(request["uid"], request["groups"])
+        os.chdir(request["folder"])
         if request["fork"]:
             run_in_this_interpreter(request["argv"], main)
         for ignored_by_python in (signal.SIGPIPE, signal.SIGXFSZ):

@@ -1,4 +1,7 @@
-"""The processes of a submission: finding, killing and reaping them. Only for pid 1 of a container."""
+"""The processes of a container as its runner sees them: killing and reaping them, and what they use together.
+
+The counters are those of the container's control group, of either version, where they can be read.
+"""
 
 from __future__ import annotations
 
@@ -7,21 +10,38 @@ import signal
 import time
 
 SWEEP_SECONDS = 0.0002  # what a killed process takes to end
+SWEEP_LIMIT_SECONDS = 20.0  # after which the container cannot be swept, and must be given up
+ANY_CHILD = 0x40000000  # __WALL: children of clone() with another signal than SIGCHLD as well
 
-_COUNTS = ("/sys/fs/cgroup/pids/pids.current", "/sys/fs/cgroup/pids.current")
+_PROCESSES = ("/sys/fs/cgroup/pids/pids.current", "/sys/fs/cgroup/pids.current")
+_CPU = (
+    "/sys/fs/cgroup/cpuacct/cpuacct.usage",
+    "/sys/fs/cgroup/cpu,cpuacct/cpuacct.usage",
+    "/sys/fs/cgroup/cpu.stat",
+)
+_MEMORY = ("/sys/fs/cgroup/memory/memory.stat", "/sys/fs/cgroup/memory.stat")
+_OUT_OF_MEMORY = ("/sys/fs/cgroup/memory/memory.oom_control", "/sys/fs/cgroup/memory.events")
+# Version 1 says `rss` for what version 2 calls `anon`. Files in memory (tmpfs, memfd) are `shmem`; the page cache is nobody's.
+_OWN_PAGES = ("rss", "anon", "shmem")
+
 _RUNNER_AND_LAUNCHER = b"2\n"
+_START_CPU_MS = 5000.0  # that a container may have used before its runner starts; a group that used more is a whole machine's
 
 
 class Processes:
     """All processes of the container but the runner and the launcher.
 
+    Args:
+        launcher_pid: the launcher.
+        killed: where the launcher says that it has killed.
+
     Attributes:
-        orphans_cpu_ms, orphans_rss_kb: what those used that pid 1 has had to collect, since `forget_orphans`.
+        orphans_cpu_ms, orphans_rss_kb: what those used that the runner has had to collect, since `forget_orphans`.
     """
 
-    def __init__(self, uid: int, launcher_pid: int) -> None:
-        self.uid = uid
+    def __init__(self, launcher_pid: int, killed: int) -> None:
         self.launcher_pid = launcher_pid
+        self._killed = killed
         self._count = _open_count()
         self.forget_orphans()
 
@@ -30,25 +50,29 @@ class Processes:
         self.orphans_rss_kb = 0
 
     def sweep(self) -> None:
-        """Kill every process of the submission, and wait until there is none."""
+        """Kill every process of the submission, and wait until there is none.
+
+        Raises:
+            OSError: some are still there after `SWEEP_LIMIT_SECONDS`.
+        """
+        deadline = time.monotonic() + SWEEP_LIMIT_SECONDS
         while self.any_program():
             self.kill()
             self.reap()
+            if time.monotonic() > deadline:
+                raise OSError("processes of the submission do not end")
             time.sleep(SWEEP_SECONDS)
 
     def kill(self) -> None:
-        """Send SIGKILL to every process of the submission's uid.
+        """Have the launcher send SIGKILL to every process but the runner and itself.
 
-        With that uid as its real and effective one, the runner may signal nothing else, so one kill(-1) reaches all of them and
-        spares the launcher. It needs no new process, so it works with the process table full; the saved uid 0 leads back.
+        The launcher does it because `kill(-1)` spares only process 1 and the caller. So neither needs the submission's uid for it,
+        under which the submission could send signals back, and no new process is needed, so it works with the process table full.
+        It is waited for: a late one would hit what the runner starts next.
         """
-        os.setresuid(self.uid, self.uid, 0)
-        try:
-            os.kill(-1, signal.SIGKILL)
-        except ProcessLookupError:
-            pass
-        finally:
-            os.setresuid(0, 0, 0)
+        os.kill(self.launcher_pid, signal.SIGUSR1)
+        if not os.read(self._killed, 1):
+            raise SystemExit("the launcher is gone")
 
     def any_program(self) -> bool:
         """Whether there is any process but the runner and the launcher, dead ones that nobody has collected included."""
@@ -57,10 +81,14 @@ class Processes:
         return any(name.isdecimal() and int(name) not in (os.getpid(), self.launcher_pid) for name in os.listdir("/proc"))
 
     def reap(self) -> None:
-        """Collect ended orphans, and add what they used."""
+        """Collect ended orphans, and add what they used.
+
+        Raises:
+            SystemExit: the launcher is among them.
+        """
         while True:
             try:
-                pid, _, used = os.wait4(-1, os.WNOHANG)
+                pid, _, used = os.wait4(-1, os.WNOHANG | ANY_CHILD)
             except ChildProcessError:
                 pid = self.launcher_pid
             if pid == 0:
@@ -71,14 +99,70 @@ class Processes:
             self.orphans_rss_kb = max(self.orphans_rss_kb, used.ru_maxrss)
 
 
+class ControlGroup:
+    """What the container's control group counts. Its files are opened once and read often.
+
+    Attributes:
+        memory_before: bytes that were used when `remember` was called last: what is not the program's.
+    """
+
+    def __init__(self) -> None:
+        self._memory = _open_first(_MEMORY)
+        self._out_of_memory = _open_first(_OUT_OF_MEMORY)
+        self._cpu = _open_first(_CPU)
+        used = self.cpu_ms()
+        if used is not None and used > _START_CPU_MS + 1000 * time.process_time():
+            self._cpu = None  # not this container's own group
+        self._oom_kills = 0
+        self.new_oom_kill()
+        self.remember()
+
+    def cpu_ms(self) -> float | None:
+        """CPU time that all processes of the container have ever used, whether or not anybody waited for them; None if unknown."""
+        if self._cpu is None:
+            return None
+        text = os.pread(self._cpu, 4096, 0)
+        if text[:1].isdigit():  # version 1: nanoseconds
+            return int(text) / 1e6
+        return _counters(self._cpu).get("usage_usec", 0) / 1e3
+
+    def remember(self) -> None:
+        """Take what is used now as not the program's. Once a submission: the kernel adds up its counters for each reading."""
+        self.memory_before = self.memory_bytes()
+
+    def memory_bytes(self) -> int:
+        """What all processes and all files in memory have now; 0 where that is not known."""
+        return sum(_counters(self._memory).get(name, 0) for name in _OWN_PAGES)
+
+    def new_oom_kill(self) -> bool:
+        """Whether the kernel has ended a process for want of memory since the last call."""
+        before, self._oom_kills = self._oom_kills, _counters(self._out_of_memory).get("oom_kill", 0)
+        return self._oom_kills > before
+
+
 def _open_count() -> int | None:
     """The control group's count of processes and threads, a tenth of the price of /proc; None where it counts others' too."""
-    for path in _COUNTS:
-        try:
-            descriptor = os.open(path, os.O_RDONLY)
-        except OSError:
+    for path in _PROCESSES:
+        descriptor = _open_first((path,))
+        if descriptor is None:
             continue
         if os.pread(descriptor, 32, 0) == _RUNNER_AND_LAUNCHER:
             return descriptor
         os.close(descriptor)
+    return None
+
+
+def _counters(descriptor: int | None) -> dict[str, int]:
+    if descriptor is None:
+        return {}
+    pairs = (line.split() for line in os.pread(descriptor, 8192, 0).decode("ascii", "replace").splitlines())
+    return {pair[0]: int(pair[1]) for pair in pairs if len(pair) == 2 and pair[1].isdecimal()}
+
+
+def _open_first(paths: tuple[str, ...]) -> int | None:
+    for path in paths:
+        try:
+            return os.open(path, os.O_RDONLY)
+        except OSError:
+            continue
     return None

@@ -9,6 +9,7 @@ from typing import Any
 
 PROGRAM = "/judge/prog"  # root's: the source, the submission's files, what the compiler made
 BOX = "/judge/box"  # the submission's: where it runs; empty but for its files when a run starts
+VERIFIER = "/judge/verifier"  # the folder of a session's second user; elsewhere it does not exist
 
 MAX_FRAME_BYTES = 256 << 20
 READ_BYTES = 1 << 16  # a pipe's capacity

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, ClassVar, Literal, Self
 
-from pydantic import model_validator
+from pydantic import Field, model_validator
 
+from r1env.config import Preset
 from r1env_trainers.rejection.config import DrawSettings, ExtraData
+from r1env_trainers.settings import NAMES_ELSEWHERE
 from r1env_trainers.sft.config import TuningSettings
 
 Method = Literal["sft", "on_policy"]
@@ -18,41 +20,45 @@ _TINY: Mapping[str, Any] = {
     "teacher": "tiny-2m",
     "env": "sort-4",
     "env_options": {"style": "compact"},
-    "max_new_tokens": 12,
-    "eval_options": {"split": "test"},
-    "eval_max_new_tokens": 12,
-    "micro_batch_size": 64,
-    "lr": 1e-3,
     "steps": 60,
-    "batch_size": 128,
+    "optim": {"lr": 1e-3, "batch_size": 128, "micro_batch_size": 64},
+    "eval": {"env_options": {"split": "test"}, "max_new_tokens": 12},
 }
 
 
 class DistillConfig(TuningSettings, DrawSettings):
-    """Settings of the trainer `distill`, beside those of `TuningSettings` (how the student learns) and `DrawSettings` (what is drawn,
-    and of method `sft` what is kept). `model` is the student.
+    """Settings of the trainer `distill`. `model` is the student.
 
-    Attributes:
-        teacher: the model to learn from, as its engine takes it, or `stage:NAME`.
-        method: `sft` (DeepSeek-R1's): the teacher answers, and what is right and readable is learnt. Teacher and student share nothing but
-            text. `on_policy` (GKD, arXiv 2306.13649): the student answers, and is drawn to the teacher's distribution on its own tokens;
-            both must have one tokenizer.
-        extra: of `sft`: further demonstrations, mixed in.
-        divergence: of `on_policy`: the reverse KL of every token, `exact` over the vocabulary, or `sampled`, where
-            log p_teacher - log p_student of the token that was drawn is its advantage.
-        batch_size: sequences an optimizer step; of `on_policy`, batch_size / n prompts with n answers each.
-        prompts: of `sft`: tasks for the teacher. `on_policy` takes new ones each step.
+    Method `sft` is DeepSeek-R1's: the teacher answers, and what is right and readable is learned. Teacher and student share nothing
+    but text. Method `on_policy` (GKD, arXiv 2306.13649): the student answers, and is drawn to the teacher's distribution on its own
+    tokens; both must have one tokenizer. Each step then takes optim.batch_size / sampling.n new prompts with sampling.n answers each.
     """
 
-    teacher: str
-    method: Method = "sft"
-    extra: tuple[ExtraData, ...] = ()
-    divergence: Divergence = "exact"
+    model: str = Field(description="Student to start from: a name the trainer knows, a folder, a hub name, or stage:NAME.")
+    teacher: str = Field(description="Model to learn from, as its engine takes it, or stage:NAME.")
+    method: Method = Field(
+        default="sft", description="Learn the teacher's right samples, or match the teacher on the student's own tokens."
+    )
+    extra: tuple[ExtraData, ...] = Field(
+        default=(), description="Of method sft: demonstrations from files to mix in: [{data, count or weight, domain}, …]."
+    )
+    divergence: Divergence = Field(
+        default="exact",
+        description="Of method on_policy: reverse KL per token, over the whole vocabulary or estimated from the sampled token.",
+    )
 
-    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
+    names_elsewhere: ClassVar[Mapping[str, str]] = NAMES_ELSEWHERE
+    renamed: ClassVar[Mapping[str, str]] = {**TuningSettings.renamed, **DrawSettings.renamed}
+    presets: ClassVar[Mapping[str, Preset | Mapping[str, Any]]] = {
         # The teacher is a name to be replaced: an untrained one has nothing to teach.
-        "tiny-cpu": {**_TINY, "prompts": 1024, "n": 2, "keep": {"per_prompt": 1}, "prompts_per_batch": 128},
-        "tiny-cpu-on-policy": {**_TINY, "method": "on_policy", "n": 1},
+        "tiny-cpu": Preset(
+            {
+                **_TINY,
+                "sampling": {"prompts": 1024, "n": 2, "prompts_per_batch": 128, "max_new_tokens": 12},
+                "keep": {"per_prompt": 1},
+            }
+        ),
+        "tiny-cpu-on-policy": Preset({**_TINY, "method": "on_policy", "sampling": {"n": 1, "max_new_tokens": 12}}),
     }
 
     @model_validator(mode="after")
@@ -65,11 +71,13 @@ class DistillConfig(TuningSettings, DrawSettings):
     def _the_method_has_what_it_needs(self) -> Self:
         if self.method == "sft":
             return self
-        if self.batch_size % self.n:
-            raise ValueError(f"batch_size {self.batch_size} does not divide into groups of n={self.n} answers")
-        if self.engine != "transformers":
+        if self.optim.batch_size % self.sampling.n:
             raise ValueError(
-                f"on_policy needs the teacher's probabilities of every token; engine {self.engine!r} does not give them"
+                f"optim.batch_size={self.optim.batch_size} does not divide into groups of sampling.n={self.sampling.n} answers"
+            )
+        if self.engine.name != "transformers":
+            raise ValueError(
+                f"on_policy needs the teacher's probabilities of every token; engine {self.engine.name!r} does not give them"
             )
         for name, given in (("epochs", self.epochs), ("extra", self.extra)):
             if given:

@@ -7,50 +7,46 @@ from typing import Any, ClassVar, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from r1env.config import Preset, Settings
 from r1env.rubrics import RubricSpec
 from r1env.trainer import TrainerConfig
-from r1env_trainers.devices import Device
-from r1env_trainers.suites import SuiteSettings
+from r1env_trainers.settings import NAMES_ELSEWHERE, Device, Sampling, SuiteSettings
+
+_R1_PAPER = "DeepSeek-R1, arXiv 2501.12948, section 2.3.3"
 
 
 class RewardFilter(BaseModel):
-    """A reward that a sample must not fall below; a sample that it cannot score passes.
-
-    Attributes:
-        reward: its name, e.g. `language` for mixed languages or `repetition`.
-        at_least: the lowest value that passes.
-        options: of the reward.
-    """
+    """A reward that a sample must not fall below; a sample that it cannot score passes."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    reward: str
-    at_least: float = Field(allow_inf_nan=False)
-    options: dict[str, Any] = Field(default_factory=dict)
+    reward: str = Field(description="Name of the reward, e.g. language for mixed languages or repetition.")
+    at_least: float = Field(allow_inf_nan=False, description="Lowest value that passes.")
+    options: dict[str, Any] = Field(default_factory=dict, description="Options of the reward.")
 
 
-class Selection(BaseModel):
-    """Which samples are kept. DeepSeek-R1 kept the right ones and left out mixed languages, long paragraphs and code blocks
-    (section 2.3.3); it published no thresholds, so the numbers are our choice.
+class Selection(Settings):
+    """Which samples are kept.
 
-    Attributes:
-        threshold: a sample is right when the rubric gives it at least this.
-        per_prompt: the most samples kept of one prompt, in the order in which they were drawn.
-        longest_paragraph: characters of the longest paragraph of the thinking; None for no limit.
-        code_blocks: whether the thinking may hold fenced code.
-        near_duplicate: a sample goes whose share of common 5-character pieces (Jaccard's index) with a kept one of the same prompt
-            reaches this; None keeps all but exact copies.
-        filters: rewards as filters.
+    DeepSeek-R1 kept the right ones and left out mixed languages, long paragraphs and code blocks (section 2.3.3); it published no
+    thresholds, so the numbers are our choice.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    threshold: float = Field(default=1.0, allow_inf_nan=False)
-    per_prompt: int = Field(default=4, ge=1)
-    longest_paragraph: int | None = Field(default=None, ge=1)
-    code_blocks: bool = True
-    near_duplicate: float | None = Field(default=None, gt=0, le=1)
-    filters: tuple[RewardFilter, ...] = ()
+    threshold: float = Field(default=1.0, allow_inf_nan=False, description="Least total of the rubric that counts as right.")
+    per_prompt: int = Field(default=4, ge=1, description="Most samples kept per prompt, in the order in which they were drawn.")
+    longest_paragraph: int | None = Field(
+        default=None, ge=1, description="Most characters in a paragraph of the thinking; null: no limit."
+    )
+    code_blocks: bool = Field(default=True, description="Whether the thinking may contain fenced code.")
+    near_duplicate: float | None = Field(
+        default=None,
+        gt=0,
+        le=1,
+        description="Drop samples this similar (Jaccard index of 5-character pieces) to one kept; null: only exact copies.",
+    )
+    filters: tuple[RewardFilter, ...] = Field(
+        default=(), description="Rewards that a sample must reach: [{reward, at_least, options}, …]."
+    )
 
     @model_validator(mode="after")
     def _each_filter_once(self) -> Self:
@@ -61,21 +57,19 @@ class Selection(BaseModel):
 
 
 class ExtraData(BaseModel):
-    """Further demonstrations to mix in: writing, facts, translation – what no rule can check.
-
-    Attributes:
-        data: a JSON-lines file as `sft` reads it.
-        count: how many of its rows, drawn at random; or
-        weight: how many for each sample kept (R1: 0.33, 200 thousand beside 600 thousand).
-        domain: of rows that name none, in the statistics.
-    """
+    """Further demonstrations to mix in: writing, facts, translation – what no rule can check."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    data: str
-    count: int | None = Field(default=None, ge=1)
-    weight: float | None = Field(default=None, gt=0, allow_inf_nan=False)
-    domain: str = "general"
+    data: str = Field(description="A JSON Lines file as sft reads it.")
+    count: int | None = Field(default=None, ge=1, description="Rows to draw at random; or weight.")
+    weight: float | None = Field(
+        default=None,
+        gt=0,
+        allow_inf_nan=False,
+        description="Rows per sample kept (R1: 0.33, 200 thousand beside 600 thousand).",
+    )
+    domain: str = Field(default="general", description="Domain in the statistics of rows that name none.")
 
     @model_validator(mode="after")
     def _one_amount(self) -> Self:
@@ -84,62 +78,79 @@ class ExtraData(BaseModel):
         return self
 
 
+class DrawSampling(Sampling):
+    """How completions are sampled."""
+
+    prompts: int = Field(default=256, ge=1, description="Tasks to draw for; a prompt that comes again is skipped.")
+    n: int = Field(default=4, ge=1, description="Completions per prompt.")
+    prompts_per_batch: int = Field(
+        default=64, ge=1, description="Prompts decoded at once; an interrupted batch is drawn again, the same."
+    )
+
+
+class DrawEngine(Settings):
+    """The inference engine that draws completions."""
+
+    name: str = Field(default="transformers", description="Engine: transformers, vllm, or one of a plugin.")
+    options: dict[str, Any] = Field(default_factory=dict, description="Options of the engine.")
+
+
 class DrawSettings(SuiteSettings):
-    """How completions are drawn and chosen; shared by `rejection` and `distill`.
+    """How completions are drawn and chosen; shared by `rejection` and `distill`."""
 
-    Attributes:
-        rubric: says what is right; see `Selection.threshold`.
-        prompts: tasks to draw for; a prompt that comes again is passed over.
-        n, temperature, top_p, max_new_tokens: completions a prompt, and how they are sampled.
-        keep: which of them stay.
-        prompts_per_batch: prompts decoded at once. A batch is done or not: what a crash interrupts is drawn again, the same.
-        engine, engine_options: where completions come from: `transformers`, `vllm`, or another that is installed.
-        max_failed: the share of a batch whose scoring may fail before the stage stops.
-    """
-
-    rubric: str | RubricSpec = "accuracy"
-    prompts: int = Field(default=256, ge=1)
-    n: int = Field(default=4, ge=1)
-    temperature: float = Field(default=1.0, gt=0)
-    top_p: float = Field(default=1.0, gt=0, le=1)
-    max_new_tokens: int = Field(default=128, ge=1)
+    rubric: str | RubricSpec = Field(default="accuracy", description="What is right, see keep.threshold.")
+    max_failed: float = Field(
+        default=0.2, ge=0, le=1, description="Share of a batch whose scoring may fail before the stage stops."
+    )
+    sampling: DrawSampling = DrawSampling()
+    engine: DrawEngine = DrawEngine()
     keep: Selection = Selection()
-    prompts_per_batch: int = Field(default=64, ge=1)
-    engine: str = "transformers"
-    engine_options: dict[str, Any] = Field(default_factory=dict)
-    max_failed: float = Field(default=0.2, ge=0, le=1)
+
+    names_elsewhere: ClassVar[Mapping[str, str]] = NAMES_ELSEWHERE
+    renamed: ClassVar[Mapping[str, str]] = {
+        "prompts": "sampling.prompts",
+        "n": "sampling.n",
+        "temperature": "sampling.temperature",
+        "top_p": "sampling.top_p",
+        "max_new_tokens": "sampling.max_new_tokens",
+        "prompts_per_batch": "sampling.prompts_per_batch",
+        "engine": "engine.name",
+        "engine_options": "engine.options",
+    }
 
 
 class RejectionConfig(DrawSettings, TrainerConfig):
-    """Settings of the trainer `rejection`, beside those of `DrawSettings`. `model` is the one that samples.
+    """Settings of the trainer `rejection`."""
 
-    Attributes:
-        extra: demonstrations from files, mixed in.
-        device: of the engine `transformers`.
-    """
+    model: str = Field(description="Model that samples: a name, a folder, a hub name, or stage:NAME.")
+    extra: tuple[ExtraData, ...] = Field(
+        default=(), description="Demonstrations from files to mix in: [{data, count or weight, domain}, …]."
+    )
+    device: Device = Field(default="auto", description="Device of the engine transformers.")
 
-    extra: tuple[ExtraData, ...] = ()
-    device: Device = "auto"
-
-    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
-        "tiny-cpu": {
-            "model": "tiny",
-            "env": "sort-4",
-            "env_options": {"style": "compact"},
-            "max_new_tokens": 12,
-        },
-        # R1's filters at its lengths; how many samples a prompt and every threshold are our choice.
-        "r1": {
-            "n": 4,
-            "max_new_tokens": 32_768,
-            "keep": {
-                "per_prompt": 1,
-                "longest_paragraph": 4_000,
-                "code_blocks": False,
-                "near_duplicate": 0.9,
-                "filters": [{"reward": "language", "at_least": 0.9}, {"reward": "repetition", "at_least": -0.2}],
+    presets: ClassVar[Mapping[str, Preset | Mapping[str, Any]]] = {
+        "tiny-cpu": Preset(
+            {"model": "tiny", "env": "sort-4", "env_options": {"style": "compact"}, "sampling": {"max_new_tokens": 12}}
+        ),
+        "r1": Preset(
+            {
+                "sampling": {"n": 4, "max_new_tokens": 32_768},
+                "keep": {
+                    "per_prompt": 1,
+                    "longest_paragraph": 4_000,
+                    "code_blocks": False,
+                    "near_duplicate": 0.9,
+                    "filters": [{"reward": "language", "at_least": 0.9}, {"reward": "repetition", "at_least": -0.2}],
+                },
             },
-        },
+            source=_R1_PAPER,
+            notes={
+                "sampling.n": "our choice, never published",
+                "keep": f"{_R1_PAPER}: mixed languages, long paragraphs and code blocks go; every threshold is our choice",
+                "keep.per_prompt": "our choice, never published",
+                "keep.near_duplicate": "our choice, never published",
+            },
+        ),
     }
 
     @model_validator(mode="after")

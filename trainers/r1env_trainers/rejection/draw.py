@@ -1,4 +1,4 @@
-"""Draws, scores and selects the samples of a stage, batch by batch; goes on where a crash stopped it."""
+"""Rejection sampling: sample, score and select, batch by batch; a stage resumes after its last finished batch."""
 
 from __future__ import annotations
 
@@ -8,33 +8,34 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
-from r1env.engines.base import Engine, Sampling
+from r1env.engines import Engine
 from r1env.envs.environment import Environment
 from r1env.envs.suite import Suite
 from r1env.errors import TrainingStoppedError, UsageError
-from r1env.evaluation.draw import draw
-from r1env.plugins import Plugins, import_target, installed
-from r1env.rollouts import Rollout
-from r1env.runs.jsonable import to_json
+from r1env.importing import import_target
+from r1env.plugins import Plugins, installed
+from r1env.rollout import sample_rollouts, stop_when_scoring_fails
+from r1env.runs.files import to_json
 from r1env.runs.run import Run
-from r1env.scores import Score
+from r1env.runs.stages import is_stage
+from r1env.runs.tables import TABLE_JSON, write_table
 from r1env.scoring import score
-from r1env.tasks import Task
-from r1env_trainers.checkpoints import list_checkpoints
-from r1env_trainers.devices import Device
-from r1env_trainers.evaluate.table import SAMPLED_TOKENS
-from r1env_trainers.rejection.config import DrawSettings
+from r1env.types import Rollout, Score, Task
+from r1env_trainers.evaluate import SAMPLED_TOKENS
+from r1env_trainers.model.checkpoint import list_checkpoints
+from r1env_trainers.model.load import check_model_name, choose_device
+from r1env_trainers.rejection.config import DrawSettings, RejectionConfig
+from r1env_trainers.rejection.data import DATA, Shard, by_domain, check_extra, extra_rows, read_shards, write_data, write_shard
 from r1env_trainers.rejection.select import KEPT, Sample, Selector
-from r1env_trainers.rejection.shards import Shard, read_shards, write_shard
-from r1env_trainers.rejection.statistics import Counts, count, length_of, merged
-from r1env_trainers.suites import open_suite
+from r1env_trainers.rejection.statistics import Counts, count, length_of, make_table, merged
+from r1env_trainers.settings import Device, open_suite
 
 Drawn = tuple[Environment, list[Rollout], list[Score]]
 """The samples of one prompt."""
 
 
 def check_draw(settings: DrawSettings) -> None:
-    """Find unknown environments, rewards and engines; draws nothing.
+    """Find unknown environments, rewards and engines; sample nothing.
 
     Raises:
         UsageError: with what to change.
@@ -42,17 +43,17 @@ def check_draw(settings: DrawSettings) -> None:
     plugins = installed()
     open_suite(settings, settings.rubric).at(0)
     Selector(settings.keep, plugins)
-    plugins.engine(settings.engine)
+    plugins.engine(settings.engine.name)
 
 
 def draw_samples(
     settings: DrawSettings, model: str, device: Device, seed: int, run: Run, *, step: int | None = None
 ) -> list[Shard]:
-    """All batches of the running stage, those of an earlier attempt included. A batch depends on settings and seed alone.
+    """Return all batches of the running stage, including those of an earlier attempt. A batch depends on settings and seed alone.
 
     Args:
-        model: the one that samples, as the engine takes it.
-        step: under which all batches are told in the metrics; None for a step each.
+        model: to sample from, as the engine names it.
+        step: the step of the metrics of all batches; None for one step per batch.
 
     Raises:
         EngineError: the engine cannot answer.
@@ -61,8 +62,8 @@ def draw_samples(
     plugins = installed()
     folder = run.checkpoint_dir
     shards = read_shards(folder)
-    batches = -(-settings.prompts // settings.prompts_per_batch)
-    if shards and not list_checkpoints(folder):  # a checkpoint is of later work and has a later position
+    batches = -(-settings.sampling.prompts // settings.sampling.prompts_per_batch)
+    if shards and not list_checkpoints(folder):  # a checkpoint has a later position than the last batch
         run.rewind(shards[-1].position)
     if len(shards) == batches:
         return shards
@@ -71,8 +72,8 @@ def draw_samples(
     with contextlib.closing(_open_engine(settings, model, device, seed, plugins)) as engine:
         for number in range(len(shards), batches):
             start = time.perf_counter()
-            stop = min((number + 1) * settings.prompts_per_batch, settings.prompts)
-            tasks = _new_tasks(suite, range(number * settings.prompts_per_batch, stop), seed, seen)
+            stop = min((number + 1) * settings.sampling.prompts_per_batch, settings.sampling.prompts)
+            tasks = _new_tasks(suite, range(number * settings.sampling.prompts_per_batch, stop), seed, seen)
             rows, counts = _do_batch(engine, selector, tasks, settings, seed, number)
             run.log(step if step is not None else number + 1, _metrics(counts, time.perf_counter() - start))
             digests = tuple(_digest(environment, task) for environment, task in tasks)
@@ -82,10 +83,10 @@ def draw_samples(
 
 
 def demonstrations(shards: Sequence[Shard]) -> list[dict[str, Any]]:
-    """The rows of all batches.
+    """Return the rows of all batches.
 
     Raises:
-        TrainingStoppedError: there is none.
+        TrainingStoppedError: nothing was kept.
     """
     rows = [row for shard in shards for row in shard.rows]
     if not rows:
@@ -98,7 +99,7 @@ def demonstrations(shards: Sequence[Shard]) -> list[dict[str, Any]]:
 
 
 def _new_tasks(suite: Suite, positions: range, seed: int, seen: set[str]) -> list[tuple[Environment, Task]]:
-    """The tasks at those positions whose prompts were not drawn for before; adds them to `seen`."""
+    """Return the tasks at these positions whose prompts are not in `seen`, and add them to it."""
     tasks = []
     for position in positions:
         environment, task = suite.at(position, seed)
@@ -122,9 +123,11 @@ def _do_batch(
     seed: int,
     number: int,
 ) -> tuple[list[dict[str, Any]], dict[str, Counts]]:
-    """The demonstrations of one batch, and what happened to all of its samples."""
+    """Return the demonstrations of one batch, and the counts of all its samples."""
     drawn = _draw_batch(engine, tasks, settings, seed, number)
-    _stop_when_scoring_fails([verdict for _, _, verdicts in drawn for verdict in verdicts], settings.max_failed)
+    stop_when_scoring_fails(
+        [verdict for _, _, verdicts in drawn for verdict in verdicts], settings.max_failed, "the samples of a batch"
+    )
     judged = selector.judge([group for _, group, _ in drawn], [verdicts for _, _, verdicts in drawn])
     rows = [
         _row(environment, sample)
@@ -138,23 +141,21 @@ def _do_batch(
 def _draw_batch(
     engine: Engine, tasks: Sequence[tuple[Environment, Task]], settings: DrawSettings, seed: int, number: int
 ) -> list[Drawn]:
-    """Samples and scores, environment by environment."""
-    sampling = Sampling(
-        n=settings.n, temperature=settings.temperature, top_p=settings.top_p, max_new_tokens=settings.max_new_tokens, seed=seed
-    )
+    """Sample and score, environment by environment."""
+    params = settings.sampling.params(n=settings.sampling.n, seed=seed)
     by_environment: dict[int, tuple[Environment, list[Task]]] = {}
     for environment, task in tasks:
         by_environment.setdefault(id(environment), (environment, []))[1].append(task)
     drawn: list[Drawn] = []
     for environment, theirs in by_environment.values():
-        groups = draw(environment, engine, theirs, sampling, batch=number)
+        groups = sample_rollouts(environment, engine, theirs, params, batch=number)
         verdicts = iter(score([rollout for group in groups for rollout in group], environment.rubric))
         drawn += [(environment, group, [next(verdicts) for _ in group]) for group in groups]
     return drawn
 
 
 def _row(environment: Environment, sample: Sample) -> dict[str, Any]:
-    """A kept sample as a line of data for `sft`."""
+    """Return a kept sample as a row of data for `sft`."""
     task = sample.rollout.task
     return {
         "messages": list(sample.rollout.messages),
@@ -170,7 +171,7 @@ def _row(environment: Environment, sample: Sample) -> dict[str, Any]:
 
 def _metrics(counts: Mapping[str, Counts], seconds: float) -> dict[str, float]:
     total = sum(counts.values(), start=Counts())
-    sampled = max(total.sampled, 1)  # a batch of repeated prompts draws nothing
+    sampled = max(total.sampled, 1)  # a batch of repeated prompts has no samples
     return {
         "accuracy": total.right / sampled,
         "samples/sampled": float(total.sampled),
@@ -183,26 +184,39 @@ def _metrics(counts: Mapping[str, Counts], seconds: float) -> dict[str, float]:
     }
 
 
-def _stop_when_scoring_fails(verdicts: Sequence[Score], limit: float) -> None:
-    reasons = [verdict.reason for verdict in verdicts if verdict.failed]
-    if len(reasons) > limit * len(verdicts):
-        commonest = max(set(reasons), key=reasons.count)
-        raise TrainingStoppedError(
-            f"scoring failed for {len(reasons) / len(verdicts):.0%} of the samples of a batch (limit {limit:.0%}, setting max_failed); "
-            f"the commonest reason: {commonest}"
-        )
-
-
 def _open_engine(settings: DrawSettings, model: str, device: Device, seed: int, plugins: Plugins) -> Engine:
-    """The engine with its model.
+    """Open the engine with its model.
 
     Raises:
-        UsageError: it does not take these options.
+        UsageError: the engine does not take these options.
     """
-    own = {"device": device, "seed": seed} if settings.engine == "transformers" else {}
+    own = {"device": device, "seed": seed} if settings.engine.name == "transformers" else {}
     try:
-        return cast(Engine, import_target(plugins.engine(settings.engine).target)(model, **own, **settings.engine_options))
+        return cast(Engine, import_target(plugins.engine(settings.engine.name).target)(model, **own, **settings.engine.options))
     except TypeError as error:
         raise UsageError(
-            f"engine {settings.engine!r} does not take the options {dict(settings.engine_options)}: {error}"
+            f"engine {settings.engine.name!r} does not take the options {dict(settings.engine.options)}: {error}"
         ) from error
+
+
+# The trainer `rejection`: sample, select, mix, write.
+
+
+class RejectionTrainer:
+    """The trainer plugin `rejection`. Leaves `data.jsonl` for `sft`, and the statistics as a table."""
+
+    def check(self, config: RejectionConfig) -> None:
+        choose_device(config.device)
+        if config.engine.name == "transformers" and not is_stage(config.model):
+            check_model_name(config.model)
+        check_draw(config)
+        check_extra(config.extra)
+
+    def train(self, config: RejectionConfig, run: Run) -> None:
+        if run.stage_file(TABLE_JSON).is_file():
+            return  # written last, so the stage had finished
+        shards = draw_samples(config, config.model, config.device, config.seed, run)
+        rows = demonstrations(shards)
+        extra = extra_rows(config.extra, len(rows), config.seed)
+        write_data(run.stage_file(DATA), [*rows, *extra])
+        write_table(run, make_table(merged(shard.counts for shard in shards), by_domain(extra)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,19 +10,19 @@ from typing import cast
 
 import numpy as np
 import torch
+from torch import Tensor
+from torch.nn.functional import binary_cross_entropy_with_logits, softplus
 
-from r1env.epochs import shuffled_index
+from r1env.data.sources import shuffled_index
 from r1env.errors import UsageError
 from r1env.runs.run import Run
-from r1env.trainer import is_stage
-from r1env_trainers.checkpoints import save_model
-from r1env_trainers.local import Session, begin, check_local, checkpoint_when_due, optimizer_step
-from r1env_trainers.micro_batches import micro_batches
-from r1env_trainers.models.load import LoadedModel
+from r1env.runs.stages import is_stage
+from r1env_trainers.model.batching import micro_batches
+from r1env_trainers.model.checkpoint import save_model
+from r1env_trainers.model.load import LoadedModel
+from r1env_trainers.model.session import Session, begin, check_local, checkpoint_when_due, optimizer_step
 from r1env_trainers.reward_model.config import RewardModelConfig
-from r1env_trainers.reward_model.data import Examples, Labelled, open_examples
-from r1env_trainers.reward_model.losses import pairwise_loss, pointwise_loss
-from r1env_trainers.reward_model.metrics import auc, pair_accuracy
+from r1env_trainers.reward_model.data import Examples, Labelled, Pair, open_examples
 from r1env_trainers.reward_model.model import (
     Record,
     encode,
@@ -29,7 +30,6 @@ from r1env_trainers.reward_model.model import (
     save_record,
     start_reward_model,
 )
-from r1env_trainers.reward_model.select import Pair
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +54,7 @@ class RewardModelTrainer:
 
     def check(self, config: RewardModelConfig) -> None:
         check_local(config)
-        if not any(is_stage(file) for file in (config.data, config.eval_data or "")):
+        if not any(is_stage(file) for file in (config.data, config.eval.data or "")):
             open_examples(config)
 
     def train(self, config: RewardModelConfig, run: Run) -> None:
@@ -66,11 +66,11 @@ class RewardModelTrainer:
         run.note(examples=_counts(examples, train, heldout))
         for step in range(session.first_step, config.steps):
             start = time.perf_counter()
-            positions = range(step * config.batch_size, (step + 1) * config.batch_size)
+            positions = range(step * config.optim.batch_size, (step + 1) * config.optim.batch_size)
             batch = [train[shuffled_index(position, len(train), config.seed)] for position in positions]
             metrics = _update(session, batch, config, step)
             metrics["seconds/update"] = time.perf_counter() - start
-            if heldout and (step + 1 == config.steps or (config.eval_every and (step + 1) % config.eval_every == 0)):
+            if heldout and (step + 1 == config.steps or (config.eval.every and (step + 1) % config.eval.every == 0)):
                 metrics |= _evaluate(session.loaded, heldout, config)
             run.log(step + 1, metrics)
             checkpoint_when_due(session, config, run, step + 1)
@@ -88,7 +88,7 @@ def _item(row: Pair | Labelled, loaded: LoadedModel, config: RewardModelConfig) 
     if isinstance(row, Labelled):
         return Item((encode(loaded.tokenizer, row.prompt, row.completion),), float(row.safe))
     chosen, rejected = (encode(loaded.tokenizer, row.prompt, text) for text in (row.chosen, row.rejected))
-    return Item((chosen, rejected), config.margin_scale * (row.margin or 0.0), len(chosen) < len(rejected))
+    return Item((chosen, rejected), config.pairs.margin_scale * (row.margin or 0.0), len(chosen) < len(rejected))
 
 
 def _update(session: Session, batch: Sequence[Item], config: RewardModelConfig, step: int) -> dict[str, float]:
@@ -96,7 +96,7 @@ def _update(session: Session, batch: Sequence[Item], config: RewardModelConfig, 
     loaded = session.loaded
     total = torch.zeros((), device=loaded.device)
     gaps: list[float] = []
-    for places in micro_batches([item.length for item in batch], loaded.model, config.micro_batch_size):
+    for places in micro_batches([item.length for item in batch], loaded.model, config.optim.micro_batch_size):
         chunk = [batch[place] for place in places]
         rewards = _rewards(loaded, chunk)
         loss = _loss(rewards, chunk).sum() / len(batch)
@@ -132,7 +132,7 @@ def _gaps(rewards: torch.Tensor, items: Sequence[Item]) -> list[float]:
 def _measured(loaded: LoadedModel, items: Sequence[Item], config: RewardModelConfig) -> torch.Tensor:
     """[B, 1 or 2] rewards of all items, in order, on the CPU."""
     found = torch.empty(len(items), len(items[0].sequences))
-    for places in micro_batches([item.length for item in items], loaded.model, config.micro_batch_size):
+    for places in micro_batches([item.length for item in items], loaded.model, config.optim.micro_batch_size):
         found[places] = _rewards(loaded, [items[place] for place in places]).cpu()
     return found
 
@@ -164,3 +164,52 @@ def _counts(examples: Examples, train: Sequence[Item], heldout: Sequence[Item]) 
         "heldout": len(heldout),
         "too_long": len(examples.train) + len(examples.heldout) - len(train) - len(heldout),
     }
+
+
+# The two losses of reward models, on rewards as the scalar head gives them.
+
+
+def pairwise_loss(chosen: Tensor, rejected: Tensor, margin: Tensor) -> Tensor:
+    """[B] -log σ(chosen - rejected - margin): Bradley-Terry (arXiv 2203.02155, eq. 1), with the margin of Llama 2 (2307.09288, eq. 2).
+
+    Args:
+        chosen, rejected: [B] rewards.
+        margin: [B] by how much the chosen one must lead; 0 is the plain loss.
+    """
+    return softplus(-(chosen - rejected - margin))
+
+
+def pointwise_loss(logits: Tensor, safe: Tensor) -> Tensor:
+    """[B] binary cross-entropy; σ(logit) is the probability that a completion is safe.
+
+    Args:
+        logits: [B] rewards.
+        safe: [B] 1 where the completion is safe, 0 where it is not.
+    """
+    return binary_cross_entropy_with_logits(logits, safe, reduction="none")
+
+
+# How good rewards are, on held-out data. Pure functions on numbers.
+
+
+def pair_accuracy(gaps: Sequence[float]) -> float:
+    """The share of pairs whose chosen response has the higher reward; a tie counts half. NaN without pairs.
+
+    Args:
+        gaps: reward of the chosen minus reward of the rejected response.
+    """
+    return float(np.mean(np.sign(gaps) / 2 + 0.5)) if len(gaps) else math.nan
+
+
+def auc(rewards: Sequence[float], positive: Sequence[bool]) -> float:
+    """Area under the ROC curve: how likely a positive has the higher reward than a negative; a tie counts half (Mann-Whitney).
+
+    NaN where all are of one kind.
+    """
+    values, labels = np.asarray(rewards, float), np.asarray(positive, bool)
+    positives, negatives = int(labels.sum()), int((~labels).sum())
+    if not positives or not negatives:
+        return math.nan
+    _, group, counts = np.unique(values, return_inverse=True, return_counts=True)
+    ranks = (np.cumsum(counts) - (counts - 1) / 2)[group]  # from 1; those of a tie are their mean
+    return float((ranks[labels].sum() - positives * (positives + 1) / 2) / (positives * negatives))

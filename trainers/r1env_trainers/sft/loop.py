@@ -1,4 +1,4 @@
-"""The SFT loop."""
+"""The SFT loop: demonstrations, one cross-entropy loss, evaluation on the way."""
 
 from __future__ import annotations
 
@@ -6,58 +6,54 @@ import time
 from collections.abc import Sequence
 
 import torch
+from torch import Tensor
+from transformers import PreTrainedModel
 
-from r1env.estimates import Estimate
+from r1env.engines import SamplingParams
+from r1env.envs.suite import Suite
 from r1env.runs.run import Run
-from r1env.trainer import is_stage
-from r1env_trainers.checkpoints import save_model
-from r1env_trainers.cost.stages import LOOKED_AT, estimate_sft
-from r1env_trainers.local import Session, begin, check_local, checkpoint_when_due, optimizer_step
-from r1env_trainers.openrlhf.sft import backend as openrlhf
+from r1env.runs.stages import is_stage
+from r1env_trainers.evaluate import log_accuracy
+from r1env_trainers.generate.engine import TransformersEngine
+from r1env_trainers.model.batching import left_pad, micro_batches
+from r1env_trainers.model.checkpoint import save_model
+from r1env_trainers.model.llama import is_llama
+from r1env_trainers.model.load import LoadedModel
+from r1env_trainers.model.logprobs import TokenBatch, completion_logprobs
+from r1env_trainers.model.session import Session, begin, check_local, checkpoint_when_due, optimizer_step
+from r1env_trainers.settings import SuiteSettings, open_evaluation, open_suite
 from r1env_trainers.sft.config import SFTConfig, TuningSettings
 from r1env_trainers.sft.data import (
     Demonstrations,
+    best_fit,
     encode,
     open_demonstrations,
+    padded_batches,
     read_demonstrations,
     steps_of,
     waits_for_a_stage,
 )
-from r1env_trainers.sft.loss import Pair, forward_passes, make_batch, response_loss
-from r1env_trainers.sft.measure import Measurements, evaluation_suite
 from r1env_trainers.sft.rows import Demonstration
 
 
 class SFTTrainer:
-    """The trainer plugin `sft`. The backend `local` is here; `openrlhf` is handed over."""
+    """The trainer plugin `sft`: supervised fine-tuning in this process, on a CPU or one GPU."""
 
     def check(self, config: SFTConfig) -> None:
-        if config.backend == "openrlhf":
-            openrlhf.check(config)
-            return
         check_local(config)
         evaluation_suite(config)
         if not waits_for_a_stage(config):
             open_demonstrations(config).at(0)
-        if config.held_out is not None and not is_stage(config.held_out):
-            read_demonstrations(config.held_out, config.train_on)
-
-    def estimate(self, config: SFTConfig) -> Estimate | None:
-        if waits_for_a_stage(config):
-            return None
-        demonstrations = open_demonstrations(config)
-        return estimate_sft(config, [demonstrations.at(i) for i in range(LOOKED_AT)], steps_of(config, demonstrations))
+        if config.eval.data is not None and not is_stage(config.eval.data):
+            read_demonstrations(config.eval.data, config.train_on)
 
     def train(self, config: SFTConfig, run: Run) -> None:
-        if config.backend == "openrlhf":
-            openrlhf.train(config, run)
-            return
-        held_out = [] if config.held_out is None else read_demonstrations(config.held_out, config.train_on)
+        held_out = [] if config.eval.data is None else read_demonstrations(config.eval.data, config.train_on)
         tune(config, open_demonstrations(config), held_out, run)
 
 
 def tune(config: TuningSettings, demonstrations: Demonstrations, held_out: Sequence[Demonstration], run: Run) -> None:
-    """Learn the demonstrations and leave the model, or go on from the newest checkpoint."""
+    """Learn the demonstrations, from the newest checkpoint where there is one, and leave the model."""
     config = config.model_copy(update={"steps": steps_of(config, demonstrations)})
     session = begin(config, run)
     tokenizer = session.loaded.tokenizer
@@ -67,19 +63,19 @@ def tune(config: TuningSettings, demonstrations: Demonstrations, held_out: Seque
         if measurements.due(step) and measurements.take(run, step):
             break
         start = time.perf_counter()
-        positions = range(step * config.batch_size, (step + 1) * config.batch_size)
+        positions = range(step * config.optim.batch_size, (step + 1) * config.optim.batch_size)
         pairs = [encode(demonstrations.at(i), tokenizer, config.max_length) for i in positions]
         metrics = _update(session, pairs, config, step)
         run.log(step + 1, metrics | {"seconds/update": time.perf_counter() - start})
         checkpoint_when_due(session, config, run, step + 1)
     else:
-        if config.eval_every:
+        if config.eval.every:
             measurements.take(run, config.steps)
     save_model(run.model_dir(), session.loaded)
 
 
 def _update(session: Session, pairs: Sequence[Pair], config: TuningSettings, step: int) -> dict[str, float]:
-    """One optimizer step on a batch of (prompt, response) ids."""
+    """Take one optimizer step on a batch of (prompt, response) ids."""
     loaded = session.loaded
     tokens = float(sum(len(response) for _, response in pairs))
     total = torch.zeros((), device=loaded.device)
@@ -89,3 +85,101 @@ def _update(session: Session, pairs: Sequence[Pair], config: TuningSettings, ste
         total += loss.detach()
     taken = optimizer_step(loaded, session.optimizer, config, step, total=config.steps)
     return {"loss": float(total), "tokens": tokens} | taken
+
+
+# The loss: cross-entropy of the response's tokens, and of nothing else.
+
+Pair = tuple[list[int], list[int]]
+"""Token ids of a prompt and of its response."""
+
+
+def make_batch(pairs: Sequence[Pair], pad: int, device: torch.device) -> TokenBatch:
+    """Stack (prompt, response) token ids: prompts padded on the left, responses on the right."""
+    prompt_ids, prompt_mask = left_pad([prompt for prompt, _ in pairs], pad, device)
+    length = max(len(response) for _, response in pairs)
+    ids = torch.full((len(pairs), length), pad, dtype=torch.long)
+    mask = torch.zeros((len(pairs), length))
+    for row, (_, response) in enumerate(pairs):
+        ids[row, : len(response)] = torch.tensor(response)
+        mask[row, : len(response)] = 1
+    return TokenBatch(prompt_ids, prompt_mask, ids.to(device), mask.to(device))
+
+
+def response_loss(model: PreTrainedModel, batch: TokenBatch, tokens: float) -> Tensor:
+    """Return -Σ log p(response token) / `tokens`, where `tokens` counts the response tokens of the whole step."""
+    return -(completion_logprobs(model, batch) * batch.completion_mask).sum() / tokens
+
+
+def forward_passes(pairs: Sequence[Pair], model: PreTrainedModel, config: TuningSettings) -> list[list[Pair]]:
+    """Split the pairs of an optimizer step into micro-batches; the loss is unchanged."""
+    lengths = [len(prompt) + len(response) for prompt, response in pairs]
+    if config.optim.micro_batch_tokens is None:
+        places = micro_batches(lengths, model, config.optim.micro_batch_size)
+    else:  # padding costs nothing only where Llama-shaped models run packed
+        places = (best_fit if is_llama(model) else padded_batches)(lengths, config.optim.micro_batch_tokens)
+    return [[pairs[place] for place in batch] for batch in places]
+
+
+# Evaluation during training: the loss on held-out demonstrations, and the accuracy in an environment.
+
+
+class Measurements:
+    """Measures a model every `eval_every` steps, and at the end."""
+
+    def __init__(self, config: TuningSettings, loaded: LoadedModel, held_out: Sequence[Pair] = ()) -> None:
+        self._config = config
+        self._loaded = loaded
+        self._held_out = held_out
+        self._suite = evaluation_suite(config)
+        self._engine = TransformersEngine(loaded)
+
+    def due(self, step: int) -> bool:
+        """Return whether to measure after `step` steps."""
+        return bool(self._config.eval.every) and step % self._config.eval.every == 0
+
+    def take(self, run: Run, step: int) -> bool:
+        """Measure and log; return whether the accuracy has reached `stop_accuracy`."""
+        if self._held_out:
+            run.log(step, {"eval/loss": held_out_loss(self._loaded, self._held_out, self._config)})
+        if self._suite is None:
+            return False
+        params = SamplingParams(
+            temperature=self._config.eval.temperature,
+            top_p=1.0,
+            max_new_tokens=self._config.eval.max_new_tokens,
+            seed=self._config.seed,
+        )
+        limit, shown = self._config.eval.limit, self._config.eval.samples
+        accuracy = log_accuracy(self._suite, self._engine, params, run, step, limit=limit, shown=shown)
+        goal = self._config.eval.stop_accuracy
+        return goal is not None and accuracy is not None and accuracy >= goal
+
+
+@torch.no_grad()
+def held_out_loss(loaded: LoadedModel, pairs: Sequence[Pair], config: TuningSettings) -> float:
+    """Return the mean of -log p over all response tokens of the pairs."""
+    tokens = float(sum(len(response) for _, response in pairs))
+    passes = forward_passes(pairs, loaded.model, config)
+    return sum(float(response_loss(loaded.model, make_batch(one, loaded.pad, loaded.device), tokens)) for one in passes)
+
+
+def evaluation_suite(config: TuningSettings) -> Suite | None:
+    """Return the environments whose accuracy is measured; None where there are none.
+
+    Raises:
+        UsageError: an unknown environment, or options that its source refuses.
+    """
+    if not config.eval.every:
+        return None
+    if config.eval.env is not None and config.eval.env != config.env:
+        elsewhere = SuiteSettings(env=config.eval.env, env_options=config.eval.env_options, template=config.eval.template)
+        return open_evaluation(elsewhere, "accuracy")
+    if config.env is None and not config.mixture:
+        return None
+    same_tasks = config.model_copy(
+        update={
+            "template": config.eval.template or config.template,
+            "mixture": tuple(share.model_copy(update={"rubric": None}) for share in config.mixture),
+        }
+    )
+    return open_evaluation(same_tasks, "accuracy", [open_suite(config, "accuracy")], **config.eval.env_options)

@@ -9,8 +9,8 @@ from __future__ import annotations
 import numpy as np
 
 from r1env import Score, Status, Task, TaskKind, parse_response, reward
-from r1env.parsing import END_TOKENS
-from r1env.sources import GeneratedSource, Split
+from r1env.data.sources import GeneratedSource, Split
+from r1env.prompts import END_TOKENS
 from r1env_logic.bilingual.phrases import PHRASES, Asked, Phrases, check_asked, language_in, language_of, other
 
 FAMILIES = ("name", "say")

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from r1env import Task, TaskKind
-from r1env.sources import GeneratedSource, Split
+from r1env.data.sources import GeneratedSource, Split
 from r1env_logic.bilingual.phrases import PHRASES, Asked, check_asked, language_of
 from r1env_logic.countdown import OPERATIONS, evaluate
 from r1env_logic.options import check_count

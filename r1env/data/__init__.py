@@ -1,0 +1,1 @@
+"""Where tasks come from: `sources` (task sources, files, mixing and epochs)."""

@@ -1,0 +1,389 @@
+"""Everything a plugin can provide, and when it is called. This is the page that plugin authors print.
+
+A plugin is a module (or object) named by an entry point of the group `r1env`:
+
+    [project.entry-points.r1env]
+    mine = "my_package.plugin"
+
+It implements any of the hooks below, marked with `r1env.hookimpl`:
+
+    import r1env
+
+    @r1env.hookimpl
+    def r1env_rewards():
+        return [r1env.RewardSpec("short", "my_package.rewards:short", "1 for completions under 200 characters")]
+
+There are two sorts of hooks:
+
+* *Registries* take no argument and return a list of specs. They are called once, when the plugins are first listed. The target of a
+  spec is an import string, `module:attribute`, or the object itself. Prefer import strings: listing plugins must import no heavy
+  library, so a plugin module should import nothing but r1env.
+* *Events* (`r1env_step_end`, `r1env_scored`) are called while a run goes on. Their result is ignored.
+
+All plugins share one pluggy manager, so `hookimpl(tryfirst=True)`, `trylast=True` and `wrapper=True` work across plugins: a wrapper
+around a registry may add, replace or remove what the other plugins provide.
+
+Nothing that a plugin does wrong stops the host program. A plugin that cannot be imported, a hook that raises or returns something
+else than its specs, and a name that two plugins provide are recorded; `r1env plugins --check` shows them and exits with 1. Asking
+for a name that is provided twice raises an error that names both distributions. An event hook that raises is reported once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import pluggy
+
+if TYPE_CHECKING:  # listing plugins imports none of them
+    from r1env.runs.run import Run
+    from r1env.types import Rollout, Score
+
+PROJECT = "r1env"
+hookspec = pluggy.HookspecMarker(PROJECT)
+hookimpl = pluggy.HookimplMarker(PROJECT)
+
+
+Target = str | Any
+"""An import string, `module:attribute`, or the object that would be found there."""
+
+
+@dataclass(frozen=True, slots=True)
+class RewardSpec:
+    """A reward. `target` is something made by `@r1env.reward`, or a plain function."""
+
+    name: str
+    target: Target
+    summary: str
+
+
+@dataclass(frozen=True, slots=True)
+class EnvironmentSpec:
+    """An environment.
+
+    Attributes:
+        name: registered with Gymnasium as `r1env/<name>`.
+        source: a callable that returns a `TaskSource`; called with `options`.
+        reward: name of the accuracy reward, or its import string; rubrics refer to it as `accuracy`.
+        options: default keyword arguments of the source; `gymnasium.make(id, **options)` overrides them.
+        reward_options: options of the accuracy reward.
+        template: name of the prompt template that renders the task's prompt.
+        max_turns: 1 for single-turn.
+        other: what answers the model in each turn; required when `max_turns` > 1. A class or function that returns an
+            `r1env.envs.conversation.ConversationEnv` (called for each episode) or a `Dialogue`, or a function `reply(task, messages)`.
+        tool_parser: name of the parser of tool calls.
+        step_seconds: how long a `ConversationEnv` may take for one answer; then the episode fails.
+        kind: the sort of task, for listings.
+        requires: what a user must bring, in words ("data=FILE, or network for the hub"); empty when nothing.
+    """
+
+    name: str
+    source: Target
+    reward: str
+    summary: str
+    options: Mapping[str, Any] = field(default_factory=dict)
+    reward_options: Mapping[str, Any] = field(default_factory=dict)
+    template: str = "plain"
+    max_turns: int = 1
+    other: Target | None = None
+    tool_parser: str = "hermes"
+    step_seconds: float = 300.0
+    kind: str = "math"
+    requires: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class SuiteSpec:
+    """A mixture of environments. `environments` maps their names to sampling weights."""
+
+    name: str
+    environments: Mapping[str, float]
+    summary: str
+
+
+@dataclass(frozen=True, slots=True)
+class TemplateSpec:
+    """A prompt template. `target` is a `PromptTemplate`, or a function from a `Task` to the messages that the model is shown."""
+
+    name: str
+    target: Target
+    summary: str
+
+
+@dataclass(frozen=True, slots=True)
+class RubricPresetSpec:
+    """A rubric that can be named. `target` is a mapping of rewards to weights, a `RubricSpec` (or what a rubric file holds), or a `Rubric`.
+
+    Example:
+        >>> RubricPresetSpec("careful", {"accuracy": 1.0, "format": 0.1}, "right answers, in the right form")  # doctest: +ELLIPSIS
+        RubricPresetSpec(name='careful', ...)
+    """
+
+    name: str
+    target: Target
+    summary: str
+
+
+@dataclass(frozen=True, slots=True)
+class EngineSpec:
+    """A source of completions. `target` is a callable `(model: str, **options) -> Engine`."""
+
+    name: str
+    target: Target
+    summary: str
+
+
+@dataclass(frozen=True, slots=True)
+class TrainerSpec:
+    """A trainer.
+
+    Attributes:
+        config: its pydantic config class.
+        target: the trainer, see `r1env.trainer`.
+        presets: names that the config class knows through its attribute `presets`; shown in listings.
+        leaves_model: False where it leaves data or tables; the next stage then starts from the last model before.
+        estimate: a callable `(config) -> r1env.recipes.Estimate | None`, what a stage will cost; empty where
+            the trainer cannot say. It must be quick: no model is loaded and no hub is asked.
+    """
+
+    name: str
+    config: Target
+    target: Target
+    summary: str
+    presets: tuple[str, ...] = ()
+    leaves_model: bool = True
+    estimate: Target = ""
+
+
+@dataclass(frozen=True, slots=True)
+class BackendSpec:
+    """Another place to run the stages of a trainer, such as a cluster: `r1env train … --backend NAME`.
+
+    Attributes:
+        target: a callable without arguments that returns an `r1env.trainer.Backend`.
+        trainers: names of the trainers whose stages it can run.
+    """
+
+    name: str
+    target: Target
+    summary: str
+    trainers: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class AdvantageSpec:
+    """An advantage estimator. `target` is a function of rewards [G, n], NaN where unscored, that returns advantages [G, n].
+
+    `r1env_trainers.rl.advantages` has examples; a trainer's setting `advantage` names it.
+    """
+
+    name: str
+    target: Target
+    summary: str
+
+
+@dataclass(frozen=True, slots=True)
+class LossSpec:
+    """A policy loss. `target` has the signature of `r1env_trainers.rl.losses.clipped_loss` and returns a loss per token, [B, T].
+
+    A trainer's setting `ratio` names it.
+    """
+
+    name: str
+    target: Target
+    summary: str
+
+
+@dataclass(frozen=True, slots=True)
+class ToolParserSpec:
+    """A parser of tool calls. `target` is a function of a completion's text that returns its tool calls, in the order they were written."""
+
+    name: str
+    target: Target
+    summary: str
+
+
+@dataclass(frozen=True, slots=True)
+class RecipeSpec:
+    """A recipe: a YAML file shipped in a package. `resource` is `package:path/in/package.yaml`."""
+
+    name: str
+    resource: str
+    summary: str
+    presets: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class CommandSpec:
+    """A sub-command of `r1env`. `target` is a `typer.Typer` or a function."""
+
+    name: str
+    target: Target
+    summary: str
+
+
+@dataclass(frozen=True, slots=True)
+class ReportSpec:
+    """A section of a run's report. `target` is a callable `(run: Run) -> str` that returns HTML."""
+
+    name: str
+    target: Target
+    summary: str
+
+
+@dataclass(frozen=True, slots=True)
+class TrackerSpec:
+    """A place to show metrics while a model trains. `target` is a callable `(run: Run) -> Tracker`.
+
+    Attributes:
+        module: what must be importable for it; empty where nothing must.
+        install: what to give to pip for that.
+    """
+
+    name: str
+    target: Target
+    summary: str
+    module: str = ""
+    install: str = ""
+
+
+Spec = (
+    RewardSpec
+    | EnvironmentSpec
+    | SuiteSpec
+    | TemplateSpec
+    | RubricPresetSpec
+    | EngineSpec
+    | TrainerSpec
+    | AdvantageSpec
+    | LossSpec
+    | ToolParserSpec
+    | BackendSpec
+    | RecipeSpec
+    | CommandSpec
+    | ReportSpec
+    | TrackerSpec
+)
+
+
+class HookSpecs:
+    """The hooks. A registry takes nothing and returns a list of specs; an event takes what happened and returns nothing."""
+
+    @hookspec
+    def r1env_rewards(self) -> list[RewardSpec]:  # type: ignore[empty-body]
+        """Return rewards. They are found by name in rubrics, on the command line, and by `r1env.get_reward`."""
+
+    @hookspec
+    def r1env_environments(self) -> list[EnvironmentSpec]:  # type: ignore[empty-body]
+        """Return environments. Each becomes the Gymnasium id `r1env/<name>`."""
+
+    @hookspec
+    def r1env_suites(self) -> list[SuiteSpec]:  # type: ignore[empty-body]
+        """Return mixtures of environments. They can be named where an environment can: `r1env train grpo --env NAME`."""
+
+    @hookspec
+    def r1env_templates(self) -> list[TemplateSpec]:  # type: ignore[empty-body]
+        """Return prompt templates, for `--template NAME` and `EnvironmentSpec.template`."""
+
+    @hookspec
+    def r1env_rubrics(self) -> list[RubricPresetSpec]:  # type: ignore[empty-body]
+        """Return rubrics, for `--rubric NAME`."""
+
+    @hookspec
+    def r1env_engines(self) -> list[EngineSpec]:  # type: ignore[empty-body]
+        """Return engines, for `--engine NAME` and for a trainer's setting `engine`."""
+
+    @hookspec
+    def r1env_trainers(self) -> list[TrainerSpec]:  # type: ignore[empty-body]
+        """Return trainers: `r1env train <name>`."""
+
+    @hookspec
+    def r1env_advantages(self) -> list[AdvantageSpec]:  # type: ignore[empty-body]
+        """Return advantage estimators, for a trainer's setting `advantage`."""
+
+    @hookspec
+    def r1env_losses(self) -> list[LossSpec]:  # type: ignore[empty-body]
+        """Return policy losses, for a trainer's setting `ratio`."""
+
+    @hookspec
+    def r1env_tool_parsers(self) -> list[ToolParserSpec]:  # type: ignore[empty-body]
+        """Return parsers of tool calls."""
+
+    @hookspec
+    def r1env_backends(self) -> list[BackendSpec]:  # type: ignore[empty-body]
+        """Return backends: `r1env train … --backend NAME`; each runs the stages of some trainers in processes of its own."""
+
+    @hookspec
+    def r1env_recipes(self) -> list[RecipeSpec]:  # type: ignore[empty-body]
+        """Return recipes, which run trainers one after another: `r1env train <name>`."""
+
+    @hookspec
+    def r1env_commands(self) -> list[CommandSpec]:  # type: ignore[empty-body]
+        """Return sub-commands, which are added when the command line starts."""
+
+    @hookspec
+    def r1env_reports(self) -> list[ReportSpec]:  # type: ignore[empty-body]
+        """Return sections that are added to `report.html` when it is written."""
+
+    @hookspec
+    def r1env_trackers(self) -> list[TrackerSpec]:  # type: ignore[empty-body]
+        """Return trackers: `r1env train … --track NAME`; see `r1env.trackers`."""
+
+    @hookspec
+    def r1env_step_end(self, run: Run, stage: str, step: int, metrics: Mapping[str, float]) -> None:
+        """Called after a step of a stage has been logged, in the thread that logs.
+
+        Args:
+            run: the run; `run.log_event(step, {"kind": …})` adds to its log.
+            stage: name of the stage.
+            step: number of the step, from 1.
+            metrics: what was logged; changing it changes nothing.
+
+        Example:
+            @r1env.hookimpl
+            def r1env_step_end(stage, step, metrics):
+                print(stage, step, metrics.get("reward/mean"))
+        """
+
+    @hookspec
+    def r1env_scored(self, rollouts: Sequence[Rollout], scores: Sequence[Score]) -> None:
+        """Called after rollouts have been scored by `r1env.score`, `r1env.ascore` or a trainer, in the calling process.
+
+        Args:
+            rollouts: those of one call, in order.
+            scores: one for each rollout.
+
+        Example:
+            @r1env.hookimpl
+            def r1env_scored(rollouts, scores):
+                for rollout, score in zip(rollouts, scores):
+                    if score.failed:
+                        print(rollout.task.id, score.reason)
+        """
+
+
+HOOKS: Mapping[str, type] = {
+    "rewards": RewardSpec,
+    "environments": EnvironmentSpec,
+    "suites": SuiteSpec,
+    "templates": TemplateSpec,
+    "rubrics": RubricPresetSpec,
+    "engines": EngineSpec,
+    "trainers": TrainerSpec,
+    "advantages": AdvantageSpec,
+    "losses": LossSpec,
+    "tool_parsers": ToolParserSpec,
+    "backends": BackendSpec,
+    "recipes": RecipeSpec,
+    "commands": CommandSpec,
+    "reports": ReportSpec,
+    "trackers": TrackerSpec,
+}
+"""Kind of thing → the spec class that its registry hook, `r1env_<kind>`, returns."""
+
+KIND_OF: Mapping[type, str] = {spec_type: kind for kind, spec_type in HOOKS.items()}
+"""Spec class → kind of thing."""
+
+SINGULAR: Mapping[str, str] = {kind: kind.removesuffix("s").replace("_", " ") for kind in HOOKS} | {"losses": "loss"}
+"""Kind of thing → the word for one of it, for messages and tables."""

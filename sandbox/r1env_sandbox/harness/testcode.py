@@ -1,0 +1,276 @@
+"""Reads test code without running it: what it imports, what it misses, and why no verdict of it could be trusted.
+
+Test code is the task's author's. A fault in it is found here, before a model is asked anything, and told to the author. The host reads
+a test when it is loaded; the examiner reads it again, where it can see which modules there are. Standard library only.
+"""
+
+from __future__ import annotations
+
+import ast
+import builtins
+import sys
+from collections.abc import Iterable, Iterator
+
+ALIASES = ("solution", "submission", "candidate", "main")  # what tests call the submission's module
+
+_MODULE_NAMES = frozenset(("__name__", "__file__", "__doc__", "__builtins__", "__annotations__"))
+_FIXTURES = frozenset((
+    *("capsys", "capfd", "capsysbinary", "capfdbinary", "caplog", "monkeypatch", "mocker", "recwarn"),
+    *("tmp_path", "tmpdir", "tmp_path_factory", "tmpdir_factory"),
+))  # fmt: skip
+_PATCHES = frozenset(("patch", "redirect_stdout", "redirect_stderr"))
+_INSPECTED = frozenset(
+    ("__code__", "__globals__", "__closure__", "__defaults__", "__kwdefaults__", "__annotations__", "__wrapped__")
+)
+_INSPECTORS = frozenset(("getsource", "getsourcelines", "getsourcefile", "signature", "getfullargspec", "get_type_hints"))
+_ASSERT_TWO = frozenset(("assertEqual", "assertNotEqual", "assertListEqual", "assertTupleEqual", "assertDictEqual", "assertSetEqual",
+    "assertCountEqual", "assertAlmostEqual", "assertSequenceEqual", "assertMultiLineEqual", "assertIs"))  # fmt: skip
+
+
+def faults(code: str, function: str | None = None) -> list[str]:
+    """Return why a test can give no verdict that is worth anything, a line each.
+
+    Args:
+        code: the text of a test, which is valid Python.
+        function: what an `assert` test calls `candidate`; None for a file of pytest's, which imports the submission.
+    """
+    tree = ast.parse(code)
+    found = []
+    given = {"candidate", *function.split(".")} if function is not None else set()
+    if any(name in ALIASES for name, _ in star_imports(tree)):
+        found.append("`import *` from the submission lets it replace any name of the test; import the names that it needs")
+    elif not star_imports(tree) and (missing := undefined_names(tree) - given):
+        found.append(f"nothing defines {', '.join(sorted(missing)[:5])}")
+    theirs = given | names_from(tree, ALIASES)
+    classes = {name for name in theirs if is_class_name(name)}
+    if function is not None and is_class_name(function):
+        classes.add("candidate")
+    found.extend(_needs_one_process(tree, theirs))
+    found.extend(_compares_objects(tree, classes))
+    return found
+
+
+def is_class_name(name: str) -> bool:
+    """Whether a name is one that classes have (PEP 8); what a test calls so it expects to be a class."""
+    bare = name.lstrip("_")
+    return bare[:1].isupper() and bare.isidentifier() and "_" not in bare
+
+
+def helper_faults(code: str, helpers: Iterable[str]) -> list[str]:
+    """Return why a test would let modules of the submission, which it does not name as under test, judge the submission.
+
+    What such a module returns must be compared, by itself, with something of the test's own.
+    """
+    tree = ast.parse(code)
+    helpers = set(helpers)
+    if stars := [name for name, _ in star_imports(tree) if name in helpers - sys.stdlib_module_names]:
+        return [f"`from {stars[0]} import *` lets the submission replace any name of the test; import the names that it needs"]
+    names = _derived(tree, names_from(tree, helpers))
+    if not names:
+        return []
+    theirs = _derived(tree, names | names_from(tree, ALIASES))
+    for node in ast.walk(tree):
+        sides: list[ast.expr] = []
+        if isinstance(node, ast.Assert):
+            whole: ast.AST = node.test
+            if isinstance(node.test, ast.Compare) and all(isinstance(op, ast.Eq | ast.NotEq | ast.Is) for op in node.test.ops):
+                sides = [node.test.left, *node.test.comparators]
+        elif isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr.startswith("assert"):
+            whole = node
+            if node.func.attr in _ASSERT_TWO:
+                sides = node.args[:2]
+        else:
+            continue
+        used = names_in(whole)
+        if used & names and (used & (theirs - names) or all(names_in(side) & theirs for side in sides)):
+            return [
+                f"{', '.join(sorted(used & names)[:3])} would come from a file of the submission, which would judge itself; "
+                "put it among the test's files, or name its module in the test's `modules` if it is what is tested"
+            ]
+    return []
+
+
+def imported_modules(tree: ast.AST) -> set[str]:
+    """Modules that code imports outside `try`."""
+    guarded = {
+        id(inner) for node in ast.walk(tree) if isinstance(node, ast.Try) for part in node.body for inner in ast.walk(part)
+    }
+    found: set[str] = set()
+    for node in ast.walk(tree):
+        if id(node) in guarded:
+            continue
+        if isinstance(node, ast.Import):
+            found.update(alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            found.add(node.module)
+    return found
+
+
+def star_imports(tree: ast.AST) -> list[tuple[str, ast.ImportFrom]]:
+    return [
+        (node.module or "", node)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.ImportFrom) and any(alias.name == "*" for alias in node.names)
+    ]
+
+
+def names_from(tree: ast.AST, modules: Iterable[str]) -> set[str]:
+    """Names that code has from some modules, or from modules in them."""
+    wanted = set(modules)
+    found: set[str] = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and (node.module or "") in wanted:
+            found.update(alias.asname or alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            found.update(alias.asname or alias.name for alias in node.names if f"{node.module}.{alias.name}" in wanted)
+        elif isinstance(node, ast.Import):
+            found.update(alias.asname or alias.name.partition(".")[0] for alias in node.names if alias.name in wanted)
+    return found
+
+
+def names_in(node: ast.AST) -> set[str]:
+    return {inner.id for inner in ast.walk(node) if isinstance(inner, ast.Name)}
+
+
+def mentioned_names(trees: Iterable[ast.AST]) -> frozenset[str]:
+    """Every name that code mentions; `Exception` for a bare `except`."""
+    found: set[str] = set()
+    for tree in trees:
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Name):
+                found.add(node.id)
+            elif isinstance(node, ast.Attribute):
+                found.add(node.attr)
+            elif isinstance(node, ast.ExceptHandler) and node.type is None:
+                found.add("Exception")
+            elif isinstance(node, ast.Import | ast.ImportFrom):
+                found.update(alias.name for alias in node.names)
+    if "BaseException" in found:
+        found.add("Exception")
+    return frozenset(found)
+
+
+def bound_names(tree: ast.AST) -> set[str]:
+    """Names that code gives a value to, anywhere."""
+    return set(_bound(tree))
+
+
+def undefined_names(tree: ast.AST) -> set[str]:
+    """Names that code reads and that neither it nor Python defines."""
+    read = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load)}
+    return read - set(_bound(tree)) - set(dir(builtins)) - _MODULE_NAMES
+
+
+def defined_tests(name: str, text: str) -> set[str]:
+    """The ids, without parameters, of the tests that a pytest file plainly defines."""
+    found: set[str] = set()
+    for node in ast.parse(text).body:
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.name.startswith("test"):
+            found.add(f"{name}::{node.name}")
+        elif isinstance(node, ast.ClassDef) and (node.name.startswith("Test") or _is_unittest(node)):
+            methods = (item.name for item in node.body if isinstance(item, ast.FunctionDef) and item.name.startswith("test"))
+            found.update(f"{name}::{node.name}::{method}" for method in methods)
+    return found
+
+
+def _is_unittest(node: ast.ClassDef) -> bool:
+    return any("TestCase" in ast.unparse(base) for base in node.bases)
+
+
+def _bound(tree: ast.AST) -> Iterator[str]:
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Name) and not isinstance(node.ctx, ast.Load):
+            yield node.id
+        elif isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+            yield node.name
+        elif isinstance(node, ast.arg):
+            yield node.arg
+        elif isinstance(node, ast.Import | ast.ImportFrom):
+            yield from ((alias.asname or alias.name).split(".")[0] for alias in node.names)
+        elif isinstance(node, ast.ExceptHandler | ast.MatchAs | ast.MatchStar) and node.name:
+            yield node.name
+        elif isinstance(node, ast.MatchMapping) and node.rest:
+            yield node.rest
+
+
+def _derived(tree: ast.AST, names: set[str]) -> set[str]:
+    """These names, and those of variables and functions that are made from them."""
+    names = set(names)
+    while True:
+        before = len(names)
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Assign | ast.AnnAssign | ast.AugAssign | ast.NamedExpr) and node.value is not None:
+                targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+                if names_in(node.value) & names:
+                    names.update(name for target in targets for name in names_in(target))
+            elif isinstance(node, ast.For | ast.comprehension) and names_in(node.iter) & names:
+                names |= names_in(node.target)
+            elif isinstance(node, ast.FunctionDef) and not node.name.startswith("test") and names_in(node) & names:
+                names.add(node.name)
+        if len(names) == before:
+            return names
+
+
+def _needs_one_process(tree: ast.AST, theirs: set[str]) -> Iterator[str]:
+    """What only works where the submission runs in the test's own process."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            for argument in (*node.args.args, *node.args.kwonlyargs):
+                if argument.arg in _FIXTURES and node.name.startswith("test"):
+                    yield f"the fixture {argument.arg} sees the process of the test, and the submission runs in another"
+        elif isinstance(node, ast.Call):
+            name = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
+            owner = names_in(node.func) if isinstance(node.func, ast.Attribute) else set()
+            if name in _PATCHES or "patch" in owner:
+                yield "it patches or redirects the process of the test, and the submission runs in another"
+            elif name in _INSPECTORS and any(names_in(argument) & theirs for argument in node.args):
+                yield f"{name} reads the submission's code, which is not in the process of the test"
+        elif isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id in theirs:
+            if node.attr in _INSPECTED:
+                yield f"it reads {node.value.id}.{node.attr}, which is not in the process of the test"
+        elif isinstance(node, ast.Assign) and any(
+            ast.unparse(target) in ("sys.stdin", "sys.stdout") for target in node.targets
+        ):
+            yield "it replaces the streams of the process of the test, and the submission runs in another"
+        elif isinstance(node, ast.ClassDef) and any(isinstance(base, ast.Name) and base.id in theirs for base in node.bases):
+            yield f"its class {node.name} extends one of the submission's"
+
+
+def _compares_objects(tree: ast.AST, classes: set[str]) -> Iterator[str]:
+    """Comparisons in which an object of the submission's would say itself what it is equal to."""
+    if not classes:
+        return
+    instances = {
+        target.id
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Assign) and _makes(node.value, classes)
+        for target in node.targets
+        if isinstance(target, ast.Name)
+    }
+
+    def is_instance(side: ast.expr) -> bool:
+        if isinstance(side, ast.List | ast.Tuple | ast.Set):
+            return any(is_instance(item) for item in side.elts)
+        if isinstance(side, ast.BinOp):
+            return is_instance(side.left) or is_instance(side.right)
+        return _makes(side, classes) or (isinstance(side, ast.Name) and side.id in instances)
+
+    def may_be_instance(side: ast.expr) -> bool:
+        return isinstance(side, ast.Call) and isinstance(side.func, ast.Attribute) and is_instance(side.func.value)
+
+    for node in ast.walk(tree):
+        sides: list[ast.expr] = []
+        if isinstance(node, ast.Compare) and all(isinstance(op, ast.Eq | ast.NotEq) for op in node.ops):
+            sides = [node.left, *node.comparators]
+        elif (
+            isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in _ASSERT_TWO - {"assertIs"}
+        ):
+            sides = node.args[:2]
+        if any(map(is_instance, sides)) and all(is_instance(side) or may_be_instance(side) for side in sides):
+            name = next(iter(sorted(classes - {"candidate"} or classes)))
+            yield f"it compares objects of the submission's {name}, which would say themselves what they are equal to"
+            return
+
+
+def _makes(node: ast.expr, classes: set[str]) -> bool:
+    return isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in classes

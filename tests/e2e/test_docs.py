@@ -1,0 +1,215 @@
+"""The pages do what they say: Python blocks run and print what their comments promise, commands are taken as they stand.
+
+A command that is cheap is run, a training is planned (`--dry-run`), and of the others the arguments are parsed.
+"""
+
+from __future__ import annotations
+
+import ast
+import json
+import re
+import shlex
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import typer
+from typer.testing import CliRunner
+
+from r1env.cli.main import COMMANDS, make_app
+from r1env.importing import import_target
+from r1env.plugins import installed
+from r1env.rubrics import find_rubric
+from r1env_sandbox.cli import app as sandbox_app
+
+ROOT = Path(__file__).parents[2]
+PAGES = [
+    path.relative_to(ROOT).as_posix()
+    for pattern in (
+        "*.md",
+        "docs/*.md",
+        "plugins/*/README.md",
+        "trainers/README.md",
+        "sandbox/README.md",
+        "examples/*/README.md",
+    )
+    for path in sorted(ROOT.glob(pattern))
+]
+
+
+@dataclass(frozen=True)
+class Block:
+    """One fenced block of a page."""
+
+    page: str
+    language: str
+    text: str
+
+    def __str__(self) -> str:
+        return f"{self.page}: {self.text.strip().splitlines()[0][:60]}"
+
+
+def blocks_of(page: str) -> list[Block]:
+    found = re.findall(r"^```(\w*)\n(.*?)^```$", (ROOT / page).read_text("utf-8"), re.DOTALL | re.MULTILINE)
+    return [Block(page, language, text) for language, text in found]
+
+
+BLOCKS = [block for page in PAGES for block in blocks_of(page)]
+WITH_PYTHON = [page for page in PAGES if any(block.language == "python" for block in blocks_of(page))]
+
+PRELUDES = {
+    "docs/monitoring.md": """
+import r1env
+from pathlib import Path
+from r1env.monitoring import RULES
+from r1env.runs.run import Run
+run, my_rule = Run.create(Path("watched"), {}, seed=0), RULES[0]
+""",
+}
+"""What a fragment takes for granted."""
+
+NEED_AN_ENGINE = {"sandbox/README.md", "plugins/code/README.md"}
+NEED_A_CLUSTER = 'backend="ray"'  # tests/sandbox/test_sandbox_ray.py runs it
+
+
+def checked(source: str) -> str:
+    """The block with its promises made assertions: `f(x)  # 3`, or the value in a comment below; "…" ends what is compared."""
+    lines = source.splitlines()
+    for statement in reversed(ast.parse(source).body):
+        last = statement.end_lineno or 0
+        after = lines[last - 1].encode()[statement.end_col_offset :].decode().strip() or (
+            lines[last] if last < len(lines) else ""
+        )
+        if isinstance(statement, ast.Expr) and after.startswith("# ") and not ast.unparse(statement).startswith("print("):
+            lines[statement.lineno - 1 : last] = [
+                f"_value = {ast.unparse(statement)}",
+                f"assert _promised({after[2:]!r}, repr(_value)), _value",
+            ]
+    return "\n".join(lines)
+
+
+PROMISED = "def _promised(comment, value): return value.startswith(comment.partition('…')[0].partition('  ')[0].strip())"
+
+MARKS = dict.fromkeys(NEED_AN_ENGINE, pytest.mark.docker) | {"docs/what-did-not-work.md": pytest.mark.slow}
+
+
+@pytest.mark.parametrize("page", [pytest.param(page, marks=MARKS.get(page, ())) for page in WITH_PYTHON])
+def test_the_python_blocks_of_a_page_run_and_print_what_their_comments_say(page, request, tmp_path):
+    if page in NEED_AN_ENGINE:
+        request.getfixturevalue("engine")
+    parts, promises = [PROMISED, PRELUDES.get(page, "")], []
+    for block in blocks_of(page):
+        if block.language != "python" or NEED_A_CLUSTER in block.text:
+            continue
+        if block.text.startswith(">>>"):
+            parts.append(f"import doctest; doctest.run_docstring_examples({block.text!r}, {{}}, name={str(block)!r})")
+        else:
+            parts.append(checked(block.text))
+            promises += re.findall(r"print\(.*\)\s+# (.+)", block.text)
+    files(tmp_path)
+    done = run_python("\n".join(parts), tmp_path)
+    assert done.returncode == 0, done.stderr
+    for promise in promises:
+        assert promise in done.stdout
+    assert "Failed example" not in done.stdout, done.stdout
+
+
+def files(folder: Path) -> None:
+    """What the pages' commands read: data, a reward of the reader's own, models."""
+    rows: dict[str, list[dict[str, Any]]] = {
+        "in.jsonl": [{"id": 1, "answer": "4", "language": "en", "completion": "<think>2 + 2</think> \\boxed{4}"}],
+        "gsm8k_test.jsonl": [{"question": "2 + 2?", "answer": "#### 4"}],
+        "gsm8k_train.jsonl": [{"question": "1 + 2?", "answer": "#### 3"}],
+        "problems.jsonl": [{"q": "2 + 2?", "a": "4"}],
+        "pairs.jsonl": [{"prompt": "2 + 2?", "chosen": "4", "rejected": "5"}],
+        "labels.jsonl": [{"prompt": "2 + 2?", "completion": "4", "safe": True}],
+        "demonstrations.jsonl": [{"prompt": "2 + 2?", "completion": "4"}],
+        "runs/…/checkpoints/rejection/data.jsonl": [{"prompt": "2 + 2?", "completion": "4"}],
+    }
+    for name, lines in rows.items():
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("".join(json.dumps(line) + "\n" for line in lines), "utf-8")
+    (folder / "rubric.yaml").write_text(
+        (ROOT / "plugins/format/README.md").read_text("utf-8").partition("```yaml\n")[2].partition("```")[0]
+    )
+
+
+def run_python(source: str, folder: Path) -> subprocess.CompletedProcess[str]:
+    (folder / "blocks.py").write_text(source, "utf-8")
+    return subprocess.run([sys.executable, "blocks.py"], cwd=folder, capture_output=True, text=True, check=False)
+
+
+@pytest.mark.parametrize("block", [block for block in BLOCKS if block.language == "yaml"], ids=str)
+def test_a_rubric_can_be_read(block, tmp_path):
+    (tmp_path / "rubric.yaml").write_text(block.text, "utf-8")
+    assert find_rubric(str(tmp_path / "rubric.yaml")).rewards
+
+
+def commands_of(block: Block) -> list[str]:
+    """Commands of ours in a block, whole: without the prompt, what feeds them, and the remark behind."""
+    if block.language not in ("", "bash", "console"):
+        return []
+    lines = block.text.replace("\\\n", " ").splitlines()
+    return [
+        found[1] for line in lines if (found := re.search(r"^(?:\$ )?(?:[^#]*(?:\||&&) )?(r1env(?:-sandbox)? [^#|&]+)", line))
+    ]
+
+
+COMMAND_LINES = [pytest.param(line, id=f"{block.page}: {line.strip()}") for block in BLOCKS for line in commands_of(block)]
+
+
+@pytest.mark.parametrize("line", COMMAND_LINES)
+def test_a_command_is_taken_as_it_stands(line):
+    program, name, *arguments = shlex.split(line)
+    if program == "r1env-sandbox":
+        command: Any = typer.main.get_command(sandbox_app).commands[name]
+    else:
+        target: Any = import_target({spec.name: spec for spec in (*COMMANDS, *added())}[name].target)
+        if not isinstance(target, typer.Typer):
+            function, target = target, typer.Typer()
+            target.command(name)(function)
+        command = typer.main.get_command(target)
+    command.make_context(name, arguments)  # raises where an option is unknown or has no such value
+
+
+def added():
+    return [provided.spec for provided in installed().provided("commands").values()]
+
+
+RUN = {"envs", "export", "score", "show"}
+NOT_HERE = ("--ray", "reward helpful", "reward judge", "--data gsm8k_test.jsonl --limit")
+
+
+@pytest.mark.parametrize("line", [line for line in COMMAND_LINES if line.values[0].split()[1] in RUN])
+def test_a_cheap_command_runs(line, tmp_path, monkeypatch):
+    if any(part in line for part in NOT_HERE):
+        pytest.skip("takes a server or a cluster")
+    files(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    result = CliRunner().invoke(make_app(installed()), shlex.split(line)[1:], input=(tmp_path / "in.jsonl").read_bytes())
+    assert result.exit_code == 0, result.output
+
+
+@pytest.mark.parametrize(
+    "line", [line for line in COMMAND_LINES if line.values[0].startswith("r1env train") and "--resume" not in line.values[0]]
+)
+def test_a_training_can_be_planned(line, tmp_path, monkeypatch):
+    files(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    arguments = [*shlex.split(line.replace("MODEL", "tiny").replace("$python", sys.executable))[1:], "--dry-run"]
+    if "gsm8k" in arguments and "env_options.data" not in line:
+        arguments += ["--set", "env_options.data=gsm8k_train.jsonl"]  # instead of the hub's
+    result = CliRunner().invoke(make_app(installed()), arguments)
+    if "openrlhf" in line and "cannot run OpenRLHF" in result.output:
+        return  # said after the settings were found good
+    assert result.exit_code == 0, result.output
+
+
+def test_the_files_that_a_page_links_to_exist():
+    for page in PAGES:
+        for target in re.findall(r"\]\((?!https?:)([^)#]+)\)", (ROOT / page).read_text("utf-8")):
+            assert ((ROOT / page).parent / target).exists(), (page, target)

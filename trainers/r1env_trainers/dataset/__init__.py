@@ -1,1 +1,0 @@
-"""Writing a data set: what a function makes of the tasks of environments, as JSON lines for later stages."""

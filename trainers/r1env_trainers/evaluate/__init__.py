@@ -1,1 +1,0 @@
-"""The trainer `evaluate`: trains nothing, measures models side by side and leaves a table."""

@@ -1,0 +1,296 @@
+"""Batches of completions that are being decoded: the interface that the sampler uses, two implementations, and drawing a token."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from torch import Tensor
+from torch.nn.functional import scaled_dot_product_attention
+from transformers import DynamicCache, PreTrainedModel
+
+from r1env.engines import SamplingParams
+from r1env_trainers.model.attention import Packing, causal_attention
+from r1env_trainers.model.batching import left_pad
+from r1env_trainers.model.llama import Attend, Shape, all_weights, cached_hidden_states, compute_dtype, rotary_table
+from r1env_trainers.model.load import autocast
+from r1env_trainers.model.logprobs import logits_of
+
+
+@dataclass(frozen=True, slots=True)
+class Drawn:
+    """The next K tokens of R rows, all on the CPU.
+
+    Attributes:
+        rows: [R] int64, ascending.
+        ids: [R, K] int64. A row that ends among them has further tokens behind its end, to be cut off.
+        logprobs: [R, K] float32, under the distribution they were drawn from.
+        ready: returns once `ids` and `logprobs` have arrived; they may not be read before.
+    """
+
+    rows: Tensor
+    ids: Tensor
+    logprobs: Tensor
+    ready: Callable[[], object] = lambda: None
+
+
+class Batch(Protocol):
+    """Completions that are being decoded: row p * n + k is completion k of prompt p. Rows may wait until others have ended.
+
+    Attributes:
+        ahead: how many more `Drawn` to request before reading the first, so that a device never waits for its host.
+    """
+
+    ahead: int
+
+    def advance(self) -> Drawn | None:
+        """Return the next tokens of some rows; None when every row has ended or has all its tokens."""
+
+    def end(self, rows: Tensor) -> None:
+        """Stop drawing tokens of these rows [R], which are complete."""
+
+
+Start = Callable[[Sequence[Sequence[int]], SamplingParams], Batch]
+"""Begin a batch of P prompts (token ids, none empty)."""
+
+
+# Drawing one token per row from logits.
+
+
+def draw(logits: Tensor, temperature: float, top_p: float, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """Draw one token per row.
+
+    Args:
+        logits: [B, V] float32.
+        temperature: 0 takes the likeliest token.
+        top_p: only the smallest set of tokens whose probability reaches it can be drawn.
+
+    Returns:
+        Tokens [B] (int64), and their log-probs [B] under the distribution drawn from (the unscaled one where greedy).
+    """
+    if temperature == 0:
+        token = logits.argmax(dim=-1)
+        return token, logits.log_softmax(dim=-1).gather(1, token[:, None]).squeeze(1)
+    logprobs = (logits / temperature).log_softmax(dim=-1)
+    if top_p < 1:
+        logprobs = nucleus(logprobs, top_p).log_softmax(dim=-1)
+    # The Gumbel-max trick in its exponential form: argmax p/e with e ~ Exp(1) is a draw from p, and needs no CPU round trip.
+    noise = torch.empty_like(logprobs).exponential_(generator=generator)
+    token = (logprobs.exp() / noise).argmax(dim=-1)
+    return token, logprobs.gather(1, token[:, None]).squeeze(1)
+
+
+def nucleus(logprobs: Tensor, top_p: float | Tensor) -> Tensor:
+    """Return log-probs [B, V] with -inf outside the smallest set of tokens whose probability reaches `top_p` (arXiv 1904.09751)."""
+    ordered, order = logprobs.sort(dim=-1, descending=True)
+    before = ordered.exp().cumsum(dim=-1) - ordered.exp()  # probability of all likelier tokens
+    outside = torch.zeros_like(before, dtype=torch.bool).scatter(1, order, before >= top_p)
+    return logprobs.masked_fill(outside, float("-inf"))
+
+
+# Static batching: all rows are at the same token. For decoders without slots.
+
+
+class RowsInStep(Protocol):
+    """Rows that were started together, in prompt-major order."""
+
+    def advance(self) -> tuple[Tensor, Tensor]:
+        """Return the next token of every row: ids [R] int64 and their log-probs [R] float32."""
+
+    def keep(self, rows: Tensor) -> None:
+        """Continue with these rows only, given by their places among the present ones, ascending."""
+
+
+StartInStep = Callable[[Sequence[Sequence[int]], SamplingParams], RowsInStep]
+"""Like `Start`, for rows in step."""
+
+
+class Lockstep:
+    """A `Batch` of rows in step; ended rows leave immediately. With `max_rows`, as many whole groups as fit are decoded at a time,
+    each time under another seed."""
+
+    ahead = 0
+
+    def __init__(
+        self,
+        start: StartInStep,
+        prompts: Sequence[Sequence[int]],
+        params: SamplingParams,
+        max_rows: int | None = None,
+    ) -> None:
+        self._start, self._prompts, self._params = start, prompts, params
+        self._prompts_at_once = max(1, max_rows // params.n) if max_rows else len(prompts)
+        self._begun = 0  # prompts
+        self._rows = torch.empty(0, dtype=torch.long)  # [R] under way
+        self._drawn = 0
+        self._in_step: RowsInStep
+
+    def advance(self) -> Drawn | None:
+        if not len(self._rows):
+            if self._begun == len(self._prompts):
+                return None
+            self._begin()
+        rows = self._rows
+        ids, logprobs = self._in_step.advance()
+        self._drawn += 1
+        if self._drawn == self._params.max_new_tokens:
+            self._rows = rows[:0]
+        return Drawn(rows, ids.cpu()[:, None], logprobs.cpu()[:, None])
+
+    def end(self, rows: Tensor) -> None:
+        kept = torch.isin(self._rows, rows, invert=True).nonzero().squeeze(1)
+        self._rows = self._rows[kept]
+        if len(kept):
+            self._in_step.keep(kept)
+
+    def _begin(self) -> None:
+        first = self._begun
+        prompts = self._prompts[first : first + self._prompts_at_once]
+        self._begun += len(prompts)
+        self._rows = torch.arange(first * self._params.n, self._begun * self._params.n)
+        self._in_step = self._start(prompts, self._params.model_copy(update={"seed": self._params.seed + first}))
+        self._drawn = 0
+
+
+# Decoding Llama-shaped models with plain torch operations, on any device.
+
+
+class LlamaBatch:
+    """Keys and values are one tensor per layer, [rows at the start, kv_heads, L + T, D]: prompts end at column L, padded on the
+    left, so that the token drawn at step t is at column L + t in every row. The first R rows of the cache are in use: when rows
+    end, the last ones move into their places, and nothing else is copied."""
+
+    def __init__(self, model: PreTrainedModel, prompts: Sequence[Sequence[int]], params: SamplingParams) -> None:
+        device, n, self._params = model.device, params.n, params
+        self._generator = torch.Generator(device=device).manual_seed(params.seed)
+        self._shape = Shape.of(model.config)
+        self._weights = all_weights(model, compute_dtype(device))
+        lengths = [len(prompt) for prompt in prompts]
+        self._columns = max(lengths)  # of the cache, in use
+        self._capacity = self._columns + params.max_new_tokens
+        self._rotary = rotary_table(model, self._capacity)
+        self._keys: list[Tensor] = []
+        self._values: list[Tensor] = []
+        self._logits: Tensor | None = self._prefill(prompts, n)  # [R, V]
+        self._positions = torch.tensor(lengths, device=device).repeat_interleave(n)  # [R], of the token drawn next
+        # True on real tokens; None where no prompt is padded, which lets attention take a quicker way.
+        columns = torch.arange(self._capacity, device=device)
+        self._mask = None if min(lengths) == max(lengths) else columns >= self._columns - self._positions[:, None]  # [R, L + T]
+        self._places = torch.arange(
+            len(prompts) * n, device=device
+        )  # [R] of the rows in the cache; everything else is in its order
+        self._token = torch.empty_like(self._positions)  # [R]
+
+    def advance(self) -> tuple[Tensor, Tensor]:
+        if self._logits is None:
+            attends = [self._attend_to_cache(layer) for layer in range(self._shape.layers)]
+            self._columns += 1
+            hidden = self._run(self._token, self._positions, attends)
+            self._positions = self._positions + 1
+            self._logits = logits_of(hidden[self._places], self._weights.head)
+        token, logprob = draw(self._logits, self._params.temperature, self._params.top_p, self._generator)
+        self._token = torch.empty_like(token).index_copy_(0, self._places, token)
+        self._logits = None
+        return token, logprob
+
+    def keep(self, rows: Tensor) -> None:
+        places, count = self._places[rows], len(rows)
+        vacant = torch.ones(count, dtype=torch.bool, device=places.device)
+        vacant[places[places < count]] = False
+        holes, movers = vacant.nonzero().squeeze(1), places[places >= count]
+        for cache in (*self._keys, *self._values):
+            cache[holes, :, : self._columns] = cache[movers, :, : self._columns]
+        for by_place in (self._token, self._positions, self._mask):
+            if by_place is not None:
+                by_place[holes] = by_place[movers]
+        self._places = places.masked_scatter(places >= count, holes)
+        self._token, self._positions = self._token[:count], self._positions[:count]
+
+    def _prefill(self, prompts: Sequence[Sequence[int]], n: int) -> Tensor:
+        """Run every prompt once and copy its keys and values to its n rows; return the logits [R, V] of the first token."""
+        device, shape = self._weights.norm.device, self._shape
+        packing = Packing.of([len(prompt) for prompt in prompts], device)
+        ids = torch.tensor([token for prompt in prompts for token in prompt], device=device)
+        ends = packing.starts[1:].long()
+        prompt = torch.repeat_interleave(torch.arange(len(prompts), device=device), packing.starts.diff(), output_size=len(ids))
+        column = self._columns - ends[prompt] + torch.arange(len(ids), device=device)
+
+        def attend(queries: Tensor, keys: Tensor, values: Tensor) -> Tensor:
+            for cache, new in ((self._keys, keys), (self._values, values)):
+                # Zeros on padding: they are multiplied with a probability of 0, and 0 times NaN would be NaN.
+                padded = new.new_zeros((len(prompts), shape.kv_heads, self._columns, shape.head_dim))
+                padded[prompt, :, column] = new
+                whole = new.new_empty((len(prompts) * n, shape.kv_heads, self._capacity, shape.head_dim))
+                whole[:, :, : self._columns] = padded.repeat_interleave(n, dim=0)
+                cache.append(whole)
+            return causal_attention(queries, keys, values, packing, shape.scale)
+
+        hidden = self._run(ids, packing.positions, [attend] * shape.layers)
+        return logits_of(hidden[ends - 1], self._weights.head).repeat_interleave(n, dim=0)
+
+    def _attend_to_cache(self, layer: int) -> Attend:
+        def attend(queries: Tensor, keys: Tensor, values: Tensor) -> Tensor:
+            used, rows = self._columns, len(keys)
+            self._keys[layer][:rows, :, used - 1] = keys
+            self._values[layer][:rows, :, used - 1] = values
+            # The heads that share keys take the place of a sequence of queries, so that no key is ever repeated.
+            attended = scaled_dot_product_attention(
+                queries.unflatten(1, (self._shape.kv_heads, -1)),
+                self._keys[layer][:rows, :, :used],
+                self._values[layer][:rows, :, :used],
+                attn_mask=None if self._mask is None else self._mask[:rows, None, None, :used],
+                scale=self._shape.scale,
+            )
+            return attended.flatten(1)
+
+        return attend
+
+    def _run(self, ids: Tensor, positions: Tensor, attends: Sequence[Attend]) -> Tensor:
+        cos, sin = self._rotary
+        return cached_hidden_states(ids, self._weights, (cos[positions], sin[positions]), self._shape, attends)
+
+
+# Decoding with transformers' own forward pass and cache: any causal language model, on any device.
+
+
+class TransformersBatch:
+    """One prefill per prompt, shared by its completions; rows that have ended leave the cache."""
+
+    def __init__(self, model: PreTrainedModel, pad: int, prompts: Sequence[Sequence[int]], params: SamplingParams) -> None:
+        n, self._model, self._params = params.n, model, params
+        self._generator = torch.Generator(device=model.device).manual_seed(params.seed)
+        self._cache = DynamicCache(config=model.config)
+        ids, mask = left_pad(prompts, pad, model.device)
+        positions = (mask.cumsum(dim=1) - 1).clamp(min=0)
+        self._logits: Tensor | None = self._forward(ids, mask, positions).repeat_interleave(n, dim=0)  # [R, V]
+        if n > 1:
+            self._cache.batch_repeat_interleave(n)
+        self._mask = mask.repeat_interleave(n, dim=0)  # [R, L], grows by one column per token
+        self._token = ids.new_empty(len(self._mask))  # [R]
+
+    def advance(self) -> tuple[Tensor, Tensor]:
+        if self._logits is None:
+            self._mask = torch.cat([self._mask, self._mask.new_ones((len(self._mask), 1))], dim=1)
+            self._logits = self._forward(self._token[:, None], self._mask, self._mask.sum(dim=1, keepdim=True) - 1)
+        self._token, logprob = draw(self._logits, self._params.temperature, self._params.top_p, self._generator)
+        self._logits = None
+        return self._token, logprob
+
+    def keep(self, rows: Tensor) -> None:
+        self._token, self._mask = self._token[rows], self._mask[rows]
+        self._cache.batch_select_indices(rows)
+
+    def _forward(self, ids: Tensor, mask: Tensor, positions: Tensor) -> Tensor:
+        with autocast(self._model.device):
+            output = self._model(
+                input_ids=ids,
+                attention_mask=mask,
+                position_ids=positions,
+                past_key_values=self._cache,
+                use_cache=True,
+                logits_to_keep=1,
+            )
+        logits: Tensor = output.logits[:, -1].float()
+        return logits

@@ -1,0 +1,253 @@
+"""Decoding on a GPU: one CUDA graph per step, over a KV cache of slots at fixed addresses (continuous batching).
+
+A row keeps its slot until it ends; then a waiting row takes it, or, where none waits, a graph of a smaller size runs over the
+slots that are left. Graphs, cache and weights last as long as the decoder, so a training step captures nothing new. The host
+queues steps before it has read the results of the last ones, so the device never waits for it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from transformers import PreTrainedModel
+
+from r1env.engines import SamplingParams
+from r1env_trainers.generate.batches import Drawn, nucleus
+from r1env_trainers.generate.cache import Capacity, DeviceState, Slots, graph_size, memory_budget, token_bytes
+from r1env_trainers.generate.kernels import append_and_attend, draw_into
+from r1env_trainers.model.attention import Packing, causal_attention
+from r1env_trainers.model.llama import Attend, Shape, all_weights, cached_hidden_states, compute_dtype, refresh
+from r1env_trainers.model.logprobs import logits_of
+
+PROMPT_BLOCK = 64
+"""Reserve prompt columns in multiples of this, so that a slightly longer prompt needs no new cache."""
+STRIDE = 4
+"""Steps queued at once. Two strides are pending, so up to twice as many tokens are drawn behind the end of a row."""
+
+
+class GraphDecoder:
+    """Decodes one batch at a time; `start` begins the next one and drops the last.
+
+    Args:
+        max_rows: the most slots; None for as many as there are rows, or as memory allows.
+    """
+
+    def __init__(self, model: PreTrainedModel, max_rows: int | None = None) -> None:
+        self._model, self._max_rows = model, max_rows
+        self._shape = Shape.of(model.config)
+        with torch.no_grad():
+            self._weights = all_weights(model, compute_dtype(model.device))
+        self._asked = Capacity(1, PROMPT_BLOCK, 1, 1)  # what the cache was last asked to hold; it may be smaller
+        self._state = DeviceState(model, self._asked)
+        self._graphs: dict[tuple[int, bool], torch.cuda.CUDAGraph] = {}
+        self._live = 0  # rows of a step
+        self._nucleus = False
+
+    @torch.no_grad()
+    def start(self, prompts: Sequence[Sequence[int]], params: SamplingParams) -> GraphBatch:
+        """See `Start`."""
+        refresh(self._weights, self._model)
+        longest = -(-max(len(prompt) for prompt in prompts) // PROMPT_BLOCK) * PROMPT_BLOCK
+        self._reserve(Capacity(len(prompts), longest, len(prompts) * params.n, params.max_new_tokens))
+        state = self._state
+        state.seed.fill_(params.seed)
+        state.temperature.fill_(params.temperature)
+        state.top_p.fill_(params.top_p)
+        self._nucleus = params.top_p < 1 and params.temperature > 0
+        return GraphBatch(self, prompts, params.n, params.max_new_tokens)
+
+    @property
+    def capacity(self) -> Capacity:
+        """The shape of the cache."""
+        return self._state.capacity
+
+    @torch.no_grad()
+    def begin(
+        self, rows: Sequence[int], slots: Sequence[int], groups: Sequence[int], prompts: dict[int, Sequence[int]]
+    ) -> Drawn:
+        """Run the prompts of new rows and draw their first tokens.
+
+        Args:
+            rows, slots, groups: the number of each row, its slot, and its prompt's place.
+            prompts: by their places.
+        """
+        state, places = self._state, list(prompts)
+        lengths = [len(prompts[group]) for group in groups]
+        slot, group, row, length = self._on_device([slots, groups, rows, lengths])
+        state.groups[slot], state.rows[slot], state.lengths[slot] = group, row, length
+        state.drawn[slot] = 0
+        logits = self._prefill(list(prompts.values()), places)
+        which_prompt = {place: which for which, place in enumerate(places)}
+        (which,) = self._on_device([[which_prompt[group] for group in groups]])
+        self._draw(logits[which], slot, self._nucleus)
+        return self._newest(rows, slot, 1)
+
+    @torch.no_grad()
+    def step(self, rows: Sequence[int], slots: Sequence[int], count: int) -> Drawn:
+        """Draw the next `count` tokens of these rows."""
+        size = graph_size(len(slots))
+        (live,) = self._on_device([[*slots, *[self._state.capacity.rows] * (size - len(slots))]])
+        self._state.live[:size] = live
+        self._live = len(slots)
+        graph = self._graph()
+        for _ in range(count):
+            graph.replay()
+        return self._newest(rows, live[: len(slots)], count)
+
+    def _reserve(self, wanted: Capacity) -> None:
+        """Make the cache large enough, as far as memory allows. Graphs hold addresses, so they are dropped with the old cache."""
+        asked = self._asked.with_room_for(wanted)
+        if asked == self._asked:
+            return
+        self._graphs.clear()
+        del self._state  # first: there may not be room for both
+        device, vocabulary = self._model.device, self._weights.head.shape[0]
+        limited = asked.with_rows(self._max_rows or asked.rows)
+        token = token_bytes(self._shape, compute_dtype(device))
+        self._state = DeviceState(self._model, limited.within(memory_budget(device), token, vocabulary))
+        self._asked = asked
+
+    def _on_device(self, values: Sequence[Sequence[int]]) -> Tensor:
+        """Copy integers to the device as int32, without waiting for it."""
+        on_host = torch.tensor(values, dtype=torch.int32)
+        if self._model.device.type != "cuda":
+            return on_host
+        return on_host.pin_memory().to(self._model.device, non_blocking=True)
+
+    def _newest(self, rows: Sequence[int], slots: Tensor, count: int) -> Drawn:
+        """Return the last `count` tokens of rows, being copied to the CPU behind everything queued so far."""
+        state = self._state
+        columns = (state.drawn[slots] - count)[:, None] + torch.arange(count, device=slots.device)
+        ids, logprobs = (of[slots[:, None], columns].to("cpu", non_blocking=True) for of in (state.ids, state.logprobs))
+        if slots.device.type != "cuda":
+            return Drawn(torch.tensor(rows), ids, logprobs)
+        arrived: Any = torch.cuda.Event()
+        arrived.record()
+        return Drawn(torch.tensor(rows), ids, logprobs, arrived.synchronize)
+
+    def _graph(self) -> torch.cuda.CUDAGraph:
+        """Return the graph of a step over as many rows as are live; capture it on first use."""
+        key = (graph_size(self._live), self._nucleus)
+        if key not in self._graphs:
+            self._graphs[key] = self._capture(*key)
+        return self._graphs[key]
+
+    def _capture(self, size: int, keep_nucleus: bool) -> torch.cuda.CUDAGraph:
+        live = self._state.live.clone()
+        # Run once without a graph, which compiles everything; on the scratch slot, so that no row is changed.
+        self._state.live.fill_(self._state.capacity.rows)
+        self._step(size, keep_nucleus)
+        self._state.live.copy_(live)
+        torch.cuda.synchronize()
+        graph = torch.cuda.CUDAGraph()
+        pool = next(iter(self._graphs.values())).pool() if self._graphs else None
+        with torch.cuda.graph(graph, pool=pool):
+            self._step(size, keep_nucleus)
+        return graph
+
+    def _step(self, size: int, keep_nucleus: bool) -> None:
+        """Run the newest token of the first `size` live rows through the network, and draw the next."""
+        state, shape = self._state, self._shape
+        slots = state.live[:size]
+        positions = (state.lengths + state.drawn - 1)[slots]
+
+        def attend_in(layer: int) -> Attend:
+            def attend(queries: Tensor, keys: Tensor, values: Tensor) -> Tensor:
+                return append_and_attend(
+                    queries,
+                    keys,
+                    values,
+                    state.prompt_keys[layer],
+                    state.prompt_values[layer],
+                    state.own_keys[layer],
+                    state.own_values[layer],
+                    slots,
+                    state.groups,
+                    state.prompt_lengths,
+                    state.drawn,
+                    shape.scale,
+                )
+
+            return attend
+
+        hidden = self._run(state.last[slots], positions, [attend_in(layer) for layer in range(shape.layers)])
+        self._draw(logits_of(hidden, self._weights.head), slots, keep_nucleus)
+
+    def _draw(self, logits: Tensor, slots: Tensor, keep_nucleus: bool) -> None:
+        state = self._state
+        if keep_nucleus:
+            outside = nucleus((logits / state.temperature).log_softmax(dim=-1), state.top_p).isneginf()
+            logits = logits.masked_fill(outside, float("-inf"))
+        draw_into(logits, slots, state.rows, state.drawn, state.seed, state.temperature, state.last, state.ids, state.logprobs)
+
+    def _prefill(self, prompts: Sequence[Sequence[int]], places: Sequence[int]) -> Tensor:
+        """Run every prompt once and keep its keys and values at its place; return the logits [P, V] of the first token."""
+        state, shape, lengths = self._state, self._shape, [len(prompt) for prompt in prompts]
+        packing = Packing.of(lengths, state.drawn.device)
+        (ids,) = self._on_device([[token for prompt in prompts for token in prompt]])
+        place, length = self._on_device([places, lengths])
+        state.prompt_lengths[place] = length
+        of_token = torch.repeat_interleave(place, packing.starts.diff(), output_size=len(ids))
+
+        def attend_in(layer: int) -> Attend:
+            def attend(queries: Tensor, keys: Tensor, values: Tensor) -> Tensor:
+                state.prompt_keys[layer][of_token, :, packing.positions] = keys
+                state.prompt_values[layer][of_token, :, packing.positions] = values
+                return causal_attention(queries, keys, values, packing, shape.scale)
+
+            return attend
+
+        hidden = self._run(ids, packing.positions, [attend_in(layer) for layer in range(shape.layers)])
+        return logits_of(hidden[packing.starts[1:].long() - 1], self._weights.head)
+
+    def _run(self, ids: Tensor, positions: Tensor, attends: Sequence[Attend]) -> Tensor:
+        rotary = (self._state.cos[positions], self._state.sin[positions])
+        return cached_hidden_states(ids, self._weights, rotary, self._shape, attends)
+
+
+class GraphBatch:
+    """A `Batch` in the slots of a decoder; waiting rows take the slots of ended ones."""
+
+    ahead = 1
+
+    def __init__(self, decoder: GraphDecoder, prompts: Sequence[Sequence[int]], n: int, max_new_tokens: int) -> None:
+        self._decoder, self._prompts, self._n = decoder, prompts, n
+        self._max_new_tokens = max_new_tokens
+        capacity, rows = decoder.capacity, len(prompts) * n
+        self._slots = Slots(rows, n, capacity.rows, capacity.prompts)
+        self._drawn = [0] * rows  # tokens of each row, pending ones included
+
+    def advance(self) -> Drawn | None:
+        if begun := self._slots.begin():
+            return self._begin(begun)
+        if not self._slots.live:
+            return None
+        rows, slots = list(self._slots.live), list(self._slots.live.values())
+        count = min(STRIDE, self._max_new_tokens - max(self._drawn[row] for row in rows))
+        drawn = self._decoder.step(rows, slots, count)
+        self._advanced(rows, count)
+        return drawn
+
+    def end(self, rows: Tensor) -> None:
+        self._slots.end(rows.tolist())
+
+    def _begin(self, rows: Sequence[int]) -> Drawn:
+        of = {row: row // self._n for row in rows}
+        places = {prompt: self._slots.places[prompt] for prompt in of.values()}
+        drawn = self._decoder.begin(
+            rows,
+            [self._slots.live[row] for row in rows],
+            [places[prompt] for prompt in of.values()],
+            {place: self._prompts[prompt] for prompt, place in places.items()},
+        )
+        self._advanced(rows, 1)
+        return drawn
+
+    def _advanced(self, rows: Sequence[int], count: int) -> None:
+        """Count `count` more tokens of these rows as pending; rows that reach the limit thereby end without a look at their tokens."""
+        for row in rows:
+            self._drawn[row] += count
+        self._slots.end([row for row in rows if self._drawn[row] == self._max_new_tokens])

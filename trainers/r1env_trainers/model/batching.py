@@ -1,0 +1,86 @@
+"""Sequences as batches: padding, and how many go through the model at once (memory, never mathematics)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+from transformers import PreTrainedModel
+
+CPU_ROWS = 8
+GPU_TOKENS = 32_768
+"""Enough to keep an H200 busy: the gradients of 152,576 tokens take a 135M model 0.59 s at 19,000 tokens a forward pass, 0.45 s at
+32,600 and 0.43 s at 38,100."""
+GPU_SHARE = 0.5
+"""Share of the free memory for activations; logits, gradients and fragmentation need the rest."""
+
+
+def micro_batches(
+    lengths: Sequence[int], model: PreTrainedModel, rows: int | None, groups: Sequence[int] | None = None
+) -> list[list[int]]:
+    """Split sequences into micro-batches; return their places, longest first, so that memory peaks first and padding is small.
+
+    Args:
+        lengths: tokens of each sequence.
+        rows: the most sequences in one; None for 8 on a CPU, and on a GPU for as many tokens as keep it busy and fit.
+        groups: the number of each sequence's group. A group stays together if it fits into one micro-batch, and is split as little
+            as possible otherwise; groups with the longest sequences come first. None for no groups.
+    """
+    longest_first = sorted(range(len(lengths)), key=lambda place: -lengths[place])
+    together: dict[int, list[int]] = {}
+    for place in longest_first:
+        together.setdefault(place if groups is None else groups[place], []).append(place)
+    if rows is None and model.device.type == "cuda":
+        return _cut(list(together.values()), lengths, _token_budget(model))
+    return _cut(list(together.values()), [1] * len(lengths), rows or CPU_ROWS)
+
+
+def _cut(groups: Sequence[Sequence[int]], costs: Sequence[int], budget: int) -> list[list[int]]:
+    """Split groups into micro-batches that cost at most `budget`; a sequence that costs more gets its own."""
+    batches: list[list[int]] = []
+    room = 0
+    for group in groups:
+        if room < sum(costs[place] for place in group) <= budget:
+            room = 0  # it fits into the next one whole
+        for place in group:
+            if not batches or costs[place] > room:
+                batches.append([])
+                room = budget
+            batches[-1].append(place)
+            room -= costs[place]
+    return batches
+
+
+def _token_budget(model: PreTrainedModel) -> int:
+    """Return the tokens of one forward pass on a GPU, from its free memory and the activation bytes of a token."""
+    config = model.config
+    token = activation_bytes(
+        config.num_hidden_layers, config.hidden_size, getattr(config, "intermediate_size", config.hidden_size * 4)
+    )
+    unused = torch.cuda.memory_reserved(model.device) - torch.cuda.memory_allocated(model.device)
+    free = torch.cuda.mem_get_info(model.device)[0] + unused
+    return int(min(GPU_TOKENS, GPU_SHARE * free / token))
+
+
+def activation_bytes(layers: int, hidden: int, feed_forward: int) -> int:
+    """Return the bytes that one token keeps for the backward pass, in bfloat16: about 12 hidden and 4 feed-forward vectors per layer.
+
+    That is 0.8 MB for SmolLM2-135M, where 0.7 MB were measured.
+    """
+    return layers * 2 * (12 * hidden + 4 * feed_forward)
+
+
+def left_pad(sequences: Sequence[Sequence[int]], pad: int, device: torch.device) -> tuple[Tensor, Tensor]:
+    """Stack sequences of unequal length, padded on the left.
+
+    Returns:
+        Ids [B, L] (int64) and mask [B, L] (int64, 1 on real tokens).
+    """
+    length = max(len(sequence) for sequence in sequences)
+    ids = torch.full((len(sequences), length), pad, dtype=torch.long)
+    mask = torch.zeros((len(sequences), length), dtype=torch.long)
+    for row, sequence in enumerate(sequences):
+        ids[row, length - len(sequence) :] = torch.tensor(sequence, dtype=torch.long)
+        mask[row, length - len(sequence) :] = 1
+    return ids.to(device), mask.to(device)

@@ -1,0 +1,120 @@
+"""Checkpoints. Each is written under a temporary name and renamed, so that it is there whole or not at all."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from transformers import PreTrainedTokenizerBase
+
+from r1env.errors import RunError
+from r1env_trainers.model.load import LoadedModel
+
+PREFIX = "step-"
+STATE = "trainer.pt"
+WRITE_ERRORS = (OSError, RuntimeError, SafetensorError)
+"""How Python, torch and safetensors report that a file could not be written."""
+
+
+def save_checkpoint(
+    folder: Path,
+    step: int,
+    loaded: LoadedModel,
+    optimizer: torch.optim.Optimizer,
+    position: Mapping[str, int],
+    *,
+    extra: Mapping[str, Any] | None = None,
+    keep: int = 2,
+) -> Path:
+    """Write `folder/step-000123` with weights, optimizer, random state and the position of the run's logs.
+
+    Args:
+        step: number of finished steps; resuming continues with this step.
+        extra: other state of the trainer: tensors and plain values, nested in any way.
+        keep: how many of the newest checkpoints to keep.
+
+    Raises:
+        RunError: it could not be written; older checkpoints are untouched.
+    """
+    target = folder / f"{PREFIX}{step:06d}"
+    partial = folder / f".{target.name}.partial"
+    state = {
+        "step": step,
+        "optimizer": optimizer.state_dict(),
+        "torch_rng": torch.get_rng_state(),
+        "cuda_rng": torch.cuda.get_rng_state_all(),
+        "position": dict(position),
+        "extra": dict(extra or {}),
+    }
+    try:
+        shutil.rmtree(partial, ignore_errors=True)
+        save_pretrained(partial, loaded)
+        torch.save(state, partial / STATE)
+        _replace(partial, target)
+    except WRITE_ERRORS as error:
+        shutil.rmtree(partial, ignore_errors=True)
+        raise RunError(f"cannot write the checkpoint {target}: {error}; older checkpoints are whole") from error
+    for old in list_checkpoints(folder)[:-keep]:
+        shutil.rmtree(old)
+    return target
+
+
+def save_model(folder: Path, loaded: LoadedModel) -> None:
+    """Write a model folder that `load_model` and transformers can read, replacing an older one as a whole.
+
+    Raises:
+        RunError: it could not be written.
+    """
+    partial = folder.with_name(f".{folder.name}.partial")
+    try:
+        shutil.rmtree(partial, ignore_errors=True)
+        save_pretrained(partial, loaded)
+        shutil.rmtree(folder, ignore_errors=True)
+        _replace(partial, folder)
+    except WRITE_ERRORS as error:
+        shutil.rmtree(partial, ignore_errors=True)
+        raise RunError(f"cannot write the model {folder}: {error}; the last checkpoint is whole") from error
+
+
+def list_checkpoints(folder: Path) -> list[Path]:
+    """Return the complete checkpoints, oldest first."""
+    return sorted(path for path in folder.glob(f"{PREFIX}*") if (path / STATE).is_file())
+
+
+def load_state(checkpoint: Path) -> dict[str, Any]:
+    """Return what `save_checkpoint` stored beside the weights: tensors and plain values only."""
+    state: dict[str, Any] = torch.load(checkpoint / STATE, map_location="cpu", weights_only=True)
+    return state
+
+
+def restore(state: Mapping[str, Any], optimizer: torch.optim.Optimizer) -> int:
+    """Restore optimizer and random state; return the step to continue with."""
+    optimizer.load_state_dict(state["optimizer"])
+    torch.set_rng_state(state["torch_rng"])
+    if state["cuda_rng"] and torch.cuda.is_available():
+        torch.cuda.set_rng_state_all(state["cuda_rng"])
+    return int(state["step"])
+
+
+def save_pretrained(folder: Path, loaded: LoadedModel) -> None:
+    """Write model and tokenizer in the format of transformers."""
+    folder.mkdir(parents=True, exist_ok=True)
+    loaded.model.save_pretrained(folder)
+    tokenizer: PreTrainedTokenizerBase = loaded.tokenizer
+    tokenizer.save_pretrained(folder)
+
+
+def _replace(partial: Path, target: Path) -> None:
+    """Make `partial` durable, then give it its name."""
+    for path in sorted(partial.rglob("*")):
+        if path.is_file():
+            with path.open("rb") as file:
+                os.fsync(file.fileno())
+    if target.exists():
+        shutil.rmtree(target)
+    partial.rename(target)

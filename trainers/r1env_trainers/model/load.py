@@ -1,0 +1,125 @@
+"""`load_model` turns a name into a model and its tokenizer, on a device."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+from transformers.utils.logging import disable_progress_bar
+
+from r1env.errors import UnknownNameError, UsageError
+from r1env_trainers.model import smollm2, tiny
+from r1env_trainers.settings import Device
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedModel:
+    """A causal language model and its tokenizer. The tokenizer pads on the left and has a pad token."""
+
+    model: PreTrainedModel
+    tokenizer: PreTrainedTokenizerBase
+
+    @property
+    def device(self) -> torch.device:
+        return self.model.device
+
+    @property
+    def pad(self) -> int:
+        """The id of the pad token."""
+        pad = self.tokenizer.pad_token_id
+        assert isinstance(pad, int)  # load_model gives every tokenizer one
+        return pad
+
+    @property
+    def parameters(self) -> int:
+        return sum(parameter.numel() for parameter in self.model.parameters())
+
+
+Loaded = tuple[PreTrainedModel, PreTrainedTokenizerBase]
+NAMED: Mapping[str, Callable[[int], Loaded]] = {
+    "tiny": tiny.build,
+    "tiny-1m": tiny.build_1m,
+    "tiny-2m": tiny.build_2m,
+    "tiny-gpt2": tiny.build_gpt2,
+    "smollm2-135m": lambda _seed: smollm2.load(),
+}
+"""Models that need no folder and no hub; each takes the seed of its initial weights."""
+
+
+def check_model_name(name: str) -> None:
+    """Refuse a name that cannot be a model, without loading anything.
+
+    Raises:
+        UnknownNameError: neither a known name, nor a folder, nor of the form `owner/name`.
+    """
+    if name not in NAMED and not Path(name).is_dir() and ("/" not in name or name.startswith((".", "/"))):
+        raise UnknownNameError("model", name, NAMED, hint="(or give a folder, or a hub name such as owner/name)")
+
+
+def load_model(name: str, *, device: torch.device | str = "cpu", seed: int = 0) -> LoadedModel:
+    """Load a model by name, from a folder, or from the hub; in float32 and evaluation mode.
+
+    Args:
+        seed: of the initial weights, for models made from scratch.
+
+    Raises:
+        UsageError: it is unknown or unreadable, or an optional dependency is missing.
+    """
+    check_model_name(name)
+    disable_progress_bar()  # one bar per shard, in the middle of the run's own table
+    model, tokenizer = NAMED[name](seed) if name in NAMED else _from_pretrained(name)
+    tokenizer.padding_side = "left"
+    if tokenizer.pad_token_id is None:
+        tokenizer.pad_token = tokenizer.eos_token
+    return LoadedModel(model.to(device).eval(), tokenizer)  # type: ignore[arg-type]  # transformers wraps `to`
+
+
+def _from_pretrained(name: str) -> Loaded:
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(name)
+        model = AutoModelForCausalLM.from_pretrained(name, dtype=torch.float32)
+    except (OSError, ValueError) as error:  # transformers says "not found" and "not a model" with these
+        reason = str(error).strip().splitlines()[0]
+        raise UsageError(f"cannot load the model {name!r}: {reason}") from error
+    return model, tokenizer
+
+
+# Devices, number formats and threads.
+
+SMALL_MODEL = 5_000_000  # parameters; below it a second thread costs more in waiting than it computes
+
+
+def choose_device(wanted: Device) -> torch.device:
+    """Return the device to use.
+
+    Raises:
+        UsageError: `cuda` was asked for and there is none.
+    """
+    if wanted == "cuda" and not torch.cuda.is_available():
+        raise UsageError("device 'cuda' was asked for, but torch sees no GPU here; use --device cpu")
+    if wanted == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    return torch.device(wanted)
+
+
+def autocast(device: torch.device) -> AbstractContextManager[object]:
+    """Return a context for bfloat16 arithmetic over float32 weights on a GPU; on a CPU it does nothing."""
+    return torch.autocast("cuda", dtype=torch.bfloat16) if device.type == "cuda" else nullcontext()
+
+
+def has_triton() -> bool:
+    """Return whether torch can compile for a GPU."""
+    return importlib.util.find_spec("triton") is not None
+
+
+def limit_threads(parameters: int, threads: int | None) -> None:
+    """Set torch's number of CPU threads: `threads` if given, one for a small model, else torch's default."""
+    if threads is not None:
+        torch.set_num_threads(threads)
+    elif parameters < SMALL_MODEL:
+        torch.set_num_threads(1)

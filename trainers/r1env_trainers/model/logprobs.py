@@ -1,0 +1,314 @@
+"""Log-probabilities (and entropies) of given completions under a model: the forward pass of every trainer."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils.checkpoint import checkpoint
+from transformers import PreTrainedModel
+
+from r1env_trainers.model.attention import Packing, pack_prompts_once
+from r1env_trainers.model.batching import micro_batches
+from r1env_trainers.model.llama import is_llama, packed_hidden_states
+from r1env_trainers.model.load import autocast, has_triton
+
+
+@dataclass(frozen=True, slots=True)
+class TokenBatch:
+    """Prompts and completions side by side: prompts padded on the left, completions on the right.
+
+    Attributes:
+        prompt_ids, prompt_mask: [B, L] int64.
+        completion_ids: [B, T] int64.
+        completion_mask: [B, T] float32, 1 on tokens that count.
+        context_mask: [B, T] bool, True on tokens that are read but do not count: what an environment said between the model's
+            turns. None where there are none.
+    """
+
+    prompt_ids: Tensor
+    prompt_mask: Tensor
+    completion_ids: Tensor
+    completion_mask: Tensor
+    context_mask: Tensor | None = None
+
+    def __len__(self) -> int:
+        return self.prompt_ids.shape[0]
+
+    @property
+    def present(self) -> Tensor:
+        """[B, T] bool, True on every token, False on padding."""
+        counting = self.completion_mask > 0
+        return counting if self.context_mask is None else counting | self.context_mask
+
+    @property
+    def lengths(self) -> Tensor:
+        """[B] number of tokens of each row, prompt and completion."""
+        return self.prompt_mask.sum(dim=1) + self.present.sum(dim=1)
+
+    def prompt_numbers(self) -> list[int]:
+        """Return the number of each row's prompt; equal prompts have equal numbers."""
+        numbers: dict[bytes, int] = {}
+        ids = self.prompt_ids.masked_fill(self.prompt_mask == 0, -1).cpu().numpy()
+        return [numbers.setdefault(row.tobytes(), len(numbers)) for row in ids]
+
+    def select(self, rows: Tensor) -> TokenBatch:
+        """Return some rows, without columns that are padding in all of them."""
+        prompt_mask = self.prompt_mask[rows]
+        prompt = int(prompt_mask.sum(dim=1).max())
+        used = self.present[rows].any(dim=0).nonzero()
+        completion = int(used.max()) + 1 if len(used) else 1
+        return TokenBatch(
+            self.prompt_ids[rows][:, self.prompt_ids.shape[1] - prompt :],
+            prompt_mask[:, self.prompt_mask.shape[1] - prompt :],
+            self.completion_ids[rows][:, :completion],
+            self.completion_mask[rows][:, :completion],
+            None if self.context_mask is None else self.context_mask[rows][:, :completion],
+        )
+
+
+def completion_logprobs(model: PreTrainedModel, batch: TokenBatch, temperature: float = 1.0) -> Tensor:
+    """Return [B, T] float32 natural-log probabilities of the completion tokens that count; 0 elsewhere.
+
+    Args:
+        temperature: that they were sampled with; logits are divided by it.
+    """
+    if is_llama(model):
+        return packed_logprobs(model, batch, temperature)
+    return padded_logprobs(model, batch, temperature)
+
+
+def completion_logprobs_and_entropies(
+    model: PreTrainedModel, batch: TokenBatch, temperature: float = 1.0
+) -> tuple[Tensor, Tensor]:
+    """Return `completion_logprobs`, and the entropies [B, T] (nats) of the distributions sampled from; both have gradients."""
+    if is_llama(model):
+        hidden, ids = packed_predictors(model, batch)
+        logprobs, entropies = linear_logprobs_and_entropies(hidden, model.get_output_embeddings().weight, ids, temperature)
+        return _in_place(batch, logprobs), _in_place(batch, entropies)
+    scaled = padded_logits(model, batch) / temperature
+    return _where_counting(batch, _logprobs_of(scaled, batch)), _where_counting(batch, entropies_of(scaled))
+
+
+def packed_logprobs(model: PreTrainedModel, batch: TokenBatch, temperature: float) -> Tensor:
+    """Compute `completion_logprobs` of a Llama-shaped model: without padding, and with the logits of a chunk of tokens at a time."""
+    hidden, ids = packed_predictors(model, batch)
+    return _in_place(batch, linear_logprobs(hidden, model.get_output_embeddings().weight, ids, temperature))
+
+
+def padded_logprobs(model: PreTrainedModel, batch: TokenBatch, temperature: float) -> Tensor:
+    """Compute `completion_logprobs` of any model by transformers' forward pass; it holds the logits of all completion tokens."""
+    return _where_counting(batch, _logprobs_of(padded_logits(model, batch) / temperature, batch))
+
+
+def packed_predictors(model: PreTrainedModel, batch: TokenBatch) -> tuple[Tensor, Tensor]:
+    """Return the hidden states [C, H] that predict the C tokens that count, row by row, and these tokens [C].
+
+    On a CPU a prompt that several rows share goes through the model once.
+    """
+    no_prompt = torch.zeros_like(batch.prompt_mask, dtype=torch.bool)
+    real = torch.cat([batch.prompt_mask > 0, batch.present], dim=1)  # [B, L + T]
+    ids = torch.cat([batch.prompt_ids, batch.completion_ids], dim=1)[real]  # [M]
+    counting = torch.cat([no_prompt, batch.completion_mask > 0], dim=1)[real]  # [M]
+    predicting = counting.nonzero().squeeze(1) - 1  # the token before predicts a token, and no prompt is empty
+    if not shares_prompts(model):
+        packing = Packing.of(real.sum(dim=1).tolist(), ids.device)
+        return packed_hidden_states(model, ids, packing)[predicting], ids[counting]
+    prompts, completions = (mask.sum(dim=1).tolist() for mask in (batch.prompt_mask, batch.present))
+    packing, places = pack_prompts_once(prompts, completions, batch.prompt_numbers(), ids.device)
+    packed = ids.new_empty(len(packing.positions)).index_copy(0, places, ids)  # what falls on one place is one token
+    return packed_hidden_states(model, packed, packing).index_select(0, places[predicting]), ids[counting]
+
+
+def shares_prompts(model: PreTrainedModel) -> bool:
+    """Return whether rows share one copy of their prompt in the forward pass: Llama-shaped models on a CPU.
+
+    On a GPU attention needs the keys of a row in one piece, and its backward pass would have to sum those of the copies.
+    """
+    return model.device.type == "cpu" and is_llama(model)
+
+
+def micro_batches_of(batch: TokenBatch, model: PreTrainedModel, rows: int | None) -> list[list[int]]:
+    """Return the rows of each forward pass over a batch, see `micro_batches`; rows that share a prompt stay together."""
+    return micro_batches(batch.lengths.tolist(), model, rows, batch.prompt_numbers() if shares_prompts(model) else None)
+
+
+def _in_place(batch: TokenBatch, values: Tensor) -> Tensor:
+    """Return [B, T] with the values of the C tokens that count in their places, 0 elsewhere."""
+    return torch.zeros_like(batch.completion_mask).masked_scatter(batch.completion_mask > 0, values)
+
+
+def padded_logits(model: PreTrainedModel, batch: TokenBatch) -> Tensor:
+    """Return [B, T, V] float32 logits that predict the completion tokens."""
+    mask = torch.cat([batch.prompt_mask, batch.present.long()], dim=1)
+    with autocast(model.device):
+        output = model(
+            input_ids=torch.cat([batch.prompt_ids, batch.completion_ids], dim=1),
+            attention_mask=mask,
+            position_ids=(mask.cumsum(dim=1) - 1).clamp(min=0),
+            logits_to_keep=batch.completion_ids.shape[1] + 1,
+            use_cache=False,
+        )
+    logits: Tensor = output.logits[:, :-1].float()
+    return logits
+
+
+def _logprobs_of(logits: Tensor, batch: TokenBatch) -> Tensor:
+    return logits.log_softmax(dim=-1).gather(2, batch.completion_ids[:, :, None]).squeeze(2)
+
+
+def _where_counting(batch: TokenBatch, values: Tensor) -> Tensor:
+    return torch.where(batch.completion_mask > 0, values, 0.0)
+
+
+# Log-probabilities of given tokens under a linear head, without ever holding the logits of all tokens.
+
+CHUNK_ELEMENTS = {"cuda": 2**28, "cpu": 2**24}
+"""Logits held at once: 1 GB on a GPU, enough to fill it; 64 MB on a CPU."""
+
+
+def linear_logprobs(hidden: Tensor, head: Tensor, ids: Tensor, temperature: float = 1.0) -> Tensor:
+    """Return [N] natural-log probabilities of `ids` under softmax(hidden @ head.T / temperature), float32.
+
+    Logits are computed in chunks, in float32, and again in the backward pass: 2 * V * H more operations per token, 4 * V bytes less.
+    Few logits on a CPU are kept instead (`keeps_logits`).
+
+    Args:
+        hidden: [N, H], float32 or bfloat16.
+        head: [V, H] in any format; products are computed in that of `hidden`, the gradient is summed in float32.
+        ids: [N] int64.
+    """
+    if keeps_logits(hidden, head):
+        return chosen(whole_logprobs(hidden, head, temperature), ids)
+    result: Tensor = _LinearLogprobs.apply(hidden, head, ids, temperature)  # type: ignore[no-untyped-call]
+    return result
+
+
+def keeps_logits(hidden: Tensor, head: Tensor) -> bool:
+    """Return whether to keep all logits for the backward pass: in float32 on a CPU, where products are slow, if they fit into one chunk."""
+    usual = hidden.device.type == "cpu" and hidden.dtype == torch.float32
+    return usual and len(hidden) * len(head) <= CHUNK_ELEMENTS["cpu"]
+
+
+def whole_logprobs(hidden: Tensor, head: Tensor, temperature: float) -> Tensor:
+    """Return [N, V] natural-log probabilities of all tokens under softmax(hidden @ head.T / temperature), from float32 hidden states."""
+    return logits_of(hidden / temperature, head.to(hidden.dtype)).log_softmax(dim=-1)
+
+
+def chosen(logprobs: Tensor, ids: Tensor) -> Tensor:
+    """Return [N], the entries of [N, V] log-probs at `ids`."""
+    return logprobs.gather(1, ids[:, None]).squeeze(1)
+
+
+def logits_of(hidden: Tensor, head: Tensor) -> Tensor:
+    """Return [N, V] float32 hidden @ head.T of two tensors in one format; the sum is never rounded to bfloat16."""
+    return _product(hidden, head.T)
+
+
+class _LinearLogprobs(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, hidden: Tensor, head: Tensor, ids: Tensor, temperature: float) -> Tensor:
+        weight = head.to(hidden.dtype)
+        logprobs, normalisers = [], []
+        for rows in _chunks(hidden, head):
+            logprob, normaliser = _chunk_functions(hidden.device.type)[0](
+                logits_of(hidden[rows], weight), ids[rows], temperature
+            )
+            logprobs.append(logprob)
+            normalisers.append(normaliser)
+        ctx.save_for_backward(hidden, head, ids, torch.cat(normalisers))
+        ctx.temperature = temperature
+        return torch.cat(logprobs)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, None, None]:
+        hidden, head, ids, normalisers = ctx.saved_tensors
+        weight = head.to(hidden.dtype)
+        grad_hidden = torch.empty_like(hidden)
+        grad_head = torch.zeros_like(head, dtype=torch.float32)
+        for rows in _chunks(hidden, head):
+            logits = logits_of(hidden[rows], weight)
+            slope = _chunk_functions(hidden.device.type)[1](
+                logits, ids[rows], normalisers[rows], grad[rows], ctx.temperature, hidden.dtype
+            )
+            grad_hidden[rows] = slope @ weight
+            grad_head += _product(slope.T, hidden[rows])
+        return grad_hidden, grad_head.to(head.dtype), None, None
+
+
+def _product(left: Tensor, right: Tensor) -> Tensor:
+    """Return left @ right, summed and returned in float32."""
+    if left.dtype == torch.float32:
+        return left @ right
+    if left.is_cuda:
+        return torch.mm(left, right, out_dtype=torch.float32)
+    return left.float() @ right.float()
+
+
+def _chunks(hidden: Tensor, head: Tensor) -> list[slice]:
+    size = max(1, CHUNK_ELEMENTS[hidden.device.type] // head.shape[0])
+    return [slice(start, start + size) for start in range(0, max(1, len(hidden)), size)]
+
+
+def _chunk_logprobs(logits: Tensor, ids: Tensor, temperature: float) -> tuple[Tensor, Tensor]:
+    """Return [n] log-probs of `ids`, and the log of the sum of exponentials that normalises each row of [n, V] logits."""
+    scaled = logits / temperature
+    normaliser = scaled.logsumexp(dim=-1)
+    return scaled.gather(1, ids[:, None]).squeeze(1) - normaliser, normaliser
+
+
+def _chunk_slope(
+    logits: Tensor, ids: Tensor, normaliser: Tensor, grad: Tensor, temperature: float, dtype: torch.dtype
+) -> Tensor:
+    """Return [n, V], the gradient of the logits: grad * (1[column = id] - p) / temperature."""
+    probabilities = (logits / temperature - normaliser[:, None]).exp()
+    chosen = torch.arange(logits.shape[1], device=logits.device) == ids[:, None]
+    return ((chosen.float() - probabilities) * (grad / temperature)[:, None]).to(dtype)
+
+
+@functools.cache
+def _chunk_functions(device_type: str) -> tuple[Callable[..., tuple[Tensor, Tensor]], Callable[..., Tensor]]:
+    """Return both functions of a chunk; compiled on a GPU, where each then takes one or two passes over the logits."""
+    if device_type == "cuda" and has_triton():
+        return torch.compile(_chunk_logprobs), torch.compile(_chunk_slope)
+    return _chunk_logprobs, _chunk_slope
+
+
+# Entropies of a model's next-token distributions, with gradients, for the entropy bonus.
+
+
+def entropies_of(logits: Tensor) -> Tensor:
+    """Return the entropies [...] (nats) of softmax(logits), from [..., V] logits."""
+    return _entropies(logits.log_softmax(dim=-1))
+
+
+def linear_logprobs_and_entropies(hidden: Tensor, head: Tensor, ids: Tensor, temperature: float = 1.0) -> tuple[Tensor, Tensor]:
+    """Return `linear_logprobs` and `linear_entropies`; logits that are kept are computed once for both."""
+    if not keeps_logits(hidden, head):
+        return linear_logprobs(hidden, head, ids, temperature), linear_entropies(hidden, head, temperature)
+    logprobs = whole_logprobs(hidden, head, temperature)
+    return chosen(logprobs, ids), _entropies(logprobs)
+
+
+def linear_entropies(hidden: Tensor, head: Tensor, temperature: float = 1.0) -> Tensor:
+    """Return the entropies [N] (nats) of softmax(hidden @ head.T / temperature), float32, a chunk of logits at a time, forward and backward.
+
+    Args:
+        hidden: [N, H].
+        head: [V, H].
+    """
+    rows = max(1, CHUNK_ELEMENTS[hidden.device.type] // head.shape[0])
+    chunks = [checkpoint(_chunk, part, head, temperature, use_reentrant=False) for part in hidden.split(rows)]
+    return torch.cat(chunks)
+
+
+def _chunk(hidden: Tensor, head: Tensor, temperature: float) -> Tensor:
+    return entropies_of(logits_of(hidden, head.to(hidden.dtype)) / temperature)
+
+
+def _entropies(logprobs: Tensor) -> Tensor:
+    return -(logprobs.exp() * logprobs).sum(dim=-1)

@@ -1,0 +1,129 @@
+"""Shared by all trainers in this process: settings of the optimizer, starting or resuming, one optimizer step."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import torch
+
+from r1env.runs.run import Run
+from r1env.runs.stages import is_stage
+from r1env_trainers.model.checkpoint import list_checkpoints, load_state, restore, save_checkpoint
+from r1env_trainers.model.dither import dither_matrices
+from r1env_trainers.model.llama import compute_dtype
+from r1env_trainers.model.load import LoadedModel, check_model_name, choose_device, limit_threads, load_model
+from r1env_trainers.settings import LocalConfig, Schedule
+
+# Learning rates are pure functions of the step, so that resuming needs no state.
+
+
+def learning_rate(step: int, *, peak: float, warmup: int, total: int, schedule: Schedule, floor: float = 0.0) -> float:
+    """Return the rate of update `step` (from 0): linear warm-up over `warmup` updates, then constant, or down to `floor * peak`.
+
+    The first update already has a rate (`peak / warmup`), and the last of `total` updates is at the floor.
+    """
+    if step < warmup:
+        return peak * (step + 1) / warmup
+    if schedule == "constant":
+        return peak
+    progress = min(1.0, (step - warmup) / max(1, total - 1 - warmup))
+    shape = 1 - progress if schedule == "linear" else 0.5 * (1 + math.cos(math.pi * progress))
+    return peak * (floor + (1 - floor) * shape)
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """A model being trained.
+
+    Attributes:
+        first_step: 0, or where the newest checkpoint left off.
+        extra: what the trainer passed to `checkpoint_when_due` for that checkpoint, tensors on the CPU; empty at the start.
+    """
+
+    loaded: LoadedModel
+    optimizer: torch.optim.Optimizer
+    first_step: int
+    extra: Mapping[str, Any] = field(default_factory=dict)
+
+
+def check_local(config: LocalConfig) -> None:
+    """Refuse a device that does not exist and a name that cannot be a model; load nothing."""
+    choose_device(config.device)
+    if not is_stage(config.model):
+        check_model_name(config.model)
+
+
+class Loader(Protocol):
+    """Loads a model by name or from a folder, like `load_model`."""
+
+    def __call__(self, name: str, *, device: torch.device, seed: int) -> LoadedModel: ...
+
+
+def begin(config: LocalConfig, run: Run, load: Loader = load_model) -> Session:
+    """Load the model, or the newest checkpoint of the stage, in which case the run's logs are cut back to it."""
+    checkpoint = next(reversed(list_checkpoints(run.checkpoint_dir)), None)
+    loaded = load(str(checkpoint or config.model), device=choose_device(config.device), seed=config.seed)
+    limit_threads(loaded.parameters, config.threads)
+    optimizer = make_optimizer(loaded, config)
+    if checkpoint is None:
+        dither_start(loaded, config)
+        return Session(loaded, optimizer, 0)
+    state = load_state(checkpoint)
+    run.rewind(state["position"])
+    return Session(loaded, optimizer, restore(state, optimizer), state["extra"])
+
+
+def dither_start(loaded: LoadedModel, config: LocalConfig) -> None:
+    """Dither a model that training starts from, if it computes in bfloat16 and the settings allow it."""
+    if config.optim.dither and compute_dtype(loaded.device) is torch.bfloat16:
+        dither_matrices(loaded.model, config.seed)
+
+
+def make_optimizer(loaded: LoadedModel, config: LocalConfig) -> torch.optim.AdamW:
+    """Return AdamW over all weights; the learning rate is set before every step."""
+    return torch.optim.AdamW(
+        loaded.model.parameters(),
+        lr=config.optim.lr,
+        betas=config.optim.betas,
+        weight_decay=config.optim.weight_decay,
+        fused=True,
+    )
+
+
+def optimizer_step(
+    loaded: LoadedModel, optimizer: torch.optim.Optimizer, config: LocalConfig, index: int, total: int
+) -> dict[str, float]:
+    """Clip the gradients, take optimizer step `index` of `total`, clear the gradients.
+
+    Returns:
+        `grad_norm` before clipping, and `lr`.
+    """
+    rate = learning_rate(
+        index,
+        peak=config.optim.lr,
+        warmup=config.optim.warmup_steps,
+        total=total,
+        schedule=config.optim.lr_schedule,
+        floor=config.optim.min_lr_ratio,
+    )
+    for group in optimizer.param_groups:
+        group["lr"] = rate
+    norm = float(torch.nn.utils.clip_grad_norm_(loaded.model.parameters(), config.optim.max_grad_norm))
+    optimizer.step()
+    optimizer.zero_grad(set_to_none=True)
+    return {"grad_norm": norm, "lr": rate}
+
+
+def checkpoint_when_due(
+    session: Session, config: LocalConfig, run: Run, steps_done: int, extra: Mapping[str, Any] | None = None
+) -> None:
+    """Write a checkpoint every `checkpoint_every` steps; not after the last one, whose model is the stage's result.
+
+    Args:
+        extra: becomes `Session.extra` of a resumed run.
+    """
+    if config.checkpoint.every and steps_done % config.checkpoint.every == 0 and steps_done < config.steps:
+        save_checkpoint(run.checkpoint_dir, steps_done, session.loaded, session.optimizer, run.position(), extra=extra)

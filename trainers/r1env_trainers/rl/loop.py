@@ -1,0 +1,95 @@
+"""On-policy RL training loop, for GRPO, its relatives and PPO: sample, score, learn, log, checkpoint.
+
+Beside the papers: one iteration of `train` is one pass of the inner loop of DeepSeekMath's algorithm 1 (arXiv 2402.03300). What is
+sampled and what it earns is in `rollouts`, its advantage in `advantages`, the loss in `losses`, and `update` puts the two together.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import time
+
+from r1env.rollout import stop_when_scoring_fails
+from r1env.runs.run import Run
+from r1env_trainers.generate.choose import training_engine
+from r1env_trainers.model.checkpoint import save_model
+from r1env_trainers.model.session import begin, checkpoint_when_due
+from r1env_trainers.rl.config import GRPOConfig
+from r1env_trainers.rl.critic import Critic
+from r1env_trainers.rl.metrics import (
+    evaluate_held_out,
+    evaluation_suite,
+    rollout_metrics,
+    rubrics_of,
+    sample_rows,
+    speed_metrics,
+    training_suite,
+)
+from r1env_trainers.rl.rollouts import collect, task_filter
+from r1env_trainers.rl.update import Reference, update
+
+
+def train(config: GRPOConfig, run: Run) -> None:
+    """Train to the last step, from the newest checkpoint where there is one, and leave the policy as the run's model."""
+    suite = training_suite(config)
+    late_suite = training_suite(config, late=True) if config.final_phase.steps else suite
+    run.note(**rubrics_of(suite), **({"late": rubrics_of(late_suite)} if config.final_phase.steps else {}))
+    keep_task = task_filter(config)
+    held_out = evaluation_suite(config) if config.eval.every else None
+
+    session = begin(config, run)
+    policy, state = session.loaded, session.extra  # of the checkpoint; empty at the start
+    reference = critic = None
+    if config.algo.needs_reference:
+        reference = Reference.start(config.model, policy, config.seed, state.get("reference", {}))
+    if config.algo.advantage == "gae":
+        critic = Critic.start(config, policy, state.get("critic", {}))
+    position = state.get("position", 0)  # in the endless stream of tasks
+
+    with contextlib.closing(
+        training_engine(
+            policy,
+            config.engine.name,
+            config.engine.vllm,
+            config.seed,
+            config.engine.max_num_seqs,
+            model=config.model,
+            options=config.engine.options,
+        )
+    ) as engine:
+        for step in range(session.first_step, config.steps):
+            if held_out is not None and step % config.eval.every == 0:
+                evaluate_held_out(held_out, engine, config, run, step)
+
+            # Sample and score: prompts_per_step * group_size episodes.
+            if config.is_late(step):
+                suite = late_suite
+            experience = collect(suite, policy, engine, config, step, position=position, keep_task=keep_task)
+            stop_when_scoring_fails(experience.scores, config.max_failed, "the rollouts of a step")
+            position = experience.position
+
+            # Learn: epochs * mini_batches optimizer steps.
+            start = time.perf_counter()
+            metrics = update(
+                policy, session.optimizer, experience, config, step, None if reference is None else reference.loaded, critic
+            )
+            if (
+                reference is not None
+                and config.algo.ref_model_sync_steps
+                and (step + 1) % config.algo.ref_model_sync_steps == 0
+            ):
+                reference.replace(policy)
+            seconds = {**experience.seconds, "update": time.perf_counter() - start}
+
+            run.log(step + 1, rollout_metrics(experience, suite, config, step) | metrics | speed_metrics(experience, seconds))
+            if step % config.log.samples_every == 0:
+                run.log_rollouts(step + 1, sample_rows(experience))
+            state = {
+                "position": position,
+                **({} if reference is None else {"reference": reference.state()}),
+                **({} if critic is None else {"critic": critic.state()}),
+            }
+            checkpoint_when_due(session, config, run, step + 1, state)
+        if held_out is not None:
+            evaluate_held_out(held_out, engine, config, run, config.steps)
+    save_model(run.model_dir(), policy)

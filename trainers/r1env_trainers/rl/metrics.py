@@ -1,0 +1,200 @@
+"""Metrics of a step: pure functions from an experience to named numbers; and the suites that a run trains and evaluates on."""
+
+from __future__ import annotations
+
+import math
+import resource
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+
+from r1env.engines import Engine, SamplingParams
+from r1env.envs.environment import Environment
+from r1env.envs.suite import Suite
+from r1env.errors import UsageError
+from r1env.monitoring.rules import completion_metrics
+from r1env.runs.run import Run
+from r1env_trainers.evaluate import log_accuracy
+from r1env_trainers.rl.advantages import mixed
+from r1env_trainers.rl.config import RolloutConfig
+from r1env_trainers.rl.rollouts import Experience
+from r1env_trainers.settings import open_evaluation, open_suite
+
+
+def step_metrics(experience: Experience, verdicts: Sequence[float]) -> dict[str, float]:
+    """Return reward and parts, lengths, entropy, the share of useful groups, and `completion_metrics`.
+
+    Args:
+        verdicts: [P*n] of the environments' own checkers, NaN where there is none.
+
+    `entropy` is the mean of -log p over the sampled tokens, an unbiased estimate for the distribution sampled from.
+    `mixed_groups` is the share of groups whose rewards differ; `unscored` the number of rollouts without a score.
+    """
+    mask = experience.tokens.completion_mask
+    lengths = mask.sum(dim=1).cpu().numpy()
+    rewards = experience.rewards.numpy()
+    scored = rewards[np.isfinite(rewards)]
+    metrics = {
+        "reward": _mean(scored),
+        "reward/std": float(scored.std()) if scored.size else math.nan,
+        "length/mean": float(lengths.mean()),
+        "length/p95": float(np.quantile(lengths, 0.95)),
+        "length/max": float(lengths.max()),
+        "truncated": float(experience.truncated.float().mean()),
+        "entropy": float(-(experience.sampled_logprobs * mask).sum() / mask.sum()),
+        "mixed_groups": float(mixed(experience.rewards).float().mean()),
+        "unscored": float(sum(score.value is None for score in experience.scores)),
+    }
+    for key in experience.scores[0].parts:
+        values = [score.parts[key] for score in experience.scores]
+        metrics[f"parts/{key}"] = _mean([value for value in values if math.isfinite(value)])
+    if judged := [accuracy for accuracy in verdicts if math.isfinite(accuracy)]:
+        metrics["accuracy"] = _mean(judged)
+    return metrics | completion_metrics(experience.rollouts, verdicts, lengths.tolist())
+
+
+def memory_metrics(device: torch.device) -> dict[str, float]:
+    """Return the peak memory of this process in GiB: `memory/rss`, and `memory/cuda` on a GPU."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+    metrics = {"memory/rss": peak / 2**30}
+    if device.type == "cuda":
+        metrics["memory/cuda"] = torch.cuda.max_memory_allocated(device) / 2**30
+    return metrics
+
+
+def sample_rows(experience: Experience, groups: int = 2, per_group: int = 4) -> Iterator[dict[str, Any]]:
+    """Yield rows for `rollouts.jsonl.gz`: some completions of the first groups."""
+    size = experience.rewards.shape[1]
+    for group in range(min(groups, experience.rewards.shape[0])):
+        for row in range(group * size, group * size + min(per_group, size)):
+            rollout, score = experience.rollouts[row], experience.scores[row]
+            yield {
+                "kind": "train",
+                "task_id": rollout.task.id,
+                "prompt": rollout.messages[-2]["content"],
+                "completion": rollout.completion,
+                "answer": rollout.task.answer,
+                "finish_reason": rollout.finish_reason,
+                "ended_by": rollout.ended_by,
+                "score": score.model_dump(mode="json"),
+            }
+
+
+def _mean(values: Iterable[float]) -> float:
+    numbers = list(values)
+    return float(np.mean(numbers)) if numbers else math.nan
+
+
+def rollout_metrics(experience: Experience, suite: Suite, config: RolloutConfig, step: int) -> dict[str, float]:
+    """Return the metrics of the rollouts; features that are off add none."""
+    metrics = step_metrics(experience, accuracies(experience, suite).tolist())
+    metrics |= environment_metrics(experience, suite)
+    if any(environment.max_turns > 1 for environment in suite.environments):
+        metrics["turns"] = sum(len(rollout.turns) for rollout in experience.rollouts) / len(experience.rollouts)
+    if config.filter.dynamic_sampling:
+        metrics |= {"refill/prompts": float(len(experience.rewards)), "refill/batches": float(experience.refills)}
+        metrics["refill/kept"] = float(experience.kept.sum())
+    if config.sampling.length_schedule:
+        metrics["max_new_tokens"] = float(config.sampling.max_new_tokens_at(step))
+    if config.sampling.temperature_schedule:
+        metrics["temperature"] = experience.temperature
+    return metrics
+
+
+def speed_metrics(experience: Experience, seconds: dict[str, float]) -> dict[str, float]:
+    """Return the seconds of each phase, sampled tokens per second of the whole step, and peak memory."""
+    tokens = float(experience.tokens.completion_mask.sum())
+    return {
+        **{f"seconds/{phase}": value for phase, value in seconds.items()},
+        "tokens/sampled": tokens,
+        "tokens_per_second": tokens / math.fsum(seconds.values()),
+        **memory_metrics(experience.tokens.completion_mask.device),
+    }
+
+
+# The suites for training, for the last steps and for evaluation; and per-environment metrics.
+
+
+def training_suite(config: RolloutConfig, *, late: bool = False) -> Suite:
+    """Return the suite of the steps; `late` for that of the last `late_steps`."""
+    if not late:
+        return open_suite(config, config.rubric)
+    shares = config.final_phase.mixture or config.mixture
+    if config.final_phase.rubric is not None:
+        shares = tuple(share.model_copy(update={"rubric": None}) for share in shares)
+    rubric = config.rubric if config.final_phase.rubric is None else config.final_phase.rubric
+    return open_suite(config.model_copy(update={"mixture": shares}), rubric)
+
+
+def evaluation_suite(config: RolloutConfig) -> Suite:
+    """The same environments on tasks that training does not see, scored by their checkers alone.
+
+    Raises:
+        UsageError: there are no such tasks.
+    """
+    shares = tuple(share.model_copy(update={"rubric": None}) for share in config.mixture)
+    training = [training_suite(config), *([training_suite(config, late=True)] if config.final_phase.steps else [])]
+    return open_evaluation(config.model_copy(update={"mixture": shares}), "accuracy", training, **config.eval.env_options)
+
+
+def evaluate_held_out(suite: Suite, engine: Engine, config: RolloutConfig, run: Run, step: int) -> None:
+    """Log the greedy accuracy on the same held-out tasks every time; a completion may be as long as in the step before."""
+    params = SamplingParams(temperature=0, max_new_tokens=config.sampling.max_new_tokens_at(max(0, step - 1)))
+    limits = {"limit": config.eval.limit, "shown": config.eval.samples}
+    log_accuracy(suite, engine, params, run, step, **limits, max_failed=config.max_failed)
+
+
+def accuracy_part(environment: Environment) -> str | None:
+    """Return the key of the environment's own checker in its scores, or None where its rubric leaves it out."""
+    return environment.accuracy if environment.accuracy in environment.rubric.part_keys else None
+
+
+def check_rewards_to_separate(suite: Suite) -> None:
+    """Refuse `gdpo` for a suite in which no environment has two rewards with a weight: it would be `group_std`.
+
+    Raises:
+        UsageError: no environment has.
+    """
+    if all(sum(item.weight != 0 for item in environment.rubric.rewards) < 2 for environment in suite.environments):
+        raise UsageError("advantage=gdpo normalises each reward by itself, and the rubric has one that counts; use group_std")
+
+
+def environment_metrics(experience: Experience, suite: Suite) -> dict[str, float]:
+    """Return `env/NAME/reward`, `env/NAME/accuracy` and `env/NAME/share` (of the tasks) for each environment of a suite.
+
+    Empty for a single environment, whose numbers are those of the step.
+    """
+    if len(suite.environments) == 1:
+        return {}
+    n = experience.rewards.shape[1]
+    judged = accuracies(experience, suite)
+    metrics: dict[str, float] = {}
+    for name in dict.fromkeys(environment.name for environment in suite.environments):
+        prompts = np.array([found == name for found in experience.environments])
+        metrics[f"env/{name}/share"] = float(prompts.mean())
+        metrics[f"env/{name}/reward"] = _environments_mean(experience.rewards.numpy()[prompts])
+        metrics[f"env/{name}/accuracy"] = _environments_mean(judged[np.repeat(prompts, n)])
+    return metrics
+
+
+def accuracies(experience: Experience, suite: Suite) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
+    """Return [P*n], the value of each environment's own checker; NaN where its rubric leaves it out or it has no value."""
+    keys = {environment.name: accuracy_part(environment) for environment in suite.environments}
+    n = experience.rewards.shape[1]
+    rows = (keys[experience.environments[row // n]] for row in range(len(experience.scores)))
+    return np.array([math.nan if key is None else score.parts[key] for key, score in zip(rows, experience.scores, strict=True)])
+
+
+def _environments_mean(values: np.ndarray[tuple[int, ...], np.dtype[np.floating]]) -> float:
+    finite = values[np.isfinite(values)]
+    return float(finite.mean()) if finite.size else math.nan
+
+
+def rubrics_of(suite: Suite) -> dict[str, object]:
+    """Describe the rewards for the run's manifest."""
+    if len(suite.environments) == 1:
+        return {"rubric": suite.environments[0].rubric.describe()}
+    return {"rubrics": {environment.name: environment.rubric.describe() for environment in suite.environments}}

@@ -1,0 +1,394 @@
+"""The second half of a step: one batch of scored rollouts becomes one or more optimizer steps of the policy, and of a critic."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from r1env.engines import derive_seed
+from r1env_trainers.model.load import LoadedModel, load_model
+from r1env_trainers.model.logprobs import TokenBatch, completion_logprobs, completion_logprobs_and_entropies, micro_batches_of
+from r1env_trainers.model.session import optimizer_step
+from r1env_trainers.rl import losses as kl_estimators
+from r1env_trainers.rl.advantages import (
+    estimate_advantages,
+    gae,
+    gdpo,
+    mixed,
+    mixed_parts,
+    token_rewards,
+    whiten,
+    with_kl_reward,
+)
+from r1env_trainers.rl.config import CLIPPED, GRPOConfig
+from r1env_trainers.rl.critic import Critic
+from r1env_trainers.rl.losses import (
+    aggregate,
+    clipped_share,
+    explained_variance,
+    loss_denominator,
+    other_loss,
+    policy_loss,
+    sampler_correction,
+    value_loss,
+)
+from r1env_trainers.rl.rollouts import Experience
+
+
+def update(
+    policy: LoadedModel,
+    optimizer: torch.optim.Optimizer,
+    experience: Experience,
+    config: GRPOConfig,
+    step: int,
+    reference: LoadedModel | None = None,
+    critic: Critic | None = None,
+) -> dict[str, float]:
+    """Improve the policy, and the critic where there is one, on one batch of rollouts; return metrics.
+
+    Every epoch shuffles the rows that can teach something (`learning_rows`) and cuts them into mini-batches, one optimizer step
+    each. A mini-batch goes through the model in micro-batches, whose gradients add up to its own: memory, not mathematics.
+
+    Args:
+        step: from 0; with the settings' seed it decides how the rows are shuffled.
+        reference: the model that the KL is measured to.
+        critic: needed for `advantage="gae"`, and for nothing else.
+    """
+    batch = prepare(policy, experience, config, reference, critic)
+    if len(batch.rows) == 0:
+        return _before_the_update(batch) | {"loss": 0.0, "grad_norm": 0.0}
+    tokens, means, taken = experience.tokens, TokenMeans(), []
+    losses = torch.zeros(2, device=policy.device)  # of the policy and of the critic, summed over the optimizer steps
+    generator = torch.Generator().manual_seed(derive_seed(config.seed, step) ^ 1)
+    for epoch in range(config.optim.epochs):
+        order = torch.randperm(len(batch.rows), generator=generator)
+        for number, mini_batch in enumerate(batch.rows[order.to(batch.rows.device)].chunk(config.optim.mini_batches)):
+            denominators = Denominators.of(tokens.completion_mask[mini_batch], config, step)
+            for places in micro_batches_of(tokens.select(mini_batch), policy.model, config.optim.micro_batch_size):
+                loss, critic_loss = micro_batch_losses(policy, critic, batch, mini_batch[places], config, denominators, means)
+                (loss if critic is None else loss + critic.weight * critic_loss).backward()
+                losses += torch.stack([loss.detach(), critic_loss.detach()])
+            index = (step * config.optim.epochs + epoch) * config.optim.mini_batches + number
+            taken.append(_optimizer_steps(policy, optimizer, critic, config, step, index))
+    of_losses = dict(zip(("loss", "value/loss")[: 1 if critic is None else 2], losses.tolist(), strict=False))
+    return (
+        _before_the_update(batch)
+        | {name: value / len(taken) for name, value in of_losses.items()}
+        | {name: sum(one[name] for one in taken) / len(taken) for name in taken[0]}
+        | {name: value for name, value in taken[-1].items() if name.endswith("lr")}
+        | means.values()
+    )
+
+
+def _optimizer_steps(
+    policy: LoadedModel, optimizer: torch.optim.Optimizer, critic: Critic | None, config: GRPOConfig, step: int, index: int
+) -> dict[str, float]:
+    """Take optimizer step `index` of the critic, and of the policy unless the critic still learns alone."""
+    total = config.steps * config.optim.updates_per_step
+    taken = {} if critic is None else critic.step(config, index, total)
+    if critic is not None and step < config.critic.warmup_steps:
+        optimizer.zero_grad(set_to_none=True)
+        return taken | {"grad_norm": 0.0, "lr": 0.0}
+    return taken | optimizer_step(policy, optimizer, config, index, total)
+
+
+# Before the first optimizer step: log-probs and values of the whole batch, the rows to learn from, and the advantages.
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """A batch of rollouts as the models see it before the update. Tensors without gradient; None where the settings need none.
+
+    Attributes:
+        rows: [R] to learn from.
+        advantages: [B], or [B, T] where they differ from token to token.
+        old, reference: [B, T] log-probs of the policy that is about to be updated, and of the reference.
+        values, returns: [B, T] of the critic, and its targets.
+    """
+
+    experience: Experience
+    rows: Tensor
+    advantages: Tensor
+    old: Tensor | None = None
+    reference: Tensor | None = None
+    values: Tensor | None = None
+    returns: Tensor | None = None
+
+
+@torch.no_grad()
+def prepare(
+    policy: LoadedModel,
+    experience: Experience,
+    config: GRPOConfig,
+    reference: LoadedModel | None = None,
+    critic: Critic | None = None,
+) -> Batch:
+    """Run the models over the batch, and estimate the advantages.
+
+    The policy's own log-probs are needed where they are not those of the first and only forward pass of the update.
+    """
+    theirs = None if reference is None else logprobs_of(reference, experience, config)
+    old = values = None
+    if critic is not None:
+        old, values = _over(experience, policy, config, lambda tokens: critic(policy.model, tokens, experience.temperature)[:2])
+    elif config.optim.updates_per_step > 1 or config.algo.penalizes_kl:
+        old = logprobs_of(policy, experience, config)
+    rows = learning_rows(experience, config)
+    advantages, returns = advantages_of(experience, config, rows, old, theirs, values)
+    return Batch(experience, rows, advantages, old, theirs, values, returns)
+
+
+def learning_rows(experience: Experience, config: GRPOConfig) -> Tensor:
+    """Return [R], the rows that have a gradient: scored, of a kept prompt, and of a group whose rewards differ.
+
+    A term that does not come from the rewards (KL, entropy) has a gradient in every scored row; so has an advantage that is not
+    measured within its group (`reinforce_pp`, `gae`). `refill` drops groups without a difference whatever the other terms, and
+    `mask_truncated` cut-off rows.
+    """
+    n = experience.rewards.shape[1]
+    useful = experience.rewards.flatten().isfinite() & experience.kept.repeat_interleave(n)
+    if config.algo.kl_coef == 0 and config.algo.entropy_coef == 0 and config.algo.compares_groups:
+        differing = mixed_parts(experience.parts) if config.algo.advantage == "gdpo" else mixed(experience.rewards)
+        useful &= differing.repeat_interleave(n)
+    if config.algo.mask_truncated_completions:
+        useful &= ~experience.truncated
+    return useful.nonzero().squeeze(1).to(experience.tokens.completion_mask.device)
+
+
+def advantages_of(
+    experience: Experience,
+    config: GRPOConfig,
+    rows: Tensor,
+    old: Tensor | None,
+    reference: Tensor | None,
+    values: Tensor | None,
+) -> tuple[Tensor, Tensor | None]:
+    """Return the advantages, and for `gae` the returns.
+
+    Args:
+        rows: [R] whose tokens count where the advantages are whitened.
+        old, reference: [B, T] log-probs of the policy that sampled and of the reference; needed for `kl_in="reward"`.
+        values: [B, T] of the critic; needed for `gae`.
+
+    Returns:
+        [B], or [B, T] where they differ from token to token; and [B, T] or None.
+    """
+    mask = experience.tokens.completion_mask
+    kl = None
+    if config.algo.penalizes_kl:
+        assert old is not None  # `prepare` has both for this setting
+        assert reference is not None
+        kl = kl_estimators.ESTIMATORS[config.algo.kl_estimator](old, reference)
+    returns = None
+    if config.algo.advantage == "gae":
+        assert values is not None  # `prepare` has them from the critic
+        rewards = experience.rewards.flatten().to(mask.device).nan_to_num(0.0)
+        given = token_rewards(rewards, mask, None if kl is None else config.algo.kl_coef * kl)
+        advantages = gae(given, values, mask, gamma=config.algo.gamma, gae_lambda=config.algo.gae_lambda)
+        returns = advantages + values
+    else:
+        advantages = _from_groups(experience, config).flatten().to(mask.device)
+        if kl is not None:
+            advantages = with_kl_reward(advantages, kl, mask, config.algo.kl_coef)
+    if config.algo.normalizes:
+        learning = torch.zeros_like(mask)
+        learning[rows] = mask[rows]
+        per_token = advantages if advantages.dim() == 2 else advantages[:, None].expand_as(mask)
+        advantages = whiten(per_token, learning)
+    return advantages, returns
+
+
+def _from_groups(experience: Experience, config: GRPOConfig) -> Tensor:
+    """[P, n]"""
+    if config.algo.advantage == "gdpo":
+        counting = experience.kept[:, None] & experience.rewards.isfinite()
+        return gdpo(torch.where(counting[:, :, None], experience.parts, torch.nan), experience.part_weights)
+    return estimate_advantages(config.algo.advantage, experience.rewards)
+
+
+def logprobs_of(loaded: LoadedModel, experience: Experience, config: GRPOConfig) -> Tensor:
+    """Return [B, T], the log-probs of all completions under a model, without gradient; 0 where the mask is 0."""
+    (found,) = _over(
+        experience, loaded, config, lambda tokens: [completion_logprobs(loaded.model, tokens, experience.temperature)]
+    )
+    return found
+
+
+@torch.no_grad()
+def _over(
+    experience: Experience, like: LoadedModel, config: GRPOConfig, compute: Callable[[TokenBatch], Sequence[Tensor]]
+) -> list[Tensor]:
+    """Run `compute` on micro-batches; return each of its results as [B, T] for the whole batch, in the order of the rows."""
+    tokens, results = experience.tokens, list[Tensor]()
+    for places in micro_batches_of(tokens, like.model, config.optim.micro_batch_size):
+        rows = torch.tensor(places, device=like.device)
+        batch = tokens.select(rows)
+        found = compute(batch)
+        results = results or [torch.zeros_like(tokens.completion_mask) for _ in found]
+        for result, values in zip(results, found, strict=True):
+            result[rows, : batch.completion_ids.shape[1]] = values
+    return results
+
+
+# The losses of one micro-batch.
+
+
+@dataclass(frozen=True, slots=True)
+class Denominators:
+    """What sums over a mini-batch are divided by: in the mode of the settings (see `aggregate`), and for a mean over tokens."""
+
+    loss: float
+    tokens: float
+
+    @classmethod
+    def of(cls, mask: Tensor, config: GRPOConfig, step: int) -> Denominators:
+        """Return the denominators of a mini-batch with this mask [B, T]."""
+        limit = config.sampling.max_new_tokens_at(step)
+        return cls(loss_denominator(mask, config.algo.loss_aggregation, limit), loss_denominator(mask, "token", limit))
+
+
+def micro_batch_losses(
+    policy: LoadedModel,
+    critic: Critic | None,
+    batch: Batch,
+    rows: Tensor,
+    config: GRPOConfig,
+    denominators: Denominators,
+    means: TokenMeans,
+) -> tuple[Tensor, Tensor]:
+    """Return what some rows add to the losses of their mini-batch: the policy's, and the critic's (0 without one).
+
+    Policy: clipped surrogate, times the correction for the sampler's probabilities, plus kl_coef * KL, less entropy_coef * entropy.
+    """
+    experience = batch.experience
+    tokens = experience.tokens.select(rows)
+    length, mask = tokens.completion_ids.shape[1], tokens.completion_mask  # [r, T'], columns that are all padding are cut
+    entropies = values = None
+    if critic is not None:
+        logprobs, values, entropies = critic(
+            policy.model, tokens, experience.temperature, entropies=config.algo.entropy_coef > 0
+        )
+    elif config.algo.entropy_coef > 0:
+        logprobs, entropies = completion_logprobs_and_entropies(policy.model, tokens, experience.temperature)
+    else:
+        logprobs = completion_logprobs(policy.model, tokens, experience.temperature)
+    old = logprobs.detach() if batch.old is None else batch.old[rows, :length]
+    sampled = experience.sampled_logprobs[rows, :length]
+    advantages = batch.advantages[rows] if batch.advantages.dim() == 1 else batch.advantages[rows, :length]
+    clip = {"clip_low": config.algo.clip_ratio_low, "clip_high": config.algo.clip_ratio_high}
+    if config.algo.loss == CLIPPED:
+        per_token = policy_loss(
+            logprobs, old, advantages, ratio=config.algo.policy_ratio, mask=mask, dual_clip=config.algo.dual_clip, **clip
+        )
+    else:
+        per_token = other_loss(config.algo.loss, logprobs, old, advantages, mask=mask, **clip)
+    if config.algo.importance_sampling_correction is not None:
+        weights = sampler_correction(
+            old, sampled, mask, form=config.algo.importance_sampling_correction, cap=config.algo.importance_sampling_cap
+        )
+        per_token = per_token * weights
+        means.add("correction", weights.expand_as(mask), mask)
+    if config.algo.kl_coef > 0 and config.algo.kl_in == "loss" and batch.reference is not None:
+        estimate = kl_estimators.ESTIMATORS[config.algo.kl_estimator]
+        per_token = per_token + config.algo.kl_coef * estimate(logprobs, batch.reference[rows, :length])
+    loss = aggregate(per_token, mask, config.algo.loss_aggregation, denominators.loss)
+    if entropies is not None:
+        loss = loss - config.algo.entropy_coef * aggregate(entropies, mask, "token", denominators.tokens)
+        means.add("entropy/exact", entropies, mask)
+    critic_loss = torch.zeros_like(loss)
+    if values is not None:
+        assert batch.values is not None  # `prepare` has them from the same critic
+        assert batch.returns is not None
+        errors = value_loss(values, batch.values[rows, :length], batch.returns[rows, :length], config.critic.value_clip)
+        critic_loss = aggregate(errors, mask, "token", denominators.tokens)
+    means.add(
+        "clip_fraction", clipped_share(logprobs, old, advantages, ratio=config.algo.policy_ratio, mask=mask, **clip), mask
+    )
+    means.add("logprob_gap", (logprobs - sampled).abs(), mask)
+    return loss, critic_loss
+
+
+# Metrics.
+
+
+@dataclass(slots=True)
+class TokenMean:
+    """A mean over tokens, accumulated on their device micro-batch by micro-batch; only reading `value` waits for the device."""
+
+    total: Tensor | float = 0.0
+    count: Tensor | float = 0.0
+
+    def add(self, values: Tensor, mask: Tensor) -> None:
+        self.total = self.total + (values.detach() * mask).sum()
+        self.count = self.count + mask.sum()
+
+    @property
+    def value(self) -> float:
+        return float(self.total) / float(self.count) if self.count else math.nan
+
+
+@dataclass(slots=True)
+class TokenMeans:
+    """Update metrics: token-weighted means over micro-batches, by name."""
+
+    means: dict[str, TokenMean] = field(default_factory=dict)
+
+    def add(self, name: str, values: Tensor, mask: Tensor) -> None:
+        self.means.setdefault(name, TokenMean()).add(values, mask)
+
+    def values(self) -> dict[str, float]:
+        return {name: mean.value for name, mean in self.means.items()}
+
+
+def _before_the_update(batch: Batch) -> dict[str, float]:
+    """Return the KL to the reference, and how well the critic predicts the returns.
+
+    The KL is that of the sampling policy, over all sampled tokens, by the estimator k3 whichever the loss uses.
+    """
+    means, mask, rows = TokenMeans(), batch.experience.tokens.completion_mask, batch.rows
+    if batch.reference is not None:
+        means.add("kl", kl_estimators.k3(batch.experience.sampled_logprobs, batch.reference), mask)
+    if batch.values is None or batch.returns is None:
+        return means.values()
+    values, returns, counting = batch.values[rows], batch.returns[rows], mask[rows]
+    means.add("value/mean", values, counting)
+    explained = {"value/explained_variance": explained_variance(values, returns, counting)} if len(rows) else {}
+    return means.values() | explained
+
+
+# The frozen model that the KL is measured to, and its replacement by the policy (iterative GRPO; DeepSeek-R1: every 400 steps).
+
+
+class Reference:
+    """The starting model, until `replace`.
+
+    Attributes:
+        loaded: the model as it is now.
+    """
+
+    def __init__(self, loaded: LoadedModel) -> None:
+        self.loaded = loaded
+        self._replaced = False
+
+    @classmethod
+    def start(cls, model: str, like: LoadedModel, seed: int, state: Mapping[str, Any]) -> Reference:
+        """Load the model called `model` on the device of `like`, or what `state` of a checkpoint holds."""
+        reference = cls(load_model(model, device=like.device, seed=seed))
+        if "weights" in state:
+            reference.loaded.model.load_state_dict(state["weights"])
+            reference._replaced = True
+        return reference
+
+    def replace(self, policy: LoadedModel) -> None:
+        """Make a copy of the policy's weights the reference."""
+        self.loaded.model.load_state_dict(policy.model.state_dict())
+        self._replaced = True
+
+    def state(self) -> dict[str, dict[str, Tensor]]:
+        """Return what a checkpoint stores: the weights, unless they are those of the starting model."""
+        return {"weights": self.loaded.model.state_dict()} if self._replaced else {}
