@@ -4,7 +4,7 @@ from r1env_math.check import FaultyReference, check_gold
 from r1env_math.policy import AnswerPolicy, Case, Conflict, Units, Where
 from r1env_math.verdict import How, Verdict, verify, verify_choice
 
-__version__ = "0.2.0"
+__version__ = "0.1.1"
 
 __all__ = [
     "AnswerPolicy",

@@ -116,13 +116,16 @@ def options_of(task: r1env.Task | None) -> Mapping[str, str]:
     if task is None:
         return {}
     for key in ("options", "choices"):
-        if found := _listed(task.metadata.get(key)):
+        if found := listed_options(task.metadata.get(key)):
             return found
     return options_in(task.question[-12_000:])
 
 
-def _listed(value: Any) -> dict[str, str]:
-    """`["red", "blue"]`, `{"A": "red"}`, `{"label": ["A"], "text": ["red"]}`, `[{"label": "A", "text": "red"}]`."""
+def listed_options(value: Any) -> dict[str, str]:
+    """Return options by letter, as the common sets list them; nothing where they are none.
+
+    `["red", "blue"]`, `{"A": "red"}`, `{"label": ["A"], "text": ["red"]}`, `[{"label": "A", "text": "red"}]`.
+    """
     if isinstance(value, str) and value[:1] in "[{":
         try:
             value = json.loads(value)
@@ -136,7 +139,7 @@ def _listed(value: Any) -> dict[str, str]:
             and not isinstance(labels, str)
             and len(labels) == len(texts)
         ):
-            return _listed(list(texts))
+            return listed_options(list(texts))
         if all(isinstance(key, str) and key.strip().upper() in LETTERS and key.strip() for key in value) and value:
             return {str(key).strip().upper(): str(text) for key, text in value.items()}
         return {}
