@@ -2,7 +2,16 @@
 
 from __future__ import annotations
 
-from r1env.hooks import EngineSpec, ReportSpec, RubricPresetSpec, TemplateSpec, TrackerSpec, hookimpl
+from r1env.hooks import (
+    EngineSpec,
+    ReportSpec,
+    RewardSpec,
+    RubricPresetSpec,
+    TemplateSpec,
+    ToolParserSpec,
+    TrackerSpec,
+    hookimpl,
+)
 
 
 @hookimpl
@@ -12,6 +21,18 @@ def r1env_templates() -> list[TemplateSpec]:
         TemplateSpec("r1-zero", "r1env.prompts:R1_ZERO_TEMPLATE", "the completion prompt of R1-Zero (DeepSeek-R1, table 1)"),
         TemplateSpec("boxed", "r1env.prompts:BOXED_TEMPLATE", "asks for the answer in a box, as R1's authors recommend"),
         TemplateSpec("tagged", "r1env.prompts:TAGGED_TEMPLATE", "asks for a thinking block and an answer block"),
+    ]
+
+
+@hookimpl
+def r1env_rewards() -> list[RewardSpec]:
+    return [RewardSpec("environment", "r1env.rewards:environment", "what the environment itself paid, summed over the turns")]
+
+
+@hookimpl
+def r1env_tool_parsers() -> list[ToolParserSpec]:
+    return [
+        ToolParserSpec("hermes", "r1env.envs.conversation:parse_tool_calls", "JSON between <tool_call> tags (Hermes, Qwen)")
     ]
 
 

@@ -70,7 +70,10 @@ class EnvironmentSpec:
         reward_options: options of the accuracy reward.
         template: name of the prompt template that renders the task's prompt.
         max_turns: 1 for single-turn.
-        dialogue: a callable that returns a `Dialogue`; required when `max_turns` > 1.
+        other: what answers the model in each turn; required when `max_turns` > 1. A class or function that returns an
+            `r1env.envs.conversation.ConversationEnv` (called for each episode) or a `Dialogue`, or a function `reply(task, messages)`.
+        tool_parser: name of the parser of tool calls.
+        step_seconds: how long a `ConversationEnv` may take for one answer; then the episode fails.
         kind: the sort of task, for listings.
         requires: what a user must bring, in words ("data=FILE, or network for the hub"); empty when nothing.
     """
@@ -83,7 +86,9 @@ class EnvironmentSpec:
     reward_options: Mapping[str, Any] = field(default_factory=dict)
     template: str = "plain"
     max_turns: int = 1
-    dialogue: Target | None = None
+    other: Target | None = None
+    tool_parser: str = "hermes"
+    step_seconds: float = 300.0
     kind: str = "math"
     requires: str = ""
 

@@ -59,7 +59,7 @@ class _MovedLoader(Loader):
 CORE: Mapping[str, str] = {
     "r1env.engines.base": "r1env.engines",
     "r1env.engines.scripted": "r1env.engines",
-    "r1env.envs.episode": "r1env.envs.environment",
+    "r1env.envs.episode": "r1env.envs.conversation",
     "r1env.envs.spaces": "r1env.envs.gym",
     "r1env.envs.vector": "r1env.envs.gym",
     "r1env.hookspecs": "r1env.hooks",

@@ -825,3 +825,10 @@ def _conversation_until(rollout: Rollout, index: int) -> Conversation:
     prompt = whole[: len(whole) - spoken] if rollout.messages else rollout.task.prompt
     earlier = (message for turn in turns[:index] for message in (turn.message, *turn.replies))
     return (*prompt, *earlier, turns[index].message)
+
+
+@reward(name="environment")
+def environment(rollout: Rollout) -> Score | float:
+    """What the environment itself paid, summed over the turns; unscored where it paid nothing in any turn."""
+    paid = rollout.environment_reward
+    return Score(value=None, status=Status.NO_ANSWER, reason="the environment paid no reward") if paid is None else paid

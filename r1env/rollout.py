@@ -10,13 +10,15 @@ An engine that knows text only (not a `TokenEngine`) is asked for whole conversa
 
 from __future__ import annotations
 
+import json
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, cast
 
 from r1env.engines import Engine, SamplingParams, TokenEngine, derive_seed
-from r1env.envs.environment import Environment, Episode
+from r1env.envs.conversation import Episode, Tool, submit_all
+from r1env.envs.environment import Environment
 from r1env.errors import TrainingStoppedError, UsageError
 from r1env.types import Completion, Conversation, FinishReason, Rollout, Score, Task
 
@@ -98,18 +100,17 @@ class Trajectory:
         """The whole sequence so far: what the model reads before its next turn."""
         return [*self.prompt, *self.ids]
 
-    def take(self, completion: Completion) -> None:
-        """Append the model's turn, and give it to the environment."""
+    def append(self, completion: Completion) -> None:
+        """Append the tokens of the model's turn."""
         turn, logprobs = completion.token_ids or (), completion.logprobs or ()
         self.ids += turn
         self.sampled += [True] * len(turn)
         self.logprobs += logprobs
         self.truncated |= completion.finish_reason is FinishReason.LENGTH
-        self.episode.submit(completion)
 
-    def read_reply(self, tokenizer: Any, max_length: int | None, *, chat: bool) -> None:
-        """Append the environment's reply; or end the episode, where no token of another turn would fit behind it."""
-        between = encode_reply(tokenizer, self.episode.messages[-1]["content"], chat=chat)
+    def read_replies(self, tokenizer: Any, max_length: int | None, *, chat: bool) -> None:
+        """Append the environment's replies; or end the episode, where no token of another turn would fit behind them."""
+        between = encode_replies(tokenizer, self.episode.replies, chat=chat)
         between = join_turns(tokenizer, self.ids, between)
         if not has_room(len(self.prompt) + len(self.ids) + len(between), max_length):
             self.truncated = True
@@ -118,6 +119,13 @@ class Trajectory:
         self.ids += between
         self.sampled += [False] * len(between)
         self.logprobs += [0.0] * len(between)
+
+
+def take_turns(trajectories: Sequence[Trajectory], completions: Sequence[Completion]) -> None:
+    """Append a turn of the model to each, and give it to the environment; the environments answer side by side."""
+    for trajectory, completion in zip(trajectories, completions, strict=True):
+        trajectory.append(completion)
+    submit_all([(one.episode, completion) for one, completion in zip(trajectories, completions, strict=True)])
 
 
 OnDone = Callable[[Sequence[Trajectory]], None]
@@ -138,34 +146,43 @@ def _take_all_turns(
     params: SamplingParams,
     on_done: OnDone | None,
 ) -> list[Trajectory]:
-    groups = [turns.open(environment, task, params) for environment, task in tasks]
-    trajectories = [trajectory for group in groups for trajectory in group]
-    calls = 0
-    while groups:
-        for settings, members in _by_settings(groups, params).items():
-            calls += 1
-            seed = params.seed if calls == 1 else derive_seed(params.seed, calls)
-            stop, chat = settings
-            how = params.model_copy(update={"n": len(members[0]), "stop": stop, "chat": chat, "seed": seed})
-            turns.take(members, how, on_done)
-        going_on = [trajectory for trajectory in trajectories if not trajectory.episode.done]
-        for trajectory in going_on:
-            turns.read(trajectory, params)
-        if on_done is not None and (stopped := [trajectory for trajectory in going_on if trajectory.episode.done]):
-            on_done(stopped)
-        groups = [[trajectory] for trajectory in going_on if not trajectory.episode.done]
+    trajectories: list[Trajectory] = []
+    try:
+        groups = []
+        for environment, task in tasks:
+            opened = turns.open(environment, task, params)
+            trajectories += (trajectory for group in opened for trajectory in group)
+            groups += [group for group in opened if not group[0].episode.done]
+        if on_done is not None and (failed := [trajectory for trajectory in trajectories if trajectory.episode.done]):
+            on_done(failed)
+        calls = 0
+        while groups:
+            for (stop, chat, n), members in _by_settings(groups, params).items():
+                calls += 1
+                seed = params.seed if calls == 1 else derive_seed(params.seed, calls)
+                how = params.model_copy(update={"n": n, "stop": stop, "chat": chat, "seed": seed})
+                turns.take(members, how, on_done)
+            going_on = [trajectory for group in groups for trajectory in group if not trajectory.episode.done]
+            for trajectory in going_on:
+                turns.read(trajectory, params)
+            if on_done is not None and (stopped := [trajectory for trajectory in going_on if trajectory.episode.done]):
+                on_done(stopped)
+            groups = [[trajectory] for trajectory in going_on if not trajectory.episode.done]
+    finally:
+        for trajectory in trajectories:  # those that an exception cut short: their environments are closed all the same
+            trajectory.episode.close()
     return trajectories
 
 
 def _by_settings(
     groups: Sequence[list[Trajectory]], params: SamplingParams
-) -> dict[tuple[tuple[str, ...], bool], list[list[Trajectory]]]:
-    """Groups by what their templates ask of the engine: stop texts, and whether the prompt is a chat."""
-    found: dict[tuple[tuple[str, ...], bool], list[list[Trajectory]]] = {}
+) -> dict[tuple[tuple[str, ...], bool, int], list[list[Trajectory]]]:
+    """Groups by what they ask of the engine: stop texts, whether the prompt is a chat, and completions per prompt."""
+    found: dict[tuple[tuple[str, ...], bool, int], list[list[Trajectory]]] = {}
     for group in groups:
         template = group[0].environment.template
         stop = tuple(dict.fromkeys((*params.stop, *template.stop)))
-        found.setdefault((stop, params.chat and template.chat), []).append(group)
+        found.setdefault((stop, params.chat and template.chat, len(group)), []).append(group)
     return found
 
 
@@ -175,25 +192,30 @@ class _TokenTurns:
     def __init__(self, engine: TokenEngine) -> None:
         self._engine = engine
 
-    def open(self, environment: Environment, task: Task, params: SamplingParams) -> list[Trajectory]:
-        """Return `params.n` episodes with one and the same prompt."""
+    def open(self, environment: Environment, task: Task, params: SamplingParams) -> list[list[Trajectory]]:
+        """Return `params.n` episodes, in groups with one and the same prompt."""
         episodes = [environment.open(task) for _ in range(params.n)]
-        chat = params.chat and environment.template.chat
-        prompt = encode_prompt(self._engine.tokenizer, episodes[0].messages, chat=chat)
+        return [
+            [Trajectory(environment, episode, list(prompt)) for episode in members]
+            for members in _alike(episodes)
+            for prompt in [self._prompt(members[0], task, chat=params.chat and environment.template.chat)]
+        ]
+
+    def _prompt(self, episode: Episode, task: Task, *, chat: bool) -> list[int]:
+        prompt = encode_prompt(self._engine.tokenizer, episode.messages, chat=chat, tools=episode.tools)
         if not has_room(len(prompt), self._engine.max_length):
             raise UsageError(
                 f"the prompt of task {task.id!r} has {len(prompt)} tokens and leaves no room in the model's context of "
                 f"{self._engine.max_length}; drop the task, or use a model with a longer context"
             )
-        return [Trajectory(environment, episode, list(prompt)) for episode in episodes]
+        return prompt
 
     def take(self, groups: Sequence[list[Trajectory]], params: SamplingParams, on_done: OnDone | None) -> None:
         """Take one turn of every episode; those of a group have the same tokens so far."""
         trajectories = [trajectory for group in groups for trajectory in group]
 
         def finish(rows: Sequence[int], completions: Sequence[Completion]) -> None:
-            for row, completion in zip(rows, completions, strict=True):
-                trajectories[row].take(completion)
+            take_turns([trajectories[row] for row in rows], completions)
             if on_done is not None:
                 on_done([trajectories[row] for row in rows if trajectories[row].episode.done])
 
@@ -202,7 +224,7 @@ class _TokenTurns:
     def read(self, trajectory: Trajectory, params: SamplingParams) -> None:
         """Take the environment's reply in."""
         chat = params.chat and trajectory.environment.template.chat
-        trajectory.read_reply(self._engine.tokenizer, self._engine.max_length, chat=chat)
+        trajectory.read_replies(self._engine.tokenizer, self._engine.max_length, chat=chat)
 
 
 class _MessageTurns:
@@ -211,14 +233,14 @@ class _MessageTurns:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
 
-    def open(self, environment: Environment, task: Task, params: SamplingParams) -> list[Trajectory]:
-        return [Trajectory(environment, environment.open(task)) for _ in range(params.n)]
+    def open(self, environment: Environment, task: Task, params: SamplingParams) -> list[list[Trajectory]]:
+        episodes = [environment.open(task) for _ in range(params.n)]
+        return [[Trajectory(environment, episode) for episode in members] for members in _alike(episodes)]
 
     def take(self, groups: Sequence[list[Trajectory]], params: SamplingParams, on_done: OnDone | None) -> None:
         answers = self._engine.generate([group[0].episode.messages for group in groups], params)
         for group, completions in zip(groups, answers, strict=True):
-            for trajectory, completion in zip(group, completions, strict=True):
-                trajectory.take(completion)
+            take_turns(group, completions)
         if on_done is not None:
             on_done([trajectory for group in groups for trajectory in group if trajectory.episode.done])
 
@@ -226,29 +248,44 @@ class _MessageTurns:
         """Nothing: the conversation is encoded by the engine."""
 
 
+def _alike(episodes: Sequence[Episode]) -> list[list[Episode]]:
+    """All episodes as one group where they open with the same messages, each by itself otherwise. One that has failed is by itself."""
+    first = episodes[0].messages
+    if all(episode.messages == first and not episode.done for episode in episodes):
+        return [list(episodes)]
+    return [[episode] for episode in episodes]
+
+
 # Text to tokens. The tokenizer has the interface of those of transformers.
 
 
-def encode_prompt(tokenizer: Any, messages: Conversation, *, chat: bool) -> list[int]:
+def encode_prompt(tokenizer: Any, messages: Conversation, *, chat: bool, tools: Sequence[Tool] = ()) -> list[int]:
     """Return the token ids of a conversation up to where the model answers.
 
     Args:
         chat: use the tokenizer's chat template. Without one (a base model), and when False, the contents are joined as plain
             text, which is how R1-Zero's prompt is meant.
+        tools: that the model may call; the chat template says how. Plain text begins with a description of them.
     """
     if chat and tokenizer.chat_template:
-        text = tokenizer.apply_chat_template(list(messages), add_generation_prompt=True, tokenize=False)
+        given = {"tools": [tool.as_function() for tool in tools]} if tools else {}
+        text = tokenizer.apply_chat_template(list(messages), add_generation_prompt=True, tokenize=False, **given)
         return cast(list[int], tokenizer(text, add_special_tokens=False)["input_ids"])
-    text = "\n".join(message["content"] for message in messages)
+    text = "\n".join([*([_tools_in_words(tools)] if tools else []), *(message["content"] for message in messages)])
     return cast(list[int], tokenizer(text)["input_ids"])
+
+
+def _tools_in_words(tools: Sequence[Tool]) -> str:
+    listed = "\n".join(json.dumps(tool.as_function()["function"]) for tool in tools)
+    return f'You can call these tools by writing <tool_call>{{"name": …, "arguments": {{…}}}}</tool_call>:\n{listed}'
 
 
 SENTINEL = "r1env-turn"
 """Stands for the model's turn where a template is asked what it writes after one."""
 
 
-def encode_reply(tokenizer: Any, reply: str, *, chat: bool) -> list[int]:
-    """Return the token ids between the model's turn and its next one: the end of its turn, the reply, the next turn's opening.
+def encode_replies(tokenizer: Any, replies: Conversation, *, chat: bool) -> list[int]:
+    """Return the token ids between the model's turn and its next one: the end of its turn, the replies, the next turn's opening.
 
     They are to be appended to the tokens so far. Where the model drew the template's end-of-turn token itself, see `join_turns`.
 
@@ -260,12 +297,12 @@ def encode_reply(tokenizer: Any, reply: str, *, chat: bool) -> list[int]:
         messages = [
             {"role": "user", "content": "?"},
             {"role": "assistant", "content": SENTINEL},
-            {"role": "user", "content": reply},
+            *replies,
         ]
         text = cast(str, tokenizer.apply_chat_template(messages, add_generation_prompt=True, tokenize=False))
         after = text[text.index(SENTINEL) + len(SENTINEL) :]
     else:
-        after = f"\n{reply}"
+        after = "".join(f"\n{reply['content']}" for reply in replies)
     return cast(list[int], tokenizer(after, add_special_tokens=False)["input_ids"])
 
 

@@ -3,19 +3,31 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any
+from typing import (
+    TYPE_CHECKING,
+    Any,
+    NotRequired,  # pydantic needs this one before Python 3.12
+)
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
-from typing_extensions import TypedDict  # pydantic needs this one before Python 3.12
+from typing_extensions import TypedDict
 
 
 class Message(TypedDict):
-    """One chat message. `role` is `system`, `user`, `assistant` or `tool`."""
+    """One chat message. `role` is `system`, `user`, `assistant` or `tool`.
+
+    `tool_calls` are those of an assistant, `{"id": …, "function": {"name": …, "arguments": {…}}}`; `tool_call_id` and `name` say which call a tool
+    answers. `reasoning_content` is thinking that the source keeps apart from the content.
+    """
 
     role: str
     content: str
+    tool_calls: NotRequired[Sequence[Mapping[str, Any]]]
+    tool_call_id: NotRequired[str]
+    name: NotRequired[str]
+    reasoning_content: NotRequired[str]
 
 
 Conversation = tuple[Message, ...]
@@ -97,7 +109,7 @@ class EndedBy(StrEnum):
     ENVIRONMENT = "environment"  # it had nothing more to say
     MODEL = "model"  # it ended its turn, and the task has one turn only
     LIMIT = "limit"  # a token limit cut the last turn off, the context was full, or the turns were used up
-    ERROR = "error"  # the engine failed
+    ERROR = "error"  # the engine or the environment failed
 
 
 class Completion(BaseModel):
@@ -149,6 +161,7 @@ class Rollout(BaseModel):
             `turns=` where it knows more than the texts; otherwise they are read off `messages`.
         token_ids, logprobs: of the final turn, as `turns[-1]` has them. They go in the version after next.
         ended_by: who ended the episode; None where that was not observed.
+        error: why the environment failed; a rollout with an error is not scored.
 
     Example:
         >>> Rollout(task=Task(id="1", prompt="2 + 2?"), completion="4").turns[-1].message["content"]
@@ -167,6 +180,13 @@ class Rollout(BaseModel):
     token_ids: tuple[int, ...] | None = None
     logprobs: tuple[float, ...] | None = None
     ended_by: EndedBy | None = None
+    error: str = ""
+
+    @property
+    def environment_reward(self) -> float | None:
+        """The sum of what the environment paid by turn; None where it paid nothing in any."""
+        paid = [turn.reward for turn in self.recorded_turns if turn.reward is not None]
+        return math.fsum(paid) if paid else None
 
     @property
     def turns(self) -> tuple[Turn, ...]:

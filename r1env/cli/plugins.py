@@ -76,7 +76,7 @@ def _load(spec: Spec) -> None:
         if not files(package).joinpath(path).is_file():
             raise FileNotFoundError(f"no file {spec.resource}")
         return
-    for field in ("target", "config", "source", "dialogue"):
+    for field in ("target", "config", "source", "other"):
         target = getattr(spec, field, None)
         if target is not None:
             import_target(target)

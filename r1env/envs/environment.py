@@ -3,116 +3,19 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Protocol, cast
+from typing import Any
 
 from r1env.data.sources import HeldOut, SplitSource, TaskSource
+from r1env.envs.conversation import ConversationEnv, Dialogue, Episode, Reply, ToolParser, other_side, parse_tool_calls
 from r1env.errors import NoSplitError, PluginError, UsageError
-from r1env.hooks import EnvironmentSpec
+from r1env.hooks import EnvironmentSpec, ToolParserSpec
 from r1env.importing import import_target
 from r1env.plugins import Plugins, installed
 from r1env.prompts import PromptTemplate
 from r1env.rubrics import Rubric, RubricSpec, find_rubric, resolve_rubric
-from r1env.types import Completion, Conversation, EndedBy, FinishReason, Message, Rollout, Task, Turn
-
-# `Episode`: one task being worked on, turn by turn. Knows nothing of Gymnasium, models or rewards.
-
-
-class Dialogue(Protocol):
-    """The other side of a multi-turn environment."""
-
-    def reply(self, task: Task, messages: Conversation) -> str | None:
-        """What the environment says to the model's last message, or None when the episode is over.
-
-        Must be deterministic in its arguments and must not raise on anything the model wrote.
-        """
-
-
-class Episode:
-    """One task from its prompt to its `Rollout`.
-
-    Attributes:
-        turns: of the model, so far.
-        ended_by: who ended the episode; None while it goes on.
-    """
-
-    def __init__(self, task: Task, prompt: Conversation, *, max_turns: int = 1, dialogue: Dialogue | None = None) -> None:
-        self.task = task
-        self.turns = 0
-        self.ended_by: EndedBy | None = None
-        self._messages: list[Message] = list(prompt)
-        self._max_turns = max_turns
-        self._dialogue = dialogue
-        self._last: Completion | None = None
-        self._turns: list[Turn] = []
-
-    @property
-    def done(self) -> bool:
-        return self.ended_by is not None
-
-    @property
-    def messages(self) -> Conversation:
-        """The conversation so far; fresh copies, so that a caller may keep or change them."""
-        return tuple(Message(role=message["role"], content=message["content"]) for message in self._messages)
-
-    def submit(self, completion: Completion) -> None:
-        """Take the model's turn; afterwards the episode is done, or the environment's reply is the last of `messages`."""
-        if self.done:
-            raise RuntimeError("the episode is over; start another")
-        message: Message = {"role": "assistant", "content": completion.text}
-        self._messages.append(message)
-        self.turns += 1
-        self._last = completion
-        reply = None if self._dialogue is None else self._dialogue.reply(self.task, self.messages)
-        replies: Conversation = ()
-        if reply is None:
-            self.ended_by = self._end_of(completion)
-        elif self.turns >= self._max_turns:
-            self.ended_by = EndedBy.LIMIT
-        else:
-            replies = ({"role": "user", "content": reply},)
-        self._messages += replies
-        self._turns.append(
-            Turn(
-                message=message,
-                replies=replies,
-                token_ids=completion.token_ids,
-                logprobs=completion.logprobs,
-                finish_reason=completion.finish_reason,
-            )
-        )
-
-    def stop(self) -> None:
-        """End the episode by a limit, because there is no room for another turn. A reply that nobody will read is taken back."""
-        if self.done or self._last is None:
-            raise RuntimeError("only an episode that has begun and goes on can be stopped")
-        del self._messages[-1]
-        self._turns[-1] = self._turns[-1].model_copy(update={"replies": ()})
-        self.ended_by = EndedBy.LIMIT
-
-    def rollout(self) -> Rollout:
-        """Return the finished episode, for scoring."""
-        if not self.done or self._last is None:
-            raise RuntimeError("the episode is not over yet")
-        return Rollout(
-            task=self.task,
-            completion=self._last.text,
-            messages=self.messages,
-            finish_reason=self._last.finish_reason,
-            turns=tuple(self._turns) if self.turns > 1 else (),  # a single turn is all in the other fields
-            token_ids=self._last.token_ids,
-            logprobs=self._last.logprobs,
-            ended_by=self.ended_by,
-        )
-
-    def _end_of(self, completion: Completion) -> EndedBy:
-        """Who ended an episode whose environment has nothing to say to its last turn."""
-        if completion.finish_reason is FinishReason.ERROR:
-            return EndedBy.ERROR
-        if self._dialogue is not None:
-            return EndedBy.ENVIRONMENT
-        return EndedBy.LIMIT if completion.finish_reason is FinishReason.LENGTH else EndedBy.MODEL
+from r1env.types import Task
 
 
 @dataclass(frozen=True)
@@ -120,6 +23,9 @@ class Environment:
     """Everything about an environment that does not change between episodes.
 
     Attributes:
+        other: makes what answers the model in each episode; None for a single turn.
+        tool_parser: reads tool calls out of the model's text, where the other side has tools.
+        step_seconds: how long the other side may take for an answer.
         accuracy: the name of its own checker; where the rubric uses it, that is also the key of its part.
         split: the part of its tasks that `source` has; None where the source was taken as it is.
         options: what the source was made with, its split aside.
@@ -131,7 +37,9 @@ class Environment:
     accuracy: str
     template: PromptTemplate
     max_turns: int = 1
-    dialogue: Dialogue | None = None
+    other: Callable[[], ConversationEnv | Dialogue | Reply] | None = None
+    tool_parser: ToolParser = parse_tool_calls
+    step_seconds: float = 300.0
     split: str | None = None
     options: Mapping[str, Any] = field(default_factory=dict)
 
@@ -143,7 +51,14 @@ class Environment:
 
     def open(self, task: Task) -> Episode:
         """Start an episode of a task."""
-        return Episode(task, self.template.render(task), max_turns=self.max_turns, dialogue=self.dialogue)
+        return Episode(
+            task,
+            self.template.render(task),
+            max_turns=self.max_turns,
+            other=None if self.other is None else self.other(),
+            tool_parser=self.tool_parser,
+            step_seconds=self.step_seconds,
+        )
 
     def task(self, index: int, seed: int = 0) -> Task:
         """Task `index`; a finite source starts over after its last task."""
@@ -188,7 +103,9 @@ def make_environment(
         accuracy=accuracy.name,
         template=plugins.template(template or spec.template),
         max_turns=spec.max_turns if max_turns is None else max_turns,
-        dialogue=cast(Dialogue, import_target(spec.dialogue)()) if spec.dialogue else None,
+        other=None if spec.other is None else other_side(import_target(spec.other), spec.name),
+        tool_parser=parse_tool_calls if spec.other is None else plugins.load(ToolParserSpec, spec.tool_parser),
+        step_seconds=spec.step_seconds,
         split=split,
         options={**spec.options, **options},
     )

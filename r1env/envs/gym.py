@@ -13,7 +13,8 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 from numpy.typing import NDArray
 
-from r1env.envs.environment import Environment, Episode, make_environment
+from r1env.envs.conversation import Episode, submit_all
+from r1env.envs.environment import Environment, make_environment
 from r1env.scoring import score
 from r1env.types import Completion, Conversation, Score, Task
 
@@ -66,7 +67,7 @@ class ConversationSpace(_UnicodeSpace[Conversation]):
     def contains(self, x: Any) -> bool:
         return isinstance(x, tuple) and all(
             isinstance(message, dict)
-            and message.keys() == {"role", "content"}
+            and message.keys() >= {"role", "content"}
             and isinstance(message["role"], str)
             and isinstance(message["content"], str)
             for message in x
@@ -104,6 +105,7 @@ class ReasoningEnv(gymnasium.Env[Conversation, str]):
         if seed is not None:
             self._seed, self._next_index = seed, 0
         task = self._choose(options or {})
+        self.close()
         self._episode = self.environment.open(task)
         return self._episode.messages, {"task_id": task.id}
 
@@ -118,6 +120,11 @@ class ReasoningEnv(gymnasium.Env[Conversation, str]):
             info |= score_info(result)
             reward = as_reward(result)
         return self._episode.messages, reward, self._episode.done, False, info
+
+    def close(self) -> None:
+        """Give up an episode that is still going on."""
+        if self._episode is not None:
+            self._episode.close()
 
     def render(self) -> str | None:
         """The conversation as text, in mode `ansi`."""
@@ -186,6 +193,7 @@ class ReasoningVectorEnv(VectorEnv[Observations, Sequence[str], NDArray[Any]]):
         tasks: Sequence[Task] = (options or {}).get("tasks") or [self._next_task(i) for i in range(self.num_envs)]
         if len(tasks) != self.num_envs:
             raise ValueError(f"got {len(tasks)} tasks for {self.num_envs} environments")
+        self.close_extras()
         self._episodes = [self.environment.open(task) for task in tasks]
         return self._observations(), self._task_ids()
 
@@ -195,11 +203,14 @@ class ReasoningVectorEnv(VectorEnv[Observations, Sequence[str], NDArray[Any]]):
         rewards = np.zeros(self.num_envs, dtype=np.float64)
         terminated = np.zeros(self.num_envs, dtype=np.bool_)
         ended = []
+        turns = []
         for i, action in enumerate(actions):
             if self._episodes[i].done:
                 self._episodes[i] = self.environment.open(self._next_task(i))
                 continue
-            self._episodes[i].submit(Completion(text=action))
+            turns.append((i, Completion(text=action)))
+        submit_all([(self._episodes[i], completion) for i, completion in turns])
+        for i, _ in turns:
             terminated[i] = self._episodes[i].done
             if self._episodes[i].done:
                 ended.append(i)
@@ -208,6 +219,11 @@ class ReasoningVectorEnv(VectorEnv[Observations, Sequence[str], NDArray[Any]]):
             rewards[i] = as_reward(result)
             info = self._add_info(info, score_info(result), i)
         return self._observations(), rewards, terminated, np.zeros(self.num_envs, dtype=np.bool_), info
+
+    def close_extras(self, **_: Any) -> None:
+        """Give up the episodes that are still going on. Gymnasium calls it from `close`."""
+        for episode in self._episodes:
+            episode.close()
 
     def _next_task(self, i: int) -> Task:
         task = self.environment.task(self._next_index[i], self._seeds[i])

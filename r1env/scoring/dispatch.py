@@ -125,6 +125,10 @@ class Scoring:
             scores = columns[0]
         else:
             scores = [self._rubric.combine(row) for row in zip(*columns, strict=True)]
+        scores = [
+            Score.failure(Status.ERROR, rollout.error, parts=self._rubric.part_keys) if rollout.error else score
+            for rollout, score in zip(self._rollouts, scores, strict=True)
+        ]
         if not inside_worker() and (plugins := installed()).listens("r1env_scored"):
             plugins.notify("r1env_scored", rollouts=tuple(self._rollouts), scores=tuple(scores))
         return scores

@@ -129,7 +129,7 @@ def test_many_turns_are_played_to_the_end_and_only_open_episodes_go_on() -> None
             return "again" if task.id == "0" else None
 
     engine = Cycling()
-    found = evaluate(environment(max_turns=3, dialogue=AskAgain()), engine, SAMPLING, limit=2)
+    found = evaluate(environment(max_turns=3, other=AskAgain), engine, SAMPLING, limit=2)
     assert [count for count, _ in engine.calls] == [2, 1, 1]
     assert [row.completion for row in found.rows] == ["again", "1"]
 

@@ -15,7 +15,7 @@ from r1env.envs.suite import EnvironmentShare, Suite, make_mixture, make_suite
 from r1env.errors import UsageError
 from r1env.evaluation import evaluate
 from r1env.plugins import installed
-from r1env.rollout import encode_prompt, encode_reply, join_turns
+from r1env.rollout import encode_prompt, encode_replies, join_turns
 from r1env.rubrics import Rubric, WeightedReward
 from r1env.runs.files import to_json
 from r1env_trainers.generate.engine import LocalEngine, Sampler
@@ -184,7 +184,11 @@ def test_a_reply_is_appended_as_the_template_of_smollm2_would_write_it():
     tokenizer = load_model("smollm2-135m").tokenizer
     first = encode_prompt(tokenizer, ({"role": "user", "content": "Guess."},), chat=True)
     turn = [*tokenizer("5", add_special_tokens=False)["input_ids"], tokenizer.eos_token_id]
-    whole = [*first, *turn, *join_turns(tokenizer, turn, encode_reply(tokenizer, "Higher.", chat=True))]
+    whole = [
+        *first,
+        *turn,
+        *join_turns(tokenizer, turn, encode_replies(tokenizer, ({"role": "user", "content": "Higher."},), chat=True)),
+    ]
     messages = (
         {"role": "user", "content": "Guess."},
         {"role": "assistant", "content": "5"},
@@ -192,15 +196,19 @@ def test_a_reply_is_appended_as_the_template_of_smollm2_would_write_it():
     )
     assert whole == encode_prompt(tokenizer, messages, chat=True)
     cut_off = turn[:-1]
-    assert [*first, *cut_off, *join_turns(tokenizer, cut_off, encode_reply(tokenizer, "Higher.", chat=True))] == whole
+    assert [
+        *first,
+        *cut_off,
+        *join_turns(tokenizer, cut_off, encode_replies(tokenizer, ({"role": "user", "content": "Higher."},), chat=True)),
+    ] == whole
 
 
 def test_a_reply_to_the_tiny_model_is_appended_bare(tiny):
-    assert tiny.tokenizer.decode(encode_reply(tiny.tokenizer, "+", chat=True)) == "+"
+    assert tiny.tokenizer.decode(encode_replies(tiny.tokenizer, ({"role": "user", "content": "+"},), chat=True)) == "+"
 
 
 def test_a_plain_conversation_goes_on_in_a_new_line(tiny):
-    assert tiny.tokenizer.decode(encode_reply(tiny.tokenizer, "+", chat=False)) == "\n+"
+    assert tiny.tokenizer.decode(encode_replies(tiny.tokenizer, ({"role": "user", "content": "+"},), chat=False)) == "\n+"
 
 
 def test_a_template_that_rewrites_earlier_turns_never_touches_what_was_sampled(tiny, monkeypatch):
@@ -209,7 +217,10 @@ def test_a_template_that_rewrites_earlier_turns_never_touches_what_was_sampled(t
         "{% else %}{{ m.content }}{% endif %}(end){% endfor %}{% if add_generation_prompt %}(assistant){% endif %}"
     )
     monkeypatch.setattr(tiny.tokenizer, "chat_template", cutting)
-    assert tiny.tokenizer.decode(encode_reply(tiny.tokenizer, "+", chat=True)) == "(end)(user)+(end)(assistant)"
+    assert (
+        tiny.tokenizer.decode(encode_replies(tiny.tokenizer, ({"role": "user", "content": "+"},), chat=True))
+        == "(end)(user)+(end)(assistant)"
+    )
 
 
 def test_a_reply_that_begins_as_the_turn_ended_is_appended_whole(tiny):

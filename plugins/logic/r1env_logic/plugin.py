@@ -77,7 +77,7 @@ def r1env_environments() -> list[EnvironmentSpec]:
             options={"highest": 100},
             reward_options={"policy": "lenient"},
             max_turns=7,
-            dialogue="r1env_logic.guessing:HigherOrLower",
+            other="r1env_logic.guessing:HigherOrLower",
             kind="logic",
         ),
         EnvironmentSpec(

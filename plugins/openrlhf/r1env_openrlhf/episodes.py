@@ -23,7 +23,7 @@ from r1env.adapters.core import leading, task_of
 from r1env.adapters.openrlhf import told_reward
 from r1env.envs.environment import Environment
 from r1env.rewards import Isolation
-from r1env.rollout import Trajectory, encode_prompt, has_room
+from r1env.rollout import Trajectory, encode_prompt, has_room, take_turns
 from r1env.rubrics import Rubric
 from r1env.runs.files import to_json
 from r1env.scoring import ascore
@@ -96,7 +96,7 @@ class EpisodeExecutor:
         environment = self._environments[about["split"]][about["environment"]]
         task = task_of(prompt, about)
         episode = environment.open(task)
-        ids = encode_prompt(hf_tokenizer, episode.messages, chat=environment.template.chat)
+        ids = encode_prompt(hf_tokenizer, episode.messages, chat=environment.template.chat, tools=episode.tools)
         trajectory = Trajectory(environment, episode, ids[-(max_length - 1) :])  # cut only where it is not played
         options = options_of(self._config)
         try:
@@ -128,16 +128,16 @@ class EpisodeExecutor:
             output = (await engine.generate(so_far, sampling)).outputs[0]
             await self._submit(trajectory, _completion(output, tokenizer))
             if not episode.done:
-                trajectory.read_reply(tokenizer, max_length, chat=environment.template.chat)
+                trajectory.read_replies(tokenizer, max_length, chat=environment.template.chat)
         return (await ascore([episode.rollout()], environment.rubric))[0]
 
     async def _submit(self, trajectory: Trajectory, completion: Completion) -> None:
         """Give the model's turn to the environment, whose reply is a stranger's code: in a thread, with a deadline."""
-        if trajectory.environment.dialogue is None:
-            trajectory.take(completion)
+        if trajectory.environment.other is None:
+            take_turns([trajectory], [completion])
             return
         seconds = options_of(self._config).reply_seconds
-        taking = asyncio.get_running_loop().run_in_executor(self._threads, trajectory.take, completion)
+        taking = asyncio.get_running_loop().run_in_executor(self._threads, take_turns, [trajectory], [completion])
         try:
             await asyncio.wait_for(taking, seconds)
         except TimeoutError as error:

@@ -1,0 +1,513 @@
+"""`ConversationEnv`: the other side of an episode, with state and tools; and `Episode`, one task played against it turn by turn.
+
+The same episode is behind `gymnasium.make`, the trainers, evaluation and the distributed backend. Nothing here knows models or rewards.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import json
+import threading
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol, TypeVar, cast, runtime_checkable
+
+from r1env.errors import UsageError
+from r1env.scoring.limits import PerProcess
+from r1env.types import Completion, Conversation, EndedBy, FinishReason, Message, Rollout, Task, Turn
+
+R = TypeVar("R")
+
+MAX_ERROR = 500  # characters of a stranger's exception that are kept
+
+
+@dataclass(frozen=True, slots=True)
+class Tool:
+    """What a model is told about a tool.
+
+    Attributes:
+        parameters: JSON schema of the arguments, an object.
+    """
+
+    name: str
+    description: str
+    parameters: Mapping[str, Any] = field(default_factory=lambda: {"type": "object", "properties": {}})
+
+    def as_function(self) -> dict[str, Any]:
+        """Return the form that chat templates and OpenAI-compatible servers take."""
+        return {
+            "type": "function",
+            "function": {"name": self.name, "description": self.description, "parameters": dict(self.parameters)},
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class StepResult:
+    """An environment's answer to one message of the model.
+
+    Attributes:
+        messages: what the model reads next, usually of role `user` or `tool`; ignored when the episode is over.
+        reward: what the environment pays for this turn; None where it pays nothing by turn. The sum over the turns is the reward named
+            `environment`.
+        done: True when the episode is over.
+        info: anything worth logging, such as the error of a tool.
+    """
+
+    messages: Sequence[Message] = ()
+    reward: float | None = None
+    done: bool = False
+    info: Mapping[str, Any] = field(default_factory=dict)
+
+
+@runtime_checkable
+class ConversationEnv(Protocol):
+    """An environment of conversations: one object per episode, which may keep state.
+
+    `reset` and `close` may be coroutines or plain methods. All coroutines run on one event loop in a thread of its own. An exception out of any
+    method ends the episode: it is left without a score, with the exception as the reason, and the run goes on.
+
+    Example:
+        >>> class Echo:
+        ...     tools = ()
+        ...     def reset(self, task):
+        ...         return task.prompt
+        ...     async def step(self, message):
+        ...         return StepResult([{"role": "user", "content": message["content"]}], done="bye" in message["content"])
+        ...     async def close(self):
+        ...         pass
+        >>> isinstance(Echo(), ConversationEnv)
+        True
+    """
+
+    tools: Sequence[Tool]
+
+    def reset(self, task: Task) -> Sequence[Message]:
+        """Begin an episode of `task`; return the opening messages. They are shown instead of the prompt template's."""
+
+    async def step(self, message: Message) -> StepResult:
+        """Answer the model's message. It has `tool_calls` where the model called tools (see `parse_tool_calls`)."""
+
+    async def close(self) -> None:
+        """Release what the episode holds. Called once, however the episode ended."""
+
+
+class Dialogue(Protocol):
+    """The other side of a dialogue without state: what it says depends on the conversation alone."""
+
+    def reply(self, task: Task, messages: Conversation) -> str | None:
+        """Return the environment's answer to the model's last message, or None when the episode is over."""
+
+
+Reply = Callable[[Task, Conversation], str | None]
+"""A plain function may stand for a `Dialogue`."""
+
+
+class ToolEnv:
+    """A `ConversationEnv` whose tools are plain functions. Subclasses add state, or override `step` and call `super().step`.
+
+    A call of a tool that does not exist, a call that cannot be read and a tool that raises are answered with a message that says so, and
+    recorded in `info`. The episode is over when the model calls no tool.
+
+    Args:
+        functions: the tools; each is described by its docstring and the annotations of its parameters.
+        max_reply: characters of a tool's result that the model is shown.
+
+    Example:
+        >>> def add(a: int, b: int) -> int:
+        ...     "Add two whole numbers."
+        ...     return a + b
+        >>> ToolEnv([add]).tools[0].parameters["required"]
+        ['a', 'b']
+    """
+
+    def __init__(self, functions: Iterable[Callable[..., Any]] = (), *, max_reply: int = 10_000) -> None:
+        self._functions = {function.__name__: function for function in functions}
+        self._max_reply = max_reply
+        self.tools: Sequence[Tool] = [describe_tool(function) for function in self._functions.values()]
+
+    def reset(self, task: Task) -> Sequence[Message]:
+        return task.prompt
+
+    async def step(self, message: Message) -> StepResult:
+        calls = message.get("tool_calls", ())
+        if not calls:
+            return StepResult(done=True)
+        replies: list[Message] = []
+        errors: list[str] = []
+        for call in calls:
+            text, error = await self._call(call)
+            replies.append(
+                {
+                    "role": "tool",
+                    "content": text[: self._max_reply],
+                    "tool_call_id": call["id"],
+                    "name": call["function"]["name"],
+                }
+            )
+            errors += [error] if error else []
+        return StepResult(replies, info={"tool_errors": errors} if errors else {})
+
+    async def close(self) -> None:
+        pass
+
+    async def _call(self, call: Mapping[str, Any]) -> tuple[str, str]:
+        """Return a call's reply, and what went wrong or ""."""
+        name, arguments = call["function"]["name"], call["function"]["arguments"]
+        if not isinstance(arguments, Mapping):
+            return _both(
+                f"error: the tool call could not be read: {call['function'].get('error', 'arguments are no JSON object')}"
+            )
+        if name not in self._functions:
+            return _both(f"error: there is no tool {name!r}; there are: {', '.join(self._functions) or 'none'}")
+        try:
+            result = self._functions[name](**arguments)
+            if inspect.isawaitable(result):
+                result = await result
+        except Exception as error:  # noqa: BLE001 - a tool may raise anything; the model is told, and info records it
+            return _both(f"error: {type(error).__name__}: {error}"[:MAX_ERROR])
+        return result if isinstance(result, str) else json.dumps(result, default=str), ""
+
+
+def _both(text: str) -> tuple[str, str]:
+    return text, text
+
+
+_JSON_TYPES = {int: "integer", float: "number", bool: "boolean", str: "string", list: "array", dict: "object"}
+
+
+def describe_tool(function: Callable[..., Any]) -> Tool:
+    """Describe a function to a model: its name, the first paragraph of its docstring, and its parameters as a JSON schema."""
+    properties: dict[str, Any] = {}
+    required = []
+    for name, parameter in inspect.signature(function, eval_str=True).parameters.items():
+        kind = _JSON_TYPES.get(getattr(parameter.annotation, "__origin__", parameter.annotation))
+        properties[name] = {"type": kind} if kind else {}
+        if parameter.default is parameter.empty:
+            required.append(name)
+    schema = {"type": "object", "properties": properties, "required": required}
+    return Tool(function.__name__, (inspect.getdoc(function) or "").partition("\n\n")[0], schema)
+
+
+# Tool calls in a model's text.
+
+CALL_OPEN, CALL_CLOSE = "<tool_call>", "</tool_call>"
+MAX_CALLS = 32  # of one message
+MAX_CALL = 100_000  # characters of one call
+
+
+def parse_tool_calls(text: str) -> list[dict[str, Any]]:
+    """Return the tool calls in a text, in order: JSON objects `{"name": …, "arguments": {…}}` between `<tool_call>` tags (Hermes, Qwen).
+
+    Never raises: a call that cannot be read has `arguments` None and says why under `error`, so that the environment can tell the model.
+
+    Example:
+        >>> parse_tool_calls('<tool_call>{"name": "add", "arguments": {"a": 1, "b": 2}}</tool_call>')[0]["function"]
+        {'name': 'add', 'arguments': {'a': 1, 'b': 2}}
+    """
+    calls: list[dict[str, Any]] = []
+    position = 0
+    while len(calls) < MAX_CALLS and (start := text.find(CALL_OPEN, position)) >= 0:
+        start += len(CALL_OPEN)
+        end = text.find(CALL_CLOSE, start)
+        body = text[start:] if end < 0 else text[start:end]
+        position = len(text) if end < 0 else end + len(CALL_CLOSE)
+        calls.append({"id": f"call_{len(calls)}", "type": "function", "function": _function_of(body, closed=end >= 0)})
+    return calls
+
+
+def _function_of(body: str, *, closed: bool) -> dict[str, Any]:
+    def unreadable(why: str) -> dict[str, Any]:
+        return {"name": "", "arguments": None, "error": why}
+
+    if not closed:
+        return unreadable(f"{CALL_CLOSE} is missing")
+    if len(body) > MAX_CALL:
+        return unreadable(f"it is longer than {MAX_CALL} characters")
+    try:
+        call = json.loads(body)
+    except (ValueError, RecursionError) as error:
+        return unreadable(f"it is not JSON ({type(error).__name__})")
+    if not isinstance(call, dict) or not isinstance(call.get("name"), str):
+        return unreadable("it has no name")
+    arguments = call.get("arguments", {})
+    if not isinstance(arguments, dict):
+        return {"name": call["name"], "arguments": None, "error": "arguments is no JSON object"}
+    return {"name": call["name"], "arguments": arguments}
+
+
+ToolParser = Callable[[str], Sequence[Mapping[str, Any]]]
+"""Text of a completion → its tool calls; see `parse_tool_calls`."""
+
+
+# Coroutines of environments run on one event loop, in a thread of its own.
+
+
+class _LoopThread:
+    def __init__(self) -> None:
+        self._loop = asyncio.new_event_loop()
+        threading.Thread(target=self._loop.run_forever, name="r1env-environments", daemon=True).start()
+
+    def run(self, coroutines: Sequence[Coroutine[Any, Any, R]]) -> list[R]:
+        async def together() -> list[R]:
+            return list(await asyncio.gather(*coroutines))
+
+        return asyncio.run_coroutine_threadsafe(together(), self._loop).result()
+
+
+_loop = PerProcess(_LoopThread)
+
+
+class Episode:
+    """One task from its opening to its `Rollout`.
+
+    Args:
+        prompt: the opening where the other side has none of its own.
+        other: what answers the model: a `ConversationEnv`, a `Dialogue`, a function, or None for a task of a single turn.
+        step_seconds: how long a `ConversationEnv` may take for one of its methods.
+
+    Attributes:
+        turns: of the model, so far.
+        ended_by: who ended the episode; None while it goes on.
+        error: why the environment failed; empty where it did not. Such an episode is not scored.
+        info: what the environment's last step said.
+        tools: that the model may call.
+    """
+
+    def __init__(
+        self,
+        task: Task,
+        prompt: Conversation,
+        *,
+        max_turns: int = 1,
+        other: ConversationEnv | Dialogue | Reply | None = None,
+        tool_parser: ToolParser = parse_tool_calls,
+        step_seconds: float = 300.0,
+    ) -> None:
+        self.task = task
+        self.turns = 0
+        self.ended_by: EndedBy | None = None
+        self.error = ""
+        self.info: Mapping[str, Any] = {}
+        self.tools: Sequence[Tool] = ()
+        self._messages: list[Message] = list(prompt)
+        self._max_turns = max_turns
+        self._tool_parser = tool_parser
+        self._step_seconds = step_seconds
+        self._env: ConversationEnv | None = None
+        self._reply: Reply | None = None
+        self._last: Completion | None = None
+        self._turns: list[Turn] = []
+        if isinstance(other, ConversationEnv):
+            self._env = other
+            self.tools = tuple(other.tools)
+            self._guarded(self._reset())
+        elif other is not None:
+            self._reply = other.reply if hasattr(other, "reply") else other
+
+    @property
+    def done(self) -> bool:
+        return self.ended_by is not None
+
+    @property
+    def replies(self) -> Conversation:
+        """What the environment said to the model's last turn."""
+        return self._turns[-1].replies if self._turns else ()
+
+    @property
+    def messages(self) -> Conversation:
+        """The conversation so far; copies, so that a caller may keep or change them."""
+        return tuple(cast(Message, dict(message)) for message in self._messages)
+
+    def submit(self, completion: Completion) -> None:
+        """Take the model's turn; afterwards the episode is done, or the environment's replies are the last of `messages`."""
+        submit_all([(self, completion)])
+
+    def stop(self) -> None:
+        """End the episode by a limit, because there is no room for another turn. Replies that nobody will read are taken back."""
+        if self.done or self._last is None:
+            raise RuntimeError("only an episode that has begun and goes on can be stopped")
+        last = self._turns[-1]
+        del self._messages[len(self._messages) - len(last.replies) :]
+        self._turns[-1] = last.model_copy(update={"replies": ()})
+        self._end(EndedBy.LIMIT)
+
+    def close(self) -> None:
+        """Give the episode up: release what the environment holds. Does nothing where the episode is over."""
+        if not self.done:
+            self._end(EndedBy.LIMIT)
+
+    def rollout(self) -> Rollout:
+        """Return the finished episode, for scoring."""
+        if not self.done or (self._last is None and not self.error):
+            raise RuntimeError("the episode is not over yet")
+        last = self._last or Completion(text="", finish_reason=FinishReason.ERROR)
+        detailed = self.turns > 1 or self._env is not None
+        return Rollout(
+            task=self.task,
+            completion=last.text,
+            messages=self.messages,
+            finish_reason=last.finish_reason,
+            turns=tuple(self._turns) if detailed else (),  # a single turn is all in the other fields
+            token_ids=last.token_ids,
+            logprobs=last.logprobs,
+            ended_by=self.ended_by,
+            error=self.error,
+        )
+
+    def _begin_turn(self, completion: Completion) -> Message:
+        if self.done:
+            raise RuntimeError("the episode is over; start another")
+        message: Message = {"role": "assistant", "content": completion.text}
+        if self.tools and (calls := self._tool_parser(completion.text)):
+            message["tool_calls"] = list(calls)
+        self._messages.append(message)
+        self.turns += 1
+        self._last = completion
+        return message
+
+    def _answer(self, message: Message, completion: Completion) -> None:
+        """The turn of an episode without a `ConversationEnv`."""
+        try:
+            reply = None if self._reply is None else self._reply(self.task, self.messages)
+            if not (reply is None or isinstance(reply, str)):
+                raise TypeError(f"its reply is a {type(reply).__name__}, not text or None")
+        except Exception as error:  # noqa: BLE001 - a stranger's dialogue may raise anything; the episode says so
+            self._fail(error)
+            self._end_turn(message, completion, ())
+            return
+        over = StepResult(done=True) if reply is None else StepResult([{"role": "user", "content": reply}])
+        self._end_turn(message, completion, self._after(over, completion))
+
+    async def _step(self, message: Message, completion: Completion) -> None:
+        assert self._env is not None
+        try:
+            result = await asyncio.wait_for(self._env.step(cast(Message, dict(message))), self._step_seconds)
+            if not isinstance(result, StepResult):
+                raise TypeError(f"step returned a {type(result).__name__}, not a StepResult")
+            replies = self._after(result, completion)
+        except Exception as error:  # noqa: BLE001 - as above
+            self._fail(error)
+            self._end_turn(message, completion, ())
+            return
+        self.info = dict(result.info)
+        self._end_turn(message, completion, replies, result.reward)
+
+    def _after(self, result: StepResult, completion: Completion) -> Conversation:
+        """The replies that the model will read; none where the episode ends here."""
+        if result.done:
+            self.ended_by = self._end_of(completion)
+        elif completion.finish_reason is FinishReason.ERROR:
+            self.ended_by = EndedBy.ERROR
+        elif self.turns >= self._max_turns:
+            self.ended_by = EndedBy.LIMIT
+        elif not result.messages:
+            raise ValueError("the environment answered with no message, and the episode is not over")
+        return () if self.done else tuple(result.messages)
+
+    def _end_turn(self, message: Message, completion: Completion, replies: Conversation, reward: float | None = None) -> None:
+        self._messages += replies
+        self._turns.append(
+            Turn(
+                message=message,
+                replies=replies,
+                token_ids=completion.token_ids,
+                logprobs=completion.logprobs,
+                finish_reason=completion.finish_reason,
+                reward=reward,
+            )
+        )
+
+    def _end_of(self, completion: Completion) -> EndedBy:
+        """Who ended an episode whose environment has nothing to say to its last turn."""
+        if completion.finish_reason is FinishReason.ERROR:
+            return EndedBy.ERROR
+        if self._reply is not None or self._env is not None:
+            return EndedBy.ENVIRONMENT
+        return EndedBy.LIMIT if completion.finish_reason is FinishReason.LENGTH else EndedBy.MODEL
+
+    def _fail(self, error: BaseException) -> None:
+        what = (
+            f"no answer within {self._step_seconds:g} s"
+            if isinstance(error, TimeoutError)
+            else f"{type(error).__name__}: {error}"
+        )
+        self.error = " ".join(f"the environment failed: {what}".split())[:MAX_ERROR]
+        self.ended_by = EndedBy.ERROR
+
+    def _end(self, by: EndedBy) -> None:
+        self.ended_by = by
+        if self._env is not None:
+            self._guarded(self._close())
+
+    def _guarded(self, coroutine: Coroutine[Any, Any, None]) -> None:
+        _loop.get().run([coroutine])
+
+    async def _reset(self) -> None:
+        assert self._env is not None
+        try:
+            opening = await asyncio.wait_for(_awaited(self._env.reset(self.task)), self._step_seconds)
+            self._messages = [cast(Message, dict(message)) for message in opening]
+            if not self._messages:
+                raise ValueError("reset returned no message")
+        except Exception as error:  # noqa: BLE001 - a stranger's environment may raise anything; the episode says so
+            self._fail(error)
+            await self._close()
+
+    async def _close(self) -> None:
+        assert self._env is not None
+        try:
+            await asyncio.wait_for(_awaited(self._env.close()), self._step_seconds)
+        except Exception as error:  # noqa: BLE001 - as above
+            self.error = (
+                self.error or " ".join(f"the environment failed to close: {type(error).__name__}: {error}".split())[:MAX_ERROR]
+            )
+
+
+async def _awaited(value: Any) -> Any:
+    return await value if isinstance(value, Awaitable) else value
+
+
+def submit_all(turns: Sequence[tuple[Episode, Completion]]) -> None:
+    """Take a turn of several episodes; their environments' coroutines run side by side."""
+    coroutines = []
+    for episode, completion in turns:
+        message = episode._begin_turn(completion)
+        if episode._env is None:
+            episode._answer(message, completion)
+        else:
+            coroutines.append(_step_and_close(episode, message, completion))
+    if coroutines:
+        _loop.get().run(coroutines)
+
+
+async def _step_and_close(episode: Episode, message: Message, completion: Completion) -> None:
+    await episode._step(message, completion)
+    if episode.done:
+        await episode._close()
+
+
+def other_side(target: Any, name: str) -> Callable[[], ConversationEnv | Dialogue | Reply]:
+    """Return what makes the other side of each episode, from what an environment's spec names.
+
+    Args:
+        target: a class or function without arguments that returns a `ConversationEnv` or a `Dialogue`, or a plain function
+            `reply(task, messages)`.
+        name: of the environment, for messages.
+
+    Raises:
+        UsageError: it is none of these.
+    """
+    if not callable(target):
+        raise UsageError(f"environment {name!r}: its other side is a {type(target).__name__}; give a class or a function")
+    if not inspect.isclass(target) and len(inspect.signature(target).parameters) == 2:
+        return lambda: cast(Reply, target)
+    made = target()
+    if not isinstance(made, ConversationEnv) and not hasattr(made, "reply"):
+        raise UsageError(
+            f"environment {name!r}: {getattr(target, '__name__', target)} makes a {type(made).__name__}, which has neither "
+            "`reply` nor `tools`, `reset`, `step` and `close`"
+        )
+    if isinstance(made, ConversationEnv):
+        return cast("Callable[[], ConversationEnv]", target)
+    return lambda: cast(Dialogue, made)

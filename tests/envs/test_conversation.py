@@ -1,0 +1,308 @@
+"""Environments with state and tools: one object per episode, errors as data, closed however the episode ends."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from r1env import EnvironmentSpec, Rubric, Task, UsageError, WeightedReward, get_reward, hookimpl, reward, score
+from r1env import builtin as core
+from r1env.data.sources import ListSource
+from r1env.engines import SamplingParams, ScriptedEngine
+from r1env.envs.conversation import ConversationEnv, StepResult, ToolEnv, other_side, parse_tool_calls, submit_all
+from r1env.envs.environment import make_environment
+from r1env.envs.gym import ReasoningEnv, ReasoningVectorEnv
+from r1env.plugins import Plugins, Provenance
+from r1env.rollout import play
+from r1env.types import Completion, EndedBy, Status
+
+TASK = Task(id="t", prompt="Count to three.", answer="3")
+OPEN: list[object] = []
+
+
+class Counter:
+    """Pays for every turn and ends at three; keeps its count to itself."""
+
+    tools = ()
+
+    def reset(self, task):
+        self.count = 0
+        OPEN.append(self)
+        return ({"role": "system", "content": "Say go."}, *task.prompt)
+
+    async def step(self, message):
+        await asyncio.sleep(0)
+        self.count += 1
+        return StepResult([{"role": "user", "content": str(self.count)}], reward=0.5, done=self.count == 3)
+
+    async def close(self):
+        OPEN.remove(self)
+
+
+def calling(name, **arguments):
+    return "<tool_call>" + json.dumps({"name": name, "arguments": arguments}) + "</tool_call>"
+
+
+def add(a: int, b: int) -> int:
+    """Add two whole numbers.
+
+    This line is not for the model.
+    """
+    return a + b
+
+
+def divide(a: float, b: float) -> float:
+    """Divide."""
+    return a / b
+
+
+def environment(other, max_turns=10, **spec):
+    class Plugin:
+        @hookimpl
+        def r1env_environments(self):
+            return [
+                EnvironmentSpec(
+                    "here",
+                    lambda: ListSource([TASK]),
+                    reward="environment",
+                    summary="",
+                    other=other,
+                    max_turns=max_turns,
+                    **spec,
+                )
+            ]
+
+    plugins = Plugins({Provenance("core", "r1env", "0"): core, Provenance("p", "p", "0"): Plugin()})
+    return make_environment("here", plugins=plugins)
+
+
+@pytest.fixture(autouse=True)
+def _everything_is_closed():
+    yield
+    assert OPEN == []
+
+
+def played(env, *texts):
+    episode = env.open(TASK)
+    for text in texts:
+        episode.submit(Completion(text=text))
+    return episode
+
+
+def test_an_environment_keeps_state_of_its_own_in_every_episode():
+    env = environment(Counter)
+    first, second = env.open(TASK), env.open(TASK)
+    for episode in (first, first, second):
+        episode.submit(Completion(text="go"))
+    assert [first.messages[-1]["content"], second.messages[-1]["content"]] == ["2", "1"]
+    assert first.messages[0]["content"] == "Say go."
+    first.close()
+    second.close()
+
+
+def test_what_the_environment_pays_is_the_reward_environment():
+    episode = played(environment(Counter), "go", "go", "go")
+    rollout = episode.rollout()
+    assert (episode.ended_by, [turn.reward for turn in rollout.turns]) == (EndedBy.ENVIRONMENT, [0.5, 0.5, 0.5])
+    (found,) = score([rollout], environment(Counter).rubric)
+    assert found.value == 1.5
+
+
+def test_turns_that_are_used_up_are_a_limit_and_close_the_environment():
+    assert played(environment(Counter, max_turns=2), "go", "go").ended_by is EndedBy.LIMIT
+
+
+def test_an_episode_that_is_given_up_is_closed():
+    episode = environment(Counter).open(TASK)
+    assert len(OPEN) == 1
+    episode.close()
+
+
+@pytest.mark.parametrize("method", ["reset", "step", "close"])
+def test_an_environment_that_raises_costs_its_own_episode_and_says_why(method):
+    class Broken(Counter):
+        pass
+
+    async def fail(self, *_):
+        if method == "close":
+            OPEN.remove(self)
+        raise RuntimeError("the moon is full")
+
+    setattr(
+        Broken, method, fail if method != "reset" else lambda self, task: asyncio.get_running_loop().run_in_executor(None, boom)
+    )
+
+    def boom():
+        raise RuntimeError("the moon is full")
+
+    if method == "reset":
+        Broken.close = lambda self: None
+    broken, sound = environment(Broken, max_turns=1), environment(Counter, max_turns=1)
+    episodes = [env.open(TASK) for env in (broken, sound)]
+    submit_all([(episode, Completion(text="go")) for episode in episodes if not episode.done])
+    (bad,), (good,) = (score([episode.rollout()], sound.rubric) for episode in episodes)
+    assert (bad.value, bad.status) == (None, Status.ERROR)
+    assert "the moon is full" in bad.reason
+    assert good.value == 0.5
+
+
+def test_an_environment_that_hangs_is_given_up():
+    class Slow(Counter):
+        async def step(self, message):
+            await asyncio.sleep(60)
+
+    start = time.monotonic()
+    episode = played(environment(Slow, step_seconds=0.2), "go")
+    assert time.monotonic() - start < 10
+    assert episode.error == "the environment failed: no answer within 0.2 s"
+
+
+def test_environments_answer_side_by_side():
+    class Waits(Counter):
+        async def step(self, message):
+            await asyncio.sleep(0.3)
+            return StepResult(done=True)
+
+    env = environment(Waits)
+    episodes = [env.open(TASK) for _ in range(20)]
+    start = time.monotonic()
+    submit_all([(episode, Completion(text="go")) for episode in episodes])
+    assert time.monotonic() - start < 3  # one after another they would take six seconds
+
+
+def test_a_tool_is_called_and_its_result_is_a_tool_message():
+    episode = played(environment(lambda: ToolEnv([add])), "I add. " + calling("add", a=2, b=3))
+    assert episode.messages[-1] == {"role": "tool", "content": "5", "tool_call_id": "call_0", "name": "add"}
+    assert episode.messages[-2]["tool_calls"][0]["function"] == {"name": "add", "arguments": {"a": 2, "b": 3}}
+    episode.submit(Completion(text="It is 5."))
+    assert episode.ended_by is EndedBy.ENVIRONMENT
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (calling("divide", a=1, b=0), "ZeroDivisionError"),
+        (calling("divide", a=1), "missing 1 required positional argument"),
+        (calling("multiply", a=1), "there is no tool 'multiply'; there are: add, divide"),
+        ("<tool_call>{nonsense</tool_call>", "could not be read: it is not JSON"),
+        ('<tool_call>{"name": "add"', "</tool_call> is missing"),
+        ('<tool_call>{"name": "add", "arguments": "a, b"}</tool_call>', "arguments is no JSON object"),
+        ('<tool_call>{"arguments": {}}</tool_call>', "it has no name"),
+        ("<tool_call>[1]</tool_call>", "it has no name"),
+    ],
+)
+def test_a_call_that_fails_is_answered_and_recorded(text, said):
+    episode = played(environment(lambda: ToolEnv([add, divide])), text)
+    assert said in episode.messages[-1]["content"]
+    assert said in episode.info["tool_errors"][0]
+    assert not episode.done
+    episode.close()
+
+
+def test_a_tool_is_described_by_its_function():
+    (tool,) = ToolEnv([add]).tools
+    assert tool.as_function()["function"] == {
+        "name": "add",
+        "description": "Add two whole numbers.",
+        "parameters": {
+            "type": "object",
+            "properties": {"a": {"type": "integer"}, "b": {"type": "integer"}},
+            "required": ["a", "b"],
+        },
+    }
+
+
+@given(
+    st.text() | st.lists(st.sampled_from(["<tool_call>", "</tool_call>", "{", "}", '"name":', '"a"', "[", "1"])).map("".join)
+)
+def test_reading_tool_calls_never_raises_and_is_bounded(text):
+    calls = parse_tool_calls(text)
+    assert len(calls) <= 32
+    assert all(isinstance(call["function"]["name"], str) for call in calls)
+
+
+def test_a_deeply_nested_call_is_unreadable_and_no_crash():
+    (call,) = parse_tool_calls("<tool_call>" + "[" * 50_000 + "</tool_call>")
+    assert call["function"]["arguments"] is None
+
+
+def test_a_function_is_a_dialogue():
+    def parrot(task, messages):
+        return messages[-1]["content"] if messages[-1]["content"] != "bye" else None
+
+    episode = played(environment(parrot), "hello", "bye")
+    assert [message["content"] for message in episode.messages[-3:]] == ["hello", "hello", "bye"]
+    assert episode.ended_by is EndedBy.ENVIRONMENT
+
+
+def test_a_dialogue_that_raises_ends_its_episode_unscored():
+    def fails(task, messages):
+        raise SyntaxError("invalid syntax")
+
+    rollout = played(environment(fails), "hello").rollout()
+    assert rollout.error == "the environment failed: SyntaxError: invalid syntax"
+
+
+@pytest.mark.parametrize("made", [object, lambda: object()])
+def test_what_is_no_environment_is_refused_when_it_is_made(made):
+    with pytest.raises(UsageError, match="has neither `reply` nor"):
+        other_side(made, "here")
+
+
+def test_the_player_plays_it_and_closes_it():
+    (one,) = play([(environment(Counter), TASK)], ScriptedEngine("go"), SamplingParams())
+    assert one.episode.rollout().environment_reward == 1.5
+
+
+def test_an_engine_that_fails_leaves_nothing_open():
+    class Fails(ScriptedEngine):
+        def generate(self, prompts, params):
+            raise RuntimeError("no engine")
+
+    with pytest.raises(RuntimeError, match="no engine"):
+        play([(environment(Counter), TASK)], Fails(""), SamplingParams(n=3))
+
+
+def test_gymnasium_steps_it_single_and_in_a_vector():
+    env = environment(Counter)
+    single, vector = ReasoningEnv(env), ReasoningVectorEnv(env, 2)
+    single.reset(seed=0)
+    vector.reset(seed=0)
+    for _ in range(3):
+        observation, paid, terminated, _, _ = single.step("go")
+        _, rewards, ended, _, _ = vector.step(["go", "go"])
+    assert (paid, terminated, list(rewards), list(ended)) == (1.5, True, [1.5, 1.5], [True, True])
+    assert observation in single.observation_space
+
+
+def test_a_rubric_may_weigh_it_beside_other_rewards():
+    @reward(name="brief")
+    def brief(completion: str) -> float:
+        return float(len(completion) < 5)
+
+    both = Rubric("both", [WeightedReward(get_reward("environment"), 2.0), WeightedReward(brief)])
+    (found,) = score([played(environment(Counter), "go", "go", "go").rollout()], both)
+    assert (found.value, found.parts) == (4.0, {"environment": 1.5, "brief": 1.0})
+
+
+def test_an_environment_that_pays_nothing_is_unscored_and_not_zero():
+    (found,) = score([played(environment(lambda: ToolEnv([add])), "It is 5.").rollout()], get_reward("environment"))
+    assert (found.value, found.reason) == (None, "the environment paid no reward")
+
+
+def test_an_episode_that_gymnasium_leaves_is_closed():
+    single, vector = ReasoningEnv(environment(Counter)), ReasoningVectorEnv(environment(Counter), 2)
+    for env in (single, vector):
+        env.reset(seed=0)
+        env.reset(seed=1)
+        env.close()
+
+
+def test_it_is_a_protocol_that_strangers_can_check():
+    assert isinstance(Counter(), ConversationEnv)
+    assert not isinstance(object(), ConversationEnv)
