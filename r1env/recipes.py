@@ -75,9 +75,9 @@ class Recipe(BaseModel):
 
     def variants(self) -> Mapping[str | None, RecipePreset]:
         """The stages by preset; None for stages that belong to none."""
-        if self.presets:
-            return dict(self.presets)
-        return {self.preset: RecipePreset(summary=self.summary, stages=self.stages)}
+        if not self.presets:
+            return {self.preset: RecipePreset(summary=self.summary, stages=self.stages)}
+        return {name: preset for name, preset in self.presets.items()}  # noqa: C416 - the key's type is wider
 
 
 class Plan(BaseModel):
