@@ -161,9 +161,9 @@ def local_loop(
     environment: Environment, loaded: LoadedModel, config: GRPOConfig, engine: EngineName, options: VLLMOptions
 ) -> Iterator[Step]:
     suite = Suite(environment.name, [environment])
-    sampler = TimedSampler(
-        training_engine(loaded, engine, options, seed=0, max_rows=config.engine.max_num_seqs).sampler, loaded.device
-    )
+    local = training_engine(loaded, engine, options, seed=0, max_rows=config.engine.max_num_seqs)
+    assert isinstance(local, LocalEngine)
+    sampler = TimedSampler(local.sampler, loaded.device)
     reference = LoadedModel(copy.deepcopy(loaded.model), loaded.tokenizer) if config.algo.needs_reference else None
     optimizer = make_optimizer(loaded, config)
     for number in itertools.count():

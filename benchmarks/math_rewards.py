@@ -27,8 +27,8 @@ import math_verify
 import r1env
 from r1env.scoring import ScoringPool
 from r1env_math import AnswerPolicy, verify
-from r1env_math.numerals import value_of
-from r1env_math.reading import read
+from r1env_math.numeric import value_of
+from r1env_math.parser import read
 
 Judge = Callable[[str, str], bool]
 """From reference and completion to right or not."""

@@ -38,7 +38,7 @@ class _MovedFinder(MetaPathFinder):
 
 
 class _MovedLoader(Loader):
-    """Loads a stand-in with the public names of the module `new`; an empty package for None."""
+    """Loads a stand-in that has the names of the module `new`; an empty package for None."""
 
     def __init__(self, new: str | None) -> None:
         self._new = new
@@ -52,8 +52,8 @@ class _MovedLoader(Loader):
         warnings.warn(
             f"{module.__name__} is now {self._new}; the old name goes with the next version", DeprecationWarning, stacklevel=2
         )
-        contents = vars(importlib.import_module(self._new))
-        module.__dict__.update({name: value for name, value in contents.items() if not name.startswith("__")})
+        new = importlib.import_module(self._new)
+        module.__dict__["__getattr__"] = lambda name: getattr(new, name)
 
 
 CORE: Mapping[str, str] = {

@@ -75,9 +75,9 @@ class Recipe(BaseModel):
 
     def variants(self) -> Mapping[str | None, RecipePreset]:
         """The stages by preset; None for stages that belong to none."""
-        if not self.presets:
-            return {self.preset: RecipePreset(summary=self.summary, stages=self.stages)}
-        return {name: preset for name, preset in self.presets.items()}  # noqa: C416 - the key's type is wider
+        if self.presets:
+            return dict[str | None, RecipePreset](self.presets.items())
+        return {self.preset: RecipePreset(summary=self.summary, stages=self.stages)}
 
 
 class Plan(BaseModel):
@@ -176,16 +176,24 @@ def _settings(plugins: Plugins, stage: Stage, chained: Mapping[str, Any], change
         {}, with_new_names(config_class, preset_of(stage.trainer, config_class, preset).settings) if preset is not None else {}
     )
     merge(merge(config, chained), recipe)
-    if _environment(changes.get("env", config.get("env"))) != _environment(config.get("env")):
-        config.pop("env_options", None)  # was meant for the preset's environment, not for another one
-        if isinstance(config.get("eval"), dict):
-            config["eval"].pop("env_options", None)
+    for key, dependent in config_class.reset_with.items():
+        if _plain_name(changes.get(key, config.get(key))) != _plain_name(config.get(key)):
+            for path in dependent:
+                _drop(config, path.split("."))
     return merge(config, changes)
 
 
-def _environment(name: object) -> object:
-    """An environment's name without the prefix that it has in Gymnasium."""
-    return name.removeprefix("r1env/") if isinstance(name, str) else name
+def _plain_name(value: object) -> object:
+    """A name without the prefix that it has in Gymnasium."""
+    return value.removeprefix("r1env/") if isinstance(value, str) else value
+
+
+def _drop(config: dict[str, Any], path: Sequence[str]) -> None:
+    head, *rest = path
+    if not rest:
+        config.pop(head, None)
+    elif isinstance(config.get(head), dict):
+        _drop(config[head], rest)
 
 
 def check_plan(plan: Plan, plugins: Plugins | None = None) -> None:

@@ -500,6 +500,8 @@ def to_score(name: str, parts: tuple[str, ...], result: Any, seconds: float) -> 
     Raises:
         TypeError, ValueError, OverflowError: it is none of these, it is not finite, or its parts are not those that the reward declared.
     """
+    if type(result) is float:  # first: it is the usual case, and a check for an abstract type takes as long as a small reward
+        return _numeric_score(_finite(result), {name: result}, seconds)
     if isinstance(result, Score):
         given = {key: value for key, value in result.parts.items() if key != name}
         found = _named_parts(name, parts, given)

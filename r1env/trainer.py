@@ -6,10 +6,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Protocol, Self, TypeVar
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from r1env.config import Preset, Settings, merge, plain, with_new_names
 from r1env.errors import UnknownNameError
+from r1env.hooks import Spec
+from r1env.importing import is_reference
+from r1env.plugins import installed
 from r1env.runs.run import Run
 
 
@@ -22,6 +25,7 @@ class TrainerConfig(Settings):
     Attributes:
         presets: settings by name: a `Preset`, or a nested mapping.
         set_by_stage: settings that an option of the command line skips if another stage has them too; they are set as STAGE.key=value.
+        reset_with: setting → those that a preset or recipe gives for its value, and that are dropped when the user gives another one.
     """
 
     model: str = Field(description="Where to start: a name the trainer knows, a folder, a hub name, or stage:NAME.")
@@ -29,10 +33,34 @@ class TrainerConfig(Settings):
 
     presets: ClassVar[Mapping[str, Preset | Mapping[str, Any]]] = {}
     set_by_stage: ClassVar[frozenset[str]] = frozenset()
+    reset_with: ClassVar[Mapping[str, tuple[str, ...]]] = {}
 
     def updated(self, changes: Mapping[str, Any]) -> Self:
         """Return a copy with nested changes, validated: `config.updated({"optim": {"lr": 1e-4}})`."""
         return type(self).model_validate(merge(plain(self), with_new_names(type(self), changes)))
+
+
+def registered(spec_type: type[Spec]) -> AfterValidator:
+    """Return a pydantic validator for a setting that names something of a plugin, or `module:attribute`, or `file.py:attribute`.
+
+    An unknown name is refused when the settings are made, with the nearest known ones.
+
+    Example:
+        >>> from typing import Annotated
+        >>> from pydantic import TypeAdapter
+        >>> from r1env import EngineSpec
+        >>> TypeAdapter(Annotated[str, registered(EngineSpec)]).validate_python("scripted")
+        'scripted'
+    """
+
+    def check(name: str) -> str:
+        if is_reference(name):
+            installed().load(spec_type, name)
+        else:
+            installed().find(spec_type, name)
+        return name
+
+    return AfterValidator(check)
 
 
 def preset_of(trainer: str, config: type[TrainerConfig], name: str) -> Preset:

@@ -19,7 +19,7 @@ from r1env.errors import UnknownNameError, UsageError
 from r1env.importing import is_reference, load_object
 from r1env.plugins import Plugins, installed
 from r1env.prompts import END_TOKENS, THINK_CLOSE, THINK_OPEN
-from r1env.rewards import Isolation, Reward
+from r1env.rewards import Isolation, Reward, Scope
 from r1env.rubrics import (
     AnyRubric,
     RewardChoice,
@@ -63,18 +63,25 @@ def rubric_spec(given: RubricSpec | Mapping[str, Any] | str, plugins: Plugins | 
 
 
 def load_rubric(
-    given: AnyRubric, *, accuracy: str = "math", reserved: Collection[str] = (), plugins: Plugins | None = None
+    given: AnyRubric,
+    *,
+    accuracy: str = "math",
+    reserved: Collection[str] = (),
+    one_by_one: str = "",
+    plugins: Plugins | None = None,
 ) -> Rubric:
-    """What scores, checked as far as it can be before the first rollout.
+    """Return what scores, checked as far as possible before the first rollout.
 
     Args:
         given: see `AnyRubric`. A reward becomes a rubric of one.
         accuracy: the reward that `accuracy` stands for.
         reserved: names that the stack has for its own; no part may be called so.
+        one_by_one: name of a stack that hands over one response at a time, where a reward of scope `group` cannot work.
         plugins: where names are looked up; by default what is installed.
 
     Raises:
-        UsageError: an unknown name, a part with a reserved name, or a reward that cannot be sent to a worker.
+        UsageError: an unknown name, a part with a reserved name, a group reward where there are no groups, or a reward that cannot be
+            sent to a worker.
     """
     if isinstance(given, Reward):
         rubric = Rubric(given.name, [WeightedReward(given)])
@@ -86,6 +93,11 @@ def load_rubric(
         if key in reserved:
             raise UsageError(f"a reward cannot be called {key!r} here: that name is taken; rename it")
     for item in rubric.rewards:
+        if one_by_one and item.reward.scope is Scope.GROUP:
+            raise UsageError(
+                f"{one_by_one} hands its reward function one response at a time, and the reward {item.reward.name!r} needs all responses "
+                "to a task (scope='group'); leave it out, or train with `r1env train` or TRL"
+            )
         if item.reward.isolation is Isolation.PROCESS:
             pack_reward(item.reward)  # raises now what would otherwise cost every rollout its score
     return rubric

@@ -68,9 +68,12 @@ def reward_function(
         end_tokens: what is taken off the end of a response; the query comes with special tokens.
 
     Raises:
-        UsageError: an unknown name, a reward whose name OpenRLHF has taken, or an `unscored` that is not finite.
+        UsageError: an unknown name, a reward whose name OpenRLHF has taken or whose scope is `group`, or an `unscored` that is not finite.
     """
-    loaded, fallback = load_rubric(rubric, accuracy=accuracy, reserved=RESERVED), check_unscored(unscored)
+    loaded, fallback = (
+        load_rubric(rubric, accuracy=accuracy, reserved=RESERVED, one_by_one="OpenRLHF"),
+        check_unscored(unscored),
+    )
 
     def to_rollout(item: tuple[str, str, Any]) -> Rollout:
         query, prompt, label = item

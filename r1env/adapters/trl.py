@@ -8,6 +8,9 @@ A score without a value becomes **None**, which TRL takes as "this function does
 
     trainer = GRPOTrainer(model, reward_funcs=reward_function("zero"), train_dataset=dataset, args=GRPOConfig(...))
 
+A reward of scope `group` gets all completions of a prompt that TRL hands over in one call. That is the whole group if
+`per_device_train_batch_size` is a multiple of `num_generations`.
+
 The data set's columns are read as `r1env.adapters.core.task_of` says: `answer`, `tests`, `language`, …; or write it with `row_of`.
 """
 

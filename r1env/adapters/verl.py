@@ -72,9 +72,9 @@ def reward_function(rubric: AnyRubric, *, accuracy: str = "math", unscored: floa
         unscored: `score`, and any part, where there is no value.
 
     Raises:
-        UsageError: an unknown name, a reward whose name verl has taken, or an `unscored` that is not finite.
+        UsageError: an unknown name, a reward whose name verl has taken or whose scope is `group`, or an `unscored` that is not finite.
     """
-    loaded, fallback = load_rubric(rubric, accuracy=accuracy, reserved=RESERVED), check_unscored(unscored)
+    loaded, fallback = load_rubric(rubric, accuracy=accuracy, reserved=RESERVED, one_by_one="verl"), check_unscored(unscored)
 
     def compute(
         data_source: str, solution_str: str, ground_truth: Any, extra_info: Mapping[str, Any] | None = None, **_: Any

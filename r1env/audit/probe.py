@@ -8,8 +8,8 @@ from concurrent.futures import CancelledError
 from dataclasses import dataclass, replace
 from types import TracebackType
 
-from r1env.audit.corpus import Wrapping
-from r1env.rewards import Isolation, Reward
+from r1env.audit.corpus import WRAPPINGS, Wrapping
+from r1env.rewards import Isolation, Reward, Scope
 from r1env.scoring import ScoringPool
 from r1env.scoring.dispatch import submit_async
 from r1env.types import Rollout, Score, Status, Task
@@ -38,6 +38,8 @@ class BoundedScorer:
     """
 
     def __init__(self, reward: Reward, seconds: float) -> None:
+        if reward.scope is Scope.GROUP:
+            reward = in_company(reward)
         self.reward = reward if reward.isolation is Isolation.ASYNC else replace(reward, isolation=Isolation.PROCESS)
         self.items = 0
         self.values = 0
@@ -103,6 +105,36 @@ class BoundedScorer:
         self._errors += sum(score.status is Status.ERROR for score in scores)
         self._hangs += sum(score.status is Status.TIMEOUT for score in scores)
         return scores
+
+
+# A group reward compares completions, so an attack is scored in the same company as the right answer that it is measured against.
+
+COMPANY = ("I do not know.", "")
+"""What the others in the group wrote; and, where the task has an answer, one of them gave it."""
+
+
+def in_company(reward: Reward) -> Reward:
+    """Return a reward for single rollouts that scores each in a group of fixed others with a reward of scope `group`."""
+
+    def group(rollout: Rollout) -> list[Rollout]:
+        right = [WRAPPINGS[0](rollout.task.answer)] if rollout.task.answer else []
+        return [rollout, *(Rollout(task=rollout.task, completion=text) for text in (*right, *COMPANY))]
+
+    def here(rollout: Rollout) -> Score:
+        return reward.score_batch(group(rollout))[0]
+
+    async def awaited(rollout: Rollout) -> Score:
+        return (await reward.ascore_group(group(rollout)))[0]
+
+    asynchronous = reward.isolation is Isolation.ASYNC
+    return Reward(
+        name=reward.name,
+        function=awaited if asynchronous else here,
+        isolation=reward.isolation,
+        parts=reward.parts,
+        limits=reward.limits,
+        summary=reward.summary,
+    )
 
 
 # Repeatability: the same completion gets the same score again, in a batch, in another order, and in another process.

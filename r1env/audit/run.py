@@ -53,6 +53,8 @@ def audit(
 
     The result depends on the reward, its options and the tasks alone, not on what else is installed.
 
+    A reward of scope `group` scores each completion in a group with three others: a right one, one that does not know, and nothing.
+
     Args:
         tasks: `SAMPLE_TASKS`, or tasks that the reward needs. Those with different answers are taken first, at most
             `corpus.MAX_TASKS` of them. `metadata["wrong"]` may list answers that are wrong.

@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
+from r1env import __version__
 from r1env.cli.console import print_json
 from r1env.cli.options import Json
 from r1env.errors import R1EnvError
@@ -17,7 +18,6 @@ from r1env.hooks import CommandSpec
 from r1env.importing import import_target
 from r1env.plugins import Plugins, installed
 from r1env.runs.manifest import distribution_versions
-from r1env.version import __version__
 
 COMMANDS = (
     CommandSpec("train", "r1env.cli.train:app", "Train a model."),

@@ -119,6 +119,8 @@ def next_commands(run: Run, plan: Plan) -> list[str]:
         return _commands(["report", str(run.path)], again, ["envs"])
     where = ["--model", str(run.model_dir(last.name)), "--env", tasks["env"]]
     options = {**tasks.get("env_options", {}), **(value_at(config, "eval.env_options") or {})}
+    if config.get("hold_out"):
+        options["hold_out"] = config["hold_out"]
     where += [word for key, value in options.items() for word in ("-o", f"{key}={value}")]
     if tasks.get("template"):
         where += ["--template", tasks["template"]]

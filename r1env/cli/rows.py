@@ -15,7 +15,7 @@ from pydantic import ValidationError
 from pydantic_core import to_jsonable_python
 
 from r1env.errors import UsageError
-from r1env.rewards import Reward
+from r1env.rewards import Reward, Scope
 from r1env.rubrics import Rubric
 from r1env.runs.files import json_ready, to_json
 from r1env.scoring import ScoringPool, score
@@ -65,13 +65,15 @@ def parse_row(line: bytes, number: int) -> tuple[str | int | None, Rollout]:
 
 def malformed_result(error: MalformedRowError) -> dict[str, Any]:
     """What is written for a line that could not be read."""
-    failure = Score.failure(Status.ERROR, str(error)).model_dump(mode="json")
-    return {"id": error.row_id, **failure, "seconds": 0}
+    return {**scored_result(error.row_id, Score.failure(Status.ERROR, str(error))), "seconds": 0}
 
 
 def scored_result(row_id: str | int | None, result: Score) -> dict[str, Any]:
     """What is written for a scored line."""
-    return {"id": row_id, **result.model_dump(mode="json")}
+    written = result.model_dump(mode="json")
+    if not result.turns:
+        del written["turns"]
+    return {"id": row_id, **written}
 
 
 def sampled_row(rollout: Rollout, sample: int) -> dict[str, Any]:
@@ -134,8 +136,21 @@ class Scored:
     size: int
 
 
-def chunks(lines: Iterable[bytes]) -> Iterator[Chunk]:
-    """Numbered lines, gathered until there are enough of them or of their bytes."""
+def has_groups(scorer: Reward | Rubric) -> bool:
+    """Return True if some reward needs all rows of a task at once."""
+    rewards = [scorer] if isinstance(scorer, Reward) else [item.reward for item in scorer.rewards]
+    return any(reward.scope is Scope.GROUP for reward in rewards)
+
+
+def chunks(lines: Iterable[bytes], *, whole: bool = False) -> Iterator[Chunk]:
+    """Yield numbered lines, gathered until there are enough of them or of their bytes.
+
+    Args:
+        whole: yield all lines at once, for rewards that need all rows of a task, which may stand anywhere in the file.
+    """
+    if whole:
+        yield list(enumerate(lines, start=1))
+        return
     chunk: list[tuple[int, bytes]] = []
     size = 0
     for number, line in enumerate(lines, start=1):
@@ -149,12 +164,13 @@ def chunks(lines: Iterable[bytes]) -> Iterator[Chunk]:
 
 
 def score_chunk(chunk: Chunk, scorer: Reward | Rubric, pool: ScoringPool | None = None) -> Scored:
-    """Score every line that can be read.
+    """Score every line that can be read. For a reward of scope `group`, rows with one `id`, prompt and answer are a group.
 
     Args:
         pool: see `score`.
     """
-    parsed = [_parsed(number, line) for number, line in chunk]
+    grouped = has_groups(scorer)
+    parsed = [_parsed(number, line, needs_id=grouped) for number, line in chunk]
     good = [item[1] for item in parsed if not isinstance(item, MalformedRowError)]
     scores = iter(score(good, scorer, pool=pool))
     rows: list[dict[str, Any]] = []
@@ -170,11 +186,16 @@ def score_chunk(chunk: Chunk, scorer: Reward | Rubric, pool: ScoringPool | None 
     return Scored(rows, len(parsed) - len(good), unscored, sum(len(line) for _, line in chunk))
 
 
-def _parsed(number: int, line: bytes) -> tuple[str | int | None, Rollout] | MalformedRowError:
+def _parsed(number: int, line: bytes, *, needs_id: bool) -> tuple[str | int | None, Rollout] | MalformedRowError:
     try:
-        return parse_row(line, number)
+        row_id, rollout = parse_row(line, number)
     except MalformedRowError as error:
         return error
+    if needs_id and row_id is None:
+        return MalformedRowError(
+            f"line {number}: no id; a reward of scope group needs it to tell which task the row belongs to"
+        )
+    return row_id, rollout
 
 
 # The files of `r1env score`: JSON lines, or Parquet by the name's ending. Read and written as streams.

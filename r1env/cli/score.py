@@ -16,7 +16,7 @@ from r1env.adapters.core import load_rubric, rubric_spec
 from r1env.adapters.export import render
 from r1env.cli.console import progress
 from r1env.cli.options import options_by_reward, plugins_of
-from r1env.cli.rows import Chunk, Scored, chunks, open_results, open_rows, score_chunk
+from r1env.cli.rows import Chunk, Scored, chunks, has_groups, open_results, open_rows, score_chunk
 from r1env.config import parse_overrides
 from r1env.errors import UsageError
 from r1env.plugins import Plugins
@@ -59,6 +59,9 @@ def score(
     scored), `parts`, `status`, `reason` and `seconds`. A malformed line gets the status `error`, the rest are scored, and the
     exit code is 1.
 
+    A reward of scope group gets all rows with one id (and the same prompt and answer) together; for its sake the whole input is
+    read before scoring starts.
+
     \b
     Example:
       r1env score --reward math --input in.jsonl --output out.jsonl
@@ -75,7 +78,7 @@ def score(
         write = open_results(stack, output, input_)
         advance = stack.enter_context(progress("scoring", unit=False))
         bytes_done = 0
-        for scored in _scored(stack, chunks(lines), scorer, ray_address, on_ray=on_ray):
+        for scored in _scored(stack, chunks(lines, whole=has_groups(scorer)), scorer, ray_address, on_ray=on_ray):
             malformed += scored.malformed
             statuses.update(scored.unscored)
             write(scored.rows)

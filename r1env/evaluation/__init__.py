@@ -1,4 +1,4 @@
-"""Evaluation: completions drawn and scored (`evaluate`), and the statistics over them (`statistics`)."""
+"""Evaluation: sample and score completions (`evaluate`), and compute statistics over them (`statistics`)."""
 
 from r1env.evaluation.evaluate import Evaluation, EvaluationRow, evaluate
 from r1env.evaluation.statistics import pass_at_k, wilson_interval

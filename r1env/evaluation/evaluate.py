@@ -1,4 +1,4 @@
-"""`evaluate`: draw completions for the tasks of an environment, score them, and sum up."""
+"""`evaluate`: sample completions for the tasks of an environment, score them, and summarize."""
 
 from __future__ import annotations
 
@@ -40,17 +40,17 @@ class EvaluationRow(BaseModel):
 
 
 class Evaluation(BaseModel):
-    """What an evaluation found.
+    """The result of an evaluation.
 
     Attributes:
         accuracy: the share of scored completions that are correct; None when none could be scored.
         interval: 95 % interval around it (Wilson's, over tasks).
-        pass_at: k → mean pass@k over the tasks with at least k scored completions; empty for one completion a task.
+        pass_at: k → mean pass@k over the tasks with at least k scored completions; empty for one completion per task.
         parts: mean of every part of the score over the completions where it has a value.
-        statuses: how many completions got which status.
+        statuses: status → number of completions.
         unscored: completions without a verdict; they are left out of `accuracy`, never counted as wrong.
         mean_length: of the completions, in tokens where the engine knows them, else in characters.
-        truncated: share of completions that the token limit cut off.
+        truncated: share of completions that a token limit cut off.
         rows: every completion, in the order of the tasks.
     """
 
@@ -93,7 +93,7 @@ def evaluate(
         max_failed: the share of a batch whose scoring may fail; by default all of it may, and is counted as unscored.
 
     Raises:
-        UsageError: the rubric leaves the checker out, there is no task, or the source never ends and `limit` is None.
+        UsageError: the rubric does not contain the checker, there is no task, or the source never ends and `limit` is None.
         EngineError: the engine cannot answer.
         TrainingStoppedError: scoring failed for more than `max_failed` of a batch.
     """
@@ -120,7 +120,7 @@ def evaluate(
 
 
 def summarize(environment: str, rows: Sequence[EvaluationRow], samples: int) -> Evaluation:
-    """The figures over the rows, which hold `samples` completions for each task, task by task."""
+    """Compute the result from rows, which hold `samples` completions for each task, task by task."""
     groups = [[row.correct for row in rows[i : i + samples]] for i in range(0, len(rows), samples)]
     scored = [[correct for correct in group if correct is not None] for group in groups]
     verdicts = [correct for group in scored for correct in group]
@@ -142,7 +142,7 @@ def summarize(environment: str, rows: Sequence[EvaluationRow], samples: int) -> 
 
 
 def _pass_at(scored: Sequence[Sequence[bool]], samples: int) -> dict[int, float]:
-    """k = 1, 2, 4, … up to `samples`, and `samples` itself."""
+    """Return pass@k for k = 1, 2, 4, … up to `samples`, and `samples` itself."""
     ks = sorted({*(1 << power for power in range(samples.bit_length()) if 1 << power <= samples), samples})
     estimates = {k: [pass_at_k(len(group), sum(group), k) for group in scored if len(group) >= k] for k in ks}
     return {k: fmean(values) for k, values in estimates.items() if values}

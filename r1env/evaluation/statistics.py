@@ -6,7 +6,7 @@ import math
 
 
 def pass_at_k(n: int, c: int, k: int) -> float:
-    """The probability that at least one of `k` completions is correct, estimated without bias from `n` of which `c` are.
+    """Return an unbiased estimate of the probability that at least one of `k` completions is correct, from `n` of which `c` are.
 
     1 - C(n-c, k) / C(n, k): Chen et al. 2021, "Evaluating Large Language Models Trained on Code", equation 1.
 
@@ -21,12 +21,12 @@ def pass_at_k(n: int, c: int, k: int) -> float:
 
 
 def wilson_interval(share: float, n: int, z: float = 1.959964) -> tuple[float, float]:
-    """The interval of Wilson (1927) around a share of `n` trials; `z` is the normal quantile, 95 % by default.
+    """Return Wilson's interval (1927) around a share of `n` trials; `z` is the normal quantile, 95 % by default.
 
     Unlike the normal approximation it stays within [0, 1] and has a width at 0 and at 1.
 
     Args:
-        share: successes / n; with several completions a task, the mean over all of them. `n` is then still the number of
+        share: successes / n; with several completions per task, the mean over all of them. `n` is then still the number of
             tasks: completions of one task are not independent, and this errs on the wide side.
 
     Raises:

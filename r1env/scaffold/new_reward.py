@@ -9,6 +9,7 @@ from importlib import resources
 from pathlib import Path
 from string import Template
 
+from r1env import __version__
 from r1env.errors import UsageError
 
 _NAME = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
@@ -53,10 +54,13 @@ def new_reward(name: str, folder: Path | None = None, *, taken: Collection[str] 
 def render(name: str, *, distribution: str) -> dict[str, str]:
     """The files of a reward plugin, by path within its folder."""
     identifier = name.replace("-", "_")
+    major, minor, _ = __version__.split(".", 2)
     values = {
         "name": name,
         "distribution": distribution,
         "package": distribution.replace("-", "_"),
+        "lowest": __version__,
+        "next_minor": f"{major}.{int(minor) + 1}",  # before 1.0, a minor version may change what a plugin relies on
         "function": f"{identifier}_" if keyword.iskeyword(identifier) else identifier,
     }
     package = values["package"]

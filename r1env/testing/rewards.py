@@ -11,10 +11,10 @@ from typing import Any
 import cloudpickle
 
 from r1env.plugins import get_reward
-from r1env.rewards import Isolation, Reward
+from r1env.rewards import Isolation, Reward, Scope
 from r1env.scoring import score
 from r1env.testing.hostile import hostile_completions
-from r1env.types import Conversation, Rollout, Score, Status, Task
+from r1env.types import Conversation, Message, Rollout, Score, Status, Task
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +26,7 @@ class Example:
         value: what the reward must say; None where it must abstain.
         status: the status it must have; not checked when None.
         task: the task; a plain one with `answer` and `metadata` is made when None.
+        earlier: for an episode of several turns, the messages between the prompt and the completion, the model's first.
     """
 
     completion: str
@@ -34,25 +35,32 @@ class Example:
     answer: str | None = None
     metadata: Mapping[str, Any] = field(default_factory=dict)
     task: Task | None = None
+    earlier: Conversation = ()
 
     def rollout(self) -> Rollout:
-        """The example as a reward sees it."""
+        """Return the example as a reward sees it."""
         question: Conversation = ({"role": "user", "content": "What is the answer?"},)
         task = self.task or Task(id="example", prompt=question, answer=self.answer, metadata=self.metadata)
-        return Rollout(task=task, completion=self.completion)
+        last: Message = {"role": "assistant", "content": self.completion}
+        messages = (*task.prompt, *self.earlier, last) if self.earlier else ()
+        return Rollout(task=task, completion=self.completion, messages=messages)
 
 
 def check_reward(reward: Reward | str, examples: Sequence[Example]) -> None:
     """Check that a reward keeps the contract.
 
-    It gives the examples the values they name. On them and on every hostile text (as it is, in an answer block, in a box) it
-    never raises, stays within its limits, and reports the same parts. It says the same in a worker and where it belongs, and
-    in whatever order it is asked. It survives pickling.
+    The examples get the values they name. On them and on every hostile text (as it is, in an answer block, in a box) the reward never
+    raises, stays within its limits, and reports the same parts. It gives the same scores in a worker and where it belongs, and in any
+    order. It survives pickling.
 
     Hostile texts are scored for the task of the first example, which should be a typical one.
 
+    A reward of scope `group` sees examples with the same task as one group (give them the same `task`, or the same `answer`), and the
+    hostile texts as another; the scores may depend on the company, but not on its order. A reward of scope `turn` is given
+    the hostile texts as the second turn too.
+
     Args:
-        reward: a reward, or the name of an installed one.
+        reward: a reward, the name of an installed one, `module:attribute` or `file.py:attribute`.
 
     Raises:
         AssertionError: a promise is broken; the message says which, on which text.
@@ -64,9 +72,17 @@ def check_reward(reward: Reward | str, examples: Sequence[Example]) -> None:
     for (label, found), example in zip(scores.items(), examples, strict=True):
         _check_example(f"reward {subject.name!r}, {label} ({example.completion[:60]!r})", found, example)
     task = examples[0].rollout().task
-    _check_verdicts(
-        subject, {label: Rollout(task=task, completion=completion) for label, completion in hostile_completions().items()}
-    )
+    hostile = {label: Rollout(task=task, completion=completion) for label, completion in hostile_completions().items()}
+    if subject.scope is Scope.TURN:
+        hostile |= {
+            f"{label}, in the second turn": _second_turn(task, rollout.completion) for label, rollout in hostile.items()
+        }
+    _check_verdicts(subject, hostile)
+
+
+def _second_turn(task: Task, completion: str) -> Rollout:
+    first: Conversation = ({"role": "assistant", "content": "3"}, {"role": "user", "content": "Think again."})
+    return Example(completion, value=None, task=task, earlier=first).rollout()
 
 
 def _check_pickling(reward: Reward) -> None:
@@ -75,7 +91,8 @@ def _check_pickling(reward: Reward) -> None:
     except (pickle.PicklingError, TypeError, AttributeError) as error:
         raise AssertionError(f"reward {reward.name!r} cannot be pickled, so it cannot be sent to a worker: {error}") from error
     _require(
-        (travelled.name, travelled.part_keys, travelled.options) == (reward.name, reward.part_keys, reward.options),
+        (travelled.name, travelled.part_keys, travelled.options, travelled.scope)
+        == (reward.name, reward.part_keys, reward.options, reward.scope),
         f"reward {reward.name!r} is another one after pickling: {travelled}",
     )
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import ipaddress
 import json
+import os
 import queue
+import signal
 import sys
 import threading
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -13,16 +16,17 @@ from typing import IO, Annotated, Any, BinaryIO, Literal, cast
 
 import typer
 
+from r1env_sandbox import __version__
 from r1env_sandbox.errors import SandboxUnavailable
 from r1env_sandbox.harness import plain
-from r1env_sandbox.languages import DEFAULT_LANGUAGES, LANGUAGES, UnknownLanguageError
+from r1env_sandbox.languages import DEFAULT_LANGUAGES, LANGUAGES, UnknownLanguageError, find_language
 from r1env_sandbox.models import Limits, Submission, Verdict
 from r1env_sandbox.open import open_sandbox
 from r1env_sandbox.rows import judge_line
 from r1env_sandbox.sandbox import Judge, Mode
-from r1env_sandbox.version import __version__
 
 NO_SANDBOX, INTERRUPTED = 3, 130
+MIN_TOKEN = 16  # characters
 LINES_AHEAD = 4  # that are read for each worker: enough to keep it busy, and no more in memory
 
 app = typer.Typer(
@@ -135,6 +139,7 @@ def run(
     name = language or suffixes.get(file.suffix)
     if name is None:
         raise typer.BadParameter(f"the language of {file} is not known; give --language")
+    name = _language(name)
     try:
         source = file.read_text("utf-8")
     except (OSError, UnicodeDecodeError) as error:
@@ -210,13 +215,13 @@ def build(
     from r1env_sandbox.backends.docker import connect
     from r1env_sandbox.images import BUILD_SECONDS, ImageBuildError, build_image
 
+    if base is not None and bootstrap:
+        raise typer.BadParameter("give --base or --bootstrap, not both")
+    names = tuple(map(_language, language or DEFAULT_LANGUAGES))
     connect().close()  # says plainly what is wrong with the engine
     client = docker.from_env(timeout=BUILD_SECONDS)
     try:
-        names = tuple(language) if language else DEFAULT_LANGUAGES
         build_image(client, base=base, bootstrap=bootstrap, languages=names, report=lambda line: typer.echo(line, err=True))
-    except UnknownLanguageError as error:
-        raise typer.BadParameter(str(error)) from error
     except ImageBuildError as error:
         typer.echo(f"error: {error}", err=True)
         raise typer.Exit(1) from error
@@ -226,7 +231,9 @@ def build(
 
 @app.command()
 def serve(
-    host: Annotated[str, typer.Option("--host", help="Address to listen at. Nobody is authenticated.")] = "127.0.0.1",
+    host: Annotated[
+        str, typer.Option("--host", help="Address to listen at. Off the loopback interface a token is required.")
+    ] = "127.0.0.1",
     port: Annotated[int, typer.Option("--port", help="Port to listen at.")] = 8080,
     workers: Annotated[
         int | None, typer.Option("--workers", min=1, help="Submissions at once; default: the processors.")
@@ -234,8 +241,20 @@ def serve(
     mode: ModeOption = "spawn",
     backend: BackendOption = "docker",
     runtime: RuntimeOption = None,
+    token_file: Annotated[
+        Path | None,
+        typer.Option("--token-file", help="A file with the token that requests must bring; or set R1ENV_SANDBOX_TOKEN."),
+    ] = None,
+    max_requests: Annotated[
+        int, typer.Option("--max-requests", min=1, help="At work and waiting; more are answered with 429.")
+    ] = 1024,
+    drain_s: Annotated[
+        int, typer.Option("--drain-s", min=0, help="Seconds that requests may take to end after SIGTERM.")
+    ] = 300,
 ) -> None:
-    """Serve SandboxFusion's /run_code, and /judge, over HTTP. Takes the extra `r1env-sandbox[server]`.
+    """Serve /judge, SandboxFusion's /run_code and /submit, Piston's /api/v2/execute and open-r1's /execute_batch over HTTP.
+
+    On SIGTERM no more requests are taken, and those at work are answered. Takes the extra `r1env-sandbox[server]`.
 
     \b
     Example:
@@ -248,8 +267,21 @@ def serve(
     except ImportError as error:
         typer.echo(f"error: {error.name} is missing; install r1env-sandbox[server]", err=True)
         raise typer.Exit(2) from error
+    token = _token(token_file)
+    if token is None and not _is_loopback(host):
+        raise typer.BadParameter(
+            f"--host {host} can be reached from elsewhere, so requests must bring a token: give --token-file or R1ENV_SANDBOX_TOKEN"
+        )
     with _sandbox(workers, mode, backend, runtime) as sandbox:
-        uvicorn.run(make_app(sandbox), host=host, port=port, log_level="warning")
+        # uvicorn answers what is at work and then sends the signal on to this handler, so that the sandbox is closed as well.
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+        uvicorn.run(
+            make_app(sandbox, token=token, max_requests=max_requests),
+            host=host,
+            port=port,
+            log_level="warning",
+            timeout_graceful_shutdown=drain_s,
+        )
 
 
 @app.command()
@@ -303,6 +335,14 @@ def _sandbox(workers: int | None, mode: str, backend: str, runtime: str | None) 
     try:
         return open_sandbox(backend, workers, mode=known, runtime=runtime)
     except ValueError as error:
+        raise typer.BadParameter(str(error)) from error
+
+
+def _language(name: str) -> str:
+    """Return the name of a language that the sandbox knows, by that or by another of its names."""
+    try:
+        return find_language(name).name
+    except UnknownLanguageError as error:
         raise typer.BadParameter(str(error)) from error
 
 
@@ -376,3 +416,24 @@ def _id_of(line: bytes) -> str | float | None:
         return None
     found = data.get("id") if isinstance(data, dict) else None
     return found if isinstance(found, str | int | float) else None
+
+
+def _token(file: Path | None) -> str | None:
+    try:
+        token = file.read_text("utf-8").strip() if file else os.environ.get("R1ENV_SANDBOX_TOKEN", "").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise typer.BadParameter(f"cannot read --token-file {file}: {error}") from error
+    if file and not token:
+        raise typer.BadParameter(f"--token-file {file} is empty")
+    if token and (not token.isascii() or "/" in token or len(token) < MIN_TOKEN):
+        raise typer.BadParameter(f"a token is at least {MIN_TOKEN} ASCII characters, none of them a slash")
+    return token or None
+
+
+def _is_loopback(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False

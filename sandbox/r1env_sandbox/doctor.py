@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import platform
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -22,6 +23,7 @@ class Probe:
         source: a Python program that prints `holds`, or what it could do.
         verdict: what judging it must end with.
         after: a program that is judged right after it, and must print `holds`.
+        answer: what it must print.
     """
 
     name: str
@@ -29,6 +31,7 @@ class Probe:
     verdict: Verdict = Verdict.ACCEPTED
     after: str | None = None
     limits: Limits = _LIMITS
+    answer: str = HOLDS
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,11 +62,72 @@ import os
 left = os.listdir(".") + os.listdir("/tmp") + [pid for pid in os.listdir("/proc") if pid.isdecimal()][3:]
 print("holds" if not left else f"left: {left[:5]}")
 """
+_SIGNALLERS = """
+import os, signal, time
+for _ in range(8):
+    if os.fork() == 0:
+        while True:
+            for pid in (1, 2):
+                for number in (signal.SIGINT, signal.SIGUSR1, signal.SIGTERM):
+                    try: os.kill(pid, number)
+                    except OSError: pass
+time.sleep(0.05)
+print("holds")
+"""
+_SIBLINGS = """
+import ctypes, os, signal
+libc = ctypes.CDLL(None)
+for number in range(4):
+    if libc.syscall({clone}, 0x8000 | signal.SIGCHLD, 0, 0, 0, 0) == 0:
+        os._exit(0) if number % 2 else signal.pause()
+print("holds")
+"""
+_MARKS = """
+import os
+for path in (".", "/tmp", "/dev/null", "/judge", "/dev/shm"):
+    for mark in (lambda: os.setxattr(path, "user.mark", b"1"), lambda: os.utime(path, (1, 2)), lambda: os.utime(path),
+                 lambda: os.setxattr(path, "system.posix_acl_default", bytes.fromhex("02000000" "0100070fffffffff"))):
+        try: mark()
+        except OSError: pass
+os.chmod(".", 0)
+print("holds")
+"""
+_IS_UNMARKED = """
+import os, time
+marks = [name for path in (".", "/tmp", "/dev/null") for name in os.listxattr(path)]
+marks += [path for path in (".", "/tmp", "/dev/null") if os.stat(path).st_mtime == 2]
+if os.stat("/dev/null").st_mtime > time.time() - 5: marks.append("the time of /dev/null")
+if os.stat(".").st_mode & 0o777 != 0o700: marks.append(oct(os.stat(".").st_mode))
+open("mine", "w").write("x")
+if open("mine").read() != "x": marks.append("its own file")
+print("holds" if not marks else f"marks: {marks}")
+"""
+_UNBILLED = """
+import os, signal, time
+signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+reader, writer = os.pipe()
+for _ in range(8):
+    if os.fork() == 0:
+        while time.process_time() < 0.4: pass
+        os.write(writer, b"x")
+        os._exit(0)
+    os.read(reader, 1)
+print("nobody was billed")
+"""
+_CLONE = {"x86_64": 56, "aarch64": 220}.get(platform.machine(), -1)
+_OUTLIVING = {"x86_64": ("29, 0, 4096, 0o1777", "68, 0, 0o1777", "248, b'user', b'x', b'x', 1, -4")}.get(
+    platform.machine(), ("194, 0, 4096, 0o1777", "186, 0, 0o1777", "217, b'user', b'x', b'x', 1, -4")
+)
+"""shmget, msgget and add_key, by the numbers that aarch64 and x86-64 have for them."""
 
 PROBES = (
     Probe(
         "no network but the loopback",
         "import socket\nother = {name for _, name in socket.if_nameindex()} - {'lo'}\nprint('holds' if not other else other)",
+    ),
+    Probe(
+        "no internet sockets, whose connections the kernel remembers",
+        _REFUSED.format(statement="import socket; socket.socket()"),
     ),
     Probe("no way out by a socket", _REFUSED.format(statement="import socket; socket.create_connection(('1.1.1.1', 53), 1)")),
     Probe(
@@ -88,9 +152,18 @@ PROBES = (
     Probe("the runner's memory is closed", _REFUSED.format(statement="open('/proc/1/mem', 'rb')")),
     Probe("the runner's descriptors are closed", _REFUSED.format(statement="open('/proc/1/fd/0', 'rb')")),
     Probe("the runner cannot be signalled", _REFUSED.format(statement="import os; os.kill(1, 9)")),
+    Probe("not even while it sweeps", _SIGNALLERS, after="print('holds')", limits=_LONGER),
+    Probe("children given to the launcher are swept", _SIBLINGS.format(clone=_CLONE), after=_IS_EMPTY),
+    Probe("no descriptor but the standard ones", _REFUSED.format(statement="import os; os.fstat(3)")),
+    Probe("no attributes that outlive a program", _REFUSED.format(statement="import os; os.setxattr('.', 'user.x', b'x')")),
+    Probe(
+        "no segments, queues or keys that outlive it",
+        "\n".join(_DENIED_CALL.format(call=call) for call in _OUTLIVING),
+        answer="holds\n" * 3,
+    ),
     Probe(
         "nothing of the host in the environment",
-        "import os\nnames = set(os.environ) - {'PATH', 'HOME', 'LANG', 'LC_CTYPE', 'TMPDIR', 'PYTHONHASHSEED'}\nprint('holds' if not names else names)",
+        "import os\nnames = set(os.environ) - {'PATH', 'HOME', 'LANG', 'LC_CTYPE', 'TMPDIR', 'PYTHONHASHSEED', 'OMP_NUM_THREADS'}\nprint('holds' if not names else names)",
     ),
     Probe(
         "no set-id program lends its rights",
@@ -100,6 +173,12 @@ PROBES = (
         limits=_LONGER,
     ),
     Probe("CPU time is limited", "while True: pass", Verdict.TIME_LIMIT),
+    Probe(
+        "CPU time of children that nobody waits for is limited",
+        _UNBILLED,
+        Verdict.TIME_LIMIT,
+        limits=_LIMITS.model_copy(update={"wall_s": 20.0}),
+    ),
     Probe("wall time is limited", "import time\ntime.sleep(60)", Verdict.TIME_LIMIT),
     Probe("memory is limited", "a = []\nwhile True: a.append(b'x' * 1000000)", Verdict.MEMORY_LIMIT, limits=_LONGER),
     Probe("output is limited", "while True: print('x' * 1000)", Verdict.OUTPUT_LIMIT),
@@ -126,6 +205,7 @@ PROBES = (
         "if os.fork() == 0:\n    os.setsid(); time.sleep(600)\nprint('holds')",
         after=_IS_EMPTY,
     ),
+    Probe("nothing is left in the folders and devices themselves", _MARKS, after=_IS_UNMARKED),
 )
 
 
@@ -136,14 +216,13 @@ def examine_host(sandbox: Judge) -> Iterator[Finding]:
 
 
 def run_probe(sandbox: Judge, probe: Probe) -> Finding:
-    test = [TestCase.stdio("", HOLDS)]
-    result = sandbox.judge(Submission(language="python", source=probe.source), test, probe.limits)
+    result = sandbox.judge(Submission(language="python", source=probe.source), [TestCase.stdio("", probe.answer)], probe.limits)
     if result.status is not probe.verdict:
         seen = result.tests[0].stdout_head.strip() or result.tests[0].note if result.tests else result.info.note
         return Finding(probe.name, holds=False, detail=f"{result.status}: {seen}"[:200])
     if probe.after is None:
         return Finding(probe.name, holds=True)
-    after = sandbox.judge(Submission(language="python", source=probe.after), test, probe.limits)
+    after = sandbox.judge(Submission(language="python", source=probe.after), [TestCase.stdio("", HOLDS)], probe.limits)
     return Finding(
         probe.name, after.status is Verdict.ACCEPTED, "" if after.status is Verdict.ACCEPTED else after.tests[0].stdout_head
     )

@@ -123,8 +123,9 @@ LANGUAGES: Mapping[str, LanguageSpec] = MappingProxyType({
             compile=None,
             # No user site; unlike with -I, the submission's own files can be imported.
             run=("python3", "-s", "-B", "{source}"),
-            # Sets are in the same order in every run, as in a forked one; linear algebra starts no thread for each processor.
-            environment={**_ENVIRONMENT, "PYTHONHASHSEED": "0", "OMP_NUM_THREADS": "1"},
+            # Sets are in the same order in every run, as in a forked one; integers of any length can be printed; linear algebra
+            # starts no thread for each processor.
+            environment={**_ENVIRONMENT, "PYTHONHASHSEED": "0", "PYTHONINTMAXSTRDIGITS": "0", "OMP_NUM_THREADS": "1"},
             packages=("python3", "python3-pytest", *(library.package for library in LIBRARIES)),
             can_fork=True,
         ),

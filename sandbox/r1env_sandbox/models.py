@@ -42,7 +42,12 @@ def _plain_value(value: Any) -> Any:
 
 def _returned_value(value: Any, info: ValidationInfo) -> Any:
     """What a function returned has been decoded already: a dict of it that looks like a tag is no tag."""
-    return _plain_value(value) if info.mode == "json" else value
+    if info.mode != "json":
+        return value
+    try:
+        return plain.decode(value)
+    except plain.NotPlainData as error:
+        raise ValueError(str(error)) from error
 
 
 def _text(value: str) -> str:

@@ -8,6 +8,7 @@ import math
 import pytest
 
 import r1env
+from r1env.adapters import openrlhf, trl, verl
 from r1env.adapters.core import check_unscored, leading, load_rubric, numbers, score_items
 from r1env.errors import UsageError
 from r1env.rewards import reward
@@ -120,3 +121,21 @@ def test_the_leading_part_is_within_zero_and_one(part, expected):
 def test_the_number_for_no_score_must_be_one(unscored):
     with pytest.raises(UsageError, match="must be finite"):
         check_unscored(unscored)
+
+
+# Group rewards
+
+
+@r1env.reward(scope="group")
+def rank(completions):
+    return [sorted(completions).index(text) for text in completions]
+
+
+def test_trl_s_groups_reach_a_group_reward_and_the_others_refuse_it_when_it_is_made():
+    function = trl.reward_function(rank)
+    prompts = [[{"role": "user", "content": text}] for text in ("p", "q", "p", "q")]
+    completions = [[{"role": "assistant", "content": text}] for text in ("b", "z", "a", "y")]
+    assert function(prompts=prompts, completions=completions, answer=["1", "2", "1", "2"]) == [1.0, 1.0, 0.0, 0.0]
+    for stack, name in ((verl, "verl"), (openrlhf, "OpenRLHF")):
+        with pytest.raises(UsageError, match=f"{name} hands its reward function one response at a time, and the reward 'rank'"):
+            stack.reward_function(rank)

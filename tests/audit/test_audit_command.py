@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 
 import pytest
 from typer.testing import CliRunner
 
 import r1env
 import r1env.builtin
-from r1env.audit import SAMPLE_TASKS
+from r1env.audit import SAMPLE_TASKS, audit
 from r1env.cli.main import make_app
 from r1env.plugins import Plugins, Provenance
 
@@ -134,3 +136,42 @@ def test_wrong_usage_is_one_line_and_exit_code_2(run, tmp_path, arguments, told)
     assert result.exit_code == 2, result.output
     assert told in result.stderr
     assert result.stderr.count("\n") == 1
+
+
+# The reader's own file in the current folder, as the README has it
+
+OWN = """
+import re
+import r1env
+
+def last_number(completion, answer):
+    numbers = re.findall(r"-?[0-9]+", completion)
+    return bool(numbers) and numbers[-1] == answer
+
+@r1env.reward(scope="group")
+def longest_right(completions, answer):
+    longest = max(map(len, completions))
+    return [float(answer in text and len(text) == longest) for text in completions]
+"""
+
+
+@pytest.mark.parametrize("where", ["my_rewards", "my_rewards.py"])
+def test_a_function_in_the_current_folder_is_audited(where, tmp_path, monkeypatch):
+    (tmp_path / "my_rewards.py").write_text(OWN)
+    program = [sys.executable, "-c", "import sys; from r1env.cli.main import main; main()"]
+    done = subprocess.run(
+        [*program, "audit", "--reward", f"{where}:last_number"], cwd=tmp_path, capture_output=True, text=True, timeout=120
+    )
+    assert (done.returncode, done.stderr) == (1, "")
+    assert "The answer is not" in done.stdout
+    assert "or maybe" in done.stdout
+
+
+def test_a_group_reward_is_attacked_in_the_company_of_a_right_answer(tmp_path, monkeypatch):
+    (tmp_path / "my_rewards.py").write_text(OWN)
+    monkeypatch.chdir(tmp_path)
+    report = audit(r1env.get_reward("my_rewards.py:longest_right"), SAMPLE_TASKS[:2])
+    assert report.reads_answer
+    assert report.right
+    assert any(result.found for result in report.attacks)
+    assert not any("returned" in finding.reason for result in report.attacks for finding in result.findings)

@@ -221,3 +221,45 @@ def test_the_installed_program_scores_with_a_strangers_reward(tmp_path: Path) ->
     )
     assert result.returncode == 1, result.stderr
     assert [row["value"] for row in rows(result.stdout)] == [1.0, None, 0.0]
+
+
+# Rewards of other scopes
+
+GROUPED = """
+import r1env
+
+@r1env.reward(scope="group")
+def seen(completions, task):
+    return [r1env.Score(value=float(len(completions)), reason=" ".join(completions))] * len(completions)
+"""
+
+
+def test_rows_of_one_id_are_a_group_wherever_they_stand_in_the_file(r1env_program: Any, tmp_path: Path) -> None:
+    (tmp_path / "grouped.py").write_text(GROUPED)
+    rows_in = [{"id": str(n % 3), "prompt": "q", "completion": str(n), "sample": n, "pad": "x" * 20_000} for n in range(1200)]
+    source = tmp_path / "in.jsonl"
+    source.write_text(lines(*rows_in))
+    result = r1env_program("score", "--reward", f"{tmp_path}/grouped.py:seen", "--input", str(source))
+    found = rows(result.stdout)
+    assert [row["id"] for row in found] == [row["id"] for row in rows_in]
+    assert {row["value"] for row in found} == {400.0}
+    assert found[1]["reason"].startswith("1 4 7 10")
+
+
+def test_a_row_without_an_id_is_malformed_for_a_group_reward(r1env_program: Any, tmp_path: Path) -> None:
+    (tmp_path / "grouped.py").write_text(GROUPED)
+    text = lines({"completion": "a"}, {"id": 0, "completion": "b"})
+    result = r1env_program("score", "--reward", f"{tmp_path}/grouped.py:seen", stdin=text)
+    first, second = rows(result.stdout)
+    assert (result.exit_code, first["status"]) == (1, "error")
+    assert first["reason"] == "line 1: no id; a reward of scope group needs it to tell which task the row belongs to"
+    assert (second["value"], second["reason"]) == (1.0, "b")
+
+
+def test_only_scores_of_turns_have_the_field_turns(r1env_program: Any, tmp_path: Path) -> None:
+    (tmp_path / "turns.py").write_text("import r1env\n@r1env.reward(scope='turn')\ndef brief(completion):\n    return 1.0\n")
+    row = lines({"id": "1", "completion": "a", "answer": "a"})
+    (found,) = rows(r1env_program("score", "--reward", f"{tmp_path}/turns.py:brief", stdin=row).stdout)
+    assert found["turns"] == [1.0]
+    (plain,) = rows(r1env_program("score", "--reward", "exact", stdin=row).stdout)
+    assert "turns" not in plain

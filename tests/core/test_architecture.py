@@ -42,7 +42,7 @@ MAY_IMPORT = {
     "r1env_openrlhf": {"r1env", "r1env_trainers"},
 }
 FIRST_TO_READ = {"types"}
-STILL_IN_CIRCLES = {"r1env_trainers"}
+STILL_IN_CIRCLES: set[str] = set()
 MAY_NAME = {
     "r1env_judge": {"r1env_trainers"},  # reward-model folders in this process: the extra `local`
     "r1env_trainers": {"r1env_logic"},  # presets and recipes name demonstrators, as they name environments

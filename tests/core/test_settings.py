@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import importlib.util
 import warnings
+from pathlib import Path
 from typing import ClassVar
 
 import pytest
@@ -203,3 +205,11 @@ def test_names_of_trl_verl_and_openrlhf_are_understood(name, meant):
     overrides = r1env.config.parse_overrides([f"{name}=1"])
     with pytest.raises(UsageError, match=f"unknown key '{name}'; did you mean {meant}"):
         r1env.recipes.plan_training("grpo", preset="tiny-cpu", overrides=overrides)
+
+
+def test_the_page_of_settings_is_the_one_that_the_tool_writes():
+    root = Path(__file__).parents[2]
+    spec = importlib.util.spec_from_file_location("settings_page", root / "tools" / "settings_page.py")
+    tool = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(tool)
+    assert tool.PAGE.read_text("utf-8") == tool.page(), "run python tools/settings_page.py"

@@ -20,8 +20,9 @@ import typer
 from typer.testing import CliRunner
 
 from r1env.cli.main import COMMANDS, make_app
-from r1env.plugins import import_target, installed
-from r1env.rubrics import load_rubric_spec
+from r1env.importing import import_target
+from r1env.plugins import installed
+from r1env.rubrics import find_rubric
 from r1env_sandbox.cli import app as sandbox_app
 
 ROOT = Path(__file__).parents[2]
@@ -145,7 +146,7 @@ def run_python(source: str, folder: Path) -> subprocess.CompletedProcess[str]:
 @pytest.mark.parametrize("block", [block for block in BLOCKS if block.language == "yaml"], ids=str)
 def test_a_rubric_can_be_read(block, tmp_path):
     (tmp_path / "rubric.yaml").write_text(block.text, "utf-8")
-    assert load_rubric_spec(str(tmp_path / "rubric.yaml")).rewards
+    assert find_rubric(str(tmp_path / "rubric.yaml")).rewards
 
 
 def commands_of(block: Block) -> list[str]:

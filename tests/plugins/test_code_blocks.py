@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -79,8 +81,69 @@ def test_a_language_that_there_is_not_is_named_with_those_there_are():
         choose_program(block("a"), "cobol")
 
 
+@pytest.mark.parametrize("stray", ["```", "```\n", "\n```\n\n", "```\n\nThat is it.\n", "~~~\n", "   ```\n"])
+def test_a_closing_fence_too_many_changes_nothing(stray):
+    choice = choose_program(block("a = 1") + "\n" + stray)
+    assert (choice.source, choice.fault) == ("a = 1\n", "")
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "s = '''\n```\n'''\nprint(7)",
+        'def f(x):\n    """Doubles.\n\n    ```python\n    f(2)\n    ```\n    """\n    return 2 * x',
+        'def f(x):\n    """\n```\nf(1)\n```\nand\n```\nf(2)\n```\n"""\n    return x',
+        'x = "it\'s"  # don\'t\ns = r"""\\\n```\n"""',
+        "s = \"'''\"\nt = '\\''\nu = '''\\'''\n```\n'''",
+    ],
+)
+def test_a_fence_in_a_string_does_not_end_the_program(source):
+    choice = choose_program("So:\n" + block(source) + "It prints:\n" + block("7", "text"), "python")
+    assert (choice.source, choice.fault) == (source + "\n", "")
+
+
+@pytest.mark.parametrize("broken", ["s = '''oops", 's = """oops\nprint(1)', "# it's ''' fine"])
+def test_quotes_that_do_not_match_take_nothing_from_the_next_block(broken):
+    assert choose_program(block(broken) + "Better:\n" + block("a = 2")).source == "a = 2\n"
+    assert choose_program(block(broken) + "Better:\n" + block('def f():\n    """Twice."""')).source.startswith("def f")
+    assert choose_program(block(broken)).source == broken + "\n"
+
+
+def test_a_usage_example_is_not_the_program():
+    program = "import math\n\ndef area(r):\n    return math.pi * r * r"
+    for example in ("print(area(2))", "from math import pi\nassert area(1) == pi", "r = 3\narea(r)  # 28.27"):
+        assert choose_program(block(program) + "For example:\n" + block(example)).source == program + "\n"
+        assert (
+            choose_program(block(program) + block(example, "text") + block(example), "python", {"area"}).source
+            == program + "\n"
+        )
+    assert choose_program(block("x = 1") + block("print(x)")).source == "print(x)\n"  # no call: it may be another program
+
+
+def test_the_last_block_that_defines_what_the_tests_need_is_submitted():
+    first, second = "def f(x):\n    return x", "def f(x):\n    return 2 * x"
+    assert choose_program(block(first) + block(second) + block("y = 3"), "python", {"f"}).source == second + "\n"
+    assert choose_program(
+        block("class Solution:\n    def g(self): pass") + block("y = 3"), None, {"Solution"}
+    ).source.startswith("class")
+    assert choose_program(block("f = lambda x: x") + block("y: int = 3"), None, {"f"}).source.startswith("f = ")
+    assert choose_program(block("y = 3") + block("z = 4"), None, {"f"}).source == "z = 4\n"
+    assert choose_program(block("def f(x): pass") + block("def f(x) return"), None, {"f"}).source == "def f(x) return\n"
+
+
+def test_many_blocks_and_fences_are_read_in_linear_time():
+    for part in (block("f()"), block("s = '''"), block("def f(): pass"), "```python\n", block('"""'), "a = b = c = d\n"):
+        text = block("def f(): pass") + part * (200_000 // len(part))
+        began = time.process_time()
+        choose_program(text, "python", {"f"})
+        assert time.process_time() - began < 5
+
+
 @given(
-    st.lists(st.sampled_from(["```", "~~~", "`", "python", "\n", " ", "x", "\r", "\ud800", "````"]), max_size=30).map("".join)
+    st.lists(
+        st.sampled_from(["```", "~~~", "`", "python", "\n", " ", "x", "\r", "\ud800", "````", "'''", '"""', "\\", "#"]),
+        max_size=30,
+    ).map("".join)
 )
 def test_no_text_makes_it_raise_and_every_line_lies_in_one_block_at_most(response):
     blocks = fenced_blocks(response)

@@ -9,7 +9,7 @@ import pytest
 import r1env
 import r1env_code.reward
 from r1env.testing import Example, check_reward
-from r1env_code.reward import Code, with_preamble
+from r1env_code.reward import Code, needed_names, read_task, with_preamble
 from r1env_sandbox import JudgeResult, SandboxInfo, SandboxUnavailable, TestResult, Verdict
 
 ADD = (
@@ -180,6 +180,59 @@ def test_a_task_that_cannot_be_judged_is_no_score(of, reason, verdict):
 def test_options_that_mean_nothing_are_refused(options):
     with pytest.raises(r1env.UsageError, match="reward 'code'"):
         _ = Code.with_options(**options).prepared
+
+
+@pytest.mark.parametrize(
+    ("source", "imported"),
+    [
+        ("def add(a: List[int], b: Optional[int]) -> Dict: pass", "Dict, List, Optional"),
+        ("from typing import List\ndef add(a: List, b: Tuple): pass", "Tuple"),
+        ("from typing import (\n    List,\n    Tuple as T,\n)\ndef add(a: List, b): pass", ""),
+        ("from typing import *\ndef add(a: List, b): pass", ""),
+        ("import typing\ndef add(a: typing.List, b): pass", ""),
+        ("class List: pass\ndef add(a: List, b): pass", ""),
+        ("List = list\ndef add(a: List, b): pass", ""),
+        ("def add(a, b): return a + b", ""),
+        ("from __future__ import annotations\ndef add(a: Any, b): pass", "Any"),
+    ],
+)
+def test_names_of_typing_that_are_not_imported_are_imported_and_told(source, imported, verdict):
+    asked = verdict(Verdict.ACCEPTED, Verdict.ACCEPTED, Verdict.ACCEPTED)
+    found = scored(f"```python\n{source}\n```")
+    assert found.reason == "accepted, 2 of 2 tests passed" + (f"; imported for it: {imported}" if imported else "")
+    assert (f"from typing import {imported}\n" in asked[0][0].source) == bool(imported)
+    compile(asked[0][0].source, "program", "exec")
+
+
+def test_nothing_is_imported_for_other_languages(verdict):
+    asked = verdict(Verdict.ACCEPTED, Verdict.ACCEPTED)
+    scored("```cpp\nclass List {};\nOptional x;\n```", of=task(tests=({"kind": "stdio", "stdin": "", "expected": "1"},)))
+    assert asked[0][0].source == "class List {};\nOptional x;\n"
+
+
+@pytest.mark.parametrize(
+    ("test", "names"),
+    [
+        ({"kind": "call", "function": "f", "args": [], "expected": 1}, {"f", "Solution"}),
+        ({"kind": "call", "function": "Solution.f", "args": [], "expected": 1}, {"Solution"}),
+        ({"kind": "assert", "function": "f", "code": "assert candidate(1) == 1"}, {"f"}),
+        (
+            {
+                "kind": "pytest",
+                "files": {"test_a.py": "from solution import f, g as h\nfrom math import pi\ndef test_a(): assert f(h) == pi"},
+            },
+            {"f", "h"},
+        ),
+        ({"kind": "stdio", "stdin": "", "expected": "1"}, set()),
+    ],
+)
+def test_what_the_tests_ask_the_program_for(test, names):
+    assert needed_names(read_task(task(tests=(test,))).tests) == names
+
+
+def test_a_test_that_cannot_be_judged_is_told_when_it_is_read():
+    with pytest.raises(ValueError, match="this test cannot be judged: code: nothing defines close_to"):
+        read_task(task(tests=({"kind": "assert", "function": "f", "code": "assert close_to(candidate(1), 1)"},)))
 
 
 def test_future_imports_stay_in_front_of_the_preamble():

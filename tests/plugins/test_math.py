@@ -104,7 +104,7 @@ def settled(answer, reference):
 assert settled("1,234", "1234").value == 1.0
 assert settled("(x+1)^2", "x^2+2x+1").value == 1.0
 assert settled("2\\\\sin x\\\\cos x", "\\\\sin 2x") is None
-assert settled("5", "6") is None
+assert settled("5", "6").value == 0.0
 assert settled("5", None) is None
 assert "sympy" not in sys.modules and "math_verify" not in sys.modules
 """
@@ -146,8 +146,14 @@ def test_a_prefilled_thought_must_be_finished():
 
 
 def test_different_boxes_are_no_answer_unless_the_policy_takes_the_last():
-    assert score("\\boxed{1} no, wait: \\boxed{2}", "2").status is r1env.Status.NO_ANSWER
-    assert score("\\boxed{1} no, wait: \\boxed{2}", "2", conflict="last").value == 1.0
+    assert score("\\boxed{1} and now \\boxed{2}", "2").status is r1env.Status.NO_ANSWER
+    assert score("\\boxed{1} and now \\boxed{2}", "2", conflict="last").value == 1.0
+
+
+def test_an_answer_that_is_taken_back_is_none_and_the_one_after_it_stands():
+    assert score("\\boxed{1} no, wait: \\boxed{2}", "2").value == 1.0
+    assert score("\\boxed{1} no, wait: \\boxed{2}", "1").value == 0.0
+    assert score("\\boxed{1}. Hmm, that is wrong.", "1").status is r1env.Status.NO_ANSWER
 
 
 def test_a_missing_unit_counts_only_where_the_policy_says_so():
@@ -218,14 +224,14 @@ def test_references_that_cannot_be_read_are_found_before_training():
         "\\sin 2x",
         "no solution",
         "Evelyn",
-        "x \\equiv 3 \\pmod 7",
+        "x \\equiv y \\pmod n",
         "[0,1)",
         "9^{9^{9}}",
     ]
     assert [(fault.index, fault.answer) for fault in check_gold(references)] == [
         (2, "\\frac{"),
         (3, ""),
-        (7, "x \\equiv 3 \\pmod 7"),
+        (7, "x \\equiv y \\pmod n"),
         (9, "9^{9^{9}}"),
     ]
 

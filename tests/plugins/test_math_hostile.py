@@ -87,8 +87,9 @@ def test_what_the_guards_let_through_stays_within_the_limits_and_changes_no_othe
     assert {score.value for score in scores[2::3]} == {0.0}
 
 
+@pytest.mark.slow
 def test_an_answer_that_takes_too_long_costs_only_its_own_rollout():
-    endless = rollout("\\sum_{n=1}^{\\infty}\\frac{\\sin n}{n}", "\\sum_{n=1}^{\\infty}\\frac{\\cos n}{n}")
+    endless = rollout("\\sum_{n=1}^{\\infty}\\frac{\\sin nx}{n}", "\\sum_{n=1}^{\\infty}\\frac{\\cos nx}{n}")
     scores = r1env.score([endless, rollout("2\\sin x\\cos x", "\\sin 2x"), rollout("1", "2")], r1env.get_reward("math"))
     assert (scores[0].value, scores[0].status) == (None, r1env.Status.TIMEOUT)
     assert [score.value for score in scores[1:]] == [1.0, 0.0]

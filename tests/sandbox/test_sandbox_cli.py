@@ -163,6 +163,9 @@ def test_without_an_engine_one_line_says_what_to_do(arguments):
         (["judge", "--input", "/nowhere"], "cannot read /nowhere"),
         (["judge", "--workers", "0"], "--workers"),
         (["run", "/nowhere.py"], "cannot read /nowhere.py"),
+        (["run", __file__, "--language", "cobol"], "cobol"),
+        (["build", "--language", "cobol"], "cobol"),
+        (["build", "--base", "debian", "--bootstrap"], "not both"),
     ],
 )
 def test_wrong_usage_is_told(arguments, message):

@@ -160,3 +160,53 @@ def test_hostile_texts_come_bare_and_where_answers_are_looked_for():
     assert len(completions) == 3 * len(HOSTILE_TEXTS)
     assert max(map(len, HOSTILE_TEXTS.values())) == 1_000_000
     assert completions["NUL, in an answer block"] == "<think>so</think><answer>a\x00b\x00</answer>"
+
+
+# Other scopes
+
+
+def ranked(isolation: str = "inline"):
+    @r1env.reward(name="ranked", scope="group", isolation=isolation)
+    def reward(completions: list[str]) -> list[float]:
+        return [sum(len(other) < len(text) for other in completions) / len(completions) for text in completions]
+
+    return reward
+
+
+@pytest.mark.parametrize("isolation", ["inline", "process"])
+def test_a_sound_group_reward_passes_with_its_examples_as_one_group(isolation):
+    check_reward(ranked(isolation), [Example("bbb", value=2 / 3), Example("a", value=0.0), Example("bb", value=1 / 3)])
+
+
+def test_a_group_reward_whose_scores_depend_on_the_order_is_reported():
+    @r1env.reward(name="first", scope="group")
+    def reward(completions: list[str]) -> list[float]:
+        return [float(place == 0) for place in range(len(completions))]
+
+    assert "is not deterministic on" in complaint(reward, [Example("a", value=1.0), Example("b", value=0.0)])
+
+
+def test_a_group_reward_that_raises_on_a_hostile_text_is_reported():
+    @r1env.reward(name="brittle", scope="group")
+    def reward(completions: list[str]) -> list[float]:
+        return [float(len(text.encode("utf-8")) > 0) for text in completions]
+
+    assert "UnicodeEncodeError" in complaint(reward, [Example("a", value=1.0)])
+
+
+def test_a_sound_turn_reward_passes_with_an_example_of_several_turns():
+    @r1env.reward(name="brief", scope="turn")
+    def reward(completion: str) -> float:
+        return float(len(completion) < 3)
+
+    earlier = ({"role": "assistant", "content": "no"}, {"role": "user", "content": "sure?"})
+    check_reward(reward, [Example("ok", value=2.0, earlier=earlier), Example("ok", value=1.0), Example("long", value=0.0)])
+
+
+def test_a_turn_reward_that_cannot_bear_a_second_turn_is_reported():
+    @r1env.reward(name="single", scope="turn")
+    def reward(completion: str, index: int) -> float:
+        return [1.0][index]
+
+    message = complaint(reward, [Example("a", value=1.0)])
+    assert "in the second turn: turn 2: IndexError" in message

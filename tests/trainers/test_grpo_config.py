@@ -7,7 +7,7 @@ import pytest
 from r1env.errors import UsageError
 from r1env.recipes import check_plan, plan_training
 from r1env_trainers.rl.config import GRPOConfig
-from r1env_trainers.rl.metrics import training_suite
+from r1env_trainers.rl.metrics import evaluation_suite, training_suite
 
 MINIMAL = {"model": "tiny", "env": "sort-4"}
 PUBLISHED = sorted(set(GRPOConfig.presets) - {"tiny-cpu", "smol-135m"})
@@ -114,3 +114,56 @@ def test_dapo_pays_what_the_paper_pays():
     assert config.filter.dynamic_sampling
     weights = {item.reward.name: item.weight for item in training_suite(config).environments[0].rubric.rewards}
     assert weights == {"exact": 2.0, "overlong": 1.0}
+
+
+# Splits: an evaluation never draws the training tasks, whatever the environment.
+
+
+@pytest.mark.parametrize("env", ["add-2digit", "sort-4", "countdown-3", "bilingual-addition", "guess-number"])
+@pytest.mark.parametrize("preset", ["tiny-cpu", None])
+def test_evaluation_draws_no_training_task_with_or_without_a_preset(env, preset):
+    plan = plan_training("grpo", preset=preset, common={"env": env, **({} if preset else {"model": "tiny"})})
+    config = GRPOConfig.model_validate(plan.stages[0].config)
+    training, evaluation = training_suite(config), evaluation_suite(config)
+    seen = {training.at(position, config.seed)[1].id for position in range(500)}
+    assert not seen & {evaluation.at(position, config.seed)[1].id for position in range(128)}
+
+
+@pytest.fixture
+def one_file(tmp_path):
+    path = tmp_path / "rows.jsonl"
+    path.write_text("".join(f'{{"question": "{n} + {n}?", "answer": "{2 * n}"}}\n' for n in range(100)))
+    return str(path)
+
+
+def test_an_environment_without_splits_is_refused_for_evaluation_and_hold_out_mends_it(one_file):
+    config = GRPOConfig(model="tiny", env="math-jsonl", env_options={"data": one_file}, eval={"every": 10})
+    with pytest.raises(UsageError, match=r"hold_out=0\.1 divides it.*eval\.every=0 goes without"):
+        evaluation_suite(config)
+    held_out = config.updated({"hold_out": 0.2})
+    evaluated = {task.id for task in everything(evaluation_suite(held_out))}
+    assert evaluated
+    assert not evaluated & {task.id for task in everything(training_suite(held_out))}
+
+
+def everything(suite):
+    (environment,) = suite.environments
+    return [environment.task(index) for index in range(environment.source.size)]
+
+
+def test_an_evaluation_on_other_data_needs_no_split(one_file, tmp_path):
+    other = tmp_path / "other.jsonl"
+    other.write_text('{"question": "1 + 0?", "answer": "1"}\n')
+    config = GRPOConfig(
+        model="tiny",
+        env="math-jsonl",
+        env_options={"data": one_file},
+        eval={"every": 10, "env_options": {"data": str(other)}},
+    )
+    assert [task.answer for task in everything(evaluation_suite(config))] == ["1"]
+
+
+def test_an_evaluation_on_the_training_split_is_refused_by_name():
+    config = GRPOConfig(model="tiny", env="add-2digit", eval={"every": 10, "env_options": {"split": "train"}})
+    with pytest.raises(UsageError, match=r"would use the training tasks of environment 'add-2digit' \(split train\)"):
+        evaluation_suite(config)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ast
+import inspect
 import math
 import subprocess
 import sys
@@ -20,6 +22,7 @@ from r1env_trainers.generate.engine import LocalEngine, Sampler
 from r1env_trainers.model.checkpoint import list_checkpoints
 from r1env_trainers.model.load import load_model
 from r1env_trainers.model.session import make_optimizer
+from r1env_trainers.rl import loop
 from r1env_trainers.rl.config import GRPOConfig
 from r1env_trainers.rl.rollouts import collect
 from r1env_trainers.rl.trainer import GRPOTrainer
@@ -242,3 +245,12 @@ def test_the_trainer_is_found_through_the_plugin_manager():
 
     assert import_target(spec.target) is GRPOTrainer
     assert set(spec.presets) == set(GRPOConfig.presets)
+
+
+def test_the_loop_can_be_read_beside_the_paper():
+    """It imports at most a dozen modules of ours, and its main function comes first."""
+    tree = ast.parse(inspect.getsource(loop))
+    ours = {node.module for node in tree.body if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("r1env")}
+    assert 0 < len(ours) <= 12
+    functions = [node.name for node in tree.body if isinstance(node, ast.FunctionDef)]
+    assert functions[0] == "train"

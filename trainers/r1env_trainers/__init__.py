@@ -2,6 +2,8 @@
 
 from r1env.moved import redirect
 
+__version__ = "0.1.0"
+
 redirect(
     {
         "r1env_trainers.engine": "r1env_trainers.generate.engine",

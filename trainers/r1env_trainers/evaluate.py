@@ -1,4 +1,4 @@
-"""Measures models on environments, one after the other, under the same tasks and draws."""
+"""The trainer `evaluate`: models side by side on the same tasks and under the same seeds; and accuracy during training."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from r1env.runs.tables import TABLE_JSON, Table, read_tables, write_table
 from r1env.trainer import TrainerConfig
 from r1env_trainers.generate.engine import TransformersEngine
 from r1env_trainers.model.load import check_model_name, choose_device, limit_threads, load_model
-from r1env_trainers.settings import NAMES_ELSEWHERE, Device, Sampling, SuiteSettings, open_suite
+from r1env_trainers.settings import NAMES_ELSEWHERE, Device, Sampling, SuiteSettings, open_evaluation
 
 
 class EvaluateTrainer:
@@ -45,7 +45,7 @@ class EvaluateTrainer:
 
     def train(self, config: EvaluateConfig, run: Run) -> None:
         if run.stage_file(TABLE_JSON).is_file():
-            return  # written last: the stage was done, and only that was not yet remembered
+            return  # written last, so the stage had finished
         suite = _suite(config)
         measured = {}
         for step, (name, model) in enumerate(_models(config).items(), start=1):
@@ -59,11 +59,11 @@ def _models(config: EvaluateConfig) -> dict[str, str]:
 
 
 def _suite(config: EvaluateConfig) -> Suite:
-    return open_suite(config, config.rubric)
+    return open_evaluation(config, config.rubric)
 
 
 def _measure(model: str, suite: Suite, config: EvaluateConfig, run: Run, step: int) -> list[Evaluation]:
-    """One evaluation an environment. Row `step` of the table is also step `step` of the stage's metrics."""
+    """Return one evaluation per environment. Row `step` of the table is also step `step` of the stage's metrics."""
     loaded = load_model(model, device=choose_device(config.device), seed=config.seed)
     limit_threads(loaded.parameters, config.threads)
     params = config.sampling.params(
@@ -149,7 +149,7 @@ class EvaluateConfig(SuiteSettings, TrainerConfig):
         return self
 
 
-# Accuracy while a model is being trained.
+# Accuracy during training.
 
 BATCH_SIZE = 256  # tasks decoded at once; more would need more memory than training does
 
@@ -194,11 +194,11 @@ def log_accuracy(
     return accuracy
 
 
-# Evaluations as a table: a row a model, a column an environment. Pure functions, but for reading a run's own log.
+# Evaluations as a table: one row per model, one column per environment. Pure functions, except for reading the run's log.
 
 
 SAMPLED_TOKENS = "tokens/sampled"
-"""The metric under which stages tell how many tokens they drew."""
+"""The metric under which stages log how many tokens they sampled."""
 
 COSTS_NOTE = (
     "updates: optimizer steps spent on the model; sampled tokens: drawn for them, by the model itself or by its teacher."
@@ -207,14 +207,14 @@ COSTS_NOTE = (
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """What was spent on a model: optimizer steps, and tokens drawn from whichever model (None where no stage tells)."""
+    """The cost of a model: optimizer steps, and tokens sampled from any model (None where no stage logs them)."""
 
     updates: int
     sampled_tokens: int | None
 
 
 def cost_of(run: Run, stages: Sequence[str]) -> Cost:
-    """The sum over stages, by their logged steps."""
+    """Return the sum over stages, from their logged metrics."""
     rows = [row for stage in stages for row in run.metrics(stage)]
     sampled = [row[SAMPLED_TOKENS] for row in rows if row.get(SAMPLED_TOKENS) is not None]
     return Cost(sum("grad_norm" in row for row in rows), int(math.fsum(sampled)) if sampled else None)
@@ -223,7 +223,7 @@ def cost_of(run: Run, stages: Sequence[str]) -> Cost:
 def make_table(
     config: EvaluateConfig, suite: Suite, measured: Mapping[str, Sequence[Evaluation]], costs: Mapping[str, Cost]
 ) -> Table:
-    """The table over models, each measured on the environments of the suite, in their order."""
+    """Return the table of models, each measured on the environments of the suite, in their order."""
     parts = [_further_parts(environment) for environment in suite.environments]
     columns = ["model", *(["updates", "sampled tokens"] if costs else [])]
     for environment, further in zip(suite.environments, parts, strict=True):
@@ -251,7 +251,7 @@ def make_table(
 
 
 def accuracy_cell(evaluation: Evaluation) -> str:
-    """`93.2 % [90.1, 95.4]`."""
+    """Return accuracy and interval as `93.2 % [90.1, 95.4]`."""
     if evaluation.accuracy is None or evaluation.interval is None:
         return "–"
     low, high = evaluation.interval
@@ -259,7 +259,7 @@ def accuracy_cell(evaluation: Evaluation) -> str:
 
 
 def _further_parts(environment: Environment) -> list[str]:
-    """The rewards of the rubric beside the environment's own checker, which is shown with its interval."""
+    """Return the names of the rubric's rewards other than the environment's own checker, which has its own column."""
     return [item.reward.name for item in environment.rubric.rewards if item.reward.name != environment.accuracy]
 
 
@@ -287,10 +287,10 @@ def _drawn(config: EvaluateConfig) -> str:
     return f"{config.sampling.n} completions a task at temperature {config.sampling.temperature:g}, top-p {config.sampling.top_p:g}"
 
 
-# The report's section of the tables that stages left.
+# The section of the report with the tables that stages left.
 
 
 def tables_section(run: Run) -> str:
-    """HTML of every table of the run; a sentence where there is none."""
+    """Return the HTML of every table of the run, or a sentence where there is none."""
     shown = [f"<h3>{escape(stage)}: {escape(table.title)}</h3>{table.html()}" for stage, table in read_tables(run)]
     return "\n".join(shown) or "<p>No stage left a table.</p>"

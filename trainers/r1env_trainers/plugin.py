@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from r1env.hooks import EngineSpec, RecipeSpec, ReportSpec, TrainerSpec, hookimpl
+from r1env.hooks import AdvantageSpec, EngineSpec, LossSpec, RecipeSpec, ReportSpec, TrainerSpec, hookimpl
 
 
 @hookimpl
@@ -79,6 +79,25 @@ def r1env_engines() -> list[EngineSpec]:
         ),
         EngineSpec("vllm", "r1env_trainers.generate.vllm:make_vllm", "a local model, decoded by vLLM in this process"),
     ]
+
+
+@hookimpl
+def r1env_advantages() -> list[AdvantageSpec]:
+    module = "r1env_trainers.rl.advantages"
+    return [
+        AdvantageSpec("group_mean", f"{module}:group_mean", "the reward minus the group's mean (Dr. GRPO)"),
+        AdvantageSpec("group_std", f"{module}:group_std", "the same, divided by the group's deviation (GRPO)"),
+        AdvantageSpec("loo", f"{module}:leave_one_out", "the reward minus the mean of the others in the group (RLOO)"),
+        AdvantageSpec("maxrl", f"{module}:maxrl", "the reward minus the group's mean, divided by it (MaxRL)"),
+        AdvantageSpec("gdpo", f"{module}:gdpo", "each reward of the rubric normalised in its group, then summed (GDPO)"),
+        AdvantageSpec("reinforce_pp", f"{module}:baseline_free", "the reward, normalised over the batch (REINFORCE++)"),
+        AdvantageSpec("gae", f"{module}:gae", "generalised advantage estimation with a critic (PPO)"),
+    ]
+
+
+@hookimpl
+def r1env_losses() -> list[LossSpec]:
+    return [LossSpec("clipped", "r1env_trainers.rl.losses:policy_loss", "the clipped loss of PPO, GRPO, GSPO and CISPO")]
 
 
 @hookimpl

@@ -6,14 +6,15 @@ agrees on one; `NAMES_ELSEWHERE` has those of TRL, verl and OpenRLHF, for the su
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
 from r1env.config import Settings
 from r1env.engines import SamplingParams
-from r1env.envs.suite import EnvironmentShare, Suite, make_mixture, make_suite
+from r1env.envs.suite import EnvironmentShare, Suite, check_disjoint, make_mixture, make_suite
+from r1env.errors import NoSplitError, UsageError
 from r1env.rubrics import RubricSpec
 from r1env.trainer import TrainerConfig
 
@@ -201,7 +202,7 @@ class Eval(Settings):
     every: int = Field(default=0, ge=0, description="Steps between evaluations; 0 turns evaluation off.")
     limit: int = Field(default=128, ge=1, description="Tasks of each environment.")
     env_options: dict[str, Any] = Field(
-        default_factory=dict, description="Options laid over the environment's, e.g. {split: test}."
+        default_factory=dict, description="Options laid over the environment's; the split is test unless they name another."
     )
     samples: int = Field(default=4, ge=0, description="Completions of each evaluation that are stored with the run.")
 
@@ -215,9 +216,17 @@ class SuiteSettings(Settings):
     env: str | None = Field(default=None, description="Environment or suite, by name (see r1env envs).")
     env_options: dict[str, Any] = Field(default_factory=dict, description="Options of the environment's task source.")
     template: str | None = Field(default=None, description="Prompt template; null: the environment's own.")
+    hold_out: float = Field(
+        default=0.0,
+        ge=0,
+        lt=1,
+        description="Share of the tasks of a source without splits that is kept for evaluation, by a hash of what they ask.",
+    )
     mixture: tuple[EnvironmentShare, ...] = Field(
         default=(), description="Instead of env: environments with weights: [{env, weight, env_options, rubric, template}, …]."
     )
+
+    reset_with: ClassVar[Mapping[str, tuple[str, ...]]] = {"env": ("env_options", "eval.env_options")}
 
     @model_validator(mode="after")
     def _one_origin_of_tasks(self) -> Self:
@@ -252,17 +261,58 @@ class LocalConfig(TrainerConfig):
     }
 
 
-def open_suite(settings: SuiteSettings, rubric: str | RubricSpec, **options: Any) -> Suite:
+def open_suite(
+    settings: SuiteSettings, rubric: str | RubricSpec, default_split: str | None = "train", /, **options: Any
+) -> Suite:
     """Open the suite that the settings name.
 
     Args:
         rubric: of every environment; of a mixture, where a share names none.
+        default_split: of every environment whose options name no other; None for all tasks of sources that have no splits.
         options: laid over those of every environment, e.g. `split="test"`.
 
     Raises:
+        NoSplitError: a source has no such split.
         UsageError: unknown name, or options that the source rejects.
     """
     if settings.mixture:
-        return make_mixture(settings.mixture, rubric=rubric, **options)
+        shares = settings.mixture
+        if "split" in options:  # it goes before those that shares name
+            split = {"split": options.pop("split")}
+            shares = tuple(share.model_copy(update={"env_options": {**share.env_options, **split}}) for share in shares)
+        return make_mixture(shares, rubric=rubric, split=default_split, hold_out=settings.hold_out, **options)
     assert settings.env is not None  # trainers whose tasks are optional ask first
-    return make_suite(settings.env, rubric=rubric, template=settings.template, **{**settings.env_options, **options})
+    given = {"split": default_split, "hold_out": settings.hold_out, **settings.env_options, **options}
+    return make_suite(settings.env, rubric=rubric, template=settings.template, **given)
+
+
+def open_evaluation(
+    settings: SuiteSettings, rubric: str | RubricSpec, training: Sequence[Suite] = (), /, **options: Any
+) -> Suite:
+    """Open the suite of an evaluation: the split `test` of the environments that the settings name.
+
+    Args:
+        training: the suites that the model learns from, none of whose tasks may be in the evaluation. Without any, a split that the settings
+            themselves name is the one to evaluate on.
+        options: laid over those of every environment; they may name another split.
+
+    Raises:
+        UsageError: as `open_suite`; or training would see the same tasks, because a source has no splits or because the options say so.
+    """
+    try:
+        suite = open_suite(settings, rubric, "test", **({"split": "test", **options} if training else options))
+    except NoSplitError as error:
+        suite = open_suite(settings, rubric, None, **options)
+        try:
+            _check_disjoint(training, suite)
+        except UsageError:
+            raise UsageError(
+                f"there are no tasks to evaluate on that training does not see: {error}; eval.every=0 goes without"
+            ) from error
+    _check_disjoint(training, suite)
+    return suite
+
+
+def _check_disjoint(training: Sequence[Suite], evaluation: Suite) -> None:
+    for suite in training:
+        check_disjoint(suite, evaluation)

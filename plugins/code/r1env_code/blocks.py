@@ -1,10 +1,13 @@
 """Finds the program in a model's response: fenced blocks, their language tags, and which of them is the answer.
 
-Linear in the length of the text, without regular expressions: the text is a model's and may be hostile.
+Linear in the length of the text, as the text is a model's and may be hostile; it is read as text, never parsed as a program.
 """
 
 from __future__ import annotations
 
+import re
+from collections import Counter
+from collections.abc import Collection
 from dataclasses import dataclass
 
 from r1env_sandbox.languages import LanguageSpec, UnknownLanguageError, find_language
@@ -14,6 +17,10 @@ DEFAULT_LANGUAGE = "python"
 
 MAX_SOURCE_BYTES = 256 * 1024
 """Four times what contests accept; more is a loop of the model, not a program."""
+
+
+MAX_LINES_OF_A_STRING = 500
+"""How far the end of a string is looked for, behind a fence in it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,36 +56,43 @@ class Choice:
 
 
 def fenced_blocks(text: str) -> list[FencedBlock]:
-    """Every block between lines of three or more backticks or tildes, as in CommonMark, but fences may be indented."""
+    """Return every block between lines of three or more backticks or tildes, as in CommonMark, but fences may be indented.
+
+    A fence inside a string of a Python program does not close its block, if another fence behind the string does. A fence at the
+    very end that opens a block of nothing is a closing one too many, and no block.
+    """
+    lines = text.split("\n")
     blocks: list[FencedBlock] = []
-    fence, tag, indentation = "", "", 0
-    lines: list[str] = []
-    for line in text.split("\n"):
-        stripped = line.strip()
+    number = 0
+    while number < len(lines):
+        fence, info = _opening(lines[number].strip())
+        number += 1
         if not fence:
-            fence, info = _opening(stripped)
-            if fence:
-                tag, indentation, lines = _tag(info), len(line) - len(line.lstrip()), []
-        elif stripped.startswith(fence) and not stripped.strip(fence[0]):
-            blocks.append(FencedBlock(tag, _joined(lines), closed=True))
-            fence = ""
-        else:
-            margin = len(line) - len(line.lstrip())
-            lines.append(line[min(indentation, margin) :].removesuffix("\r"))
-    if fence:
-        blocks.append(FencedBlock(tag, _joined(lines), closed=False))
+            continue
+        tag, opening = _tag(info), lines[number - 1]
+        end = _end_of_block(lines, number, fence, tag)
+        closed = end is not None
+        inside = lines[number : len(lines) if end is None else end]
+        indentation = len(opening) - len(opening.lstrip())
+        body = [line[min(indentation, len(line) - len(line.lstrip())) :].removesuffix("\r") for line in inside]
+        if closed or tag or any(body):
+            blocks.append(FencedBlock(tag, _joined(body), closed))
+        number = len(lines) if end is None else end + 1
     return blocks
 
 
-def choose_program(response: str, language: str | None = None) -> Choice:
-    """The program of a response: the last block in the language that is asked for.
+def choose_program(response: str, language: str | None = None, needed: Collection[str] = ()) -> Choice:
+    """Return the program of a response: the last block in the language that is asked for.
 
     Blocks whose tag names that language come first; where there are none, those without a tag. Blocks of another language, and
-    those whose tag is no language (`text`, `output`), are what a model explains with, and are never judged.
+    those whose tag is no language (`text`, `output`), are what a model explains with, and are never judged. Nor is a block that
+    shows how the program is used: it defines none of the names that are needed, where another does, or calls what only an earlier
+    block defines.
 
     Args:
         response: what stands after the thinking.
         language: that of the task, by name or alias; None takes any language that the sandbox knows.
+        needed: names that the tests ask the program for.
 
     Raises:
         UnknownLanguageError: there is no such language.
@@ -87,8 +101,9 @@ def choose_program(response: str, language: str | None = None) -> Choice:
     blocks = fenced_blocks(response)
     if not blocks:
         return Choice(fault="there is no code block")
-    if not blocks[-1].closed:
+    if not blocks[-1].closed and (blocks[-1].tag or len(blocks) == 1):
         return Choice(fault="the last code block is not closed")
+    blocks = [block for block in blocks if block.closed]  # an untagged fence behind a whole program opens nothing
     tagged = [(spec, block) for block in blocks if (spec := _language_of(block.tag)) and _same(spec, wanted)]
     if wanted is None:  # a shell block shows how to start the program
         tagged = [(spec, block) for spec, block in tagged if spec.name != "bash"] or tagged
@@ -96,8 +111,34 @@ def choose_program(response: str, language: str | None = None) -> Choice:
     candidates = tagged or untagged
     if not candidates:
         return Choice(fault=f"no code block is in {wanted.name if wanted else 'a language that can be judged'}")
+    candidates = [(spec, block) for spec, block in candidates if needed and defines(block.text, needed)] or candidates
+    _drop_shown_uses(candidates)
     spec, block = candidates[-1]
     return Choice((wanted or spec).name, block.text, len(candidates), _fault(block.text))
+
+
+def _drop_shown_uses(candidates: list[tuple[LanguageSpec, FencedBlock]]) -> None:
+    """Take off the last Python blocks as long as they call what only an earlier one defines: they would fail by themselves."""
+    defined = [{match.group(1) for match in _DEFINITION.finditer(block.text) if match.group(1)} for _, block in candidates]
+    earlier = Counter(name for names in defined for name in names)
+    while len(candidates) > 1 and candidates[-1][0].name == "python":
+        source = candidates[-1][1].text
+        earlier.subtract(defined.pop())
+        called = {name for name in _CALL.findall(source) if earlier[name] > 0}
+        if not called or not called - bound_names(source):
+            return
+        candidates.pop()
+
+
+def defines(source: str, names: Collection[str]) -> bool:
+    """Whether a Python program has a line that begins to define one of these names, or imports it."""
+    return any(found in names for match in _DEFINITION.finditer(source) for found in match.group(1, 2) if found)
+
+
+def bound_names(source: str) -> set[str]:
+    """Names that a Python program seems to define or import, anywhere."""
+    imported = (name for match in _IMPORT.finditer(source) for name in re.findall(r"\w+", match.group(1)))
+    return {found for match in _DEFINITION.finditer(source) for found in match.group(1, 2) if found} | set(imported)
 
 
 def _fault(source: str) -> str:
@@ -108,6 +149,84 @@ def _fault(source: str) -> str:
     except UnicodeEncodeError:
         return "the program is not valid Unicode"
     return ""
+
+
+_DEFINITION = re.compile(
+    r"^[ \t]*(?:(?:async[ \t]+def|def|class)[ \t]+(\w+)|(\w+)[ \t]*(?::[^=\n]{0,200})?=(?!=))", re.MULTILINE
+)
+_CALL = re.compile(r"(?<![\w.])(\w+)\(")
+_IMPORT = re.compile(r"^[ \t]*(?:from[ \t]+[\w.]+[ \t]+)?import[ \t]+(\([^)]{0,2000}\)|[^\n]{0,2000})", re.MULTILINE)
+
+
+def _end_of_block(lines: list[str], start: int, fence: str, tag: str) -> int | None:
+    """The line that closes a block; None when none does."""
+    inside_a_string = None  # the first fence that would close the block, were it not in a string that may never end
+    strings = _Strings() if _is_python(tag) else None
+    for number in range(start, len(lines)):
+        stripped = lines[number].strip()
+        if inside_a_string is not None and number - inside_a_string > MAX_LINES_OF_A_STRING:
+            break
+        if stripped.startswith(fence) and not stripped.strip(fence[0]):
+            if strings is None or not strings.within:
+                return number
+            inside_a_string = number if inside_a_string is None else inside_a_string
+        elif inside_a_string is not None and strings is not None and not strings.within and _opening(stripped)[1]:
+            break  # another block begins outside of every string: the quotes of this one do not match
+        if strings is not None:
+            strings.read(lines[number])
+    return inside_a_string
+
+
+class _Strings:
+    """Whether a Python program, read line by line, is within a string of many lines.
+
+    Attributes:
+        within: the three quotes that will end the string; empty outside of one.
+    """
+
+    def __init__(self) -> None:
+        self.within = ""
+
+    def read(self, line: str) -> None:
+        position = 0
+        while position < len(line):
+            if self.within:
+                end = _unescaped(line, self.within, position)
+                if end < 0:
+                    return
+                position, self.within = end + 3, ""
+                continue
+            found = _QUOTE_OR_COMMENT.search(line, position)
+            if found is None or found.group() == "#":
+                return
+            position = found.end()
+            if len(found.group()) == 3:
+                self.within = found.group()
+                continue
+            end = _unescaped(line, found.group(), position)
+            if end < 0:
+                return
+            position = end + 1
+
+
+_QUOTE_OR_COMMENT = re.compile("'''|\"\"\"|['\"#]")
+
+
+def _unescaped(line: str, quotes: str, position: int) -> int:
+    """Where a string ends; -1 when not in this line."""
+    while position < len(line):
+        if line[position] == "\\":
+            position += 2
+        elif line.startswith(quotes, position):
+            return position
+        else:
+            position += 1
+    return -1
+
+
+def _is_python(tag: str) -> bool:
+    spec = _language_of(tag or DEFAULT_LANGUAGE)
+    return spec is not None and spec.name == "python"
 
 
 def _opening(stripped: str) -> tuple[str, str]:

@@ -39,7 +39,10 @@ def repair_task(row: Mapping[str, Any]) -> Task:
     repository, target = row["repository"], row["target"]
     if target not in repository:
         raise ValueError(f"its target {target!r} is no file of the repository; there are {', '.join(sorted(repository))}")
-    tests = [{"kind": "pytest", "files": {name: text}} for name, text in row["tests"].items()]
+    modules = [
+        name.removesuffix(".py").removesuffix("/__init__").replace("/", ".") for name in repository if name.endswith(".py")
+    ]
+    tests = [{"kind": "pytest", "files": {name: text}, "modules": modules} for name, text in row["tests"].items()]
     if not tests:
         raise ValueError("it has no tests")
     shown = "\n\n".join(f"`{name}`:\n```python\n{text.strip()}\n```" for name, text in sorted(repository.items()))

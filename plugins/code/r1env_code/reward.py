@@ -5,18 +5,26 @@ It is asynchronous: the work is done by the sandbox's own containers, and one po
 
 from __future__ import annotations
 
+import ast
 import asyncio
 import math
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from pydantic import ValidationError
 
 import r1env
-from r1env_code.blocks import Choice, choose_program
-from r1env_sandbox import JudgeResult, Limits, Submission, TestCase, Verdict, judge
+from r1env_code.blocks import Choice, bound_names, choose_program
+from r1env_sandbox import JudgeResult, Limits, Submission, TestCase, TestKind, Verdict, judge
+from r1env_sandbox.harness.testcode import ALIASES, names_from
 from r1env_sandbox.languages import LANGUAGES, UnknownLanguageError
+
+TYPING_NAMES = frozenset((
+    *("Any", "Callable", "DefaultDict", "Deque", "Dict", "FrozenSet", "Generator", "Hashable", "Iterable", "Iterator", "List"),
+    *("Literal", "Mapping", "NamedTuple", "Optional", "Sequence", "Set", "Tuple", "Type", "TypeVar", "Union"),
+))  # fmt: skip
 
 PARTS = ("compile", "tests", "time", "blocks", "truncated")
 VALUES = ("all", "share")
@@ -75,17 +83,25 @@ class Code:
     async def __call__(self, rollout: r1env.Rollout) -> r1env.Score:
         try:
             task = read_task(rollout.task, self.language)
-            choice = choose_program(self._response(rollout.completion), task.language)
+            choice = choose_program(self._response(rollout.completion), task.language, needed_names(task.tests))
         except (ValueError, UnknownLanguageError) as error:
             return r1env.Score.failure(r1env.Status.UNPARSEABLE, str(error), parts=PARTS)
         truncated = float(rollout.finish_reason is r1env.FinishReason.LENGTH)
         if choice.fault:
             cut = "; the token limit cut it off" if truncated else ""
             return self._refusal(r1env.Status.BAD_FORMAT, choice.fault + cut, choice, truncated)
+        imported = missing_typing_names(choice)
         result = await asyncio.to_thread(
-            judge, submission_of(choice, task), task.tests, task.limits, stop_at_first_failure=self.stop_at_first_failure
+            judge,
+            submission_of(choice, task, imported),
+            task.tests,
+            task.limits,
+            stop_at_first_failure=self.stop_at_first_failure,
         )
-        return self._score(result, len(task.tests), choice, truncated)
+        score = self._score(result, len(task.tests), choice, truncated)
+        if not imported:
+            return score
+        return score.model_copy(update={"reason": f"{score.reason}; imported for it: {', '.join(imported)}"})
 
     def _response(self, completion: str) -> str:
         """Where the program is looked for: in the answer block where there is one, else behind the thinking."""
@@ -146,9 +162,34 @@ def read_task(task: r1env.Task, language: str | None = None) -> CodeTask:
     )
 
 
-def submission_of(choice: Choice, task: CodeTask) -> Submission:
-    """The program with what the task puts around it; one file of a repository where the task has one."""
-    source = with_preamble(choice.source, task.preamble) + task.epilogue
+def needed_names(tests: Sequence[TestCase]) -> set[str]:
+    """Names that tests ask a Python program for: functions, classes of methods, and what they import from `solution`."""
+    names = {test.function.partition(".")[0] for test in tests if test.function is not None}
+    if names and all(test.kind is TestKind.CALL for test in tests):
+        names.add("Solution")  # a function may be a method of it, as LeetCode has them
+    for test in tests:
+        for name, text in test.files.items():
+            if name.endswith(".py"):
+                names |= names_from(ast.parse(text), ALIASES)
+    return names
+
+
+def missing_typing_names(choice: Choice) -> list[str]:
+    """Names of `typing` that a Python program uses and never imports: annotations say nothing about whether it is right."""
+    if choice.language != "python" or re.search(r"^[ \t]*from[ \t]+typing[ \t]+import[ \t]+\*", choice.source, re.MULTILINE):
+        return []
+    used = {name for name in re.findall(r"(?<![\w.])[A-Z]\w*", choice.source) if name in TYPING_NAMES}
+    return sorted(used - bound_names(choice.source)) if used else []
+
+
+def submission_of(choice: Choice, task: CodeTask, imported: Sequence[str] = ()) -> Submission:
+    """The program with what the task puts around it; one file of a repository where the task has one.
+
+    Args:
+        imported: names of `typing` to import for it.
+    """
+    preamble = "\n".join(filter(None, [f"from typing import {', '.join(imported)}" if imported else "", task.preamble]))
+    source = with_preamble(choice.source, preamble) + task.epilogue
     files = dict(task.files or {})
     if task.target is not None:
         files[task.target] = source

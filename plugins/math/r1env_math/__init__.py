@@ -1,9 +1,10 @@
 """Checking of final answers in mathematics: `verify(answer, completion)`, and the reward `math` made of it."""
 
-from r1env_math.gold import FaultyReference, check_gold
+from r1env_math.check import FaultyReference, check_gold
 from r1env_math.policy import AnswerPolicy, Case, Conflict, Units, Where
 from r1env_math.verdict import How, Verdict, verify
-from r1env_math.version import __version__
+
+__version__ = "0.1.0"
 
 __all__ = [
     "AnswerPolicy",

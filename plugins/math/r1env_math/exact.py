@@ -95,8 +95,9 @@ class Value:
             if bits > 1 and bits * exponent > MAX_BITS:
                 raise TooLargeError
             return number(base**exponent) if bits > 1 else number(base ** (exponent % 2 + 2 * (exponent > 0)))
-        if exponent > MAX_TERMS and len(self.numerator) + len(self.denominator) > 2:
-            raise TooLargeError
+        many = len(self.numerator) + len(self.denominator) > 2
+        if exponent > MAX_TERMS and many and not all(name[0] == ROOT or name == IMAGINARY for name in self.names):
+            raise TooLargeError  # powers of surds have no more terms than surds
         if exponent > 10_000:
             raise TooLargeError
         result, square = number(1), self
@@ -107,6 +108,10 @@ class Value:
             if exponent:
                 square = square * square
         return result
+
+    def over_one(self) -> Value:
+        """The numerator alone."""
+        return Value(self.numerator, {(): Fraction(1)})
 
     def key(self) -> str:
         """A text that equal values share in most cases, and different ones never."""
@@ -146,6 +151,46 @@ def opaque(description: str, *arguments: Value) -> Value:
     if len(name) > MAX_DESCRIPTION:
         raise TooLargeError
     return unknown(name)
+
+
+def logarithm(name: str, value: Value) -> Value:
+    """Return a logarithm as a sum over the primes of its argument: ln 12 is 2 ln 2 + ln 3. `name` is `ln` or `log`.
+
+    The argument may have powers of e and square roots as factors; other arguments are not looked into.
+    """
+    if len(value.numerator) != 1 or len(value.denominator) != 1:
+        return opaque(name, value)
+    ((top, above),), ((bottom, below),) = value.numerator.items(), value.denominator.items()
+    coefficient = above / below
+    total = number(0)
+    for monomial, sign in ((top, 1), (bottom, -1)):
+        for factor, exponent in monomial:
+            if factor == "e" and name == "ln":
+                total = total + number(sign * exponent)
+            elif factor[0] == ROOT:
+                total = total + number(Fraction(sign * exponent, 2)) * opaque(name, number(int(factor[1:])))
+            else:
+                return opaque(name, value)
+    if coefficient <= 0:
+        return opaque(name, value)
+    for part, sign in ((coefficient.numerator, 1), (coefficient.denominator, -1)):
+        for prime, exponent in _factors(part):
+            total = total + number(sign * exponent) * opaque(name, number(prime))
+    return total
+
+
+def _factors(value: int) -> list[tuple[int, int]]:
+    """The prime factors with their exponents; what trial division leaves is one factor, prime or not."""
+    found, divisor = [], 2
+    while divisor <= 1000 and divisor * divisor <= value:
+        exponent = 0
+        while value % divisor == 0:
+            value //= divisor
+            exponent += 1
+        if exponent:
+            found.append((divisor, exponent))
+        divisor += 1
+    return [*found, (value, 1)] if value > 1 else found
 
 
 def square_root(value: Value) -> Value:

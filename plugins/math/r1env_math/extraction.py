@@ -1,44 +1,84 @@
 """Finds the final answer in a completion. Linear in its length; nothing is parsed as mathematics here.
 
 Looked at, in this order, and only after the thinking block: the `<answer>` block; boxes; a final statement ("the answer is
-…", "Answer: …", "#### …"); a response that is nothing but the answer; under the lenient policy the last formula or number.
-Where a completion gives two different answers, it gives none.
+…", "Answer: …", "#### …", a heading and the line below); a last line, or a response, that is nothing but the answer; under the
+lenient policy the last formula or number. What is denied, supposed or taken back is no answer. Where a completion gives two
+different answers, it gives none.
 """
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from itertools import pairwise
+from dataclasses import dataclass, replace
 
 from r1env import parse_response
-from r1env_math.compare import equal
+from r1env_math.ast import Equation, Expression, Form, Items, Option, Region, Words
+from r1env_math.compare import Scalars, equal
 from r1env_math.guards import MAX_LENGTH, excess
-from r1env_math.numerals import rational
-from r1env_math.phrases import AFTERWORD, ANNOUNCEMENT, HEDGE
+from r1env_math.normalize import normalize
+from r1env_math.numeric import rational
+from r1env_math.parser import read
+from r1env_math.phrases import (
+    AFTERWORD,
+    ANNOUNCEMENT,
+    CONCLUSION,
+    FINAL,
+    HEDGE,
+    NEXT_PROBLEM,
+    REACH,
+    SUPPOSED_BEFORE,
+    WEAK,
+    is_denied,
+    is_retracted,
+    may_announce,
+)
 from r1env_math.policy import AnswerPolicy, Conflict, Where
-from r1env_math.reading import read
-from r1env_math.scalars import Scalars
-from r1env_math.text import normalise
+from r1env_math.units import quantity
 
 MAX_TAIL = 20_000
 """Characters at the end of a response in which a final statement is looked for."""
+PERCENT_DROPPED = "%"
+"""The context of a reading that leaves a percent sign out; it counts where no question says what is asked."""
 MAX_CANDIDATES = 50
 """More boxes or statements than this are not compared: they count as different."""
 
 _END_TOKEN = re.compile(
-    r"<\|im_(?:start|end)\|>|<\|end(?:oftext|_of_text)\|>|<\|eot_id\|>|</s>|<end_of_turn>|<｜end▁of▁sentence｜>"
+    r"<\|im_(?:start|end)\|>|<\|end(?:oftext|_of_text)\|>|<\|eot_id\|>|</s>|<end_of_turn>|<｜end▁of▁sentence｜>|<eos>|<\|end\|>|<\|return\|>|<\|eom_id\|>"
 )
-_BRACE_OR_BOX = re.compile(r"(?P<box>\\(?:boxed|fbox)\s*\{)|(?P<escaped>\\[{}\\])|[{}]")
-_JOINER = re.compile(r"\\text\s*\{\s*(?:and|or)\s*\}|\\(?:quad|qquad|[,;! ()\[\]])|\band\b|\bor\b|[\s,;$&]", re.IGNORECASE)
-_SENTENCE_END = re.compile(r"[.!?](?=\s|$)|[。！？।]|\n|,? (?:because|since|as) ")
+_BRACE_OR_BOX = re.compile(r"(?P<box>\\?\\(?:boxed|fbox|framebox|answer)\s*\{)|(?P<escaped>\\[{}\\])|[{}]")
+_JOINER = re.compile(
+    r"(?<![a-zA-Z])[a-zA-Z](?:_\{?[0-9a-zA-Z]\}?)?\s?=|\\text\s*\{\s*(?:and|or)\s*\}|\\(?:quad|qquad|[,;! ()\[\]])|\band\b|\bor\b|\bet\b|\bund\b|\by\b|和|或|及|与|[\s,;$&]|(?<![a-zA-Z])[a-zA-Z](?:_\{?[0-9a-zA-Z]\}?)?\s?=",
+    re.IGNORECASE,
+)
+_NAMED = re.compile(r"(?<![a-zA-Z\\])([a-zA-Z](?:_\{?[0-9a-zA-Z]\}?)?)\s?=\s?\$?\s?$")
+_PART = re.compile(
+    r"(?:^|[\n;；。.]|\*\*)\s{0,4}[*_#]{0,3}\s?(?:(?:part|question|q|subpart|第)\s?)?[(（\[]?(?P<label>[a-h]|[1-9]|i{1,3}|iv|v|[①-⑨])(?:[)）\]]|[.:：](?=\s|\*)|\s?(?:部分|问|小题))",
+    re.IGNORECASE,
+)
+_SENTENCE_END = re.compile(r"[.!?](?=\s|$|[*\"])|[。！？।]|\n")
+_CLAUSE_END = re.compile(
+    _SENTENCE_END.pattern + r"|,? (?:because|since|as) |, (?:which|so|but|not|and not|where|meaning|that is)\b|,? \(not "
+)
 _FORMULA = re.compile(r"\$\$(.{1,1000}?)\$\$|\$([^$\n]{1,1000})\$|\\\((.{1,1000}?)\\\)|\\\[(.{1,1000}?)\\\]", re.DOTALL)
 _MORE_FORMULAS = re.compile(r"\s{0,3}(?:,|;|and|or|,\s?and|,\s?or)\s{0,3}(?:\$|\\[(\[])")
-_NUMBER = re.compile(r"(?<![0-9a-zA-Z_^.])-?[0-9][0-9,]*(?:\.[0-9]+)?(?:/[0-9]+)?%?(?![0-9a-zA-Z_^])")
-_COPULA = re.compile(r"^[^=0-9]{0,200}\b(?:is|are|equals)\b:?\s+", re.IGNORECASE)
-_FACTOR = re.compile(r"\s{0,2}\$?(\s{0,2}(?:\\?%|(?:percent|hundred|thousand|million|billion|trillion|dozen)(?![a-zA-Z])))")
+_NUMBER = re.compile(
+    r"(?<![0-9a-zA-Z_^.])(?<![0-9],)-?(?:\\?\$\s?|[€£¥₹])?[0-9](?:[0-9,]|(?<=[0-9])[\u00a0\u202f](?=[0-9]{3}))*(?:\.[0-9]+)?(?:/[0-9]+(?![0-9./]))?(?:\\?%|％)?(?![0-9_^])"
+)
+_SCALE = re.compile(r"\s{0,2}\$?\s{0,2}(\\?%|percent\b|[^\W\d_]{1,12}\.?)")
+_COPULA = re.compile(r"^[^=0-9]{0,200}\b(?:is|are|equals|gives|yields|of)\b:?\s+", re.IGNORECASE)
+_FACTOR = re.compile(
+    r"\s{0,2}\$?(\s{0,2}(?:\\?%|‰|(?:\\text\{\s?)?(?:percent|hundred|thousand|million|billion|trillion|dozen|lakh|crore)(?![a-zA-Z])\}?|[万亿億萬千百만억천]|тыс|млн|млрд))"
+)
 _NOTHING_SAID = re.compile(r"[\s*_`\"'.:]*")
+_FINAL_TAG = re.compile(r"<(final_?answer|FINAL_?ANSWER|final-answer)>(.{0,1200}?)</\1>", re.DOTALL)
+_BOLD_END = re.compile(r"(?:[=:]|\b(?:is|are|of|to|with)\b|[\u3040-\u9fff])\s?\*\*\s?([^*\n]{1,200}?)\s?\*\*[.!。]?\s*$")
+_CONDITION = re.compile(
+    r"\b(?:not|isn't|never|at least|at most|more than|less than|greater than|fewer than|between|about|approximately|around|nearly|almost|roughly|either|or)\b"
+    r"|不|至少|至多|最多|超过|少于|大约|约|左右|以上|以下|ない|以内|이상|이하|약 |не |около|больше|меньше|plus de|moins de|environ|mehr als|weniger als|etwa",
+    re.IGNORECASE,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,32 +88,65 @@ class Extraction:
     Attributes:
         text: the answer, or None.
         reason: where it was found; or why there is none.
+        context: what announced it.
     """
 
     text: str | None
     reason: str
+    context: str = ""
 
 
 def extract(completion: str, policy: AnswerPolicy | None = None) -> Extraction:
-    """The final answer of a completion."""
+    """Return the final answer of a completion: the first of its `readings`."""
+    return readings(completion, policy)[0]
+
+
+def readings(completion: str, policy: AnswerPolicy | None = None) -> list[Extraction]:
+    """Return the readings of a completion in order, mostly one.
+
+    A more generous policy adds readings to those of a stricter one and takes none away. So whatever a policy pays, the more
+    generous ones pay too.
+    """
     policy = policy or AnswerPolicy()
+    found = _readings(completion, policy)
+    firm = list(dict.fromkeys(_firm(each) for each in found))
+    given = [each for each in firm if each.text is not None]
+    return given or firm[:1]
+
+
+def _readings(completion: str, policy: AnswerPolicy) -> list[Extraction]:
     parsed = parse_response(completion, prefilled=policy.prefilled)
     response = parsed.response
     if not parsed.closed:
         if not policy.unfinished_thought:
-            return Extraction(None, "the thinking was never finished")
+            return [Extraction(None, "the thinking was never finished")]
         response = parsed.thinking or ""
     if "<answer>" not in response and "</answer>" not in response:
-        return _firm(_from_text(_cut(response), policy))
+        return _from_text(cut_response(response), policy)
     if not parsed.answer:
-        return Extraction(None, "there is not exactly one filled <answer> block")
-    return _firm(_from_text(parsed.answer, policy, in_block=True))
+        return [Extraction(None, "there is not exactly one filled <answer> block")]
+    return _from_text(parsed.answer, policy, in_block=True)
 
 
-def _cut(response: str) -> str:
-    """The response up to the first token that ends a turn: what follows is not the model's answer."""
+def _tagged(response: str) -> str:
+    """The response with `<final_answer>…</final_answer>` as a box."""
+    return (
+        _FINAL_TAG.sub(lambda tag: rf"\boxed{{{tag[2].strip()}}}", response)
+        if "inal" in response or "FINAL" in response
+        else response
+    )
+
+
+def cut_response(response: str) -> str:
+    """Return a response up to the first token that ends a turn, and up to a next problem that the model set itself."""
+    response = _tagged(response)
     end = _END_TOKEN.search(response)
-    return response[: end.start()] if end else response
+    response = response[: end.start()] if end else response
+    for following in NEXT_PROBLEM.finditer(response):
+        before = response[: following.start()]
+        if "\\boxed" in before or (may_announce(before[-MAX_TAIL:]) and ANNOUNCEMENT.search(before[-MAX_TAIL:])):
+            return before
+    return response
 
 
 def _firm(found: Extraction) -> Extraction:
@@ -82,26 +155,30 @@ def _firm(found: Extraction) -> Extraction:
     return found
 
 
-def _from_text(text: str, policy: AnswerPolicy, *, in_block: bool = False) -> Extraction:
-    boxes = list(_boxes(text))
+def _from_text(text: str, policy: AnswerPolicy, *, in_block: bool = False) -> list[Extraction]:
+    boxes = list(_boxes(text)) if "\\" in text else []
     if boxes:
-        return _from_boxes(text, boxes, policy)
-    if policy.where is Where.STRICT:
-        return Extraction(text.strip(), "answer block") if in_block else Extraction(None, "no answer block and no box")
-    stated = _from_statements(text[-MAX_TAIL:], policy)
-    if stated is not None:
-        return stated
+        return [_from_boxes(text, boxes, policy)]
     alone = text.strip()
+    whole = [Extraction(alone, "answer block")] if in_block else []
+    if policy.where is Where.STRICT:
+        return whole or [Extraction(None, "no answer block and no box")]
+    stated = _from_statements(text[-MAX_TAIL:], policy)
+    if stated:
+        return [*stated, *whole]
     if in_block:
-        return Extraction(alone, "answer block")
+        return whole
+    found: list[Extraction] = []
     if alone and "\n" not in alone:
-        if formula := _only_formula(alone):
-            return Extraction(formula, "only formula of the response")
-        if policy.where is Where.EXPLICIT or _is_short(alone):
-            return Extraction(alone, "whole response")
+        formula = _only_formula(alone)
+        found.append(Extraction(formula, "only formula of the response") if formula else Extraction(alone, "whole response"))
+    if (last := _last_line(text)) is not None:
+        found.append(last)
     if policy.where is Where.LENIENT:
-        return _last_value(text)
-    return Extraction(None, "no answer block, no box, no final statement")
+        found.append(_last_value(text))
+        if (bare := (found[-1].text or "").removesuffix("%")) != (found[-1].text or ""):
+            found.append(Extraction(bare.strip(" \\"), "last number", PERCENT_DROPPED))
+    return found or [Extraction(None, "no answer block, no box, no final statement")]
 
 
 # Boxes.
@@ -125,17 +202,55 @@ def _boxes(text: str) -> Iterator[tuple[int, int, int]]:
     yield from found
 
 
+def boxes_that_stand(text: str, policy: AnswerPolicy) -> tuple[list[str], bool]:
+    """Return the contents of the boxes that are neither denied nor taken back, and whether there are others."""
+    boxes = list(_boxes(text))[-MAX_CANDIDATES - 1 :] if "\\" in text else []
+    kept = [
+        box
+        for box in boxes
+        if policy.conflict is Conflict.LAST or not (is_denied(text, box[0]) or is_retracted(text, box[2] + 1))
+    ]
+    return [_innermost(text[start:end]) for _, start, end in kept], len(kept) < len(boxes)
+
+
 def _from_boxes(text: str, boxes: list[tuple[int, int, int]], policy: AnswerPolicy) -> Extraction:
-    contents = [_innermost(text[start:end]) for _, start, end in boxes[-MAX_CANDIDATES - 1 :]]
+    boxes = boxes[-MAX_CANDIDATES - 1 :]
+    after = text[boxes[-1][2] + 1 :][:REACH]
+    if policy.conflict is Conflict.REFUSE:
+        kept = [box for box in boxes if not is_denied(text, box[0]) and not is_retracted(text, box[2] + 1)]
+        if not kept:
+            later = _from_statements(after, policy)
+            if later and later[0].text is not None:
+                return later[0]
+            return Extraction(None, "the answer is taken back")
+        taken_back = kept[-1] is not boxes[-1]
+        boxes = kept
+        after = "" if taken_back else after
+    contents = [_innermost(text[start:end]) for _, start, end in boxes]
     if not contents[-1].strip():
         return Extraction(None, "the last box is empty")
-    after = text[boxes[-1][2] + 1 :][:200]
     if policy.conflict is Conflict.LAST or _agree(contents):
         return _unless_contradicted(Extraction(contents[-1] + _unit_after(after), "box"), after, policy)
-    gaps = (text[before[2] + 1 : follower[0]] for before, follower in pairwise(boxes[-MAX_CANDIDATES - 1 :]))
-    if len(boxes) <= MAX_CANDIDATES and all(len(gap) < 80 and not _JOINER.sub("", gap) for gap in gaps):
-        return Extraction(", ".join(contents), "boxes side by side")  # one list, in several boxes
+    if len(boxes) <= MAX_CANDIDATES:
+        gaps = [text[before[2] + 1 : follower[0]] for before, follower in itertools.pairwise(boxes)]
+        if all(len(gap) < 80 and not _JOINER.sub("", gap) for gap in gaps):
+            names = [_NAMED.search(text[max(0, box[0] - 20) : box[0]]) for box in boxes]
+            named = [f"{name[1]}={content}" if name else content for name, content in zip(names, contents, strict=True)]
+            return Extraction(", ".join(named if all(names) else contents), "boxes side by side")  # one list, in several boxes
+        if _are_parts([text[: boxes[0][0]][-REACH:], *gaps]):
+            return Extraction(f"({', '.join(contents)})", "one box for each part")
     return Extraction(None, "there are boxes with different answers")
+
+
+def _are_parts(leads: list[str]) -> bool:
+    """Whether the texts before the boxes label them as parts, each another: (a), (b), …"""
+    labels = []
+    for lead in leads:
+        found = list(_PART.finditer(lead[-REACH:]))
+        if not found:
+            return False
+        labels.append(found[-1]["label"].lower())
+    return len(labels) > 1 and len(set(labels)) == len(labels) and labels == sorted(labels)
 
 
 def _unit_after(after: str) -> str:
@@ -145,17 +260,21 @@ def _unit_after(after: str) -> str:
 
 
 def _unless_contradicted(found: Extraction, after: str, policy: AnswerPolicy) -> Extraction:
-    """The box, unless a statement after it gives another number, or it is taken back."""
+    """The box, unless a statement after it gives another answer, or it is taken back."""
     assert found.text is not None
     if HEDGE.search(_first_sentence(after)):
         return Extraction(None, "the answer is hedged")
-    stated = _from_statements(after, policy)
-    if policy.conflict is Conflict.LAST or stated is None or stated.text is None:
+    if policy.conflict is Conflict.LAST:
         return found
-    values = [_plain_value(text) for text in (found.text, stated.text)]
-    if None not in values and values[0] != values[1]:
-        return Extraction(None, "the box and the final statement disagree")
-    return found
+    stated = _from_statements(after, policy)
+    if not stated or stated[0].text is None:
+        return found
+    boxed, said = (_comparable(text) for text in (found.text, stated[0].text))
+    if isinstance(said, Option) and not isinstance(boxed, Option) and policy.where is not Where.STRICT:
+        return stated[0]  # a value on the way, and the choice at the end
+    if boxed is None or said is None or type(boxed) is not type(said):
+        return found
+    return found if _same(boxed, said) else Extraction(None, "the box and the final statement disagree")
 
 
 def _innermost(content: str) -> str:
@@ -171,42 +290,109 @@ def _innermost(content: str) -> str:
 # Statements.
 
 
-def _from_statements(text: str, policy: AnswerPolicy) -> Extraction | None:
-    """The answer that the text announces; None where it announces nothing."""
-    found = list(ANNOUNCEMENT.finditer(text))
+def _from_statements(text: str, policy: AnswerPolicy) -> list[Extraction]:
+    """The answer that the text announces, and how else it may be read; nothing where it announces nothing."""
+    if not may_announce(text):
+        return []
+    found = list(ANNOUNCEMENT.finditer(text))[-MAX_CANDIDATES:]
     if not found:
-        return None
-    stated = [_stated(text[each.end() : each.end() + MAX_LENGTH + 1], _is_label(each[0])) for each in found[-MAX_CANDIDATES:]]
-    if _NOTHING_SAID.fullmatch(stated[-1]):
-        return Extraction(None, "the final statement is empty")
-    if HEDGE.search(found[-1][0]):
-        return Extraction(None, "the answer is hedged")
-    if policy.conflict is Conflict.REFUSE and _disagree(stated):
-        return Extraction(None, "there are statements with different answers")
-    return Extraction(stated[-1], "final statement")
+        return []
+    asserted = [each for each in found if not SUPPOSED_BEFORE.search(text[max(0, each.start() - 60) : each.start()])]
+    if not asserted:
+        return [Extraction(None, "the answer is only supposed")]
+    stated = [(each, statement_of(text, each)) for each in asserted]
+    if _NOTHING_SAID.fullmatch(stated[-1][1]):
+        stated = (
+            [each for each in stated if not _NOTHING_SAID.fullmatch(each[1])]
+            if len(stated) > 1 and _is_label(found[-1][0]) is False
+            else stated
+        )
+        if _NOTHING_SAID.fullmatch(stated[-1][1]):
+            return [Extraction(None, "the final statement is empty")]
+    if HEDGE.search(stated[-1][0][0]):
+        return [Extraction(None, "the answer is hedged")]
+    if policy.conflict is Conflict.REFUSE:
+        kept = [each for each in stated if not is_retracted(text, each[0].end() + length_of(text, *each))]
+        if not kept:
+            return [Extraction(None, "the answer is taken back")]
+        stated = _strongest(kept)
+        if _disagree([said for _, said in stated]):
+            return [Extraction(None, "there are statements with different answers")]
+    announcement, said = stated[-1]
+    readings = [Extraction(said, "final statement", announcement[0])]
+    if (value := _value_in_sentence(said, _is_label(announcement[0]))) is not None:
+        readings.append(Extraction(value, "number of the final statement"))
+    return readings
+
+
+def statement_of(text: str, announcement: re.Match[str]) -> str:
+    """Return what an announcement in a text announces."""
+    return _stated(text[announcement.end() : announcement.end() + MAX_LENGTH + 1], _is_label(announcement[0]))
+
+
+def length_of(text: str, announcement: re.Match[str], said: str) -> int:
+    """Return how far behind its announcement a statement ends."""
+    at = text.find(said, announcement.end(), announcement.end() + MAX_LENGTH) if said else -1
+    return at - announcement.end() + len(said) if at >= 0 else 0
+
+
+def _strongest(stated: list[tuple[re.Match[str], str]]) -> list[tuple[re.Match[str], str]]:
+    """What the last statement does not outrank: a final answer outranks an earlier answer, and that an earlier result."""
+    ranks = [2 if FINAL.search(each[0]) else 0 if WEAK.search(each[0]) else 1 for each, _ in stated]
+    if ranks[-1] != max(ranks):
+        return stated
+    return [each for each, rank in zip(stated, ranks, strict=True) if rank == ranks[-1]]
 
 
 def _is_label(announcement: str) -> bool:
-    return announcement.rstrip().endswith((":", "：", "="))
+    return announcement.rstrip().rstrip("*_ ").endswith((":", "：", "=", "】", "####")) or announcement.lstrip(
+        " \t\n"
+    ).startswith("#")
 
 
 def _stated(rest: str, after_colon: bool) -> str:
     """The answer at the beginning of what follows "the answer is": a formula in dollars, or the rest of the sentence."""
-    rest = rest.lstrip(" \t\n*:：")
+    rest = rest.lstrip(" \t\n*:：_")
     formula = _FORMULA.match(rest)
-    if formula and not _MORE_FORMULAS.match(rest, formula.end()):
+    if formula and not _MORE_FORMULAS.match(rest, formula.end()) and not _SCALE_WORD.match(rest, formula.end()):
         return next(group for group in formula.groups() if group is not None).strip()
-    sentence = _first_sentence(rest)
+    sentence = _first_sentence(rest, _CLAUSE_END)
     if (after_colon or sentence.startswith("that ")) and (said := _COPULA.match(sentence)):  # "Answer: the largest n is 34"
         sentence = sentence[said.end() :]
+    sentence = _ADVERB.sub("", sentence, count=1)
     if formula := _FORMULA.fullmatch(sentence.strip()):
         return next(group for group in formula.groups() if group is not None).strip()
-    return AFTERWORD.sub("", sentence).strip(" \t*`")
+    return AFTERWORD.sub("", sentence).strip(" \t*`,，;")
 
 
-def _first_sentence(text: str) -> str:
-    end = _SENTENCE_END.search(text)
-    return text[: end.start()] if end else text
+_ADVERB = re.compile(
+    r"^\s*(?:(?:therefore|thus|hence|then|so|simply|just|indeed|clearly|equal to|given by|found to be|exactly|only),? )+",
+    re.IGNORECASE,
+)
+_SCALE_WORD = re.compile(
+    r"\s?(?:\\?%|percent|hundred|thousand|million|billion|trillion|dozen|lakh|crore|or\b|to\b|万|亿|千|тыс|млн|млрд|만|억)",
+    re.IGNORECASE,
+)
+
+
+def _first_sentence(text: str, ends: re.Pattern[str] = _SENTENCE_END) -> str:
+    for end in ends.finditer(text):
+        if end[0] == "." and re.search(
+            r"(?:тыс|млн|млрд|sq|approx|etc|руб|a\.m|p\.m|\ba|\bp)$", text[max(0, end.start() - 8) : end.start()]
+        ):
+            continue  # an abbreviation
+        return text[: end.start()]
+    return text
+
+
+def _value_in_sentence(sentence: str, after_label: bool) -> str | None:
+    """The last number of a sentence behind a label: "答：她还剩12页没有看". None where the sentence qualifies it."""
+    if not after_label or len(sentence) > 200 or _CONDITION.search(sentence) or HEDGE.search(sentence):
+        return None
+    if not re.search(r"[^\W\d_]{2,}", sentence) or "\\" in sentence:
+        return None
+    numbers = list(_NUMBER.finditer(sentence))
+    return _with_scale(sentence, numbers[-1]) if numbers else None
 
 
 # Nothing but the answer, and the lenient policy's last resort.
@@ -224,23 +410,97 @@ def _only_formula(line: str) -> str | None:
     return next(group for group in formulas[0].groups() if group is not None).strip()
 
 
-def _is_short(line: str) -> bool:
-    return len(line) <= 40 or " " not in line
+def _last_line(text: str) -> Extraction | None:
+    """A last line (or display) that is nothing but a value, a conclusion that is nothing but one, or that ends in a bold one."""
+    tail = text[-2 * MAX_LENGTH :].strip()
+    display = re.search(r"(?:^|\n)\s*(?:\$\$([^$]{1,600})\$\$|\\\[([^$]{1,600}?)\\\])[.。]?$", tail)
+    line = (display[1] or display[2]) if display else tail.rpartition("\n")[2].strip()
+    if len(line) > 300:
+        return None
+    concluded = CONCLUSION.sub("", line, count=1).strip()
+    candidate = concluded.strip("*_`. 。．")
+    if formula := _FORMULA.fullmatch(candidate):
+        candidate = next(group for group in formula.groups() if group is not None).strip()
+    if candidate and _is_value(candidate):
+        before = tail[: -len(line)].rstrip() if not display else tail[: display.start()].rstrip()
+        if before.endswith((",", "=", "+", "，", "-", ":")) and not display:
+            return None
+        return Extraction(candidate, "last line")
+    bold = _BOLD_END.search(line)
+    if bold and _is_value(bold[1].strip(" .:$")):
+        return Extraction(bold[1].strip(" .:"), "bold at the end")
+    return None
+
+
+def _is_value(text: str) -> bool:
+    """Whether a text is a number or an equation that gives one, without prose."""
+    if len(text) > 200 or excess(text):
+        return False
+    form = read(normalize(text))
+    if isinstance(form, Equation) and form.names:
+        form = form.members[-1]
+    return isinstance(form, Expression) and rational(quantity(form.text).core.replace(",", "")) is not None
 
 
 def _last_value(text: str) -> Extraction:
     tail = text[-MAX_TAIL:]
     formulas = list(_FORMULA.finditer(tail))
+    if any(each[2] is not None and tail[each.end() : each.end() + 1].isdigit() for each in formulas):
+        formulas = [each for each in formulas if each[2] is None]  # `$204 + $160` is money
     numbers = list(_NUMBER.finditer(tail))
     if formulas and (not numbers or formulas[-1].end() > numbers[-1].start()):
         formula = next(group for group in formulas[-1].groups() if group is not None)
-        return Extraction(formula.strip(), "last formula")
+        if not re.search(r"(?<!\\)\b[^\W\d_]{3,} [^\W\d_]+", formula):  # prose between two amounts of money
+            return Extraction(formula.strip(), "last formula")
     if numbers:
-        return Extraction(numbers[-1][0].rstrip(","), "last number")
+        last = numbers[-1]
+        if is_denied(tail, last.start()):
+            return Extraction(None, "the last number is denied")
+        return Extraction(_with_scale(tail, last), "last number")
     return Extraction(None, "no formula and no number")
 
 
+def _with_scale(text: str, number: re.Match[str]) -> str:
+    """A number and the scale word behind it: `4,2 миллиона`, `5万`."""
+    from r1env_math.vocabulary import scale_of
+
+    value = number[0].rstrip(",")
+    value = value[:-1] if value.endswith("-") else value
+    following = _SCALE.match(text, number.end())
+    if following is None:
+        return value
+    word = following[1]
+    if word in ("\\%", "percent"):
+        return value + " \\%"
+    if word[0] in "万亿億萬千百만억천백" or (
+        scale_of(word) is not None
+        and word.lower().rstrip(".") not in ("second", "seconds", "quarter", "quarters", "k", "third", "mil", "half")
+    ):
+        return f"{value} {word}"
+    return value
+
+
 # Agreement.
+
+
+def _comparable(text: str) -> Form | None:
+    """A text as something that can agree or disagree: a number, a formula, a letter, a word or two; None for prose."""
+    if len(text) > 200 or excess(text):
+        return None
+    form = read(normalize(text))
+    if isinstance(form, Words):
+        return form if len(form.text.split()) < 3 else None
+    if isinstance(form, Equation) and form.names:
+        form = form.members[-1]
+    if isinstance(form, Expression):
+        core = quantity(form.text)
+        return None if core.unknown or core.changed else replace(form, text=core.core)
+    return form if isinstance(form, Option | Items | Region) else None
+
+
+def _same(first: Form, second: Form) -> bool:
+    scalars = Scalars(AnswerPolicy())
+    return equal(first, second, scalars) or equal(second, first, scalars)
 
 
 def _agree(texts: Sequence[str]) -> bool:
@@ -250,16 +510,16 @@ def _agree(texts: Sequence[str]) -> bool:
         return True
     if len(different) > MAX_CANDIDATES or any(excess(text) for text in different):
         return False
-    scalars = Scalars(AnswerPolicy())
-    forms = [read(normalise(text)) for text in different]
-    return all(equal(forms[-1], form, scalars) for form in forms[:-1])
+    forms = [read(normalize(text)) for text in different]
+    return all(_same(forms[-1], form) for form in forms[:-1])
 
 
 def _disagree(texts: Sequence[str]) -> bool:
-    """Whether two of them are plain numbers that differ. Other statements may be steps on the way."""
-    values = {value for text in texts if (value := _plain_value(text)) is not None}
-    return len(values) > 1
-
-
-def _plain_value(text: str) -> object | None:
-    return None if len(text) > 60 or excess(text) else rational(normalise(text).replace(",", ""))
+    """Whether two of them are numbers, letters or words that differ. Formulas may be steps on the way."""
+    forms = [form for text in dict.fromkeys(texts) if (form := _comparable(text)) is not None]
+    numbers = {
+        value for form in forms if isinstance(form, Expression) and (value := rational(form.text.replace(",", ""))) is not None
+    }
+    letters = {form.letter for form in forms if isinstance(form, Option)}
+    spoken = {form.text.casefold() for form in forms if isinstance(form, Words)}
+    return max(len(numbers), len(letters), len(spoken)) > 1

@@ -18,10 +18,10 @@ MAX_EXPONENT = 10_000
 MAX_SCRIPTS = 3  # exponents or subscripts in each other
 MAX_INDEX = 64  # of a root
 
-_NUMBER = r"\s*[{(]*\s*[-+]?\s*([0-9][0-9., ]{0,40})"
-_POWER = re.compile(r"([0-9][0-9.,]{0,40})?\s*[)}]?\s*(?:\^|\*\*)" + _NUMBER)
+_NUMBER = r"\s*[{(]*\s*[-+]?\s*([0-9][0-9.,]{0,40})"
+_POWER = re.compile(r"([0-9][0-9.,]{0,40})?\s*[)}]?\s*(?:\^|(?<=[0-9a-zA-Z)}\]])\*\*)" + _NUMBER)
 _TOWER = re.compile(
-    r"(?:\^|\*\*)\s*[{(]*\s*(?P<base>[0-9]+|[^a-zA-Z\\{}()^*]{1,40})\s*(?:\^|\*\*)"
+    r"(?:\^|(?<=[0-9a-zA-Z)}\]])\*\*)\s*(?:[{(]+\s*(?P<inner>[^a-zA-Z\\{}()^*]{1,40})|(?P<base>[0-9]+))\s*(?:\^|\*\*)"
     r"\s*[{(]*\s*(?P<exponent>[0-9]+)(?P<more>\s*[)}]*\s*(?:\^|\*\*|!))?"
 )
 _POWER_OF_POWER = re.compile(r"\^\s*\{?\s*([0-9]+)[^()]{0,60}\)\s*\}?\s*\^\s*\{?\s*([0-9]+)")
@@ -78,7 +78,7 @@ def _too_large_a_power(power: re.Match[str]) -> bool:
 
 def _too_large_a_tower(tower: re.Match[str]) -> bool:
     """Whether the exponent of a^(b^c) may be above `MAX_LOG10`; b^c^d always is."""
-    base, exponent = tower["base"], tower["exponent"]
+    base, exponent = (tower["base"] or tower["inner"]).strip(), tower["exponent"]
     if tower["more"] or not base.isdecimal() or max(len(base), len(exponent)) > 5:
         return True
     return int(exponent) * log10(max(int(base), 1)) > log10(MAX_LOG10)

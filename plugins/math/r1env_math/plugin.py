@@ -7,4 +7,7 @@ import r1env
 
 @r1env.hookimpl
 def r1env_rewards() -> list[r1env.RewardSpec]:
-    return [r1env.RewardSpec("math", "r1env_math.reward:Math", "1 where the final answer equals the reference")]
+    return [
+        r1env.RewardSpec("math", "r1env_math.reward:Math", "1 where the final answer equals the reference"),
+        r1env.RewardSpec("choice", "r1env_math.reward:Choice", "1 where the option that the reference names is picked"),
+    ]

@@ -1,11 +1,12 @@
-"""The reward `math`: a verdict as a score."""
+"""The rewards `math` and `choice`: a verdict as a score."""
 
 from __future__ import annotations
 
 import r1env
 from r1env_math import symbolic
+from r1env_math.choice import Index
 from r1env_math.policy import AnswerPolicy
-from r1env_math.verdict import Verdict, settle, verify
+from r1env_math.verdict import Verdict, settle, verify, verify_choice
 
 
 @r1env.reward(name="math", isolation="process", limits=r1env.Limits(cpu_seconds=2, wall_seconds=10, memory_mb=512))
@@ -44,7 +45,7 @@ class Math:
         symbolic.warm_up()
 
     def settle(self, completion: str, answer: str | None, task: r1env.Task) -> r1env.Score | None:
-        """The score of an answer that exact arithmetic finds right; None otherwise."""
+        """The score where exact arithmetic alone decides; None otherwise."""
         verdict = None if answer is None else settle(answer, completion, task=task, policy=self._policy)
         return None if verdict is None else _score(verdict)
 
@@ -52,6 +53,45 @@ class Math:
         if answer is None:
             return r1env.Score(value=None, status=r1env.Status.UNPARSEABLE, reason="the task has no reference answer")
         return _score(verify(answer, completion, task=task, policy=self._policy))
+
+
+@r1env.reward(name="choice", isolation="inline")
+class Choice:
+    """1 when the completion picks the option that the reference names, 0 when it does not; None when neither can be said.
+
+    The options are read from the task's metadata (`options` or `choices`) or from the prompt. The reference may be letters
+    (`C`, `AC`), an option's text, or an index.
+
+    Args:
+        policy: where the answer may stand: `strict`, `explicit` or `lenient`; the `where` of `AnswerPolicy`.
+        index: what a bare integer means as a reference: `auto` (an option's text, or else an index from 0), `zero`, `one`, `none`.
+        unfinished_thought, prefilled, conflict, case: as in `AnswerPolicy`.
+    """
+
+    def __init__(
+        self,
+        policy: str = "explicit",
+        index: str = "auto",
+        unfinished_thought: bool = False,
+        prefilled: bool = False,
+        conflict: str = "refuse",
+        case: str = "ignore",
+    ) -> None:
+        if index not in list(Index):
+            raise r1env.UsageError(f"choice: index is {index!r}; known: {', '.join(Index)}")
+        self._index = Index(index)
+        self._policy = AnswerPolicy(
+            where=policy,  # type: ignore[arg-type]  # names become members there, or a UsageError
+            unfinished_thought=unfinished_thought,
+            prefilled=prefilled,
+            conflict=conflict,  # type: ignore[arg-type]
+            case=case,  # type: ignore[arg-type]
+        )
+
+    def __call__(self, completion: str, answer: str | None, task: r1env.Task) -> r1env.Score:
+        if answer is None:
+            return r1env.Score(value=None, status=r1env.Status.UNPARSEABLE, reason="the task has no reference answer")
+        return _score(verify_choice(answer, completion, task=task, policy=self._policy, index=self._index))
 
 
 def _score(verdict: Verdict) -> r1env.Score:

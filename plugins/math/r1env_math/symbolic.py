@@ -9,14 +9,12 @@ from __future__ import annotations
 import functools
 import logging
 import re
-from fractions import Fraction
 from typing import Any
 
-DIGITS = 40
-"""Precision of the numbers by which two expressions are told apart."""
+from r1env_math import certified
 
-_AGREEMENT = Fraction(1, 10**25)  # relative; far above the error at 40 digits, far below any difference that is meant
 _DECIMAL = re.compile(r"(?<![0-9.])([0-9]*)\.([0-9]+)(?![0-9.])")
+_ADJACENT = re.compile(r"\)(?=\()|(?<![_^0-9a-zA-Z\\.{])[0-9]+(?=\()")  # the grammar takes `2(3)` for a mixed number
 _IMAGINARY = re.compile(r"(?<![a-zA-Z\\_{])i(?![a-zA-Z])|(?<=[0-9}])i|(?<=\{)i(?=[\\}])")
 _LOSES_MEANING = re.compile(
     r"'|[0-9]_|\\(?:bar|overline|underline|equiv|pmod|bmod|ldots|square|boxed|color|href|input)(?![a-zA-Z])|&|#"
@@ -34,34 +32,42 @@ _EXERCISES = (
 _PERCENT = re.compile(r"%")
 
 
-def read(normalised: str, *, complex_numbers: bool) -> Any | None:
-    """A normalised expression as a SymPy object, or None where the grammar does not know it or would lose something of it.
+def read(normalized: str, *, complex_numbers: bool) -> Any | None:
+    """A normalized expression as a SymPy object, or None where the grammar does not know it or would lose something of it.
 
     Args:
         complex_numbers: the letter i is the imaginary unit, and variables need not be real.
     """
-    if _LOSES_MEANING.search(normalised) or _PROSE.search(normalised) or not normalised.isascii():
+    if _LOSES_MEANING.search(normalized) or _PROSE.search(normalized) or not normalized.isascii():
         return None
-    return _parse(_PERCENT.sub("/100", _DECIMAL.sub(_fraction, normalised)), complex_numbers)
+    written = _ADJACENT.sub(lambda found: f"{found[0]}\\cdot ", _DECIMAL.sub(_fraction, normalized))
+    return _parse(_PERCENT.sub("/100", written), complex_numbers)
 
 
-def mentions_i(normalised: str) -> bool:
+def mentions_i(normalized: str) -> bool:
     """Whether the letter i stands in an expression as a factor of its own."""
-    return bool(_IMAGINARY.search(normalised))
+    return bool(_IMAGINARY.search(normalized))
 
 
 def equal(reference: Any, answer: Any) -> bool:
     """Whether two SymPy objects mean the same.
 
-    Expressions are compared by their values at fixed points, to 25 digits, which tells different ones apart whatever their
-    size; where they have no values, and for everything else, Math-Verify decides.
+    Numbers are different where their values differ to enough digits, and equal only where that is proved; see `certified`.
+    Functions are equal where they are at points drawn from their own texts, to more digits than any number in them needs.
+    What has no values is left to Math-Verify.
     """
     if _is_expression(reference) and _is_expression(answer):
-        agree = _agree(reference, answer)
+        agree = certified.agree(reference, answer)
         if agree is not None:
             return agree
+    if _has_numbers_only(reference) and _has_numbers_only(answer):
+        return False  # Math-Verify would compare them to fifteen digits
     verify = load_library().verify
     return bool(verify([reference], [answer], allow_set_relation_comp=True, timeout_seconds=None))
+
+
+def _has_numbers_only(parsed: Any) -> bool:
+    return _is_expression(parsed) and not parsed.free_symbols
 
 
 @functools.cache
@@ -108,47 +114,3 @@ def _fraction(decimal: re.Match[str]) -> str:
 
 def _is_expression(parsed: Any) -> bool:
     return hasattr(parsed, "as_real_imag") and not hasattr(parsed, "shape") and hasattr(parsed, "free_symbols")
-
-
-def _agree(reference: Any, answer: Any) -> bool | None:
-    """Whether the values agree at every point; None where there are too few values to say."""
-    if str(reference) == str(answer):
-        return True
-    symbols = sorted(reference.free_symbols | answer.free_symbols, key=str)
-    compared = 0
-    for point in _points(len(symbols)):
-        pair = [_value(parsed, dict(zip(symbols, point, strict=True))) for parsed in (reference, answer)]
-        if pair[0] is None or pair[1] is None:
-            continue
-        if not _close(*pair):
-            return False
-        compared += 1
-        if not symbols:
-            break
-    return True if compared >= (3 if symbols else 1) else None
-
-
-def _points(symbols: int) -> list[list[Fraction]]:
-    """Five points, of positive and negative coordinates, no two coordinates alike or in a simple ratio."""
-    return [
-        [Fraction((-1) ** (point * (place + 1)) * (37 + 13 * place + 29 * point), 31 + 7 * point) for place in range(symbols)]
-        for point in range(5)
-    ]
-
-
-def _value(parsed: Any, point: dict[Any, Fraction]) -> Any | None:
-    """A number of SymPy's, real or complex, or None where there is none."""
-    try:
-        value = parsed.doit().evalf(DIGITS, subs=point) if point else parsed.doit().evalf(DIGITS)
-    except RecursionError:
-        return None
-    except Exception:  # noqa: BLE001 - SymPy raises what it likes where a function has no value
-        return None
-    return value if value.is_number and value.is_finite and not value.free_symbols else None
-
-
-def _close(first: Any, second: Any) -> bool:
-    difference, size = abs(first - second), max(abs(first), abs(second))
-    if min(abs(first), abs(second)) == 0:  # 0 against what may be 0 up to rounding
-        return bool(size < Fraction(1, 10**35))
-    return bool(difference <= size * _AGREEMENT)

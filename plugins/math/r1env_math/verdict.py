@@ -7,14 +7,14 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from enum import StrEnum
+from fractions import Fraction
 
 import r1env
 from r1env_math import symbolic
-from r1env_math.compare import equal
-from r1env_math.extraction import Extraction, extract
-from r1env_math.forms import (
+from r1env_math.ast import (
     INFINITY,
     Approximate,
+    Congruence,
     Equation,
     Expression,
     Form,
@@ -22,17 +22,23 @@ from r1env_math.forms import (
     Items,
     Matrix,
     Option,
+    Piecewise,
     Ratio,
     Region,
     Words,
 )
+from r1env_math.choice import Index, Pick, content_of_reference, letters_of_reference, options_of, pick
+from r1env_math.compare import Context, Scalars, equal
+from r1env_math.extraction import PERCENT_DROPPED, Extraction, readings
 from r1env_math.guards import excess, unevaluated
-from r1env_math.numerals import value_of
+from r1env_math.normalize import normalize
+from r1env_math.numeric import rational, value_of
+from r1env_math.parser import read
+from r1env_math.phrases import writes_decimal_comma
 from r1env_math.policy import AnswerPolicy
-from r1env_math.reading import read
-from r1env_math.scalars import Scalars
-from r1env_math.text import normalise
-from r1env_math.units import quantity
+from r1env_math.reference import final_answer
+from r1env_math.units import asked_for, quantity
+from r1env_math.vocabulary import MEASURES, unit_of
 
 
 class How(StrEnum):
@@ -47,6 +53,7 @@ class How(StrEnum):
     NO_ANSWER = "no_answer"  # the completion gives no single answer
     EXCESS = "excess"  # the answer is too long, too deep or too large to be looked at
     UNEVALUATED = "unevaluated"  # the answer is an integral, sum or limit still to be worked out, and the reference is none
+    UNKNOWN_WORD = "unknown_word"  # a word beside a number of the answer is no known unit, and the number would be right
     UNREADABLE = "unreadable"  # the answer is no mathematics that can be read
     BAD_REFERENCE = "bad_reference"  # the reference cannot be read, so nothing can be said
 
@@ -55,6 +62,7 @@ _STATUS = {
     How.NO_ANSWER: r1env.Status.NO_ANSWER,
     How.EXCESS: r1env.Status.UNPARSEABLE,
     How.UNREADABLE: r1env.Status.UNPARSEABLE,
+    How.UNKNOWN_WORD: r1env.Status.UNPARSEABLE,
     How.BAD_REFERENCE: r1env.Status.UNPARSEABLE,
 }
 _SAYINGS = {
@@ -67,7 +75,6 @@ _SAYINGS = {
     How.UNREADABLE: "cannot be read as mathematics",
     How.BAD_REFERENCE: "the reference answer cannot be read as mathematics",
 }
-_PERCENT = re.compile(r"percent|%", re.IGNORECASE)
 _SHOWN = 200  # characters of a form in a verdict
 
 
@@ -82,6 +89,7 @@ class Verdict:
         reference_form, answer_form: how the two were read, for a person; empty where they were not.
         reason: one line for a person.
         seconds: CPU seconds that this took.
+        open: computer algebra was not allowed and could say otherwise.
     """
 
     correct: bool | None
@@ -91,6 +99,7 @@ class Verdict:
     reference_form: str = ""
     answer_form: str = ""
     seconds: float = 0.0
+    open: bool = False
 
     @property
     def status(self) -> r1env.Status:
@@ -110,22 +119,95 @@ def verify(answer: str, completion: str, *, task: r1env.Task | None = None, poli
     """
     start = time.process_time()
     policy = policy or AnswerPolicy()
-    found = extract(completion, policy)
-    verdict = _refused_unread(found) or _compared(answer, found, task, policy, with_algebra=True)
+    verdict = _best(answer, completion, task, policy, with_algebra=True)
     return replace(verdict, seconds=time.process_time() - start)
+
+
+def verify_choice(
+    answer: str,
+    completion: str,
+    *,
+    task: r1env.Task | None = None,
+    policy: AnswerPolicy | None = None,
+    index: Index = Index.AUTO,
+) -> Verdict:
+    """Check which option a completion picks against the reference: letters, an option's text, or an index.
+
+    Example:
+        >>> task = r1env.Task(id="1", prompt="What is 6*7?  A) 41  B) 42", answer="B")
+        >>> verify_choice("B", "The correct option is B.", task=task).correct
+        True
+    """
+    start = time.process_time()
+    policy, options = policy or AnswerPolicy(), options_of(task)
+    reference = letters_of_reference(answer, options, index)
+    if reference is None:
+        if options and final_answer(answer) is not None:
+            verdict = Verdict(None, How.BAD_REFERENCE, None, "the reference names none of the options, or several")
+        elif not (final_answer(answer) or "").strip():
+            verdict = Verdict(None, How.BAD_REFERENCE, None, "the reference is empty")
+        else:
+            verdict = _best_of_readings(
+                answer, completion, task, policy, with_algebra=False
+            )  # an option's text, options unknown
+    else:
+        verdict = _picked(reference, pick(completion, options or content_of_reference(answer), policy))
+    return replace(verdict, seconds=time.process_time() - start)
+
+
+def _picked(reference: frozenset[str], picked: Pick) -> Verdict:
+    shown = "".join(sorted(reference)), "".join(sorted(picked.letters))
+    if picked.contradictory:
+        return Verdict(None, How.CHOICE, picked.text, picked.reason, *shown)
+    if not picked.letters:
+        return Verdict(False, How.NO_ANSWER, picked.text, picked.reason, *shown)
+    return Verdict(reference == picked.letters, How.CHOICE, picked.text, f"{_SAYINGS[How.CHOICE]} ({picked.reason})", *shown)
+
+
+def _best(answer: str, completion: str, task: r1env.Task | None, policy: AnswerPolicy, *, with_algebra: bool) -> Verdict:
+    """The verdict on letters where the reference is one, or where the question shows options; else that of the readings."""
+    reference = final_answer(answer)
+    if reference is not None and len(reference) < 200:
+        letter = letters_of_reference(reference, {}, Index.NONE) if _LETTER.search(reference) else None
+        if letter is not None and len(letter) == 1:
+            return _picked(letter, pick(completion, options_of(task) or content_of_reference(reference), policy))
+        options = options_of(task) if task is not None and (task.metadata or _LETTER.search(task.question)) else {}
+        if options and (named := letters_of_reference(reference, options, Index.NONE)) is not None:
+            verdict = _picked(named, pick(completion, options, policy))
+            if verdict.correct is not False or letter is not None:
+                return verdict
+    return _best_of_readings(answer, completion, task, policy, with_algebra=with_algebra)
+
+
+_LETTER = re.compile(r"(?<![a-zA-Z])[A-J](?![a-z])")
+
+
+def _best_of_readings(
+    answer: str, completion: str, task: r1env.Task | None, policy: AnswerPolicy, *, with_algebra: bool
+) -> Verdict:
+    """The verdict on the first reading that is right; that on the first reading where none is."""
+    first: Verdict | None = None
+    for found in readings(completion, policy):
+        if found.context == PERCENT_DROPPED and task is not None and task.question:
+            continue
+        verdict = _refused_unread(answer, found) or _compared(answer, found, task, policy, with_algebra=with_algebra)
+        if verdict.correct:
+            return verdict
+        if first is None or (first.correct is False and verdict.correct is None):
+            first = replace(verdict, open=verdict.open or (first is not None and first.open))
+        elif verdict.open:
+            first = replace(first, open=True)
+    assert first is not None  # there is at least one reading
+    return first
 
 
 def settle(
     answer: str, completion: str, *, task: r1env.Task | None = None, policy: AnswerPolicy | None = None
 ) -> Verdict | None:
-    """What `verify` says where exact arithmetic alone finds both equal; None where more is needed. Quick; without SymPy."""
+    """Return what `verify` says where exact arithmetic alone decides; None where more is needed. Quick; without SymPy."""
     start = time.process_time()
-    policy = policy or AnswerPolicy()
-    found = extract(completion, policy)
-    if _refused_unread(found):
-        return None
-    verdict = _compared(answer, found, task, policy, with_algebra=False)
-    return replace(verdict, seconds=time.process_time() - start) if verdict.correct else None
+    verdict = _best(answer, completion, task, policy or AnswerPolicy(), with_algebra=False)
+    return None if verdict.open else replace(verdict, seconds=time.process_time() - start)
 
 
 def fault_of_reference(answer: str, *, with_algebra: bool = True) -> str | None:
@@ -135,15 +217,21 @@ def fault_of_reference(answer: str, *, with_algebra: bool = True) -> str | None:
         with_algebra: ask SymPy for what exact arithmetic cannot read.
     """
     reference = _prepared(answer)
+    if reference is not None and isinstance(read(reference), Congruence):
+        return None
     if reference is None:
         return "it is empty" if not answer.strip() else excess(answer) or "it is empty"
     unread = [text for text in _expressions(read(reference)) if not _is_readable(text, with_algebra=with_algebra)]
     return f"{unread[0]!r} is no mathematics that can be read" if unread else None
 
 
-def _refused_unread(found: Extraction) -> Verdict | None:
+def _refused_unread(answer: str, found: Extraction) -> Verdict | None:
     if found.text is None:
         return Verdict(False, How.NO_ANSWER, None, found.reason)
+    if found.text.strip() and found.text.strip() == final_answer(
+        answer
+    ):  # before the guards: a reference of any size equals itself
+        return Verdict(True, How.TEXT, found.text, f"the same text ({found.reason})", answer[:_SHOWN], found.text[:_SHOWN])
     if too_much := excess(found.text):
         return Verdict(False, How.EXCESS, found.text[:100], too_much)
     return None
@@ -151,7 +239,7 @@ def _refused_unread(found: Extraction) -> Verdict | None:
 
 def _compared(answer: str, found: Extraction, task: r1env.Task | None, policy: AnswerPolicy, *, with_algebra: bool) -> Verdict:
     assert found.text is not None  # `_refused_unread` came first
-    reference, given = _prepared(answer), normalise(found.text)
+    reference, given = _prepared(answer), normalize(found.text)
     if reference is None:
         return Verdict(None, How.BAD_REFERENCE, found.text, _SAYINGS[How.BAD_REFERENCE])
     if reference == given:
@@ -160,15 +248,25 @@ def _compared(answer: str, found: Extraction, task: r1env.Task | None, policy: A
         return Verdict(False, How.EXCESS, found.text, too_much)
     if left_over := unevaluated(reference, given):
         return Verdict(False, How.UNEVALUATED, found.text, left_over)
-    forms = read(reference), read(given)
     scalars = Scalars(
-        policy,
-        percent_asked=task is not None and _PERCENT.search(task.question) is not None,
-        symbolic=_same_by_algebra if with_algebra else None,
+        policy, Context(task.question if task is not None else ""), symbolic=_same_by_algebra if with_algebra else None
     )
-    correct: bool | None = bool(given) and equal(*forms, scalars)
+    forms = read(_compound_time(reference, "", in_seconds=True) or reference), read(given)
+    correct: bool | None = bool(given) and (
+        equal(*forms, scalars)
+        or any(equal(forms[0], read(other), scalars) for other in _other_writings(reference, given, found, task))
+    )
     how = _how(forms[0], scalars)
-    if not correct and with_algebra:
+    if not correct and scalars.unknown:
+        reason = f"{scalars.unknown!r} is no known unit, and the number would be right ({found.reason})"
+        return Verdict(None, How.UNKNOWN_WORD, found.text, reason, _shown(forms[0]), _shown(forms[1]))
+    if not correct and not with_algebra:
+        known = all(_is_readable(each, with_algebra=False) for form in forms for each in _expressions(form))
+        wanted = scalars.wants_symbolic or not known
+        return Verdict(
+            correct, how, found.text, f"{_SAYINGS[how]} ({found.reason})", _shown(forms[0]), _shown(forms[1]), open=wanted
+        )
+    if not correct:
         if not all(map(_is_readable, _expressions(forms[0]))):
             correct, how = None, How.BAD_REFERENCE
         elif not all(map(_is_readable, _expressions(forms[1]))):
@@ -176,15 +274,108 @@ def _compared(answer: str, found: Extraction, task: r1env.Task | None, policy: A
     return Verdict(correct, how, found.text, f"{_SAYINGS[how]} ({found.reason})", _shown(forms[0]), _shown(forms[1]))
 
 
+_DECIMAL_COMMA = re.compile(r"(?<![0-9.,])(-?[0-9]+)(?:,|\{,\})([0-9]{1,2}|[0-9]{4,12})(?![0-9.,])")
+_COMMA_AND_WORD = re.compile(r"[0-9],[0-9]+ ?[^\W\d_]{2,}")
+_PARAMETERS = frozenset("kmnltsujrCcKλμ")
+_ASIDE = re.compile(
+    r"(.+?) ?(?:\(|\\text\{ ?\(? ?)(?:or|i\.e\.|=|\\approx|approximately|approx\.?|about|≈)?:? ?\}? ?(?:\\approx)? ?(-?[0-9][0-9.,/%]*)\)?\}?\)?"
+)
+_LED_BY_PROSE = re.compile(r"[a-zA-Z ]{3,60}? ?([(\[].{1,80}[)\]])")
+
+
+def _other_writings(reference: str, given: str, found: Extraction, task: r1env.Task | None) -> Iterator[str]:
+    """How else an answer may be meant where the question, or the reference, leaves no doubt."""
+    written = found.text or ""
+    if "," in given and _DECIMAL_COMMA.search(written) and ("." in reference or _COMMA_AND_WORD.search(written)):
+        context = task.question if task is not None and task.question else f"{found.context} {written}"
+        if writes_decimal_comma(context):
+            yield normalize(_DECIMAL_COMMA.sub(r"\1.\2", written))
+    if aside := _ASIDE.fullmatch(given):  # `\frac12 (0.5)`, `\frac{1}{3} (approximately 0.333)`
+        exact, rounded = value_of(quantity(aside[1]).core), rational(aside[2].replace(",", ""))
+        if (
+            exact is not None
+            and exact.rational is not None
+            and rounded is not None
+            and _rounds(exact.rational, rounded, aside[2])
+        ):
+            yield aside[1]
+    if prose := _LED_BY_PROSE.fullmatch(given):
+        yield prose[1]
+    if (renamed := _renamed(reference, given, task.question if task is not None else "")) is not None:
+        yield renamed
+    question = task.question if task is not None else ""
+    if (
+        compound := _compound_time(given, question, in_seconds=_compound_time(reference, "", in_seconds=True) is not None)
+    ) is not None:
+        yield compound
+
+
+def _rounds(exact: Fraction, rounded: Fraction, written: str) -> bool:
+    places = len(written.rstrip("%").partition(".")[2])
+    scale = 100 if "%" in written else 1
+    return bool(abs(exact - rounded) * scale * 10**places <= Fraction(1, 2))
+
+
+_LETTER_ALONE = re.compile(r"(?<![a-zA-Z\\])[a-zA-Z](?![a-zA-Z])|(?<=[0-9])[a-zA-Z](?![a-zA-Z])")
+
+
+def _renamed(reference: str, given: str, question: str) -> str | None:
+    """An answer with the reference's letter for a bound variable or a free parameter: `f(m)=2m`, `x=2\\pi n`, `x^2+K`.
+
+    A letter that the question uses is no free one.
+    """
+    expected, found = (set(_LETTER_ALONE.findall(_COMMANDS_AND_TEXT.sub(" ", text))) for text in (reference, given))
+    ours, theirs = expected - found, found - expected
+    if len(ours) != 1 or len(theirs) != 1:
+        return None
+    (old,), (new,) = theirs, ours
+    asked = set(_LETTER_ALONE.findall(_COMMANDS_AND_TEXT.sub(" ", question)))
+    if new in asked and old not in asked:
+        return None
+    named = re.match(rf"[a-zA-Z]\({new}\)=", reference) is not None and re.match(rf"[a-zA-Z]\({old}\)=", given) is not None
+    if not named and not ({old, new} <= _PARAMETERS and _is_free(reference, new) and _is_free(given, old)):
+        return None
+    return re.sub(rf"(?<![a-zA-Z\\]){old}(?![a-zA-Z])", new, given)
+
+
+_COMMANDS_AND_TEXT = re.compile(r"\\(?:text|mathbb)\{[^{}]*\}|\\[a-zA-Z]+")
+
+
+def _is_free(text: str, letter: str) -> bool:
+    """Whether a letter is a free parameter as far as the text shows: an integer, a constant of integration, one of a curve."""
+    if letter in "CcK":
+        return re.search(rf"\+{letter}$", text) is not None
+    if re.search(rf"(?:^|,)[^=,]*(?<![a-zA-Z\\]){letter}(?![a-zA-Z])[^=,]*=", text):
+        return False  # it is given a value
+    if r"\mathbb{Z}" in text or "integer" in text or ("=" in text and r"\pi" in text):
+        return True
+    if re.fullmatch(rf"[a-zA-Z]=-?[0-9]*{letter}(?:[+-][0-9]+)?", text):
+        return letter in "kmnlj"
+    return letter in "tsurλμk" and text.count("=") > 1
+
+
+def _compound_time(given: str, question: str, *, in_seconds: bool) -> str | None:
+    """`3 hours and 20 minutes` in the unit that the question names."""
+    plain = re.sub(r"\\text|[{}]", " ", given)
+    if not re.fullmatch(r" ?(?:[0-9.]+ *[a-zA-Z]{1,8}[ ,]*(?:and)?[ ,]*){2,4}", plain):
+        return None
+    total = Fraction(0)
+    for amount, word in re.findall(r"([0-9]+(?:\.[0-9]+)?) *([a-zA-Z]{1,8})", plain):
+        unit = unit_of(word)
+        if unit is None or unit not in MEASURES or "time" not in MEASURES[unit][1]:
+            return None
+        total += Fraction(amount) * MEASURES[unit][0]
+    asked = asked_for(question)
+    for word, seconds in () if in_seconds else (("minutes", 60), ("hours", 3600), ("seconds", 1), ("days", 86400)):
+        if word in asked:
+            return f"{total / seconds}"
+    return f"{total}\\text{{s}}" if in_seconds else None
+
+
 def _prepared(answer: str) -> str | None:
     """The reference in one spelling; None when there is nothing, or too much."""
-    return None if excess(answer) else _strip_box(normalise(answer)) or None
-
-
-def _strip_box(reference: str) -> str:
-    """Some data sets keep the box round their references."""
-    inner = reference.removeprefix(r"\boxed{")
-    return inner[:-1] if inner != reference and inner.endswith("}") else reference
+    final = final_answer(answer)
+    return None if final is None or excess(final) else normalize(final) or None
 
 
 def _same_by_algebra(reference: str, answer: str) -> bool:
@@ -220,6 +411,9 @@ def _expressions(form: Form | Interval) -> Iterator[str]:
             yield from (*_expressions(exact), *_expressions(rounded))
         case Ratio(terms):
             yield from terms
+        case Piecewise(pieces):
+            for value, _ in pieces:
+                yield from _expressions(value)
 
 
 def _how(reference: Form, scalars: Scalars) -> How:

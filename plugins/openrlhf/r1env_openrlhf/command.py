@@ -41,7 +41,7 @@ NO_COUNTERPART = frozenset(
     {
         *("final_phase", "sampling.length_schedule", "sampling.temperature_schedule"),
         *("optim.epochs", "algo.ref_model_sync_steps", "algo.mask_truncated_completions"),
-        *("engine.name", "engine.vllm"),  # it has a vLLM of its own, with settings of its own
+        *("algo.loss", "engine.name", "engine.options", "engine.vllm"),  # it has a vLLM of its own, with settings of its own
     }
 )
 """Settings and groups that OpenRLHF cannot follow: refused unless they are left at their defaults."""

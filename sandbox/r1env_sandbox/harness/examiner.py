@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import ast
 import builtins
-import contextlib
 import importlib.abc
 import importlib.machinery
 import importlib.util
@@ -99,7 +98,7 @@ class Examination:
             self.raised, self.unexpected = raised, unexpected
             raise AttributeError(f"the submission has no {name}") from None
         kind = object.__getattribute__(found, "_kind") if isinstance(found, borders.Proxy) else ""
-        if kind == "function" or (kind == "class" and not is_class_name(name)):
+        if kind == "function" or (kind == "class" and not testcode.is_class_name(name)):
             return RemoteFunction(self, module, name)
         if kind == "class":
             return RemoteClass(self, object.__getattribute__(found, "_number"), kind, name)
@@ -328,11 +327,6 @@ async def remote_coroutine(proxy: Any) -> Any:
     return ask(proxy, "await", proxy)
 
 
-def is_class_name(name: str) -> bool:
-    """Whether a test that uses a name expects a class: the submission could say so of anything."""
-    return name.lstrip("_")[:1].isupper()
-
-
 def is_record(thing: Any) -> bool:
     """Whether an object is one with attributes and without methods: a node, a point."""
     kind = type(thing)
@@ -408,23 +402,23 @@ class RemoteModules(importlib.abc.MetaPathFinder, importlib.abc.Loader):
         module.__getattr__ = attribute
 
 
-def what_is_missing(trees: list[ast.AST], known: set[str], given: set[str]) -> str:
+def what_is_missing(trees: list[ast.AST], own: set[str], theirs: set[str], given: set[str]) -> str:
     """What tests use and nobody has: neither they, nor Python, nor the image. Never taken from the submission.
 
     Args:
-        known: modules that are the tests' or the submission's.
+        own, theirs: modules that are the tests' and the submission's.
         given: names that the tests are given.
     """
-    modules = sorted(
-        {name for tree in trees for name in testcode.imported_modules(tree) if name.partition(".")[0] not in known | {""}}
-    )
-    missing = [name for name in modules if name not in known and not is_here(name.partition(".")[0])]
+    modules = {name for tree in trees for name in testcode.imported_modules(tree)} - own - theirs
+    missing = sorted(name for name in modules if name.partition(".")[0] not in own and not is_here(name.partition(".")[0]))
     if missing:
         return f"it imports {', '.join(missing)}, which the image does not have"
     for tree in trees:
-        stars = {name for module, _ in testcode.star_imports(tree) if module not in known for name in public_names(module)}
-        elsewhere = any(module in known for module, _ in testcode.star_imports(tree))
-        if not elsewhere and (undefined := testcode.undefined_names(tree) - given - stars):
+        stars = {module for module, _ in testcode.star_imports(tree)}
+        if stars & own:
+            continue
+        known = {name for module in stars for name in public_names(module)}
+        if undefined := testcode.undefined_names(tree) - given - known:
             return f"nothing defines {', '.join(sorted(undefined)[:5])}"
     return ""
 
@@ -447,18 +441,25 @@ def public_names(module: str) -> set[str]:
 def run_assertions(examination: Examination, code: str, function: str) -> dict[str, Any]:
     """Run `check(candidate)`, or code that holds the assertions itself."""
     tree = ast.parse(code)
-    if fault := what_is_missing([tree], set(), {"candidate", *function.split(".")}):
+    if fault := what_is_missing([tree], set(), set(), {"candidate", *function.split(".")}):
         return {"outcome": "broken", "note": fault}
     owner, _, last = function.rpartition(".")
     candidate: Any = RemoteFunction(examination, MAIN, function)
-    if not owner and is_class_name(function):
-        with contextlib.suppress(AttributeError):  # then the call says so
-            candidate = examination.lookup(MAIN, function)
-    scope: dict[str, Any] = {"__name__": "tests", "candidate": candidate, last: candidate}
-    if owner and owner not in testcode.bound_names(tree):
-        with contextlib.suppress(AttributeError):
-            scope[owner] = examination.lookup(MAIN, owner)
-    examination.asked = 0
+    scope: dict[str, Any] = {"__name__": "tests"}
+    expected = (
+        owner if owner and owner not in testcode.bound_names(tree) else function if testcode.is_class_name(function) else ""
+    )
+    if expected:
+        try:
+            scope[expected] = examination.lookup(MAIN, expected)
+        except AttributeError as error:
+            return {"outcome": "failed", "note": str(error)}
+        if not callable(scope[expected]):
+            return {"outcome": "failed", "note": f"the submission's {expected} is no class and no function"}
+        candidate = candidate if owner else scope[expected]
+    scope.update({"candidate": candidate, last: candidate})
+    # A test that fails before it has asked anything is broken, unless it may be for want of the class that it expects.
+    examination.asked = 0 if not expected or isinstance(scope[expected], RemoteClass) else 1
     examination.mentioned = testcode.mentioned_names([tree])
     module = types.ModuleType("tests")  # where its classes say they are from
     module.__dict__.update(scope)
@@ -512,9 +513,9 @@ def run_pytest(examination: Examination, files: list[str], modules: list[str]) -
     for name in files:
         with open(os.path.join(here, name), encoding="utf-8") as file:
             trees.append(ast.parse(file.read()))
-    known = {*testcode.ALIASES, *modules, *(part for name in files for part in name.removesuffix(".py").split("/"))}
-    known.update(name.removesuffix(".py") for name in os.listdir(here))
-    if fault := what_is_missing(trees, known, set()):
+    own = {part for name in files for part in name.removesuffix(".py").split("/")}
+    own.update(name.removesuffix(".py") for name in os.listdir(here))
+    if fault := what_is_missing(trees, own, {*testcode.ALIASES, *modules}, set()):
         return {"outcome": "broken", "note": fault, "tests": {}}
     import pytest
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ast
 import builtins
+import sys
 from collections.abc import Iterable, Iterator
 
 ALIASES = ("solution", "submission", "candidate", "main")  # what tests call the submission's module
@@ -41,12 +42,18 @@ def faults(code: str, function: str | None = None) -> list[str]:
     elif not star_imports(tree) and (missing := undefined_names(tree) - given):
         found.append(f"nothing defines {', '.join(sorted(missing)[:5])}")
     theirs = given | names_from(tree, ALIASES)
-    classes = {name for name in theirs if name.lstrip("_")[:1].isupper()}
-    if function is not None and function.lstrip("_")[:1].isupper() and "." not in function:
+    classes = {name for name in theirs if is_class_name(name)}
+    if function is not None and is_class_name(function):
         classes.add("candidate")
     found.extend(_needs_one_process(tree, theirs))
     found.extend(_compares_objects(tree, classes))
     return found
+
+
+def is_class_name(name: str) -> bool:
+    """Whether a name is one that classes have (PEP 8); what a test calls so it expects to be a class."""
+    bare = name.lstrip("_")
+    return bare[:1].isupper() and bare.isidentifier() and "_" not in bare
 
 
 def helper_faults(code: str, helpers: Iterable[str]) -> list[str]:
@@ -55,6 +62,9 @@ def helper_faults(code: str, helpers: Iterable[str]) -> list[str]:
     What such a module returns must be compared, by itself, with something of the test's own.
     """
     tree = ast.parse(code)
+    helpers = set(helpers)
+    if stars := [name for name, _ in star_imports(tree) if name in helpers - sys.stdlib_module_names]:
+        return [f"`from {stars[0]} import *` lets the submission replace any name of the test; import the names that it needs"]
     names = _derived(tree, names_from(tree, helpers))
     if not names:
         return []
@@ -241,7 +251,12 @@ def _compares_objects(tree: ast.AST, classes: set[str]) -> Iterator[str]:
     def is_instance(side: ast.expr) -> bool:
         if isinstance(side, ast.List | ast.Tuple | ast.Set):
             return any(is_instance(item) for item in side.elts)
+        if isinstance(side, ast.BinOp):
+            return is_instance(side.left) or is_instance(side.right)
         return _makes(side, classes) or (isinstance(side, ast.Name) and side.id in instances)
+
+    def may_be_instance(side: ast.expr) -> bool:
+        return isinstance(side, ast.Call) and isinstance(side.func, ast.Attribute) and is_instance(side.func.value)
 
     for node in ast.walk(tree):
         sides: list[ast.expr] = []
@@ -251,8 +266,7 @@ def _compares_objects(tree: ast.AST, classes: set[str]) -> Iterator[str]:
             isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in _ASSERT_TWO - {"assertIs"}
         ):
             sides = node.args[:2]
-        nothing = any(isinstance(side, ast.Constant) and side.value is None for side in sides)
-        if any(map(is_instance, sides)) and not nothing:
+        if any(map(is_instance, sides)) and all(is_instance(side) or may_be_instance(side) for side in sides):
             name = next(iter(sorted(classes - {"candidate"} or classes)))
             yield f"it compares objects of the submission's {name}, which would say themselves what they are equal to"
             return

@@ -33,12 +33,16 @@ _prctl.argtypes = [ctypes.c_int, *[ctypes.c_ulong] * 4]
 class Children:
     """The launcher's children: the program of the present run, and what it gave the launcher with CLONE_PARENT.
 
+    Args:
+        killed: the descriptor on which the runner is told that `kill_all` is done. Until then the runner starts nothing itself.
+
     Attributes:
         ended: what became of those that have ended, by pid: status, CPU milliseconds, peak RSS in KB.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, killed: int) -> None:
         self.pid = os.getpid()
+        self.killed = killed
         self.ended: dict[int, tuple[int, float, int]] = {}
 
     def kill_all(self, number: int, frame: FrameType | None) -> None:
@@ -49,6 +53,7 @@ class Children:
             os.kill(-1, signal.SIGKILL)
         while self.collect(os.WNOHANG):
             pass
+        os.write(self.killed, b"k")
 
     def collect(self, options: int = 0) -> bool:
         """Note what became of one child. False when none is there, or none has ended."""
@@ -71,7 +76,7 @@ class Children:
         return os.waitstatus_to_exitcode(status), cpu_ms, rss_kb
 
 
-def launcher(requests: socket.socket, preload: list[str]) -> NoReturn:
+def launcher(requests: socket.socket, killed: int, preload: list[str]) -> NoReturn:
     """Start a child for every request, and answer with how it ended. The first message, without a request, says that it is ready.
 
     Every message ends with the CPU milliseconds that the launcher itself has used: nobody is billed for them.
@@ -84,7 +89,8 @@ def launcher(requests: socket.socket, preload: list[str]) -> NoReturn:
     environment: dict[str, str] | None = None
     main = type(sys)("__main__")
     main.__dict__["__builtins__"] = __builtins__
-    children = Children()
+    sys.set_int_max_str_digits(0)  # as PYTHONINTMAXSTRDIGITS does for an interpreter that is started
+    children = Children(killed)
     signal.signal(signal.SIGUSR1, children.kill_all)
     gc.collect()
     gc.freeze()  # keeps the collector of forked interpreters off these pages

@@ -31,12 +31,17 @@ _START_CPU_MS = 5000.0  # that a container may have used before its runner start
 class Processes:
     """All processes of the container but the runner and the launcher.
 
+    Args:
+        launcher_pid: the launcher.
+        killed: where the launcher says that it has killed.
+
     Attributes:
         orphans_cpu_ms, orphans_rss_kb: what those used that the runner has had to collect, since `forget_orphans`.
     """
 
-    def __init__(self, launcher_pid: int) -> None:
+    def __init__(self, launcher_pid: int, killed: int) -> None:
         self.launcher_pid = launcher_pid
+        self._killed = killed
         self._count = _open_count()
         self.forget_orphans()
 
@@ -63,8 +68,11 @@ class Processes:
 
         The launcher does it because `kill(-1)` spares only process 1 and the caller. So neither needs the submission's uid for it,
         under which the submission could send signals back, and no new process is needed, so it works with the process table full.
+        It is waited for: a late one would hit what the runner starts next.
         """
         os.kill(self.launcher_pid, signal.SIGUSR1)
+        if not os.read(self._killed, 1):
+            raise SystemExit("the launcher is gone")
 
     def any_program(self) -> bool:
         """Whether there is any process but the runner and the launcher, dead ones that nobody has collected included."""

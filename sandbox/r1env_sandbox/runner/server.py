@@ -38,14 +38,16 @@ class Launcher:
 
     def __init__(self, preload: list[str]) -> None:
         self.socket, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self.killed, says_killed = os.pipe()
         self.pid = os.fork()
         if self.pid == 0:
             self.socket.close()
             null = os.open("/dev/null", os.O_RDWR)
             os.dup2(null, 0)
             os.dup2(null, 1)
-            launcher(theirs, preload)
+            launcher(theirs, says_killed, preload)
         theirs.close()
+        os.close(says_killed)
         self.cpu_ms = 0.0
         self.listen()
 
@@ -81,7 +83,7 @@ class Runner:
         self.launcher = Launcher(preload)
         # Process 1 is spared every signal from its own container that it has no handler for, and Python has one for this.
         signal.signal(signal.SIGINT, signal.SIG_DFL)
-        self.processes = Processes(self.launcher.pid)
+        self.processes = Processes(self.launcher.pid, self.launcher.killed)
         self.touchables = files.Touchables()
         files.renew(uid, self.touchables)
         if verifier is not None:

@@ -67,6 +67,13 @@ for process in filter(str.isdigit, os.listdir("/proc")):
     with contextlib.suppress(OSError):
         if int(process) != os.getpid() and os.stat(f"/proc/{process}").st_uid == os.getuid():
             left.append(open(f"/proc/{process}/cmdline").read() or process)
+left.extend(os.listxattr("."))
+if os.stat(".").st_mode & 0o777 != 0o700:
+    left.append(oct(os.stat(".").st_mode))
+with open("written", "w") as file:
+    file.write("kept")
+if open("written").read() != "kept" or os.stat("written").st_mode & 0o777 != 0o644:
+    left.append("its own file is odd")
 for kind in ("shm", "msg", "sem"):
     with contextlib.suppress(OSError):
         left.extend(open(f"/proc/sysvipc/{kind}").readlines()[1:])
@@ -136,6 +143,7 @@ def check(sandbox: Sandbox, attack: Attack, limits: Limits = LIMITS) -> None:
     result = sandbox.judge(attack.submission, TASKS[attack.task](secret), limits)
     assert result.status in attack.verdicts, result
     assert secret not in "".join(test.stdout_head + test.stderr_head for test in result.tests)
+    assert "root:" not in result.compile.log
     assert not any("root:" in text or len(text) > limits.output_kb << 10 for text in result.collected.values())
     honest = sandbox.judge(Submission(language="python", source=SCOUT), [TestCase.stdio("3 4\n", "7\n")])
     assert honest.status is Verdict.ACCEPTED, honest

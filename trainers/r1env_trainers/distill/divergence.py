@@ -14,10 +14,10 @@ from r1env_trainers.model.logprobs import CHUNK_ELEMENTS, TokenBatch, logits_of,
 
 
 def reverse_kl(student: Tensor, teacher: Tensor, temperature: float = 1.0) -> Tensor:
-    """[N] nats of KL(student || teacher) = Σ_v p_S(v) (log p_S(v) - log p_T(v)), from logits [N, V] of both.
+    """Return [N] nats of KL(student || teacher) = Σ_v p_S(v) (log p_S(v) - log p_T(v)), from logits [N, V] of both.
 
-    Agarwal et al. 2024 (GKD, arXiv 2306.13649), equation 1 with the student first: mode-seeking, so that a small student gives up what it
-    cannot copy instead of smearing over it.
+    Agarwal et al. 2024 (GKD, arXiv 2306.13649), equation 1 with the student first: mode-seeking, so a small student drops what it
+    cannot copy instead of spreading over it.
 
     Args:
         temperature: divides the logits of both.
@@ -28,9 +28,9 @@ def reverse_kl(student: Tensor, teacher: Tensor, temperature: float = 1.0) -> Te
 
 
 def chunked_reverse_kl(student: Predictions, teacher: Predictions, temperature: float = 1.0) -> Tensor:
-    """`reverse_kl` of N predicted tokens, with the logits of a chunk of them at a time, forth and back. Gradients reach the student.
+    """Return `reverse_kl` of N predicted tokens, a chunk of logits at a time, forward and backward. Gradients reach the student.
 
-    Where one vocabulary is padded to a larger size, the tokens beyond the other are left out of both: no text has them.
+    Where one vocabulary is padded to a larger size, its further tokens are ignored: no text contains them.
     """
     vocabulary = min(student.vocabulary, teacher.vocabulary)
     rows = max(1, CHUNK_ELEMENTS[student.features.device.type] // vocabulary)
@@ -42,7 +42,7 @@ def chunked_reverse_kl(student: Predictions, teacher: Predictions, temperature: 
 
 
 def policy_gradient(logprobs: Tensor, teacher_logprobs: Tensor) -> Tensor:
-    """[N] losses whose gradient is an unbiased estimate of that of the reverse KL of each token, given those before it.
+    """Return [N] losses whose gradient is an unbiased estimate of that of the reverse KL of each token, given those before it.
 
     The advantage of a drawn token is log p_T - log p_S, without gradient (Lu and Thinking Machines Lab 2025, "On-Policy Distillation"); the
     ratio p_S / sg(p_S) is 1 and carries the gradient.
@@ -65,12 +65,12 @@ def _logits(features: Tensor, head: Tensor | None) -> Tensor:
     return features if head is None else logits_of(features, head.to(features.dtype))
 
 
-# What a model predicts for the tokens of completions, in the cheapest form that its forward pass has.
+# Predictions of completion tokens, in the cheapest form that the model's forward pass offers.
 
 
 @dataclass(frozen=True, slots=True)
 class Predictions:
-    """Of N tokens.
+    """What a model predicts for N tokens.
 
     Attributes:
         features: [N, H] hidden states to be multiplied by `head`, or [N, V] logits where there is none.
@@ -86,7 +86,7 @@ class Predictions:
 
 
 def predictions(model: PreTrainedModel, batch: TokenBatch) -> Predictions:
-    """For every completion token that counts, row by row."""
+    """Return the predictions of every completion token that counts, row by row."""
     if is_llama(model):
         hidden, _ = packed_predictors(model, batch)
         return Predictions(hidden, model.get_output_embeddings().weight)

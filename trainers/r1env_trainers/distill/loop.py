@@ -47,13 +47,13 @@ class DistillTrainer:
             distill_on_policy(config, run)
 
 
-# Method `sft`: the teacher answers, the student learns what is right and readable.
+# Method `sft`: the teacher answers, the student learns the correct and readable answers.
 
 
 def distill_from_samples(config: DistillConfig, run: Run) -> None:
-    """Draw, select, tune. What was drawn, and what was learnt, survives a crash at any moment."""
+    """Sample, select, tune. Finished batches and checkpoints survive a crash at any moment."""
     data = run.stage_file(DATA)
-    # All batches are told under step 0: the steps of this stage are the student's.
+    # Metrics of all batches are logged under step 0: the steps of this stage are the student's.
     shards = draw_samples(config, config.teacher, config.device, config.seed, run, step=0)
     rows = demonstrations(shards)
     extra = extra_rows(config.extra, len(rows), config.seed)
@@ -62,11 +62,11 @@ def distill_from_samples(config: DistillConfig, run: Run) -> None:
     tune(config, FileDemonstrations(read_demonstrations(str(data)), config.seed), [], run)
 
 
-# Method `on_policy`: the student answers, and is drawn to the teacher's distribution on its own tokens (GKD, arXiv 2306.13649).
+# Method `on_policy`: the student answers, and learns the teacher's distribution on its own tokens (GKD, arXiv 2306.13649).
 
 
 def distill_on_policy(config: DistillConfig, run: Run) -> None:
-    """Train the student, or go on from the newest checkpoint."""
+    """Train the student, from the newest checkpoint where there is one."""
     session = begin(config, run)
     student = session.loaded
     teacher = load_model(config.teacher, device=student.device, seed=config.seed)
@@ -90,10 +90,10 @@ def distill_on_policy(config: DistillConfig, run: Run) -> None:
 
 
 def check_one_tokenizer(student: LoadedModel, teacher: LoadedModel) -> None:
-    """Refuse models whose token ids do not mean the same.
+    """Refuse models with different tokenizers.
 
     Raises:
-        UsageError: they differ.
+        UsageError: their token ids do not mean the same.
     """
     ours, theirs = student.tokenizer.get_vocab(), teacher.tokenizer.get_vocab()
     if ours != theirs or student.tokenizer.eos_token_id != teacher.tokenizer.eos_token_id:
@@ -105,7 +105,7 @@ def check_one_tokenizer(student: LoadedModel, teacher: LoadedModel) -> None:
 
 
 def _answers(suite: Suite, student: LoadedModel, engine: LocalEngine, config: DistillConfig, step: int) -> TokenBatch:
-    """What the student says to the tasks of a step; the environment's words in between do not count."""
+    """Return the student's answers to the tasks of a step; the environment's tokens in between do not count."""
     prompts = config.optim.batch_size // config.sampling.n
     params = config.sampling.params(n=config.sampling.n, seed=derive_seed(config.seed, step))
     tasks = draw_tasks(suite, step * prompts, prompts, config.seed).tasks
@@ -113,7 +113,7 @@ def _answers(suite: Suite, student: LoadedModel, engine: LocalEngine, config: Di
 
 
 def _update(session: Session, teacher: LoadedModel, answers: TokenBatch, config: DistillConfig, step: int) -> dict[str, float]:
-    """One optimizer step on sampled answers; the loss is the mean over their tokens."""
+    """Take one optimizer step on sampled answers; the loss is the mean over their tokens."""
     student = session.loaded
     tokens = float(answers.completion_mask.sum())
     divergence, loss_sum = torch.zeros((), device=student.device), torch.zeros((), device=student.device)

@@ -1,4 +1,4 @@
-"""What the sampler asks of completions that are under way, and how their tokens are drawn."""
+"""Batches of completions that are being decoded: the interface that the sampler uses, two implementations, and drawing a token."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Drawn:
 
     Attributes:
         rows: [R] int64, ascending.
-        ids: [R, K] int64. Rows that should have ended on the way have been drawn on.
+        ids: [R, K] int64. A row that ends among them has further tokens behind its end, to be cut off.
         logprobs: [R, K] float32, under the distribution they were drawn from.
         ready: returns once `ids` and `logprobs` have arrived; they may not be read before.
     """
@@ -37,38 +37,38 @@ class Drawn:
 
 
 class Batch(Protocol):
-    """Completions under way: row p * n + k is completion k of prompt p. Rows may wait until others have ended.
+    """Completions that are being decoded: row p * n + k is completion k of prompt p. Rows may wait until others have ended.
 
     Attributes:
-        ahead: how many more `Drawn` should be asked for before looking at the first, so that a device never waits for its host.
+        ahead: how many more `Drawn` to request before reading the first, so that a device never waits for its host.
     """
 
     ahead: int
 
     def advance(self) -> Drawn | None:
-        """The next tokens of some rows; None when every row has ended or has all its tokens."""
+        """Return the next tokens of some rows; None when every row has ended or has all its tokens."""
 
     def end(self, rows: Tensor) -> None:
-        """These rows [R] are complete; no token of them is drawn from now on."""
+        """Stop drawing tokens of these rows [R], which are complete."""
 
 
 Start = Callable[[Sequence[Sequence[int]], SamplingParams], Batch]
 """Begin a batch of P prompts (token ids, none empty)."""
 
 
-# One token a row, out of logits.
+# Drawing one token per row from logits.
 
 
 def draw(logits: Tensor, temperature: float, top_p: float, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-    """One token a row.
+    """Draw one token per row.
 
     Args:
         logits: [B, V] float32.
         temperature: 0 takes the likeliest token.
-        top_p: keeps the smallest set of tokens whose probability reaches it.
+        top_p: only the smallest set of tokens whose probability reaches it can be drawn.
 
     Returns:
-        tokens [B] (int64), and their log-probs [B] under the distribution drawn from (the plain one where greedy).
+        Tokens [B] (int64), and their log-probs [B] under the distribution drawn from (the unscaled one where greedy).
     """
     if temperature == 0:
         token = logits.argmax(dim=-1)
@@ -83,24 +83,24 @@ def draw(logits: Tensor, temperature: float, top_p: float, generator: torch.Gene
 
 
 def nucleus(logprobs: Tensor, top_p: float | Tensor) -> Tensor:
-    """[B, V] log-probs with -inf outside the smallest set of tokens whose probability reaches `top_p` (arXiv 1904.09751)."""
+    """Return log-probs [B, V] with -inf outside the smallest set of tokens whose probability reaches `top_p` (arXiv 1904.09751)."""
     ordered, order = logprobs.sort(dim=-1, descending=True)
     before = ordered.exp().cumsum(dim=-1) - ordered.exp()  # probability of all likelier tokens
     outside = torch.zeros_like(before, dtype=torch.bool).scatter(1, order, before >= top_p)
     return logprobs.masked_fill(outside, float("-inf"))
 
 
-# Completions that are all at the same token, for decoders without slots: what they offer, and a `Batch` made of it.
+# Static batching: all rows are at the same token. For decoders without slots.
 
 
 class RowsInStep(Protocol):
-    """Rows that were begun together, in prompt-major order."""
+    """Rows that were started together, in prompt-major order."""
 
     def advance(self) -> tuple[Tensor, Tensor]:
-        """The next token of every row: ids [R] int64 and their log-probs [R] float32."""
+        """Return the next token of every row: ids [R] int64 and their log-probs [R] float32."""
 
     def keep(self, rows: Tensor) -> None:
-        """Go on with only these rows, by their places among the present ones, ascending."""
+        """Continue with these rows only, given by their places among the present ones, ascending."""
 
 
 StartInStep = Callable[[Sequence[Sequence[int]], SamplingParams], RowsInStep]
@@ -108,8 +108,8 @@ StartInStep = Callable[[Sequence[Sequence[int]], SamplingParams], RowsInStep]
 
 
 class Lockstep:
-    """A `Batch` of rows in step; ended rows leave at once. With `max_rows`, as many whole groups as fit go one after another, each
-    time with a seed of its own."""
+    """A `Batch` of rows in step; ended rows leave immediately. With `max_rows`, as many whole groups as fit are decoded at a time,
+    each time under another seed."""
 
     ahead = 0
 
@@ -158,9 +158,9 @@ class Lockstep:
 
 
 class LlamaBatch:
-    """Keys and values lie in one tensor a layer, [rows at the start, kv_heads, L + T, D]: prompts end at column L, padded on the
-    left, so that the token drawn at step t of any row is at column L + t. The first R rows of the cache are in use: when rows end,
-    the last ones move into their places, and nothing else is copied."""
+    """Keys and values are one tensor per layer, [rows at the start, kv_heads, L + T, D]: prompts end at column L, padded on the
+    left, so that the token drawn at step t is at column L + t in every row. The first R rows of the cache are in use: when rows
+    end, the last ones move into their places, and nothing else is copied."""
 
     def __init__(self, model: PreTrainedModel, prompts: Sequence[Sequence[int]], params: SamplingParams) -> None:
         device, n, self._params = model.device, params.n, params
@@ -168,7 +168,7 @@ class LlamaBatch:
         self._shape = Shape.of(model.config)
         self._weights = all_weights(model, compute_dtype(device))
         lengths = [len(prompt) for prompt in prompts]
-        self._columns = max(lengths)  # of the cache that are in use
+        self._columns = max(lengths)  # of the cache, in use
         self._capacity = self._columns + params.max_new_tokens
         self._rotary = rotary_table(model, self._capacity)
         self._keys: list[Tensor] = []
@@ -209,7 +209,7 @@ class LlamaBatch:
         self._token, self._positions = self._token[:count], self._positions[:count]
 
     def _prefill(self, prompts: Sequence[Sequence[int]], n: int) -> Tensor:
-        """Run every prompt once, spread its keys and values to its n rows; logits [R, V] of the first token."""
+        """Run every prompt once and copy its keys and values to its n rows; return the logits [R, V] of the first token."""
         device, shape = self._weights.norm.device, self._shape
         packing = Packing.of([len(prompt) for prompt in prompts], device)
         ids = torch.tensor([token for prompt in prompts for token in prompt], device=device)
@@ -219,7 +219,7 @@ class LlamaBatch:
 
         def attend(queries: Tensor, keys: Tensor, values: Tensor) -> Tensor:
             for cache, new in ((self._keys, keys), (self._values, values)):
-                # Zeros, since what stands on padding is multiplied with a probability of 0 and must be a number.
+                # Zeros on padding: they are multiplied with a probability of 0, and 0 times NaN would be NaN.
                 padded = new.new_zeros((len(prompts), shape.kv_heads, self._columns, shape.head_dim))
                 padded[prompt, :, column] = new
                 whole = new.new_empty((len(prompts) * n, shape.kv_heads, self._capacity, shape.head_dim))
@@ -235,7 +235,7 @@ class LlamaBatch:
             used, rows = self._columns, len(keys)
             self._keys[layer][:rows, :, used - 1] = keys
             self._values[layer][:rows, :, used - 1] = values
-            # The heads that share keys stand where a sequence of queries would: no key is ever repeated.
+            # The heads that share keys take the place of a sequence of queries, so that no key is ever repeated.
             attended = scaled_dot_product_attention(
                 queries.unflatten(1, (self._shape.kv_heads, -1)),
                 self._keys[layer][:rows, :, :used],
@@ -256,7 +256,7 @@ class LlamaBatch:
 
 
 class TransformersBatch:
-    """One prefill a prompt, shared by its completions; rows that are let go leave the cache."""
+    """One prefill per prompt, shared by its completions; rows that have ended leave the cache."""
 
     def __init__(self, model: PreTrainedModel, pad: int, prompts: Sequence[Sequence[int]], params: SamplingParams) -> None:
         n, self._model, self._params = params.n, model, params
@@ -267,7 +267,7 @@ class TransformersBatch:
         self._logits: Tensor | None = self._forward(ids, mask, positions).repeat_interleave(n, dim=0)  # [R, V]
         if n > 1:
             self._cache.batch_repeat_interleave(n)
-        self._mask = mask.repeat_interleave(n, dim=0)  # [R, L], grows by a column a token
+        self._mask = mask.repeat_interleave(n, dim=0)  # [R, L], grows by one column per token
         self._token = ids.new_empty(len(self._mask))  # [R]
 
     def advance(self) -> tuple[Tensor, Tensor]:

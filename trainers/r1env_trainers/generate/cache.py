@@ -1,4 +1,4 @@
-"""What a decoder keeps on its device, and how much of it there is room for."""
+"""Memory of the graph decoder: the KV cache and its size, the slots that rows are assigned to, the sizes of its graphs."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from transformers import PreTrainedModel
 from r1env_trainers.model.llama import Shape, compute_dtype, rotary_table
 
 MEMORY_SHARE = 0.5
-"""Of the memory that is free when the cache is made. The first is made before the optimizer's state is, and an update needs room."""
+"""Share of the free memory when the cache is made: before the optimizer's state exists, and an update needs room as well."""
 PLACES = 3
 """Of 16 completions whose lengths are spread exponentially, the longest is 3.4 times as long as the mean; until then their prompt stays."""
 LOGITS_BYTES = 12
-"""A row and token of the vocabulary: float32 logits of the graph, of the prompts, and masked by top-p."""
+"""Bytes per row and vocabulary entry: float32 logits of the graph, of the prompts, and masked by top-p."""
 
 
 @dataclass(frozen=True, slots=True)
 class Capacity:
-    """What a cache has room for: prompts and their longest, rows and their longest completion."""
+    """The shape of a cache: number of prompts and the longest, number of rows and the longest completion."""
 
     prompts: int
     prompt_tokens: int
@@ -37,14 +37,14 @@ class Capacity:
         )
 
     def with_rows(self, rows: int) -> Capacity:
-        """The same for at most so many rows at once. Prompts get `PLACES` times their share: they outlast most of their rows."""
+        """Return the same for at most so many rows at once. Prompts get `PLACES` times their share: they outlast most of their rows."""
         if rows >= self.rows:
             return self
         prompts = max(2, -(-PLACES * rows * self.prompts // self.rows))
         return replace(self, rows=rows, prompts=min(self.prompts, prompts))
 
     def within(self, budget: float, token_bytes: int, vocabulary: int) -> Capacity:
-        """The most rows at once, at least one, that `budget` bytes are enough for; see `size`."""
+        """Return it with the most rows at once, at least one, that `budget` bytes are enough for; see `size`."""
         fewer = [rows for rows in graph_sizes(self.rows)[::-1] if rows < self.rows]
         for capacity in map(self.with_rows, [self.rows, *fewer]):
             if capacity.size(token_bytes, vocabulary) <= budget:
@@ -52,7 +52,7 @@ class Capacity:
         return self.with_rows(1)
 
     def size(self, token_bytes: int, vocabulary: int) -> int:
-        """Bytes, with the logits of a step.
+        """Return the bytes of the cache and of a step's logits.
 
         Args:
             token_bytes: keys and values of one token.
@@ -62,12 +62,12 @@ class Capacity:
 
 
 def token_bytes(shape: Shape, dtype: torch.dtype) -> int:
-    """Keys and values of one token in all layers."""
+    """Return the bytes of one token's keys and values in all layers."""
     return 2 * shape.layers * shape.kv_heads * shape.head_dim * dtype.itemsize
 
 
 def memory_budget(device: torch.device) -> float:
-    """Bytes that a cache may take; unlimited on a CPU, whose batches are small."""
+    """Return how many bytes a cache may take; unlimited on a CPU, whose batches are small."""
     if device.type != "cuda":
         return float("inf")
     unused = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
@@ -75,7 +75,7 @@ def memory_budget(device: torch.device) -> float:
 
 
 class DeviceState:
-    """Everything that a graph reads and writes. S = rows + 1 slots: the last is scratch, for the rows that fill up a graph.
+    """Everything that a graph reads and writes. S = rows + 1 slots: the last is scratch, for rows that only pad a graph.
 
     Attributes:
         prompt_keys, prompt_values: [layers, P, kv_heads, L, D].
@@ -83,7 +83,7 @@ class DeviceState:
         prompt_lengths: [P].
         groups, lengths, rows: [S] the place of each slot's prompt, the prompt's length, and which row of the batch it is.
         drawn: [S] tokens drawn so far. last: [S] the newest. ids, logprobs: [S, T] all of them.
-        live: [graph_size(rows)] slots under way, scratch behind them.
+        live: [graph_size(rows)] slots being decoded, then scratch.
         seed, temperature, top_p: [1].
         cos, sin: [L + T, D].
     """
@@ -116,19 +116,19 @@ class DeviceState:
         self.cos, self.sin = rotary_table(model, capacity.prompt_tokens + capacity.new_tokens)
 
 
-# Which rows are under way, and where: bookkeeping of slots that rows take, leave, and take again.
+# Which row is in which slot.
 
 WORTHWHILE = 4
-"""Waiting rows begin when this part of the slots can be filled: running a few prompts costs as much as many decoding steps."""
+"""Waiting rows start when 1/so many of the slots can be filled: a small prefill costs as much as many decoding steps."""
 
 
 class Slots:
-    """Rows 0 … rows - 1, n for each prompt, begin in order as slots and places get free. A row holds a slot until it ends, a
-    prompt its place until its last row has.
+    """KV-cache slot allocator. Rows 0 … rows - 1, n for each prompt, start in order as slots and places become free. A row holds
+    a slot until it ends; a prompt holds a place until its last row has ended.
 
     Attributes:
-        live: the slot of each row under way; rows ascend.
-        places: the place of each prompt that has rows under way, or begun in part.
+        live: the slot of each row being decoded; rows ascend.
+        places: the place of each prompt of which some rows, but not all, have ended.
     """
 
     def __init__(self, rows: int, n: int, slots: int, places: int) -> None:
@@ -142,7 +142,7 @@ class Slots:
         self._left: dict[int, int] = {}  # rows of each placed prompt that have not ended
 
     def begin(self) -> list[int]:
-        """The rows that begin now, if it is worth it."""
+        """Return the rows that start now, if there are enough to be worth a prefill."""
         waiting = self._rows - self._next
         if self.live and min(len(self._free), self._with_place()) < min(self._worthwhile, waiting):
             return []
@@ -153,7 +153,7 @@ class Slots:
         return list(range(first, self._next))
 
     def end(self, rows: Iterable[int]) -> None:
-        """These rows free their slots; those that had ended before are passed over."""
+        """Free the slots of these rows; rows that had ended before are ignored."""
         for row in rows:
             if row not in self.live:
                 continue
@@ -165,12 +165,12 @@ class Slots:
                 self._free_places.append(self.places.pop(prompt))
 
     def _with_place(self) -> int:
-        """How many more rows there are places for."""
+        """Return how many more rows there are places for."""
         prompt, begun = divmod(self._next, self._n)
         return len(self._free_places) * self._n + (self._n - begun if prompt in self.places else 0)
 
     def _place(self, prompt: int) -> bool:
-        """Whether the prompt has a place, which it gets if one is free."""
+        """Return whether the prompt has a place; assign one if it is free."""
         if prompt not in self.places:
             if not self._free_places:
                 return False
@@ -183,7 +183,7 @@ class Slots:
 
 
 def graph_size(rows: int) -> int:
-    """The least size a graph is made for that holds so many rows: powers of two from 8 on, and the middles between them."""
+    """Return the smallest graph size that holds so many rows: powers of two from 8 on, and the middles between them."""
     size = 8
     while size < rows:
         size = size * 3 // 2 if size & (size - 1) == 0 else size * 4 // 3
@@ -191,7 +191,7 @@ def graph_size(rows: int) -> int:
 
 
 def graph_sizes(most: int) -> list[int]:
-    """All sizes up to the one that holds `most` rows, ascending."""
+    """Return all graph sizes up to the one that holds `most` rows, ascending."""
     sizes = [graph_size(1)]
     while sizes[-1] < most:
         sizes.append(graph_size(sizes[-1] + 1))

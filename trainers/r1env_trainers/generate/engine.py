@@ -30,7 +30,7 @@ class Samples:
         ids: [P*n, T] token ids, right-padded with the pad token; the end-of-sequence token is included where it was drawn.
         mask: [P*n, T] 1.0 on sampled tokens, 0.0 on padding.
         logprobs: [P*n, T] float32 natural-log probabilities under the distribution that was sampled from; 0 on padding.
-        finished: [P*n] True where the model stopped by itself, False where the token limit cut it off.
+        finished: [P*n] True where the model stopped by itself, False where a token limit cut it off.
     """
 
     ids: Tensor
@@ -39,7 +39,7 @@ class Samples:
     finished: Tensor
 
     def to(self, device: torch.device) -> Samples:
-        """The same on a device."""
+        """Return the same on a device."""
         return Samples(self.ids.to(device), self.mask.to(device), self.logprobs.to(device), self.finished.to(device))
 
 
@@ -66,14 +66,14 @@ class CompletionSampler(Protocol):
 
 
 class Sampler:
-    """Draws completions from one model. What it keeps between calls (on a GPU a cache and its graphs) changes no result."""
+    """Draws completions from one model. What it keeps between calls (on a GPU, a cache and graphs) never changes a result."""
 
     def __init__(self, loaded: LoadedModel, max_rows: int | None = None) -> None:
         """
         Args:
-            max_rows: completions decoded at once; None for all, on a GPU for as many as memory allows. There further rows take the
-                places of ended ones, and what is drawn does not depend on it; on a CPU whole groups wait for the ones before, and
-                each batch has a seed of its own.
+            max_rows: completions decoded at once; None for all, or on a GPU for as many as memory allows. On a GPU further rows
+                take the places of ended ones, and results do not depend on it; on a CPU whole groups wait for the ones before,
+                and each batch has its own seed.
         """
         self.model = loaded.model
         self.tokenizer = loaded.tokenizer
@@ -121,18 +121,18 @@ class Sampler:
         """Nothing but memory is held."""
 
     def _ends(self, so_far: Tensor, rows: Tensor, new: Tensor, before: Tensor, stop: tuple[str, ...]) -> Tensor:
-        """[R] how many new tokens [R, K] go up to the first end-of-sequence token or the end of a stop text; K + 1 for no end.
+        """Return [R], how many of the new tokens [R, K] come up to and including the first end token or stop text; K + 1 for no end.
 
         Args:
-            so_far: [N, T] the tokens of all rows, the new ones included.
-            rows: [R] to look at. before: [R] their lengths without the new tokens, among which none is an end.
+            so_far: [N, T] the tokens of all rows, including the new ones.
+            rows: [R] to look at. before: [R] their lengths without the new tokens; they contain no end.
         """
         ending = torch.isin(new, self._end_tokens)
         if stop:
             suspects = torch.isin(new, self._tokens_ending(stop)) & ~ending
             which, columns = suspects.nonzero(as_tuple=True)
             ends = (before[which] + columns + 1).tolist()
-            # A stop text is a few tokens; decoding the tail is enough and keeps each check short.
+            # A stop text is a few tokens, so decoding the tail is enough, and keeps each check short.
             tails = [so_far[row, max(0, end - 32) : end].tolist() for row, end in zip(rows[which].tolist(), ends, strict=True)]
             found = [any(text in tail for text in stop) for tail in self.tokenizer.batch_decode(tails)]
             ending[which, columns] = torch.tensor(found, dtype=torch.bool)
@@ -140,7 +140,7 @@ class Sampler:
         return torch.where(ending.any(dim=1), first + 1, new.shape[1] + 1)
 
     def _tokens_ending(self, stop: tuple[str, ...]) -> Tensor:
-        """The tokens whose text holds the last character of a stop text: only these can complete one."""
+        """Return the tokens whose text contains the last character of a stop text: only these can complete one."""
         if stop not in self._stop_tokens:
             last = {text[-1] for text in stop}
             texts = self.tokenizer.batch_decode([[token] for token in range(len(self.tokenizer))])
@@ -187,7 +187,7 @@ class _Completions:
         self.over = torch.zeros(rows, dtype=torch.bool)
 
     def append(self, drawn: Drawn) -> tuple[Tensor, Tensor]:
-        """Write new tokens behind those that count. Returns the rows [R] that were not over before, and their new tokens [R, K]."""
+        """Append new tokens. Return the rows [R] that were not over before, and their new tokens [R, K]."""
         drawn.ready()
         going = ~self.over[drawn.rows]
         rows, ids, logprobs = drawn.rows[going], drawn.ids[going], drawn.logprobs[going]
@@ -210,7 +210,7 @@ class _Completions:
         return rows[stopped | (over & (limits < self.ids.shape[1]))], rows[over]
 
     def samples(self, rows: Tensor) -> Samples:
-        """The samples of some rows."""
+        """Return the samples of some rows."""
         lengths = self.lengths[rows]
         longest = int(lengths.max())
         mask = torch.arange(longest) < lengths[:, None]
@@ -223,14 +223,14 @@ class _Completions:
 
 
 def decode_samples(tokenizer: PreTrainedTokenizerBase, samples: Samples) -> list[str]:
-    """The texts of all rows, special tokens removed."""
+    """Return the texts of all rows without special tokens."""
     lengths = samples.mask.sum(dim=1).long().tolist()
     rows = [row[:length] for row, length in zip(samples.ids.tolist(), lengths, strict=True)]
     return tokenizer.batch_decode(rows, skip_special_tokens=True)
 
 
 def end_tokens(tokenizer: PreTrainedTokenizerBase, named: int | list[int] | None) -> list[int]:
-    """The tokens that end a completion, ascending: the tokenizer's, and those that the model's generation settings name."""
+    """Return the tokens that end a completion, ascending: the tokenizer's, and those in the model's generation settings."""
     listed = named if isinstance(named, list) else [named]
     return sorted({end for end in (*listed, tokenizer.eos_token_id) if isinstance(end, int)})
 
@@ -286,7 +286,7 @@ class TransformersEngine(LocalEngine):
 
 
 def as_completions(samples: Samples, texts: Sequence[str]) -> list[Completion]:
-    """One `Completion` a row of `samples`."""
+    """Return one `Completion` per row of `samples`."""
     lengths = samples.mask.sum(dim=1).long().tolist()
     rows = zip(texts, samples.ids.tolist(), samples.logprobs.tolist(), lengths, samples.finished.tolist(), strict=True)
     return [
@@ -307,17 +307,17 @@ def make_transformers(model: str, *, device: Device = "auto", max_rows: int | No
     return TransformersEngine(loaded, max_rows)
 
 
-# Which way of decoding a model gets.
+# The choice of a decoder.
 
 TILES = (16, 32, 64, 128, 256)
-"""Head dimensions that the kernels can work on."""
+"""Head dimensions that the kernels support."""
 
 
 def choose_decoding(loaded: LoadedModel, max_rows: int | None = None) -> Start:
-    """The quickest way that is right for this model on its device.
+    """Return the fastest decoder that supports this model on its device.
 
     Args:
-        max_rows: completions decoded at once; None for all of a batch, or on a GPU for as many as memory allows.
+        max_rows: see `Sampler`.
     """
     llama = is_llama(loaded.model)
     if llama and loaded.device.type == "cuda" and has_triton() and Shape.of(loaded.model.config).head_dim in TILES:

@@ -1,8 +1,8 @@
-"""Decoding on a GPU: one CUDA graph a step, over a cache of slots that stays where it is.
+"""Decoding on a GPU: one CUDA graph per step, over a KV cache of slots at fixed addresses (continuous batching).
 
-A row keeps its slot until it ends; then a waiting row takes it, or where none waits the graph of the next smaller size runs over
-the slots that are left. Graphs, cache and weights last as long as the decoder, so a training step captures nothing new. The host
-queues steps before it has looked at the last ones, so the device never waits for it.
+A row keeps its slot until it ends; then a waiting row takes it, or, where none waits, a graph of a smaller size runs over the
+slots that are left. Graphs, cache and weights last as long as the decoder, so a training step captures nothing new. The host
+queues steps before it has read the results of the last ones, so the device never waits for it.
 """
 
 from __future__ import annotations
@@ -23,16 +23,16 @@ from r1env_trainers.model.llama import Attend, Shape, all_weights, cached_hidden
 from r1env_trainers.model.logprobs import logits_of
 
 PROMPT_BLOCK = 64
-"""Prompt columns are reserved in multiples of this, so that a slightly longer prompt needs no new cache."""
+"""Reserve prompt columns in multiples of this, so that a slightly longer prompt needs no new cache."""
 STRIDE = 4
-"""Steps queued at once. Two strides are under way, so an ended row is drawn on for up to twice this."""
+"""Steps queued at once. Two strides are pending, so up to twice as many tokens are drawn behind the end of a row."""
 
 
 class GraphDecoder:
-    """Decodes one batch at a time; `start` begins the next one and forgets the last.
+    """Decodes one batch at a time; `start` begins the next one and drops the last.
 
     Args:
-        max_rows: slots at most; None for as many as rows or memory allow.
+        max_rows: the most slots; None for as many as there are rows, or as memory allows.
     """
 
     def __init__(self, model: PreTrainedModel, max_rows: int | None = None) -> None:
@@ -40,7 +40,7 @@ class GraphDecoder:
         self._shape = Shape.of(model.config)
         with torch.no_grad():
             self._weights = all_weights(model, compute_dtype(model.device))
-        self._asked = Capacity(1, PROMPT_BLOCK, 1, 1)  # what the state was made for, if memory allowed it
+        self._asked = Capacity(1, PROMPT_BLOCK, 1, 1)  # what the cache was last asked to hold; it may be smaller
         self._state = DeviceState(model, self._asked)
         self._graphs: dict[tuple[int, bool], torch.cuda.CUDAGraph] = {}
         self._live = 0  # rows of a step
@@ -61,14 +61,14 @@ class GraphDecoder:
 
     @property
     def capacity(self) -> Capacity:
-        """What there is room for at once."""
+        """The shape of the cache."""
         return self._state.capacity
 
     @torch.no_grad()
     def begin(
         self, rows: Sequence[int], slots: Sequence[int], groups: Sequence[int], prompts: dict[int, Sequence[int]]
     ) -> Drawn:
-        """Run the prompts of new rows, and draw their first tokens.
+        """Run the prompts of new rows and draw their first tokens.
 
         Args:
             rows, slots, groups: the number of each row, its slot, and its prompt's place.
@@ -87,7 +87,7 @@ class GraphDecoder:
 
     @torch.no_grad()
     def step(self, rows: Sequence[int], slots: Sequence[int], count: int) -> Drawn:
-        """The next `count` tokens of rows under way."""
+        """Draw the next `count` tokens of these rows."""
         size = graph_size(len(slots))
         (live,) = self._on_device([[*slots, *[self._state.capacity.rows] * (size - len(slots))]])
         self._state.live[:size] = live
@@ -98,12 +98,12 @@ class GraphDecoder:
         return self._newest(rows, live[: len(slots)], count)
 
     def _reserve(self, wanted: Capacity) -> None:
-        """Make room for as much as there is memory for; graphs know the old addresses and go with the old cache."""
+        """Make the cache large enough, as far as memory allows. Graphs hold addresses, so they are dropped with the old cache."""
         asked = self._asked.with_room_for(wanted)
         if asked == self._asked:
             return
         self._graphs.clear()
-        del self._state  # before the next is made: both may not fit
+        del self._state  # first: there may not be room for both
         device, vocabulary = self._model.device, self._weights.head.shape[0]
         limited = asked.with_rows(self._max_rows or asked.rows)
         token = token_bytes(self._shape, compute_dtype(device))
@@ -111,14 +111,14 @@ class GraphDecoder:
         self._asked = asked
 
     def _on_device(self, values: Sequence[Sequence[int]]) -> Tensor:
-        """Integers as int32, without waiting for what the device is at."""
+        """Copy integers to the device as int32, without waiting for it."""
         on_host = torch.tensor(values, dtype=torch.int32)
         if self._model.device.type != "cuda":
             return on_host
         return on_host.pin_memory().to(self._model.device, non_blocking=True)
 
     def _newest(self, rows: Sequence[int], slots: Tensor, count: int) -> Drawn:
-        """The last `count` tokens of rows, on their way to the CPU behind everything queued so far."""
+        """Return the last `count` tokens of rows, being copied to the CPU behind everything queued so far."""
         state = self._state
         columns = (state.drawn[slots] - count)[:, None] + torch.arange(count, device=slots.device)
         ids, logprobs = (of[slots[:, None], columns].to("cpu", non_blocking=True) for of in (state.ids, state.logprobs))
@@ -129,7 +129,7 @@ class GraphDecoder:
         return Drawn(torch.tensor(rows), ids, logprobs, arrived.synchronize)
 
     def _graph(self) -> torch.cuda.CUDAGraph:
-        """The graph of a step over as many rows as are live, captured when first wanted."""
+        """Return the graph of a step over as many rows as are live; capture it on first use."""
         key = (graph_size(self._live), self._nucleus)
         if key not in self._graphs:
             self._graphs[key] = self._capture(*key)
@@ -137,7 +137,7 @@ class GraphDecoder:
 
     def _capture(self, size: int, keep_nucleus: bool) -> torch.cuda.CUDAGraph:
         live = self._state.live.clone()
-        # Once without a graph, so that everything is compiled; on scratch, so that no row sees it.
+        # Run once without a graph, which compiles everything; on the scratch slot, so that no row is changed.
         self._state.live.fill_(self._state.capacity.rows)
         self._step(size, keep_nucleus)
         self._state.live.copy_(live)
@@ -184,7 +184,7 @@ class GraphDecoder:
         draw_into(logits, slots, state.rows, state.drawn, state.seed, state.temperature, state.last, state.ids, state.logprobs)
 
     def _prefill(self, prompts: Sequence[Sequence[int]], places: Sequence[int]) -> Tensor:
-        """Run every prompt once and keep its keys and values at its place; logits [P, V] of the first token."""
+        """Run every prompt once and keep its keys and values at its place; return the logits [P, V] of the first token."""
         state, shape, lengths = self._state, self._shape, [len(prompt) for prompt in prompts]
         packing = Packing.of(lengths, state.drawn.device)
         (ids,) = self._on_device([[token for prompt in prompts for token in prompt]])
@@ -209,7 +209,7 @@ class GraphDecoder:
 
 
 class GraphBatch:
-    """A `Batch` in the slots of a decoder: rows take those of ended ones, so more rows than slots cost no more steps than they must."""
+    """A `Batch` in the slots of a decoder; waiting rows take the slots of ended ones."""
 
     ahead = 1
 
@@ -218,7 +218,7 @@ class GraphBatch:
         self._max_new_tokens = max_new_tokens
         capacity, rows = decoder.capacity, len(prompts) * n
         self._slots = Slots(rows, n, capacity.rows, capacity.prompts)
-        self._drawn = [0] * rows  # tokens of each row, those under way included
+        self._drawn = [0] * rows  # tokens of each row, pending ones included
 
     def advance(self) -> Drawn | None:
         if begun := self._slots.begin():
@@ -247,7 +247,7 @@ class GraphBatch:
         return drawn
 
     def _advanced(self, rows: Sequence[int], count: int) -> None:
-        """So many more tokens of these rows are under way; those that will then have all need no look to be ended."""
+        """Count `count` more tokens of these rows as pending; rows that reach the limit thereby end without a look at their tokens."""
         for row in rows:
             self._drawn[row] += count
         self._slots.end([row for row in rows if self._drawn[row] == self._max_new_tokens])

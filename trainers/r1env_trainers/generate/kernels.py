@@ -1,4 +1,4 @@
-"""Two Triton kernels of the decoding step: attention of one new token over the cache, and drawing a token out of logits.
+"""Two Triton kernels of the decoding step: attention of one new token over the cache, and drawing a token from logits.
 
 Both read what changes from step to step (rows, lengths, counters, settings) from device memory, so that a CUDA graph can hold
 them. Why our own: for 1,024 rows of 102 keys, 9 heads and 3 key heads on an H200 this attention takes 23 us a layer; torch 2.11's
@@ -14,7 +14,7 @@ import triton.language as tl
 from torch import Tensor
 
 KEY_BLOCK = 32
-"""With one warp a program the quickest of 16 to 128 keys and 1 to 8 warps on an H200."""
+"""With one warp per program, the fastest of 16 to 128 keys and 1 to 8 warps on an H200."""
 VOCABULARY_BLOCK = 1024
 
 
@@ -34,15 +34,15 @@ def append_and_attend(
 ) -> Tensor:
     """Write the newest key and value of R rows into their cache, and attend over prompt, earlier tokens and the newest.
 
-    The prompt's part of the cache is stored once a prompt; programs of one group run side by side and find it in the L2 cache.
+    The prompt's part of the cache is stored once per prompt; programs of one group run side by side and share it in the L2 cache.
 
     Args:
         queries: [R, heads, D]; keys, values: [R, kv_heads, D], of the token drawn last.
         prompt_keys, prompt_values: [P, kv_heads, L, D].
         own_keys, own_values: [S, kv_heads, T, D]; a row's newest go to column drawn - 1.
-        slots: [R] which of the S places each row has.
-        groups: [S] the prompt of each place. prompt_lengths: [P].
-        drawn: [S] tokens that each place has drawn so far, 1 to T.
+        slots: [R] the slot of each row.
+        groups: [S] the prompt of each slot. prompt_lengths: [P].
+        drawn: [S] tokens drawn so far in each slot, 1 to T.
 
     Returns:
         [R, heads * D].
@@ -72,7 +72,7 @@ def append_and_attend(
         own_keys.stride(0),
         own_keys.stride(1),
         HEADS=heads // kv_heads,
-        TILE=max(16, triton.next_power_of_2(heads // kv_heads)),  # the matrix unit's smallest
+        TILE=max(16, triton.next_power_of_2(heads // kv_heads)),  # the smallest that the matrix unit takes
         D=head_dim,
         BLOCK=KEY_BLOCK,
         num_warps=1,
@@ -142,7 +142,7 @@ def _append_and_attend(
 
 @triton.jit
 def _attend_over(query, keys, values, length, scale, top, total, mixed, D: tl.constexpr, BLOCK: tl.constexpr):  # noqa: N803
-    """Go on with a running softmax over `length` keys: its maximum, its sum, and the values mixed so far."""
+    """Continue a running softmax over `length` keys: its maximum, its sum, and the weighted values so far."""
     lane = tl.arange(0, D)
     for start in range(0, length, BLOCK):
         column = start + tl.arange(0, BLOCK)
@@ -172,7 +172,7 @@ def draw_into(
     ids: Tensor,
     logprobs: Tensor,
 ) -> None:
-    """Draw one token a row, and write it where its slot keeps it.
+    """Draw one token per row, and write it into its slot.
 
     A draw is argmax(logit / temperature - log e) with e ~ Exp(1), the Gumbel-max trick; e comes from a counter-based generator
     (Philox, Salmon et al. 2011) at (token, name, column), so it depends neither on the slot nor on the other rows.
@@ -180,7 +180,7 @@ def draw_into(
     Args:
         logits: [R, V] float32; -inf on tokens that may not be drawn.
         slots: [R] int32.
-        names: [S] int32, the number that tells each slot's draws from the others'.
+        names: [S] int32, the number of the row in each slot, which makes its draws differ from the others'.
         drawn: [S] int32, the column of `ids` and `logprobs` to write; one more afterwards. Beyond the last column that one is written.
         seed: [1] int64. temperature: [1] float32; 0 is greedy.
         last: [S] int64, receives the token. ids: [S, T] int64, likewise. logprobs: [S, T] float32, its log-prob.
@@ -258,7 +258,7 @@ def _draw_into(
 
 @triton.jit
 def _consider(logits, token, bits, vocabulary, scale, greedy, top, total, best, chosen):
-    """Take one block of tokens into each lane's running sum and running best."""
+    """Add one block of tokens to each lane's running sum and running best."""
     scaled = tl.load(logits + token, mask=token < vocabulary, other=float("-inf")) * scale
     new_top = tl.maximum(top, scaled)
     total = total * tl.exp(top - new_top) + tl.exp(scaled - new_top)

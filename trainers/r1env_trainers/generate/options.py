@@ -1,14 +1,16 @@
-"""Settings of vLLM inside this process."""
+"""Settings of engines: their names, and vLLM inside this process."""
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Annotated, Any
 
 from pydantic import Field
 
 from r1env.config import Settings
+from r1env.hooks import EngineSpec
+from r1env.trainer import registered
 
-EngineName = Literal["transformers", "vllm"]
+EngineName = Annotated[str, registered(EngineSpec)]
 
 
 class VLLMOptions(Settings):

@@ -1,4 +1,4 @@
-"""The engine `vllm`: completions from a vLLM in this process, for models large enough to make it the better choice."""
+"""The engine `vllm`: a vLLM in this process, which is the faster choice for large models."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from r1env_trainers.model.llama import compute_dtype
 from r1env_trainers.model.load import NAMED, LoadedModel, check_model_name, choose_device, load_model
 
 EVALUATION_SHARE = 0.9
-"""Of the GPU's memory, where no trainer needs any."""
+"""Share of the GPU's memory where there is no trainer beside."""
 
 
 def make_vllm(model: str, *, seed: int = 0, **options: Any) -> LocalEngine:
@@ -43,15 +43,15 @@ def make_vllm(model: str, *, seed: int = 0, **options: Any) -> LocalEngine:
     return LocalEngine(sampler_of_folder(model, settings, seed))
 
 
-# Completions drawn by a vLLM in this process, in the form of `Samples`; beside a trainer, with the weights it has just updated.
+# The sampler: vLLM's completions as `Samples`; beside a trainer, with the newest weights.
 
 INSTALL = "pip install 'r1env-trainers[vllm]'"
 SEEDS = 2**62
-"""vLLM keeps a seed in 64 bits, signed, and gives completion k of a prompt its seed + k."""
+"""vLLM stores a seed in 64 bits, signed, and gives completion k of a prompt the seed + k."""
 
 
 class VLLMSampler:
-    """Draws completions with vLLM. Each row has a seed of its own, so what it draws depends on no other row but for rounding.
+    """Draws completions with vLLM. Every row has its own seed, so it depends on no other row but for rounding.
 
     Attributes:
         tokenizer: of the model.
@@ -73,8 +73,8 @@ class VLLMSampler:
             llm: a `vllm.LLM`.
             ends: the tokens that end a completion.
             device: where samples are put.
-            source: the module whose weights are copied into vLLM's, in place, before each batch; None where they never change.
-            sleep: give vLLM's memory back between batches; needs a `source`, since its weights go as well.
+            source: the module whose weights are copied into vLLM's before each batch; None where they never change.
+            sleep: free vLLM's memory between batches; needs a `source`, since its weights are freed as well.
         """
         self.tokenizer = tokenizer
         self.max_length: int | None = llm.llm_engine.model_config.max_model_len
@@ -102,8 +102,8 @@ class VLLMSampler:
                 include_stop_str_in_output=True,
                 detokenize=bool(params.stop),  # only stop texts need vLLM's own texts
                 stop_token_ids=self._ends,
-                ignore_eos=True,  # the ends are listed, so that vLLM has no say in what they are
-                logprobs=0,  # that of the drawn token alone
+                ignore_eos=True,  # the end tokens are listed above instead
+                logprobs=0,  # of the drawn token alone
                 flat_logprobs=True,
                 seed=(params.seed + place * params.n) % SEEDS,
             )
@@ -121,7 +121,7 @@ class VLLMSampler:
         return samples
 
     def close(self) -> None:
-        """Let go of vLLM; its memory is freed once nothing else holds it."""
+        """Drop vLLM; its memory is freed once nothing else refers to it."""
         self._llm = None
 
     @property
@@ -130,7 +130,7 @@ class VLLMSampler:
         return pad if isinstance(pad, int) else 0
 
     def _wake(self) -> None:
-        """Bring the weights up to those of the source. What vLLM cached of prompts was computed with the old ones."""
+        """Copy the weights of the source, and drop the prefix cache, which was computed with the old ones."""
         if self._sleep:
             self._llm.wake_up(tags=["weights"])
         if self._source is not None:
@@ -143,7 +143,7 @@ class VLLMSampler:
 
 
 def as_samples(outputs: Sequence[Any], pad: int, device: torch.device) -> Samples:
-    """vLLM's `RequestOutput`s, one a prompt, as one batch in prompt-major order."""
+    """Return vLLM's `RequestOutput`s, one per prompt, as one batch in prompt-major order."""
     rows = [row for output in outputs for row in sorted(output.outputs, key=lambda row: row.index)]
     longest = max(len(row.token_ids) for row in rows)
 
@@ -159,7 +159,7 @@ def as_samples(outputs: Sequence[Any], pad: int, device: torch.device) -> Sample
 
 
 def sampler_of_folder(model: str, options: VLLMOptions, seed: int) -> VLLMSampler:
-    """A sampler of a model folder or hub name, whose weights vLLM reads itself."""
+    """Return a sampler for a model folder or hub name, whose weights vLLM reads itself."""
     llm = start_vllm(model, options, seed)
     tokenizer = llm.get_tokenizer()
     configured = llm.llm_engine.model_config.try_get_generation_config().get("eos_token_id")
@@ -167,8 +167,8 @@ def sampler_of_folder(model: str, options: VLLMOptions, seed: int) -> VLLMSample
 
 
 def sampler_beside(loaded: LoadedModel, options: VLLMOptions, seed: int) -> VLLMSampler:
-    """A sampler with the weights of a model in this process, whatever they become."""
-    with tempfile.TemporaryDirectory() as folder:  # the shapes and the tokenizer only: the weights are pushed
+    """Return a sampler that follows the weights of a model in this process."""
+    with tempfile.TemporaryDirectory() as folder:  # configuration and tokenizer only: the weights are copied later
         loaded.model.config.save_pretrained(folder)
         loaded.tokenizer.save_pretrained(folder)
         llm = start_vllm(folder, options, seed, load_format="dummy")
@@ -188,11 +188,11 @@ def check_installed() -> None:
 
 
 def start_vllm(model: str, options: VLLMOptions, seed: int, **more: Any) -> Any:
-    """A `vllm.LLM` whose engine runs in this process, so that its weights can be reached.
+    """Start a `vllm.LLM` whose engine runs in this process, so that its weights can be replaced.
 
     Raises:
-        UsageError: it is not installed.
-        EngineError: it does not start, mostly for want of memory.
+        UsageError: vLLM is not installed.
+        EngineError: it does not start, usually for lack of memory.
     """
     check_installed()
     os.environ["VLLM_ENABLE_V1_MULTIPROCESSING"] = "0"  # read when an LLM is made
@@ -205,10 +205,10 @@ def start_vllm(model: str, options: VLLMOptions, seed: int, **more: Any) -> Any:
         "max_model_len": options.max_model_len,
         "enforce_eager": options.enforce_eager,
         "enable_sleep_mode": options.sleep,
-        "logprobs_mode": "processed_logprobs",  # of the distribution that was drawn from: temperature and nucleus included
+        "logprobs_mode": "processed_logprobs",  # of the distribution sampled from: after temperature and top-p
         "seed": seed,
     }
-    if not options.enforce_eager:  # by default vLLM makes graphs up to 512 rows and runs larger batches without
+    if not options.enforce_eager:  # by default vLLM makes graphs for up to 512 rows and runs larger batches without
         arguments["compilation_config"] = {"cudagraph_capture_sizes": graph_sizes(options.max_num_seqs)}
     try:
         return LLM(model, **arguments | more | options.further)
@@ -217,5 +217,5 @@ def start_vllm(model: str, options: VLLMOptions, seed: int, **more: Any) -> Any:
 
 
 def _drawn_logprobs(flat: Any) -> list[float]:
-    """The log-prob of each drawn token out of vLLM's `FlatLogprobs`, where it stands first at its position."""
+    """Return the log-prob of each drawn token from vLLM's `FlatLogprobs`, where it comes first at its position."""
     return [flat.logprobs[start] for start in flat.start_indices]

@@ -1,4 +1,4 @@
-"""Causal attention over sequences packed one behind the other, each seeing only itself and the sequence that it goes on from."""
+"""Causal attention over packed sequences: each sees only itself and, where it has one, its prefix."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ GROUPED = {"enable_gqa": True} if varlen_attn is not None and "enable_gqa" in in
 
 @dataclass(frozen=True, slots=True)
 class Continuations:
-    """C sequences, each of which goes on from another one, its prefix, and sees all of it.
+    """C sequences, each of which continues another one, its prefix, and sees all of it.
 
     Attributes:
-        queries: [C, T] int64, the packed places of their tokens; on the right, where a sequence is shorter, its last one again.
+        queries: [C, T] int64, the packed places of their tokens; shorter sequences repeat their last place on the right.
         keys: [C, P + T] int64, the packed places of their prefixes, likewise, and of themselves.
         bias: [C or 1, 1, T, P + T] float32, added to the scores: minus infinity where a query must not look, 0 elsewhere.
         real: [M] int64, the places of their M tokens in the flattened `queries`.
@@ -40,7 +40,7 @@ class Continuations:
 
     @classmethod
     def of(cls, prefix_starts: Tensor, prefixes: Tensor, starts: Tensor, lengths: Tensor) -> Continuations:
-        """From the first tokens and the lengths, [C] int64 each, of the prefixes and of what goes on from them."""
+        """Make it from the first tokens and the lengths, [C] int64 each, of the prefixes and of their continuations."""
         own, before = torch.arange(int(lengths.max())), torch.arange(int(prefixes.max()))
         queries = starts[:, None] + torch.minimum(own, lengths[:, None] - 1)
         keys = torch.cat([prefix_starts[:, None] + torch.minimum(before, prefixes[:, None] - 1), queries], dim=1)
@@ -54,13 +54,13 @@ class Continuations:
 
 @dataclass(frozen=True, slots=True)
 class Packing:
-    """Where S sequences, and behind them those that go on from one of them, lie in N packed tokens.
+    """The places of S sequences in N packed tokens, followed by those that continue one of them.
 
     Attributes:
         starts: [S + 1] int32, the first token of each of the S sequences, and the end of the last.
         positions: [N] int64, of each token in its sequence, prefix included.
         longest: tokens of the longest of the S sequences.
-        continuations: what goes on from them; None on a GPU.
+        continuations: of them; None on a GPU.
     """
 
     starts: Tensor
@@ -70,10 +70,10 @@ class Packing:
 
     @classmethod
     def of(cls, lengths: Sequence[int], device: torch.device, going_on: Sequence[tuple[int, int]] = ()) -> Packing:
-        """The packing of sequences of these lengths, none 0.
+        """Pack sequences of these lengths, none 0.
 
         Args:
-            going_on: the number of a sequence and the length, not 0, of one that goes on from it. On a CPU only.
+            going_on: the number of a sequence, and the length, not 0, of one that continues it. On a CPU only.
         """
         counts = torch.tensor(lengths)
         starts = _starts(counts)
@@ -98,7 +98,7 @@ class Packing:
 
 
 def causal_attention(queries: Tensor, keys: Tensor, values: Tensor, packing: Packing, scale: float) -> Tensor:
-    """[N, heads * D] out of queries [N, heads, D], keys and values [N, kv_heads, D]."""
+    """Return [N, heads * D] from queries [N, heads, D], keys and values [N, kv_heads, D]."""
     if varlen_attn is not None and queries.is_cuda and queries.dtype in (torch.bfloat16, torch.float16):
         longest, starts = packing.longest, packing.starts
         attended: Tensor = varlen_attn(
@@ -113,12 +113,12 @@ def causal_attention(queries: Tensor, keys: Tensor, values: Tensor, packing: Pac
 
 
 def _starts(counts: Tensor) -> Tensor:
-    """[S + 1] where S runs of these lengths begin, and where the last one ends."""
+    """Return [S + 1]: where S runs of these lengths begin, and where the last one ends."""
     return torch.cat([torch.zeros(1, dtype=torch.long), counts.cumsum(0)])
 
 
 def _padded_attention(queries: Tensor, keys: Tensor, values: Tensor, packing: Packing, scale: float) -> Tensor:
-    """The same by way of a padded batch: padding stands on the right, where a causal mask hides it from every real token."""
+    """Compute the same with a padded batch: padding is on the right, where a causal mask hides it from every real token."""
     sequence = torch.repeat_interleave(
         torch.arange(packing.sequences, device=queries.device), packing.starts.diff(), output_size=len(queries)
     )
@@ -140,7 +140,7 @@ def _padded_attention(queries: Tensor, keys: Tensor, values: Tensor, packing: Pa
 
 
 def _continued_attention(queries: Tensor, keys: Tensor, values: Tensor, continuations: Continuations, scale: float) -> Tensor:
-    """[M, heads * D] for the tokens of the continuations: fewer queries than keys, each prefix's keys once for every continuation."""
+    """Return [M, heads * D] for the tokens of the continuations: fewer queries than keys, with the prefix's keys repeated for each."""
 
     def padded(x: Tensor, places: Tensor) -> Tensor:
         return x.index_select(0, places.flatten()).view(*places.shape, *x.shape[1:]).transpose(1, 2)
@@ -162,11 +162,11 @@ def _continued_attention(queries: Tensor, keys: Tensor, values: Tensor, continua
 def pack_prompts_once(
     prompts: Sequence[int], completions: Sequence[int], numbers: Sequence[int], device: torch.device
 ) -> tuple[Packing, Tensor]:
-    """The packing of rows whose completions go on from one copy of each prompt; a prompt of one row stays in one piece with its completion.
+    """Pack rows so that completions continue one copy of each prompt; the prompt of a single row stays in one piece with its completion.
 
     Args:
-        prompts, completions: tokens of each row's; a completion may be empty.
-        numbers: of each row's prompt, alike where the prompts are.
+        prompts, completions: their lengths in each row; a completion may be empty.
+        numbers: of each row's prompt; equal prompts have equal numbers.
 
     Returns:
         the packing, and [M] int64 the place in it of each of the M tokens of all rows, row by row: prompt, then completion.

@@ -13,19 +13,19 @@ GPU_TOKENS = 32_768
 """Enough to keep an H200 busy: the gradients of 152,576 tokens take a 135M model 0.59 s at 19,000 tokens a forward pass, 0.45 s at
 32,600 and 0.43 s at 38,100."""
 GPU_SHARE = 0.5
-"""Of the free memory, for what is kept for the backward pass; logits, gradients and fragmentation need the rest."""
+"""Share of the free memory for activations; logits, gradients and fragmentation need the rest."""
 
 
 def micro_batches(
     lengths: Sequence[int], model: PreTrainedModel, rows: int | None, groups: Sequence[int] | None = None
 ) -> list[list[int]]:
-    """The places of sequences, longest first so that memory peaks first and padding is little, cut into micro-batches.
+    """Split sequences into micro-batches; return their places, longest first, so that memory peaks first and padding is small.
 
     Args:
         lengths: tokens of each sequence.
-        rows: the most sequences in one; None for 8 on a CPU, and for as many tokens on a GPU as keep it busy and fit.
-        groups: the number of each sequence's group. A group stays together if it fits into one micro-batch, and is cut no more than
-            it must be; groups with the longest sequences come first. None where each sequence stands for itself.
+        rows: the most sequences in one; None for 8 on a CPU, and on a GPU for as many tokens as keep it busy and fit.
+        groups: the number of each sequence's group. A group stays together if it fits into one micro-batch, and is split as little
+            as possible otherwise; groups with the longest sequences come first. None for no groups.
     """
     longest_first = sorted(range(len(lengths)), key=lambda place: -lengths[place])
     together: dict[int, list[int]] = {}
@@ -37,7 +37,7 @@ def micro_batches(
 
 
 def _cut(groups: Sequence[Sequence[int]], costs: Sequence[int], budget: int) -> list[list[int]]:
-    """The places of all groups in micro-batches that cost at most `budget`; a sequence that costs more stands alone."""
+    """Split groups into micro-batches that cost at most `budget`; a sequence that costs more gets its own."""
     batches: list[list[int]] = []
     room = 0
     for group in groups:
@@ -53,7 +53,7 @@ def _cut(groups: Sequence[Sequence[int]], costs: Sequence[int], budget: int) -> 
 
 
 def _token_budget(model: PreTrainedModel) -> int:
-    """Tokens of one forward pass on a GPU, from the memory that is free and what a token of this model leaves behind."""
+    """Return the tokens of one forward pass on a GPU, from its free memory and the activation bytes of a token."""
     config = model.config
     token = activation_bytes(
         config.num_hidden_layers, config.hidden_size, getattr(config, "intermediate_size", config.hidden_size * 4)
@@ -64,9 +64,9 @@ def _token_budget(model: PreTrainedModel) -> int:
 
 
 def activation_bytes(layers: int, hidden: int, feed_forward: int) -> int:
-    """What one token leaves behind for the backward pass in bfloat16: about 12 hidden and 4 feed-forward vectors a layer.
+    """Return the bytes that one token keeps for the backward pass, in bfloat16: about 12 hidden and 4 feed-forward vectors per layer.
 
-    0.8 MB for SmolLM2-135M, where 0.7 were measured.
+    That is 0.8 MB for SmolLM2-135M, where 0.7 MB were measured.
     """
     return layers * 2 * (12 * hidden + 4 * feed_forward)
 
@@ -75,7 +75,7 @@ def left_pad(sequences: Sequence[Sequence[int]], pad: int, device: torch.device)
     """Stack sequences of unequal length, padded on the left.
 
     Returns:
-        ids [B, L] (int64) and mask [B, L] (int64, 1 for real tokens).
+        Ids [B, L] (int64) and mask [B, L] (int64, 1 on real tokens).
     """
     length = max(len(sequence) for sequence in sequences)
     ids = torch.full((len(sequences), length), pad, dtype=torch.long)

@@ -1,4 +1,4 @@
-"""Checkpoints: whole or not there. A checkpoint is written beside its place and renamed into it."""
+"""Checkpoints. Each is written under a temporary name and renamed, so that it is there whole or not at all."""
 
 from __future__ import annotations
 
@@ -34,9 +34,9 @@ def save_checkpoint(
     """Write `folder/step-000123` with weights, optimizer, random state and the position of the run's logs.
 
     Args:
-        step: updates done so far; resuming goes on with this step.
-        extra: what else the trainer needs to go on: tensors and plain values, however nested.
-        keep: how many of the newest checkpoints stay.
+        step: number of finished steps; resuming continues with this step.
+        extra: other state of the trainer: tensors and plain values, nested in any way.
+        keep: how many of the newest checkpoints to keep.
 
     Raises:
         RunError: it could not be written; older checkpoints are untouched.
@@ -65,7 +65,7 @@ def save_checkpoint(
 
 
 def save_model(folder: Path, loaded: LoadedModel) -> None:
-    """Write a model folder that `load_model` and transformers can read, replacing an older one whole.
+    """Write a model folder that `load_model` and transformers can read, replacing an older one as a whole.
 
     Raises:
         RunError: it could not be written.
@@ -82,18 +82,18 @@ def save_model(folder: Path, loaded: LoadedModel) -> None:
 
 
 def list_checkpoints(folder: Path) -> list[Path]:
-    """Complete checkpoints, oldest first."""
+    """Return the complete checkpoints, oldest first."""
     return sorted(path for path in folder.glob(f"{PREFIX}*") if (path / STATE).is_file())
 
 
 def load_state(checkpoint: Path) -> dict[str, Any]:
-    """What `save_checkpoint` stored beside the weights. Holds tensors and plain values only."""
+    """Return what `save_checkpoint` stored beside the weights: tensors and plain values only."""
     state: dict[str, Any] = torch.load(checkpoint / STATE, map_location="cpu", weights_only=True)
     return state
 
 
 def restore(state: Mapping[str, Any], optimizer: torch.optim.Optimizer) -> int:
-    """Put optimizer and random state back; returns the step to go on with."""
+    """Restore optimizer and random state; return the step to continue with."""
     optimizer.load_state_dict(state["optimizer"])
     torch.set_rng_state(state["torch_rng"])
     if state["cuda_rng"] and torch.cuda.is_available():
@@ -102,7 +102,7 @@ def restore(state: Mapping[str, Any], optimizer: torch.optim.Optimizer) -> int:
 
 
 def save_pretrained(folder: Path, loaded: LoadedModel) -> None:
-    """Model and tokenizer in transformers' own format."""
+    """Write model and tokenizer in the format of transformers."""
     folder.mkdir(parents=True, exist_ok=True)
     loaded.model.save_pretrained(folder)
     tokenizer: PreTrainedTokenizerBase = loaded.tokenizer

@@ -21,9 +21,9 @@ FINE_BITS = 0b1111
 
 @torch.no_grad()
 def dither_matrices(model: nn.Module, seed: int) -> None:
-    """Dither, in place, the float32 matrices of linear layers that were stored in fewer bits; of the others nothing is touched.
+    """Dither, in place, the float32 matrices of linear layers that were stored in fewer bits; nothing else is changed.
 
-    What is not read in bfloat16 (norms, embeddings of their own) stays as it is. The model is on one device.
+    Weights that are not read in bfloat16 (norms, separate embeddings) stay as they are. The model must be on one device.
     """
     matrices = {id(layer.weight): layer.weight for layer in model.modules() if isinstance(layer, nn.Linear)}
     generator = Generator(next(model.parameters()).device).manual_seed(seed)
@@ -33,13 +33,13 @@ def dither_matrices(model: nn.Module, seed: int) -> None:
 
 
 def is_coarse(weights: Tensor) -> bool:
-    """Whether most of float32 weights, zeros left out, would fit into fewer bits."""
+    """Return whether most of these float32 weights, zeros excepted, would fit into fewer bits."""
     bits = weights.detach()[weights.detach() != 0].view(torch.int32)
     return bits.numel() > 0 and bool((bits & FINE_BITS == 0).float().mean() > 0.5)
 
 
 def dithered(weights: Tensor, generator: Generator) -> Tensor:
-    """Float32 numbers drawn evenly from those that bfloat16 rounds as it does `weights`.
+    """Return float32 numbers drawn uniformly from those that bfloat16 rounds to the same value as `weights`.
 
     Args:
         weights: of any shape, in float32. Zeros, infinities and NaNs come back as they are.

@@ -1,4 +1,4 @@
-"""The forward pass: token ids in, the hidden states out that the head turns into logits."""
+"""A light forward pass for Llama-shaped models: token ids in, hidden states out, for the head to turn into logits."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ from r1env_trainers.model.load import has_triton
 
 
 def compute_dtype(device: torch.device) -> torch.dtype:
-    """The format of matrix products: bfloat16 on a GPU, float32 on a CPU."""
+    """Return the format of matrix products: bfloat16 on a GPU, float32 on a CPU."""
     return torch.bfloat16 if device.type == "cuda" else torch.float32
 
 
 @torch.no_grad()
 def rotary_table(model: PreTrainedModel, length: int) -> tuple[Tensor, Tensor]:
-    """cos and sin [length, D] of positions 0 … length - 1, float32, by the model's own module (all its scalings included)."""
+    """Return cos and sin [length, D] of positions 0 … length - 1, float32, from the model's own module (with its scaling)."""
     rotary: Any = model.model.rotary_emb
     positions = torch.arange(length, device=model.device)[None]
     cos, sin = rotary(torch.empty(0, device=model.device, dtype=torch.float32), positions)
@@ -38,10 +38,10 @@ def rotary_table(model: PreTrainedModel, length: int) -> tuple[Tensor, Tensor]:
 
 
 def packed_hidden_states(model: PreTrainedModel, ids: Tensor, packing: Packing, dtype: torch.dtype | None = None) -> Tensor:
-    """[N, H] hidden states of packed sequences, ready for the head; gradients reach the parameters of `model`.
+    """Return [N, H], hidden states of packed sequences, ready for the head; gradients reach the parameters of `model`.
 
     Args:
-        dtype: of the matrix products; that of `compute_dtype` when None.
+        dtype: of the matrix products; None for `compute_dtype`.
     """
     body: Any = model.model
     shape, dtype = Shape.of(model.config), dtype or compute_dtype(ids.device)
@@ -62,12 +62,12 @@ def packed_hidden_states(model: PreTrainedModel, ids: Tensor, packing: Packing, 
 def cached_hidden_states(
     ids: Tensor, weights: Weights, rotary: tuple[Tensor, Tensor], shape: Shape, attends: Sequence[Attend]
 ) -> Tensor:
-    """[N, H] hidden states of N tokens whose attention, layer by layer, is the caller's; ready for the head.
+    """Return [N, H], hidden states of N tokens, ready for the head; the caller provides the attention of every layer.
 
     Args:
         ids: [N] int64.
         rotary: cos and sin [N, D] at the position of each token.
-        attends: one a layer.
+        attends: one per layer.
     """
     ops = elementwise(ids.device.type)
     x = embedding(ids, weights.embedding).float()
@@ -106,7 +106,7 @@ def _packed_layer(device_type: str) -> Callable[..., tuple[Tensor, Tensor]]:
     return torch.compile(_causal_layer) if device_type == "cuda" and has_triton() else _causal_layer
 
 
-# The network: what happens between the matrix products, and the decoder layer that strings them together.
+# The network: the elementwise functions, and the decoder layer.
 #
 # The residual stream is float32 whatever the format of the matrices, as it is under transformers with autocast.
 
@@ -116,13 +116,13 @@ Attend = Callable[[Tensor, Tensor, Tensor], Tensor]
 
 
 def rms_norm(x: Tensor, weight: Tensor, eps: float) -> Tensor:
-    """x / sqrt(mean(x²) + eps) * weight over the last dimension, in float32 (arXiv 1910.07467)."""
+    """Return x / sqrt(mean(x²) + eps) * weight over the last dimension, in float32 (arXiv 1910.07467)."""
     x = x.float()
     return x * torch.rsqrt(x.square().mean(dim=-1, keepdim=True) + eps) * weight
 
 
 def add_norm(x: Tensor, delta: Tensor, weight: Tensor, eps: float) -> tuple[Tensor, Tensor]:
-    """The residual stream [N, H] (float32) after adding `delta`, and its RMS norm in the format of `delta`."""
+    """Return the residual stream [N, H] (float32) after adding `delta`, and its RMS norm in the format of `delta`."""
     x = x + delta
     return x, rms_norm(x, weight, eps).to(delta.dtype)
 
@@ -143,7 +143,7 @@ def rotate(
 
 
 def swiglu(gate_up: Tensor) -> Tensor:
-    """silu(gate) * up of [N, 2 * I] (arXiv 2002.05202), in float32, given back in the format it came in."""
+    """Return silu(gate) * up of [N, 2 * I] (arXiv 2002.05202), computed in float32, in the format of the input."""
     gate, up = gate_up.float().chunk(2, dim=-1)
     return (silu(gate) * up).to(gate_up.dtype)
 
@@ -155,7 +155,7 @@ def _turn(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
 
 @dataclass(frozen=True, slots=True)
 class Elementwise:
-    """The functions above; everything else in a layer is a matrix product or attention."""
+    """The elementwise functions above; the rest of a layer is matrix products and attention."""
 
     add_norm: Callable[..., tuple[Tensor, Tensor]]
     rotate: Callable[..., tuple[Tensor, Tensor, Tensor]]
@@ -167,7 +167,7 @@ PLAIN = Elementwise(add_norm, rotate, swiglu)
 
 @functools.cache
 def elementwise(device_type: str) -> Elementwise:
-    """Each function compiled on a GPU, where it would otherwise be up to ten passes over memory; plain on a CPU."""
+    """Return the functions, compiled on a GPU, where each would otherwise take up to ten passes over memory; as they are on a CPU."""
     if device_type == "cuda" and has_triton():
         return Elementwise(torch.compile(add_norm), torch.compile(rotate), torch.compile(swiglu))
     return PLAIN
@@ -176,9 +176,9 @@ def elementwise(device_type: str) -> Elementwise:
 def decoder_layer(
     x: Tensor, delta: Tensor, weights: LayerWeights, cos: Tensor, sin: Tensor, shape: Shape, attend: Attend, ops: Elementwise
 ) -> tuple[Tensor, Tensor]:
-    """One layer over N tokens.
+    """Run one layer over N tokens.
 
-    The residual stream comes and goes as a sum not yet taken, so that one pass over memory adds and norms.
+    The residual stream is passed as a sum not yet computed, so that one pass over memory adds and norms.
 
     Args:
         x: [N, H] float32.
@@ -199,7 +199,7 @@ def decoder_layer(
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """What the forward pass must know beside the weights. `eps` is that of all RMS norms."""
+    """The sizes that the forward pass needs beside the weights. `eps` is that of all RMS norms."""
 
     layers: int
     heads: int
@@ -220,7 +220,7 @@ class Shape:
 
     @property
     def scale(self) -> float:
-        """What attention scores are multiplied with."""
+        """The factor of attention scores."""
         return 1 / math.sqrt(self.head_dim)
 
 
@@ -271,7 +271,7 @@ class Weights:
 
 
 def layer_weights(layer: Any, dtype: torch.dtype) -> LayerWeights:
-    """The weights of one decoder layer of transformers' Llama, Qwen2, Qwen3 or Mistral, matrices in `dtype`."""
+    """Return the weights of one decoder layer of transformers' Llama, Qwen2, Qwen3 or Mistral, matrices in `dtype`."""
     attention, mlp = layer.self_attn, layer.mlp
     projections = (attention.q_proj, attention.k_proj, attention.v_proj)
     biases = [projection.bias for projection in projections if projection.bias is not None]
@@ -289,7 +289,7 @@ def layer_weights(layer: Any, dtype: torch.dtype) -> LayerWeights:
 
 
 def all_weights(model: PreTrainedModel, dtype: torch.dtype) -> Weights:
-    """The weights of a whole model."""
+    """Return the weights of a whole model."""
     body: Any = model.model
     return Weights(
         embedding=body.embed_tokens.weight,
@@ -301,9 +301,9 @@ def all_weights(model: PreTrainedModel, dtype: torch.dtype) -> Weights:
 
 @torch.no_grad()
 def refresh(weights: Weights, model: PreTrainedModel) -> None:
-    """Bring `weights` up to the model's present ones, in place, so that CUDA graphs which read them stay valid.
+    """Copy the model's current weights into `weights`, in place, so that CUDA graphs which read them stay valid.
 
-    3 ms for 135 million parameters on an H200, most of it launching the copies.
+    This takes 3 ms for 135 million parameters on an H200, most of it launching the copies.
     """
     for kept, layer in zip(weights.layers, model.model.layers, strict=True):
         fresh = layer_weights(layer, kept.qkv.dtype)
@@ -316,7 +316,7 @@ def refresh(weights: Weights, model: PreTrainedModel) -> None:
         weights.head.copy_(head)
 
 
-# Which models the light forward pass may stand in for. Anything else goes through transformers.
+# Which models the light forward pass supports. All others go through transformers.
 
 
 logger = logging.getLogger(__name__)
@@ -333,14 +333,14 @@ _known: weakref.WeakKeyDictionary[PreTrainedModel, bool] = weakref.WeakKeyDictio
 
 
 def is_llama(model: PreTrainedModel) -> bool:
-    """True where the light forward pass takes the model and, tried on it, gives transformers' numbers. Decided once a model."""
+    """Return whether the light forward pass supports the model and, in a trial, gives transformers' numbers. Decided once per model."""
     if model not in _known:
         _known[model] = obstacle(model) is None and _agrees(model)
     return _known[model]
 
 
 def obstacle(model: PreTrainedModel) -> str | None:
-    """Why the light forward pass cannot take a model; None where it can."""
+    """Return why the light forward pass does not support a model; None where it does."""
     if type(model) not in CLASSES:
         return f"{type(model).__name__} is not one of {', '.join(one.__name__ for one in CLASSES)}"
     config: Any = model.config

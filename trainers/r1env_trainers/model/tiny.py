@@ -41,25 +41,25 @@ Built = tuple[PreTrainedModel, PreTrainedTokenizerBase]
 
 
 def build(seed: int = 0) -> Built:
-    """A fresh `tiny` with weights drawn under `seed`, and its tokenizer. Leaves torch's global generator as it was."""
+    """Make a new `tiny` with weights drawn under `seed`, and its tokenizer. torch's global generator is unchanged."""
     tokenizer = build_tokenizer()
     return _drawn(LlamaForCausalLM, _llama_config(tokenizer, hidden=128, feed_forward=352, layers=2, heads=4), seed), tokenizer
 
 
 def build_1m(seed: int = 0) -> Built:
-    """A fresh `tiny-1m`; as `build`."""
+    """Make a new `tiny-1m`, see `build`."""
     tokenizer = build_tokenizer(CHARACTERS + CHINESE)
     return _drawn(LlamaForCausalLM, _llama_config(tokenizer, hidden=160, feed_forward=480, layers=3, heads=5), seed), tokenizer
 
 
 def build_2m(seed: int = 0) -> Built:
-    """A fresh `tiny-2m`; as `build`."""
+    """Make a new `tiny-2m`, see `build`."""
     tokenizer = build_tokenizer(CHARACTERS + CHINESE)
     return _drawn(LlamaForCausalLM, _llama_config(tokenizer, hidden=192, feed_forward=512, layers=4, heads=6), seed), tokenizer
 
 
 def build_gpt2(seed: int = 0) -> Built:
-    """A fresh `tiny-gpt2`; as `build`."""
+    """Make a new `tiny-gpt2`, see `build`."""
     tokenizer = build_tokenizer(CHARACTERS + CHINESE)
     config = GPT2Config(
         vocab_size=len(tokenizer),
@@ -103,7 +103,7 @@ def _drawn(model_class: Callable[[Any], PreTrainedModel], config: PretrainedConf
 
 
 def build_tokenizer(characters: str = CHARACTERS) -> PreTrainedTokenizerFast:
-    """One token a character, one a tag; anything else is unknown. Decoding gives back the text exactly."""
+    """Make a tokenizer with one token per character and tag; anything else is unknown. Decoding returns the text exactly."""
     vocabulary = {token: index for index, token in enumerate((PAD, EOS, UNKNOWN, *characters))}
     tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token=UNKNOWN))
     tokenizer.pre_tokenizer = pre_tokenizers.Split("", "isolated")

@@ -1,1 +1,1 @@
-"""Rejection sampling: several completions a prompt, of which the right and readable ones become demonstrations."""
+"""Rejection sampling: of several completions per prompt, the correct and readable ones become demonstrations."""

@@ -1,4 +1,4 @@
-"""The file that a stage leaves: what was kept, and what is mixed in from other files."""
+"""The data file that a stage leaves: kept samples, and rows mixed in from other files; and the batches it resumes from."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ DATA = "data.jsonl"
 
 
 def check_extra(extra: Sequence[ExtraData]) -> None:
-    """Refuse files that cannot be read, rows that are no demonstrations, and counts beyond what a file has.
+    """Refuse files that cannot be read, rows that are not demonstrations, and counts larger than a file.
 
     Raises:
         UsageError: with the file and the row.
@@ -33,23 +33,21 @@ def check_extra(extra: Sequence[ExtraData]) -> None:
 
 
 def extra_rows(extra: Sequence[ExtraData], kept: int, seed: int) -> list[Mapping[str, Any]]:
-    """The rows that are mixed in beside `kept` samples, each with its domain.
+    """Return the rows to mix in with `kept` samples, each with its domain.
 
     Raises:
-        UsageError: as `check_extra`.
+        UsageError: as in `check_extra`.
     """
     return [row for item in extra for row in _chosen(item, kept, seed)]
 
 
 def by_domain(rows: Iterable[Mapping[str, Any]]) -> dict[str, int]:
-    """How many rows there are of each domain."""
+    """Return domain → number of rows."""
     return dict(Counter(str(row["domain"]) for row in rows))
 
 
 def write_data(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
-    """Raises:
-    RunError: it cannot be written.
-    """
+    """Write rows as JSON lines; raise RunError where that is not possible."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         replace_text(path, "".join(to_json(row) + "\n" for row in rows))
@@ -72,17 +70,17 @@ def _with_domain(row: Mapping[str, Any], domain: str) -> Mapping[str, Any]:
     return {"domain": domain, **row}
 
 
-# The batches that are done, each a file that is there whole or not at all: what a killed stage goes on from.
+# Finished batches, from which a killed stage resumes. Each is a file, written whole or not at all.
 
 
 class Shard(BaseModel):
     """One batch.
 
     Attributes:
-        prompts: digests of the prompts that were drawn for.
-        rows: the demonstrations kept.
+        prompts: digests of its prompts.
+        rows: the demonstrations that were kept.
         counts: by domain.
-        position: of the run's logs, with this batch told.
+        position: of the run's logs after this batch.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -94,10 +92,10 @@ class Shard(BaseModel):
 
 
 def read_shards(folder: Path) -> list[Shard]:
-    """The batches that are done, in order.
+    """Return the finished batches, in order.
 
     Raises:
-        RunError: a file is damaged, which no crash does.
+        RunError: a file is damaged, which a crash does not do.
     """
     shards: list[Shard] = []
     while (path := _path(folder, len(shards))).is_file():
@@ -109,9 +107,7 @@ def read_shards(folder: Path) -> list[Shard]:
 
 
 def write_shard(folder: Path, number: int, shard: Shard) -> None:
-    """Raises:
-    RunError: it cannot be written; the batches before are whole.
-    """
+    """Write one batch; raise RunError where that is not possible. Earlier batches stay whole."""
     path = _path(folder, number)
     try:
         replace_text(path, to_json(shard.model_dump(mode="json")))

@@ -1,4 +1,4 @@
-"""Draws, scores and selects the samples of a stage, batch by batch; goes on where a crash stopped it."""
+"""Rejection sampling: sample, score and select, batch by batch; a stage resumes after its last finished batch."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ Drawn = tuple[Environment, list[Rollout], list[Score]]
 
 
 def check_draw(settings: DrawSettings) -> None:
-    """Find unknown environments, rewards and engines; draws nothing.
+    """Find unknown environments, rewards and engines; sample nothing.
 
     Raises:
         UsageError: with what to change.
@@ -49,11 +49,11 @@ def check_draw(settings: DrawSettings) -> None:
 def draw_samples(
     settings: DrawSettings, model: str, device: Device, seed: int, run: Run, *, step: int | None = None
 ) -> list[Shard]:
-    """All batches of the running stage, those of an earlier attempt included. A batch depends on settings and seed alone.
+    """Return all batches of the running stage, including those of an earlier attempt. A batch depends on settings and seed alone.
 
     Args:
-        model: the one that samples, as the engine takes it.
-        step: under which all batches are told in the metrics; None for a step each.
+        model: to sample from, as the engine names it.
+        step: the step of the metrics of all batches; None for one step per batch.
 
     Raises:
         EngineError: the engine cannot answer.
@@ -63,7 +63,7 @@ def draw_samples(
     folder = run.checkpoint_dir
     shards = read_shards(folder)
     batches = -(-settings.sampling.prompts // settings.sampling.prompts_per_batch)
-    if shards and not list_checkpoints(folder):  # a checkpoint is of later work and has a later position
+    if shards and not list_checkpoints(folder):  # a checkpoint has a later position than the last batch
         run.rewind(shards[-1].position)
     if len(shards) == batches:
         return shards
@@ -83,10 +83,10 @@ def draw_samples(
 
 
 def demonstrations(shards: Sequence[Shard]) -> list[dict[str, Any]]:
-    """The rows of all batches.
+    """Return the rows of all batches.
 
     Raises:
-        TrainingStoppedError: there is none.
+        TrainingStoppedError: nothing was kept.
     """
     rows = [row for shard in shards for row in shard.rows]
     if not rows:
@@ -99,7 +99,7 @@ def demonstrations(shards: Sequence[Shard]) -> list[dict[str, Any]]:
 
 
 def _new_tasks(suite: Suite, positions: range, seed: int, seen: set[str]) -> list[tuple[Environment, Task]]:
-    """The tasks at those positions whose prompts were not drawn for before; adds them to `seen`."""
+    """Return the tasks at these positions whose prompts are not in `seen`, and add them to it."""
     tasks = []
     for position in positions:
         environment, task = suite.at(position, seed)
@@ -123,7 +123,7 @@ def _do_batch(
     seed: int,
     number: int,
 ) -> tuple[list[dict[str, Any]], dict[str, Counts]]:
-    """The demonstrations of one batch, and what happened to all of its samples."""
+    """Return the demonstrations of one batch, and the counts of all its samples."""
     drawn = _draw_batch(engine, tasks, settings, seed, number)
     stop_when_scoring_fails(
         [verdict for _, _, verdicts in drawn for verdict in verdicts], settings.max_failed, "the samples of a batch"
@@ -141,7 +141,7 @@ def _do_batch(
 def _draw_batch(
     engine: Engine, tasks: Sequence[tuple[Environment, Task]], settings: DrawSettings, seed: int, number: int
 ) -> list[Drawn]:
-    """Samples and scores, environment by environment."""
+    """Sample and score, environment by environment."""
     params = settings.sampling.params(n=settings.sampling.n, seed=seed)
     by_environment: dict[int, tuple[Environment, list[Task]]] = {}
     for environment, task in tasks:
@@ -155,7 +155,7 @@ def _draw_batch(
 
 
 def _row(environment: Environment, sample: Sample) -> dict[str, Any]:
-    """A kept sample as a line of data for `sft`."""
+    """Return a kept sample as a row of data for `sft`."""
     task = sample.rollout.task
     return {
         "messages": list(sample.rollout.messages),
@@ -171,7 +171,7 @@ def _row(environment: Environment, sample: Sample) -> dict[str, Any]:
 
 def _metrics(counts: Mapping[str, Counts], seconds: float) -> dict[str, float]:
     total = sum(counts.values(), start=Counts())
-    sampled = max(total.sampled, 1)  # a batch of repeated prompts draws nothing
+    sampled = max(total.sampled, 1)  # a batch of repeated prompts has no samples
     return {
         "accuracy": total.right / sampled,
         "samples/sampled": float(total.sampled),
@@ -185,10 +185,10 @@ def _metrics(counts: Mapping[str, Counts], seconds: float) -> dict[str, float]:
 
 
 def _open_engine(settings: DrawSettings, model: str, device: Device, seed: int, plugins: Plugins) -> Engine:
-    """The engine with its model.
+    """Open the engine with its model.
 
     Raises:
-        UsageError: it does not take these options.
+        UsageError: the engine does not take these options.
     """
     own = {"device": device, "seed": seed} if settings.engine.name == "transformers" else {}
     try:
@@ -199,7 +199,7 @@ def _open_engine(settings: DrawSettings, model: str, device: Device, seed: int, 
         ) from error
 
 
-# The trainer `rejection`: draw, select, mix, write.
+# The trainer `rejection`: sample, select, mix, write.
 
 
 class RejectionTrainer:
@@ -214,7 +214,7 @@ class RejectionTrainer:
 
     def train(self, config: RejectionConfig, run: Run) -> None:
         if run.stage_file(TABLE_JSON).is_file():
-            return  # written last: the stage was done, and only that was not yet remembered
+            return  # written last, so the stage had finished
         shards = draw_samples(config, config.model, config.device, config.seed, run)
         rows = demonstrations(shards)
         extra = extra_rows(config.extra, len(rows), config.seed)

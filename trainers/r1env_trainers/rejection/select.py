@@ -1,4 +1,4 @@
-"""Which samples are kept, and why the others are not."""
+"""Selects samples: correct, readable, and not copies of each other."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ KEPT = "kept"
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """A scored rollout, and its fate: `kept`, or the first reason why it is not."""
+    """A scored rollout, and its fate: `kept`, or the first reason why it was not."""
 
     rollout: Rollout
     score: Score
@@ -25,11 +25,11 @@ class Sample:
 
 
 class Selector:
-    """The settings `keep`, with their rewards at hand.
+    """Applies the settings `keep`.
 
     Raises:
         UnknownNameError: a filter's reward is not installed.
-        UsageError: it refuses its options.
+        UsageError: a filter's reward refuses its options.
     """
 
     def __init__(self, keep: Selection, plugins: Plugins) -> None:
@@ -41,7 +41,7 @@ class Selector:
     def judge(self, groups: Sequence[Sequence[Rollout]], scores: Sequence[Sequence[Score]]) -> list[list[Sample]]:
         """Decide on every rollout. One group is the rollouts of one prompt, in the order in which they were drawn.
 
-        Filters are asked only about what is right.
+        Filters see only samples that are correct.
         """
         faults = [list(map(self._fault_of_verdict, *pair)) for pair in zip(groups, scores, strict=True)]
         right = [
@@ -60,7 +60,7 @@ class Selector:
         ]
 
     def _filter_values(self, rollouts: Sequence[Rollout]) -> list[Mapping[str, float]]:
-        """What each filtering reward gives, by name; NaN where it has no value."""
+        """Return the value of each filtering reward by name, NaN where it has none."""
         if self._rubric is None or not rollouts:
             return [{}] * len(rollouts)
         return [found.parts for found in score(rollouts, self._rubric)]
@@ -88,7 +88,7 @@ class Selector:
 
     def _fault_of_text(self, completion: str, filtered: Mapping[str, float]) -> str | None:
         for item, name in zip(self._keep.filters, self._names, strict=True):
-            if filtered[name] < item.at_least:  # False for NaN: what a filter cannot score passes
+            if filtered[name] < item.at_least:  # False for NaN: a sample that the filter cannot score passes
                 return name
         thinking = thinking_of(completion)
         if self._keep.longest_paragraph is not None and longest_paragraph(thinking) > self._keep.longest_paragraph:
@@ -104,22 +104,22 @@ PIECE = 5  # characters; long enough that unrelated texts share few pieces, shor
 
 
 def normalized(text: str) -> str:
-    """The text with its case and its white space ironed out: what is left decides whether two samples are copies."""
+    """Return the text in lower case with single spaces; two samples are copies if these are equal."""
     return " ".join(text.casefold().split())
 
 
 def pieces(text: str) -> frozenset[str]:
-    """All runs of `PIECE` characters of a normalized text; a shorter text is its own only piece."""
+    """Return all substrings of `PIECE` characters of a normalized text; a shorter text is its only piece."""
     return frozenset(text[start : start + PIECE] for start in range(max(1, len(text) - PIECE + 1)))
 
 
 def similarity(left: frozenset[str], right: frozenset[str]) -> float:
-    """Jaccard's index |A ∩ B| / |A ∪ B| of two sets that are not both empty, in [0, 1]."""
+    """Return Jaccard's index |A ∩ B| / |A ∪ B|, in [0, 1], of two sets that are not both empty."""
     return len(left & right) / len(left | right)
 
 
 class SeenTexts:
-    """The kept samples of one prompt, to hold the next one against."""
+    """The kept samples of one prompt, for comparison with the next one."""
 
     def __init__(self, near: float | None) -> None:
         self._near = near
@@ -127,7 +127,7 @@ class SeenTexts:
         self._pieces: list[frozenset[str]] = []
 
     def fault(self, text: str) -> str | None:
-        """`duplicate`, `near_duplicate`, or None for a text unlike all that were added."""
+        """Return `duplicate`, `near_duplicate`, or None for a text unlike all that were added."""
         plain = normalized(text)
         if plain in self._texts:
             return "duplicate"
@@ -143,19 +143,19 @@ class SeenTexts:
             self._pieces.append(pieces(plain))
 
 
-# What makes a chain of thought hard to read, as far as a rule can tell. Pure functions, linear in the length of the text.
+# Readability of a chain of thought, as far as a rule can tell. Pure functions, linear in the length of the text.
 
 FENCES = ("```", "~~~")
 
 
 def thinking_of(completion: str) -> str:
-    """The thinking block; the whole completion where there is none."""
+    """Return the thinking block, or the whole completion where there is none."""
     parsed = parse_response(completion)
     return completion if parsed.thinking is None else parsed.thinking
 
 
 def longest_paragraph(text: str) -> int:
-    """Characters of the longest paragraph: a run of lines without an empty one between them."""
+    """Return the number of characters of the longest paragraph: a run of lines without an empty line."""
     longest = current = 0
     for line in text.splitlines(keepends=True):
         current = current + len(line) if line.strip() else 0
@@ -164,5 +164,5 @@ def longest_paragraph(text: str) -> int:
 
 
 def has_code_block(text: str) -> bool:
-    """Whether a line opens fenced code, indented or not."""
+    """Return whether a line, indented or not, opens fenced code."""
     return any(line.lstrip().startswith(FENCES) for line in text.splitlines())

@@ -1,4 +1,4 @@
-"""Counts of what was drawn and kept, domain by domain: DeepSeek-R1's table 5, with the way there. Pure functions."""
+"""Counts of samples drawn and kept, by domain: DeepSeek-R1's table 5, with the reasons for rejection. Pure functions."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from r1env.runs.tables import Table
 from r1env_trainers.rejection.select import KEPT, Sample
 
 REASONS = ("unscored", "wrong", "truncated", "long_paragraph", "code_block", "duplicate", "near_duplicate", "surplus")
-"""In the order in which they are asked; filters by reward stand after `truncated` under their rewards' names."""
+"""In the order of the checks. Filters by reward come after `truncated`, under their rewards' names."""
 
 
 class Counts(BaseModel):
     """What happened to the samples of one domain.
 
     Attributes:
-        prompts: prompts drawn for; `solved` of them have a sample that was kept.
-        fates: `kept`, or the reason why not → samples; `sampled` is their sum.
+        prompts: number of prompts; `solved` of them have a sample that was kept.
+        fates: `kept` or the reason why not → number of samples; `sampled` is their sum.
         sampled_tokens: of all completions.
-        rounds, tokens: of the kept: turns of the model, and tokens it wrote (characters, where the engine knows no tokens).
+        rounds, tokens: of kept samples: the model's turns, and its tokens (characters where the engine knows no tokens).
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -58,12 +58,12 @@ class Counts(BaseModel):
 
 
 def length_of(sample: Sample) -> int:
-    """Tokens of the completion, or its characters where the engine knows no tokens."""
+    """Return the tokens of the completion, or its characters where the engine knows no tokens."""
     return len(sample.rollout.completion if sample.rollout.token_ids is None else sample.rollout.token_ids)
 
 
 def count(judged: Iterable[Sequence[Sample]]) -> dict[str, Counts]:
-    """The counts by domain, which is the kind of the task."""
+    """Return the counts by domain, which is the kind of the task."""
     totals: dict[str, Counts] = {}
     for group in judged:
         kept = [sample for sample in group if sample.fate == KEPT]
@@ -80,7 +80,7 @@ def count(judged: Iterable[Sequence[Sample]]) -> dict[str, Counts]:
 
 
 def merged(all_counts: Iterable[Mapping[str, Counts]]) -> dict[str, Counts]:
-    """The sums by domain."""
+    """Return the sums by domain."""
     totals: dict[str, Counts] = {}
     for counts in all_counts:
         for domain, one in counts.items():
@@ -89,7 +89,7 @@ def merged(all_counts: Iterable[Mapping[str, Counts]]) -> dict[str, Counts]:
 
 
 def make_table(counts: Mapping[str, Counts], extra: Mapping[str, int], notes: Sequence[str] = ()) -> Table:
-    """The statistics as a table.
+    """Return the statistics as a table.
 
     Args:
         extra: rows mixed in from files, by domain.

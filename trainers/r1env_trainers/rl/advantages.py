@@ -8,52 +8,59 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from r1env.errors import UsageError
+from r1env.hooks import AdvantageSpec
+from r1env.plugins import installed
+
 FLAT = 1e-6
-"""Rewards of a group that differ by less than this carry no preference: float noise, not signal."""
+"""Rewards of a group that differ by less than this are equal: float noise, not signal."""
 
 
 def group_mean(rewards: Tensor) -> Tensor:
-    """A_i = r_i - mean(r): the group's mean as baseline, no division (Dr. GRPO, arXiv 2503.20783, eq. 3).
+    """Return A_i = r_i - mean(r): the group's mean as baseline, no division (Dr. GRPO, arXiv 2503.20783, eq. 3).
 
     Args:
         rewards: [G, n], NaN where unscored.
 
     Returns:
-        [G, n]; 0 where unscored, and throughout a group whose rewards are all alike.
+        [G, n]; 0 where unscored, and throughout a group whose rewards are all equal.
+
+    >>> group_mean(torch.tensor([[1.0, 0.0, 0.0, 1.0]])).tolist()
+    [[0.5, -0.5, -0.5, 0.5]]
     """
     centred = rewards - rewards.nanmean(dim=1, keepdim=True)
     return _of_mixed_groups(centred, rewards)
 
 
 def group_std(rewards: Tensor) -> Tensor:
-    """A_i = (r_i - mean(r)) / std(r): DeepSeekMath section 4.1.2, DeepSeek-R1 eq. 3. The deviation is the sample's (n - 1).
+    """Return A_i = (r_i - mean(r)) / std(r): DeepSeekMath section 4.1.2, DeepSeek-R1 eq. 3. The deviation is the sample's (n - 1).
 
-    Args and result as `group_mean`. No epsilon is needed: groups without variance are 0 by rule.
+    Arguments and result as in `group_mean`. No epsilon is needed: groups without variance are 0 by rule.
     """
     centred = rewards - rewards.nanmean(dim=1, keepdim=True)
     return _of_mixed_groups(centred / _deviation(centred, dim=1), rewards)
 
 
 def leave_one_out(rewards: Tensor) -> Tensor:
-    """A_i = r_i - mean of the others' rewards: RLOO (arXiv 2402.14740), that is n / (n - 1) times `group_mean`.
+    """Return A_i = r_i - mean of the others' rewards: RLOO (arXiv 2402.14740), that is n / (n - 1) times `group_mean`.
 
-    Args and result as `group_mean`; n counts the scored completions of the group.
+    Arguments and result as in `group_mean`; n counts the scored completions of the group.
     """
     count = rewards.isfinite().sum(dim=1, keepdim=True)
     return group_mean(rewards) * count / (count - 1).clamp(min=1)
 
 
 def maxrl(rewards: Tensor) -> Tensor:
-    """A_i = (r_i - mean(r)) / mean(r): MaxRL (arXiv 2602.02710), which weighs a prompt by 1 / its success rate.
+    """Return A_i = (r_i - mean(r)) / mean(r): MaxRL (arXiv 2602.02710), which weighs a prompt by 1 / its success rate.
 
-    Made for rewards that are never negative. Args and result as `group_mean`; a group whose mean is not positive gets 0.
+    For rewards that are never negative. Arguments and result as in `group_mean`; a group whose mean is not positive gets 0.
     """
     mean = rewards.nanmean(dim=1, keepdim=True)
     return torch.where(mean > FLAT, group_mean(rewards) / mean, 0.0)
 
 
 def gdpo(parts: Tensor, weights: Tensor) -> Tensor:
-    """Each reward normalised in its group by itself, then summed by weight, then divided by the deviation over the batch.
+    """Normalise each reward within its group, sum them by weight, and divide by the deviation over the batch.
 
     GDPO (arXiv 2601.05242): a reward with a small spread counts as much as one with a large spread.
 
@@ -74,18 +81,18 @@ def gdpo(parts: Tensor, weights: Tensor) -> Tensor:
 
 
 def baseline_free(rewards: Tensor) -> Tensor:
-    """A_i = r_i: REINFORCE++ (arXiv 2501.03262), whose only baseline is the mean over the batch that `whiten` subtracts."""
+    """Return A_i = r_i: REINFORCE++ (arXiv 2501.03262), whose only baseline is the mean over the batch that `whiten` subtracts."""
     return rewards.nan_to_num(0.0)
 
 
 def whiten(advantages: Tensor, mask: Tensor) -> Tensor:
-    """(A - mean) / deviation over all tokens of a batch (REINFORCE++, arXiv 2501.03262). The deviation is the population's.
+    """Return (A - mean) / deviation over all tokens of a batch (REINFORCE++, arXiv 2501.03262). The deviation is the population's.
 
     Args:
         advantages, mask: [B, T]; only tokens where the mask is 1 count.
 
     Returns:
-        [B, T], 0 where the mask is; 0 throughout where all are alike.
+        [B, T], 0 where the mask is 0; 0 throughout where all advantages are equal.
     """
     count = mask.sum().clamp(min=1)
     centred = (advantages - (advantages * mask).sum() / count) * mask
@@ -94,7 +101,7 @@ def whiten(advantages: Tensor, mask: Tensor) -> Tensor:
 
 
 def with_kl_reward(advantages: Tensor, kl: Tensor, mask: Tensor, kl_coef: float) -> Tensor:
-    """[B, T] A_it = A_i - kl_coef * Σ_{s >= t} kl_is: the KL as a reward of every token, undiscounted (InstructGPT's way; PPO's).
+    """Return [B, T] A_it = A_i - kl_coef * Σ_{s >= t} kl_is: the KL as a reward of every token, undiscounted, as in InstructGPT.
 
     Args:
         advantages: [B].
@@ -105,14 +112,14 @@ def with_kl_reward(advantages: Tensor, kl: Tensor, mask: Tensor, kl_coef: float)
 
 
 def mixed(rewards: Tensor) -> Tensor:
-    """[G] True where the scored rewards of a group differ by at least `FLAT`: only such a group has a gradient."""
+    """Return [G], True where the scored rewards of a group differ by at least `FLAT`: only such a group has a gradient."""
     low = rewards.nan_to_num(torch.inf).amin(dim=1)
     high = rewards.nan_to_num(-torch.inf).amax(dim=1)
     return high - low >= FLAT
 
 
 def mixed_parts(parts: Tensor) -> Tensor:
-    """[G] True where some reward of [G, n, K] differs within the group, even where the sum does not."""
+    """Return [G], True where some reward of [G, n, K] differs within the group, even if the weighted sum does not."""
     return mixed(parts.transpose(1, 2).flatten(end_dim=1)).view(parts.shape[0], parts.shape[2]).any(dim=1)
 
 
@@ -126,28 +133,45 @@ def _deviation(centred: Tensor, dim: int) -> Tensor:
     return (centred.square().nansum(dim=dim, keepdim=True) / (count - 1).clamp(min=1)).sqrt()
 
 
-ESTIMATORS = {
-    "group_mean": group_mean,
-    "group_std": group_std,
-    "loo": leave_one_out,
-    "maxrl": maxrl,
-    "reinforce_pp": baseline_free,
-}
-"""Those that need the rewards alone; `gdpo` needs their parts, `gae` a critic's values."""
+def estimate_advantages(name: str, rewards: Tensor) -> Tensor:
+    """Return the advantages that the estimator called `name` gives, of a plugin or at `module:attribute`.
+
+    It must need the rewards alone; `gdpo`, which needs their parts, and `gae`, which needs a critic's values, are called by the update.
+
+    Args:
+        rewards: [G, n], NaN where unscored.
+
+    Returns:
+        [G, n]
+
+    Raises:
+        UsageError: the estimator returned another shape, or values that are not finite.
+
+    Example:
+        >>> estimate_advantages("group_mean", torch.tensor([[0.0, 1.0]])).tolist()
+        [[-0.5, 0.5]]
+    """
+    advantages = installed().load(AdvantageSpec, name)(rewards)
+    if not isinstance(advantages, Tensor) or advantages.shape != rewards.shape:
+        shown = list(advantages.shape) if isinstance(advantages, Tensor) else type(advantages).__name__
+        raise UsageError(f"advantage {name!r} returned {shown} for rewards of shape {list(rewards.shape)}")
+    if not advantages.isfinite().all():
+        raise UsageError(f"advantage {name!r} returned a value that is not finite; unscored completions (NaN) must get 0")
+    return advantages
 
 
 # Generalised advantage estimation (arXiv 1506.02438) over the tokens of episodes. Pure functions on [B, T] tensors.
 #
-# The mask is 1 on tokens that the model wrote. What an environment said between two turns is skipped: the state after a turn's last
+# The mask is 1 on tokens that the model wrote. The environment's tokens between two turns are skipped: the state after a turn's last
 # token is the one before the next turn's first.
 
 
 def token_rewards(rewards: Tensor, mask: Tensor, penalty: Tensor | None = None) -> Tensor:
-    """[B, T] the reward of an episode at its last token, less a penalty of every token.
+    """Return [B, T], the reward of an episode at its last token, less a penalty of every token.
 
     Args:
         rewards: [B].
-        penalty: [B, T], say kl_coef * KL to a reference (InstructGPT, arXiv 2203.02155, eq. 2); None for none.
+        penalty: [B, T], for instance kl_coef * KL to a reference (InstructGPT, arXiv 2203.02155, eq. 2).
     """
     positions = torch.arange(mask.shape[1], device=mask.device)
     last = torch.where(mask > 0, positions, -1).amax(dim=1, keepdim=True)  # [B, 1], -1 for an episode without tokens
@@ -156,15 +180,15 @@ def token_rewards(rewards: Tensor, mask: Tensor, penalty: Tensor | None = None) 
 
 
 def gae(rewards: Tensor, values: Tensor, mask: Tensor, *, gamma: float, gae_lambda: float) -> Tensor:
-    """A_t = Σ_k (γλ)^k δ_{t+k} with δ_t = r_t + γ V_{t+1} - V_t, eq. 16; V is 0 after the last token.
+    """Return A_t = Σ_k (γλ)^k δ_{t+k} with δ_t = r_t + γ V_{t+1} - V_t, eq. 16; V is 0 after the last token.
 
     With γ = λ = 1 this is the sum of the rewards from t on, less V_t.
 
     Args:
-        rewards, values: [B, T]; values[:, t] is of the state before token t. Neither carries a gradient.
+        rewards, values: [B, T], without gradient; values[:, t] is that of the state before token t.
 
     Returns:
-        [B, T], 0 where the mask is. The returns that the critic is to learn are advantages + values.
+        [B, T], 0 where the mask is 0. The critic's targets (returns) are advantages + values.
     """
     advantages = torch.zeros_like(values)
     following = torch.zeros_like(values[:, 0])  # [B] A_{t+1}

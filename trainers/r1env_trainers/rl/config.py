@@ -3,23 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any, ClassVar, Literal, Self, TypeVar
+from typing import Annotated, Any, ClassVar, Literal, Self, TypeVar
 
 from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 
 from r1env.config import Preset, Settings
 from r1env.envs.suite import EnvironmentShare
+from r1env.hooks import AdvantageSpec, LossSpec
 from r1env.rubrics import RubricSpec
-from r1env.trainer import BackendConfig
+from r1env.trainer import BackendConfig, registered
 from r1env_trainers.generate.options import EngineName, VLLMOptions
 from r1env_trainers.rl.presets import GRPO_PRESETS, PPO_PRESETS
 from r1env_trainers.settings import Eval, LocalConfig, Optim, Sampling, SuiteSettings
 
-AdvantageEstimator = Literal["group_mean", "group_std", "loo", "maxrl", "gdpo", "reinforce_pp", "gae"]
+AdvantageEstimator = Annotated[str, registered(AdvantageSpec)]
+PolicyLoss = Annotated[str, registered(LossSpec)]
 PolicyRatio = Literal["token", "sequence", "cispo"]
 Aggregation = Literal["token", "sequence", "constant"]
 KLEstimator = Literal["k1", "k2", "k3"]
 Correction = Literal["token", "sequence"]
+
+CLIPPED = "clipped"
+"""The loss of PPO and its relatives, `losses.policy_loss`."""
 
 T = TypeVar("T")
 
@@ -84,6 +89,7 @@ class EngineSettings(Settings):
         description="Completions decoded at once by transformers; null: all, or as many as fit a GPU's memory.",
     )
     vllm: VLLMOptions = VLLMOptions()
+    options: dict[str, Any] = Field(default={}, description="Options of a plugin's engine; its model is the trainer's.")
 
 
 class Filter(Settings):
@@ -139,11 +145,15 @@ class Algo(Settings):
 
     advantage: AdvantageEstimator = Field(
         default="group_mean",
-        description="Advantage estimator (docs/grpo.md has the formulas).",
+        description="Advantage estimator: a name from docs/grpo.md or of a plugin, module:attribute or file.py:attribute.",
         json_schema_extra={"source": "Dr. GRPO, arXiv 2503.20783"},
     )
     normalize_advantages: bool = Field(
         default=False, description="Normalize the advantages over the tokens of the batch; reinforce_pp always does."
+    )
+    loss: PolicyLoss = Field(
+        default="clipped",
+        description="Policy loss: clipped, which the next settings describe, a plugin's, module:attribute or file.py:attribute.",
     )
     policy_ratio: PolicyRatio = Field(
         default="token",
@@ -206,6 +216,8 @@ class Algo(Settings):
             raise ValueError("kl_in=reward takes the KL from the reward, and kl_coef=0 takes nothing; give kl_coef")
         if self.ref_model_sync_steps and not self.needs_reference:
             raise ValueError("ref_model_sync_steps replaces a reference model, and without kl_coef or track_kl there is none")
+        if self.loss != CLIPPED and (self.policy_ratio != "token" or self.dual_clip is not None):
+            raise ValueError(f"policy_ratio and dual_clip describe loss=clipped, and loss is {self.loss}; leave them out")
         if self.policy_ratio == "cispo" and self.dual_clip is not None:
             raise ValueError("dual_clip bounds a ratio's loss, and policy_ratio=cispo has none; leave one of them out")
         return self

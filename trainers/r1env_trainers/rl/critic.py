@@ -19,11 +19,11 @@ from r1env_trainers.rl.config import GRPOConfig
 
 @dataclass(frozen=True, slots=True)
 class Critic:
-    """A scalar head on a body, and the optimizer of what is the critic's own.
+    """A scalar head on a body, and the optimizer of the critic's own parameters.
 
     Attributes:
-        own: the parameters that are not the policy's: the whole model, or the head alone.
-        body: what gives hidden states; None where that is the policy.
+        own: the module whose parameters are not the policy's: a whole model, or the head alone.
+        body: computes the hidden states; None where the policy does.
         weight: of its loss beside the policy's; 1 where the two share no parameter.
     """
 
@@ -91,7 +91,7 @@ class Critic:
         return {"value/grad_norm": norm, "value/lr": rate}
 
     def state(self) -> dict[str, Any]:
-        """For a checkpoint."""
+        """Return what a checkpoint stores."""
         return {"weights": self.own.state_dict(), "optimizer": self.optimizer.state_dict()}
 
     def _shared_pass(
@@ -106,14 +106,14 @@ class Critic:
         return torch.where(counting, chosen, 0.0), self._values(output.hidden_states[-1], batch), found
 
     def _values(self, hidden: Tensor, batch: TokenBatch) -> Tensor:
-        """[B, T] from hidden states [B, L + T, H] of prompts and completions."""
-        predicting = hidden[:, -batch.completion_ids.shape[1] - 1 : -1].float()  # the state before a token is the one before it
+        """Return [B, T] from hidden states [B, L + T, H] of prompts and completions."""
+        predicting = hidden[:, -batch.completion_ids.shape[1] - 1 : -1].float()  # a token's state is the one before it
         values: Tensor = self.head(predicting).squeeze(-1)
         return torch.where(batch.completion_mask > 0, values, 0.0)
 
 
 def _zero_head(policy: LoadedModel) -> nn.Linear:
-    """Zeros: all states are alike at first, and the policy's body feels nothing of the head until it has learnt something."""
+    """Return a head of zeros: it sends no gradient into the policy's body until it has learnt something itself."""
     head = nn.Linear(policy.model.config.hidden_size, 1, bias=False, device=policy.device)
     nn.init.zeros_(head.weight)
     return head

@@ -9,17 +9,15 @@ from __future__ import annotations
 import contextlib
 import time
 
-from r1env.engines import Engine, SamplingParams
-from r1env.envs.suite import Suite
 from r1env.rollout import stop_when_scoring_fails
 from r1env.runs.run import Run
-from r1env_trainers.evaluate import log_accuracy
 from r1env_trainers.generate.choose import training_engine
 from r1env_trainers.model.checkpoint import save_model
 from r1env_trainers.model.session import begin, checkpoint_when_due
 from r1env_trainers.rl.config import GRPOConfig
 from r1env_trainers.rl.critic import Critic
 from r1env_trainers.rl.metrics import (
+    evaluate_held_out,
     evaluation_suite,
     rollout_metrics,
     rubrics_of,
@@ -49,11 +47,19 @@ def train(config: GRPOConfig, run: Run) -> None:
     position = state.get("position", 0)  # in the endless stream of tasks
 
     with contextlib.closing(
-        training_engine(policy, config.engine.name, config.engine.vllm, config.seed, config.engine.max_num_seqs)
+        training_engine(
+            policy,
+            config.engine.name,
+            config.engine.vllm,
+            config.seed,
+            config.engine.max_num_seqs,
+            model=config.model,
+            options=config.engine.options,
+        )
     ) as engine:
         for step in range(session.first_step, config.steps):
             if held_out is not None and step % config.eval.every == 0:
-                _evaluate(held_out, engine, config, run, step)
+                evaluate_held_out(held_out, engine, config, run, step)
 
             # Sample and score: prompts_per_step * group_size episodes.
             if config.is_late(step):
@@ -85,12 +91,5 @@ def train(config: GRPOConfig, run: Run) -> None:
             }
             checkpoint_when_due(session, config, run, step + 1, state)
         if held_out is not None:
-            _evaluate(held_out, engine, config, run, config.steps)
+            evaluate_held_out(held_out, engine, config, run, config.steps)
     save_model(run.model_dir(), policy)
-
-
-def _evaluate(suite: Suite, engine: Engine, config: GRPOConfig, run: Run, step: int) -> None:
-    """Log the greedy accuracy on the same held-out tasks every time; a completion may be as long as in the step before."""
-    params = SamplingParams(temperature=0, max_new_tokens=config.sampling.max_new_tokens_at(max(0, step - 1)))
-    limits = {"limit": config.eval.limit, "shown": config.eval.samples}
-    log_accuracy(suite, engine, params, run, step, **limits, max_failed=config.max_failed)

@@ -1,10 +1,15 @@
-"""The clipped policy loss in its forms, and how a loss of tokens becomes one number. Pure functions on tensors."""
+"""Losses: the clipped policy loss in its forms, its aggregation to one number, KL estimators, the critic's loss. Pure functions."""
 
 from __future__ import annotations
+
+import inspect
 
 import torch
 from torch import Tensor
 
+from r1env.errors import UsageError
+from r1env.hooks import LossSpec
+from r1env.plugins import installed
 from r1env_trainers.rl.config import Aggregation, Correction, PolicyRatio
 
 
@@ -19,16 +24,16 @@ def policy_loss(
     mask: Tensor | None = None,
     dual_clip: float | None = None,
 ) -> Tensor:
-    """Per-token loss -min(ρ A, clip(ρ, 1 - clip_low, 1 + clip_high) A), DeepSeekMath eq. 3, ρ = exp(logprobs - old_logprobs).
+    """Return the per-token loss -min(ρ A, clip(ρ, 1 - clip_low, 1 + clip_high) A): DeepSeekMath eq. 3, ρ = exp(logprobs - old_logprobs).
 
     Args:
-        logprobs: [B, T] of the current policy; carries the gradient.
+        logprobs: [B, T] of the current policy, with gradient.
         old_logprobs: [B, T] of the policy that sampled, without gradient.
         advantages: [B] or [B, T].
         clip_low, clip_high: R1 uses 10 for both, which leaves the lower side open; DAPO 0.2 and 0.28.
         ratio: `token`; `sequence` for GSPO's ratio of whole sequences (`sequence_ratio`); `cispo` for `cispo_loss`.
         mask: [B, T]; `sequence` needs it.
-        dual_clip: bounds the loss of a negative advantage at dual_clip * |A| (arXiv 1912.09729); above 1. None: no bound.
+        dual_clip: bound of the loss of a negative advantage, dual_clip * |A| (arXiv 1912.09729); above 1, or None for no bound.
 
     Returns:
         [B, T].
@@ -44,10 +49,44 @@ def policy_loss(
     return -objective
 
 
-def cispo_loss(logprobs: Tensor, old_logprobs: Tensor, advantages: Tensor, *, clip_low: float, clip_high: float) -> Tensor:
-    """Per-token loss -sg(clip(ρ, 1 - clip_low, 1 + clip_high)) A log π: CISPO (MiniMax-M1, arXiv 2506.13585, eq. 4-5).
+def other_loss(
+    name: str,
+    logprobs: Tensor,
+    old_logprobs: Tensor,
+    advantages: Tensor,
+    *,
+    mask: Tensor,
+    clip_low: float,
+    clip_high: float,
+) -> Tensor:
+    """Return the loss per token, [B, T], that the function called `name` gives, of a plugin or at `module:attribute`.
 
-    The clip bounds the weight of a token and never takes its gradient away. Arguments as `policy_loss`; MiniMax-M1 leaves the
+    The function is called with these tensors, `advantages` as [B, T], and with `mask`, `clip_low` and `clip_high` by name, of which it may
+    take any.
+
+    Raises:
+        UsageError: it returned another shape.
+
+    Example of such a function:
+        >>> def reinforce(logprobs, old_logprobs, advantages, **_):
+        ...     return -advantages * logprobs
+    """
+    function = installed().load(LossSpec, name)
+    settings = {"mask": mask, "clip_low": clip_low, "clip_high": clip_high}
+    parameters = inspect.signature(function).parameters
+    if not any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values()):
+        settings = {key: value for key, value in settings.items() if key in parameters}
+    per_token = function(logprobs, old_logprobs, _per_token(advantages).expand_as(logprobs), **settings)
+    if not isinstance(per_token, Tensor) or per_token.shape != logprobs.shape:
+        shown = list(per_token.shape) if isinstance(per_token, Tensor) else type(per_token).__name__
+        raise UsageError(f"loss {name!r} returned {shown}; it must return a loss per token, {list(logprobs.shape)}")
+    return per_token
+
+
+def cispo_loss(logprobs: Tensor, old_logprobs: Tensor, advantages: Tensor, *, clip_low: float, clip_high: float) -> Tensor:
+    """Return the per-token loss -sg(clip(ρ, 1 - clip_low, 1 + clip_high)) A log π: CISPO (MiniMax-M1, arXiv 2506.13585, eq. 4-5).
+
+    The clip bounds the weight of a token and never removes its gradient. Arguments as in `policy_loss`; MiniMax-M1 leaves the
     lower side open (clip_low of 1 or more).
     """
     weight = importance_ratio(logprobs, old_logprobs).clamp(1 - clip_low, 1 + clip_high).detach()
@@ -55,12 +94,13 @@ def cispo_loss(logprobs: Tensor, old_logprobs: Tensor, advantages: Tensor, *, cl
 
 
 def importance_ratio(logprobs: Tensor, old_logprobs: Tensor) -> Tensor:
-    """ρ = exp(logprobs - old_logprobs), bounded at exp(±20): beyond that the policies have parted, and exp would overflow."""
+    """Return ρ = exp(logprobs - old_logprobs), bounded at exp(±20): further apart, the two policies have nothing in common and exp
+    would overflow."""
     return (logprobs - old_logprobs).clamp(-20.0, 20.0).exp()
 
 
 def sequence_ratio(logprobs: Tensor, old_logprobs: Tensor, mask: Tensor) -> Tensor:
-    """[B, 1] exp(mean over the sequence's tokens of log ρ): GSPO (arXiv 2507.18071, eq. 7), bounded as `importance_ratio`."""
+    """Return [B, 1] exp(mean of log ρ over the sequence's tokens): GSPO (arXiv 2507.18071, eq. 7), bounded like `importance_ratio`."""
     mean = ((logprobs - old_logprobs) * mask).sum(dim=1, keepdim=True) / mask.sum(dim=1, keepdim=True).clamp(min=1)
     return mean.clamp(-20.0, 20.0).exp()
 
@@ -75,7 +115,7 @@ def clipped_share(
     ratio: PolicyRatio = "token",
     mask: Tensor | None = None,
 ) -> Tensor:
-    """[B, T] 1.0 where the clip took the gradient away (for `cispo`: where it bounded the weight); arguments as `policy_loss`."""
+    """Return [B, T], 1.0 where the clip removed the gradient (`cispo`: bounded the weight); arguments as in `policy_loss`."""
     advantage = _per_token(advantages)
     rho = _ratio(logprobs, old_logprobs, ratio, mask)
     over, under = rho > 1 + clip_high, rho < 1 - clip_low
@@ -85,15 +125,15 @@ def clipped_share(
 
 
 def sampler_correction(logprobs: Tensor, sampled_logprobs: Tensor, mask: Tensor, *, form: Correction, cap: float) -> Tensor:
-    """Weights min(π_trainer / π_sampler, cap) for where the sampler's probabilities are not the trainer's.
+    """Return weights min(π_trainer / π_sampler, cap), which correct for a sampler whose probabilities are not quite the trainer's.
 
     Truncated importance sampling (F. Yao et al., "Your efficient RL framework secretly brings you off-policy RL training", 2025):
-    the loss of a token is multiplied by its weight.
+    multiply the loss of each token by its weight.
 
     Args:
         logprobs: [B, T] of the trainer for the policy that sampled, without gradient.
         sampled_logprobs: [B, T] as the sampler reported them.
-        form: `token`, a weight a token; `sequence`, the product over the sequence's tokens.
+        form: `token`, one weight per token; `sequence`, the product over the sequence's tokens.
 
     Returns:
         [B, T] for `token`, [B, 1] for `sequence`.
@@ -105,7 +145,7 @@ def sampler_correction(logprobs: Tensor, sampled_logprobs: Tensor, mask: Tensor,
 
 
 def aggregate(per_token: Tensor, mask: Tensor, mode: Aggregation, denominator: float) -> Tensor:
-    """Sum a micro-batch's token losses so that the micro-batches of one update add up to the loss of the whole.
+    """Sum the token losses of a micro-batch, so that the micro-batches of one update add up to the loss of the whole.
 
     Args:
         per_token, mask: [B, T].
@@ -119,9 +159,9 @@ def aggregate(per_token: Tensor, mask: Tensor, mode: Aggregation, denominator: f
 
 
 def loss_denominator(mask: Tensor, mode: Aggregation, max_new_tokens: int) -> float:
-    """What the sums of `aggregate` are divided by, over all sequences [B, T] of one update.
+    """Return what the sums of `aggregate` are divided by, over all sequences [B, T] of one update.
 
-    `token`: the tokens that count. `sequence`: the sequences that have any. `constant`: those times `max_new_tokens`.
+    `token`: the number of tokens that count. `sequence`: of sequences that have any. `constant`: of those, times `max_new_tokens`.
     """
     sequences = float((mask.sum(dim=1) > 0).sum())
     if mode == "token":
@@ -148,19 +188,19 @@ def _per_token(advantages: Tensor) -> Tensor:
 
 
 def k1(logprobs: Tensor, reference: Tensor) -> Tensor:
-    """-log r: unbiased, may be negative, high variance."""
+    """Return -log r: unbiased, may be negative, high variance."""
     return logprobs - reference
 
 
 def k2(logprobs: Tensor, reference: Tensor) -> Tensor:
-    """(log r)² / 2: biased, never negative; its gradient is that of the true KL on-policy."""
+    """Return (log r)² / 2: biased, never negative; on-policy its gradient is that of the true KL."""
     return 0.5 * (logprobs - reference).square()
 
 
 def k3(logprobs: Tensor, reference: Tensor) -> Tensor:
-    """r - log r - 1: unbiased, never negative, low variance. DeepSeek-R1 eq. 2, DeepSeekMath eq. 4.
+    """Return r - log r - 1: unbiased, never negative, low variance. DeepSeek-R1 eq. 2, DeepSeekMath eq. 4.
 
-    log r is bounded at 20, so that a token the policy has all but given up cannot make the exponential overflow.
+    log r is bounded at 20, so that a token which the policy has almost given up cannot make the exponential overflow.
     """
     log_ratio = (reference - logprobs).clamp(max=20.0)
     return log_ratio.exp() - log_ratio - 1
@@ -169,15 +209,16 @@ def k3(logprobs: Tensor, reference: Tensor) -> Tensor:
 ESTIMATORS = {"k1": k1, "k2": k2, "k3": k3}
 
 
-# The critic's loss, and how much of the returns it explains. Pure functions on [B, T] tensors.
+# The critic's loss, and how much of the returns it explains.
 
 
 def value_loss(values: Tensor, old_values: Tensor, returns: Tensor, clip: float | None) -> Tensor:
-    """Per-token loss max((V - R)², (V_old + clamp(V - V_old, ±clip) - R)²) / 2, as OpenRLHF and TRL have it.
+    """Return the per-token loss max((V - R)², (V_old + clamp(V - V_old, ±clip) - R)²) / 2, as in OpenRLHF and TRL.
 
     Args:
-        values: of the critic now; carries the gradient.
-        old_values: of the critic that valued the rollouts; returns: what it should have said.
+        values: [B, T] of the current critic, with gradient.
+        old_values: [B, T] of the critic before the update.
+        returns: [B, T] what it is to predict.
         clip: None for (V - R)² / 2.
     """
     loss = (values - returns).square()
@@ -188,7 +229,7 @@ def value_loss(values: Tensor, old_values: Tensor, returns: Tensor, clip: float 
 
 
 def explained_variance(values: Tensor, returns: Tensor, mask: Tensor) -> float:
-    """1 - Var(R - V) / Var(R) over the tokens that count: 1 for a critic that knows, 0 for a constant, NaN where R is constant."""
+    """Return 1 - Var(R - V) / Var(R) over the tokens that count: 1 for a perfect critic, 0 for a constant one, NaN where R is constant."""
     counting = mask > 0
     spread = returns[counting].var(correction=0)
     return float(torch.where(spread > 0, 1 - (returns - values)[counting].var(correction=0) / spread, torch.nan))

@@ -1,4 +1,4 @@
-"""What a step says about itself: pure functions from an experience to named numbers."""
+"""Metrics of a step: pure functions from an experience to named numbers; and the suites that a run trains and evaluates on."""
 
 from __future__ import annotations
 
@@ -11,21 +11,24 @@ from typing import Any
 import numpy as np
 import torch
 
+from r1env.engines import Engine, SamplingParams
 from r1env.envs.environment import Environment
 from r1env.envs.suite import Suite
 from r1env.errors import UsageError
 from r1env.monitoring.rules import completion_metrics
+from r1env.runs.run import Run
+from r1env_trainers.evaluate import log_accuracy
 from r1env_trainers.rl.advantages import mixed
 from r1env_trainers.rl.config import RolloutConfig
 from r1env_trainers.rl.rollouts import Experience
-from r1env_trainers.settings import open_suite
+from r1env_trainers.settings import open_evaluation, open_suite
 
 
 def step_metrics(experience: Experience, verdicts: Sequence[float]) -> dict[str, float]:
-    """Reward, its parts, lengths, entropy, how much of the batch could teach anything, and `completion_metrics`.
+    """Return reward and parts, lengths, entropy, the share of useful groups, and `completion_metrics`.
 
     Args:
-        verdicts: [P*n] what the environment's checker says of each rollout, NaN where it says nothing.
+        verdicts: [P*n] of the environments' own checkers, NaN where there is none.
 
     `entropy` is the mean of -log p over the sampled tokens, an unbiased estimate for the distribution sampled from.
     `mixed_groups` is the share of groups whose rewards differ; `unscored` the number of rollouts without a score.
@@ -54,7 +57,7 @@ def step_metrics(experience: Experience, verdicts: Sequence[float]) -> dict[str,
 
 
 def memory_metrics(device: torch.device) -> dict[str, float]:
-    """The most memory that this process has held since it began, in GiB: `rss` of the machine's, `cuda` of the GPU's."""
+    """Return the peak memory of this process in GiB: `memory/rss`, and `memory/cuda` on a GPU."""
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
     metrics = {"memory/rss": peak / 2**30}
     if device.type == "cuda":
@@ -63,7 +66,7 @@ def memory_metrics(device: torch.device) -> dict[str, float]:
 
 
 def sample_rows(experience: Experience, groups: int = 2, per_group: int = 4) -> Iterator[dict[str, Any]]:
-    """Rows for `rollouts.jsonl.gz`: some completions of the first groups."""
+    """Yield rows for `rollouts.jsonl.gz`: some completions of the first groups."""
     size = experience.rewards.shape[1]
     for group in range(min(groups, experience.rewards.shape[0])):
         for row in range(group * size, group * size + min(per_group, size)):
@@ -86,7 +89,7 @@ def _mean(values: Iterable[float]) -> float:
 
 
 def rollout_metrics(experience: Experience, suite: Suite, config: RolloutConfig, step: int) -> dict[str, float]:
-    """The metrics of the rollouts; those of features that are off are left out."""
+    """Return the metrics of the rollouts; features that are off add none."""
     metrics = step_metrics(experience, accuracies(experience, suite).tolist())
     metrics |= environment_metrics(experience, suite)
     if any(environment.max_turns > 1 for environment in suite.environments):
@@ -102,7 +105,7 @@ def rollout_metrics(experience: Experience, suite: Suite, config: RolloutConfig,
 
 
 def speed_metrics(experience: Experience, seconds: dict[str, float]) -> dict[str, float]:
-    """Seconds of each phase, and sampled tokens a second of all of them."""
+    """Return the seconds of each phase, sampled tokens per second of the whole step, and peak memory."""
     tokens = float(experience.tokens.completion_mask.sum())
     return {
         **{f"seconds/{phase}": value for phase, value in seconds.items()},
@@ -112,11 +115,11 @@ def speed_metrics(experience: Experience, seconds: dict[str, float]) -> dict[str
     }
 
 
-# The environments that the settings name, for training, for the last steps, and for evaluation; and what each of them says.
+# The suites for training, for the last steps and for evaluation; and per-environment metrics.
 
 
 def training_suite(config: RolloutConfig, *, late: bool = False) -> Suite:
-    """The tasks and rewards of the steps; `late` for those of the last `late_steps`."""
+    """Return the suite of the steps; `late` for that of the last `late_steps`."""
     if not late:
         return open_suite(config, config.rubric)
     shares = config.final_phase.mixture or config.mixture
@@ -127,28 +130,40 @@ def training_suite(config: RolloutConfig, *, late: bool = False) -> Suite:
 
 
 def evaluation_suite(config: RolloutConfig) -> Suite:
-    """The same environments, scored by their checkers alone, under `eval_options`."""
+    """The same environments on tasks that training does not see, scored by their checkers alone.
+
+    Raises:
+        UsageError: there are no such tasks.
+    """
     shares = tuple(share.model_copy(update={"rubric": None}) for share in config.mixture)
-    return open_suite(config.model_copy(update={"mixture": shares}), "accuracy", **config.eval.env_options)
+    training = [training_suite(config), *([training_suite(config, late=True)] if config.final_phase.steps else [])]
+    return open_evaluation(config.model_copy(update={"mixture": shares}), "accuracy", training, **config.eval.env_options)
+
+
+def evaluate_held_out(suite: Suite, engine: Engine, config: RolloutConfig, run: Run, step: int) -> None:
+    """Log the greedy accuracy on the same held-out tasks every time; a completion may be as long as in the step before."""
+    params = SamplingParams(temperature=0, max_new_tokens=config.sampling.max_new_tokens_at(max(0, step - 1)))
+    limits = {"limit": config.eval.limit, "shown": config.eval.samples}
+    log_accuracy(suite, engine, params, run, step, **limits, max_failed=config.max_failed)
 
 
 def accuracy_part(environment: Environment) -> str | None:
-    """The key of the environment's own checker in its scores, where its rubric has it."""
+    """Return the key of the environment's own checker in its scores, or None where its rubric leaves it out."""
     return environment.accuracy if environment.accuracy in environment.rubric.part_keys else None
 
 
 def check_rewards_to_separate(suite: Suite) -> None:
-    """Refuse a suite in which no environment has two rewards that count: `gdpo` would be `group_std`.
+    """Refuse `gdpo` for a suite in which no environment has two rewards with a weight: it would be `group_std`.
 
     Raises:
-        UsageError: there is none.
+        UsageError: no environment has.
     """
     if all(sum(item.weight != 0 for item in environment.rubric.rewards) < 2 for environment in suite.environments):
         raise UsageError("advantage=gdpo normalises each reward by itself, and the rubric has one that counts; use group_std")
 
 
 def environment_metrics(experience: Experience, suite: Suite) -> dict[str, float]:
-    """`env/NAME/reward`, `env/NAME/accuracy` and the share of tasks of each environment of a suite.
+    """Return `env/NAME/reward`, `env/NAME/accuracy` and `env/NAME/share` (of the tasks) for each environment of a suite.
 
     Empty for a single environment, whose numbers are those of the step.
     """
@@ -166,7 +181,7 @@ def environment_metrics(experience: Experience, suite: Suite) -> dict[str, float
 
 
 def accuracies(experience: Experience, suite: Suite) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
-    """[P*n] what each environment's own checker gave, NaN where its rubric leaves it out or it has no value."""
+    """Return [P*n], the value of each environment's own checker; NaN where its rubric leaves it out or it has no value."""
     keys = {environment.name: accuracy_part(environment) for environment in suite.environments}
     n = experience.rewards.shape[1]
     rows = (keys[experience.environments[row // n]] for row in range(len(experience.scores)))
@@ -179,7 +194,7 @@ def _environments_mean(values: np.ndarray[tuple[int, ...], np.dtype[np.floating]
 
 
 def rubrics_of(suite: Suite) -> dict[str, object]:
-    """What the run's manifest keeps about the rewards."""
+    """Describe the rewards for the run's manifest."""
     if len(suite.environments) == 1:
         return {"rubric": suite.environments[0].rubric.describe()}
     return {"rubrics": {environment.name: environment.rubric.describe() for environment in suite.environments}}

@@ -33,19 +33,19 @@ class Experience:
     """A scored batch of P prompts with n episodes each, rows in prompt-major order.
 
     Attributes:
-        tokens: [P*n] rows. All turns of an episode are one row, whose mask is 1 on what the model wrote.
-        sampled_logprobs: [P*n, T] of the sampler; 0 where the mask is.
+        tokens: [P*n] rows. All turns of an episode are one row, whose mask is 1 on the tokens that the model wrote.
+        sampled_logprobs: [P*n, T] as the sampler reported them; 0 where the mask is 0.
         rewards: [P, n], NaN where unscored.
-        parts: [P, n, K] of the K rewards that count, NaN where one has no value or does not belong to the prompt's environment.
-        part_weights: [P, K] of these rewards in the environment of each prompt.
-        kept: [P] True for the prompts to learn from; without `refill`, all.
-        truncated: [P*n] True where the token limit cut a turn off.
-        temperature: they were sampled with.
-        environments: names, one a prompt.
-        rollouts, scores: one a row; the scores' parts have the same keys throughout, NaN where a part is not the environment's.
-        position: in the stream of tasks after this batch.
-        refills: how many more batches `refill` drew.
-        seconds: wall seconds of each phase; `reward` is what was waited for when all had been generated.
+        parts: [P, n, K] values of the K rewards with a weight; NaN where one has no value or is not in the prompt's environment.
+        part_weights: [P, K] weights of these rewards in each prompt's environment.
+        kept: [P] True for the prompts to learn from; all of them without `refill`.
+        truncated: [P*n] True where a token limit cut a turn off, or the context was full.
+        temperature: that the rollouts were sampled with.
+        environments: the name of each prompt's environment.
+        rollouts, scores: of each row. All scores have the same parts, NaN where a part is not in the row's environment.
+        position: in the stream of tasks, after this batch.
+        refills: how many further batches `refill` drew.
+        seconds: wall-clock seconds of each phase; `reward` is the wait for scores after the last token.
     """
 
     tokens: TokenBatch
@@ -76,12 +76,13 @@ def collect(
 ) -> Experience:
     """Sample and score the rollouts of one step.
 
-    With `refill`, further prompts are drawn for those whose group earned one and the same reward, as many as are missing, until
-    `prompts_per_step` groups are mixed or `max_refills` more batches were drawn. All that was drawn is in the result; `kept` says
-    which prompts to learn from.
+    With `refill` (dynamic sampling, DAPO section 3.2), a group whose rewards are all equal is replaced by that of another prompt,
+    until `prompts_per_step` groups are mixed or `max_refills` further batches were drawn. The result holds everything that was
+    drawn; `kept` says which prompts to learn from.
 
     Args:
-        position: in the stream of tasks; by default that of a run which draws prompts_per_step tasks a step.
+        policy: the model that `engine` samples from; its pad token and device are those of the result's tensors.
+        position: in the stream of tasks; by default that of a run which draws prompts_per_step tasks in every step.
         keep_task: see `draw_tasks`.
     """
     n, wanted = config.sampling.group_size, config.sampling.prompts_per_step
@@ -138,13 +139,13 @@ def _experience(
 
 
 def _first_mixed(rewards: Tensor, count: int) -> Tensor:
-    """[P] True for the first `count` groups whose rewards differ."""
+    """Return [P], True for the first `count` groups whose rewards differ."""
     differing = mixed(rewards)
     return differing & (differing.cumsum(dim=0) <= count)
 
 
 def _counting_parts(scored: _Scored, n: int) -> tuple[Tensor, Tensor]:
-    """[P, n, K] the rewards with a weight, a column for each name in any environment, and [P, K] their weights."""
+    """Return the values [P, n, K] and weights [P, K] of all rewards that have a weight in some environment."""
     weights = [
         {item.reward.name: item.weight for item in environment.rubric.rewards if item.weight != 0}
         for environment in scored.environments
@@ -159,7 +160,7 @@ def _counting_parts(scored: _Scored, n: int) -> tuple[Tensor, Tensor]:
 
 
 def _aligned(scored: _Scored) -> list[Score]:
-    """The scores, with the parts of all environments in each."""
+    """Return the scores, each with the parts of all environments."""
     keys = dict.fromkeys(key for environment in scored.environments for key in environment.rubric.part_keys)
     if all(len(result.parts) == len(keys) for result in scored.scores):
         return scored.scores
@@ -168,7 +169,7 @@ def _aligned(scored: _Scored) -> list[Score]:
 
 
 def to_tokens(trajectories: Sequence[Trajectory], loaded: LoadedModel) -> tuple[TokenBatch, Tensor]:
-    """The batch of all episodes, and [B, T] the sampler's log-probs."""
+    """Return all episodes as one batch, and the sampler's log-probs [B, T]."""
     width = max(1, max(len(trajectory.ids) for trajectory in trajectories))
     shape = (len(trajectories), width)
     ids = torch.full(shape, loaded.pad, dtype=torch.long)
@@ -195,7 +196,7 @@ def to_tokens(trajectories: Sequence[Trajectory], loaded: LoadedModel) -> tuple[
 
 @dataclass(slots=True)
 class _Scored:
-    """Episodes with their scores, gathered batch by batch; n rows a prompt."""
+    """Episodes with their scores, collected batch by batch; n rows per prompt."""
 
     environments: list[Environment] = field(default_factory=list)
     trajectories: list[Trajectory] = field(default_factory=list)
@@ -207,10 +208,10 @@ class _Scored:
         return torch.tensor([math.nan if s.value is None else s.value for s in self.scores]).view(-1, n)
 
 
-# The tasks of a step: a stretch of a suite's endless stream, less those that the difficulty filter skips.
+# The tasks of a step: the next ones of a suite's endless stream, without those that the difficulty filter skips.
 
 MOST_SKIPPED = 10_000
-"""In a row; beyond that the filter leaves nothing worth waiting for."""
+"""Tasks in a row; a filter that skips more is an error rather than an endless loop."""
 
 TaskFilter = Callable[[Task], bool]
 """True for tasks to train on."""
@@ -225,7 +226,7 @@ class Drawn:
 
 
 def draw_tasks(suite: Suite, position: int, count: int, seed: int, keep: TaskFilter | None = None) -> Drawn:
-    """The next `count` tasks from `position` on. Depends on the arguments alone, so a resumed run draws what another would have drawn.
+    """Return the next `count` tasks from `position` on. The result depends on the arguments alone, so a resumed run draws the same.
 
     Raises:
         UsageError: the filter skips `MOST_SKIPPED` tasks in a row.
@@ -245,26 +246,26 @@ def draw_tasks(suite: Suite, position: int, count: int, seed: int, keep: TaskFil
     return Drawn(tasks, position)
 
 
-# Pass rates of tasks, measured beforehand, and the filter that keeps what is neither too easy nor too hard. Knows no trainer.
+# The difficulty filter: it keeps tasks whose pass rate, measured beforehand, is neither too low nor too high.
 #
 # Measure with the model that will be trained: `r1env eval --model M --env E --n 16 --temperature 1 --output pass_rates.jsonl`.
 
 
 def task_filter(config: RolloutConfig) -> TaskFilter | None:
-    """The filter by measured difficulty; None where the settings ask for none."""
+    """Return the filter by measured difficulty, or None where the settings ask for none."""
     if config.filter.pass_rates is None:
         return None
     return within(read_pass_rates(config.filter.pass_rates), config.filter.min_pass_rate, config.filter.max_pass_rate)
 
 
 def read_pass_rates(path: Path | str) -> dict[str, float]:
-    """Task id → the share of its completions that were correct, in [0, 1]; tasks without a verdict are left out.
+    """Return task id → the share of its completions that were correct, in [0, 1]; tasks without a verdict are left out.
 
     Args:
-        path: what `r1env eval --output` wrote: a row a completion with `task_id` and `correct` (true, false, or null: not scored).
+        path: the file of `r1env eval --output`: one row per completion, with `task_id` and `correct` (null where unscored).
 
     Raises:
-        UsageError: the file cannot be read, or a row is none of an evaluation.
+        UsageError: the file cannot be read, or a row does not come from an evaluation.
     """
     verdicts: dict[str, list[bool]] = {}
     for number, row in enumerate(read_jsonl(str(path)), start=1):
@@ -279,7 +280,7 @@ def read_pass_rates(path: Path | str) -> dict[str, float]:
 
 
 def within(pass_rates: Mapping[str, float], low: float, high: float) -> TaskFilter:
-    """A filter that is False for tasks whose pass rate lies outside [low, high]; a task that was not measured passes."""
+    """Return a filter that drops tasks whose pass rate lies outside [low, high]; tasks that were not measured pass."""
 
     def keep(task: Task) -> bool:
         rate = pass_rates.get(task.id)
@@ -288,18 +289,17 @@ def within(pass_rates: Mapping[str, float], low: float, high: float) -> TaskFilt
     return keep
 
 
-# Scoring episodes as they end: what their rewards have workers for runs beside the decoding of the others.
-
+# Scoring episodes as they end: rewards that run in workers run in parallel with decoding.
 
 PARTS = 16
-"""Episodes are handed over when this part of all has ended: a call for each would cost more than it saves."""
+"""Submit finished episodes in batches of 1/16 of all: a call for each would cost more than it saves."""
 
 
 class EarlyScoring:
-    """The scores of a batch of episodes, each by its own environment's rubric. A context: what nobody waits for is stopped.
+    """Scores a batch of episodes, each by its own environment's rubric. A context manager: leaving it by an error cancels the rest.
 
     Args:
-        episodes: how many there will be.
+        episodes: how many there will be in all.
     """
 
     def __init__(self, episodes: int) -> None:
@@ -309,13 +309,13 @@ class EarlyScoring:
         self._added: dict[int, list[Trajectory]] = {}
 
     def add(self, done: Sequence[Trajectory]) -> None:
-        """Begin to score episodes that are over."""
+        """Start scoring episodes that are over."""
         self._waiting += done
         if len(self._waiting) >= self._enough:
             self._hand_over()
 
     def finish(self, trajectories: Sequence[Trajectory]) -> list[Score]:
-        """Wait for the scores of all episodes that were added, in the order of `trajectories`."""
+        """Wait for the scores of all episodes that were added; return them in the order of `trajectories`."""
         self._hand_over()
         scores: dict[int, Score] = {}
         for key, scoring in self._scorings.items():

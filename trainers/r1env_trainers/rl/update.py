@@ -15,14 +15,24 @@ from r1env_trainers.model.load import LoadedModel, load_model
 from r1env_trainers.model.logprobs import TokenBatch, completion_logprobs, completion_logprobs_and_entropies, micro_batches_of
 from r1env_trainers.model.session import optimizer_step
 from r1env_trainers.rl import losses as kl_estimators
-from r1env_trainers.rl.advantages import ESTIMATORS, gae, gdpo, mixed, mixed_parts, token_rewards, whiten, with_kl_reward
-from r1env_trainers.rl.config import GRPOConfig
+from r1env_trainers.rl.advantages import (
+    estimate_advantages,
+    gae,
+    gdpo,
+    mixed,
+    mixed_parts,
+    token_rewards,
+    whiten,
+    with_kl_reward,
+)
+from r1env_trainers.rl.config import CLIPPED, GRPOConfig
 from r1env_trainers.rl.critic import Critic
 from r1env_trainers.rl.losses import (
     aggregate,
     clipped_share,
     explained_variance,
     loss_denominator,
+    other_loss,
     policy_loss,
     sampler_correction,
     value_loss,
@@ -87,18 +97,18 @@ def _optimizer_steps(
     return taken | optimizer_step(policy, optimizer, config, index, total)
 
 
-# Before the first optimizer step: what the models say of the batch, which rows can teach something, and what their tokens are worth.
+# Before the first optimizer step: log-probs and values of the whole batch, the rows to learn from, and the advantages.
 
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """A batch of rollouts as the models of its beginning see it. Tensors without gradient; None where the settings need none.
+    """A batch of rollouts as the models see it before the update. Tensors without gradient; None where the settings need none.
 
     Attributes:
-        rows: [R] those to learn from.
+        rows: [R] to learn from.
         advantages: [B], or [B, T] where they differ from token to token.
         old, reference: [B, T] log-probs of the policy that is about to be updated, and of the reference.
-        values, returns: [B, T] of the critic, and what it is to learn.
+        values, returns: [B, T] of the critic, and its targets.
     """
 
     experience: Experience
@@ -134,7 +144,7 @@ def prepare(
 
 
 def learning_rows(experience: Experience, config: GRPOConfig) -> Tensor:
-    """[R] the rows that can teach something: scored, of a kept prompt, and of a group whose rewards differ.
+    """Return [R], the rows that have a gradient: scored, of a kept prompt, and of a group whose rewards differ.
 
     A term that does not come from the rewards (KL, entropy) has a gradient in every scored row; so has an advantage that is not
     measured within its group (`reinforce_pp`, `gae`). `refill` drops groups without a difference whatever the other terms, and
@@ -158,7 +168,7 @@ def advantages_of(
     reference: Tensor | None,
     values: Tensor | None,
 ) -> tuple[Tensor, Tensor | None]:
-    """The advantages, and for `gae` the returns.
+    """Return the advantages, and for `gae` the returns.
 
     Args:
         rows: [R] whose tokens count where the advantages are whitened.
@@ -198,11 +208,11 @@ def _from_groups(experience: Experience, config: GRPOConfig) -> Tensor:
     if config.algo.advantage == "gdpo":
         counting = experience.kept[:, None] & experience.rewards.isfinite()
         return gdpo(torch.where(counting[:, :, None], experience.parts, torch.nan), experience.part_weights)
-    return ESTIMATORS[config.algo.advantage](experience.rewards)
+    return estimate_advantages(config.algo.advantage, experience.rewards)
 
 
 def logprobs_of(loaded: LoadedModel, experience: Experience, config: GRPOConfig) -> Tensor:
-    """[B, T] log-probs of all completions under a model, 0 where the mask is, without gradient."""
+    """Return [B, T], the log-probs of all completions under a model, without gradient; 0 where the mask is 0."""
     (found,) = _over(
         experience, loaded, config, lambda tokens: [completion_logprobs(loaded.model, tokens, experience.temperature)]
     )
@@ -213,7 +223,7 @@ def logprobs_of(loaded: LoadedModel, experience: Experience, config: GRPOConfig)
 def _over(
     experience: Experience, like: LoadedModel, config: GRPOConfig, compute: Callable[[TokenBatch], Sequence[Tensor]]
 ) -> list[Tensor]:
-    """What `compute` gives for micro-batches, each [B, T] for the whole batch."""
+    """Run `compute` on micro-batches; return each of its results as [B, T] for the whole batch, in the order of the rows."""
     tokens, results = experience.tokens, list[Tensor]()
     for places in micro_batches_of(tokens, like.model, config.optim.micro_batch_size):
         rows = torch.tensor(places, device=like.device)
@@ -230,16 +240,14 @@ def _over(
 
 @dataclass(frozen=True, slots=True)
 class Denominators:
-    """What the sums over a mini-batch are divided by: of `aggregate` in the settings' mode, and the number of its tokens."""
+    """What sums over a mini-batch are divided by: in the mode of the settings (see `aggregate`), and for a mean over tokens."""
 
     loss: float
     tokens: float
 
     @classmethod
     def of(cls, mask: Tensor, config: GRPOConfig, step: int) -> Denominators:
-        """Args:
-        mask: [B, T] of the mini-batch.
-        """
+        """Return the denominators of a mini-batch with this mask [B, T]."""
         limit = config.sampling.max_new_tokens_at(step)
         return cls(loss_denominator(mask, config.algo.loss_aggregation, limit), loss_denominator(mask, "token", limit))
 
@@ -253,7 +261,7 @@ def micro_batch_losses(
     denominators: Denominators,
     means: TokenMeans,
 ) -> tuple[Tensor, Tensor]:
-    """The parts of some rows in the losses of their mini-batch: the policy's and the critic's (0 without one).
+    """Return what some rows add to the losses of their mini-batch: the policy's, and the critic's (0 without one).
 
     Policy: clipped surrogate, times the correction for the sampler's probabilities, plus kl_coef * KL, less entropy_coef * entropy.
     """
@@ -273,9 +281,12 @@ def micro_batch_losses(
     sampled = experience.sampled_logprobs[rows, :length]
     advantages = batch.advantages[rows] if batch.advantages.dim() == 1 else batch.advantages[rows, :length]
     clip = {"clip_low": config.algo.clip_ratio_low, "clip_high": config.algo.clip_ratio_high}
-    per_token = policy_loss(
-        logprobs, old, advantages, ratio=config.algo.policy_ratio, mask=mask, dual_clip=config.algo.dual_clip, **clip
-    )
+    if config.algo.loss == CLIPPED:
+        per_token = policy_loss(
+            logprobs, old, advantages, ratio=config.algo.policy_ratio, mask=mask, dual_clip=config.algo.dual_clip, **clip
+        )
+    else:
+        per_token = other_loss(config.algo.loss, logprobs, old, advantages, mask=mask, **clip)
     if config.algo.importance_sampling_correction is not None:
         weights = sampler_correction(
             old, sampled, mask, form=config.algo.importance_sampling_correction, cap=config.algo.importance_sampling_cap
@@ -307,7 +318,7 @@ def micro_batch_losses(
 
 @dataclass(slots=True)
 class TokenMean:
-    """A mean over tokens, gathered micro-batch by micro-batch on their device: only reading `value` waits for it."""
+    """A mean over tokens, accumulated on their device micro-batch by micro-batch; only reading `value` waits for the device."""
 
     total: Tensor | float = 0.0
     count: Tensor | float = 0.0
@@ -335,9 +346,9 @@ class TokenMeans:
 
 
 def _before_the_update(batch: Batch) -> dict[str, float]:
-    """The KL to the reference, and how well the critic knew the returns.
+    """Return the KL to the reference, and how well the critic predicts the returns.
 
-    The KL is that of the sampling policy, over all sampled tokens, by the k3 estimator whatever the loss uses.
+    The KL is that of the sampling policy, over all sampled tokens, by the estimator k3 whichever the loss uses.
     """
     means, mask, rows = TokenMeans(), batch.experience.tokens.completion_mask, batch.rows
     if batch.reference is not None:
@@ -379,5 +390,5 @@ class Reference:
         self._replaced = True
 
     def state(self) -> dict[str, dict[str, Tensor]]:
-        """For a checkpoint: the weights, where they are not those of the starting model."""
+        """Return what a checkpoint stores: the weights, unless they are those of the starting model."""
         return {"weights": self.loaded.model.state_dict()} if self._replaced else {}

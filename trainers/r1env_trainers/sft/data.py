@@ -24,11 +24,11 @@ Demonstrator = Callable[[Task, np.random.Generator], str]
 
 
 class Demonstrations(Protocol):
-    """Demonstrations by position; the same at the same position, whatever was read before."""
+    """Demonstrations by position: the same one at the same position, in whatever order they are read."""
 
     @property
     def size(self) -> int | None:
-        """How many there are; None where they never end."""
+        """Return how many there are; None where they never end."""
 
     def at(self, position: int) -> Demonstration: ...
 
@@ -49,7 +49,7 @@ class FileDemonstrations:
 
 
 class MixedDemonstrations:
-    """Files mixed by weight, each in epochs of its own. An epoch of the mixture is as many rows as the files have together."""
+    """Files mixed by weight, each with its own epochs. An epoch of the mixture has as many rows as all files together."""
 
     def __init__(self, files: Sequence[FileDemonstrations], weights: Sequence[float]) -> None:
         self._files = files
@@ -65,7 +65,7 @@ class MixedDemonstrations:
 
 
 class WrittenDemonstrations:
-    """Tasks of a suite with responses written by a function."""
+    """Tasks of a suite, with responses written by a function."""
 
     size = None
 
@@ -81,13 +81,13 @@ class WrittenDemonstrations:
 
 
 def open_demonstrations(config: SFTConfig) -> Demonstrations:
-    """The demonstrations that the settings name.
+    """Open the demonstrations that the settings name.
 
     Raises:
         UsageError: a file or row that cannot be used, an unknown environment or demonstrator.
     """
     if config.data is None:
-        assert config.demonstrator is not None  # the settings' validator saw to it
+        assert config.demonstrator is not None  # checked by the settings' validator
         demonstrator = cast(Demonstrator, import_target(config.demonstrator))
         return WrittenDemonstrations(open_suite(config, "accuracy"), demonstrator, config.seed)
     files = [config.data] if isinstance(config.data, str) else config.data
@@ -100,16 +100,16 @@ def open_demonstrations(config: SFTConfig) -> Demonstrations:
 
 
 def waits_for_a_stage(config: SFTConfig) -> bool:
-    """Whether the data are an earlier stage's, and need not be there yet."""
+    """Return whether the data come from an earlier stage, so that they need not exist yet."""
     files = [config.data] if config.data is None or isinstance(config.data, str) else config.data
     return any(is_stage(file.data if isinstance(file, DataShare) else file) for file in files)
 
 
 def read_demonstrations(path: str, train_on: TrainOn = "last") -> list[Demonstration]:
-    """The demonstrations of a file, in order.
+    """Return the demonstrations of a file, in order.
 
     Raises:
-        UsageError: it cannot be read, is empty, or has a row that is no demonstration.
+        UsageError: it cannot be read, is empty, or has a row that is not a demonstration.
     """
     rows = read_jsonl(path)
     if not rows:
@@ -118,14 +118,14 @@ def read_demonstrations(path: str, train_on: TrainOn = "last") -> list[Demonstra
 
 
 def steps_of(config: TuningSettings, demonstrations: Demonstrations) -> int:
-    """Optimizer steps to take: `epochs` of the data, where they are given; the last batch goes into the next epoch to be full."""
+    """Return the number of optimizer steps: `steps`, or `epochs` of the data; the last batch is filled from the next epoch."""
     if config.epochs is None or demonstrations.size is None:
         return config.steps
     return math.ceil(config.epochs * demonstrations.size / config.optim.batch_size)
 
 
 def encode(demonstration: Demonstration, tokenizer: PreTrainedTokenizerBase, max_length: int) -> tuple[list[int], list[int]]:
-    """Token ids of the prompt, and of the response with the end-of-sequence token.
+    """Return the token ids of the prompt, and of the response with the end-of-sequence token.
 
     Raises:
         UsageError: together they are longer than `max_length`; cutting would teach the model to stop half-way.
@@ -142,14 +142,14 @@ def encode(demonstration: Demonstration, tokenizer: PreTrainedTokenizerBase, max
     return prompt, response
 
 
-# Demonstrations into forward passes of a number of tokens: memory, never mathematics. Pure functions.
+# Packing: demonstrations into forward passes of a number of tokens. It changes memory, never the loss. Pure functions.
 
 
 def best_fit(lengths: Sequence[int], budget: int) -> list[list[int]]:
-    """Places of sequences in bins of at most `budget` tokens, by Best-Fit Decreasing: longest first, each into the fullest bin that
-    has room (Johnson 1974; what DeepSeek-R1 packs its batches with). For models whose forward pass computes no padding.
+    """Pack sequences into bins of at most `budget` tokens by Best-Fit Decreasing; return their places. Longest first, each into the
+    fullest bin that has room (Johnson 1974; DeepSeek-R1 packs its batches so). For models whose forward pass computes no padding.
 
-    A sequence longer than `budget` has a bin to itself.
+    A sequence longer than `budget` gets its own bin.
     """
     bins: list[list[int]] = []
     rooms: list[int] = []
@@ -166,8 +166,8 @@ def best_fit(lengths: Sequence[int], budget: int) -> list[list[int]]:
 
 
 def padded_batches(lengths: Sequence[int], budget: int) -> list[list[int]]:
-    """Places of sequences in batches of at most `budget` tokens, padding counted: rows times the longest. Longest first, so that
-    neighbours are of like length. For models whose forward pass computes the padding."""
+    """Return the places of sequences in batches of at most `budget` tokens, padding included: rows times the longest. Longest first, so
+    that neighbours have similar lengths. For models whose forward pass computes the padding."""
     batches: list[list[int]] = []
     room = 0
     for place in sorted(range(len(lengths)), key=lambda place: -lengths[place]):

@@ -1,4 +1,4 @@
-"""The SFT loop."""
+"""The SFT loop: demonstrations, one cross-entropy loss, evaluation on the way."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from r1env.engines import SamplingParams
-from r1env.envs.suite import Suite, make_suite
+from r1env.envs.suite import Suite
 from r1env.runs.run import Run
 from r1env.runs.stages import is_stage
 from r1env_trainers.evaluate import log_accuracy
@@ -21,7 +21,7 @@ from r1env_trainers.model.llama import is_llama
 from r1env_trainers.model.load import LoadedModel
 from r1env_trainers.model.logprobs import TokenBatch, completion_logprobs
 from r1env_trainers.model.session import Session, begin, check_local, checkpoint_when_due, optimizer_step
-from r1env_trainers.settings import open_suite
+from r1env_trainers.settings import SuiteSettings, open_evaluation, open_suite
 from r1env_trainers.sft.config import SFTConfig, TuningSettings
 from r1env_trainers.sft.data import (
     Demonstrations,
@@ -53,7 +53,7 @@ class SFTTrainer:
 
 
 def tune(config: TuningSettings, demonstrations: Demonstrations, held_out: Sequence[Demonstration], run: Run) -> None:
-    """Learn the demonstrations and leave the model, or go on from the newest checkpoint."""
+    """Learn the demonstrations, from the newest checkpoint where there is one, and leave the model."""
     config = config.model_copy(update={"steps": steps_of(config, demonstrations)})
     session = begin(config, run)
     tokenizer = session.loaded.tokenizer
@@ -75,7 +75,7 @@ def tune(config: TuningSettings, demonstrations: Demonstrations, held_out: Seque
 
 
 def _update(session: Session, pairs: Sequence[Pair], config: TuningSettings, step: int) -> dict[str, float]:
-    """One optimizer step on a batch of (prompt, response) ids."""
+    """Take one optimizer step on a batch of (prompt, response) ids."""
     loaded = session.loaded
     tokens = float(sum(len(response) for _, response in pairs))
     total = torch.zeros((), device=loaded.device)
@@ -87,7 +87,7 @@ def _update(session: Session, pairs: Sequence[Pair], config: TuningSettings, ste
     return {"loss": float(total), "tokens": tokens} | taken
 
 
-# The loss of supervised fine-tuning: cross-entropy of the response's tokens, and of nothing else.
+# The loss: cross-entropy of the response's tokens, and of nothing else.
 
 Pair = tuple[list[int], list[int]]
 """Token ids of a prompt and of its response."""
@@ -106,21 +106,21 @@ def make_batch(pairs: Sequence[Pair], pad: int, device: torch.device) -> TokenBa
 
 
 def response_loss(model: PreTrainedModel, batch: TokenBatch, tokens: float) -> Tensor:
-    """-Σ log p(response token) / `tokens`, where `tokens` counts the response tokens of the whole step."""
+    """Return -Σ log p(response token) / `tokens`, where `tokens` counts the response tokens of the whole step."""
     return -(completion_logprobs(model, batch) * batch.completion_mask).sum() / tokens
 
 
 def forward_passes(pairs: Sequence[Pair], model: PreTrainedModel, config: TuningSettings) -> list[list[Pair]]:
-    """The pairs of an optimizer step, cut into what goes through the model at once; which changes no loss."""
+    """Split the pairs of an optimizer step into micro-batches; the loss is unchanged."""
     lengths = [len(prompt) + len(response) for prompt, response in pairs]
     if config.optim.micro_batch_tokens is None:
         places = micro_batches(lengths, model, config.optim.micro_batch_size)
-    else:  # only the packed forward pass of Llama-shaped models computes no padding
+    else:  # padding costs nothing only where Llama-shaped models run packed
         places = (best_fit if is_llama(model) else padded_batches)(lengths, config.optim.micro_batch_tokens)
     return [[pairs[place] for place in batch] for batch in places]
 
 
-# What is measured on the way: the loss on held-out demonstrations, and the accuracy in an environment.
+# Evaluation during training: the loss on held-out demonstrations, and the accuracy in an environment.
 
 
 class Measurements:
@@ -134,11 +134,11 @@ class Measurements:
         self._engine = TransformersEngine(loaded)
 
     def due(self, step: int) -> bool:
-        """Whether the model is to be measured after `step` steps."""
+        """Return whether to measure after `step` steps."""
         return bool(self._config.eval.every) and step % self._config.eval.every == 0
 
     def take(self, run: Run, step: int) -> bool:
-        """Measure and log; True where the accuracy is reached that the stage shall stop at."""
+        """Measure and log; return whether the accuracy has reached `stop_accuracy`."""
         if self._held_out:
             run.log(step, {"eval/loss": held_out_loss(self._loaded, self._held_out, self._config)})
         if self._suite is None:
@@ -157,14 +157,14 @@ class Measurements:
 
 @torch.no_grad()
 def held_out_loss(loaded: LoadedModel, pairs: Sequence[Pair], config: TuningSettings) -> float:
-    """The mean of -log p over all response tokens of the pairs."""
+    """Return the mean of -log p over all response tokens of the pairs."""
     tokens = float(sum(len(response) for _, response in pairs))
     passes = forward_passes(pairs, loaded.model, config)
     return sum(float(response_loss(loaded.model, make_batch(one, loaded.pad, loaded.device), tokens)) for one in passes)
 
 
 def evaluation_suite(config: TuningSettings) -> Suite | None:
-    """The environments whose accuracy is measured; None where there are none.
+    """Return the environments whose accuracy is measured; None where there are none.
 
     Raises:
         UsageError: an unknown environment, or options that its source refuses.
@@ -172,7 +172,8 @@ def evaluation_suite(config: TuningSettings) -> Suite | None:
     if not config.eval.every:
         return None
     if config.eval.env is not None and config.eval.env != config.env:
-        return make_suite(config.eval.env, template=config.eval.template, **config.eval.env_options)
+        elsewhere = SuiteSettings(env=config.eval.env, env_options=config.eval.env_options, template=config.eval.template)
+        return open_evaluation(elsewhere, "accuracy")
     if config.env is None and not config.mixture:
         return None
     same_tasks = config.model_copy(
@@ -181,4 +182,4 @@ def evaluation_suite(config: TuningSettings) -> Suite | None:
             "mixture": tuple(share.model_copy(update={"rubric": None}) for share in config.mixture),
         }
     )
-    return open_suite(same_tasks, "accuracy", **config.eval.env_options)
+    return open_evaluation(same_tasks, "accuracy", [open_suite(config, "accuracy")], **config.eval.env_options)

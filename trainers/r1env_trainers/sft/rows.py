@@ -1,4 +1,4 @@
-"""One line of a data file as demonstrations."""
+"""Rows of data files as demonstrations."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ class Demonstration:
 
 
 def parse_row(row: Mapping[str, Any], where: str, train_on: TrainOn = "last") -> list[Demonstration]:
-    """The demonstrations in a row: {"prompt": text, "completion": text} or {"messages": [...]}; `"chat": false` marks raw text.
+    """Return the demonstrations in a row: {"prompt": text, "completion": text} or {"messages": [...]}; `"chat": false` marks raw text.
 
     Args:
-        where: the row's place, for the message.
-        train_on: of a longer conversation, `last` learns the last turn of the assistant. With `all` each of its turns is a
-            demonstration, and everything before it the prompt: just what the model sees when it writes that turn, whatever the
-            chat template does to earlier ones (many drop their thinking).
+        where: the row's place, for error messages.
+        train_on: `last` learns the assistant's last turn of a conversation. With `all`, each of its turns is a demonstration, and
+            everything before it the prompt, which is what the model sees when it writes that turn, whatever the chat template
+            does to earlier ones (many drop their thinking).
 
     Raises:
-        UsageError: the row is neither.
+        UsageError: the row has neither form.
     """
     chat = row.get("chat", True)
     if not isinstance(chat, bool):

@@ -21,6 +21,29 @@ _SUPERSCRIPT = re.compile(f"[{''.join(_SUPERSCRIPTS)}]+")
 _SUBSCRIPT = re.compile(f"[{''.join(_SUBSCRIPTS)}]+")
 _INVISIBLE = re.compile("[\u200b-\u200f\u202a-\u202e\u2060-\u2064\ufeff\u00ad]")
 _ROOT_OF_NUMBER = re.compile(r"√\s?([0-9]+)")
+_ROOT_OF_GROUP = re.compile(r"√\s?\(([^()]{1,60})\)")
+_QUOTES = re.compile(r"^(?:``|[\"“”„«「『‘]|'(?=[^']+'$))(.*?)(?:''|[\"“”»」』’]|')\.?$", re.DOTALL)
+_COLOR = re.compile(r"\\(?:textcolor|colorbox|color)\s?(?:\[[a-zA-Z]{1,9}\])?\s?\{[^{}]{1,30}\}")
+_ENVIRONMENT = re.compile(
+    r"\\(?:begin|end)\s?\{(?:aligned|align|align\*|alignedat|gather|gathered|gather\*|equation|equation\*|split|displaymath|math|eqnarray)\}"
+)
+_CHOOSE = re.compile(r"\{\s?([^{}]{1,30}?)\s?\\choose\s?([^{}]{1,30}?)\s?\}")
+_OPERATORNAME = re.compile(
+    r"\\(?:operatorname\*?|mathrm|text|rm)\s?\{\s?(sin|cos|tan|cot|sec|csc|ln|log|lg|exp|gcd|lcm|min|max|arcsin|arccos|arctan|sinh|cosh|tanh|mod|deg|det|Re|Im)\s?\}"
+)
+_UPPER_FIRST = re.compile(
+    r"\\(sum|prod|int|bigcup|bigcap)\s?\^(\{[^{}]{1,40}\}|[0-9a-zA-Z]|\\[a-zA-Z]+)\s?_(\{[^{}]{1,40}\}|[0-9a-zA-Z])"
+)
+_UNIT_VECTOR = re.compile(
+    r"\\(?:mathbf|boldsymbol|bm|hat|vec|widehat|overrightarrow|mathbf\{\\hat|hat\{\\mathbf|textbf)\s?\{\s?\\?([ijk])(?:math)?\s?\}+"
+)
+_RECURRING = re.compile(
+    r"(?<![0-9.])([0-9]*\.[0-9]*?)([0-9]{1,6}?)\2{1,}(?:[0-9]{0,5})\s?(?:\.\.\.|…|\\(?:l|c)?dots)(?![0-9a-zA-Z])"
+)
+_DOTTED = re.compile(r"(\.[0-9]*)\\dot\s?\{?([0-9])\}?([0-9]*)\\dot\s?\{?([0-9])\}?")
+_SPACED_GROUPS = re.compile(r"(?<![0-9.,])([0-9]{1,3}(?: [0-9]{3}){2,}|[0-9]{1,3}(?:[\u00a0\u202f][0-9]{3})+)(?![0-9.,])")
+_GROUPED = re.compile(r"(?<![0-9.,])[0-9]{1,3}(?:,[0-9]{3})+(?![0-9,])")
+_HEX = re.compile(r"^0x([0-9a-fA-F]{1,16})$")
 
 _SPELLINGS = {
     "dfrac": r"\frac", "tfrac": r"\frac", "cfrac": r"\frac", "dbinom": r"\binom", "tbinom": r"\binom",
@@ -31,7 +54,8 @@ _SPELLINGS = {
     "to": r"\to", "sim": r"\approx", "thickapprox": r"\approx", "approxeq": r"\approx", "ast": "*", "land": r"\text{ and }",
     "lor": r"\text{ or }", "wedge": r"\text{ and }", "vee": r"\text{ or }", "varphi": r"\phi", "varepsilon": r"\epsilon",
     "imath": "i", "euro": r"\text{€}", "pounds": r"\text{£}", "prime": "'", "div": "/", "operatorname*": r"\text",
-    "infin": r"\infty", "langle": "(", "rangle": ")", "rightarrow": r"\to", "implies": r"\Rightarrow",
+    "infin": r"\infty", "lg": r"\log_{10}", "tg": r"\tan", "ctg": r"\cot", "arctg": r"\arctan", "arcctg": r"\arccot", "sh": r"\sinh",
+    "ch": r"\cosh", "th": r"\tanh", "gtrsim": r"\gtrsim", "ldotp": ".", "dotsm": r"\ldots", "smallmatrix": r"\smallmatrix", "langle": "(", "rangle": ")", "rightarrow": r"\to", "implies": r"\Rightarrow",
 }  # fmt: skip
 _TEXT_COMMANDS = frozenset(
     re.split(
@@ -44,14 +68,15 @@ _NOTHING = frozenset(
     re.split(
         " ",
         "left right middle displaystyle textstyle scriptstyle limits nolimits bigl bigr Bigl Bigr biggl biggr Biggl Biggr "
-        "big Big bigg Bigg mleft mright quad qquad thinspace hspace hfill allowbreak nonumber",
+        "big Big bigg Bigg mleft mright quad qquad thinspace hspace hfill allowbreak nonumber notag "
+        "large Large LARGE huge Huge small footnotesize normalsize tiny itshape bfseries checkmark therefore enspace medspace",
     )
 )
-_COMMAND = re.compile(r"\\([a-zA-Z]+\*?)|\\(.)|(\$+)", re.DOTALL)
+_COMMAND = re.compile(r"\\([a-zA-Z]+\*?)|\\(.)|(\$+)|(~)", re.DOTALL)
 _IN_CODE = (("<=", r"\le "), (">=", r"\ge "), ("!=", r"\neq "), (r"\text{\$}", r"\$"), ("{:}", ":"))
 _THIN_SPACES = ",;:! >"
-_FULL_STOPS = re.compile(r"[.。।\s]+$")
-_GROUPING = re.compile(r"(?<=[0-9])(?:\{,\}|,\\!|\\,|\{\s\}|\\ |\\!|'(?=[0-9]{3}(?![0-9])))(?=[0-9]{3}(?![0-9]))")
+_FULL_STOPS = re.compile(r"(?:(?<![.])[.]|[。।]|\s)+$")
+_GROUPING = re.compile(r"(?<=[0-9])(?:\{,\}|,\\!\s?|,\\,\s?|\\,|\{\s\}|\\ |\\!|'(?=[0-9]{3}(?![0-9])))(?=[0-9]{3}(?![0-9]))")
 _ORDINAL = re.compile(r"(?<=[0-9])\s?(?:\^\s?\{?\s?)?(?:\\text\{\s?)?(?:st|nd|rd|th)(?![a-zA-Z])\s?\}{0,2}")
 _DEGREES = re.compile(r"\^\s?(?:\\circ(?![a-zA-Z])|\{\s?\\circ\s?\}|°)|\\circ(?=\s*$)")
 _ROMAN_ARGUMENT = re.compile(r"\\text\s?\{\s?([a-zA-Z])\s?\}")
@@ -64,24 +89,37 @@ _WANTS_BRACES = re.compile(r"\\(?:frac|sqrt|binom)(?![a-zA-Z])")
 _ANGLE = re.compile(r"([0-9]+)°")
 _TRIGONOMETRY = re.compile(r"\\(?:sin|cos|tan|cot|sec|csc)(?![a-zA-Z])")
 _TOKEN = re.compile(r"\\[a-zA-Z]+|\\?.", re.DOTALL)
-_PERCENT = re.compile(r"(?<=[0-9}]) ?(?:\\text\{ ?)?(?:per ?cent|percentage|percent|pct)(?![a-zA-Z])(?: ?\})?", re.IGNORECASE)
+_PERCENT = re.compile(
+    r"(?<=[0-9}]) ?(?:\\text\{ ?)?(?:per ?cent|percentage|percent|pct)(?![a-zA-Z])(?! ?points)(?: ?\})?", re.IGNORECASE
+)
 _WORD_SQRT = re.compile(
     r"(?<![a-zA-Z\\])(sqrt|pi|infinity|infty|oo|inf|sin|cos|tan|cot|ln|log|arcsin|arccos|arctan)(?![a-zA-Z])"
 )
 
 
-def normalise(text: str) -> str:
+def normalize(text: str) -> str:
     """The text in one spelling: no math delimiters, no idle white space, no decoration, LaTeX for Unicode symbols.
 
     White space between two word characters stays: `1 2` is not `12`. A dollar sign that is money becomes `\\$`.
     """
+    if _PLAIN_NUMBER.fullmatch(text):
+        return text
+    text = _SPACED_GROUPS.sub(lambda found: re.sub(r"\s", "", found[0]), text)
     text = _without_unicode(text)
+    if quoted := _QUOTES.match(text.strip()):
+        text = quoted[1]
+    if "\\" in text:
+        text = _respelled(text)
+    if "..." in text or "dots" in text:
+        text = _RECURRING.sub(_recurring, text)
     text = _GROUPING.sub(",", text)
     for written, meant in _IN_CODE:
         text = text.replace(written, meant)
     text = _COMMAND.sub(_spell, text)
     text = _DEGREES.sub("°", text)
     text = " ".join(text.split())
+    if not any(bracket in text for bracket in ("(", "[", r"\{")):  # `(1,234)` is a pair
+        text = _GROUPED.sub(lambda found: found[0].replace(",", ""), text)
     text = _without_markdown(text)
     text = _FULL_STOPS.sub("", text) or text.strip()
     text = _PERCENT.sub("%", text)
@@ -97,9 +135,36 @@ def normalise(text: str) -> str:
     return _with_braces(text)
 
 
-def words(normalised: str) -> str:
-    """A normalised text as words only: the contents of `\\text{…}`, single spaces, no quotes or full stops at the ends."""
-    plain = normalised.replace(r"\text{", " ").replace("}", " ").replace("{", " ").replace("\\", " ")
+_PLAIN_NUMBER = re.compile(r"-?(?:0|[1-9][0-9]{0,17})(?:\.[0-9]{1,17})?")
+
+
+def _respelled(text: str) -> str:
+    """LaTeX that is written in more than one way, before single commands are respelled."""
+    text = text.replace(r"\^circ", r"^\circ").replace(r"\^\circ", r"^\circ")
+    if "\\begin" in text:
+        text, found = _ENVIRONMENT.subn(" ", text)
+        if found:
+            text = re.sub(r"\\\\(?:\[[^\]]{0,8}\])?\s*", ", ", text.replace("&", " ")).strip(" ,")
+    elif "&" not in text and re.search(r"\\\\\s*(?![a-zA-Z])(?=.*[=])|\\\\\s+(?=[a-zA-Z]\s?=)", text):
+        text = re.sub(r"\\\\\s+(?=\S)", ", ", text)
+    text = _COLOR.sub("", text)
+    text = _CHOOSE.sub(r"\\binom{\1}{\2}", text)
+    text = _OPERATORNAME.sub(r"\\\1 ", text)
+    text = _UPPER_FIRST.sub(r"\\\1_\3^\2", text)
+    text = _UNIT_VECTOR.sub(r"\\hat{\1}", text)
+    return _DOTTED.sub(r"\1\\overline{\2\3\4}", text)
+
+
+def _recurring(found: re.Match[str]) -> str:
+    """`0.333...` is 0.3 with a period of 3; the digits must repeat three times, or a longer period twice."""
+    repeated = len(found[0].rstrip(". …").partition(".")[2]) - len(found[1].partition(".")[2])
+    enough = repeated >= 3 if len(found[2]) == 1 else repeated >= 2 * len(found[2])
+    return rf"{found[1]}\overline{{{found[2]}}}" if enough else found[0]
+
+
+def words(normalized: str) -> str:
+    """A normalized text as words only: the contents of `\\text{…}`, single spaces, no quotes or full stops at the ends."""
+    plain = normalized.replace(r"\text{", " ").replace("}", " ").replace("{", " ").replace("\\", " ")
     return " ".join(plain.split()).strip(" .,;:!\"'`*()")
 
 
@@ -107,6 +172,7 @@ def _without_unicode(text: str) -> str:
     if text.isascii():
         return text
     text = _INVISIBLE.sub("", text)
+    text = _ROOT_OF_GROUP.sub(r"\\sqrt{\1}", text)
     text = _SUPERSCRIPT.sub(lambda run: "^{" + "".join(map(_SUPERSCRIPTS.__getitem__, run[0])) + "}", text)
     text = _SUBSCRIPT.sub(lambda run: "_{" + "".join(map(_SUBSCRIPTS.__getitem__, run[0])) + "}", text)
     return "".join(map(_ascii, _ROOT_OF_NUMBER.sub(r"\\sqrt{\1}", text)))
@@ -128,10 +194,12 @@ def _ascii(char: str) -> str:
 
 
 def _spell(command: re.Match[str]) -> str:
-    word, single, dollars = command.groups()
-    if dollars:
+    word, single, dollars, tie = command.groups()
+    if dollars or tie:
         return " "
     if single is not None:
+        if single == "\n":
+            return " "
         if single in "()[]" or single in _THIN_SPACES:
             return " "
         if single == "%":

@@ -1,4 +1,4 @@
-"""Reads a normalised expression as an exact value. Bounded whatever the text; None for what it does not know for certain.
+"""Reads a normalized expression as an exact value. Bounded whatever the text; None for what it does not know for certain.
 
 What it knows: integers, decimals, repeating decimals, percentages, fractions, mixed numbers, factorials, powers, roots,
 variables with subscripts, π, e, i, sums, products and quotients, and elementary functions of these.
@@ -9,9 +9,9 @@ from __future__ import annotations
 import re
 from fractions import Fraction
 from functools import lru_cache
-from math import comb, factorial
+from math import comb, factorial, gcd, lcm
 
-from r1env_math.exact import TooLargeError, Value, number, opaque, square_root, unknown
+from r1env_math.exact import TooLargeError, Value, logarithm, number, opaque, square_root, unknown
 
 MAX_LENGTH = 250
 MAX_FACTORIAL = 400  # its argument
@@ -31,6 +31,7 @@ _GREEK = frozenset(
     )
 )
 _FUNCTIONS = frozenset(re.split(" ", "sin cos tan cot sec csc arcsin arccos arctan sinh cosh tanh ln log exp"))
+_OF_INTEGERS = frozenset({"gcd", "lcm", "max", "min"})
 _MAYBE_FUNCTIONS = frozenset("fghFGHPQRTp")  # `f(x)`: nobody can tell it from a product
 _ACCENTS = frozenset({"vec", "overline", "bar", "hat", "tilde", "widehat", "overrightarrow"})
 _CONSTANTS = {"e": "e", "i": "i"}
@@ -43,12 +44,12 @@ class UnknownError(ValueError):
 
 
 @lru_cache(maxsize=2048)  # the reference is the same for a whole group, and many answers are too
-def value_of(normalised: str) -> Value | None:
-    """The exact value of a normalised expression, or None."""
-    if not normalised or len(normalised) > MAX_LENGTH:
+def value_of(normalized: str) -> Value | None:
+    """The exact value of a normalized expression, or None."""
+    if not normalized or len(normalized) > MAX_LENGTH:
         return None
     try:
-        parser = _Parser(_tokens(normalised))
+        parser = _Parser(_tokens(normalized))
         value = parser.sum()
         parser.expect_end()
         value.key()
@@ -57,9 +58,9 @@ def value_of(normalised: str) -> Value | None:
     return value
 
 
-def rational(normalised: str) -> Fraction | None:
+def rational(normalized: str) -> Fraction | None:
     """The exact value of a text that is a rational number, or None."""
-    value = value_of(normalised)
+    value = value_of(normalized)
     return None if value is None else value.rational
 
 
@@ -128,6 +129,9 @@ class _Parser:
     def _product(self) -> Value:
         result, divided = self._factor(), False
         while True:
+            if self._accept("bmod"):
+                result = _remainder(result, self._factor())
+                continue
             operator = self._accept("*", "cdot", "times", "/")
             if operator:
                 sign = self._accept("-", "+") if self._peek()[1] in ("-", "+") else None
@@ -150,7 +154,7 @@ class _Parser:
             raise UnknownError  # `1 2`, `x2`: a slip, or a lost subscript
         if kind == "other":
             return text in ("(", "[", "{")
-        return kind in ("name", "greek") or (kind == "command" and text not in ("cdot", "times"))
+        return kind in ("name", "greek") or (kind == "command" and text not in ("cdot", "times", "bmod"))
 
     def _factor(self) -> Value:
         self._skip_space()
@@ -267,11 +271,30 @@ class _Parser:
                 self._expect("]")
                 return _root(self._group("{", "}"), index)
             return square_root(self._group("{", "}"))
+        if text in _OF_INTEGERS:
+            return self._of_integers(text)
         if text in _FUNCTIONS:
             return self._function(text)
         if text in _ACCENTS:
             return self._accented(text)
         raise UnknownError
+
+    def _of_integers(self, name: str) -> Value:
+        """`\\gcd(12,18)`, `\\max(2,3)`."""
+        opening = "{" if self._peek() == ("other", "{") else "("
+        self._expect(opening)
+        values = [self.sum().rational]
+        while self._accept(","):
+            values.append(self.sum().rational)
+        self._expect("}" if opening == "{" else ")")
+        known = [value for value in values if value is not None]
+        if len(known) < len(values):
+            raise UnknownError
+        if name in ("max", "min"):
+            return number(max(known) if name == "max" else min(known))
+        if any(value.denominator != 1 for value in known):
+            raise UnknownError
+        return number((gcd if name == "gcd" else lcm)(*(value.numerator for value in known)))
 
     def _accented(self, accent: str) -> Value:
         """`\\vec{a}`, `\\overline{AB}`: a name of its own."""
@@ -313,8 +336,26 @@ class _Parser:
             raise UnknownError
         if name == "exp":
             return _raise(unknown("e"), argument)
-        result = opaque("ln" if name == "log_e" else name, argument)
+        result = _logarithm(name, argument) if name[:2] == "lo" or name == "ln" else opaque(name, argument)
         return result if exponent is None else _raise(result, exponent)
+
+
+def _logarithm(name: str, argument: Value) -> Value:
+    """`\\ln`, `\\log`, and `\\log_2` as a quotient of natural logarithms."""
+    base = name.partition("_")[2]
+    if not base:
+        return logarithm(name, argument)
+    if base == "e":
+        return logarithm("ln", argument)
+    if base.isdecimal() and int(base) > 1:
+        return logarithm("ln", argument) / logarithm("ln", number(int(base)))
+    return opaque(name, argument)
+
+
+def _remainder(value: Value, modulus: Value) -> Value:
+    if value.rational is None or modulus.rational is None or modulus.rational <= 0:
+        raise UnknownError
+    return number(value.rational % modulus.rational)
 
 
 def _proper(top: str, bottom: str) -> Fraction:

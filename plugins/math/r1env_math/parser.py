@@ -1,4 +1,4 @@
-"""Reads a normalised text as a form, without evaluating anything: the expressions in it stay text.
+"""Reads a normalized text as a form, without evaluating anything: the expressions in it stay text.
 
 Linear in the text but for nesting, which `guards` bounds.
 """
@@ -6,14 +6,19 @@ Linear in the text but for nesting, which `guards` bounds.
 from __future__ import annotations
 
 import re
+from fractions import Fraction
 from functools import lru_cache
 from itertools import pairwise
+from math import ceil, floor
 
-from r1env_math.forms import (
+from r1env_math.ast import (
     EMPTY,
     INFINITY,
     Approximate,
     Based,
+    Clock,
+    Congruence,
+    Date,
     Equation,
     Expression,
     Form,
@@ -22,14 +27,16 @@ from r1env_math.forms import (
     Items,
     Matrix,
     Option,
+    Piecewise,
     Ratio,
     Region,
     Words,
     as_region,
 )
-from r1env_math.numerals import value_of
-from r1env_math.text import words
+from r1env_math.normalize import words
+from r1env_math.numeric import rational, value_of
 from r1env_math.units import quantity
+from r1env_math.vocabulary import HAN_DIGITS, MONTHS, number_in_words, words_of
 
 _EMPTY_WORDS = frozenset(
     ("no solution", "no solutions", "no real solution", "no real solutions", "none", "empty set", "the empty set", "no such number",
@@ -48,9 +55,28 @@ _IS_LABEL = re.compile(
     r"[A-Z]{2,4}|\|[A-Z]{2}\||\\(?:angle|triangle|overline|measuredangle|vec)[ {]?[A-Z]{1,4}\}?|m\\angle ?[A-Z]{1,3}"
     r"|\\text\{[^{}]*\}(?:_\{?[a-zA-Z0-9]+\}?)?|(?!\\)[^\W\d_]{2,}(?: [^\W\d_]+)*"
 )
-_IS_SUM_OF_NAMES = re.compile(rf"{_NAME}(?:\+{_NAME})+")
-_MATRIX = re.compile(r"[(\[]?\\begin\{([pbB]?matrix|array)\}(?:\{[clr|]*\})?(.*)\\end\{\1\}[)\]]?", re.DOTALL)
-_BASED = re.compile(r"\(?([0-9a-zA-Z]+)\)?_(?:([0-9])|\{(?:\\text\{)?([0-9]{1,2}|two|three|eight|ten|sixteen)\}?\})")
+_LABEL = r"(?:[A-Z]{2,3}|\\overline\{[A-Z]{2}\}|\|[A-Z]{2}\||[SV]_\{[^{}]{1,20}\})"
+_IS_SUM_OF_NAMES = re.compile(
+    rf"{_NAME}(?:[-+*/]{_NAME})+|(?:{_LABEL})(?:[-+*/:]{_LABEL})+|\\frac\{{(?:{_LABEL}|{_NAME}|d\^?[2]?[a-z])\}}\{{(?:{_LABEL}|{_NAME}|d[a-z]\^?[2]?)\}}|[a-z]{{2,4}}"
+    rf"|\\(?:max|min|gcd|lcm|deg|det|tr)\(?.{{1,30}}|P\(.{{1,30}}\)|\|{_NAME}(?:[-+]{_NAME})*\|"
+)
+_MATRIX = re.compile(r"[(\[]?\\begin\{([pbB]?matrix|smallmatrix|array)\}(?:\{[clr|]*\})?(.*)\\end\{\1\}[)\]]?", re.DOTALL)
+_BASED = re.compile(
+    r"\(?(?:\\text\{)?([0-9a-zA-Z]+)\}?\)?_(?:([0-9])|\{?(?:\\text\{ ?)?([0-9]{1,2}|two|three|four|five|six|seven|eight|nine|ten|twelve|sixteen) ?\}?\}?)"
+)
+_BASES = {
+    "two": "2",
+    "three": "3",
+    "four": "4",
+    "five": "5",
+    "six": "6",
+    "seven": "7",
+    "eight": "8",
+    "nine": "9",
+    "ten": "10",
+    "twelve": "12",
+    "sixteen": "16",
+}
 _OPTION = re.compile(
     r"(?:\\text\{)?\s?(?:[(\[](?P<enclosed>[A-J])[)\]]|(?P<bare>[A-J])(?:[).:](?=.)|(?=\}?$)))\}?\s?(?P<content>.*)", re.DOTALL
 )
@@ -60,9 +86,60 @@ _PROSE = re.compile(r"(?<![a-zA-Z\\])[^\W\d_]{3,}|\\text\{[^{}]*[^\W\d_]{2,}")
 _PLUS_MINUS = re.compile(r"\\(?:pm|mp)(?![a-zA-Z])")
 _CASES = re.compile(r"\\begin\{cases\}(.*)\\end\{cases\}", re.DOTALL)
 _LETTERS = re.compile(r"[^\W\d_]+(?:[ '-][^\W\d_]+)*")
-_GROUPED = re.compile(r"(?<![0-9.,])[0-9]{1,3}(?:,[0-9]{3})+(?![0-9,])")
+_NO_SOLUTION = re.compile(
+    r"(?:there (?:is|are|exists?) )?no (?:real |integer |such |positive |rational )*(?:solutions?|roots?|real numbers?|integers?)(?: exists?)?",
+    re.IGNORECASE,
+)
+_CLOCK = re.compile(
+    r"(?P<hour>[01]?[0-9]|2[0-4]):(?P<minutes>[0-5][0-9](?::[0-5][0-9])?) ?(?:\\text\{ ?)?(?P<half>[aApP]\.?[mM]\.?)?\}?"
+)
+_BARE_HOUR = re.compile(r"(?P<hour>1[0-2]|[1-9]) ?(?:\\text\{ ?)?(?P<half>[aApP]\.?[mM]\.?)\}?")
+_DATE_WORDS = re.compile(
+    r"(?:(?P<month>[A-Za-z]{3,9})\.? (?:the )?(?P<day>[0-9]{1,2})|(?P<day2>[0-9]{1,2}) (?:of )?(?P<month2>[A-Za-z]{3,9})\.?)(?:,? ?(?P<year>[0-9]{4}))?",
+    re.IGNORECASE,
+)
+_DATE_ISO = re.compile(
+    r"(?P<year>[0-9]{4})-(?P<month>[0-9]{2})-(?P<day>[0-9]{2})|(?P<year2>[0-9]{4})年(?P<month2>[0-9]{1,2})月(?P<day2>[0-9]{1,2})日"
+)
+_CONGRUENCE = re.compile(
+    r"(?P<variable>[a-zA-Z])\\equiv ?(?P<residues>-?[0-9]{1,9}(?:,-?[0-9]{1,9}){0,20}) ?(?:\(?\\?(?:pmod|bmod|mod|text\{mod\}) ?\{?(?P<modulus>[0-9]{1,9})\}?\)?)"
+)
+_DOMAIN = re.compile(
+    r"(?:,|(?<=[0-9)}]) |\(|\\text\{[, ]*(?:for|where|with|,|and)? ?(?:all|every|any|each|some)? ?(?:(?:real|positive|non-?negative|integers?|natural|numbers?) ?)*\} ?)+"
+    r"(?:for all |where |with )?\\?(?:forall ?)?[a-zA-Z](?:,[a-zA-Z])?\\in ?"
+    r"(?:\\mathbb\{?[NZRQC]\}?|\\text\{[NZRQC]\}|[NZRQC]|\\mathbb [NZRQC])(?:\^\{?[*+]\}?|_\{?[+*0-9]\}?|\*|\+)*\)?$"
+)
+_FOR_ALL = re.compile(
+    r"[, ]?\(?\\text\{[, ]*(?:for|where|with|is|and)? ?(?:all|any|every|each|an|some|arbitrary)? ?(?:(?:arbitrary|constants?|real|integers?|positive|natural|numbers?) ?)*\}? ?[a-zA-Z]?\}?"
+    r"(?:\\text\{ ?(?:is |are )?(?:an? |any )?(?:arbitrary |real |positive |natural )*(?:integers?|constants?|numbers?|real)?\})?\)?$"
+)
+_REMARK = re.compile(
+    r"[, ]?(?:\(\\text\{(?P<a>[^{}()]*)\}\)|\\text\{[, ]*\((?P<b>[^{}()]*)\)\}|(?<=[0-9a-zA-Z)},])\\text\{[, ]*(?P<c>(?:because|since|as) [^{}]*)\}.*|(?<=[0-9)} ])\((?P<d>[a-zA-Z]{2,}(?: [a-zA-Z]+){1,9})\))$"
+)
+_UNEQUAL = re.compile(
+    r"(?:[, ]?\(?\\text\{[, ]*(?:for|where|with|if|when|provided)?(?: that)? ?(?:all )?\}|,|[, ]\()?(?<![=<>+*/^-])(?P<name>[a-zA-Z])\\neq ?(?P<value>[^,=<>()]{1,20})\)?$"
+)
+_SAID = re.compile(
+    r"^\\text\{ ?(?:(?:so|thus|hence|therefore|and),? )?(?:the |our |final |correct )*(?:answer|result|value|solution|total|sum)s?(?: is| are| equals|:)? ?:?\}(?=.)|^(?:答案|结果|答)(?:是|为|等于)?[:：]?(?=.)",
+    re.IGNORECASE,
+)
+_PART_LABEL = re.compile(r"^\\text\{ ?([^{}:]{1,24}): ?\}|^([A-Z][a-z]{1,15}):(?=[0-9])")
+_SET_OF_INTEGERS = re.compile(r"\\\{ ?([a-zA-Z]) ?\\in ?\\mathbb\{([ZN])\} ?(?:\||:) ?(.+)\\\}")
+_CONTRADICTS = words_of(
+    """
+    not no wrong incorrect false or and maybe if unless when except plus minus approximately about least most more less
+    negative
+    """
+)
+_MEANS_OR = {"或者": r"\text{ or }", "或": r"\text{ or }", "和": r"\text{ and }", "与": r"\text{ and }", "及": r"\text{ and }", "または": r"\text{ or }", "또는": r"\text{ or }", "и": r"\text{ and }", "или": r"\text{ or }",
+             "und": r"\text{ and }", "et": r"\text{ and }", "y": r"\text{ and }", "e": r"\text{ and }", "en": r"\text{ and }"}  # fmt: skip
+_FOREIGN_JOIN = re.compile(
+    r"(?<=[0-9a-zA-Z)}\]]) ?(?:\\text\{ ?)?(或者|或|和|与|及|または|또는)(?: ?\})? ?(?=[-0-9a-zA-Z(\\\[])"
+    r"|\\text\{ ?(и|или|oder|und|ou|et|o|y|e|of|en) ?\}|(?<=[0-9a-zA-Z)}\]]) (и|или|oder|und|ou|et) (?=[-0-9a-zA-Z(\\\[])"
+)
 _ELLIPSIS = re.compile(r"\\ldots|\.\.\.")
 _RELATIONS = {
+    r"\gtrsim": r"\gtrsim",
     "<": "<",
     ">": ">",
     r"\le": r"\le",
@@ -76,18 +153,148 @@ _SETS = {r"\mathbb{R}", r"\R", r"\Reals"}
 
 
 @lru_cache(maxsize=1024)
-def read(normalised: str) -> Form:
-    """Take a normalised answer apart."""
-    if _ELLIPSIS.search(normalised):
-        return Words(normalised.replace(" ", ""))
-    plain = words(normalised)
-    if plain.lower() in _EMPTY_WORDS or normalised in (r"\emptyset", r"\{\}", r"\{\emptyset\}"):
-        return EMPTY if normalised.startswith("\\") or plain.lower() in _EMPTY_SOLUTIONS else Words(plain)
-    if option := _option(normalised):
+def read(normalized: str) -> Form:
+    """Take a normalized answer apart."""
+    if _NUMBER.fullmatch(normalized):
+        return Expression(normalized)
+    if moment := _moment(normalized):
+        return moment
+    normalized = _without_remarks(normalized)
+    if _ELLIPSIS.search(normalized):
+        return Words(normalized.replace(" ", ""))
+    plain = words(normalized)
+    if (
+        plain.lower() in _EMPTY_WORDS
+        or _NO_SOLUTION.fullmatch(plain)
+        or normalized in (r"\emptyset", r"\{\}", r"\{\emptyset\}")
+    ):
+        empty = (
+            plain.lower() in _EMPTY_SOLUTIONS
+            or _NO_SOLUTION.fullmatch(plain)
+            or (normalized.startswith("\\") and plain.lower() not in ("dne", "does not exist", "impossible"))
+        )
+        return EMPTY if empty else Words("does not exist" if plain.lower() == "dne" else plain)
+    if option := _option(normalized):
         return option
-    if _is_words(normalised):
+    if re.match(r"(?:yes|no|true|false)[,.;]", plain, re.IGNORECASE) and not re.search(r"[0-9]", plain[:12]):
         return Words(plain)
-    return _read(_flatten(normalised))
+    if (number := number_in_words(plain)) is not None and plain:
+        return Expression(str(number))
+    if _is_words(normalized):
+        if (counted := _counted_in_words(plain)) is not None:
+            return counted
+        return Words(plain)
+    if congruence := _CONGRUENCE.fullmatch(normalized):
+        modulus = int(congruence["modulus"])
+        if modulus:
+            residues = sorted({int(residue) % modulus for residue in congruence["residues"].split(",")})
+            return Congruence(congruence["variable"], tuple(residues), modulus)
+    if r"\hat{" in normalized and (vector := _unit_vectors(normalized)) is not None:
+        return vector
+    normalized = _FOREIGN_JOIN.sub(lambda found: _MEANS_OR.get(found[1] or found[2] or found[3], r"\text{ or }"), normalized)
+    return _read(_flatten(normalized))
+
+
+_NUMBER = re.compile(r"-?[0-9]{1,40}(?:\.[0-9]{1,40})?")
+
+
+def _moment(text: str) -> Form | None:
+    """A time of day or a date."""
+    if len(text) > 40 or not any(char.isdigit() for char in text):
+        return None
+    clock = _CLOCK.fullmatch(text) or _BARE_HOUR.fullmatch(text)
+    if clock is not None:
+        half = (clock["half"] or "").replace(".", "").lower()
+        minutes = clock.groupdict().get("minutes") or "0"
+        return Clock(int(clock["hour"]), tuple(map(int, minutes.split(":"))), half)
+    found = _DATE_ISO.fullmatch(text)
+    if found is not None:
+        year, month, day = (int(found[name] or found[name + "2"]) for name in ("year", "month", "day"))
+        return Date(year, month, day) if 1 <= month <= 12 and 1 <= day <= 31 else None
+    found = _DATE_WORDS.fullmatch(words(text).replace("th", "", 1) if "\\text{th}" in text else words(text))
+    if found is not None:
+        month_name = (found["month"] or found["month2"]).lower()
+        if month_name in MONTHS:
+            return Date(int(found["year"] or 0), MONTHS[month_name], int(found["day"] or found["day2"]))
+    return None
+
+
+def _without_remarks(text: str) -> str:
+    """An answer without what it says besides: where its letters range, a remark in parentheses, a reason, "the answer is"."""
+    text = _SAID.sub("", text, count=1)
+    if len(text) > 1 and text[0] == "=" and "=" not in text[1:]:
+        text = text[1:]
+    for _ in range(2):
+        for pattern in (_DOMAIN, _FOR_ALL):
+            found = pattern.search(text)
+            if found and found.start() > 0 and "\\text" not in text[: found.start()][-1:] and _ends_well(text[: found.start()]):
+                if pattern is _FOR_ALL and len(found[0]) < 8:
+                    continue
+                if pattern is _FOR_ALL and not re.search(r"all|any|every|each|arbitrary|integer|constant", found[0]):
+                    continue
+                text = text[: found.start()].rstrip(" ,")
+    found = _REMARK.search(text)
+    if found and found.start() > 0:
+        said = next(group for group in (found["a"], found["b"], found["c"], found["d"]) if group is not None)
+        spoken = [word.lower().strip(".,;:") for word in said.split()]
+        if found["c"] is not None or not (any(word in _CONTRADICTS for word in spoken) or any(char.isdigit() for char in said)):
+            text = text[: found.start()].rstrip(" ,")
+    unequal = _UNEQUAL.search(text)
+    if (
+        unequal
+        and unequal.start() > 0
+        and unequal["name"] in _letters_of(text[: unequal.start()])
+        and "\\neq" not in text[: unequal.start()]
+    ) and (
+        not re.fullmatch(r"[a-zA-Z]", text[: unequal.start()].strip(" ,("))
+        and rational(unequal["value"].strip()) is not None
+        and "<" not in text
+        and ">" not in text
+        and "\\le" not in text
+        and "\\ge" not in text
+    ):
+        text = text[: unequal.start()].rstrip(" ,(")
+    return text
+
+
+def _letters_of(text: str) -> str:
+    return "".join(char for char in re.sub(r"\\[a-zA-Z]+", " ", text) if char.isalpha())
+
+
+def _ends_well(text: str) -> bool:
+    """Whether a text could end there: brackets closed, no operator at the end."""
+    return _balanced(text.rstrip(" ,(") if text.endswith("(") else text) and not text.rstrip(" ").endswith(
+        ("=", "+", "-", "*", "/", "^", "_", "<", ">", r"\in", r"\{", "|", ":")
+    )
+
+
+def _counted_in_words(plain: str) -> Form | None:
+    """`十二个` as the number 12, where what follows is a counter."""
+    digits = next((at for at, char in enumerate(plain) if char not in HAN_DIGITS), len(plain))
+    value = number_in_words(plain[:digits]) if digits else None
+    if value is None:
+        return None
+    counted = quantity(f"{value}{plain[digits:]}")
+    return (
+        Expression(f"{value}{plain[digits:]}")
+        if counted.core == str(value) and not counted.unknown and not counted.changed
+        else None
+    )
+
+
+def _unit_vectors(text: str) -> Form | None:
+    """`2\\hat{i}+3\\hat{j}` as the tuple of its components."""
+    size = 3 if r"\hat{k}" in text else 2
+    components = []
+    for wanted in "ijk"[:size]:
+        component = text
+        for name in "ijk":
+            component = component.replace(rf"\hat{{{name}}}", "(1)" if name == wanted else "(0)")
+        value = value_of(component)
+        if value is None:
+            return None
+        components.append(Expression(component))
+    return Items("(", ")", tuple(components))
 
 
 def _read(text: str) -> Form:
@@ -107,7 +314,9 @@ def _list(parts: list[str], separator: str) -> Form:
         merged = _joined(regions, separator)
         if merged is not None:
             return merged
-    return Items("", "", tuple(each for item in items for each in _plus_minus(item)), separator)
+    spread = [each for item in items for each in _plus_minus(item)]
+    flat = [each for item in spread for each in (item.items if isinstance(item, Items) and item.separator == "±" else (item,))]
+    return Items("", "", tuple(flat), separator)
 
 
 def _plus_minus(item: Form) -> tuple[Form, ...]:
@@ -123,13 +332,21 @@ def _plus_minus(item: Form) -> tuple[Form, ...]:
 
 
 def _single(text: str) -> Form:
-    text = text.removeprefix(r"\approx").lstrip()  # "about 42" states 42; `x\approx y` is a relation
+    if text.startswith(r"\approx"):  # "about 0.5" states 0.5, but about 5 is no count; `x\approx y` is a relation
+        text = text.removeprefix(r"\approx").lstrip()
+    if label := _PART_LABEL.match(text):
+        value = _single(text[label.end() :].strip())
+        if isinstance(value, Expression):
+            return Equation(
+                (Expression(label[1] or label[2]), value), (label[1] or label[2],), label[1] or label[2], value.text
+            )
+    text = _without_remarks(text)
     members, relations = _relations(text)
     if relations:
         related = _related(members, relations)
         if isinstance(related, Equation):
             both = _plus_minus(related)
-            return Items("", "", both, "or") if len(both) == 2 else related
+            return Items("", "", both, "±") if len(both) == 2 else related
         return related
     if union := _union(text):
         return union
@@ -137,18 +354,43 @@ def _single(text: str) -> Form:
         return enclosed
     if matrix := _MATRIX.fullmatch(text):
         return _matrix(matrix[2])
+    if transposed := re.fullmatch(r"\(([^()]+)\)\^\{?(?:T|\\top|\\text\{T\})\}?", text):
+        cells, _ = _split(transposed[1], ",")
+        if len(cells) > 1:
+            return Matrix(tuple((cell,) for cell in cells))
     if text in _SETS:
         return Region((Interval("-" + INFINITY, INFINITY, (False, False)),))
     if (based := _BASED.fullmatch(text)) and (based[1].isdecimal() or len(based[1]) > 1):
-        return Based(based[1].lower(), based[2] or based[3])
+        base = based[2] or based[3]
+        return Based(based[1].lower(), _BASES.get(base, base))
+    if hexadecimal := re.fullmatch(r"0[xX]([0-9a-fA-F]{1,16})", text):
+        return Based(hexadecimal[1].lower(), "16")
+    text = re.sub(r"(?<=[0-9]) ?(?:\\text\{ ?)?to ?\}? ?(?=[0-9])", ":", text) if "to" in text else text
     if ":" in text and _RATIO.fullmatch(text) and "\\{" not in text:
         return Ratio(tuple(text.split(":")))
+    if (cases := _CASES.fullmatch(text)) and "&" in cases[1] and (piecewise := _piecewise(cases[1])):
+        return piecewise
     if cases := _CASES.fullmatch(text):
         return _list([part.strip(" ,;") for part in cases[1].split(r"\\") if part.strip()], ",")
     if _PROSE.search(quantity(text).core) and value_of(text) is None:
         return Words(words(text))
     values = _plus_minus(Expression(text))
-    return Items("", "", values, "or") if len(values) == 2 else values[0]
+    return Items("", "", values, "±") if len(values) == 2 else values[0]
+
+
+def _piecewise(inside: str) -> Form | None:
+    """The rows of `cases`: a value, `&`, and a condition."""
+    pieces: list[tuple[Form, Form]] = []
+    for row in inside.split(r"\\"):
+        value, found, condition = row.partition("&")
+        if not row.strip(" ,.;"):
+            continue
+        condition = re.sub(r"\\text\{ ?(?:if|for|when|where|,| )* ?\}|\\text\{ ?(?:if|for|when) ([^{}]*)\}", r"\1", condition)
+        condition = re.sub(r"^\W{0,3}(?:if|for|when) ", "", condition).replace("&", "").strip(" ,.;")
+        if not found or not condition or len(pieces) > 20:
+            return None
+        pieces.append((_read(value.strip(" ,.;")), _read(condition)))
+    return Piecewise(tuple(pieces)) if len(pieces) > 1 else None
 
 
 def _related(members: list[str], relations: list[str]) -> Form:
@@ -167,6 +409,14 @@ def _related(members: list[str], relations: list[str]) -> Form:
         if at == 0 and (names := _names(members[0])) and len(members) == 2:
             return Equation((Expression(members[0]), _single(members[1])), names, *members)
         return Approximate(exact, _single(members[-1]))
+    if len(members) == 2 and all(relation in _FLIPPED for relation in relations):
+        negated = [re.fullmatch(rf"-({_NAME})", member) for member in members]
+        for at, found in enumerate(negated):
+            if found and rational(members[1 - at]) is not None:  # `-x>-3` is `x<3`
+                other = f"-({members[1 - at]})"
+                members = [found[1], other] if at == 0 else [other, found[1]]
+                relations = [_FLIPPED[relations[0]]]
+                break
     region = _inequality(members, relations)
     if region is None and len(members) == 2 and relations[0] in _FLIPPED:
         low, high = members if relations[0] in ("<", r"\le") else reversed(members)
@@ -298,8 +548,21 @@ def _builder(text: str) -> Region | None:
     return None
 
 
+_FRENCH = re.compile(r"([\]\[])([^\[\](){}]{1,60}|(?:[^\[\](){}]|\{[^{}]*\}){1,90})([\]\[])")
+
+
 def _enclosed(text: str) -> Form | None:
     """What stands in one pair of brackets."""
+    french = _FRENCH.fullmatch(text)
+    if french and french[1] + french[3] != "[]":  # `]2,5[` excludes both ends
+        parts, _ = _split(french[2], ";")
+        parts = parts if len(parts) == 2 else _split(french[2], ",")[0]
+        if len(parts) == 2:
+            return Items(
+                "(" if french[1] == "]" else "[", "]" if french[3] == "]" else ")", tuple(Expression(part) for part in parts)
+            )
+    if integers := _SET_OF_INTEGERS.fullmatch(text):
+        return _enumerated(integers[1], integers[2], integers[3])
     for opening, closing in ((r"\{", r"\}"), ("(", ")"), ("[", "]"), ("(", "]"), ("[", ")")):
         if not (text.startswith(opening) and text.endswith(closing) and len(text) > len(opening) + len(closing)):
             continue
@@ -314,6 +577,22 @@ def _enclosed(text: str) -> Form | None:
         items = tuple(each for part in parts for each in _plus_minus(_single(part)))
         return Items(opening.strip("\\"), closing.strip("\\"), items, separator)
     return None
+
+
+def _enumerated(variable: str, kind: str, condition: str) -> Form | None:
+    """`\\{x\\in\\mathbb{Z}: 1\\le x\\le 3\\}` as the set of its members, where they are at most 50."""
+    region = _read(condition.strip())
+    if not isinstance(region, Region) or region.variable != variable or len(region.pieces) != 1:
+        return None
+    piece = region.pieces[0]
+    low, high = rational(piece.low), rational(piece.high)
+    if low is None and kind == "N" and piece.low == "-" + INFINITY:
+        low = Fraction(0)
+    if low is None or high is None or high - low > 50:
+        return None
+    first = ceil(low) + (1 if low.denominator == 1 and not piece.closed[0] else 0)
+    last = floor(high) - (1 if high.denominator == 1 and not piece.closed[1] else 0)
+    return Items("{", "}", tuple(Expression(str(member)) for member in range(first, last + 1)))
 
 
 def _balanced(text: str) -> bool:
@@ -379,13 +658,11 @@ def _matrix(inside: str) -> Matrix:
 
 
 def _flatten(text: str) -> str:
-    """Without what only groups the whole: `{…}`, a `\\text{…}` round a formula, commas in long numbers."""
+    """Without what only groups the whole: `{…}`, a `\\text{…}` round a formula."""
     for opening in ("{", r"\text{"):
         while text.startswith(opening) and text.endswith("}") and _balanced(text[len(opening) : -1]):
             text = text[len(opening) : -1].strip()
-    if any(bracket in text for bracket in ("(", "[", r"\{")):
-        return text  # `(1,234)` is a pair
-    return _GROUPED.sub(lambda number: number[0].replace(",", ""), text)
+    return text
 
 
 def _option(text: str) -> Option | None:
@@ -407,7 +684,12 @@ def _is_words(text: str) -> bool:
     if "\\" in text.replace(r"\text{", "") or not _LETTERS.fullmatch(plain):
         return False
     longest = max(map(len, re.split("[ '-]", plain)))
-    return longest > 2 or text.startswith(r"\text{") or (longest == 2 and plain.isupper())
+    return (
+        longest > 2
+        or plain.lower() in ("no", "ja", "da", "sí", "si", "ne")
+        or text.startswith(r"\text{")
+        or (longest == 2 and plain.isupper())
+    )
 
 
 def _text(form: Form) -> str:

@@ -106,7 +106,44 @@ class Inequality:
     strict: bool
 
 
-Form = Expression | Inequality | Words | Option | Items | Equation | Region | Matrix | Ratio | Based | Approximate
+@dataclass(frozen=True, slots=True)
+class Clock:
+    """A time of day or a duration as clocks show it: `6:30`, `2:05 PM`. `half` is `am`, `pm` or empty."""
+
+    hour: int
+    minutes: tuple[int, ...]
+    half: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Date:
+    """A day of the calendar; `year` is 0 where none was written."""
+
+    year: int
+    month: int
+    day: int
+
+
+@dataclass(frozen=True, slots=True)
+class Congruence:
+    """`x \\equiv 3 \\pmod 7`."""
+
+    variable: str
+    residues: tuple[int, ...]
+    modulus: int
+
+
+@dataclass(frozen=True, slots=True)
+class Piecewise:
+    """Values with the conditions under which they hold."""
+
+    pieces: tuple[tuple[Form, Form], ...]
+
+
+Form = (
+    Expression | Inequality | Words | Option | Items | Equation | Region | Matrix | Ratio | Based | Approximate
+    | Clock | Date | Congruence | Piecewise
+)  # fmt: skip
 
 EMPTY = Items("{", "}", ())
 INFINITY = r"\infty"

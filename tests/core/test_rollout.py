@@ -1,0 +1,263 @@
+"""The episode player: the same tokens in training and evaluation, one rule for a full context, and who ended an episode."""
+
+from __future__ import annotations
+
+import itertools
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+import r1env
+from r1env.data.sources import ListSource
+from r1env.engines import SamplingParams, ScriptedEngine, derive_seed
+from r1env.envs.environment import Environment, Episode
+from r1env.envs.suite import make_suite
+from r1env.errors import TrainingStoppedError, UsageError
+from r1env.evaluation import evaluate
+from r1env.plugins import installed
+from r1env.rollout import encode_prompt, has_room, play, sample_rollouts, stop_when_scoring_fails
+from r1env.rubrics import Rubric, WeightedReward
+from r1env.types import Completion, EndedBy, FinishReason, Score, Status, Task
+from r1env_trainers.model.load import load_model
+from r1env_trainers.model.tiny import build_tokenizer
+from r1env_trainers.rl.config import GRPOConfig
+from r1env_trainers.rl.rollouts import collect
+
+# Like the templates of Qwen3 and R1: the thinking of earlier turns is left out.
+DROPS_THINKING = (
+    "{% for m in messages %}{% if m.role == 'assistant' and not loop.last %}{{ m.content.split('</think>')[-1] }}"
+    "{% else %}{{ m.content }}{% endif %}=\n{% endfor %}{% if add_generation_prompt %}?{% endif %}"
+)
+
+
+class Scripted:
+    """A `TokenEngine` that says the texts of a script, a turn each, and notes what it was asked."""
+
+    def __init__(self, *turns: str, max_length: int | None = None) -> None:
+        self.tokenizer = build_tokenizer()
+        self.tokenizer.chat_template = DROPS_THINKING
+        self.max_length = max_length
+        self.turns, self.asked, self.params = turns, [], []
+
+    def generate_tokens(self, prompts, params, on_finished=None):
+        text = self.turns[min(len(self.asked), len(self.turns) - 1)]
+        self.asked.append([list(prompt) for prompt in prompts])
+        self.params.append(params)
+        completions = [self._completion(prompt, text, params) for prompt in prompts for _ in range(params.n)]
+        if on_finished is not None:
+            on_finished(range(len(completions)), completions)
+        return completions
+
+    def generate(self, prompts, params):
+        raise AssertionError("a token engine is not asked for conversations")
+
+    def close(self):
+        """Nothing to free."""
+
+    def _completion(self, prompt, text, params):
+        room = params.max_new_tokens if self.max_length is None else self.max_length - len(prompt)
+        ids = self.tokenizer(text, add_special_tokens=False)["input_ids"]
+        reason = FinishReason.STOP if len(ids) <= min(room, params.max_new_tokens) else FinishReason.LENGTH
+        ids = ids[: min(room, params.max_new_tokens)]
+        said = self.tokenizer.decode(ids, skip_special_tokens=True)
+        return Completion(text=said, finish_reason=reason, token_ids=tuple(ids), logprobs=(-0.5,) * len(ids))
+
+
+class SayAgain:
+    """Asks again, so many times."""
+
+    def __init__(self, times: int, says: str = "+") -> None:
+        self.times, self.says = times, says
+
+    def reply(self, task, messages):
+        return self.says if len(messages) < 2 * self.times else None
+
+
+@r1env.reward(name="any_text")
+def any_text(completion):
+    return 1.0
+
+
+def environment(max_turns=1, dialogue=None, template="plain", prompt="12", tasks=4):
+    source = ListSource([Task(id=str(i), prompt=prompt) for i in range(tasks)])
+    rubric = Rubric("r", [WeightedReward(any_text)])
+    return Environment("e", source, rubric, "any_text", installed().template(template), max_turns=max_turns, dialogue=dialogue)
+
+
+def one_episode(engine, max_new_tokens=40, **settings):
+    found = environment(**settings)
+    (trajectory,) = play([(found, found.task(0))], engine, SamplingParams(max_new_tokens=max_new_tokens))
+    return trajectory
+
+
+THOUGHTS = ("<think>7</think>5", "<think>3</think>4", "<think>12</think>6")
+
+
+def test_training_and_evaluation_show_the_model_the_same_tokens_whatever_the_template_does_to_earlier_turns():
+    options = {"highest": 9, "style": "compact"}
+    task = r1env.make_environment("guess-number", **options).task(9)  # never guessed, so every episode has all its turns
+
+    class OneTask(ListSource):
+        def __init__(self):
+            super().__init__([task])
+
+    def alone(environment):
+        return Environment(**{**vars(environment), "source": OneTask()})
+
+    suite = make_suite("guess-number", **options)
+    suite.environments = tuple(map(alone, suite.environments))
+    training, evaluation = Scripted(*THOUGHTS), Scripted(*THOUGHTS)
+    settings = {"model": "tiny", "env": "guess-number", "prompts_per_step": 1, "group_size": 2, "max_new_tokens": 40}
+    torch.set_num_threads(1)
+    experience = collect(suite, load_model("tiny"), training, GRPOConfig(**settings), step=0)
+    evaluate(suite.environments[0], evaluation, SamplingParams(max_new_tokens=40))
+
+    read_in_training = [training.asked[0][0], *(prompts[0] for prompts in training.asked[1:])]
+    read_in_evaluation = [prompts[0] for prompts in evaluation.asked]
+    assert len(read_in_training) > 2
+    assert read_in_training == read_in_evaluation
+
+    sampled = evaluation.tokenizer(THOUGHTS[0], add_special_tokens=False)["input_ids"]
+    opening = read_in_evaluation[0]
+    assert read_in_evaluation[1][: len(opening) + len(sampled)] == [*opening, *sampled]
+    # The template alone would have shown something else, and what was learnt from is what was read.
+    messages = experience.rollouts[0].messages[:3]
+    assert encode_prompt(evaluation.tokenizer, messages, chat=True) != read_in_evaluation[1]
+    row = experience.tokens.completion_ids[0][experience.tokens.present[0]].tolist()
+    assert [*opening, *row][: len(read_in_evaluation[-1])] == read_in_evaluation[-1]
+
+
+def test_later_turns_only_append():
+    engine = Scripted("<think>1</think>2")
+    trajectory = one_episode(engine, max_turns=4, dialogue=SayAgain(4))
+    read = [prompts[0] for prompts in engine.asked]
+    assert len(read) == 4
+    assert all(later[: len(earlier)] == earlier for earlier, later in itertools.pairwise(read))
+    assert trajectory.tokens[: len(read[-1])] == read[-1]
+    assert len(trajectory.ids) == len(trajectory.sampled) == len(trajectory.logprobs)
+    drawn = [token for token, by_model in zip(trajectory.ids, trajectory.sampled, strict=True) if by_model]
+    assert engine.tokenizer.decode(drawn) == "<think>1</think>2" * 4
+
+
+@pytest.mark.parametrize(
+    ("settings", "max_new_tokens", "ended_by", "truncated"),
+    [
+        ({}, 40, EndedBy.MODEL, False),
+        ({}, 1, EndedBy.LIMIT, True),
+        ({"max_turns": 3, "dialogue": SayAgain(2)}, 40, EndedBy.ENVIRONMENT, False),
+        ({"max_turns": 2, "dialogue": SayAgain(2)}, 40, EndedBy.ENVIRONMENT, False),
+        ({"max_turns": 2, "dialogue": SayAgain(9)}, 40, EndedBy.LIMIT, False),
+    ],
+)
+def test_a_rollout_says_who_ended_it(settings, max_new_tokens, ended_by, truncated):
+    trajectory = one_episode(Scripted("123"), max_new_tokens, **settings)
+    assert trajectory.episode.rollout().ended_by is ended_by
+    assert trajectory.truncated is truncated
+
+
+def test_an_engine_that_fails_ended_the_episode():
+    episode = Episode(Task(id="a", prompt="?"), ())
+    episode.submit(Completion(text="", finish_reason=FinishReason.ERROR))
+    assert episode.rollout().ended_by is EndedBy.ERROR
+
+
+def test_an_evaluation_row_says_who_ended_the_episode():
+    found = evaluate(environment(), Scripted("123"), SamplingParams(max_new_tokens=2), limit=1)
+    assert [row.ended_by for row in found.rows] == [EndedBy.LIMIT]
+
+
+@given(length=st.integers(6, 60), says=st.text("0123456789+", min_size=1, max_size=12), turn=st.integers(1, 12))
+def test_no_episode_outgrows_the_context_and_each_is_scored(length, says, turn):
+    engine = Scripted("1" * turn, max_length=length)
+    trajectory = one_episode(engine, max_turns=5, dialogue=SayAgain(5, says))
+    assert len(trajectory.tokens) <= length
+    assert all(len(prompt) < length for prompts in engine.asked for prompt in prompts)
+    rollout = trajectory.episode.rollout()
+    assert rollout.messages[-1]["role"] == "assistant"  # a reply that the model never read is not in the transcript
+    if rollout.ended_by is EndedBy.LIMIT and len(rollout.turns) < 5:
+        assert trajectory.truncated
+    else:
+        assert rollout.ended_by is EndedBy.ENVIRONMENT
+
+
+def test_every_episode_is_reported_once_those_that_a_full_context_ended_too():
+    found = environment(max_turns=5, dialogue=SayAgain(5), tasks=3)
+    told = []
+    tasks = [(found, found.task(index)) for index in range(3)]
+    played = play(tasks, Scripted("123", max_length=10), SamplingParams(n=2), lambda done: told.extend(map(id, done)))
+    assert sorted(told) == sorted(map(id, played))
+    assert all(trajectory.episode.ended_by is EndedBy.LIMIT for trajectory in played)
+
+
+def test_a_prompt_that_leaves_no_room_is_refused_by_the_name_of_its_task():
+    with pytest.raises(UsageError, match=r"the prompt of task '0' has \d+ tokens and leaves no room .* of 3"):
+        one_episode(Scripted("1", max_length=3), prompt="123456")
+
+
+def test_there_is_room_for_one_token_behind_one_less_than_the_context():
+    assert has_room(9, 10)
+    assert not has_room(10, 10)
+    assert has_room(10**9, None)
+
+
+def test_stop_texts_of_the_template_are_added_and_each_call_has_a_seed_of_its_own():
+    engine = Scripted("12")
+    found = environment(max_turns=3, dialogue=SayAgain(3), template="r1-zero")
+    play([(found, found.task(0))], engine, SamplingParams(stop=("END",), seed=5, n=2))
+    assert [params.stop for params in engine.params] == [("END", "</answer>")] * 3
+    assert not any(params.chat for params in engine.params)
+    assert [params.n for params in engine.params] == [2, 1, 1]
+    assert engine.params[0].seed == 5
+    assert len({params.seed for params in engine.params}) == 3
+
+
+def test_an_engine_that_knows_text_only_is_asked_for_conversations_and_it_is_logged(caplog):
+    asked = []
+
+    def say(conversation):
+        asked.append([message["content"] for message in conversation])
+        return "<think>1</think>2"
+
+    found = environment(max_turns=2, dialogue=SayAgain(2))
+    with caplog.at_level("INFO", logger="r1env.rollout"):
+        ((rollout,),) = sample_rollouts(found, ScriptedEngine(say), [found.task(0)], SamplingParams())
+    assert asked == [["12"], ["12", "<think>1</think>2", "+"]]
+    assert (len(rollout.turns), rollout.token_ids, rollout.ended_by) == (2, None, EndedBy.ENVIRONMENT)
+    assert "ScriptedEngine knows text only" in caplog.text
+
+
+def test_scoring_that_fails_too_often_stops_with_the_commonest_reason():
+    failed = [Score.failure(Status.TIMEOUT, reason) for reason in ("slow", "slow", "gone")]
+    scores = [*failed, Score(value=1.0)]
+    stop_when_scoring_fails(scores, 0.75, "the rollouts")
+    stop_when_scoring_fails([], 0.0, "the rollouts")
+    with pytest.raises(TrainingStoppedError, match=r"75% of the rollouts \(limit 50%, setting max_failed\).*: slow"):
+        stop_when_scoring_fails(scores, 0.5, "the rollouts")
+
+
+def test_an_evaluation_stops_where_its_caller_set_a_limit():
+    @r1env.reward(name="broken")
+    def broken(completion):
+        raise RuntimeError("no judge")
+
+    found = environment()
+    found = Environment(**{**vars(found), "rubric": Rubric("r", [WeightedReward(broken)]), "accuracy": "broken"})
+    assert evaluate(found, ScriptedEngine("1"), SamplingParams()).unscored == 4
+    with pytest.raises(TrainingStoppedError, match="no judge"):
+        evaluate(found, ScriptedEngine("1"), SamplingParams(), max_failed=0.5)
+
+
+@given(st.lists(st.integers(0, 2**63 - 1), min_size=1, max_size=4))
+def test_a_derived_seed_fits_a_signed_integer_and_depends_on_its_parts_alone(parts):
+    assert 0 <= derive_seed(*parts) < 2**63
+    assert derive_seed(*parts) == derive_seed(*parts)
+    assert derive_seed(*parts) != derive_seed(*parts, 1)
+
+
+def test_the_old_name_of_the_sampling_parameters_warns():
+    import r1env.engines
+
+    with pytest.warns(DeprecationWarning, match="SamplingParams"):
+        assert r1env.engines.Sampling is SamplingParams

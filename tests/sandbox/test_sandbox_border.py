@@ -1,0 +1,280 @@
+"""Values and objects that cross between a test and a submission: honest programs are paid, whatever they return and are given."""
+
+from __future__ import annotations
+
+import pytest
+
+from r1env_sandbox import Limits, Submission, TestCase, Verdict
+
+pytestmark = pytest.mark.docker
+
+LIMITS = Limits(cpu_s=3, wall_s=20)
+
+
+def verdict(sandbox, source, code, function="f", **fields):
+    body = "\n".join(f"    {line}" for line in code.split("\n"))
+    test = TestCase.assertion(function, f"def check(candidate):\n{body}\n")
+    result = sandbox.judge(Submission(language="python", source=source, **fields), [test], LIMITS)
+    return result.tests[0].status if result.tests else result.status, [item.note for item in result.tests] + [result.info.note]
+
+
+RETURNED = {
+    "Counter": ("from collections import Counter\ndef f(x): return Counter(x)", "assert candidate('aab') == {'a': 2, 'b': 1}\nassert candidate('aab').most_common(1) == [('a', 2)]"),
+    "defaultdict": ("from collections import defaultdict\ndef f(x):\n    d = defaultdict(list)\n    d[x].append(1)\n    return d", "assert candidate(3) == {3: [1]}\nassert candidate(3)['no'] == []"),
+    "OrderedDict": ("from collections import OrderedDict\ndef f(x): return OrderedDict(a=x)", "assert candidate(1) == {'a': 1}"),
+    "namedtuple": ("from collections import namedtuple\nP = namedtuple('P', 'x y')\ndef f(x): return P(x, 2)", "assert candidate(1) == (1, 2)\nassert candidate(1).y == 2"),
+    "NamedTuple": ("from typing import NamedTuple\nclass P(NamedTuple):\n    x: int\n    def twice(self): return 2 * self.x\ndef f(x): return P(x)", "assert candidate(1) == (1,)"),
+    "deque": ("from collections import deque\ndef f(x): return deque([x], maxlen=3)", "from collections import deque\nassert candidate(1) == deque([1])\nassert list(candidate(1)) == [1]"),
+    "Fraction": ("from fractions import Fraction\ndef f(x): return Fraction(x, 3)", "from fractions import Fraction\nassert candidate(1) == Fraction(2, 6)\nassert candidate(3) == 1"),
+    "Decimal": ("from decimal import Decimal\ndef f(x): return Decimal(x)", "from decimal import Decimal\nassert candidate('0.10') == Decimal('0.1')"),
+    "range": ("def f(x): return range(x)", "assert list(candidate(3)) == [0, 1, 2]\nassert candidate(3) == range(3)"),
+    "complex": ("def f(x): return x * 1j", "assert candidate(2) == 2j\nassert abs(candidate(2)) == 2"),
+    "infinity": ("def f(x): return -x", "assert candidate(float('inf')) == float('-inf')"),
+    "nan": ("def f(x): return x", "import math\nassert math.isnan(candidate(float('nan')))"),
+    "keys": ("def f(x): return {x: 1}.keys()", "assert candidate(3) == {3}\nassert list(candidate(3)) == [3]"),
+    "values": ("def f(x): return {x: 1}.values()", "assert sorted(candidate(3)) == [1]"),
+    "long integer": ("def f(x): return 10 ** x", "assert candidate(6000) == 10 ** 6000\nassert str(candidate(5000))[0] == '1'"),
+    "date": ("import datetime\ndef f(x): return datetime.date(2020, 1, x)", "import datetime\nassert candidate(2) == datetime.date(2020, 1, 2)\nassert candidate(3).isoformat() == '2020-01-03'"),
+    "bytearray": ("def f(x): return bytearray(x)", "assert candidate(b'ab') == b'ab'"),
+    "int enum": ("import enum\nclass E(enum.IntEnum):\n    A = 3\ndef f(x): return E.A", "assert candidate(1) == 3"),
+    "subclass of list": ("class L(list):\n    pass\ndef f(x): return L([x])", "assert candidate(1) == [1]"),
+    "type": ("def f(x): return type(x)", "assert candidate(1) is int\nassert candidate('a') == str"),
+    "dict that looks like a tag": ("def f(x): return {'__set__': x}", "assert candidate(5) == {'__set__': 5}\nassert candidate({'__mine__': 1}) == {'__set__': {'__mine__': 1}}"),
+    "generator": ("def f(n):\n    for i in range(n): yield i", "import inspect\nassert list(candidate(3)) == [0, 1, 2]\nassert sum(candidate(4)) == 6\nassert inspect.isgenerator(candidate(1))"),
+    "endless generator": ("def f(n):\n    while True:\n        yield n\n        n += 1", "from itertools import islice\nassert list(islice(candidate(3), 3)) == [3, 4, 5]\ng = candidate(1)\nassert (next(g), next(g)) == (1, 2)"),
+    "generator that is sent to": ("def f():\n    total = 0\n    while True:\n        got = yield total\n        total += got", "g = candidate()\nassert next(g) == 0\nassert g.send(5) == 5\nassert g.send(2) == 7"),
+    "map": ("def f(xs): return map(abs, xs)", "assert list(candidate([-1, 2])) == [1, 2]"),
+    "zip in a list": ("def f(a, b): return list(zip(a, b))", "assert candidate([1], 'x') == [(1, 'x')]"),
+    "function": ("def f(n): return lambda x: x + n", "add = candidate(2)\nassert add(3) == 5\nassert callable(add)"),
+    "functions in a dict": ("def f(): return {'add': lambda a, b: a + b}", "assert candidate()['add'](1, 2) == 3"),
+    "object": ("class P:\n    def __init__(self, x): self.x = x\n    def twice(self): return 2 * self.x\ndef f(x): return P(x)", "p = candidate(3)\nassert p.x == 3\nassert p.twice() == 6\np.x = 5\nassert p.twice() == 10\nassert not hasattr(p, 'y')"),
+    "iterable object": ("class B:\n    def __iter__(self): return iter([1, 2])\n    def __len__(self): return 2\n    def __getitem__(self, i): return [1, 2][i]\ndef f(): return B()", "b = candidate()\nassert list(b) == [1, 2]\nassert len(b) == 2\nassert b[1] == 2\nassert [x for x in b] == [1, 2]"),
+    "coroutine": ("async def f(x): return x + 1", "import asyncio\nassert asyncio.run(candidate(1)) == 2"),
+    "nothing": ("def f(x): x.sort()", "items = [2, 1]\nassert candidate(items) is None\nassert items == [1, 2]"),
+    "exception that a test expects": ("class E(ValueError):\n    pass\ndef f(x): raise E('no', 3)", "try:\n    candidate(1)\nexcept ValueError as error:\n    assert 'no' in str(error)\nelse:\n    assert False"),
+    "StopIteration that a test expects": ("def f(x): return next(iter(x))", "assert candidate([1]) == 1\ntry:\n    candidate([])\n    assert False\nexcept StopIteration:\n    pass"),
+}  # fmt: skip
+
+GIVEN = {
+    "infinity": ("def f(x): return x > 10 ** 9", "assert candidate(float('inf'))\nassert candidate(float('-inf')) == False"),
+    "complex": ("def f(a, b): return a + b", "assert candidate(0, 1j) == 1j"),
+    "function": ("def f(g, xs): return [g(x) for x in xs]", "assert candidate(lambda x: x + 1, [1, 2]) == [2, 3]"),
+    "built-in function": ("def f(g, xs): return sorted(xs, key=g)", "assert candidate(len, ['aa', 'b']) == ['b', 'aa']"),
+    "function that calls back": ("def f(g, n): return g(n)", "assert candidate(lambda n: 1 if n == 0 else n * candidate(lambda m: m, n - 1), 3) == 6"),
+    "function of a module": ("def f(g, x): return g(x)", "import math\nassert candidate(math.sqrt, 9) == 3.0"),
+    "function that raises": ("def f(g):\n    try:\n        g()\n    except KeyError:\n        return 'caught'", "def g(): raise KeyError('x')\nassert candidate(g) == 'caught'"),
+    "function whose exception passes through": ("def f(g): return g()", "class Boom(Exception): pass\ndef g(): raise Boom('x')\ntry:\n    candidate(g)\n    assert False\nexcept Boom as error:\n    assert str(error) == 'x'"),
+    "decorated function": ("def f(g):\n    def h(*a): return g(*a) * 2\n    return h", "assert candidate(lambda x: x + 1)(2) == 6"),
+    "spy": ("def f(log):\n    log.add(1)\n    log.add(2)", "class Log:\n    def __init__(self): self.seen = []\n    def add(self, x): self.seen.append(x)\nlog = Log()\ncandidate(log)\nassert log.seen == [1, 2]"),
+    "linked list": (
+        "def f(head):\n    before = None\n    while head:\n        head.next, before, head = before, head, head.next\n    return before",
+        "class Node:\n    def __init__(self, val, next=None): self.val, self.next = val, next\nhead = None\nfor x in range(300): head = Node(x, head)\nout = candidate(head)\nseen = []\nwhile out: seen.append(out.val); out = out.next\nassert seen == list(range(300))",
+    ),
+    "tree": (
+        "def f(root): return 0 if root is None else 1 + max(f(root.left), f(root.right))",
+        "class Tree:\n    def __init__(self, val, left=None, right=None): self.val, self.left, self.right = val, left, right\nassert candidate(Tree(1, Tree(2), Tree(3, None, Tree(4)))) == 3\nassert candidate(None) == 0",
+    ),
+    "circle": (
+        "def f(head):\n    seen = set()\n    while head:\n        if id(head) in seen: return True\n        seen.add(id(head))\n        head = head.next\n    return False",
+        "class Node:\n    def __init__(self): self.next = None\na = Node(); b = Node(); a.next = b\nassert candidate(a) == False\nb.next = a\nassert candidate(a) == True",
+    ),
+    "tree changed in place": (
+        "def f(root):\n    if root:\n        root.left, root.right = root.right, root.left\n        f(root.left); f(root.right)",
+        "class T:\n    def __init__(self, v, left=None, right=None): self.v, self.left, self.right = v, left, right\nt = T(1, T(2), T(3))\ncandidate(t)\nassert (t.left.v, t.right.v) == (3, 2)",
+    ),
+    "dataclass": (
+        "def f(p): return p.x + p.y",
+        "from dataclasses import dataclass\n@dataclass\nclass P:\n    x: int\n    y: int = 2\nassert candidate(P(1)) == 3",
+    ),
+    "dataclass, returned": (
+        "def f(ps): return max(ps, key=lambda p: p.x)",
+        "from dataclasses import dataclass\n@dataclass\nclass P:\n    x: int\nassert candidate([P(1), P(3), P(2)]) == P(3)",
+    ),
+    "objects that compare": (
+        "def f(xs): return sorted(xs)",
+        "class V:\n    def __init__(self, x): self.x = x\n    def __lt__(self, other): return self.x < other.x\nassert [v.x for v in candidate([V(2), V(1)])] == [1, 2]",
+    ),
+    "object that is given back": ("def f(x): return x", "thing = object()\nassert candidate(thing) is thing"),
+    "iterator": ("def f(xs): return list(xs)", "assert candidate(iter([1, 2])) == [1, 2]\nassert candidate(x for x in 'ab') == ['a', 'b']"),
+    "type": ("def f(kind, xs): return [x for x in xs if isinstance(x, kind)]", "assert candidate(int, [1, 'a']) == [1]"),
+    "text file": ("def f(file): return [line.strip() for line in file]", "import io\nassert candidate(io.StringIO('a\\nb\\n')) == ['a', 'b']"),
+    "keyword": ("def f(x, via=0, op=1): return x + via + op", "assert candidate(1, via=2, op=3) == 6"),
+    "own result": ("class P:\n    pass\ndef f(p=None):\n    if p is None: return P()\n    return type(p).__name__", "assert candidate(candidate()) == 'P'"),
+}  # fmt: skip
+
+
+ARRAYS = {
+    "NumPy integer": ("import numpy as np\ndef f(xs): return np.sum(xs)", "assert candidate([3, 4]) == 7\nassert 7 == candidate([3, 4])\nassert candidate([1]) in (1, 2)"),
+    "NumPy float": ("import numpy as np\ndef f(x): return np.float64(x) / 3", "import math\nassert abs(candidate(1) - 0.333333333) < 1e-6\nassert math.isclose(candidate(1), 1 / 3)\nassert isinstance(candidate(1), float)"),
+    "NumPy boolean": ("import numpy as np\ndef f(x): return np.bool_(x)", "assert candidate(1)\nassert candidate(0) == False"),
+    "array": ("import numpy as np\ndef f(n): return np.arange(n).reshape(2, -1)", "import numpy as np\nassert (candidate(4) == np.array([[0, 1], [2, 3]])).all()\nassert candidate(4).shape == (2, 2)\nassert candidate(4).tolist() == [[0, 1], [2, 3]]\nassert np.allclose(candidate(4), [[0, 1], [2, 3]])"),
+    "array that is given": ("def f(a): return a.T @ a", "import numpy as np\nassert np.array_equal(candidate(np.eye(2) * 2), np.eye(2) * 4)"),
+    "arrays in a dict": ("import numpy as np\ndef f(): return {'a': np.zeros(2), 'b': (np.int64(1),)}", "got = candidate()\nassert got['b'] == (1,)\nassert got['a'].sum() == 0"),
+    "complex array": ("import numpy as np\ndef f(n): return np.fft.fft(np.ones(n))", "import numpy as np\nassert np.allclose(candidate(2), [2, 0])"),
+    "texts": ("import numpy as np\ndef f(): return np.array(['a', 'bc'])", "assert list(candidate()) == ['a', 'bc']"),
+    "frame": ("import pandas as pd\ndef f(): return pd.DataFrame({'a': [1, 2], 'b': ['x', 'y']})", "import pandas as pd\nassert candidate()['a'].sum() == 3\npd.testing.assert_frame_equal(candidate(), pd.DataFrame({'a': [1, 2], 'b': ['x', 'y']}))\nassert candidate().shape == (2, 2)"),
+    "series": ("import pandas as pd\ndef f(s): return s * 2", "import pandas as pd\nassert candidate(pd.Series([1, 2], index=['x', 'y'])).to_dict() == {'x': 2, 'y': 4}"),
+    "symbolic": ("import sympy\ndef f(): return sympy.Integer(6) / 4", "assert str(candidate()) == '3/2'"),
+    "sorted list": ("from sortedcontainers import SortedList\ndef f(xs): return SortedList(xs)", "assert list(candidate([2, 1])) == [1, 2]"),
+    "graph": ("import networkx as nx\ndef f(): return nx.path_graph(3)", "g = candidate()\nassert g.number_of_edges() == 2"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ARRAYS)
+def test_arrays_and_frames_cross_as_copies(name, spawning):
+    source, code = ARRAYS[name]
+    assert verdict(spawning, source, code)[0] is Verdict.ACCEPTED, verdict(spawning, source, code)
+
+
+def test_a_call_test_takes_numbers_and_arrays_of_numpy(sandbox):
+    source = "import numpy as np\ndef f(x): return [np.int64(x), np.float64(0.5), np.array([1, 2]), np.bool_(True)]"
+    right, wrong = (TestCase.call("f", [number], [3, 0.5, [1, 2], True]) for number in (3, 4))
+    result = sandbox.judge(Submission(language="python", source=source), [right, wrong], LIMITS)
+    assert [test.status for test in result.tests] == ["accepted", "wrong_answer"], result
+
+
+@pytest.mark.parametrize("name", RETURNED)
+def test_an_honest_program_may_return(name, sandbox):
+    source, code = RETURNED[name]
+    assert verdict(sandbox, source, code)[0] is Verdict.ACCEPTED, verdict(sandbox, source, code)
+
+
+@pytest.mark.parametrize("name", GIVEN)
+def test_an_honest_program_may_be_given(name, spawning):
+    source, code = GIVEN[name]
+    assert verdict(spawning, source, code)[0] is Verdict.ACCEPTED, verdict(spawning, source, code)
+
+
+STACK = """
+class Stack:
+    created = 0
+    def __init__(self, *items):
+        self.items = list(items)
+        Stack.created += 1
+    @classmethod
+    def of(cls, n): return cls(*range(n))
+    def push(self, x):
+        self.items.append(x)
+        return self
+    def pop(self):
+        if not self.items: raise IndexError("empty")
+        return self.items.pop()
+    def __len__(self): return len(self.items)
+    def __contains__(self, x): return x in self.items
+    def __iter__(self): return iter(self.items)
+    def __getitem__(self, i): return self.items[i]
+    def __setitem__(self, i, x): self.items[i] = x
+    def __add__(self, other): return Stack(*self.items, *other.items)
+    def __mul__(self, n): return Stack(*self.items * n)
+    def __lt__(self, other): return len(self) < len(other)
+    def __bool__(self): return bool(self.items)
+    def __str__(self): return f"Stack{tuple(self.items)}"
+    def __call__(self): return sum(self.items)
+    def __enter__(self): return self
+    def __exit__(self, *a): self.items.clear()
+    @property
+    def size(self): return len(self.items)
+
+class Bigger(Stack):
+    pass
+"""
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "s = candidate()\ns.push(1)\nassert s.pop() == 1",
+        "assert candidate().push(1).push(2).pop() == 2",
+        "s = candidate(1, 2)\nassert len(s) == 2 and 1 in s and 5 not in s and list(s) == [1, 2] and s[0] == 1",
+        "s = candidate(1)\ns[0] = 7\nassert s.items == [7] and s.size == 1",
+        "assert list(candidate(1) + candidate(2)) == [1, 2]\nassert list(candidate(1) * 3) == [1, 1, 1]",
+        "assert candidate(1) < candidate(1, 2)\nassert [len(s) for s in sorted([candidate(1, 2), candidate(3)])] == [1, 2]",
+        "assert not candidate() and candidate(1)\nassert str(candidate(1, 2)) == 'Stack(1, 2)'\nassert candidate(1, 2)() == 3",
+        "with candidate(1) as s:\n    assert s.size == 1\nassert s.size == 0",
+        "assert isinstance(candidate(), candidate)\nassert not isinstance([], candidate)\nassert candidate.of(3).size == 3",
+        "try:\n    candidate().pop()\n    assert False\nexcept IndexError as error:\n    assert str(error) == 'empty'",
+        "a, b = candidate(), candidate()\na.push(1)\nassert b.size == 0\nassert a is not b and {a: 1}[a] == 1",
+        "before = candidate.created\ncandidate()\nassert candidate.created == before + 1",
+    ],
+)
+def test_a_class_under_test(sandbox, code):
+    assert verdict(sandbox, STACK, code, "Stack")[0] is Verdict.ACCEPTED, verdict(sandbox, STACK, code, "Stack")
+    assert verdict(sandbox, STACK.replace("Stack", "Pile"), code, "Stack")[0] in (Verdict.RUNTIME_ERROR, Verdict.WRONG_ANSWER)
+
+
+@pytest.mark.parametrize(
+    ("code", "why"),
+    [
+        ("assert candidate(1) == candidate(1)", "compares objects"),
+        ("a = candidate(1)\nb = candidate(1)\nassert a == b", "compares objects"),
+        ("assert candidate(1) + candidate(2) == candidate(1, 2)", "compares objects"),
+        ("assert [candidate(1)] != [candidate(2)]", "compares objects"),
+        ("class Mine(candidate):\n    pass\nassert Mine().size == 0", "extends one of the submission's"),
+        ("import inspect\nassert 'push' in inspect.getsource(candidate)", "reads the submission's code"),
+        ("assert candidate.__code__.co_argcount == 1", "not in the process of the test"),
+        ("from unittest import mock\nwith mock.patch('builtins.input', return_value='1'):\n    assert candidate() == 1", "patches or redirects"),
+        ("import contextlib, io\nwith contextlib.redirect_stdout(io.StringIO()) as out:\n    candidate()\nassert out.getvalue() == ''", "patches or redirects"),
+        ("import io, sys\nsys.stdin = io.StringIO('1')\nassert candidate() == 1", "replaces the streams"),
+        ("assert helper(candidate(1))", "nothing defines helper"),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_judged_is_told_when_the_test_is_loaded(code, why):
+    body = "\n".join(f"    {line}" for line in code.split("\n"))
+    with pytest.raises(ValueError, match=f"this test cannot be judged: code: .*{why}"):
+        TestCase.assertion("Stack", f"def check(candidate):\n{body}\n")
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("from solution import *\ndef test_a(): assert f(1) == 1", "import *"),
+        ("from solution import f\ndef test_a(capsys):\n    f()\n    assert capsys.readouterr().out == 'x'", "the fixture capsys"),
+        ("from solution import f\ndef test_a(monkeypatch, tmp_path): assert f() == 1", "the fixture"),
+        ("from solution import f\nfrom unittest.mock import patch\n@patch('solution.g')\ndef test_a(g): assert f() == 1", "patches"),
+        ("from solution import f\ndef test_a(): assert f(1) == near(1)", "nothing defines near"),
+        ("from solution import P\ndef test_a(): assert P(1) == P(1)", "compares objects of the submission's P"),
+        ("import unittest\nfrom solution import P\nclass A(unittest.TestCase):\n    def test_a(self): self.assertEqual(P(1).move(), P(2))", "compares objects"),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_judged_in_a_pytest_file_is_told_when_it_is_loaded(text, why):
+    with pytest.raises(ValueError, match=r"this test cannot be judged: test_it.py: ") as raised:
+        TestCase.pytest({"test_it.py": text})
+    assert why in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "from solution import f\nfrom helpers import near\ndef test_a(): assert near(f(1), 1)",
+        "from solution import f\nimport data\ndef test_a(): assert f(1) == data.ONE",
+        "import solution\ndef test_a(): assert solution.f(1) == 1",
+        "from solution import f as g\nimport math\ndef test_a(): assert math.isclose(g(1), 1.0)",
+        "from math import *\nfrom solution import f\ndef test_a(): assert f(1) == floor(1.5)",
+        "import pytest\nfrom solution import f, E\n@pytest.mark.parametrize(('x', 'error'), [(-1, E), (-2, ValueError)])\ndef test_a(x, error):\n    with pytest.raises(error, match='neg'):\n        f(x)",
+        "from solution import E, f\nimport pytest\ndef test_a():\n    with pytest.raises(E) as caught:\n        f(-3)\n    assert caught.value.args == ('neg', -3)\n    assert caught.value.code == 9",
+        "from shop.prices import price\nfrom solution import f\ndef test_a():\n    assert price('tea') == 3\n    assert f(1) == 1",
+        "from solution import f\nimport pytest\n@pytest.fixture\ndef one(): return 1\ndef test_a(one): assert f(one) == pytest.approx(1)",
+    ],
+)  # fmt: skip
+def test_pytest_files_that_can_be_judged(text, spawning):
+    source = "class E(ValueError):\n    def __init__(self, *a):\n        super().__init__(*a)\n        self.code = 9\ndef f(x):\n    if x < 0: raise E('neg', x)\n    return x\n"
+    files = {"test_it.py": text, "helpers.py": "def near(a, b): return abs(a - b) < 1e-6\n", "data.py": "ONE = 1\n"}
+    submission = Submission(
+        language="python",
+        source=source,
+        files={"shop/prices.py": "def price(name): return 3\n", "helpers.py": "def near(a, b): return True\n"},
+    )
+    result = spawning.judge(submission, [TestCase.pytest(files)], LIMITS)
+    assert result.status is Verdict.ACCEPTED, result
+    wrong = submission.model_copy(update={"source": source.replace("return x", "return x + 1").replace("x < 0", "False")})
+    assert spawning.judge(wrong, [TestCase.pytest(files)], LIMITS).status is Verdict.WRONG_ANSWER
+
+
+def test_a_module_of_the_submission_that_is_under_test_is_named(spawning):
+    text = "from rules import is_free\ndef test_a():\n    assert is_free('air')\n"
+    submission = Submission(language="python", source="", files={"rules.py": "def is_free(name): return name == 'air'\n"})
+    assert spawning.judge(submission, [TestCase.pytest({"test_it.py": text})], LIMITS).status is Verdict.REJECTED_INPUT
+    assert (
+        spawning.judge(submission, [TestCase.pytest({"test_it.py": text}, modules=["rules"])], LIMITS).status
+        is Verdict.ACCEPTED
+    )

@@ -1,0 +1,169 @@
+"""Losses, advantages and engines of others in training: by name, by module and by file."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from training_runs import trained
+
+from r1env.engines import SamplingParams, ScriptedEngine, TokenEngine
+from r1env.errors import UsageError
+from r1env.plugins import installed
+from r1env.recipes import plan_training
+from r1env.types import FinishReason
+from r1env_trainers.generate.choose import EncodingEngine
+from r1env_trainers.model.load import load_model
+from r1env_trainers.model.logprobs import TokenBatch, completion_logprobs
+from r1env_trainers.rl.advantages import estimate_advantages, group_mean
+from r1env_trainers.rl.losses import other_loss, policy_loss
+
+MINE = """
+import itertools
+from r1env.types import Completion
+
+CALLS = []
+
+def doubled(rewards):
+    CALLS.append("advantage")
+    return 2 * (rewards - rewards.nanmean(dim=1, keepdim=True)).nan_to_num(0.0)
+
+def reinforce(logprobs, old_logprobs, advantages, *, mask):
+    CALLS.append("loss")
+    assert advantages.shape == logprobs.shape == mask.shape
+    return -advantages * logprobs
+
+class Counting:
+    def __init__(self, model, start=0):
+        CALLS.append(f"engine {model} {start}")
+        self.numbers = itertools.count(start)
+    def generate(self, prompts, params):
+        return [[Completion(text=str(next(self.numbers) % 10)) for _ in range(params.n)] for _ in prompts]
+    def close(self):
+        CALLS.append("closed")
+
+def row(rewards):
+    return rewards[0]
+
+def not_finite(rewards):
+    return rewards
+
+def one_number(logprobs, old_logprobs, advantages, **_):
+    return logprobs.sum()
+"""
+SMALL = {
+    "steps": 2,
+    "sampling.prompts_per_step": 2,
+    "sampling.group_size": 4,
+    "eval.every": 0,
+    "checkpoint.every": 100,
+    "algo.track_kl": False,
+}
+
+
+@pytest.fixture(autouse=True, scope="module")
+def one_thread():
+    torch.set_num_threads(1)
+
+
+@pytest.fixture
+def mine(tmp_path):
+    """`mine("f")`: how the settings name the function of a file."""
+    path = tmp_path / "mine.py"
+    path.write_text(MINE)
+    return lambda name: f"{path}:{name}"
+
+
+def digit_rubric(tmp_path) -> str:
+    path = tmp_path / "digits.py"
+    path.write_text("def digits(completion):\n    return sum(int(c) for c in completion if c.isdigit()) / 10\n")
+    return f"{path}:digits"
+
+
+def calls(mine) -> list[str]:
+    return installed().load(type(installed().engine("scripted")), mine("CALLS"))
+
+
+def test_a_run_learns_with_the_loss_the_advantage_and_the_engine_of_a_file(tmp_path, mine):
+    settings = {
+        **SMALL,
+        "rubric": digit_rubric(tmp_path),
+        "algo.advantage": mine("doubled"),
+        "algo.loss": mine("reinforce"),
+        "engine": {"name": mine("Counting"), "options": {"start": 3}},
+    }
+    run = trained(plan_training("grpo", preset="tiny-cpu", overrides=settings), tmp_path / "run")
+    assert calls(mine)[0] == "engine tiny 3"
+    assert {"advantage", "loss"} < set(calls(mine))
+    assert calls(mine)[-1] == "closed"
+    rows = run.metrics()
+    assert [row["step"] for row in rows] == [1, 2]
+    assert all(row["reward"] is not None and abs(row["logprob_gap"]) < 1e-4 for row in rows)
+
+
+def test_the_scripted_engine_trains_too(tmp_path):
+    settings = {**SMALL, "rubric": digit_rubric(tmp_path), "engine": {"name": "scripted", "options": {"text": "77"}}}
+    run = trained(plan_training("grpo", preset="tiny-cpu", overrides=settings), tmp_path / "run")
+    assert [row["reward"] for row in run.metrics()] == pytest.approx([1.4] * 2)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"algo.advantage": "group_maen"}, "unknown advantage 'group_maen'; did you mean 'group_mean'"),
+        ({"algo.loss": "cliped"}, "unknown loss 'cliped'; did you mean 'clipped'"),
+        ({"engine.name": "vlm"}, "unknown engine 'vlm'; did you mean 'vllm'"),
+        ({"algo.loss": "no_such.py:f"}, "cannot load the loss 'no_such.py:f': cannot read"),
+        ({"algo.advantage": "math:nothing"}, "cannot load the advantage 'math:nothing'"),
+        ({"algo.loss": "math:tau", "algo.policy_ratio": "sequence"}, "policy_ratio and dual_clip describe loss=clipped"),
+    ],
+)
+def test_a_name_that_leads_nowhere_is_refused_with_the_settings(settings, message):
+    with pytest.raises(UsageError) as caught:
+        plan_training("grpo", preset="tiny-cpu", overrides={**SMALL, **settings})
+    assert message in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_an_estimator_that_returns_something_else_is_named(mine):
+    rewards = torch.tensor([[0.0, 1.0, torch.nan], [1.0, 1.0, 1.0]])
+    assert torch.equal(estimate_advantages("group_mean", rewards), group_mean(rewards))
+    with pytest.raises(UsageError, match=r"returned \[3\] for rewards of shape \[2, 3\]"):
+        estimate_advantages(mine("row"), rewards)
+    with pytest.raises(UsageError, match="returned a value that is not finite"):
+        estimate_advantages(mine("not_finite"), rewards)
+
+
+def test_a_loss_gets_tensors_of_one_shape_and_must_return_one(mine):
+    logprobs, old, mask = torch.randn(2, 3), torch.randn(2, 3), torch.ones(2, 3)
+    advantages = torch.tensor([1.0, -1.0])
+    clip = {"clip_low": 0.2, "clip_high": 0.3}
+    expected = -advantages[:, None] * logprobs
+    assert torch.equal(other_loss(mine("reinforce"), logprobs, old, advantages, mask=mask, **clip), expected)
+    ours = other_loss("clipped", logprobs, old, advantages, mask=mask, **clip)
+    assert torch.equal(ours, policy_loss(logprobs, old, advantages, mask=mask, **clip))
+    with pytest.raises(UsageError, match=r"returned \[\]; it must return a loss per token, \[2, 3\]"):
+        other_loss(mine("one_number"), logprobs, old, advantages, mask=mask, **clip)
+
+
+def test_an_engine_that_knows_text_gets_tokens_and_the_policys_logprobs():
+    loaded = load_model("tiny")
+    engine = EncodingEngine(ScriptedEngine("1234"), loaded)
+    assert isinstance(engine, TokenEngine)
+    prompt = loaded.tokenizer("5 6", add_special_tokens=False)["input_ids"]
+    whole, _ = engine.generate_tokens([prompt], SamplingParams(n=2, temperature=1.0, max_new_tokens=20))
+    assert (whole.text, whole.finish_reason) == ("1234", FinishReason.STOP)
+    assert whole.token_ids[-1] == loaded.tokenizer.eos_token_id
+    ids = torch.tensor([whole.token_ids])
+    batch = TokenBatch(torch.tensor([prompt]), torch.ones(1, len(prompt), dtype=torch.long), ids, torch.ones(ids.shape))
+    with torch.no_grad():
+        expected = completion_logprobs(loaded.model, batch, 1.0)[0]
+    assert torch.allclose(torch.tensor(whole.logprobs), expected, atol=1e-5)
+    (cut,) = engine.generate_tokens([prompt], SamplingParams(temperature=1.0, max_new_tokens=2))
+    assert (cut.text, cut.finish_reason, len(cut.token_ids), len(cut.logprobs)) == ("12", FinishReason.LENGTH, 2, 2)
+
+
+def test_an_engine_that_answers_with_nothing_still_has_a_token_to_learn_from():
+    loaded = load_model("tiny")
+    engine = EncodingEngine(ScriptedEngine(""), loaded)
+    (row,) = engine.generate_tokens([[5, 6]], SamplingParams(temperature=1.0))
+    assert (row.text, row.token_ids, len(row.logprobs)) == ("", (loaded.tokenizer.eos_token_id,), 1)
