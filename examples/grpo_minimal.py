@@ -57,16 +57,14 @@ def train(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, settings: 
     Shapes: P prompts, n completions of each, B = P * n rows, L tokens of a prompt, T of a completion.
     """
     environment = r1env.make_environment("sort-4", style="compact", rubric=REWARDS)
-    optimizer = torch.optim.AdamW(model.parameters(), lr=settings.optim.lr, betas=(0.9, 0.95), weight_decay=0.0)
-    count, n = settings.sampling.prompts_per_step, settings.sampling.group_size
+    optimizer = torch.optim.AdamW(model.parameters(), lr=settings.lr, betas=(0.9, 0.95), weight_decay=0.0)
+    count, n = settings.prompts_per_step, settings.group_size
 
     for step in range(settings.steps):
         # Sample a group of n completions for each task.
         tasks = [environment.task(step * count + i, settings.seed) for i in range(count)]
         prompts = encode(environment, tokenizer, tasks).repeat_interleave(n, dim=0)  # [B, L]
-        completions, mask = sample(
-            model, tokenizer, prompts, settings.sampling.max_new_tokens, seed=derive_seed(settings.seed, step, 0)
-        )
+        completions, mask = sample(model, tokenizer, prompts, settings.max_new_tokens, seed=derive_seed(settings.seed, step, 0))
 
         # Score them. A reward without a value has a reason; a longer run would leave that completion out, this one stops.
         scores = r1env.score(rollouts(tasks, n, tokenizer, completions, mask), environment.rubric)
@@ -85,20 +83,20 @@ def train(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, settings: 
         metrics = {"reward": rewards.mean().item(), "loss": 0.0, "grad_norm": 0.0}
         shuffle = torch.Generator().manual_seed(derive_seed(settings.seed, step) ^ 1)
         order = mixed[torch.randperm(len(mixed), generator=shuffle)]
-        for number, rows in enumerate(order.chunk(settings.optim.mini_batches) if len(order) else ()):
+        for number, rows in enumerate(order.chunk(settings.mini_batches) if len(order) else ()):
             ratio = (logprobs_of(model, prompts[rows], completions[rows]) - old[rows]).exp()
             advantage = advantages[rows, None]
             clipped = ratio.clamp(1 - settings.clip, 1 + settings.clip)
             objective = torch.minimum(ratio * advantage, clipped * advantage)
             loss = -(objective * mask[rows]).sum() / mask[rows].sum()  # the mean over the mini-batch's tokens
             loss.backward()
-            warmed = min(1.0, (step * settings.optim.mini_batches + number + 1) / settings.optim.warmup_steps)
-            optimizer.param_groups[0]["lr"] = settings.optim.lr * warmed
-            grad_norm = torch.nn.utils.clip_grad_norm_(model.parameters(), settings.optim.max_grad_norm)
+            warmed = min(1.0, (step * settings.mini_batches + number + 1) / settings.warmup_steps)
+            optimizer.param_groups[0]["lr"] = settings.lr * warmed
+            grad_norm = torch.nn.utils.clip_grad_norm_(model.parameters(), settings.grad_clip)
             optimizer.step()
             optimizer.zero_grad()
-            metrics["loss"] += loss.item() / settings.optim.mini_batches
-            metrics["grad_norm"] += grad_norm.item() / settings.optim.mini_batches
+            metrics["loss"] += loss.item() / settings.mini_batches
+            metrics["grad_norm"] += grad_norm.item() / settings.mini_batches
         yield metrics
 
 
