@@ -31,8 +31,12 @@ FOLDERS = [
 
 
 @functools.cache
+def settings(folder: Path) -> dict[str, Any]:
+    return tomllib.loads((folder / "pyproject.toml").read_text("utf-8"))
+
+
 def project(folder: Path) -> dict[str, Any]:
-    return tomllib.loads((folder / "pyproject.toml").read_text("utf-8"))["project"]
+    return settings(folder)["project"]
 
 
 OURS = {project(folder)["name"]: folder for folder in FOLDERS}
@@ -44,7 +48,7 @@ def package_of(name: str) -> str:
 
 
 def version_of(name: str) -> str:
-    text = (OURS[name] / package_of(name) / "version.py").read_text("utf-8")
+    text = (OURS[name] / settings(OURS[name])["tool"]["hatch"]["version"]["path"]).read_text("utf-8")
     return re.search(r'__version__ = "(.+)"', text)[1]
 
 
