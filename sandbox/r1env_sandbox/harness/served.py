@@ -107,7 +107,6 @@ class Server:
 
     def make_error(self, described: Any) -> BaseException:
         """An exception that a function of the test's raised."""
-
         names = described.get("extends") or [described.get("type", "Exception")]
         known = (getattr(builtins, name, None) for name in names)
         base = next((kind for kind in known if isinstance(kind, type) and issubclass(kind, Exception)), Exception)
