@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING, Any
 
 from r1env import moved
 from r1env.envs.autoregister import register_with_gymnasium
-from r1env.version import __version__
+
+__version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from r1env.data.sources import TaskSource

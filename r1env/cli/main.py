@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
+from r1env import __version__
 from r1env.cli.console import print_json
 from r1env.cli.options import Json
 from r1env.errors import R1EnvError
@@ -17,22 +18,21 @@ from r1env.hooks import CommandSpec
 from r1env.importing import import_target
 from r1env.plugins import Plugins, installed
 from r1env.runs.manifest import distribution_versions
-from r1env.version import __version__
 
 COMMANDS = (
     CommandSpec("train", "r1env.cli.train:app", "Train a model."),
     CommandSpec("settings", "r1env.cli.settings:settings", "Show a trainer's settings, with defaults and sources."),
-    CommandSpec("eval", "r1env.cli.evaluate:evaluate_command", "Evaluate a model: accuracy, interval, pass@k."),
-    CommandSpec("sample", "r1env.cli.sample:sample", "Draw completions, to read or to score later."),
-    CommandSpec("score", "r1env.cli.score:score", "Score completions that are already there."),
-    CommandSpec("export", "r1env.cli.score:export", "Carry the rewards into TRL, verl or OpenRLHF."),
+    CommandSpec("eval", "r1env.cli.evaluate:evaluate_command", "Evaluate a model: accuracy with its interval, and pass@k."),
+    CommandSpec("sample", "r1env.cli.sample:sample", "Sample completions, to read or to score later."),
+    CommandSpec("score", "r1env.cli.score:score", "Score existing completions."),
+    CommandSpec("export", "r1env.cli.score:export", "Export rewards for TRL, verl or OpenRLHF."),
     CommandSpec("audit", "r1env.cli.audit:audit_command", "Attack a reward before a policy does."),
-    CommandSpec("report", "r1env.cli.train:report", "Write a run's report.html."),
+    CommandSpec("report", "r1env.cli.train:report", "Write the report of a run as HTML."),
     CommandSpec("envs", "r1env.cli.envs:envs", "List the environments."),
     CommandSpec("show", "r1env.cli.envs:show", "Show a task of an environment."),
-    CommandSpec("plugins", "r1env.cli.plugins:plugins", "List what plugins provide, and check it."),
-    CommandSpec("new", "r1env.cli.plugins:app", "Start a plugin of your own."),
-    CommandSpec("doctor", "r1env.cli.doctor:doctor", "What works on this machine, and how to get the rest."),
+    CommandSpec("plugins", "r1env.cli.plugins:plugins", "List what plugins provide, and check that it works."),
+    CommandSpec("new", "r1env.cli.plugins:app", "Create a plugin."),
+    CommandSpec("doctor", "r1env.cli.doctor:doctor", "Check what works on this machine, and how to get the rest."),
     CommandSpec("version", "r1env.cli.main:version", "Show the version."),
 )
 

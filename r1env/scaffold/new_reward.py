@@ -9,8 +9,8 @@ from importlib import resources
 from pathlib import Path
 from string import Template
 
+from r1env import __version__
 from r1env.errors import UsageError
-from r1env.version import __version__
 
 _NAME = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
 _LONGEST_NAME = 40

@@ -31,7 +31,8 @@ from r1env_sandbox.models import (
 from r1env_sandbox.open import open_sandbox
 from r1env_sandbox.sandbox import Judge, Sandbox, judge
 from r1env_sandbox.session import ExecResult, Session
-from r1env_sandbox.version import __version__
+
+__version__ = "0.1.0"
 
 __all__ = [
     "Checker",

@@ -20,6 +20,7 @@ from typing import IO, Annotated, Any, BinaryIO, Literal, cast
 
 import typer
 
+from r1env_sandbox import __version__
 from r1env_sandbox.errors import SandboxUnavailable
 from r1env_sandbox.harness import plain
 from r1env_sandbox.languages import DEFAULT_LANGUAGES, LANGUAGES, UnknownLanguageError, find_language
@@ -27,7 +28,6 @@ from r1env_sandbox.models import Limits, Submission, Verdict
 from r1env_sandbox.open import open_sandbox
 from r1env_sandbox.rows import judge_line
 from r1env_sandbox.sandbox import Judge, Mode
-from r1env_sandbox.version import __version__
 
 NO_SANDBOX, INTERRUPTED = 3, 130
 MIN_TOKEN = 16  # characters

@@ -1,5 +1,6 @@
 """The code reward: programs that a model wrote, judged by tests in a sandbox."""
 
-from r1env_code.version import __version__
+__version__ = "0.1.0"
+
 
 __all__ = ["__version__"]

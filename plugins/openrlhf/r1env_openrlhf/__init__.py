@@ -5,3 +5,5 @@ says what is there (asked through `probe`), `job` starts and stops the processes
 `launch` starts Ray and the unmodified command, `rank` one process of torch's launcher, `hooks` changes parts of OpenRLHF after their
 import, `episodes` plays and scores. `stand_in` and `cpu_site` are put on the job's path only where flash-attn or CUDA is missing.
 """
+
+__version__ = "0.1.0"
