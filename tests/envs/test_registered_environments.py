@@ -17,6 +17,7 @@ ROWS = {
     "mawps": {"input": "What is {n} plus 0 ?", "target": "{n}"},
     "aime24": {"problem": "Find ${n}^1$.", "answer": "{n}"},
     "math-jsonl": {"question": "Find ${n}^1$.", "answer": "{n}"},
+    "choice-jsonl": {"question": "Which is {n}?", "options": ["{n}", "{n}0"], "answer": "A"},
     "humaneval": {
         "task_id": "HumanEval/{n}",
         "prompt": 'def number():\n    """Gives {n}."""\n',
