@@ -32,7 +32,9 @@ def evaluate_command(
     rubric: opt.RubricName = "accuracy",
     seed: opt.Seed = 0,
     batch_size: opt.BatchSize = 32,
-    output: Annotated[Path | None, typer.Option("--output", metavar="FILE", help="JSON lines, one a completion.")] = None,
+    output: Annotated[
+        Path | None, typer.Option("--output", metavar="FILE", help="Write JSON Lines to this file, one line per completion.")
+    ] = None,
     as_json: opt.Json = False,
 ) -> None:
     """Evaluate a model: accuracy with its 95 % interval, pass@k, statuses, lengths.

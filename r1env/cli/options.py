@@ -17,29 +17,31 @@ from r1env.plugins import Plugins
 
 TASKS_OF_A_GENERATOR = 100  # how many tasks are taken where the source never ends and no limit is given
 
-Json = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
-EnvName = Annotated[str, typer.Option("--env", help="Environment, see `r1env envs`.")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+EnvName = Annotated[str, typer.Option("--env", help="Environment (see `r1env envs`).")]
 EnvOptions = Annotated[
     list[str] | None,
-    typer.Option("-o", "--env-option", metavar="KEY=VALUE", help="Option of the environment's task source; repeatable."),
+    typer.Option("-o", "--env-option", metavar="KEY=VALUE", help="Option of the environment's task source. Repeatable."),
 ]
 Data = Annotated[
-    Path | None, typer.Option("--data", metavar="FILE", help="File of the environment's tasks (same as -o data=FILE).")
+    Path | None, typer.Option("--data", metavar="FILE", help="File with the environment's tasks; short for -o data=FILE.")
 ]
 Template = Annotated[str | None, typer.Option("--template", help="Prompt template instead of the environment's own.")]
 RubricName = Annotated[str, typer.Option("--rubric", metavar="NAME|FILE", help="Rubric: a preset or a YAML file.")]
-Model = Annotated[str, typer.Option("--model", help="Model: a name, a local folder or a hub name, as the engine takes it.")]
-EngineName = Annotated[str, typer.Option("--engine", help="Where completions come from, see `r1env plugins`.")]
+Model = Annotated[str, typer.Option("--model", help="Model: a name, a folder or a hub name.")]
+EngineName = Annotated[str, typer.Option("--engine", help="Inference engine (see `r1env plugins`).")]
 EngineOptions = Annotated[
-    list[str] | None, typer.Option("--engine-option", metavar="KEY=VALUE", help="Option of the engine; repeatable.")
+    list[str] | None, typer.Option("--engine-option", metavar="KEY=VALUE", help="Option of the engine. Repeatable.")
 ]
-Limit = Annotated[int | None, typer.Option("--limit", min=1, help="Tasks to take; all by default (of a generator 100).")]
-Samples = Annotated[int, typer.Option("--n", min=1, help="Completions a task.")]
-Temperature = Annotated[float, typer.Option("--temperature", min=0.0, help="0 is greedy.")]
-TopP = Annotated[float, typer.Option("--top-p", help="Nucleus; 1 keeps the whole distribution.")]
-MaxNewTokens = Annotated[int, typer.Option("--max-new-tokens", min=1, help="Longest completion.")]
-Seed = Annotated[int, typer.Option("--seed", help="Of the tasks and of the completions.")]
-BatchSize = Annotated[int, typer.Option("--batch-size", min=1, help="Tasks a call of the engine.")]
+Limit = Annotated[
+    int | None, typer.Option("--limit", min=1, help="Number of tasks. Default: all, or 100 of an endless source.")
+]
+Samples = Annotated[int, typer.Option("--n", min=1, help="Completions per task.")]
+Temperature = Annotated[float, typer.Option("--temperature", min=0.0, help="Sampling temperature; 0 is greedy.")]
+TopP = Annotated[float, typer.Option("--top-p", help="Nucleus sampling; 1 keeps the whole distribution.")]
+MaxNewTokens = Annotated[int, typer.Option("--max-new-tokens", min=1, help="Most tokens per completion.")]
+Seed = Annotated[int, typer.Option("--seed", help="Random seed of tasks and completions.")]
+BatchSize = Annotated[int, typer.Option("--batch-size", min=1, help="Tasks per engine call.")]
 
 
 def plugins_of(ctx: typer.Context) -> Plugins:

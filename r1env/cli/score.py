@@ -28,26 +28,30 @@ from r1env.scoring import ScoringPool
 
 def score(
     ctx: typer.Context,
-    reward: Annotated[str | None, typer.Option("--reward", metavar="NAME", help="One reward, or module:attribute.")] = None,
+    reward: Annotated[
+        str | None, typer.Option("--reward", metavar="NAME", help="Reward: a name, module:attribute or file.py:attribute.")
+    ] = None,
     rubric: Annotated[
-        str | None, typer.Option("--rubric", metavar="NAME|FILE", help="A rubric instead: a preset or a YAML file.")
+        str | None, typer.Option("--rubric", metavar="NAME|FILE", help="Rubric instead of a reward: a preset or a YAML file.")
     ] = None,
     accuracy: Annotated[
-        str, typer.Option("--accuracy", metavar="REWARD", help="What the rubric's `accuracy` stands for.")
+        str, typer.Option("--accuracy", metavar="REWARD", help="Reward that the rubric's `accuracy` stands for.")
     ] = "math",
     option: Annotated[
         list[str] | None,
-        typer.Option("--option", metavar="KEY=VALUE", help="Option of the reward; with --rubric REWARD.KEY=VALUE. Repeatable."),
+        typer.Option(
+            "--option", metavar="KEY=VALUE", help="Option of the reward; with --rubric, REWARD.KEY=VALUE. Repeatable."
+        ),
     ] = None,
-    input_: Annotated[str, typer.Option("--input", metavar="FILE", help="JSON lines to score; - is stdin.")] = "-",
-    output: Annotated[str, typer.Option("--output", metavar="FILE", help="Where the scores go; - is stdout.")] = "-",
-    on_ray: Annotated[bool, typer.Option("--ray", help="Score on a Ray cluster, see docs/scaling.md.")] = False,
+    input_: Annotated[str, typer.Option("--input", metavar="FILE", help="JSON Lines to score; - is stdin.")] = "-",
+    output: Annotated[str, typer.Option("--output", metavar="FILE", help="File for the scores; - is stdout.")] = "-",
+    on_ray: Annotated[bool, typer.Option("--ray", help="Score on a Ray cluster (see docs/scaling.md).")] = False,
     ray_address: Annotated[
         str | None,
-        typer.Option("--ray-address", metavar="ADDRESS", help="Of the cluster; the default finds one, or starts one here."),
+        typer.Option("--ray-address", metavar="ADDRESS", help="Address of the cluster. Default: find one, or start one here."),
     ] = None,
 ) -> None:
-    """Score completions that are already there.
+    """Score existing completions.
 
     Files are JSON lines, or Parquet where their name ends in .parquet; they are streamed and may be larger than memory.
 
@@ -215,20 +219,20 @@ def _ray() -> Any:
 
 def export(
     ctx: typer.Context,
-    to: Annotated[str, typer.Option("--to", metavar="STACK", help="trl, verl or openrlhf.")],
-    output: Annotated[Path, typer.Option("--output", metavar="FILE", help="The Python file to write.")],
+    to: Annotated[str, typer.Option("--to", metavar="STACK", help="Library to export for: trl, verl or openrlhf.")],
+    output: Annotated[Path, typer.Option("--output", metavar="FILE", help="Python file to write.")],
     rubric: Annotated[
-        str, typer.Option("--rubric", metavar="NAME|FILE", help="A preset, a YAML file, or a single reward.")
+        str, typer.Option("--rubric", metavar="NAME|FILE", help="Rubric: a preset, a YAML file or a single reward.")
     ] = "zero",
     accuracy: Annotated[
-        str, typer.Option("--accuracy", metavar="REWARD", help="What the rubric's `accuracy` stands for.")
+        str, typer.Option("--accuracy", metavar="REWARD", help="Reward that the rubric's `accuracy` stands for.")
     ] = "math",
     option: Annotated[
-        list[str] | None, typer.Option("--option", metavar="REWARD.KEY=VALUE", help="Option of a reward; repeatable.")
+        list[str] | None, typer.Option("--option", metavar="REWARD.KEY=VALUE", help="Option of a reward. Repeatable.")
     ] = None,
-    force: Annotated[bool, typer.Option("--force", help="Overwrite the file.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Overwrite an existing file.")] = False,
 ) -> None:
-    """Write the rewards as the file that another RL stack loads.
+    """Export rewards as a Python file that TRL, verl or OpenRLHF loads.
 
     The file holds the rubric as plain data, and the flags that make the stack use it in its first lines.
 

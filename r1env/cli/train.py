@@ -44,7 +44,7 @@ from r1env.trackers import find_tracker, followed
 def train(
     ctx: typer.Context,
     name: Annotated[
-        str | None, typer.Argument(metavar="[NAME]", help="Recipe, trainer, or recipe file; a run's config.yaml is one.")
+        str | None, typer.Argument(metavar="NAME", help="Recipe, trainer, or recipe file; a run's config.yaml is one.")
     ] = None,
     preset: Annotated[str | None, typer.Option("--preset", help="Named settings, e.g. tiny-cpu.")] = None,
     model: Annotated[str | None, typer.Option("--model", help="Model that the first stage starts from.")] = None,
@@ -251,7 +251,7 @@ def _seed(plan: Plan) -> int:
 
 def report(
     ctx: typer.Context,
-    run: Annotated[Path, typer.Argument(metavar="RUNDIR", help="Folder that `r1env train` wrote.")],
+    run: Annotated[Path, typer.Argument(metavar="RUNDIR", help="Run folder, written by `r1env train`.")],
     as_json: Json = False,
 ) -> None:
     """Write a run's report.html: curves and sample completions in one file that opens offline.

@@ -114,7 +114,7 @@ def test_what_the_installed_release_does_not_know_is_named(extra, complaint):
 
 ELSEWHERE = {
     # the prompt files and the agent
-    *("env", "env_options", "mixture", "rubric", "template", "model", "eval.limit", "eval.env_options"),
+    *("env", "env_options", "hold_out", "mixture", "rubric", "template", "model", "eval.limit", "eval.env_options"),
     *("filter.pass_rates", "filter.min_pass_rate", "filter.max_pass_rate"),
     # following the job
     *("eval.samples", "max_failed", "log.samples_every"),
@@ -172,7 +172,9 @@ CHANGED = {
         "algo.mask_truncated_completions": True,
     },
     **{
+        "algo.loss": "r1env_trainers.rl.losses:cispo_loss",
         "engine.name": "vllm",
+        "engine.options": {"a": 1},
         "engine.vllm.gpu_memory_utilization": 0.5,
         "engine.vllm.max_num_seqs": 8,
         "engine.vllm.max_model_len": 99,

@@ -60,19 +60,20 @@ class Settings(ServerSettings):
 
 
 def label_pairs(
-    input_: Annotated[Path, typer.Option("--input", metavar="FILE", help="JSON lines with a prompt and two responses.")],
+    input_: Annotated[Path, typer.Option("--input", metavar="FILE", help="JSON Lines with a prompt and two responses.")],
     output: Annotated[
-        Path, typer.Option("--output", metavar="FILE", help="File for the judged pairs; an existing file is continued.")
+        Path, typer.Option("--output", metavar="FILE", help="File for the judged pairs; an existing one is continued.")
     ],
-    url: Annotated[str, typer.Option("--url", help="URL of an OpenAI-compatible server, up to /v1.")],
-    model: Annotated[str, typer.Option("--model", help="Name of the judge on the server.")],
+    url: Annotated[str, typer.Option("--url", help="Base URL of an OpenAI-compatible server, ending in /v1.")],
+    model: Annotated[str, typer.Option("--model", help="Name of the judge model on the server.")],
     api_key_env: Annotated[
-        str | None, typer.Option("--api-key-env", metavar="NAME", help="Environment variable with the server's key.")
+        str | None, typer.Option("--api-key-env", metavar="NAME", help="Environment variable with the server's API key.")
     ] = None,
-    votes: Annotated[int, typer.Option("--votes", min=2, help="Votes for each pair; an even number, half in each order.")] = 4,
-    seed: Annotated[int, typer.Option("--seed", help="Seed of the order in which responses are shown.")] = 0,
+    votes: Annotated[int, typer.Option("--votes", min=2, help="Votes per pair: an even number, half in each order.")] = 4,
+    seed: Annotated[int, typer.Option("--seed", help="Random seed of the order of the responses.")] = 0,
     settings: Annotated[
-        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Other setting of the server, e.g. concurrency=32.")
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="Other setting of the server, e.g. concurrency=32. Repeatable."),
     ] = None,
 ) -> None:
     """Let a judge choose between two responses, several times in both orders, and write preference pairs with the votes.
