@@ -167,10 +167,3 @@ def test_an_evaluation_on_the_training_split_is_refused_by_name():
     config = GRPOConfig(model="tiny", env="add-2digit", eval={"every": 10, "env_options": {"split": "train"}})
     with pytest.raises(UsageError, match=r"would use the training tasks of environment 'add-2digit' \(split train\)"):
         evaluation_suite(config)
-
-
-def test_values_that_were_renamed_work_with_a_warning():
-    with pytest.warns(FutureWarning) as caught:
-        config = GRPOConfig(**MINIMAL, algo={"advantage": "rloo", "loss_aggregation": "seq-mean-token-sum-norm"})
-    assert (config.algo.advantage, config.algo.loss_aggregation) == ("rloo", "seq-mean-token-sum-norm")
-    assert len(caught) == 4  # two names and two values
