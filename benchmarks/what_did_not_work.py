@@ -16,14 +16,15 @@ from r1env_logic.countdown import countdown_tasks
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # the package says that it is experimental, and so does the page
-    from r1env_trainers.experimental.mcts import Limits, search
-    from r1env_trainers.experimental.process_reward_model import (
+    from r1env_trainers.experimental.process_rewards import (
+        best_of_n,
+        majority_vote,
+        of_steps,
         score_steps,
         start_process_reward_model,
         train_process_reward_model,
     )
-    from r1env_trainers.experimental.rerank import best_of_n, majority_vote, of_steps
-    from r1env_trainers.experimental.toys import BASE, BlindCountdown, careless_sum
+    from r1env_trainers.experimental.tree_search import BASE, BlindCountdown, Limits, careless_sum, search
 
 COMPLETIONS, DIGITS, SIMULATIONS = 8, 4, 150
 

@@ -19,6 +19,7 @@ from r1env.cli.options import options_by_reward, plugins_of
 from r1env.cli.rows import Chunk, Scored, chunks, has_groups, open_results, open_rows, score_chunk
 from r1env.config import parse_overrides
 from r1env.errors import UsageError
+from r1env.importing import absolute_reference
 from r1env.plugins import Plugins
 from r1env.rewards import Reward
 from r1env.rubrics import Rubric, RubricSpec, find_rubric, name_accuracy, resolve_rubric, with_options
@@ -244,6 +245,9 @@ def export(
     spec = name_accuracy(with_options(rubric_spec(rubric, plugins), options_by_reward(option)), accuracy)
     if not isinstance(spec, RubricSpec):
         raise UsageError(f"the rubric {rubric!r} holds reward objects, and the file must name them; give a rubric of names")
+    # The stack may load the file in another folder.
+    absolute = (choice.model_copy(update={"reward": absolute_reference(choice.reward)}) for choice in spec.rewards)
+    spec = spec.model_copy(update={"rewards": tuple(absolute)})
     loaded = load_rubric(spec, plugins=plugins)
     text = render(to, spec, path=output, parts=loaded.part_keys)
     try:

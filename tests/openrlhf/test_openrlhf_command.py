@@ -188,6 +188,8 @@ CHANGED = {
         "final_phase.steps": 2,
         "algo.ref_model_sync_steps": 5,
     },
+    "algo.loss": "r1env_trainers.rl.losses:cispo_loss",
+    "engine.options": {"a": 1},
 }
 
 

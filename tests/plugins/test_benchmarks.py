@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 import sys
+import tempfile
+from pathlib import Path
 
 import pytest
 
 import r1env
 from r1env import UsageError
+from r1env_benchmarks.choice import choice_jsonl
 from r1env_benchmarks.math import aime24, answer_text, gsm8k, math_jsonl, mawps, svamp
 
 
@@ -114,3 +117,45 @@ def test_an_episode_of_a_benchmark_is_scored_by_the_math_reward(tmp_path):
     (score,) = r1env.score([episode.rollout()], environment.rubric)
     assert score.value == 1.0
     assert "\\boxed{}" in episode.messages[0]["content"]
+
+
+def test_choices_are_shown_by_letter_and_the_answer_is_one():
+    rows = [
+        {"question": "Which is red?", "options": ["sky", "rose"], "answer": "B"},
+        {"question": "Which is red?", "options": {"A": "sky", "B": "rose"}, "answer": "rose"},
+        {"question": "Which is red?", "options": {"label": ["A", "B"], "text": ["sky", "rose"]}, "answer": 1},
+    ]
+    for row in rows:
+        task = choice_source([row]).task(0)
+        assert (task.question, task.answer) == ("Which is red?\n\nA) sky\nB) rose", "B")
+        assert task.kind is r1env.TaskKind.CHOICE
+
+
+def test_shuffled_options_take_their_letter_with_them():
+    row = {"question": "Which is red?", "options": ["sky", "rose", "leaf", "snow"], "answer": "B"}
+    answers = set()
+    for seed in range(20):
+        task = choice_source([row], shuffle_seed=seed).task(0)
+        assert task.metadata["options"][task.answer] == "rose"
+        assert task.question == choice_source([row], shuffle_seed=seed).task(0).question
+        answers.add(task.answer)
+    assert answers == set("ABCD")
+
+
+@pytest.mark.parametrize(
+    ("row", "message"),
+    [
+        ({"question": "?", "options": ["a"], "answer": "A"}, "are 1 options"),
+        ({"question": "?", "options": ["a", "b"], "answer": "C"}, "names none of its options"),
+        ({"question": " ", "options": ["a", "b"], "answer": "A"}, "it has no question"),
+        ({"question": "?", "options": ["a", "b"], "answer": None}, "its answer None names none"),
+    ],
+)
+def test_a_choice_that_cannot_be_scored_is_refused_with_its_row(row, message):
+    with pytest.raises(UsageError, match=message):
+        choice_source([row])
+
+
+def choice_source(rows, **options):
+    with tempfile.TemporaryDirectory() as folder:
+        return choice_jsonl(write(Path(folder), *rows), **options)

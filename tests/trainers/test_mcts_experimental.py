@@ -8,9 +8,17 @@ import pytest
 
 from r1env.engines import SamplingParams
 from r1env_logic.countdown import countdown_tasks
-from r1env_trainers.experimental.engine_steps import EngineSteps
-from r1env_trainers.experimental.mcts import Limits, Node, Proposal, nodes, puct, search, write_trace
-from r1env_trainers.experimental.toys import BlindCountdown
+from r1env_trainers.experimental.tree_search import (
+    BlindCountdown,
+    EngineSteps,
+    Limits,
+    Node,
+    Proposal,
+    nodes,
+    puct,
+    search,
+    write_trace,
+)
 from r1env_trainers.generate.engine import TransformersEngine
 from r1env_trainers.model.load import load_model
 

@@ -106,6 +106,19 @@ def test_the_scripted_engine_trains_too(tmp_path):
     assert [row["reward"] for row in run.metrics()] == pytest.approx([1.4] * 2)
 
 
+def test_a_group_reward_sees_every_group_whole_in_training_though_episodes_are_scored_as_they_end(tmp_path):
+    path = tmp_path / "grouped.py"
+    path.write_text(
+        "import r1env\n"
+        "@r1env.reward(scope='group', isolation='process')\n"
+        "def size(completions, task):\n"
+        "    return [r1env.Score(value=len(completions) + place / 10) for place in range(len(completions))]\n"
+    )
+    run = trained(plan_training("grpo", preset="tiny-cpu", overrides={**SMALL, "rubric": f"{path}:size"}), tmp_path / "run")
+    assert [row["reward"] for row in run.metrics()] == pytest.approx([4.15, 4.15])
+    assert [row["unscored"] for row in run.metrics()] == [0.0, 0.0]
+
+
 @pytest.mark.parametrize(
     ("settings", "message"),
     [

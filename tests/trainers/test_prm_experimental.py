@@ -12,15 +12,19 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from r1env_trainers.experimental.process_advantages import process_advantages
-from r1env_trainers.experimental.process_reward_model import (
+from r1env_trainers.experimental.process_rewards import (
+    best_of_n,
+    majority_vote,
+    of_steps,
+    process_advantages,
     score_steps,
+    split_steps,
     start_process_reward_model,
+    step_ends,
     train_process_reward_model,
+    weighted_vote,
 )
-from r1env_trainers.experimental.rerank import best_of_n, majority_vote, of_steps, weighted_vote
-from r1env_trainers.experimental.steps import split_steps, step_ends
-from r1env_trainers.experimental.toys import BASE, careless_sum
+from r1env_trainers.experimental.tree_search import BASE, careless_sum
 from r1env_trainers.rl.advantages import group_std
 
 NAN = math.nan

@@ -1,10 +1,10 @@
-"""Checking of final answers in mathematics: `verify(answer, completion)`, and the reward `math` made of it."""
+"""Checking of final answers in mathematics: `verify(answer, completion)`, and the rewards `math` and `choice` made of it."""
 
 from r1env_math.check import FaultyReference, check_gold
 from r1env_math.policy import AnswerPolicy, Case, Conflict, Units, Where
-from r1env_math.verdict import How, Verdict, verify
+from r1env_math.verdict import How, Verdict, verify, verify_choice
 
-__version__ = "0.1.0"
+__version__ = "0.1.1"
 
 __all__ = [
     "AnswerPolicy",
@@ -18,4 +18,5 @@ __all__ = [
     "__version__",
     "check_gold",
     "verify",
+    "verify_choice",
 ]

@@ -23,7 +23,7 @@ from r1env_math.extraction import boxes_that_stand, cut_response, length_of, sta
 from r1env_math.guards import MAX_LENGTH, excess
 from r1env_math.normalize import normalize, words
 from r1env_math.parser import read
-from r1env_math.phrases import ANNOUNCEMENT, CONCLUSION, HEDGE, SUPPOSED_BEFORE, is_retracted, may_announce
+from r1env_math.phrases import ANNOUNCEMENT, CONCLUSION, HEDGE, NEGATED, SUPPOSED_BEFORE, is_retracted, may_announce
 from r1env_math.policy import AnswerPolicy, Case, Conflict, Where
 from r1env_math.reference import final_answer
 
@@ -116,13 +116,16 @@ def options_of(task: r1env.Task | None) -> Mapping[str, str]:
     if task is None:
         return {}
     for key in ("options", "choices"):
-        if found := _listed(task.metadata.get(key)):
+        if found := listed_options(task.metadata.get(key)):
             return found
     return options_in(task.question[-12_000:])
 
 
-def _listed(value: Any) -> dict[str, str]:
-    """`["red", "blue"]`, `{"A": "red"}`, `{"label": ["A"], "text": ["red"]}`, `[{"label": "A", "text": "red"}]`."""
+def listed_options(value: Any) -> dict[str, str]:
+    """Return options by letter, as the common sets list them; nothing where they are none.
+
+    `["red", "blue"]`, `{"A": "red"}`, `{"label": ["A"], "text": ["red"]}`, `[{"label": "A", "text": "red"}]`.
+    """
     if isinstance(value, str) and value[:1] in "[{":
         try:
             value = json.loads(value)
@@ -136,7 +139,7 @@ def _listed(value: Any) -> dict[str, str]:
             and not isinstance(labels, str)
             and len(labels) == len(texts)
         ):
-            return _listed(list(texts))
+            return listed_options(list(texts))
         if all(isinstance(key, str) and key.strip().upper() in LETTERS and key.strip() for key in value) and value:
             return {str(key).strip().upper(): str(text) for key, text in value.items()}
         return {}
@@ -362,7 +365,9 @@ def _from_statements(text: str, options: Mapping[str, str], policy: AnswerPolicy
     found: list[tuple[int, int, Pick]] = []  # place, strength
     if may_announce(text):
         for announcement in ANNOUNCEMENT.finditer(text):
-            if SUPPOSED_BEFORE.search(text[max(0, announcement.start() - 60) : announcement.start()]):
+            if NEGATED.search(announcement[0]) or SUPPOSED_BEFORE.search(
+                text[max(0, announcement.start() - 60) : announcement.start()]
+            ):
                 continue
             said = statement_of(text, announcement)
             if HEDGE.search(re.sub(r"\b[Ii] think\b", "", announcement[0])):

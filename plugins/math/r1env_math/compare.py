@@ -63,7 +63,8 @@ def equal(reference: Form, answer: Form, rules: Scalars) -> bool:
         case _, Date():
             return isinstance(reference, Expression) and _as_date(reference.text) == answer
         case Congruence(), Congruence():
-            return reference == answer
+            same = (reference.residues, reference.modulus) == (answer.residues, answer.modulus)
+            return same and (reference.variable == answer.variable or not reference.variable or not answer.variable)
         case Piecewise(), Piecewise():
             return _piecewise(reference, answer, rules)
         case (Equation(members=(_, Piecewise() as value)), Piecewise()):

@@ -26,6 +26,7 @@ from r1env_math.phrases import (
     CONCLUSION,
     FINAL,
     HEDGE,
+    NEGATED,
     NEXT_PROBLEM,
     REACH,
     SUPPOSED_BEFORE,
@@ -72,6 +73,8 @@ _FACTOR = re.compile(
     r"\s{0,2}\$?(\s{0,2}(?:\\?%|‰|(?:\\text\{\s?)?(?:percent|hundred|thousand|million|billion|trillion|dozen|lakh|crore)(?![a-zA-Z])\}?|[万亿億萬千百만억천]|тыс|млн|млрд))"
 )
 _NOTHING_SAID = re.compile(r"[\s*_`\"'.:]*")
+_HTML = re.compile(r"</?(?:b|strong|i|em|p|span|div|u|center|h[1-6])(?:\s[^<>]{0,80})?>", re.IGNORECASE)
+_FENCE = re.compile(r"\A```[a-z]{0,12}\n(.{1,200}?)\n```", re.DOTALL)
 _FINAL_TAG = re.compile(r"<(final_?answer|FINAL_?ANSWER|final-answer)>(.{0,1200}?)</\1>", re.DOTALL)
 _BOLD_END = re.compile(r"(?:[=:]|\b(?:is|are|of|to|with)\b|[\u3040-\u9fff])\s?\*\*\s?([^*\n]{1,200}?)\s?\*\*[.!。]?\s*$")
 _CONDITION = re.compile(
@@ -140,6 +143,8 @@ def _tagged(response: str) -> str:
 def cut_response(response: str) -> str:
     """Return a response up to the first token that ends a turn, and up to a next problem that the model set itself."""
     response = _tagged(response)
+    if "</" in response:
+        response = _HTML.sub("", response)
     end = _END_TOKEN.search(response)
     response = response[: end.start()] if end else response
     for following in NEXT_PROBLEM.finditer(response):
@@ -297,9 +302,13 @@ def _from_statements(text: str, policy: AnswerPolicy) -> list[Extraction]:
     found = list(ANNOUNCEMENT.finditer(text))[-MAX_CANDIDATES:]
     if not found:
         return []
-    asserted = [each for each in found if not SUPPOSED_BEFORE.search(text[max(0, each.start() - 60) : each.start()])]
+    asserted = [
+        each
+        for each in found
+        if not NEGATED.search(each[0]) and not SUPPOSED_BEFORE.search(text[max(0, each.start() - 60) : each.start()])
+    ]
     if not asserted:
-        return [Extraction(None, "the answer is only supposed")]
+        return [Extraction(None, "the answer is only supposed, or denied")]
     stated = [(each, statement_of(text, each)) for each in asserted]
     if _NOTHING_SAID.fullmatch(stated[-1][1]):
         stated = (
@@ -353,6 +362,8 @@ def _is_label(announcement: str) -> bool:
 def _stated(rest: str, after_colon: bool) -> str:
     """The answer at the beginning of what follows "the answer is": a formula in dollars, or the rest of the sentence."""
     rest = rest.lstrip(" \t\n*:：_")
+    if fenced := _FENCE.match(rest):
+        return fenced[1].strip()
     formula = _FORMULA.match(rest)
     if formula and not _MORE_FORMULAS.match(rest, formula.end()) and not _SCALE_WORD.match(rest, formula.end()):
         return next(group for group in formula.groups() if group is not None).strip()
@@ -362,7 +373,12 @@ def _stated(rest: str, after_colon: bool) -> str:
     sentence = _ADVERB.sub("", sentence, count=1)
     if formula := _FORMULA.fullmatch(sentence.strip()):
         return next(group for group in formula.groups() if group is not None).strip()
-    return AFTERWORD.sub("", sentence).strip(" \t*`,，;")
+    return (
+        AFTERWORD.sub("", sentence)
+        .strip(" \t*`,，;")
+        .removesuffix("}" if sentence.count("}") > sentence.count("{") else "")
+        .strip("\"' ")
+    )
 
 
 _ADVERB = re.compile(
@@ -444,6 +460,8 @@ def _is_value(text: str) -> bool:
 
 def _last_value(text: str) -> Extraction:
     tail = text[-MAX_TAIL:]
+    if re.search(r"\\(?:boxed|fbox)\s*\{[^}]*\Z", tail):
+        return Extraction(None, "the last box is not closed")
     formulas = list(_FORMULA.finditer(tail))
     if any(each[2] is not None and tail[each.end() : each.end() + 1].isdigit() for each in formulas):
         formulas = [each for each in formulas if each[2] is None]  # `$204 + $160` is money

@@ -43,10 +43,18 @@ _RECURRING = re.compile(
 _DOTTED = re.compile(r"(\.[0-9]*)\\dot\s?\{?([0-9])\}?([0-9]*)\\dot\s?\{?([0-9])\}?")
 _SPACED_GROUPS = re.compile(r"(?<![0-9.,])([0-9]{1,3}(?: [0-9]{3}){2,}|[0-9]{1,3}(?:[\u00a0\u202f][0-9]{3})+)(?![0-9.,])")
 _GROUPED = re.compile(r"(?<![0-9.,])[0-9]{1,3}(?:,[0-9]{3})+(?![0-9,])")
+_POINTS = re.compile(r"(?<![0-9.,])[0-9]{1,3}(?:(?:\.[0-9]{3}){2,}(?:,[0-9]+)?|(?:\.[0-9]{3})+,[0-9]{1,2})(?![0-9.,])")
+_TIMES_TEN = re.compile(r"(?<=[0-9]) ?[xX] ?(?=10\s?\^)")
+_EXPONENT_GROUP = re.compile(r"\^\s?\(([^()]{1,40})\)")
+_DECIMAL_EXPONENT = re.compile(r"\^\s?(-?[0-9]*\.[0-9]+)")
+_LABEL = re.compile(r"\\(?:tag\*?|label)\s?\{[^{}]{0,30}\}")
+_TEXT_SIGN = re.compile(r"\\(?:text|mathrm|textrm)\s?\{\s?([-+=])\s?\}")
+_ABSOLUTE = re.compile(r"(?<![a-zA-Z\\])abs\(([^()]{1,80})\)")
+_ANGLES = re.compile(r"<([^<>=]+(?:,[^<>=]+)+)>")
 _HEX = re.compile(r"^0x([0-9a-fA-F]{1,16})$")
 
 _SPELLINGS = {
-    "dfrac": r"\frac", "tfrac": r"\frac", "cfrac": r"\frac", "dbinom": r"\binom", "tbinom": r"\binom",
+    "dfrac": r"\frac", "tfrac": r"\frac", "cfrac": r"\frac", "nicefrac": r"\frac", "sfrac": r"\frac", "flatfrac": r"\frac", "dbinom": r"\binom", "tbinom": r"\binom",
     "leq": r"\le", "leqslant": r"\le", "leqq": r"\le", "geq": r"\ge", "geqslant": r"\ge", "geqq": r"\ge", "ne": r"\neq",
     "lt": "<", "gt": ">", "lbrace": r"\{", "rbrace": r"\}", "lbrack": "[", "rbrack": "]", "colon": ":", "mid": "|",
     "vert": "|", "lvert": "|", "rvert": "|", "degree": "°", "dots": r"\ldots", "cdots": r"\ldots", "dotsc": r"\ldots",
@@ -93,7 +101,7 @@ _PERCENT = re.compile(
     r"(?<=[0-9}]) ?(?:\\text\{ ?)?(?:per ?cent|percentage|percent|pct)(?![a-zA-Z])(?! ?points)(?: ?\})?", re.IGNORECASE
 )
 _WORD_SQRT = re.compile(
-    r"(?<![a-zA-Z\\])(sqrt|pi|infinity|infty|oo|inf|sin|cos|tan|cot|ln|log|arcsin|arccos|arctan)(?![a-zA-Z])"
+    r"(?<![a-zA-Z\\])(sqrt|pi|infinity|infty|oo|inf|exp|sin|cos|tan|cot|ln|log|arcsin|arccos|arctan)(?![a-zA-Z])"
 )
 
 
@@ -104,6 +112,8 @@ def normalize(text: str) -> str:
     """
     if _PLAIN_NUMBER.fullmatch(text):
         return text
+    text = _POINTS.sub(lambda found: found[0].replace(".", "").replace(",", "."), text)
+    text = _TIMES_TEN.sub(r" \\times ", text)
     text = _SPACED_GROUPS.sub(lambda found: re.sub(r"\s", "", found[0]), text)
     text = _without_unicode(text)
     if quoted := _QUOTES.match(text.strip()):
@@ -125,6 +135,12 @@ def normalize(text: str) -> str:
     text = _PERCENT.sub("%", text)
     text = _ORDINAL.sub(r" \\text{th}", text)
     text = _POWER_IN_CODE.sub("^", text)
+    if "^" in text:
+        text = _DECIMAL_EXPONENT.sub(r"^{\1}", _EXPONENT_GROUP.sub(r"^{\1}", text))
+    if "(" in text:
+        text = _ABSOLUTE.sub(r"|\1|", text)
+    if angles := _ANGLES.fullmatch(text):
+        text = f"({angles[1]})"
     text = _LONG_EXPONENT.sub(r"^{\1}", text)
     text = _SCIENTIFIC.sub(r"\1\\times 10^{\2}", text)
     text = _WORD_SQRT.sub(_spell_word, text)
@@ -147,7 +163,7 @@ def _respelled(text: str) -> str:
             text = re.sub(r"\\\\(?:\[[^\]]{0,8}\])?\s*", ", ", text.replace("&", " ")).strip(" ,")
     elif "&" not in text and re.search(r"\\\\\s*(?![a-zA-Z])(?=.*[=])|\\\\\s+(?=[a-zA-Z]\s?=)", text):
         text = re.sub(r"\\\\\s+(?=\S)", ", ", text)
-    text = _COLOR.sub("", text)
+    text = _TEXT_SIGN.sub(r"\1", _LABEL.sub("", _COLOR.sub("", text)))
     text = _CHOOSE.sub(r"\\binom{\1}{\2}", text)
     text = _OPERATORNAME.sub(r"\\\1 ", text)
     text = _UPPER_FIRST.sub(r"\\\1_\3^\2", text)

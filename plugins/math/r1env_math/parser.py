@@ -61,9 +61,11 @@ _IS_SUM_OF_NAMES = re.compile(
     rf"|\\(?:max|min|gcd|lcm|deg|det|tr)\(?.{{1,30}}|P\(.{{1,30}}\)|\|{_NAME}(?:[-+]{_NAME})*\|"
 )
 _MATRIX = re.compile(r"[(\[]?\\begin\{([pbB]?matrix|smallmatrix|array)\}(?:\{[clr|]*\})?(.*)\\end\{\1\}[)\]]?", re.DOTALL)
+_BASE_NAME = r"[0-9]{1,2}|two|three|four|five|six|seven|eight|nine|ten|twelve|sixteen"
 _BASED = re.compile(
-    r"\(?(?:\\text\{)?([0-9a-zA-Z]+)\}?\)?_(?:([0-9])|\{?(?:\\text\{ ?)?([0-9]{1,2}|two|three|four|five|six|seven|eight|nine|ten|twelve|sixteen) ?\}?\}?)"
+    rf"\(?(?:\\text\{{)?([0-9a-zA-Z]+)\}}?\)?_(?:([0-9])|\{{?\(?(?:\\text\{{ ?)?(?:base ?)?\}}?({_BASE_NAME}) ?\}}?\)?\}}?)"
 )
+_BASED_IN_WORDS = re.compile(rf"([0-9a-fA-F]+) ?\(?(?:\\text\{{ ?)?\(?(?:in )?base ?\}}?({_BASE_NAME})\)?\}}?\)?")
 _BASES = {
     "two": "2",
     "three": "3",
@@ -102,7 +104,7 @@ _DATE_ISO = re.compile(
     r"(?P<year>[0-9]{4})-(?P<month>[0-9]{2})-(?P<day>[0-9]{2})|(?P<year2>[0-9]{4})年(?P<month2>[0-9]{1,2})月(?P<day2>[0-9]{1,2})日"
 )
 _CONGRUENCE = re.compile(
-    r"(?P<variable>[a-zA-Z])\\equiv ?(?P<residues>-?[0-9]{1,9}(?:,-?[0-9]{1,9}){0,20}) ?(?:\(?\\?(?:pmod|bmod|mod|text\{mod\}) ?\{?(?P<modulus>[0-9]{1,9})\}?\)?)"
+    r"(?:(?P<variable>[a-zA-Z])\\equiv ?)?(?P<residues>-?[0-9]{1,9}(?:,-?[0-9]{1,9}){0,20}) ?(?:\(?\\?(?:pmod|bmod|mod|text\{\(?mod ?\}|text\{\(mod) ?\{?(?P<modulus>[0-9]{1,9})\}?\)?)"
 )
 _DOMAIN = re.compile(
     r"(?:,|(?<=[0-9)}]) |\(|\\text\{[, ]*(?:for|where|with|,|and)? ?(?:all|every|any|each|some)? ?(?:(?:real|positive|non-?negative|integers?|natural|numbers?) ?)*\} ?)+"
@@ -116,6 +118,7 @@ _FOR_ALL = re.compile(
 _REMARK = re.compile(
     r"[, ]?(?:\(\\text\{(?P<a>[^{}()]*)\}\)|\\text\{[, ]*\((?P<b>[^{}()]*)\)\}|(?<=[0-9a-zA-Z)},])\\text\{[, ]*(?P<c>(?:because|since|as) [^{}]*)\}.*|(?<=[0-9)} ])\((?P<d>[a-zA-Z]{2,}(?: [a-zA-Z]+){1,9})\))$"
 )
+_PLAIN_REASON = re.compile(r"(?<=[0-9a-zA-Z)}]),? ?(?:because|since) [^{}]*$")
 _UNEQUAL = re.compile(
     r"(?:[, ]?\(?\\text\{[, ]*(?:for|where|with|if|when|provided)?(?: that)? ?(?:all )?\}|,|[, ]\()?(?<![=<>+*/^-])(?P<name>[a-zA-Z])\\neq ?(?P<value>[^,=<>()]{1,20})\)?$"
 )
@@ -159,7 +162,11 @@ def read(normalized: str) -> Form:
         return Expression(normalized)
     if moment := _moment(normalized):
         return moment
+    if parts := _labelled_parts(normalized):
+        return parts
     normalized = _without_remarks(normalized)
+    if _ALL_REAL.fullmatch(words(normalized)):
+        return Region((Interval("-" + INFINITY, INFINITY, (False, False)),))
     if _ELLIPSIS.search(normalized):
         return Words(normalized.replace(" ", ""))
     plain = words(normalized)
@@ -184,15 +191,33 @@ def read(normalized: str) -> Form:
         if (counted := _counted_in_words(plain)) is not None:
             return counted
         return Words(plain)
-    if congruence := _CONGRUENCE.fullmatch(normalized):
+    if (congruence := _CONGRUENCE.fullmatch(normalized)) and (congruence["variable"] or "bmod" not in normalized):
         modulus = int(congruence["modulus"])
         if modulus:
             residues = sorted({int(residue) % modulus for residue in congruence["residues"].split(",")})
-            return Congruence(congruence["variable"], tuple(residues), modulus)
+            return Congruence(congruence["variable"] or "", tuple(residues), modulus)
     if r"\hat{" in normalized and (vector := _unit_vectors(normalized)) is not None:
         return vector
     normalized = _FOREIGN_JOIN.sub(lambda found: _MEANS_OR.get(found[1] or found[2] or found[3], r"\text{ or }"), normalized)
     return _read(_flatten(normalized))
+
+
+_ALL_REAL = re.compile(
+    r"(?:the set of |x is |x can be )?(?:all|any) (?:the )?reals?(?: numbers?)?|任意实数|全体实数|所有实数|すべての実数",
+    re.IGNORECASE,
+)
+_PART_LABELS = re.compile(r"(?:^|[,; ]|(?<=[0-9)}]))\(([a-e])\) ?")
+
+
+def _labelled_parts(text: str) -> Form | None:
+    """`(a) 3, (b) 5`: the answers to the parts, in order."""
+    if "(a)" not in text or "(b)" not in text or not text.startswith("(a)"):
+        return None
+    pieces = _PART_LABELS.split(text)[1:]
+    labels, contents = pieces[::2], [piece.strip(" ,;") for piece in pieces[1::2]]
+    if len(labels) < 2 or labels != list("abcde"[: len(labels)]) or not all(contents):
+        return None
+    return Items("(", ")", tuple(_read(content) for content in contents))
 
 
 _NUMBER = re.compile(r"-?[0-9]{1,40}(?:\.[0-9]{1,40})?")
@@ -233,6 +258,7 @@ def _without_remarks(text: str) -> str:
                 if pattern is _FOR_ALL and not re.search(r"all|any|every|each|arbitrary|integer|constant", found[0]):
                     continue
                 text = text[: found.start()].rstrip(" ,")
+    text = _PLAIN_REASON.sub("", text)
     found = _REMARK.search(text)
     if found and found.start() > 0:
         said = next(group for group in (found["a"], found["b"], found["c"], found["d"]) if group is not None)
@@ -353,8 +379,13 @@ def _single(text: str) -> Form:
     if enclosed := _enclosed(text):
         return enclosed
     if matrix := _MATRIX.fullmatch(text):
-        return _matrix(matrix[2])
-    if transposed := re.fullmatch(r"\(([^()]+)\)\^\{?(?:T|\\top|\\text\{T\})\}?", text):
+        whole = _matrix(matrix[2])
+        return whole if len(whole.rows) > 1 or len(whole.rows[0]) > 1 else Expression(whole.rows[0][0])
+    if point := re.fullmatch(r"[A-Z]'?\(([^()]+,[^()]+)\)", text):
+        return _single(f"({point[1]})")
+    if text in (r"\mathbb{R}^+", r"\mathbb{R}^{+}", r"\mathbb{R}_{>0}", r"\mathbb{R}_+", r"\mathbb{R}_{+}"):
+        return Region((Interval("0", INFINITY, (False, False)),))
+    if transposed := re.fullmatch(r"[(\[]([^()\[\]]+)[)\]]\^\{?(?:T|\\top|\\text\{T\})\}?", text):
         cells, _ = _split(transposed[1], ",")
         if len(cells) > 1:
             return Matrix(tuple((cell,) for cell in cells))
@@ -363,6 +394,10 @@ def _single(text: str) -> Form:
     if (based := _BASED.fullmatch(text)) and (based[1].isdecimal() or len(based[1]) > 1):
         base = based[2] or based[3]
         return Based(based[1].lower(), _BASES.get(base, base))
+    if worded := _BASED_IN_WORDS.fullmatch(text):
+        return Based(worded[1].lower(), _BASES.get(worded[2], worded[2]))
+    if binary := re.fullmatch(r"0b([01]{1,64})|0o([0-7]{1,30})", text):
+        return Based(binary[1] or binary[2], "2" if binary[1] else "8")
     if hexadecimal := re.fullmatch(r"0[xX]([0-9a-fA-F]{1,16})", text):
         return Based(hexadecimal[1].lower(), "16")
     text = re.sub(r"(?<=[0-9]) ?(?:\\text\{ ?)?to ?\}? ?(?=[0-9])", ":", text) if "to" in text else text
@@ -417,6 +452,21 @@ def _related(members: list[str], relations: list[str]) -> Form:
                 members = [found[1], other] if at == 0 else [other, found[1]]
                 relations = [_FLIPPED[relations[0]]]
                 break
+    if (
+        len(members) == 2
+        and (absolute := re.fullmatch(rf"\|({_NAME})\|", members[0]))
+        and (bound := rational(members[1])) is not None
+        and bound > 0
+    ):
+        low, high = f"-({members[1]})", members[1]
+        if relations[0] in ("<", r"\le"):
+            closed = relations[0] != "<"
+            return Region((Interval(low, high, (closed, closed)),), absolute[1])
+        if relations[0] in (">", r"\ge"):
+            closed = relations[0] != ">"
+            return Region(
+                (Interval("-" + INFINITY, low, (False, closed)), Interval(high, INFINITY, (closed, False))), absolute[1]
+            )
     region = _inequality(members, relations)
     if region is None and len(members) == 2 and relations[0] in _FLIPPED:
         low, high = members if relations[0] in ("<", r"\le") else reversed(members)

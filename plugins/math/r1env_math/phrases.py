@@ -14,7 +14,9 @@ _STARS = r"[*_]{0,3}"
 _ANNOUNCEMENTS = {
     "any": (r"####", r"【(?:答案|解答|正解|정답|答え)】[:：]?"),
     "en": (
-        rf"\b(?:answer|result|solution){_STARS}{_GAP}\b(?:is|equals|are|=){_STARS}(?:\s{{0,3}}:)?(?![a-zA-Z])",
+        rf"\b(?:answer|result|solution){_STARS}{_GAP}\b(?:is|equals|are|=|would be|should be|will be|must be|comes (?:out )?to(?: be)?|turns out to be|has to be){_STARS}(?:\s{{0,3}}:)?(?![a-zA-Z])",
+        r"[\"']answer[\"']\s{0,2}:\s{0,2}[\"']?",
+        rf"\banswer \([^()\n]{{1,30}}\){_STARS}{_MARK}",
         rf"\b(?:required|desired|requested|sought|resulting|final|correct) (?:value|number|amount|total|quantity|sum|probability|area|length|time|cost|price){_GAP}\b(?:is|equals){_STARS}",
         rf"\b(?:answers?|result|Ans){_STARS}{_MARK}",
         r"(?:(?<=\n)|^)[ \t*_>]{0,6}(?:A|Ans)[*_]{0,3}\s?[:：]",
@@ -184,6 +186,12 @@ DENIED_BEFORE = re.compile(
 )
 """Ends the text before an answer that is denied: "It is not …"."""
 
+NEGATED = re.compile(
+    r"(?:\b(?:no|não|non|nicht|pas|не|nie|inte|ikke|niet|nem|nu|ne|ei|not)|n't|不|没|沒|并非|非|ليس|नहीं|không|ไม่|নয়|కాదు|değil|bukan|tidak)\s?(?:[^\W\d_]{1,9})?\s?[:：]?\s?\Z",
+    re.IGNORECASE,
+)
+"""Ends an announcement that denies: "la respuesta no es"."""
+
 SUPPOSED_BEFORE = re.compile(
     r"(?:\b(?:suppose|assume|imagine|let's say|let us say|say|guess|guessed|if|whether|pretend|hypothesi[sz]e|"
     r"false|wrong|incorrect|untrue|not true|not the case|doubt|unlikely|impossible|deny|denied|"
@@ -199,7 +207,7 @@ _WRONG = (
     r"impossible|invalid|off by|too (?:large|small|big|high|low|many|few)|faux|falsch|incorrecto|errado|sbagliato|неверно|неправильно|ошиб\w*|错|不对|不正确|有误|틀렸|誤り|間違"
 )
 RETRACTION = re.compile(
-    rf"^[\s$.,;:!)\]}}*_。，…—-]{{0,12}}(?:(?:but |and |so |oh |oops,? |hmm,? |no,? |well,? ){{0,3}}"
+    rf"^[\s$.,;:!()\]}}*_。，…—-]{{0,12}}(?:(?:but |and |so |oh |oops,? |hmm,? |no,? |well,? ){{0,3}}"
     rf"(?:(?:is|was|are|would be|seems?|looks?|must be|can't be|cannot be|that|this|it|which|that's|this is|that is|that was|it's|it is|the above|above|my answer)\s){{0,3}}(?:clearly |obviously |actually |definitely )?"
     rf"(?:{_WRONG})"
     r"|(?:but |oh |oops|hmm+,? |no,? |ah,? |uh,? ){0,2}(?:wait|hold on|actually|no[,.! ]|scratch that|correction|let me (?:re|double|correct|fix|try again)|"

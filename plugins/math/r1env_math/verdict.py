@@ -38,7 +38,7 @@ from r1env_math.phrases import writes_decimal_comma
 from r1env_math.policy import AnswerPolicy
 from r1env_math.reference import final_answer
 from r1env_math.units import asked_for, quantity
-from r1env_math.vocabulary import MEASURES, unit_of
+from r1env_math.vocabulary import MEASURES, number_in_words, unit_of
 
 
 class How(StrEnum):
@@ -251,7 +251,7 @@ def _compared(answer: str, found: Extraction, task: r1env.Task | None, policy: A
     scalars = Scalars(
         policy, Context(task.question if task is not None else ""), symbolic=_same_by_algebra if with_algebra else None
     )
-    forms = read(_compound_time(reference, "", in_seconds=True) or reference), read(given)
+    forms = read(_compound(reference, "", in_base_units=True) or reference), read(given)
     correct: bool | None = bool(given) and (
         equal(*forms, scalars)
         or any(equal(forms[0], read(other), scalars) for other in _other_writings(reference, given, found, task))
@@ -277,6 +277,7 @@ def _compared(answer: str, found: Extraction, task: r1env.Task | None, policy: A
 _DECIMAL_COMMA = re.compile(r"(?<![0-9.,])(-?[0-9]+)(?:,|\{,\})([0-9]{1,2}|[0-9]{4,12})(?![0-9.,])")
 _COMMA_AND_WORD = re.compile(r"[0-9],[0-9]+ ?[^\W\d_]{2,}")
 _PARAMETERS = frozenset("kmnltsujrCcKλμ")
+_IN_WORDS_TOO = re.compile(r"(.+?) ?\(([a-z -]{3,40})\)")
 _ASIDE = re.compile(
     r"(.+?) ?(?:\(|\\text\{ ?\(? ?)(?:or|i\.e\.|=|\\approx|approximately|approx\.?|about|≈)?:? ?\}? ?(?:\\approx)? ?(-?[0-9][0-9.,/%]*)\)?\}?\)?"
 )
@@ -299,15 +300,16 @@ def _other_writings(reference: str, given: str, found: Extraction, task: r1env.T
             and _rounds(exact.rational, rounded, aside[2])
         ):
             yield aside[1]
+    if (spoken := _IN_WORDS_TOO.fullmatch(given)) and rational(spoken[1]) == number_in_words(spoken[2]) is not None:
+        yield spoken[1]  # `5 (five)`
     if prose := _LED_BY_PROSE.fullmatch(given):
         yield prose[1]
     if (renamed := _renamed(reference, given, task.question if task is not None else "")) is not None:
         yield renamed
     question = task.question if task is not None else ""
-    if (
-        compound := _compound_time(given, question, in_seconds=_compound_time(reference, "", in_seconds=True) is not None)
-    ) is not None:
-        yield compound
+    for in_base_units in (True, False):
+        if (compound := _compound(given, question, in_base_units=in_base_units)) is not None:
+            yield compound
 
 
 def _rounds(exact: Fraction, rounded: Fraction, written: str) -> bool:
@@ -354,22 +356,49 @@ def _is_free(text: str, letter: str) -> bool:
     return letter in "tsurλμk" and text.count("=") > 1
 
 
-def _compound_time(given: str, question: str, *, in_seconds: bool) -> str | None:
-    """`3 hours and 20 minutes` in the unit that the question names."""
-    plain = re.sub(r"\\text|[{}]", " ", given)
-    if not re.fullmatch(r" ?(?:[0-9.]+ *[a-zA-Z]{1,8}[ ,]*(?:and)?[ ,]*){2,4}", plain):
+_COMPOUND = re.compile(r" ?(?:[0-9.]+ *[a-zA-Z]{1,8}[ ,]*(?:and)?[ ,]*){2,4}")
+_ASKED_UNITS = (
+    "minutes",
+    "hours",
+    "seconds",
+    "days",
+    "cents",
+    "dollars",
+    "inches",
+    "feet",
+    "meters",
+    "centimeters",
+    "grams",
+    "ounces",
+    "pounds",
+)
+
+
+def _compound(given: str, question: str, *, in_base_units: bool) -> str | None:
+    """`3 hours and 20 minutes`, `5 feet 6 inches` in the unit that the question names; in seconds, metres, … for a comparison."""
+    plain = re.sub(r"\\text|\\\$|[{}]", " ", given)
+    if not _COMPOUND.fullmatch(plain):
         return None
-    total = Fraction(0)
+    total, dimensions = Fraction(0), None
     for amount, word in re.findall(r"([0-9]+(?:\.[0-9]+)?) *([a-zA-Z]{1,8})", plain):
         unit = unit_of(word)
-        if unit is None or unit not in MEASURES or "time" not in MEASURES[unit][1]:
+        if unit is None or unit not in MEASURES or dimensions not in (None, MEASURES[unit][1]):
             return None
+        dimensions = MEASURES[unit][1]
         total += Fraction(amount) * MEASURES[unit][0]
-    asked = asked_for(question)
-    for word, seconds in () if in_seconds else (("minutes", 60), ("hours", 3600), ("seconds", 1), ("days", 86400)):
-        if word in asked:
-            return f"{total / seconds}"
-    return f"{total}\\text{{s}}" if in_seconds else None
+    if dimensions is None:
+        return None
+    if not in_base_units:
+        asked = asked_for(question)
+        for word in _ASKED_UNITS:
+            unit = unit_of(word)
+            if word in asked and unit is not None and MEASURES[unit][1] == dimensions:
+                return f"{total / MEASURES[unit][0]}"
+        if "dollar" in dimensions:
+            return f"{total}"
+        return None
+    base = {"time": "s", "length": "m", "mass": "kg", "dollar": "dollars", "volume": "l"}.get(next(iter(dimensions)))
+    return f"{total}\\text{{{base}}}" if base else None
 
 
 def _prepared(answer: str) -> str | None:

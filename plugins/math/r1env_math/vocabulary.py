@@ -278,6 +278,14 @@ def number_in_words(text: str) -> Fraction | None:
     sign = 1
     if words[0] in ("minus", "negative"):
         sign, words = -1, words[1:]
+    halves = {"half": Fraction(1, 2), "quarter": Fraction(1, 4), "third": Fraction(1, 3)}
+    if len(words) > 3 and words[-3:-1] == ["and", "a"] and words[-1] in halves:  # two and a half
+        whole = _english(words[:-3])
+        return None if whole is None else sign * (whole + halves[words[-1]])
+    if words in (["a", "dozen"], ["one", "dozen"], ["dozen"]):
+        return Fraction(12)
+    if words in (["half"], ["quarter"]):
+        return None
     if len(words) > 1 and words[-1] in FRACTIONS and words[-1] not in ("percent", "percentage", "pct"):
         top = Fraction(1) if words[:-1] in (["a"], ["an"]) else _english(words[:-1])
         return None if top is None else sign * top * FRACTIONS[words[-1]]

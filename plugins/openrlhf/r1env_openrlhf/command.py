@@ -18,7 +18,7 @@ from r1env.rollout import encode_prompt
 from r1env.runs.files import replace_text, to_json
 from r1env.types import Task
 from r1env_openrlhf.config import OpenRLHFOptions, options_of
-from r1env_trainers.rl.config import GRPOConfig
+from r1env_trainers.rl.config import CLIPPED, GRPOConfig
 from r1env_trainers.rl.metrics import evaluation_suite, training_suite
 from r1env_trainers.rl.rollouts import draw_tasks, read_pass_rates, within
 from r1env_trainers.settings import LocalConfig
@@ -91,6 +91,10 @@ def check_settings(config: GRPOConfig, options: OpenRLHFOptions) -> None:
     if any("lora" in word for word in options.extra):
         raise UsageError(
             "LoRA breaks OpenRLHF's Ray trainer at the first copy of the weights (its issue 1349): train all weights, or use backend=local"
+        )
+    if config.algo.loss != CLIPPED:
+        raise UsageError(
+            f"backend=openrlhf has no counterpart of algo.loss={config.algo.loss}; use loss=clipped, or backend=local"
         )
     if options.packing and options.attention != "flash_attention_2":
         raise UsageError("openrlhf.packing needs openrlhf.attention=flash_attention_2, and flash-attn installed")

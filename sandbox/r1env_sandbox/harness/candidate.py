@@ -196,10 +196,11 @@ class Server:
         border = self.border
         members: dict[str, Any] = {
             "__slots__": (),
-            "__call__": lambda proxy, *args, **kwargs: border.ask("call", proxy, args=args, kwargs=kwargs),
+            "__call__": lambda proxy, /, *args, **kwargs: border.ask("call", proxy, args=args, kwargs=kwargs),
             "__getattr__": lambda thing, name: self.attribute(thing, name),
             "__setattr__": lambda proxy, name, value: border.ask("assign", proxy, name, args=(value,)),
             "__next__": lambda proxy: border.ask("next", proxy),
+            "__name__": property(lambda proxy: object.__getattribute__(proxy, "_label")),
             "__bool__": self.asking("bool"),
             "__hash__": lambda proxy: hash(("r1env", object.__getattribute__(proxy, "_number"))),
         }

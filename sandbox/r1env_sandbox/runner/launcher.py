@@ -5,6 +5,7 @@ Most of what a forked test costs is the copying of pages that the child touches.
 
 from __future__ import annotations
 
+import _signal  # type: ignore[import-not-found]
 import atexit
 import contextlib
 import ctypes
@@ -24,6 +25,7 @@ from r1env_sandbox.runner.confinement import give_up_root
 from r1env_sandbox.runner.processes import ANY_CHILD
 
 REQUEST_BYTES = 1 << 16
+KILL_ALL, DEFAULT = int(signal.SIGUSR1), int(signal.SIG_DFL)
 REFUSED_BY_GVISOR = ("RLIMIT_MSGQUEUE",)  # the filter of system calls denies the queues themselves
 
 _prctl = ctypes.CDLL(None).prctl
@@ -91,7 +93,7 @@ def launcher(requests: socket.socket, killed: int, preload: list[str]) -> NoRetu
     main.__dict__["__builtins__"] = __builtins__
     sys.set_int_max_str_digits(0)  # as PYTHONINTMAXSTRDIGITS does for an interpreter that is started
     children = Children(killed)
-    signal.signal(signal.SIGUSR1, children.kill_all)
+    signal.signal(KILL_ALL, children.kill_all)
     gc.collect()
     gc.freeze()  # keeps the collector of forked interpreters off these pages
     requests.send(json.dumps([0, 0.0, 0, 1000 * time.process_time()]).encode())
@@ -120,7 +122,7 @@ def launcher(requests: socket.socket, killed: int, preload: list[str]) -> NoRetu
 def become_program(request: dict[str, Any], descriptors: list[int], main: ModuleType) -> NoReturn:
     """In the child: limits, another uid, then the program. 127: it could not be started."""
     try:
-        signal.signal(signal.SIGUSR1, signal.SIG_DFL)
+        _signal.signal(KILL_ALL, DEFAULT)  # the function of C: that of Python makes enumerations of its arguments, at 40 pages
         os.setsid()
         score = os.open("/proc/self/oom_score_adj", os.O_WRONLY)
         os.write(score, b"1000")  # the kernel kills a program, never the runner

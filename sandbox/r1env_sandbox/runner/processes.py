@@ -43,7 +43,15 @@ class Processes:
         self.launcher_pid = launcher_pid
         self._killed = killed
         self._count = _open_count()
+        self._processors, self._priority = os.sched_getaffinity(0), os.getpriority(os.PRIO_PROCESS, 0)
         self.forget_orphans()
+
+    def put_back(self) -> None:
+        """Give the runner and the launcher the priority and the processors they had: under gVisor, any process may change them."""
+        for pid in (os.getpid(), self.launcher_pid):
+            if os.getpriority(os.PRIO_PROCESS, pid) != self._priority:
+                os.setpriority(os.PRIO_PROCESS, pid, self._priority)
+            os.sched_setaffinity(pid, self._processors)
 
     def forget_orphans(self) -> None:
         self.orphans_cpu_ms = 0.0

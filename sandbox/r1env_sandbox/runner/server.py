@@ -140,6 +140,7 @@ class Runner:
         wall_ms = 1000 * (time.monotonic() - started)
         artifact = self._take_artifact(header) if header.get("artifact") and exit_code == 0 else b""
         if not header.get("keep_box"):
+            self.processes.put_back()
             files.renew(self.uid, self.touchables)
             files.fill_box(self.uid, self.box_files)
         if artifact:

@@ -345,6 +345,44 @@ def test_what_a_test_misses_does_not_come_from_the_submission(name, spawning):
     assert "this test cannot be judged" in answer["info"]["note"]
 
 
+THIEVES = {
+    "frame of a generator": ("list(x.gi_frame.f_globals)", "assert candidate(n for n in [1]) == 'TOK'"),
+    "frame by its parts": ("x.gi_frame.f_builtins['exec']", "assert candidate(n for n in [1]) == 'TOK'"),
+    "code": ("x.__code__.co_consts", "assert candidate(lambda n: 'TOK') == 'TOK'"),
+    "globals": ("x.__globals__['expected']", "global expected\n    expected = 'TOK'\n    assert candidate(lambda n: n) == expected"),
+    "owner of a method": ("x.__self__.want", "class T:\n        def __init__(self): self.want = 'TOK'\n        def f(self): return 1\n    assert candidate(T().f) == 'TOK'"),
+    "module of an object": ("x.tool.system", "class T:\n        def __init__(self):\n            import os\n            self.tool = os\n        def f(self): return 1\n    assert candidate(T()) == 'TOK'"),
+    "reader of files": ("x.read('/judge/prog/r1env_examiner.py')", "class T:\n        read = open\n        def f(self): return 1\n    assert candidate(T()) == 'TOK'"),
+    "object of an error": ("x.args", "assert candidate(AttributeError('x', name='x', obj=__builtins__)) == 'TOK'"),
+    "rewriting": ("setattr(x, 'want', 1) or x.want", "class T:\n        def __init__(self): self.want = 'TOK'\n        def f(self): return 1\n    t = T()\n    assert candidate(t) == 1 and t.want == 1"),
+    "hiding a method": ("(setattr(x, '_ok', lambda: True), x)[1]", "class N:\n        def __init__(self): self.v = 1\n        def _ok(self): return self.v == 'TOK'\n    n = candidate(N())\n    assert n._ok()"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", THIEVES)
+def test_what_a_test_gives_is_no_way_into_it(name, spawning):
+    expression, code = THIEVES[name]
+    source = source_of(f"try:\n    return {expression}\nexcept Exception as e:\n    return repr(e)")
+    test = {
+        "kind": "assert",
+        "function": "solve",
+        "code": f"def check(candidate):\n    {code.replace(SECRET, secrets.token_hex(8))}\n",
+    }
+    assert_refused(judged(spawning, source, test))
+
+
+def test_a_type_whose_name_is_none_is_no_exception_that_a_test_expects(spawning):
+    code = "def check(candidate):\n    try:\n        candidate(1)\n        assert False\n    except ValueError:\n        pass\n"
+    for source in (
+        "import r1env_border\nr1env_border.kind_of = lambda t: ('exception', 'a\\0b')\nreturn object()",
+        "return '\\ud800'",
+        "return object.__reduce__",
+        "return [10 ** 9] * 3 + [{'__set__': 1}]",
+    ):
+        test = {"kind": "assert", "function": "solve", "code": code}
+        assert_refused(judged(spawning, source_of(source), test))
+
+
 @pytest.mark.parametrize(
     "code",
     [

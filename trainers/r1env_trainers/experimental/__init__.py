@@ -3,8 +3,8 @@
 They work on toys, and docs/what-did-not-work.md says why they did not at scale. No trainer or recipe uses them, and names may change in any
 release; importing the package says so once.
 
-`steps` cuts completions. Process rewards: `process_advantages` (for RL), `process_reward_model` (learns to judge steps), `rerank` (chooses
-among finished completions). Search: `mcts`, over the steps that `engine_steps` draws from a model.
+`process_rewards` cuts completions into steps, judges the steps, and uses the judgement for RL or to choose among finished completions.
+`tree_search` is MCTS over steps that are drawn from a model.
 """
 
 import warnings

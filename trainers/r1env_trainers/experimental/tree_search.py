@@ -8,13 +8,17 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
-from r1env.engines import derive_seed
+import numpy as np
+
+from r1env.engines import Engine, SamplingParams, derive_seed
 from r1env.runs.files import replace_text
+from r1env.types import Message
+from r1env_trainers.experimental.process_rewards import LabelledSteps, split_steps
 
 Steps = tuple[str, ...]
 
@@ -176,3 +180,116 @@ def _explore(leaf: Node, problem: Problem, limits: Limits, seed: int) -> float:
     total = math.fsum(proposals.values())
     leaf.children = [Node((*leaf.steps, step), prior / total) for step, prior in proposals.items()]
     return problem.value(leaf.steps, seed)
+
+
+# The steps of a search from an engine: next steps are drawn from a model, and a partial solution is worth what it plays out to.
+
+
+@dataclass(frozen=True, slots=True)
+class EngineSteps:
+    """A `Problem` of one prompt.
+
+    Attributes:
+        engine: continues a text; the prompt does not go through a chat template, for a template would close the turn.
+        prompt: as the model reads it.
+        judge: the reward in [0, 1] of a finished completion.
+        is_finished: whether a text is a whole completion.
+        sampling: of steps and playouts; its seed and n are the search's.
+        playouts: completions that a value is the mean of.
+    """
+
+    engine: Engine
+    prompt: str
+    judge: Callable[[str], float]
+    is_finished: Callable[[str], bool]
+    sampling: SamplingParams
+    playouts: int = 1
+    delimiter: str = "\n"
+
+    def reward(self, steps: Steps) -> float | None:
+        text = "".join(steps)
+        return self.judge(text) if self.is_finished(text) else None
+
+    def propose(self, steps: Steps, count: int, seed: int) -> list[Proposal]:
+        """Drawn steps; one that is drawn twice counts twice, so the priors are the policy's own."""
+        drawn = self._continue(steps, count, seed, stop=(*self.sampling.stop, self.delimiter))
+        firsts = (split_steps(text, self.delimiter)[:1] for text in drawn)
+        return [Proposal(first[0], 1.0) for first in firsts if first]
+
+    def value(self, steps: Steps, seed: int) -> float:
+        """The mean reward of completions; an unfinished one earns nothing."""
+        texts = ("".join(steps) + text for text in self._continue(steps, self.playouts, seed, stop=self.sampling.stop))
+        return sum(self.judge(text) if self.is_finished(text) else 0.0 for text in texts) / self.playouts
+
+    def _continue(self, steps: Steps, n: int, seed: int, stop: tuple[str, ...]) -> list[str]:
+        sampling = self.sampling.model_copy(update={"n": n, "seed": seed, "stop": stop, "chat": False})
+        message: Message = {"role": "user", "content": self.prompt + "".join(steps)}
+        return [completion.text for completion in self.engine.generate([(message,)], sampling)[0]]
+
+
+# Toys on which the algorithms alone are under test: sums with a careless carry, and countdowns joined at random.
+
+BASE = 3
+"""Of the sums: few enough of them for a tiny model to learn in seconds."""
+
+OPERATIONS: Mapping[str, Callable[[int, int], int]] = {
+    "+": lambda a, b: a + b,
+    "-": lambda a, b: a - b,
+    "*": lambda a, b: a * b,
+}
+
+
+def careless_sum(numbers: Sequence[int], rng: np.random.Generator, careless: float) -> tuple[LabelledSteps, int]:
+    """A sum of digits below `BASE`, step by step, dropping carries, and its last result.
+
+    Args:
+        careless: how often a sum with a carry goes wrong, always in the same way. Later steps go on from what was said.
+    """
+    steps, right, total = [], [], numbers[0]
+    for number in numbers[1:]:
+        wrong = total + number >= BASE and rng.random() < careless
+        said = (total + number + wrong) % BASE
+        steps.append(f"{total}+{number}={said}\n")
+        right.append(not wrong)
+        total = said
+    return LabelledSteps(",".join(map(str, numbers)) + ":", tuple(steps), tuple(right)), total
+
+
+@dataclass(frozen=True, slots=True)
+class BlindCountdown:
+    """A countdown as a `Problem`. Its policy joins any two numbers that are left; a partial solution is worth one random playout."""
+
+    numbers: tuple[int, ...]
+    target: int
+
+    def left(self, steps: Steps) -> list[int]:
+        """The numbers that are left after some steps, each of the form `3 + 7=10`."""
+        numbers = list(self.numbers)
+        for step in steps:
+            expression, result = step.split("=")
+            first, _, second = expression.split(" ")
+            numbers.remove(int(first))
+            numbers.remove(int(second))
+            numbers.append(int(result))
+        return numbers
+
+    def reward(self, steps: Steps) -> float | None:
+        left = self.left(steps)
+        return float(left[0] == self.target) if len(left) == 1 else None
+
+    def propose(self, steps: Steps, count: int, seed: int) -> list[Proposal]:
+        ways = self._ways_on(steps)
+        chosen = np.random.default_rng(seed).permutation(len(ways))[:count]
+        return [Proposal(ways[place], 1.0) for place in chosen]
+
+    def value(self, steps: Steps, seed: int) -> float:
+        rng = np.random.default_rng(seed)
+        while (reward := self.reward(steps)) is None:
+            ways = self._ways_on(steps)
+            steps = (*steps, ways[int(rng.integers(len(ways)))])
+        return reward
+
+    def _ways_on(self, steps: Steps) -> list[str]:
+        numbers = self.left(steps)
+        pairs = [(a, b) for i, a in enumerate(numbers) for j, b in enumerate(numbers) if i != j]
+        return sorted({f"{a} {sign} {b}={join(a, b)}" for a, b in pairs for sign, join in OPERATIONS.items()})
