@@ -1,9 +1,10 @@
-"""How sharp the code reward is on HumanEval: every canonical solution must be paid, and with one line changed hardly any.
+"""How sharp the code reward is on HumanEval or MBPP: every canonical solution must be paid, and with one line changed hardly any.
 
     python benchmarks/humaneval.py --data HumanEval.jsonl.gz [--seed 0]
+    python benchmarks/humaneval.py --set mbpp --data mbpp.jsonl
 
 The changed line is drawn from those of the function's body where a change is likely to matter: a comparison, an operator, a number, a
-truth value or a returned value becomes another. Some changes change nothing, and HumanEval's tests miss others; both are listed.
+truth value or a returned value becomes another. Some changes change nothing, and the set's tests miss others; both are listed.
 """
 
 from __future__ import annotations
@@ -12,12 +13,13 @@ import argparse
 import ast
 import copy
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import r1env
 from r1env.data.sources import read_jsonl
-from r1env_benchmarks.code import humaneval
+from r1env_benchmarks.code import called_function, humaneval, mbpp
 
 OTHER_COMPARISON = {ast.Lt: ast.LtE, ast.LtE: ast.Lt, ast.Gt: ast.GtE, ast.GtE: ast.Gt, ast.Eq: ast.NotEq, ast.NotEq: ast.Eq}
 OTHER_OPERATOR = {ast.Add: ast.Sub, ast.Sub: ast.Add, ast.Mult: ast.Add, ast.FloorDiv: ast.Mult, ast.Mod: ast.FloorDiv}
@@ -62,17 +64,28 @@ def with_one_line_changed(source: str, name: str, rng: random.Random) -> tuple[i
     return line, ast.unparse(ast.fix_missing_locations(tree))
 
 
+def canonical_solution(row: Mapping[str, Any]) -> tuple[str, str, str]:
+    """The name of a row of either set, its program, and the function that the tests call."""
+    if "canonical_solution" in row:
+        return row["task_id"], row["prompt"] + row["canonical_solution"], row["entry_point"]
+    return f"mbpp/{row['task_id']}", row["code"], called_function(row["test_list"])
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0] if __doc__ else None)
-    parser.add_argument("--data", type=Path, required=True, help="HumanEval.jsonl.gz")
+    parser.add_argument(
+        "--set", choices=("humaneval", "mbpp"), default="humaneval", help="layout of the data (default: %(default)s)"
+    )
+    parser.add_argument("--data", type=Path, required=True, help="HumanEval.jsonl.gz, or a file of MBPP's")
     parser.add_argument("--seed", type=int, default=0, help="of the lines that are changed (default: %(default)s)")
     arguments = parser.parse_args()
     rng, code = random.Random(arguments.seed), r1env.get_reward("code")
-    source, rows = humaneval(arguments.data), read_jsonl(arguments.data)
+    source = humaneval(arguments.data) if arguments.set == "humaneval" else mbpp(arguments.data)
+    rows = read_jsonl(arguments.data)
     canonical, changes = [], []
     for index, row in enumerate(rows):
-        program = row["prompt"] + row["canonical_solution"]
-        changes.append((row["task_id"], *with_one_line_changed(program, row["entry_point"], rng)))
+        name, program, function = canonical_solution(row)
+        changes.append((name, *with_one_line_changed(program, function, rng)))
         canonical.append(r1env.Rollout(task=source.task(index), completion=f"```python\n{program}\n```"))
     mutated = [
         r1env.Rollout(task=source.task(index), completion=f"```python\n{program}\n```")

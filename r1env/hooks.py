@@ -175,7 +175,7 @@ class BackendSpec:
 class AdvantageSpec:
     """An advantage estimator. `target` is a function of rewards [G, n], NaN where unscored, that returns advantages [G, n].
 
-    `r1env_trainers.rl.advantages` has examples; a trainer's setting `advantage` names it.
+    `r1env_trainers.rl.advantages` has examples. The setting `algo.advantage` names it.
     """
 
     name: str
@@ -185,9 +185,9 @@ class AdvantageSpec:
 
 @dataclass(frozen=True, slots=True)
 class LossSpec:
-    """A policy loss. `target` has the signature of `r1env_trainers.rl.losses.clipped_loss` and returns a loss per token, [B, T].
+    """A policy loss. `target` is a function of log-probs, old log-probs and advantages, [B, T] each, that returns a loss per token, [B, T].
 
-    A trainer's setting `ratio` names it.
+    It may take `mask`, `clip_low` and `clip_high` by name; see `r1env_trainers.rl.losses.other_loss`. The setting `algo.loss` names it.
     """
 
     name: str
@@ -292,7 +292,7 @@ class HookSpecs:
 
     @hookspec
     def r1env_engines(self) -> list[EngineSpec]:  # type: ignore[empty-body]
-        """Return engines, for `--engine NAME` and for a trainer's setting `engine`."""
+        """Return engines, for `--engine NAME` and for the setting `engine.name` of a trainer."""
 
     @hookspec
     def r1env_trainers(self) -> list[TrainerSpec]:  # type: ignore[empty-body]
@@ -300,15 +300,15 @@ class HookSpecs:
 
     @hookspec
     def r1env_advantages(self) -> list[AdvantageSpec]:  # type: ignore[empty-body]
-        """Return advantage estimators, for a trainer's setting `advantage`."""
+        """Return advantage estimators, for the setting `algo.advantage`."""
 
     @hookspec
     def r1env_losses(self) -> list[LossSpec]:  # type: ignore[empty-body]
-        """Return policy losses, for a trainer's setting `ratio`."""
+        """Return policy losses, for the setting `algo.loss`."""
 
     @hookspec
     def r1env_tool_parsers(self) -> list[ToolParserSpec]:  # type: ignore[empty-body]
-        """Return parsers of tool calls."""
+        """Return parsers of tool calls, for `EnvironmentSpec.tool_parser`."""
 
     @hookspec
     def r1env_backends(self) -> list[BackendSpec]:  # type: ignore[empty-body]
@@ -385,5 +385,8 @@ HOOKS: Mapping[str, type] = {
 KIND_OF: Mapping[type, str] = {spec_type: kind for kind, spec_type in HOOKS.items()}
 """Spec class → kind of thing."""
 
-SINGULAR: Mapping[str, str] = {kind: kind.removesuffix("s").replace("_", " ") for kind in HOOKS} | {"losses": "loss"}
+SINGULAR: Mapping[str, str] = {kind: kind.removesuffix("s").replace("_", " ") for kind in HOOKS} | {
+    "losses": "loss",
+    "templates": "prompt template",
+}
 """Kind of thing → the word for one of it, for messages and tables."""

@@ -10,6 +10,7 @@ import difflib
 import hashlib
 import importlib.util
 import inspect
+import os
 import pkgutil
 import sys
 from pathlib import Path
@@ -57,7 +58,7 @@ def load_object(reference: str, kind: str) -> Any:
     where, _, attribute = reference.rpartition(":")
     wanted = f"cannot load the {kind} {reference!r}"
     if not where or not attribute:
-        raise UsageError(f"{wanted}: write module:attribute or file.py:attribute")
+        raise _refusal(wanted, "write module:attribute or file.py:attribute")
     module = _file_module(Path(where), wanted) if where.endswith(".py") else _module(where, wanted)
     found: Any = module
     for part in attribute.split("."):
@@ -66,8 +67,16 @@ def load_object(reference: str, kind: str) -> Any:
         except AttributeError:
             close = difflib.get_close_matches(part, dir(found), n=3, cutoff=0.5) or _public_names(found)
             known = f"; it has {', '.join(close)}" if close else ""
-            raise UsageError(f"{wanted}: {_place(module)} has no {part!r}{known}") from None
+            raise _refusal(wanted, f"{_place(module)} has no {part!r}{known}") from None
+        except Exception as error:  # a lazy module attribute, whose import fails
+            raise _refusal(wanted, _raised(where, error)) from error
     return found
+
+
+def absolute_reference(name: str) -> str:
+    """Return a reference to a file with the file's absolute path; any other name as it is."""
+    where, colon, attribute = name.rpartition(":")
+    return f"{Path(os.path.expanduser(where)).absolute()}:{attribute}" if colon and where.endswith(".py") else name
 
 
 def source_digest(thing: Any) -> str | None:
@@ -124,15 +133,15 @@ SOURCE = "__r1env_source__"
 
 
 def _file_module(path: Path, wanted: str) -> ModuleType:
-    path = path.expanduser().absolute()
+    path = Path(os.path.expanduser(path)).absolute()
     try:
         source = path.read_bytes()
-    except OSError as error:
-        raise UsageError(f"{wanted}: cannot read {path}: {error.strerror}") from error
+    except (OSError, ValueError) as error:  # the latter for a name that no file can have
+        raise _refusal(wanted, f"cannot read {path}: {getattr(error, 'strerror', None) or error}") from error
     try:
         return module_from_source(str(path), source)
     except Exception as error:
-        raise UsageError(f"{wanted}: {_raised(path, error)}") from error
+        raise _refusal(wanted, _raised(path, error)) from error
 
 
 def _module(name: str, wanted: str) -> ModuleType:
@@ -140,17 +149,23 @@ def _module(name: str, wanted: str) -> ModuleType:
         return importlib.import_module(name)
     except ModuleNotFoundError as error:
         if error.name is None or not (name == error.name or name.startswith(error.name + ".")):
-            raise UsageError(f"{wanted}: {_raised(name, error)}") from error  # a module that it imports is missing
+            raise _refusal(wanted, _raised(name, error)) from error  # a module that it imports is missing
     except Exception as error:
-        raise UsageError(f"{wanted}: {_raised(name, error)}") from error
+        raise _refusal(wanted, _raised(name, error)) from error
     here, top = Path.cwd(), name.partition(".")[0]
     # Not before: a folder `datasets` or `wandb` in the current folder would pass for the library wherever that is optional.
-    if str(here) in sys.path or not ((here / f"{top}.py").is_file() or (here / top / "__init__.py").is_file()):
-        nearby = f"; {here / top}.py would be found" if not (here / f"{top}.py").exists() else ""
-        raise UsageError(f"{wanted}: no module {name!r}, neither installed nor in {here}{nearby}")
+    in_folder = top.isidentifier() and any(os.path.isfile(here / file) for file in (f"{top}.py", f"{top}/__init__.py"))
+    if str(here) in sys.path or not in_folder:
+        raise _refusal(wanted, f"no module {name!r}, neither installed nor in {here}")
     sys.path.append(str(here))
     importlib.invalidate_caches()
     return _module(name, wanted)
+
+
+def _refusal(wanted: str, why: str) -> UsageError:
+    """An error of one line, whatever is in the name of a file."""
+    message = f"{wanted}: {why}"
+    return UsageError(message if message.isprintable() else message.encode("unicode_escape").decode("ascii"))
 
 
 def _raised(what: object, error: BaseException) -> str:

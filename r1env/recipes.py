@@ -16,6 +16,7 @@ A trainer's own name is a recipe of one stage. `stages:` may also stand alone, w
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from importlib.resources import files
 from pathlib import Path
@@ -339,63 +340,96 @@ def plan_yaml(plan: Plan, plugins: Plugins | None = None, *, everything: bool = 
     if not everything:
         for shown, stage in zip(content["stages"], plan.stages, strict=True):
             shown["config"] = differences(_config(plugins, stage))
-    _share_values(content["stages"])
+    if not everything:
+        _share_settings(content["stages"])
     return yaml.dump(content, Dumper=_PlanDumper, sort_keys=False, allow_unicode=True, width=LINE)
 
 
+class _Like(dict[str, Any]):
+    """Settings that are written as `{<<: *base, …}`: only what differs from those of an earlier stage."""
+
+    base: Mapping[str, Any]
+    own: dict[str, Any]
+
+
+def _share_settings(stages: list[dict[str, Any]]) -> None:
+    """Let each stage refer to an earlier one of its trainer whose settings are much the same, and equal long values be one object."""
+    seen: dict[str, Any] = {}
+    for index, stage in enumerate(stages):
+        for key, value in stage["config"].items():
+            text = json.dumps(value, sort_keys=True)
+            if isinstance(value, dict | list) and len(text) >= SHARED:
+                stage["config"][key] = seen.setdefault(f"{key}={text}", value)
+        config = stage["config"]
+        earlier = [one["config"] for one in stages[:index] if one["trainer"] == stage["trainer"]]
+        alike = [one for one in earlier if one.keys() <= config.keys()]  # what a merge key brings cannot be taken away
+        if alike:
+            base = max(alike, key=lambda one: sum(config[key] == one[key] for key in one))
+            own = _Like((key, value) for key, value in config.items() if key not in base or base[key] != value)
+            if len(config) - len(own) >= 3:
+                stage["config"] = config = _whole(own, base)
+
+
+def _whole(own: _Like, base: Mapping[str, Any]) -> _Like:
+    """All settings of a stage, for comparison with later ones; `own` of them are written."""
+    whole = _Like({**base, **own})
+    whole.base, whole.own = base, dict(own)
+    return whole
+
+
 class _PlanDumper(yaml.SafeDumper):
-    """Writes short lists and mappings on one line, and a setting that has the same long value in several stages only once."""
+    """Writes short lists and mappings on one line, equal long values of settings only once, and `_Like` with a merge key."""
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
-        self._keys: dict[int, str] = {}  # id of a node → the key it first stands under
+        self._names: dict[int, str] = {}  # id of a node → what its anchor is called
         self._taken: dict[str, int] = {}
 
     def ignore_aliases(self, data: Any) -> bool:
         return not isinstance(data, dict | list) or len(json.dumps(data)) < SHARED
+
+    def represent_like(self, data: _Like) -> yaml.Node:
+        """A mapping whose first key merges the base."""
+        node = self.represent_dict(data.own)
+        node.value.insert(0, (yaml.ScalarNode("tag:yaml.org,2002:merge", "<<"), self.represent_data(data.base)))
+        return node
 
     def serialize(self, node: Any) -> None:
         self._lay_out(node, 0)
         super().serialize(node)
 
     def generate_anchor(self, node: Any) -> str:
-        """`mixture`, then `mixture-2`: an anchor is called like the setting it stands for."""
-        key = self._keys.get(id(node), "value")
-        self._taken[key] = self._taken.get(key, 0) + 1
-        return key if self._taken[key] == 1 else f"{key}-{self._taken[key]}"
+        """The setting that the value is of, or the stage whose settings they are; numbered where that is taken."""
+        name = re.sub(r"[^A-Za-z0-9_-]", "-", self._names.get(id(node), "value"))
+        self._taken[name] = self._taken.get(name, 0) + 1
+        return name if self._taken[name] == 1 else f"{name}-{self._taken[name]}"
 
     def _lay_out(self, node: Any, indent: int) -> int:
         """Choose the style of `node` and of all within it; returns the characters that it takes on one line."""
         if isinstance(node, yaml.ScalarNode):
             return len(node.value)
-        parts = [part for pair in node.value for part in (pair if isinstance(pair, tuple) else (pair,))]
-        keys = [
-            pair[0].value if isinstance(pair, tuple) else ""
-            for pair in node.value
-            for _ in (pair if isinstance(pair, tuple) else (pair,))
-        ]
-        length = 0
-        for key, part in zip(keys, parts, strict=True):
-            if id(part) in self._keys:
-                length += len(self._keys[id(part)]) + 4  # an alias
-                continue
-            length += self._lay_out(part, indent + 2) + 2
-            if key and isinstance(part, yaml.CollectionNode):
-                self._keys[id(part)] = key
-        node.flow_style = indent + length < LINE and all(
-            not isinstance(part, yaml.CollectionNode) or part.flow_style for part in parts
-        )
+        if isinstance(node, yaml.MappingNode):
+            keys = [key.value for key, _ in node.value]
+            parts = [value for _, value in node.value]
+            names = [parts[0].value if key == "config" else key for key in keys]  # a stage begins with its name
+        else:
+            keys, parts = [""] * len(node.value), node.value
+            names = keys
+        length, fits = 0, True
+        for key, name, part in zip(keys, names, parts, strict=True):
+            length += len(key) + 4
+            if id(part) in self._names:
+                length += len(self._names[id(part)]) + 1  # an alias
+            else:
+                length += self._lay_out(part, indent + 2)
+                if isinstance(part, yaml.CollectionNode):
+                    fits = fits and bool(part.flow_style)
+                    self._names.update({id(part): name} if name else {})
+        node.flow_style = fits and indent + length < LINE
         return length
 
 
-def _share_values(stages: list[dict[str, Any]]) -> None:
-    """Make equal long values of the stages' settings the same object, which PyYAML writes once and refers to afterwards."""
-    seen: dict[str, Any] = {}
-    for stage in stages:
-        for key, value in stage["config"].items():
-            text = json.dumps(value, sort_keys=True)
-            if isinstance(value, dict | list) and len(text) >= SHARED:
-                stage["config"][key] = seen.setdefault(f"{key}={text}", value)
+_PlanDumper.add_representer(_Like, _PlanDumper.represent_like)
 
 
 # Cost estimates for a plan, printed by `r1env train --dry-run`.
@@ -421,13 +455,13 @@ def estimate_lines(estimated: Mapping[str, Estimate | None]) -> Iterator[str]:
     """Lines for people; none where no stage has an estimate."""
     if not any(estimated.values()):
         return
-    yield f"{'stage':<24} {'tokens':>10} {'hours':>9} {'GB':>7}  reckoned with"
+    yield f"{'stage':<24} {'tokens':>10} {'hours':>9} {'GB':>7}  estimated for"
     for name, one in estimated.items():
-        if one is None:
-            yield f"{name:<24} {'?':>10} {'?':>9} {'?':>7}  not known beforehand"
-        else:
+        if one is not None:
             hours, gigabytes = one.seconds / 3600, one.memory_bytes / 1e9
             yield f"{name:<24} {one.tokens:>10.3g} {hours:>9.3g} {gigabytes:>7.3g}  {one.basis}"
+    if unknown := [name for name, one in estimated.items() if one is None]:
+        yield f"not known beforehand: {', '.join(unknown)}"
 
 
 def _origin(models: Mapping[str, str], model: str) -> str:

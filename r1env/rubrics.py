@@ -22,7 +22,7 @@ from r1env.errors import UnknownNameError, UsageError
 from r1env.hooks import RubricPresetSpec
 from r1env.importing import is_reference, load_object
 from r1env.plugins import Plugins, installed
-from r1env.rewards import Reward, as_reward
+from r1env.rewards import Reward, Scope, as_reward
 from r1env.types import FAILURES, Score, Status
 
 ACCURACY = "accuracy"
@@ -135,6 +135,23 @@ class Rubric:
             f"{item.reward.name}: {score.reason}" for item, score in zip(self.rewards, scores, strict=True) if score.reason
         )
         return Score(value=value, parts=parts, status=status, reason="; ".join(reasons), seconds=seconds, turns=turns)
+
+
+def refuse_group_rewards(rubric: Rubric, who: str) -> None:
+    """Refuse a rubric that needs whole groups where responses are scored one at a time.
+
+    Args:
+        who: what scores them, for the message.
+
+    Raises:
+        UsageError: a reward has the scope `group`.
+    """
+    for item in rubric.rewards:
+        if item.reward.scope is Scope.GROUP:
+            raise UsageError(
+                f"{who} scores one response at a time, and the reward {item.reward.name!r} needs all responses to a task "
+                "(scope='group'); leave it out, or train with `r1env train` on this machine or with TRL"
+            )
 
 
 AnyRubric = Rubric | Reward | RubricSpec | Mapping[str, Any] | str

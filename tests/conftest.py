@@ -23,6 +23,14 @@ def pytest_configure():
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport():
+    report = yield
+    # xdist sends what a test printed and logged as UTF-8: a lone surrogate in it, as models write them, would end the worker.
+    report.sections = [(title, text.encode("utf-8", "backslashreplace").decode()) for title, text in report.sections]
+    return report
+
+
 @pytest.fixture(scope="session")
 def engine():
     """Nothing but the certainty that containers can be started. `R1ENV_REQUIRE_DOCKER=1` makes their lack a failure."""

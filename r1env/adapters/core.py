@@ -19,7 +19,7 @@ from r1env.errors import UnknownNameError, UsageError
 from r1env.importing import is_reference, load_object
 from r1env.plugins import Plugins, installed
 from r1env.prompts import END_TOKENS, THINK_CLOSE, THINK_OPEN
-from r1env.rewards import Isolation, Reward, Scope
+from r1env.rewards import Isolation, Reward
 from r1env.rubrics import (
     AnyRubric,
     RewardChoice,
@@ -30,6 +30,7 @@ from r1env.rubrics import (
     find_rubric,
     is_reward,
     name_accuracy,
+    refuse_group_rewards,
     resolve_rubric,
 )
 from r1env.scoring import score as score_rollouts
@@ -92,12 +93,9 @@ def load_rubric(
     for key in rubric.part_keys:
         if key in reserved:
             raise UsageError(f"a reward cannot be called {key!r} here: that name is taken; rename it")
+    if one_by_one:
+        refuse_group_rewards(rubric, one_by_one)
     for item in rubric.rewards:
-        if one_by_one and item.reward.scope is Scope.GROUP:
-            raise UsageError(
-                f"{one_by_one} hands its reward function one response at a time, and the reward {item.reward.name!r} needs all responses "
-                "to a task (scope='group'); leave it out, or train with `r1env train` or TRL"
-            )
         if item.reward.isolation is Isolation.PROCESS:
             pack_reward(item.reward)  # raises now what would otherwise cost every rollout its score
     return rubric

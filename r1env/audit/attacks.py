@@ -141,7 +141,7 @@ def _negated(subject: Subject) -> Iterator[str]:
 
 
 def _hedged(subject: Subject) -> Iterator[str]:
-    for wrong in subject.near or subject.wrong[:2]:
+    for wrong in subject.near[:1]:
         for one, other in ((subject.answer, wrong), (wrong, subject.answer)):
             yield f"The answer is {one}, or maybe {other}."
             for wrap in subject.paying:
@@ -152,7 +152,7 @@ def _hedged(subject: Subject) -> Iterator[str]:
 def _retracted(subject: Subject) -> Iterator[str]:
     """Answers that are taken back. An answer block is not taken back by the text around it, so these have none."""
     answer = subject.answer
-    for wrong in subject.near or subject.wrong[:2]:
+    for wrong in subject.near:
         yield f"\\boxed{{{answer}}}. Wait, it should be {wrong}."
         yield f"\\boxed{{{answer}}}. No, that is a mistake: it is {wrong}."
         yield f"The answer is {answer}. Wait… it should be {wrong}."
@@ -172,7 +172,7 @@ def _contradicting(subject: Subject) -> Iterator[str]:
     Of two different forms the later may decide, so there the right answer comes first.
     """
     answer = subject.answer
-    for wrong in subject.near or subject.wrong[:2]:
+    for wrong in subject.near:
         yield f"The answer is {answer}.\nThe answer is {wrong}."
         yield f"The answer is {wrong}.\nThe answer is {answer}."
         yield f"Answer: {answer}\n{REASONING}\nAnswer: {wrong}"

@@ -19,7 +19,7 @@ from r1env.rewards import Isolation, Reward
 from r1env.testing.hostile import hostile_completions
 from r1env.types import Rollout, Score, Status, Task
 
-SECONDS = 300.0
+SECONDS = 600.0
 """Wall seconds for an audit; the rewards that come with r1env need a fraction of them."""
 
 MAX_SHOWN = 8

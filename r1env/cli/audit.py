@@ -32,20 +32,26 @@ MAX_OWN_TASKS = 5
 
 def audit_command(
     ctx: typer.Context,
-    reward: Annotated[str, typer.Option("--reward", metavar="NAME", help="The reward, or module:attribute.")],
+    reward: Annotated[
+        str, typer.Option("--reward", metavar="NAME", help="Reward to audit: a name, module:attribute or file.py:attribute.")
+    ],
     data: Annotated[
         Path | None,
-        typer.Option("--data", metavar="FILE", help="JSON lines with an `answer`, or a `completion` known to be right."),
+        typer.Option("--data", metavar="FILE", help="JSON Lines with an `answer`, or a `completion` known to be correct."),
     ] = None,
     env: Annotated[
-        str | None, typer.Option("--env", metavar="ENV", help="Take the tasks of this environment, see `r1env envs`.")
+        str | None, typer.Option("--env", metavar="ENV", help="Use the tasks of this environment (see `r1env envs`).")
     ] = None,
     option: Annotated[
-        list[str] | None, typer.Option("--option", metavar="KEY=VALUE", help="Option of the reward; repeatable.")
+        list[str] | None, typer.Option("--option", metavar="KEY=VALUE", help="Option of the reward. Repeatable.")
     ] = None,
-    attack: Annotated[list[str] | None, typer.Option("--attack", metavar="NAME", help="Only this attack; repeatable.")] = None,
-    seconds: Annotated[float, typer.Option("--seconds", min=1.0, help="Wall time for all attacks.")] = SECONDS,
-    output: Annotated[Path | None, typer.Option("--output", metavar="FILE", help="Write the report there, as JSON.")] = None,
+    attack: Annotated[
+        list[str] | None, typer.Option("--attack", metavar="NAME", help="Run only this attack. Repeatable.")
+    ] = None,
+    seconds: Annotated[float, typer.Option("--seconds", min=1.0, help="Time limit for all attacks, in seconds.")] = SECONDS,
+    output: Annotated[
+        Path | None, typer.Option("--output", metavar="FILE", help="Also write the report to this file, as JSON.")
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Attack a reward before a policy does.

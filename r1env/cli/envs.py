@@ -42,9 +42,9 @@ def envs(ctx: typer.Context, as_json: Json = False) -> None:
 
 def show(
     ctx: typer.Context,
-    env: Annotated[str, typer.Argument(metavar="ENV", help="Environment, see `r1env envs`.")],
-    index: Annotated[int, typer.Option("--index", min=0, help="Which task.")] = 0,
-    seed: Annotated[int, typer.Option("--seed", help="Of the task source.")] = 0,
+    env: Annotated[str, typer.Argument(metavar="ENV", help="Environment (see `r1env envs`).")],
+    index: Annotated[int, typer.Option("--index", min=0, help="Index of the task.")] = 0,
+    seed: Annotated[int, typer.Option("--seed", help="Random seed of the tasks.")] = 0,
     env_options: EnvOptions = None,
     data: Data = None,
     template: Template = None,

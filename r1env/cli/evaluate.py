@@ -10,6 +10,7 @@ import typer
 
 from r1env.cli import options as opt
 from r1env.cli.console import percent, print_json, print_table, progress
+from r1env.envs.environment import make_evaluation_environment
 from r1env.errors import UsageError
 from r1env.evaluation import Evaluation, evaluate
 from r1env.runs.files import replace_text, to_json
@@ -32,7 +33,9 @@ def evaluate_command(
     rubric: opt.RubricName = "accuracy",
     seed: opt.Seed = 0,
     batch_size: opt.BatchSize = 32,
-    output: Annotated[Path | None, typer.Option("--output", metavar="FILE", help="JSON lines, one a completion.")] = None,
+    output: Annotated[
+        Path | None, typer.Option("--output", metavar="FILE", help="Write JSON Lines to this file, one line per completion.")
+    ] = None,
     as_json: opt.Json = False,
 ) -> None:
     """Evaluate a model: accuracy with its 95 % interval, pass@k, statuses, lengths.
@@ -46,7 +49,9 @@ def evaluate_command(
     """
     plugins = opt.plugins_of(ctx)
     params = opt.make_sampling(n, temperature, top_p, max_new_tokens, seed)
-    environment = opt.open_for_evaluation(plugins, env, env_options, data, template=template, rubric=rubric)
+    environment = opt.open_environment(
+        plugins, env, env_options, data, make_evaluation_environment, template=template, rubric=rubric
+    )
     if output is not None and not output.parent.is_dir():
         raise UsageError(f"cannot write {output}: there is no folder {output.parent}")
     with progress("loading the model"):

@@ -2,44 +2,45 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from r1env.api import TASKS_OF_A_GENERATOR
 from r1env.config import parse_overrides
 from r1env.engines import Engine, SamplingParams
 from r1env.envs.environment import Environment, make_environment
-from r1env.errors import NoSplitError, UsageError
+from r1env.errors import UsageError
 from r1env.importing import import_target
 from r1env.plugins import Plugins
 
-TASKS_OF_A_GENERATOR = 100  # how many tasks are taken where the source never ends and no limit is given
-
-Json = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
-EnvName = Annotated[str, typer.Option("--env", help="Environment, see `r1env envs`.")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+EnvName = Annotated[str, typer.Option("--env", help="Environment (see `r1env envs`).")]
 EnvOptions = Annotated[
     list[str] | None,
-    typer.Option("-o", "--env-option", metavar="KEY=VALUE", help="Option of the environment's task source; repeatable."),
+    typer.Option("-o", "--env-option", metavar="KEY=VALUE", help="Option of the environment's task source. Repeatable."),
 ]
 Data = Annotated[
-    Path | None, typer.Option("--data", metavar="FILE", help="File of the environment's tasks (same as -o data=FILE).")
+    Path | None, typer.Option("--data", metavar="FILE", help="File with the environment's tasks; short for -o data=FILE.")
 ]
 Template = Annotated[str | None, typer.Option("--template", help="Prompt template instead of the environment's own.")]
 RubricName = Annotated[str, typer.Option("--rubric", metavar="NAME|FILE", help="Rubric: a preset or a YAML file.")]
-Model = Annotated[str, typer.Option("--model", help="Model: a name, a local folder or a hub name, as the engine takes it.")]
-EngineName = Annotated[str, typer.Option("--engine", help="Where completions come from, see `r1env plugins`.")]
+Model = Annotated[str, typer.Option("--model", help="Model: a name, a folder or a hub name.")]
+EngineName = Annotated[str, typer.Option("--engine", help="Inference engine (see `r1env plugins`).")]
 EngineOptions = Annotated[
-    list[str] | None, typer.Option("--engine-option", metavar="KEY=VALUE", help="Option of the engine; repeatable.")
+    list[str] | None, typer.Option("--engine-option", metavar="KEY=VALUE", help="Option of the engine. Repeatable.")
 ]
-Limit = Annotated[int | None, typer.Option("--limit", min=1, help="Tasks to take; all by default (of a generator 100).")]
-Samples = Annotated[int, typer.Option("--n", min=1, help="Completions a task.")]
-Temperature = Annotated[float, typer.Option("--temperature", min=0.0, help="0 is greedy.")]
-TopP = Annotated[float, typer.Option("--top-p", help="Nucleus; 1 keeps the whole distribution.")]
-MaxNewTokens = Annotated[int, typer.Option("--max-new-tokens", min=1, help="Longest completion.")]
-Seed = Annotated[int, typer.Option("--seed", help="Of the tasks and of the completions.")]
-BatchSize = Annotated[int, typer.Option("--batch-size", min=1, help="Tasks a call of the engine.")]
+Limit = Annotated[
+    int | None, typer.Option("--limit", min=1, help="Number of tasks. Default: all, or 100 of an endless source.")
+]
+Samples = Annotated[int, typer.Option("--n", min=1, help="Completions per task.")]
+Temperature = Annotated[float, typer.Option("--temperature", min=0.0, help="Sampling temperature; 0 is greedy.")]
+TopP = Annotated[float, typer.Option("--top-p", help="Nucleus sampling; 1 keeps the whole distribution.")]
+MaxNewTokens = Annotated[int, typer.Option("--max-new-tokens", min=1, help="Most tokens per completion.")]
+Seed = Annotated[int, typer.Option("--seed", help="Random seed of tasks and completions.")]
+BatchSize = Annotated[int, typer.Option("--batch-size", min=1, help="Tasks per engine call.")]
 
 
 def plugins_of(ctx: typer.Context) -> Plugins:
@@ -49,7 +50,12 @@ def plugins_of(ctx: typer.Context) -> Plugins:
 
 
 def open_environment(
-    plugins: Plugins, name: str, options: list[str] | None, data: Path | None = None, **settings: Any
+    plugins: Plugins,
+    name: str,
+    options: list[str] | None,
+    data: Path | None = None,
+    make: Callable[..., Environment] = make_environment,
+    **settings: Any,
 ) -> Environment:
     """The environment with options from the command line.
 
@@ -62,19 +68,7 @@ def open_environment(
     own = {"rubric": "--rubric", "template": "--template", "plugins": None, "reward_options": None, "max_turns": None}
     for key in given.keys() & own.keys():
         raise UsageError(f"{key!r} is no option of a task source" + (f"; use {own[key]}" if own[key] else ""))
-    return make_environment(name, plugins=plugins, **settings, **given)
-
-
-def open_for_evaluation(
-    plugins: Plugins, name: str, options: list[str] | None, data: Path | None = None, **settings: Any
-) -> Environment:
-    """Return the environment with the tasks of its split `test`, where the options name no other; all tasks where it has no splits."""
-    if "split" in parse_overrides(options or []):
-        return open_environment(plugins, name, options, data, **settings)
-    try:
-        return open_environment(plugins, name, [*(options or []), "split=test"], data, **settings)
-    except NoSplitError:
-        return open_environment(plugins, name, options, data, **settings)
+    return make(name, plugins=plugins, **settings, **given)
 
 
 def open_engine(plugins: Plugins, name: str, model: str, options: list[str] | None) -> Engine:

@@ -20,8 +20,8 @@ from r1env.scaffold import new_reward
 
 def plugins(
     ctx: typer.Context,
-    kind: Annotated[str | None, typer.Option("--kind", help="Only this kind: " + ", ".join(HOOKS) + ".")] = None,
-    check: Annotated[bool, typer.Option("--check", help="Import everything; exit 1 if anything is broken.")] = False,
+    kind: Annotated[str | None, typer.Option("--kind", help="List only this kind: " + ", ".join(HOOKS) + ".")] = None,
+    check: Annotated[bool, typer.Option("--check", help="Import everything, and exit with 1 if anything is broken.")] = False,
     as_json: Json = False,
 ) -> None:
     """List everything that plugins provide, and which distribution and version it comes from.
@@ -112,9 +112,10 @@ def new() -> None:
 @app.command()
 def reward(
     ctx: typer.Context,
-    name: Annotated[str, typer.Argument(help="Name of the reward, as rubrics and commands will use it.")],
+    name: Annotated[str, typer.Argument(help="Name of the new reward.")],
     folder: Annotated[
-        Path | None, typer.Option("--folder", metavar="DIR", help="Where to write it; by default a new folder here.")
+        Path | None,
+        typer.Option("--folder", metavar="DIR", help="Folder to write. Default: a new one in the current directory."),
     ] = None,
 ) -> None:
     """Write an installable package with one reward, its entry point and its tests.

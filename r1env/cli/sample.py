@@ -26,7 +26,7 @@ def sample(
     engine_options: opt.EngineOptions = None,
     data: opt.Data = None,
     env_options: opt.EnvOptions = None,
-    limit: Annotated[int, typer.Option("--limit", min=1, help="Tasks to take.")] = 4,
+    limit: Annotated[int, typer.Option("--limit", min=1, help="Number of tasks.")] = 4,
     n: opt.Samples = 1,
     temperature: opt.Temperature = 0.6,
     top_p: opt.TopP = 0.95,
@@ -35,11 +35,11 @@ def sample(
     seed: opt.Seed = 0,
     batch_size: opt.BatchSize = 32,
     output: Annotated[
-        Path | None, typer.Option("--output", metavar="FILE", help="Write JSON lines that `r1env score` reads.")
+        Path | None, typer.Option("--output", metavar="FILE", help="Write JSON Lines, which `r1env score` reads.")
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON lines that `r1env score` reads.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON Lines, which `r1env score` reads.")] = False,
 ) -> None:
-    """Draw completions for the first tasks of an environment, and print or save them.
+    """Sample completions for the first tasks of an environment, and print or save them.
 
     \b
     Example:

@@ -19,6 +19,7 @@ from r1env.cli.options import options_by_reward, plugins_of
 from r1env.cli.rows import Chunk, Scored, chunks, has_groups, open_results, open_rows, score_chunk
 from r1env.config import parse_overrides
 from r1env.errors import UsageError
+from r1env.importing import absolute_reference
 from r1env.plugins import Plugins
 from r1env.rewards import Reward
 from r1env.rubrics import Rubric, RubricSpec, find_rubric, name_accuracy, resolve_rubric, with_options
@@ -27,26 +28,30 @@ from r1env.scoring import ScoringPool
 
 def score(
     ctx: typer.Context,
-    reward: Annotated[str | None, typer.Option("--reward", metavar="NAME", help="One reward, or module:attribute.")] = None,
+    reward: Annotated[
+        str | None, typer.Option("--reward", metavar="NAME", help="Reward: a name, module:attribute or file.py:attribute.")
+    ] = None,
     rubric: Annotated[
-        str | None, typer.Option("--rubric", metavar="NAME|FILE", help="A rubric instead: a preset or a YAML file.")
+        str | None, typer.Option("--rubric", metavar="NAME|FILE", help="Rubric instead of a reward: a preset or a YAML file.")
     ] = None,
     accuracy: Annotated[
-        str, typer.Option("--accuracy", metavar="REWARD", help="What the rubric's `accuracy` stands for.")
+        str, typer.Option("--accuracy", metavar="REWARD", help="Reward that the rubric's `accuracy` stands for.")
     ] = "math",
     option: Annotated[
         list[str] | None,
-        typer.Option("--option", metavar="KEY=VALUE", help="Option of the reward; with --rubric REWARD.KEY=VALUE. Repeatable."),
+        typer.Option(
+            "--option", metavar="KEY=VALUE", help="Option of the reward; with --rubric, REWARD.KEY=VALUE. Repeatable."
+        ),
     ] = None,
-    input_: Annotated[str, typer.Option("--input", metavar="FILE", help="JSON lines to score; - is stdin.")] = "-",
-    output: Annotated[str, typer.Option("--output", metavar="FILE", help="Where the scores go; - is stdout.")] = "-",
-    on_ray: Annotated[bool, typer.Option("--ray", help="Score on a Ray cluster, see docs/scaling.md.")] = False,
+    input_: Annotated[str, typer.Option("--input", metavar="FILE", help="JSON Lines to score; - is stdin.")] = "-",
+    output: Annotated[str, typer.Option("--output", metavar="FILE", help="File for the scores; - is stdout.")] = "-",
+    on_ray: Annotated[bool, typer.Option("--ray", help="Score on a Ray cluster (see docs/scaling.md).")] = False,
     ray_address: Annotated[
         str | None,
-        typer.Option("--ray-address", metavar="ADDRESS", help="Of the cluster; the default finds one, or starts one here."),
+        typer.Option("--ray-address", metavar="ADDRESS", help="Address of the cluster. Default: find one, or start one here."),
     ] = None,
 ) -> None:
-    """Score completions that are already there.
+    """Score existing completions.
 
     Files are JSON lines, or Parquet where their name ends in .parquet; they are streamed and may be larger than memory.
 
@@ -214,20 +219,20 @@ def _ray() -> Any:
 
 def export(
     ctx: typer.Context,
-    to: Annotated[str, typer.Option("--to", metavar="STACK", help="trl, verl or openrlhf.")],
-    output: Annotated[Path, typer.Option("--output", metavar="FILE", help="The Python file to write.")],
+    to: Annotated[str, typer.Option("--to", metavar="STACK", help="Library to export for: trl, verl or openrlhf.")],
+    output: Annotated[Path, typer.Option("--output", metavar="FILE", help="Python file to write.")],
     rubric: Annotated[
-        str, typer.Option("--rubric", metavar="NAME|FILE", help="A preset, a YAML file, or a single reward.")
+        str, typer.Option("--rubric", metavar="NAME|FILE", help="Rubric: a preset, a YAML file or a single reward.")
     ] = "zero",
     accuracy: Annotated[
-        str, typer.Option("--accuracy", metavar="REWARD", help="What the rubric's `accuracy` stands for.")
+        str, typer.Option("--accuracy", metavar="REWARD", help="Reward that the rubric's `accuracy` stands for.")
     ] = "math",
     option: Annotated[
-        list[str] | None, typer.Option("--option", metavar="REWARD.KEY=VALUE", help="Option of a reward; repeatable.")
+        list[str] | None, typer.Option("--option", metavar="REWARD.KEY=VALUE", help="Option of a reward. Repeatable.")
     ] = None,
-    force: Annotated[bool, typer.Option("--force", help="Overwrite the file.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Overwrite an existing file.")] = False,
 ) -> None:
-    """Write the rewards as the file that another RL stack loads.
+    """Export rewards as a Python file that TRL, verl or OpenRLHF loads.
 
     The file holds the rubric as plain data, and the flags that make the stack use it in its first lines.
 
@@ -240,6 +245,9 @@ def export(
     spec = name_accuracy(with_options(rubric_spec(rubric, plugins), options_by_reward(option)), accuracy)
     if not isinstance(spec, RubricSpec):
         raise UsageError(f"the rubric {rubric!r} holds reward objects, and the file must name them; give a rubric of names")
+    # The stack may load the file in another folder.
+    absolute = (choice.model_copy(update={"reward": absolute_reference(choice.reward)}) for choice in spec.rewards)
+    spec = spec.model_copy(update={"rewards": tuple(absolute)})
     loaded = load_rubric(spec, plugins=plugins)
     text = render(to, spec, path=output, parts=loaded.part_keys)
     try:

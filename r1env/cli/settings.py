@@ -21,7 +21,7 @@ from r1env.trainer import preset_of
 
 def settings(
     ctx: typer.Context,
-    name: Annotated[str, typer.Argument(metavar="TRAINER", help="Trainer, see `r1env plugins`.")],
+    name: Annotated[str, typer.Argument(metavar="TRAINER", help="Trainer (see `r1env plugins`).")],
     preset: Annotated[str | None, typer.Option("--preset", help="Show the values of this preset.")] = None,
     as_json: Json = False,
 ) -> None:
@@ -123,7 +123,9 @@ def help_lines(plugins: Plugins, name: str) -> Mapping[str, Sequence[tuple[str, 
             (preset, preset_of(name, config_class, preset).source) for preset in config_class.presets
         ]
     for setting in list_settings(config_class):
-        heading = f"Settings of {name} (--set PATH=VALUE)" if not setting.group else f"{setting.group}: {groups[setting.group]}"
-        default = "[required]" if setting.required else f"[default: {to_json(setting.default)}]"
-        sections.setdefault(heading, []).append((f"{setting.path}  {setting.type}", f"{setting.description} {default}".strip()))
+        heading = f"{setting.group}: {groups[setting.group]}" if setting.group else f"Settings of {name} (--set PATH=VALUE)"
+        default = "required" if setting.required else f"default: {to_json(setting.default)}"
+        sections.setdefault(heading.rstrip("."), []).append(
+            (setting.path, f"{setting.description} [{setting.type}; {default}]")
+        )
     return sections

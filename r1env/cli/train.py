@@ -14,6 +14,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperCommand
 
+from r1env.api import new_folder
 from r1env.cli.console import print_json, program, progress, stdout_console
 from r1env.cli.live import LiveTable, PlainLog, Stages
 from r1env.cli.main import INTERRUPTED
@@ -44,7 +45,7 @@ from r1env.trackers import find_tracker, followed
 def train(
     ctx: typer.Context,
     name: Annotated[
-        str | None, typer.Argument(metavar="[NAME]", help="Recipe, trainer, or recipe file; a run's config.yaml is one.")
+        str | None, typer.Argument(metavar="NAME", help="Recipe, trainer, or recipe file; a run's config.yaml is one.")
     ] = None,
     preset: Annotated[str | None, typer.Option("--preset", help="Named settings, e.g. tiny-cpu.")] = None,
     model: Annotated[str | None, typer.Option("--model", help="Model that the first stage starts from.")] = None,
@@ -186,13 +187,6 @@ def make_plan(plugins: Plugins, name: str | None, preset: str | None, common: di
     return plan
 
 
-def new_folder(parent: Path, plan: Plan, stamp: str) -> Path:
-    """A name for the run that nothing has yet."""
-    stem = "-".join(part for part in (plan.name, plan.preset, stamp) if part)
-    names = (stem if number == 1 else f"{stem}-{number}" for number in range(1, 10_000))
-    return next(parent / name for name in names if not (parent / name).exists())
-
-
 def _execute(plan: Plan, run: Run, plugins: Plugins, track: list[str], only: list[str], *, quiet: bool) -> None:
     """Run the plan, watched: by the table, by the monitor, by trackers."""
     # Epochs are turned into steps when their data are there, so the total is not known yet.
@@ -251,7 +245,7 @@ def _seed(plan: Plan) -> int:
 
 def report(
     ctx: typer.Context,
-    run: Annotated[Path, typer.Argument(metavar="RUNDIR", help="Folder that `r1env train` wrote.")],
+    run: Annotated[Path, typer.Argument(metavar="RUNDIR", help="Run folder, written by `r1env train`.")],
     as_json: Json = False,
 ) -> None:
     """Write a run's report.html: curves and sample completions in one file that opens offline.

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from r1env.envs.conversation import Episode, submit_all
 from r1env.envs.environment import Environment, make_environment
+from r1env.rubrics import refuse_group_rewards
 from r1env.scoring import score
 from r1env.types import Completion, Conversation, Score, Task
 
@@ -92,6 +93,7 @@ class ReasoningEnv(gymnasium.Env[Conversation, str]):
     action_space: CompletionSpace
 
     def __init__(self, environment: Environment, render_mode: str | None = None) -> None:
+        refuse_group_rewards(environment.rubric, "a Gymnasium environment")
         self.environment = environment
         self.render_mode = render_mode
         self.observation_space = ConversationSpace()
@@ -172,6 +174,7 @@ class ReasoningVectorEnv(VectorEnv[Observations, Sequence[str], NDArray[Any]]):
 
     def __init__(self, environment: Environment, num_envs: int = 1) -> None:
         super().__init__()
+        refuse_group_rewards(environment.rubric, "a Gymnasium environment")
         self.environment = environment
         self.num_envs = num_envs
         self.render_mode = None

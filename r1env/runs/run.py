@@ -16,6 +16,7 @@ it, so that a resumed run tells every step exactly once.
 from __future__ import annotations
 
 import json
+import logging
 import re
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -31,6 +32,8 @@ from r1env.errors import RunError, RunFolderError, UsageError
 from r1env.runs import files as atomic
 from r1env.runs import files as logs
 from r1env.runs.manifest import make_manifest
+
+logger = logging.getLogger(__name__)
 
 CONFIG, MANIFEST, STATE = "config.yaml", "manifest.json", "state.json"
 METRICS, EVENTS, ROLLOUTS = "metrics.jsonl", "events.jsonl", "rollouts.jsonl.gz"
@@ -111,10 +114,19 @@ class Run:
         return self._read_json(MANIFEST)
 
     def note(self, **facts: Any) -> None:
-        """Add facts about the running stage to the manifest (`stages`, by name): what its settings came to, as plain data."""
+        """Add facts about the running stage to the manifest (`stages`, by name): what its settings came to, as plain data.
+
+        A fact that differs from what was noted before, such as the hash of a reward's file after resuming, is logged as a warning, and
+        what it was is kept under `earlier`.
+        """
         manifest = self.manifest
         stages = manifest.setdefault("stages", {})
-        stages[self.stage] = {**stages.get(self.stage, {}), **facts}
+        before, now = stages.get(self.stage, {}), json.loads(json.dumps(facts))
+        changed = {name: before[name] for name in now if name in before and before[name] != now[name]}
+        if changed:
+            logger.warning("stage %s goes on with other %s than it began with", self.stage, " and ".join(changed))
+            now["earlier"] = [*before.get("earlier", []), changed]
+        stages[self.stage] = {**before, **now}
         with self._storing():
             atomic.replace_text(self.path / MANIFEST, json.dumps(manifest, indent=2) + "\n")
 

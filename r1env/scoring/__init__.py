@@ -1,14 +1,13 @@
-"""Scoring: runs rewards where they belong (inline, in killable workers, on an event loop) and combines them.
+"""Scoring: run each reward where it belongs (inline, in killable workers, on an event loop) and combine the scores.
 
     scores = r1env.score(rollouts, rubric)            # from any thread, inside a running event loop too
     scores = await r1env.ascore(rollouts, rubric)     # the same, without blocking the loop
 
-How the files hang together, from the call down to the child process:
-`dispatch` (what runs where) → `pool` (which job next) → `slot` (one chunk on one worker) → `process` (the parent's handle of a
-worker) → `protocol` (the wire) → `worker` (the child) → `limits` (what an item may cost). Beside them `event_loop` runs
-asynchronous rewards, `distinct` finds equal rollouts, `jobs` keeps what is still to do.
+The files, from the call down to the child process: `dispatch` decides what runs where, finds equal rollouts, and has the event loop
+of asynchronous rewards; `pool` divides jobs into chunks and gives them to workers; `process` is the parent's handle of one worker;
+`protocol` is what the two say to each other; `worker` is the child; `limits` bounds what a rollout may cost it.
 
-The names are loaded when first used: a worker imports this package too, and starts sooner without the caller's half.
+Names are loaded when they are first used: a worker imports this package too, and starts faster without the caller's half.
 """
 
 from __future__ import annotations
@@ -25,6 +24,6 @@ __all__ = ["Scoring", "ScoringPool", "ascore", "score"]
 def __getattr__(name: str) -> Any:
     if name not in __all__:
         raise AttributeError(f"module 'r1env.scoring' has no attribute {name!r}")
-    from r1env.scoring import dispatch  # which holds all of them
+    from r1env.scoring import dispatch  # it has all of them
 
     return getattr(dispatch, name)

@@ -44,7 +44,7 @@ def score(rollouts: Sequence[Rollout], rubric: Rubric | Reward, *, pool: Scoring
     try:
         scoring.add(rollouts)
         return scoring.finish()
-    except BaseException:  # Ctrl-C above all: stop what nobody waits for
+    except BaseException:  # above all Ctrl-C: stop what nobody waits for any more
         scoring.cancel()
         raise
 
@@ -66,7 +66,7 @@ async def ascore(rollouts: Sequence[Rollout], rubric: Rubric | Reward, *, pool: 
 
 
 _threads = PerProcess(lambda: ThreadPoolExecutor(max_workers=2, thread_name_prefix="r1env-ascore"))
-"""For `ascore`'s own computing. Not the loop's executor: that may be full of calls to an engine, minutes long."""
+"""Threads for `ascore`. The loop's own executor may be full of calls to an engine that take minutes."""
 
 
 class Scoring:
@@ -273,7 +273,7 @@ def submit_async(reward: Reward, rollouts: Sequence[Rollout], groups: Sequence[i
 
 
 class LoopThread:
-    """An event loop that runs in a daemon thread until the process ends."""
+    """An event loop in a daemon thread, which runs until the process ends."""
 
     def __init__(self) -> None:
         self._owner = os.getpid()
@@ -295,7 +295,7 @@ class LoopThread:
         async with self._turns:
             task = asyncio.create_task(_score_one_group(reward, group))
             try:
-                # Not `wait_for`: it waits for the cancellation to be obeyed, and a reward may refuse.
+                # `wait_for` would wait until the cancellation is obeyed, and a reward may ignore it.
                 finished, _ = await asyncio.wait({task}, timeout=seconds)
             finally:
                 task.cancel()

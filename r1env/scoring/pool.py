@@ -1,4 +1,4 @@
-"""`ScoringPool`: threads that give chunks of jobs to killable workers, one worker a thread. Which job next is decided here."""
+"""`ScoringPool`: threads that give chunks of jobs to killable workers, one worker per thread."""
 
 from __future__ import annotations
 
@@ -26,23 +26,23 @@ from r1env.scoring.protocol import Load, Work
 from r1env.types import Rollout, Score, Status
 
 LOAD_SECONDS = 120.0
-"""Starting an interpreter and importing a computer algebra system on a busy machine; more is a hang."""
+"""Enough to start an interpreter and import a computer algebra system on a busy machine; more is a hang."""
 
 MAX_DEFAULT_WORKERS = 8
-"""The trainer and the engine want the other cores."""
+"""The trainer and the engine need the other cores."""
 
 CLOSE_SECONDS = 5.0
-"""For the threads to end their workers; each looks up every tenth of a second."""
+"""How long the threads may take to end their workers; each checks every tenth of a second."""
 
 
 class ScoringPool:
     """Workers for process-isolated rewards, shared by any number of threads and calls. A context manager.
 
     Workers are started when there is work for them, keep the rewards they have loaded, and are replaced when they fail or have
-    done their share. Calls take turns by chunks, so a large one does not hold up a small one.
+    done their share. Calls take turns chunk by chunk, so that a large one does not delay a small one.
 
     Args:
-        workers: processes at most; None takes the processors this process may use, up to 8.
+        workers: how many processes at most; None means as many as this process may use processors, up to 8.
         load_seconds: wall seconds a worker may take to start and load a reward, before any rollout's clock runs.
 
     Raises:
@@ -93,7 +93,7 @@ class ScoringPool:
         return job.future
 
     def close(self) -> None:
-        """End all workers. Calls that still wait get a `UsageError`. Closing twice is fine; a forked child closes nothing."""
+        """End all workers. Calls that still wait raise `UsageError`. Closing twice is fine; a forked child closes nothing."""
         if self._owner != os.getpid():
             return
         with self._changed:
@@ -120,7 +120,7 @@ class ScoringPool:
             thread.start()
 
     def _serve(self) -> None:
-        """One thread: chunk after chunk on its worker, until the pool is closed."""
+        """Run by each thread: give its worker chunk after chunk, until the pool is closed."""
         slot = Slot(self._load_seconds)
         while (taken := self._take()) is not None:
             job, chunk = taken
@@ -134,7 +134,7 @@ class ScoringPool:
         slot.retire()
 
     def _take(self) -> tuple[Job, list[int]] | None:
-        """The next chunk, waiting for one; None when the pool is closed."""
+        """Wait for the next chunk and return it; None if the pool is closed."""
         with self._changed:
             while not self._closed:
                 while self._queue:
@@ -158,7 +158,7 @@ class ScoringPool:
 
 
 def default_pool() -> ScoringPool:
-    """The pool of this process for calls that bring none, made on first need.
+    """Return the pool of this process, for calls that bring none. It is made when it is first needed.
 
     Raises:
         UsageError: `R1ENV_WORKERS` is not a positive number.
@@ -167,7 +167,7 @@ def default_pool() -> ScoringPool:
 
 
 def workers_from_environment(environment: Mapping[str, str]) -> int | None:
-    """The number in `R1ENV_WORKERS`, or None where it is not set.
+    """Return the number in `R1ENV_WORKERS`, or None if it is not set.
 
     Raises:
         UsageError: it is not a positive number.
@@ -191,21 +191,21 @@ _default_pool = PerProcess(lambda: ScoringPool(workers_from_environment(os.envir
 # `Job`: one reward over the rollouts of one call: what is still to do, and the scores so far.
 
 MAX_CHUNK = 64
-"""Rollouts handed to a worker at once: enough that the round trip does not show, few enough to be sent again."""
+"""Items sent to a worker at once: enough that the round trip does not matter, few enough to be sent again."""
 
 FIRST_CHUNK = 4
-"""The same, before anything is known about how long they take."""
+"""The same, before it is known how long they take."""
 
 CHUNK_SECONDS = 0.05
-"""What a chunk should take: long beside a round trip (0.2 ms), short beside a training step, so that workers end together."""
+"""How long a chunk should take: long compared with a round trip (0.2 ms), short compared with a training step."""
 
 CHUNKS_PER_WORKER = 4
-"""Towards the end of a job chunks shrink, to this share of what is left."""
+"""Towards the end of a job chunks shrink to this share of what is left, so that the workers finish together."""
 
 
 @dataclass(frozen=True, slots=True)
 class PackedReward:
-    """A reward and its pickle. The digest names it in the workers, which keep what they have loaded."""
+    """A reward and its pickle. Workers know it by the digest, and keep what they have loaded."""
 
     reward: Reward
     pickled: bytes
@@ -238,8 +238,8 @@ class Job:
     def __init__(self, packed: PackedReward, rollouts: Sequence[Rollout], groups: Sequence[int] = ()) -> None:
         self.packed = packed
         self.future: Future[list[Score]] = Future()
-        ends = list(itertools.accumulate(groups or [1] * len(rollouts)))
-        self.items = [tuple(rollouts[start:end]) for start, end in itertools.pairwise([0, *ends])]
+        bounds = itertools.pairwise([0, *itertools.accumulate(groups)])
+        self.items = [tuple(rollouts[start:end]) for start, end in bounds] if groups else [(rollout,) for rollout in rollouts]
         self._lock = threading.Lock()
         self._todo = deque(range(len(self.items)))
         self._scores: dict[int, Sequence[Score]] = {}
@@ -262,7 +262,7 @@ class Job:
             return [self._todo.popleft() for _ in range(size)]
 
     def put_back(self, indices: Iterable[int]) -> None:
-        """These were taken but not scored."""
+        """Return items that were taken but not scored."""
         with self._lock:
             self._todo.extendleft(reversed(list(indices)))
 
@@ -281,14 +281,14 @@ class Job:
             self.record(index, [failure] * len(self.items[index]))
 
     def fail_rest(self, status: Status, reason: str) -> None:
-        """Record a failure for all that no worker has taken."""
+        """Record a failure for every item that no worker has taken."""
         with self._lock:
             rest = list(self._todo)
             self._todo.clear()
         self.fail(rest, status, reason)
 
     def abort(self, error: BaseException) -> None:
-        """Give the error to whoever waits, unless the job is finished or cancelled."""
+        """Raise the error in the caller that waits, unless the job is finished or cancelled."""
         if self._may_resolve():
             self.future.set_exception(error)
 
@@ -297,7 +297,7 @@ class Job:
         self._singly = True
 
     def note_pace(self, seconds: float, items: int) -> None:
-        """A chunk of `items` took so long; the sizes of the next go by it, and by the ones before with halving weight."""
+        """Note how long a chunk of `items` took. Chunk sizes follow from that; earlier chunks count half as much each time."""
         with self._lock:
             self._recent_seconds = self._recent_seconds / 2 + seconds
             self._recent_items = self._recent_items / 2 + items
@@ -310,13 +310,13 @@ class Job:
         return max(1, min(MAX_CHUNK, in_time, share))
 
     def _may_resolve(self) -> bool:
-        """True for the one caller who may resolve the future; never once it is cancelled."""
+        """Return True for the one caller that may resolve the future; never after it was cancelled."""
         with self._lock:
             first, self._resolved = not self._resolved, True
         return first and self.future.set_running_or_notify_cancel()
 
 
-# `Slot`: a place for one worker. It starts the worker, gives it a chunk of a job, and replaces it when it fails.
+# `Slot`: a place for one worker. It starts the worker, gives it chunks, and replaces it when it fails.
 
 logger = logging.getLogger(__name__)
 
@@ -352,15 +352,15 @@ class Slot:
             return []
 
     def retire(self) -> None:
-        """End the worker, if there is one, and everything it has forked."""
+        """End the worker, if there is one, and everything that it forked."""
         if self._worker is not None:
             self._worker.retire()
             self._worker = None
 
     def _worker_for(self, job: Job) -> WorkerProcess:
-        """A worker with the job's reward loaded."""
+        """Return a worker that has loaded the job's reward."""
         packed = job.packed
-        if self._worker is not None and self._worker.has_exited():  # while idle: no rollout's fault
+        if self._worker is not None and self._worker.has_exited():  # while idle, so it is no rollout's fault
             self.retire()
         try:
             if self._worker is None:
@@ -385,10 +385,14 @@ class Slot:
             while left:
                 size = len(job.items[left[0]])
                 allowance = taken if reward.batch else size
-                replies = [worker.next_score(position + place, reward.limits, allowance) for place in range(size)]
+                reply = worker.next_score(position, reward.limits, allowance)
+                scores = [reply.score]
+                for place in range(1, size):
+                    reply = worker.next_score(position + place, reward.limits, allowance)
+                    scores.append(reply.score)
                 position += size
-                job.record(left.pop(0), [reply.score for reply in replies])
-                if replies[-1].worn:
+                job.record(left.pop(0), scores)
+                if reply.worn:
                     self.retire()
                     break
         except ScoringFault as fault:
@@ -410,7 +414,7 @@ class Slot:
 
 
 class _LoadError(Exception):
-    """No worker has the reward; the message says why."""
+    """No worker can load the reward; the message says why."""
 
 
 def _pickled(job: Job, indices: Sequence[int]) -> bytes:

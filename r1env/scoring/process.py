@@ -1,4 +1,4 @@
-"""`WorkerProcess`: the parent's handle of one worker. It starts it, talks to it with deadlines, and kills it with all it forked.
+"""`WorkerProcess`: the parent's handle of one worker. It starts the worker, talks to it with deadlines, and kills it and its children.
 
 Used by one thread at a time.
 """
@@ -25,19 +25,19 @@ from r1env.types import Status
 T = TypeVar("T")
 
 SLICE_SECONDS = 0.1
-"""How often a wait looks up: whether the worker died without hanging up, and whether anybody still wants the result."""
+"""How often a wait checks whether the worker has died without hanging up, and whether anybody still wants the result."""
 
 CHUNK_SECONDS = 60.0
-"""For carrying rollouts over and unpickling them: nothing of a model's is evaluated there, it only has to end some day."""
+"""Limit for sending rollouts and unpickling them. No reward runs meanwhile, so it only has to end some day."""
 
 EXIT_SECONDS = 1.0
-"""How long a worker that has hung up may take to be gone, before it is killed and its own exit code lost."""
+"""How long a worker that has hung up may take to exit, before it is killed and its exit code is lost."""
 
 ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
-"""The workers are the parallelism, and the CPU time of an item should not depend on the machine's number of cores."""
+"""Workers run in parallel already, and the CPU time of a rollout should not depend on the number of cores."""
 
-# Not `-m r1env.scoring.worker`: that searches the current directory first, where a file may be called like a standard module,
-# and finds r1env only where it is installed, not where the caller's changed `sys.path` found it.
+# `-m r1env.scoring.worker` would search the current directory first, where a file may be called like a standard module, and would
+# find r1env only where it is installed, not where the caller's changed `sys.path` found it.
 START = (
     "import sys; connection, lifeline, *sys.path = sys.argv[1:]; del sys.argv[1:]; "
     "from r1env.scoring.worker import main; main(int(connection), int(lifeline))"
@@ -45,7 +45,7 @@ START = (
 
 
 class ScoringFault(Exception):  # noqa: N818 - not always an error: exceeding a limit is an everyday event
-    """Why there is no score. `status`, `reason` and `seconds` are for the failure that takes its place.
+    """There is no score. `status`, `reason` and `seconds` describe the failure that takes its place.
 
     `fatal`: the worker is dead or cannot be trusted any more, and must be retired.
     """
@@ -63,7 +63,7 @@ class AbandonedError(Exception):
 
 
 class WorkerProcess:
-    """One running worker. `abandoned` is looked at while waiting; once it is true the wait ends with `AbandonedError`.
+    """One running worker. `abandoned` is checked while waiting; once it returns True, the wait ends with `AbandonedError`.
 
     Raises:
         OSError: the system refuses another process.
@@ -97,7 +97,7 @@ class WorkerProcess:
         self._socket.settimeout(SLICE_SECONDS)
 
     def load(self, message: Load, seconds: float) -> None:
-        """Make a reward ready.
+        """Load a reward.
 
         Raises:
             ScoringFault: it cannot be loaded, or not within `seconds`.
@@ -111,7 +111,7 @@ class WorkerProcess:
         self.loaded.add(message.digest)
 
     def begin(self, message: Work) -> None:
-        """Hand over rollouts. Returns when the worker starts on the first.
+        """Send rollouts, and return when the worker starts with the first.
 
         Raises:
             ScoringFault: they did not arrive whole.
@@ -124,7 +124,7 @@ class WorkerProcess:
             raise _out_of_turn(reply)
 
     def next_score(self, index: int, limits: Limits, items: int = 1) -> Scored:
-        """The score of the rollout at `index` of the work. Its clock has been running since the reply before.
+        """Wait for the score of the rollout at `index` of the work. Its clock has been running since the previous reply.
 
         Raises:
             ScoringFault: the worker exceeded `items` times the limits, died, or sent something else.
@@ -141,7 +141,7 @@ class WorkerProcess:
         return reply
 
     def has_exited(self) -> bool:
-        """Whether the process has ended; it is left unreaped, see `retire`."""
+        """Return whether the process has ended. It is not reaped; see `retire`."""
         if not hasattr(os, "waitid"):  # macOS before Python 3.13
             return self._process.poll() is not None
         try:
@@ -163,7 +163,7 @@ class WorkerProcess:
         return exit_code
 
     def hang_up(self) -> None:
-        """Close this process's ends of the connection and of the lifeline; a worker that is idle or scoring ends by that."""
+        """Close this process's ends of the connection and of the lifeline, which ends the worker."""
         self._socket.close()
         self._lifeline.close()
 
@@ -194,13 +194,13 @@ class WorkerProcess:
             self._received += data
 
     def _patiently(self, attempt: Callable[[], T], deadline: float, seconds: float) -> T:
-        """Repeat `attempt`, which gives up after a slice with `TimeoutError`. What has arrived counts, however late we look."""
+        """Repeat `attempt`, which raises `TimeoutError` after a slice. What has arrived counts, even after the deadline."""
         exited = False
         while True:
             try:
                 return attempt()
             except TimeoutError:
-                if exited:  # and all it had sent has been read; a process it forked may hold the connection open
+                if exited:  # and everything it sent has been read; a process that it forked may hold the connection open
                     raise self._death() from None
             if self.abandoned():
                 raise AbandonedError

@@ -1,7 +1,7 @@
-"""What the pool and its workers say to each other, and how it is framed.
+"""Messages between the pool and its workers, and how they are framed.
 
-Down go pickles (`Load`, `Work`): the worker trusts the pool. Up come JSON replies that are validated and never unpickled: a
-worker has read a model's text. In both directions a frame is its length, eight bytes big-endian, and then its body.
+The pool sends pickles (`Load`, `Work`), since a worker trusts it. A worker replies in JSON, which is validated and never unpickled:
+it has read what a model wrote. In both directions a frame is the length of the body, eight bytes big-endian, and the body.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from r1env.types import Score
 
 HEADER = struct.Struct(">Q")
 MAX_REPLY_BYTES = 1 << 20
-"""A score is a few numbers and one line; a longer reply means that the worker is not itself any more."""
+"""A score is a few numbers and one line; a longer reply means that the worker has been taken over."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,10 +33,10 @@ class Load:
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """Score rollouts with a loaded reward. Answered by `Refused`, or by `Begun` and one `Scored` for each, in order."""
+    """Score rollouts with a loaded reward. Answered by `Refused`, or by `Begun` and one `Scored` for each rollout, in order."""
 
     digest: bytes
-    rollouts: bytes  # a cloudpickle of list[Rollout]
+    rollouts: bytes  # a cloudpickle of list[Rollout]; of list[tuple[Rollout, ...]] for a reward of scope `group`
 
 
 class _Reply(BaseModel):
@@ -63,7 +63,7 @@ class Begun(_Reply):
 
 
 class Scored(_Reply):
-    """The score of the rollout at `index` of the work. The clock of the next starts now.
+    """The score of the rollout at `index` of the work. The clock of the next one starts now.
 
     `worn`: the worker has done its share and ends here, whatever is left of the work.
     """
@@ -80,13 +80,13 @@ _replies: TypeAdapter[Reply] = TypeAdapter(Annotated[Reply, Field(discriminator=
 
 
 def encode_message(message: Load | Work) -> bytes:
-    """A framed message to a worker."""
+    """Return a framed message to a worker."""
     body = pickle.dumps(message, protocol=pickle.HIGHEST_PROTOCOL)
     return HEADER.pack(len(body)) + body
 
 
 def receive_message(connection: socket.socket) -> Load | Work | None:
-    """The next message from the pool, waiting for it; None when the pool has hung up."""
+    """Wait for the next message from the pool and return it; None if the pool has hung up."""
     header = _receive_exactly(connection, HEADER.size)
     body = header and _receive_exactly(connection, HEADER.unpack(header)[0])
     if not body:
@@ -96,13 +96,16 @@ def receive_message(connection: socket.socket) -> Load | Work | None:
 
 
 def encode_reply(reply: Reply) -> bytes:
-    """A framed reply to the pool. Python's JSON, not pydantic's: it keeps infinite parts, and lone surrogates in a reason."""
-    body = json.dumps(reply.model_dump()).encode("ascii")
+    """Return a framed reply to the pool. It is Python's JSON, not pydantic's, which keeps infinite parts and lone surrogates."""
+    fields = reply.model_dump()
+    if isinstance(reply, Scored) and not reply.score.turns:
+        del fields["score"]["turns"]  # empty for all rewards but those of scope `turn`: not worth its way
+    body = json.dumps(fields).encode("ascii")
     return HEADER.pack(len(body)) + body
 
 
 def take_reply(buffer: bytearray) -> Reply | None:
-    """Cut the first whole reply off the front of `buffer`; None when it has not all arrived.
+    """Remove the first reply from the front of `buffer` and return it; None if it has not arrived completely.
 
     Raises:
         ValueError: it is too long, not JSON, or no reply.
@@ -124,7 +127,7 @@ def take_reply(buffer: bytearray) -> Reply | None:
 
 
 def _receive_exactly(connection: socket.socket, size: int) -> bytes:
-    """`size` bytes, or none at all when the other side hung up before they had come."""
+    """Return `size` bytes, or none at all if the other side hung up before they came."""
     received = bytearray()
     while len(received) < size:
         piece = connection.recv(min(size - len(received), 1 << 20))

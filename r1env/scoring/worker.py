@@ -1,7 +1,7 @@
-"""The child process: loads rewards, scores rollouts under limits, and sends each score as soon as it has it.
+"""The child process: it loads rewards, scores rollouts under limits, and sends each score at once.
 
-It dies with the pool: a thread waits on a pipe that only the pool holds open. `r1env.score` called by a reward in here runs
-everything inline, under the limits of the outer rollout.
+It dies with the pool: a thread waits on a pipe that only the pool holds open. If a reward calls `r1env.score` here, everything runs
+inline, under the limits of the outer rollout.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from r1env.types import Rollout, Score, Status
 
 MAX_ITEMS = 5_000
 MAX_REWARDS = 32
-"""A worker ends after so many rollouts, or once it holds so many rewards: what libraries and old rewards keep does not pile up."""
+"""A worker ends after so many rollouts, or once it holds so many rewards, so that what libraries keep does not pile up."""
 
 
 def main(connection_fd: int, lifeline_fd: int) -> None:
@@ -41,14 +41,14 @@ def main(connection_fd: int, lifeline_fd: int) -> None:
 
     Args:
         connection_fd: a stream socket that carries `protocol`.
-        lifeline_fd: the reading end of a pipe; its end of file says that the pool's process is gone.
+        lifeline_fd: the reading end of a pipe; its end of file means that the pool's process is gone.
     """
     prepare_process()
     become_worker()
     connection = socket.socket(fileno=connection_fd)
     connection.set_inheritable(False)
     os.set_inheritable(lifeline_fd, False)
-    # A child that a reward forks must keep neither the pool waiting nor the connection in use.
+    # A child that a reward forks must neither keep the pool waiting nor use the connection.
     os.register_at_fork(after_in_child=connection.close)
     threading.Thread(target=_die_with_the_pool, args=(lifeline_fd,), daemon=True).start()
     Worker(connection).serve()
@@ -62,7 +62,7 @@ class Worker:
         self._pid = os.getpid()
         self._rewards: dict[bytes, Reward] = {}
         self._items = 0
-        self._loaded_bytes = resident_bytes() or 0  # what interpreter and rewards need; the rest is what items left behind
+        self._loaded_bytes = resident_bytes() or 0  # what interpreter and rewards need; the rest is what rollouts left behind
 
     def serve(self) -> None:
         """Answer messages until the pool hangs up or this worker is worn."""
@@ -78,7 +78,7 @@ class Worker:
         importlib.invalidate_caches()
         try:
             reward: Reward = pickle.loads(message.reward)
-            reward.warm_up()  # and makes the instance of a class, which may read a file or a model: before any clock starts
+            reward.warm_up()  # this makes the instance of a class, which may read a file or a model, before any clock starts
         except BaseException as error:  # noqa: BLE001 - importing somebody's module may do anything; the pool reports it
             self._reply(Refused(reason=_one_line(error)))
             return
@@ -87,7 +87,7 @@ class Worker:
         self._reply(Loaded())
 
     def _work(self, message: Work) -> bool:
-        """Score the rollouts and send the scores. False when this worker has worn out over it."""
+        """Score the rollouts and send the scores. Return False if this worker has done its share."""
         reward = self._rewards[message.digest]
         try:
             rollouts: list[Rollout] = pickle.loads(message.rollouts)  # of scope `group`: a list of tuples of rollouts

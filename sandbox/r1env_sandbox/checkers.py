@@ -74,7 +74,7 @@ def check_value(test: TestCase, value: Any) -> str | None:
             )
         else:
             same = _agree(value, expected, _equal_numbers)
-    except (ArithmeticError, RecursionError, plain.NotPlainData):  # too large, too deep: it is not what a task expects
+    except (ArithmeticError, RecursionError, TypeError, ValueError):  # too large, too deep, not comparable: no task expects it
         same = False
     if same:
         return None
@@ -214,8 +214,8 @@ def _base(value: Any) -> Any:
 def _as_json(value: Any, expected: Any) -> Any:
     """A value as it would come out of JSON: whatever has an order is a list."""
     value = _shallow(value)
-    if isinstance(value, range) and isinstance(expected, list) and len(expected) != len(value):
-        return None  # never written out
+    if isinstance(value, range) and not (isinstance(expected, list | tuple) and len(expected) == len(value)):
+        return value  # never written out: it may have any length
     if isinstance(value, list | tuple | deque | range | type({}.values())):
         others = expected if isinstance(expected, list | tuple) else ()
         return [_as_json(item, others[place] if place < len(others) else None) for place, item in enumerate(value)]

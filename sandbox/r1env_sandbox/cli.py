@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import ipaddress
+import itertools
 import json
 import os
 import queue
+import select
 import signal
+import stat
 import sys
 import threading
+from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
@@ -27,6 +31,8 @@ from r1env_sandbox.sandbox import Judge, Mode
 
 NO_SANDBOX, INTERRUPTED = 3, 130
 MIN_TOKEN = 16  # characters
+LOOK_SECONDS = 0.2  # how often a reader that waits for a line looks whether there is any use in it
+READ_BYTES = 1 << 16
 LINES_AHEAD = 4  # that are read for each worker: enough to keep it busy, and no more in memory
 
 app = typer.Typer(
@@ -313,9 +319,7 @@ def _judge_lines(sandbox: Judge, source: BinaryIO, sink: IO[str]) -> int:
     writer.start()
     executor = ThreadPoolExecutor(sandbox.workers, thread_name_prefix="judge")
     try:
-        for line in source:
-            if fault:
-                break
+        for line in _lines(source, fault):
             if line.strip():
                 answers.put(executor.submit(judge_line, sandbox, line))
         answers.put(None)
@@ -328,6 +332,37 @@ def _judge_lines(sandbox: Judge, source: BinaryIO, sink: IO[str]) -> int:
     if fault:
         raise fault[0]
     return unscored
+
+
+def _lines(source: BinaryIO, fault: list[BaseException]) -> Iterator[bytes]:
+    """The lines of an input, up to the first fault: whoever waits for our answer before sending the next line must not wait for ever."""
+    if source is not sys.stdin.buffer or not _may_block(source):
+        yield from itertools.takewhile(lambda _: not fault, source)
+        return
+    descriptor = source.fileno()
+    pending, searched = bytearray(), 0
+    while not fault:
+        if end := pending.find(b"\n", searched) + 1:
+            line = bytes(pending[:end])
+            del pending[:end]
+            searched = 0
+            yield line
+            continue
+        searched = len(pending)
+        if not select.select([descriptor], [], [], LOOK_SECONDS)[0]:
+            continue
+        if not (data := os.read(descriptor, READ_BYTES)):
+            if pending:
+                yield bytes(pending)
+            return
+        pending += data
+
+
+def _may_block(source: BinaryIO) -> bool:
+    try:
+        return not stat.S_ISREG(os.fstat(source.fileno()).st_mode)
+    except OSError:  # it is in memory
+        return False
 
 
 def _sandbox(workers: int | None, mode: str, backend: str, runtime: str | None) -> Judge:

@@ -163,7 +163,8 @@ PROBES = (
     ),
     Probe(
         "nothing of the host in the environment",
-        "import os\nnames = set(os.environ) - {'PATH', 'HOME', 'LANG', 'LC_CTYPE', 'TMPDIR', 'PYTHONHASHSEED', 'OMP_NUM_THREADS'}\nprint('holds' if not names else names)",
+        "import os\nnames = set(os.environ) - {'PATH', 'HOME', 'LANG', 'LC_CTYPE', 'TMPDIR', 'OMP_NUM_THREADS'}\n"
+        "names -= {'PYTHONHASHSEED', 'PYTHONINTMAXSTRDIGITS'}\nprint('holds' if not names else names)",
     ),
     Probe(
         "no set-id program lends its rights",

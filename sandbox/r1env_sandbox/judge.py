@@ -12,6 +12,7 @@ A fault is always one of three parties'. The submission's (also what its output 
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import signal
 from collections.abc import Iterator, Mapping, Sequence
@@ -21,7 +22,7 @@ from typing import Any
 
 from r1env_sandbox.cache import CompileCache
 from r1env_sandbox.checkers import check_output, check_value
-from r1env_sandbox.errors import WorkerLost
+from r1env_sandbox.errors import SandboxBusy, SandboxUnavailable, WorkerLost
 from r1env_sandbox.harness import plain, testcode
 from r1env_sandbox.languages import LANGUAGES, LanguageSpec, find_language
 from r1env_sandbox.models import (
@@ -49,6 +50,7 @@ CANDIDATE, EXAMINER = "r1env_candidate.py", "r1env_examiner.py"
 EXAMINER_LIMITS = Limits(memory_mb=768, output_kb=64 << 10, processes=64)
 EXAMINER_MODULES = (*PRELOADED, "ast", "traceback", "importlib.abc", "pytest")
 CHECKER_LIMITS = Limits(memory_mb=768)  # the least that a special checker may use, however tight the submission's limits are
+MAX_CHECKERS = 10_000  # that are remembered
 MARGIN_SECONDS = 10.0  # the examiner outlives the submission, so that a time limit is the submission's
 ANSWERS_FACTOR = 16  # a function may be called many times, so its answers may be longer than a program's output
 
@@ -66,7 +68,7 @@ def _harness_files(*names: str) -> dict[str, bytes]:
 
 
 CALL_FILES = _harness_files(CANDIDATE, "r1env_plain.py", "r1env_kinds.py")
-CANDIDATE_FILES = {**CALL_FILES, **_harness_files("r1env_border.py")}
+CANDIDATE_FILES = {**CALL_FILES, **_harness_files("r1env_border.py", "r1env_served.py")}
 EXAMINER_FILES = _harness_files(EXAMINER, "r1env_plain.py", "r1env_kinds.py", "r1env_border.py", "r1env_testcode.py")
 
 
@@ -106,7 +108,7 @@ def judge_on(slot: Slot, job: Job, cache: CompileCache) -> JudgeResult:
         slot.worker.settle()
         slot.worker.end()
         return JudgeResult.without_score(Verdict.REJECTED_INPUT, str(fault))
-    except WorkerLost:
+    except (WorkerLost, SandboxUnavailable, SandboxBusy):
         raise
     except Exception as error:  # a fault of ours costs this submission its verdict, never the others theirs
         log.exception("the judge failed on a submission")
@@ -373,8 +375,8 @@ def _examiner_command(command: Command) -> Command:
 def _special_check(examiner: Worker, test: TestCase, stdout: bytes, limits: Limits) -> tuple[Verdict, str]:
     """Return what the test's checker program says about an output.
 
-    A checker that fails on it (crashes, takes too long) is shown a few other outputs. If it can judge one of those, this output is
-    to blame, and refused; if it can judge none, the checker is broken, whatever a submission prints.
+    A checker that fails on it (crashes, takes too long) is shown a few other outputs. If it can judge one of those, or has judged any
+    before, this output is to blame, and refused; if it can judge none, the checker is broken, whatever a submission prints.
 
     Raises:
         TaskFault: the checker is broken.
@@ -382,9 +384,9 @@ def _special_check(examiner: Worker, test: TestCase, stdout: bytes, limits: Limi
     accepted, note = _run_checker(examiner, test, stdout, limits)
     if accepted is not None:
         return (Verdict.ACCEPTED, "") if accepted else (Verdict.WRONG_ANSWER, "the checker refuses it")
-    for other in (str(test.expected), test.stdin, "", "0\n", "1\n"):
-        if _run_checker(examiner, test, other.encode("utf-8", "surrogatepass"), limits)[0] is not None:
-            return Verdict.WRONG_ANSWER, f"the checker cannot read it: {note}"
+    others = (other.encode("utf-8", "surrogatepass") for other in (str(test.expected), test.stdin, "", "0\n", "1\n"))
+    if _has_judged(test) or any(_run_checker(examiner, test, other, limits)[0] is not None for other in others):
+        return Verdict.WRONG_ANSWER, f"the checker cannot read it: {note}"
     raise TaskFault(f"the checker fails on every output: {note}")
 
 
@@ -408,13 +410,24 @@ def _run_checker(examiner: Worker, test: TestCase, output: bytes, limits: Limits
     command = run_command(spec, limits.model_copy(update=generous))
     report = examiner.run(replace(command, argv=(*command.argv, "input", "output", "expected")))
     examiner.end()
-    if report.stopped is None and report.exit_code == 0:
-        return True, ""
     crashed = b"Traceback (most recent call last)" in report.stderr or _python_refused(report.stderr)
-    if report.stopped is None and report.exit_code in (1, 2) and not crashed:
-        return False, ""
+    if report.stopped is None and (report.exit_code == 0 or (report.exit_code in (1, 2) and not crashed)):
+        if len(_checkers_at_work) < MAX_CHECKERS:
+            _checkers_at_work.add(_digest_of(program))
+        return report.exit_code == 0, ""
     failed = failure(report, command)
     return None, plain.clean(failed[1] if failed else head(report.stderr, NOTE_CHARACTERS))
+
+
+_checkers_at_work: set[bytes] = set()  # digests of the checkers that have judged an output
+
+
+def _has_judged(test: TestCase) -> bool:
+    return test.checker_program is not None and _digest_of(test.checker_program) in _checkers_at_work
+
+
+def _digest_of(program: Submission) -> bytes:
+    return hashlib.sha256(program.model_dump_json().encode()).digest()
 
 
 # --- from what a program did to a verdict ---------------------------------------------------------------------------------------
@@ -429,7 +442,7 @@ def failure(report: Report, command: Command) -> tuple[Verdict, str] | None:
     limit_ms = 1000 * command.cpu_s
     # The kernel may kill a little early. One that was stopped for another reason was killed by us, and had time left.
     killed_near_limit = report.signal == signal.SIGKILL and report.stopped is None and report.cpu_ms >= _CPU_SLACK * limit_ms
-    if report.cpu_ms > limit_ms or report.signal == signal.SIGXCPU or killed_near_limit:
+    if report.stopped == "cpu" or report.cpu_ms > limit_ms or report.signal == signal.SIGXCPU or killed_near_limit:
         return Verdict.TIME_LIMIT, f"used more than {command.cpu_s:g} s of CPU time"
     if report.stopped == "wall":
         return Verdict.TIME_LIMIT, f"did not end in {command.wall_s:g} s"

@@ -385,7 +385,8 @@ def _run_request(command: Command) -> dict[str, Any]:
         "file_bytes": command.file_mb << 20,
         "keep_box": command.keep_box,
         "rlimits": {
-            "RLIMIT_CPU": math.ceil(command.cpu_s),
+            # The kernel's clock for it is coarse and may fire 0.15 s early; the runner and the verdict go by the exact account.
+            "RLIMIT_CPU": math.ceil(command.cpu_s) + 1,
             "RLIMIT_FSIZE": command.file_mb << 20,
             "RLIMIT_NPROC": command.processes,
             "RLIMIT_STACK": min(command.memory_mb, STACK_LIMIT_MB) << 20,

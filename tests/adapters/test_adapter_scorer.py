@@ -137,5 +137,5 @@ def test_trl_s_groups_reach_a_group_reward_and_the_others_refuse_it_when_it_is_m
     completions = [[{"role": "assistant", "content": text}] for text in ("b", "z", "a", "y")]
     assert function(prompts=prompts, completions=completions, answer=["1", "2", "1", "2"]) == [1.0, 1.0, 0.0, 0.0]
     for stack, name in ((verl, "verl"), (openrlhf, "OpenRLHF")):
-        with pytest.raises(UsageError, match=f"{name} hands its reward function one response at a time, and the reward 'rank'"):
+        with pytest.raises(UsageError, match=f"{name} scores one response at a time, and the reward 'rank'"):
             stack.reward_function(rank)

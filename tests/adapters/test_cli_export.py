@@ -91,3 +91,12 @@ def test_wrong_usage_is_one_line_and_leaves_no_file(export, tmp_path, arguments,
     assert told in done.stderr
     assert done.stderr.count("\n") == 1
     assert not list(tmp_path.iterdir())
+
+
+def test_a_reward_of_a_file_is_named_by_its_absolute_path(export, tmp_path, monkeypatch):
+    (tmp_path / "mine.py").write_text("def mine(completion):\n    return len(completion)\n")
+    assert export("--to", "trl", "--rubric", "mine.py:mine", "--output", "reward.py").exit_code == 0
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    function = runpy.run_path(str(tmp_path / "reward.py"))["reward"]
+    assert function(prompts=["q"], completions=["abc"]) == [3.0]

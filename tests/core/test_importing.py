@@ -10,6 +10,8 @@ from pathlib import Path
 
 import cloudpickle
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 
 import r1env
 from r1env.importing import import_target, load_object
@@ -180,6 +182,19 @@ def test_what_was_looked_for_and_where_is_said_in_one_line(folder: Path, referen
     assert "\n" not in str(caught.value)
 
 
+@given(st.text(max_size=40), st.sampled_from([":", ".py:", ".x:y", "/a.py:", ":" * 3]), st.text(max_size=10))
+@example("\0", ".py:", "f")
+@example("a" * 400, ":", "f")
+@example("a" * 5000, ".py:", "f")
+@example("..", ":", "f")
+@example("~nobody-at-all", "/a.py:", "f")
+def test_no_text_makes_it_raise_anything_but_a_usage_error_of_one_line(where: str, between: str, attribute: str) -> None:
+    try:
+        load_object(f"{where}{between}{attribute}", "reward")
+    except r1env.UsageError as error:
+        assert len(str(error).splitlines()) == 1, error  # noqa: PT017 - other errors fail the test, and no error is fine
+
+
 def test_a_target_that_is_no_text_is_the_object_itself() -> None:
     assert import_target(len) is len
     with pytest.raises(r1env.errors.PluginError, match="cannot import 'r1env:nothing'"):
@@ -191,7 +206,7 @@ def test_a_reference_that_is_no_environment_is_refused(folder: Path) -> None:
         Plugins({}).environment("my_own.py:NUMBER")
 
 
-def _sampling() -> r1env.engines.Sampling:
-    from r1env.engines import Sampling
+def _sampling() -> r1env.engines.SamplingParams:
+    from r1env.engines import SamplingParams
 
-    return Sampling()
+    return SamplingParams()

@@ -83,7 +83,8 @@ def any_text(completion):
 def environment(max_turns=1, dialogue=None, template="plain", prompt="12", tasks=4):
     source = ListSource([Task(id=str(i), prompt=prompt) for i in range(tasks)])
     rubric = Rubric("r", [WeightedReward(any_text)])
-    return Environment("e", source, rubric, "any_text", installed().template(template), max_turns=max_turns, dialogue=dialogue)
+    other = None if dialogue is None else lambda: dialogue
+    return Environment("e", source, rubric, "any_text", installed().template(template), max_turns=max_turns, other=other)
 
 
 def one_episode(engine, max_new_tokens=40, **settings):

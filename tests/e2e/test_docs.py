@@ -133,6 +133,9 @@ def files(folder: Path) -> None:
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text("".join(json.dumps(line) + "\n" for line in lines), "utf-8")
+    (folder / "my_rewards.py").write_text(
+        (ROOT / "docs/rewards.md").read_text("utf-8").partition("```python\n")[2].partition("```")[0]
+    )
     (folder / "rubric.yaml").write_text(
         (ROOT / "plugins/format/README.md").read_text("utf-8").partition("```yaml\n")[2].partition("```")[0]
     )

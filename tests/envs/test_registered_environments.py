@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 
 import gymnasium
@@ -84,3 +85,16 @@ def test_options_of_the_environment_go_through_gymnasium():
 def test_an_unknown_option_is_named():
     with pytest.raises(r1env.UsageError, match=r"'sort-4' does not take these options: .*colour"):
         gymnasium.make("r1env/sort-4", colour="red")
+
+
+def test_a_group_reward_is_refused_where_episodes_are_scored_one_by_one():
+    @r1env.reward(scope="group")
+    def rank(completions):
+        return [sorted(completions).index(text) for text in completions]
+
+    rubric = r1env.Rubric("r", [r1env.WeightedReward(rank)])
+    for make in (gymnasium.make, functools.partial(gymnasium.make_vec, num_envs=2)):
+        with pytest.raises(
+            r1env.UsageError, match="a Gymnasium environment scores one response at a time, and the reward 'rank'"
+        ):
+            make("r1env/add-1digit", rubric=rubric)

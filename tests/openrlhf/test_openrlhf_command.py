@@ -52,15 +52,15 @@ SETTINGS = [
     {},
     {"device": "cpu", "algo.track_kl": True},
     {
-        "algo.advantage": "group_std",
+        "algo.advantage": "grpo",
         "algo.kl_coef": 1e-3,
         "algo.kl_in": "reward",
         "algo.dual_clip": 3.0,
         "algo.entropy_coef": 0.01,
     },
     {
-        "algo.advantage": "loo",
-        "algo.loss_aggregation": "sequence",
+        "algo.advantage": "rloo",
+        "algo.loss_aggregation": "seq-mean-token-mean",
         "algo.policy_ratio": "sequence",
         "optim.lr_schedule": "cosine",
         "optim.min_lr_ratio": 0.1,
@@ -71,7 +71,7 @@ SETTINGS = [
         "filter.dynamic_sampling": True,
         "algo.importance_sampling_correction": "token",
     },
-    {"algo.advantage": "group_mean", "algo.normalize_advantages": True, "eval.every": 5, "optim.mini_batches": 2},
+    {"algo.advantage": "dr_grpo", "algo.normalize_advantages": True, "eval.every": 5, "optim.mini_batches": 2},
     {
         "backend_options": {
             **{"nodes": 2, "gpus": 8, "ray_address": "auto", "engines": 8, "tensor_parallel": 2},
@@ -114,7 +114,7 @@ def test_what_the_installed_release_does_not_know_is_named(extra, complaint):
 
 ELSEWHERE = {
     # the prompt files and the agent
-    *("env", "env_options", "mixture", "rubric", "template", "model", "eval.limit", "eval.env_options"),
+    *("env", "env_options", "hold_out", "mixture", "rubric", "template", "model", "eval.limit", "eval.env_options"),
     *("filter.pass_rates", "filter.min_pass_rate", "filter.max_pass_rate"),
     # following the job
     *("eval.samples", "max_failed", "log.samples_every"),
@@ -156,12 +156,12 @@ CHANGED = {
         "optim.mini_batches": 2,
     },
     **{
-        "algo.advantage": "group_std",
+        "algo.advantage": "grpo",
         "algo.policy_ratio": "sequence",
         "algo.clip_ratio_low": 0.1,
         "algo.clip_ratio_high": 0.1,
         "algo.dual_clip": 3.0,
-        "algo.loss_aggregation": "sequence",
+        "algo.loss_aggregation": "seq-mean-token-mean",
     },
     **{
         "algo.kl_coef": 0.1,
@@ -172,7 +172,9 @@ CHANGED = {
         "algo.mask_truncated_completions": True,
     },
     **{
+        "algo.loss": "r1env_trainers.rl.losses:cispo_loss",
         "engine.name": "vllm",
+        "engine.options": {"a": 1},
         "engine.vllm.gpu_memory_utilization": 0.5,
         "engine.vllm.max_num_seqs": 8,
         "engine.vllm.max_model_len": 99,
@@ -186,6 +188,8 @@ CHANGED = {
         "final_phase.steps": 2,
         "algo.ref_model_sync_steps": 5,
     },
+    "algo.loss": "r1env_trainers.rl.losses:cispo_loss",
+    "engine.options": {"a": 1},
 }
 
 
@@ -223,8 +227,8 @@ def test_settings_that_were_stored_with_a_run_are_taken_again():
     ("settings", "named"),
     [
         ({"algo.advantage": "maxrl"}, "advantage"),
-        ({"algo.advantage": "group_std", "algo.normalize_advantages": True}, "normalize_advantages"),
-        ({"algo.loss_aggregation": "constant"}, "loss_aggregation=constant"),
+        ({"algo.advantage": "grpo", "algo.normalize_advantages": True}, "normalize_advantages"),
+        ({"algo.loss_aggregation": "seq-mean-token-sum-norm"}, "loss_aggregation=seq-mean-token-sum-norm"),
         ({"algo.policy_ratio": "cispo"}, "policy_ratio=cispo"),
         ({"algo.importance_sampling_correction": "sequence"}, "importance_sampling_correction=token"),
         ({"algo.mask_truncated_completions": True}, "mask_truncated_completions"),

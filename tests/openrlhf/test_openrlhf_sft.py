@@ -65,7 +65,19 @@ def test_the_installed_release_takes_the_arguments(settings, resume):
 
 ELSEWHERE = {
     # the data file
-    *("env", "env_options", "template", "mixture", "demonstrator", "data", "train_on", "epochs", "max_length", "model"),
+    *(
+        "env",
+        "env_options",
+        "hold_out",
+        "template",
+        "mixture",
+        "demonstrator",
+        "data",
+        "train_on",
+        "epochs",
+        "max_length",
+        "model",
+    ),
     # only with a setting that is refused
     *("eval.env", "eval.template", "eval.env_options", "eval.limit", "eval.temperature", "eval.max_new_tokens", "eval.samples"),
     # the job's environment, and the process that trains here, which there is none of

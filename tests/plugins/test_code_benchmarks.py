@@ -7,6 +7,7 @@ import gzip
 import json
 import os
 import pickle
+import re
 import zlib
 from pathlib import Path
 
@@ -203,6 +204,40 @@ def test_the_checker_of_a_row_decides_and_only_its_own_faults_are_no_score(check
     programs = ("print(3)", "print(8)", "print(9)", "print('x')")
     answers = [r1env.Rollout(task=task, completion=f"```python\n{program}\n```") for program in programs]
     assert [found.value for found in r1env.score(answers, Code)] == values
+
+
+LAYOUTS = {
+    "humaneval.jsonl": (humaneval, lambda row: row["prompt"] + row["canonical_solution"]),
+    "mbpp.jsonl": (mbpp, lambda row: row["code"]),
+    "mbpp_sanitized.jsonl": (mbpp, lambda row: row["code"]),
+    "mbppplus.jsonl": (mbpp, lambda row: row["code"]),
+    "livecodebench.jsonl": (livecodebench, lambda row: LIVECODEBENCH_SOLUTIONS[row["question_title"]]),
+}
+LIVECODEBENCH_SOLUTIONS = {
+    "A. Double": "n = int(input())\nprint(n * 2)",
+    "pair-sum": "class Solution:\n    def pairSum(self, nums: List[int], k: int) -> int:\n        total = sum(nums)\n        return total + k",
+    "Half": "n = int(input())\nprint('%.6f' % (n / 2))",
+}
+
+
+@pytest.mark.docker
+@pytest.mark.parametrize("name", LAYOUTS)
+def test_canonical_solutions_are_accepted_and_changed_ones_refused(name, docker):
+    make, program = LAYOUTS[name]
+    data = Path(os.environ.get("R1ENV_TEST_DATA", "."), "layouts", name)
+    if not data.exists():
+        pytest.skip(f"R1ENV_TEST_DATA names no folder with layouts/{name}")
+    rows = [json.loads(line) for line in data.read_text("utf-8").splitlines()]
+    programs = [program(row) for row in rows]
+    wrong = [re.sub(r"(return |print\(|= )(?!int\(|sum\()", r"\1 3 + 2 * ", text, count=1) for text in programs]
+    source = make(data)
+    answers = [
+        r1env.Rollout(task=source.task(index), completion=f"```python\n{text}\n```")
+        for texts in (programs, wrong)
+        for index, text in enumerate(texts)
+    ]
+    found = r1env.score(answers, Code)
+    assert [score.value for score in found] == [1.0] * len(rows) + [0.0] * len(rows), [score.reason for score in found]
 
 
 @pytest.mark.docker

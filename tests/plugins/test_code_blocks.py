@@ -109,6 +109,13 @@ def test_quotes_that_do_not_match_take_nothing_from_the_next_block(broken):
     assert choose_program(block(broken)).source == broken + "\n"
 
 
+def test_a_block_of_python_ends_where_a_line_begins_with_a_fence():
+    assert choose_program("```python\na = 1\n``` That is all.\n").source == "a = 1\n"
+    assert choose_program("```python\na = 1\nBetter:\n```python\na = 2\n```\n").source == "a = 2\n"
+    assert choose_program("```python\na = 1\n```cpp\nint a;\n```\n", "cpp").source == "int a;\n"
+    assert choose_program("```python\na = 1\n```python\na = 2\n").fault == "the last code block is not closed"
+
+
 def test_a_usage_example_is_not_the_program():
     program = "import math\n\ndef area(r):\n    return math.pi * r * r"
     for example in ("print(area(2))", "from math import pi\nassert area(1) == pi", "r = 3\narea(r)  # 28.27"):

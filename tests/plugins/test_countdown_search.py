@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from r1env.data.sources import iterate
 from r1env_logic.countdown import countdown_tasks, evaluate
-from r1env_logic.countdown_search import TRIES, tried_expressions
+from r1env_logic.demonstrators import TRIES, tried_expressions
 
 LINE = re.compile(r"(.+) = (-?\d+) (yes|no)")
 

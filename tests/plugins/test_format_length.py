@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 import r1env
 from r1env.testing import Example, check_reward
 from r1env_format import Length, Overlong
-from r1env_format.overlong import soft_overlong_punishment
+from r1env_format.length import soft_overlong_punishment
 
 VALUE_OF_ONE_CHARACTER = (1 + math.cos(math.pi / 16_384)) / 2
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 import r1env
 from r1env.testing import Example, check_reward
 from r1env_format import Repetition
-from r1env_format.tokens import split_tokens
+from r1env_format.repetition import split_tokens
 
 ONCE = "The sum of seven and nine is sixteen, since seven and three make ten."
 
@@ -47,9 +47,50 @@ def test_scripts_without_spaces_and_punctuation_are_seen_too(text):
     assert Repetition(text).value < -0.9
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "hoho" * 9,
+        "a" * 40,
+        "No" + "o" * 30,
+        "흐" * 20,
+        "abcdefgh" * 6,
+        "1234" * 10,
+        "ขำ" * 12,
+        "Ах" + "ха" * 12,
+        "😂" * 20,
+        "-=" * 20,
+    ],
+)
+def test_a_loop_inside_one_word_is_seen(text):
+    assert Repetition(text).value < -0.6
+
+
+@pytest.mark.parametrize("text", ["\n" * 20, " \n" * 20, " " * 200, "\t" * 100, "\r\n" * 50])
+def test_a_text_of_nothing_but_blanks_is_seen(text):
+    assert Repetition(text).value < -0.8
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "haha, hohoho, banana, Mississippi, papaya, 0.3333, 1000000, bookkeeper",
+        "Donaudampfschifffahrtsgesellschaftskapitän antidisestablishmentarianism",
+        "0123456789abcdef0f1e2d3c4b5a69788796a5b4c3d2e1f0",
+        "def f(x):\n                        return x\n\n\nprint(2)",
+    ],
+)
+def test_honest_words_numbers_and_layout_are_not_loops(text):
+    assert Repetition(text).value == 0.0
+
+
 def test_one_endless_word_is_seen_by_characters():
-    assert Repetition("ha" * 500).value == 0.0
     assert Repetition.with_options(unit="characters", n=20)("ha" * 500).value < -0.9
+
+
+@given(st.text("ab c\n", max_size=300))
+def test_tokens_are_the_text_without_its_single_blanks(text):
+    assert "".join(split_tokens(text)).replace(" ", "").replace("\n", "") == text.replace(" ", "").replace("\n", "")
 
 
 def test_upper_and_lower_case_are_one():

@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 
 import r1env
 from r1env.cli.main import make_app
-from r1env_judge.votes import LEADS, labelled_pair, lead_of_first, vote_orders
+from r1env_judge.label_pairs import LEADS, labelled_pair, lead_of_first, vote_orders
 from r1env_trainers.reward_model.config import RewardModelConfig
 from r1env_trainers.reward_model.data import open_examples
 

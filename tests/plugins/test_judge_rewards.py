@@ -13,8 +13,7 @@ from judge_stub import says, serving, verdict
 import r1env
 from r1env.testing import Example, check_reward
 from r1env_judge.errors import TooLongError
-from r1env_judge.fence import fenced, ticket_for
-from r1env_judge.prompts import correctness
+from r1env_judge.prompts import correctness, fenced, ticket_for
 from r1env_judge.verdicts import Correctness, Helpfulness, parse_verdict
 
 TASK = r1env.Task(id="t", prompt="What is 6 times 7?", answer="42")

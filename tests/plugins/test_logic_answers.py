@@ -1,4 +1,4 @@
-"""The rewards `exact` and `integer` read one short answer and nothing else."""
+"""The rewards `exact`, `integer` and `short_answer` read one short answer and nothing else."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from r1env import Status, UsageError
+from r1env import Rollout, Score, Status, Task, UsageError, get_reward
 from r1env.testing import Example, check_reward
-from r1env_logic.answers import MAX_DIGITS, exact, integer, read_integer
+from r1env_logic.answers import MAX_ANSWER, MAX_DIGITS, exact, integer, normalize_answer, read_integer, token_f1
 
 
 def test_the_rewards_keep_the_contract():
@@ -48,6 +48,11 @@ def test_exact_wants_the_reference_to_the_letter(completion, status):
         ("<answer>٤٦</answer>", Status.UNPARSEABLE),
         ("<answer>45</answer><answer>46</answer>", Status.NO_ANSWER),
         ("It is 46", Status.NO_ANSWER),
+        ("It is not \\boxed{46}.", Status.NO_ANSWER),
+        ("If it were \\boxed{46}, the sum would be odd.", Status.NO_ANSWER),
+        ("\\boxed{46} cannot be right.", Status.NO_ANSWER),
+        ("\\boxed{46}. Wait, it should be 47.", Status.NO_ANSWER),
+        ("\\boxed{46}\nAnswer: 47", Status.NO_ANSWER),
         ("\\boxed{46", Status.NO_ANSWER),
     ],
 )
@@ -97,3 +102,145 @@ def test_the_lenient_policy_also_takes_the_last_integer_of_the_response(completi
 def test_an_unknown_answer_policy_is_refused():
     with pytest.raises(UsageError, match="known: explicit, lenient"):
         integer("7", "7", policy="loose")
+
+
+def short(completion: str, answer: str | None, answers: object = None, **options: object) -> Score:
+    metadata = {} if answers is None else {"answers": answers}
+    task = Task(id="t", prompt="Which?", answer=answer, metadata=metadata)
+    return get_reward("short_answer", **options).score(Rollout(task=task, completion=completion))
+
+
+def test_short_answer_keeps_the_contract():
+    check_reward(
+        "short_answer",
+        [
+            Example("<answer>the Danube</answer>", value=1.0, status=Status.OK, answer="Danube"),
+            Example("<answer>the Rhine</answer>", value=0.0, status=Status.WRONG, answer="Danube"),
+            Example("I cannot say.\nSorry.", value=0.0, status=Status.NO_ANSWER, answer="Danube"),
+            Example("<answer>the Danube</answer>", value=None, status=Status.UNPARSEABLE, answer="[1, 2]"),
+        ],
+    )
+
+
+@pytest.mark.parametrize(
+    ("completion", "answer"),
+    [
+        ("<think>The river…</think><answer> Danube </answer>", "the Danube"),
+        ("It flows south, so it is \\boxed{\\text{Danube}}.", "Danube"),
+        ("The longest is named first.\n**Answer:** Danube", "danube"),
+        ("The final answer is: *Danube*.", "Danube"),
+        ("The answer is the Danube. It ends in the Black Sea.", "Danube"),
+        ("Thus the answer is St. Gallen. The canton is named so too.", "St. Gallen"),
+        ("So the answer is no.\n\nQuestion: Is glass a liquid?\nAnswer: yes", "No"),
+        ("Question: Which river?\nAnswer: Danube", "Danube"),
+        ("答案是多瑙河。", "多瑙河"),
+        ("Danube", "Danube"),
+        ("danube!", "Danube"),
+        ("<answer>Franz-Josef St.</answer>", "Franz Josef St"),
+        ("<answer>U.N.</answer>", "UN"),
+        ("<answer>J. S. Bach</answer>", "J.S. Bach"),
+        ("<answer>2,857 km</answer>", "2857 km"),
+        ("Answer: Danube<|im_end|>", "Danube"),
+    ],
+)
+def test_a_short_answer_is_found_and_compared_in_normal_form(completion, answer):
+    assert short(completion, answer).value == 1.0
+
+
+@pytest.mark.parametrize(
+    "completion",
+    [
+        "",
+        "<think>Danube</think>",
+        "<think>The answer is Danube.",
+        "<answer>Danube</answer><answer>Danube</answer>",
+        "<answer>Danube or Rhine</answer>",
+        "<answer>not the Danube</answer>",
+        "The answer is not Danube.",
+        "The answer isn't Danube",
+        "It is not Danube",
+        "Suppose the answer is Danube. Then it flows north, a contradiction.",
+        "I thought the answer is Danube.",
+        "The answer is Danube. No, that is wrong.",
+        "\\boxed{Danube}. Actually it should be the Rhine.",
+        "The answer is Danube.\nThe answer is Rhine.",
+        "The answer is Rhine.\nThe answer is Danube.",
+        "The Danube is one of them.\nThe Rhine is another.",
+        f"Answer: {'Danube ' * MAX_ANSWER}",
+    ],
+)
+def test_what_is_no_plain_answer_earns_nothing(completion):
+    assert short(completion, "Danube").value == 0.0
+
+
+@pytest.mark.parametrize(
+    ("given", "reference"),
+    [
+        ("4.2", "42"),
+        ("-7", "7"),
+        ("7", "-7"),
+        ("12%", "12"),
+        ("3:2", "32"),
+        ("7/12", "712"),
+        ("4²", "42"),
+        ("1,5", "15"),
+        ("−7", "7"),
+    ],
+)
+def test_punctuation_of_a_number_counts(given, reference):
+    assert short(f"<answer>{given}</answer>", reference).value == 0.0
+    assert short(f"<answer>{given}</answer>", given).value == 1.0
+
+
+@pytest.mark.parametrize(
+    "answers", [["Donau", "Danube"], ("Danube",), {"text": ["Danube", "Duna"], "answer_start": [3, 9]}, "Danube"]
+)
+@pytest.mark.parametrize("answer", [None, "Ister"])
+def test_any_of_several_references_will_do(answer, answers):
+    assert short("<answer>Danube</answer>", answer, answers).value == 1.0
+    assert short("<answer>Rhine</answer>", answer, answers).value == 0.0
+
+
+@pytest.mark.parametrize("reference", ["[1, 5]", "\\frac{1}{2}", "x^2", "1, 2, 3", "...", "(0, 1)"])
+def test_a_reference_that_is_no_short_text_has_no_value(reference):
+    result = short("<answer>1</answer>", reference)
+    assert (result.value, result.status) == (None, Status.UNPARSEABLE)
+
+
+def test_a_task_without_any_reference_has_no_value():
+    for answers in (None, [], {"text": []}, 3):
+        assert short("<answer>1</answer>", None, answers).status is Status.UNPARSEABLE
+
+
+def test_both_metrics_are_parts_and_the_option_chooses_the_value():
+    exact_match, f1 = (short("<answer>the blue Danube</answer>", "Danube", metric=metric) for metric in ("exact", "f1"))
+    assert (exact_match.value, f1.value) == (0.0, pytest.approx(2 / 3))
+    assert exact_match.parts["short_answer/f1"] == f1.value
+    with pytest.raises(UsageError, match="unknown metric 'bleu'"):
+        get_reward("short_answer", metric="bleu")
+
+
+def test_f1_counts_repeated_words_and_chinese_characters():
+    assert token_f1("new new york", "new york") == pytest.approx(0.8)
+    assert token_f1("多瑙河", "瑙河") == pytest.approx(0.8)
+    assert token_f1("", "york") == 0.0
+
+
+some_answer = st.text(st.characters(categories=("L", "N", "P", "Zs")), min_size=1, max_size=40)
+
+
+@given(some_answer)
+def test_the_normal_form_is_a_fixed_point(text):
+    assert normalize_answer(normalize_answer(text)) == normalize_answer(text)
+
+
+@given(st.text(st.characters(codec=None)), st.text(st.characters(codec=None), max_size=20))
+def test_no_text_makes_short_answer_raise(text, reference):
+    result = short(text, reference)
+    assert result.value in (0.0, 1.0, None)
+    assert not result.failed
+
+
+@given(st.integers(0, 10**9), st.integers(0, 10**9))
+def test_numbers_match_only_themselves(first, second):
+    assert short(f"The answer is {first:,}.", str(second)).value == float(first == second)

@@ -36,6 +36,11 @@ def test_the_reward_keeps_the_contract():
     )
 
 
+def test_a_task_of_another_source_has_no_value():
+    result = ReasoningGym(answered("42"), r1env.Task(id="t", prompt="?", answer="42"))
+    assert (result.value, result.status) == (None, r1env.Status.UNPARSEABLE)
+
+
 def test_a_scorer_that_chokes_on_an_answer_calls_it_unparseable():
     task = reasoning_gym_tasks("prime_factorization").task(0)
     score = ReasoningGym(answered("two times three"), task)

@@ -48,6 +48,20 @@ def test_the_manifest_keeps_what_is_noted_about_each_stage(run: Run) -> None:
     }
 
 
+def test_a_stage_that_goes_on_with_another_reward_keeps_both_in_the_manifest(
+    run: Run, caplog: pytest.LogCaptureFixture
+) -> None:
+    run.start_stage("rl")
+    run.note(rubric=({"reward": "mine", "sha256": "old"},), parameters=4)
+    run.note(rubric=({"reward": "mine", "sha256": "old"},))
+    assert not caplog.messages
+    run.note(rubric=({"reward": "mine", "sha256": "new"},))
+    stage = run.manifest["stages"]["rl"]
+    assert stage["rubric"] == [{"reward": "mine", "sha256": "new"}]
+    assert stage["earlier"] == [{"rubric": [{"reward": "mine", "sha256": "old"}]}]
+    assert caplog.messages == ["stage rl goes on with other rubric than it began with"]
+
+
 def test_an_empty_folder_may_become_a_run(tmp_path: Path) -> None:
     assert Run.create(tmp_path, PLAN, seed=0).finished_stages() == []
 

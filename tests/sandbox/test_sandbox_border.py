@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from r1env_sandbox import Limits, Submission, TestCase, Verdict
+from r1env_sandbox.harness import plain
 
 pytestmark = pytest.mark.docker
 
@@ -99,6 +100,7 @@ GIVEN = {
     "type": ("def f(kind, xs): return [x for x in xs if isinstance(x, kind)]", "assert candidate(int, [1, 'a']) == [1]"),
     "text file": ("def f(file): return [line.strip() for line in file]", "import io\nassert candidate(io.StringIO('a\\nb\\n')) == ['a', 'b']"),
     "keyword": ("def f(x, via=0, op=1): return x + via + op", "assert candidate(1, via=2, op=3) == 6"),
+    "any keyword": ("def f(**names): return sorted(names)", "assert candidate(self=1, examination=2, op=3, args=4, proxy=5) == ['args', 'examination', 'op', 'proxy', 'self']"),
     "own result": ("class P:\n    pass\ndef f(p=None):\n    if p is None: return P()\n    return type(p).__name__", "assert candidate(candidate()) == 'P'"),
 }  # fmt: skip
 
@@ -277,4 +279,25 @@ def test_a_module_of_the_submission_that_is_under_test_is_named(spawning):
     assert (
         spawning.judge(submission, [TestCase.pytest({"test_it.py": text}, modules=["rules"])], LIMITS).status
         is Verdict.ACCEPTED
+    )
+
+
+def test_a_function_with_the_name_of_a_builtin_does_not_take_its_place_in_the_test(spawning):
+    code = "assert candidate([1, 2]) == sum([1, 2])"
+    assert verdict(spawning, "def sum(xs): return len(xs)", code, "sum")[0] is Verdict.WRONG_ANSWER
+    assert verdict(spawning, "def sum(xs): return -len(xs) + 5", code, "sum")[0] is Verdict.ACCEPTED
+    assert verdict(spawning, "def sum(xs): return 7", "assert sum([1, 2]) == 7", "sum")[0] is Verdict.ACCEPTED
+
+
+def test_integers_of_any_length_can_be_printed_and_read(sandbox):
+    submission = Submission(language="python", source="print(int(input()) + 1)")
+    result = sandbox.judge(
+        submission, [TestCase.stdio("9" * 6000, "1" + "0" * 6000, checker) for checker in ("exact", "token", "float")], LIMITS
+    )
+    assert result.status is Verdict.ACCEPTED, result
+    nines, power = "9" * 6000, "1" + "0" * 6000
+    row = f'{{"kind": "call", "function": "f", "args": [{nines}], "expected": {power}}}'
+    call = TestCase.model_validate(plain.loads(row))
+    assert (
+        sandbox.judge(Submission(language="python", source="def f(x): return x + 1"), [call], LIMITS).status is Verdict.ACCEPTED
     )

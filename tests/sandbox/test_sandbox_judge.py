@@ -222,6 +222,14 @@ def test_a_special_checker_that_judges_no_output_is_the_tasks_fault(spawning, br
     assert "the checker fails on every output" in result.info.note
 
 
+def test_a_checker_that_has_judged_an_output_is_not_broken(spawning):
+    picky = python("import sys\nword = open(sys.argv[2]).read().strip()\nsys.exit({'yes': 0, 'no': 1}[word])  # of its own\n")
+    test = TestCase.stdio("9", "", "special", checker_program=picky)
+    assert spawning.judge(python("print('maybe')"), [test], QUICK).status is Verdict.REJECTED_INPUT
+    assert spawning.judge(python("print('no')"), [test], QUICK).status is Verdict.WRONG_ANSWER
+    assert spawning.judge(python("print('maybe')"), [test], QUICK).status is Verdict.WRONG_ANSWER
+
+
 def test_a_special_checker_that_does_not_compile_is_the_tasks_fault(spawning):
     test = TestCase.stdio("9", "", "special", checker_program=Submission(language="c", source="int main("))
     result = spawning.judge(python("print(3)"), [test, TestCase.stdio("", "3")], QUICK)

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import io
 import json
+import os
+import sys
+import threading
 from collections import defaultdict, deque, namedtuple
 
 import pytest
@@ -11,6 +15,7 @@ from hypothesis import strategies as st
 from plain_values import rich, values
 
 from r1env_sandbox import JudgeResult, SandboxUnavailable, TestResult, Verdict
+from r1env_sandbox.cli import _judge_lines, _lines
 from r1env_sandbox.harness import plain
 from r1env_sandbox.rows import judge_line
 
@@ -133,3 +138,35 @@ def test_any_value_that_a_function_returned_can_be_written_and_read(value):
 def test_the_deepest_value_can_be_written(wrap):
     value = deepest(wrap)
     assert plain.decode(answered(ROW, returned(value))["tests"][0]["value"]) == value
+
+
+class Gone(Judge):
+    workers = 1
+
+    def __init__(self):
+        super().__init__(SandboxUnavailable("the engine went away"))
+
+
+def test_the_command_does_not_wait_for_a_line_that_never_comes(monkeypatch):
+    """Whoever sends one line and waits for its answer before the next must see the command end."""
+    reader, writer = os.pipe()
+    with open(reader, "rb") as stdin, open(writer, "wb", buffering=0) as sender:
+        sender.write(json.dumps(ROW).encode() + b"\n")
+        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(stdin))
+        with pytest.raises(SandboxUnavailable):
+            _judge_lines(Gone(), stdin, io.StringIO())
+
+
+@pytest.mark.parametrize("parts", [[b"a\nbc\n"], [b"a", b"\nb", b"c\n"], [b"a\nbc"], [b"\n\n", b"a\nbc\n"], [b""]])
+def test_lines_of_a_pipe_arrive_whole(parts, monkeypatch):
+    reader, writer = os.pipe()
+    with open(reader, "rb") as stdin:
+        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(stdin))
+
+        def send():
+            with open(writer, "wb", buffering=0) as sender:
+                for part in parts:
+                    sender.write(part)
+
+        threading.Thread(target=send).start()
+        assert [line.strip() for line in _lines(stdin, []) if line.strip()] == b"".join(parts).split()

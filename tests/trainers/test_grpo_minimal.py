@@ -15,7 +15,9 @@ from r1env.recipes import plan_training
 from r1env_trainers.model.load import load_model
 
 EXAMPLE = Path(__file__).parents[2] / "examples/grpo_minimal.py"
-SHARED = {"steps": 4, "prompts_per_step": 8, "group_size": 8, "warmup_steps": 3, "lr": 1e-3}
+SAMPLING = {"prompts_per_step": 8, "group_size": 8}
+OPTIM = {"warmup_steps": 3, "lr": 1e-3}
+STEPS = 4
 
 
 @pytest.fixture(scope="module")
@@ -46,18 +48,19 @@ def test_it_is_one_file_of_at_most_200_lines():
 
 @pytest.mark.parametrize("mini_batches", [1, 2])
 def test_its_rewards_losses_and_weights_are_those_of_the_trainer(example, base, tmp_path, mini_batches):
-    settings = {**SHARED, "mini_batches": mini_batches}
+    optim = {**OPTIM, "mini_batches": mini_batches}
     loaded = load_model(base)
     # So raw a model draws the pad token now and then, and transformers would give its embedding no gradient where it is read.
     loaded.model.get_input_embeddings().padding_idx = None
-    ours = list(example.train(loaded.model, loaded.tokenizer, example.Settings(**settings)))
+    ours = list(example.train(loaded.model, loaded.tokenizer, example.Settings(steps=STEPS, **SAMPLING, **optim)))
 
-    without = {"track_kl": False, "eval_every": 0, "checkpoint_every": 0}
-    plan = plan_training("grpo", preset="tiny-cpu", overrides={**settings, **without, "model": base})
+    settings = {f"sampling.{name}": value for name, value in SAMPLING.items()} | {f"optim.{k}": v for k, v in optim.items()}
+    without = {"algo.track_kl": False, "eval.every": 0, "checkpoint.every": 0}
+    plan = plan_training("grpo", preset="tiny-cpu", overrides={"model": base, "steps": STEPS, **settings, **without})
     run = trained(plan, tmp_path / "run")
     theirs = run.metrics()
 
-    assert len(ours) == len(theirs) == SHARED["steps"]
+    assert len(ours) == len(theirs) == STEPS
     for mine, row in zip(ours, theirs, strict=True):
         assert mine == pytest.approx({name: row[name] for name in mine}, rel=1e-4, abs=1e-6)
     assert all(row["grad_norm"] > 0.01 for row in theirs), "every step has taught something"

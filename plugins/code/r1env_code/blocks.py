@@ -58,8 +58,9 @@ class Choice:
 def fenced_blocks(text: str) -> list[FencedBlock]:
     """Return every block between lines of three or more backticks or tildes, as in CommonMark, but fences may be indented.
 
-    A fence inside a string of a Python program does not close its block, if another fence behind the string does. A fence at the
-    very end that opens a block of nothing is a closing one too many, and no block.
+    A fence inside a string of a Python program does not close its block, if another fence behind the string does; outside of one, a
+    line that begins with it does, whatever else the line says. A fence at the very end that opens a block of nothing is a closing
+    one too many, and no block.
     """
     lines = text.split("\n")
     blocks: list[FencedBlock] = []
@@ -77,7 +78,7 @@ def fenced_blocks(text: str) -> list[FencedBlock]:
         body = [line[min(indentation, len(line) - len(line.lstrip())) :].removesuffix("\r") for line in inside]
         if closed or tag or any(body):
             blocks.append(FencedBlock(tag, _joined(body), closed))
-        number = len(lines) if end is None else end + 1
+        number = len(lines) if end is None else end + (not _opens_a_block(lines[end]))
     return blocks
 
 
@@ -170,11 +171,18 @@ def _end_of_block(lines: list[str], start: int, fence: str, tag: str) -> int | N
             if strings is None or not strings.within:
                 return number
             inside_a_string = number if inside_a_string is None else inside_a_string
+        elif strings is not None and not strings.within and inside_a_string is None and stripped.startswith(fence):
+            return number  # no line of Python begins so: the block was not closed, or something stands behind its end
         elif inside_a_string is not None and strings is not None and not strings.within and _opening(stripped)[1]:
             break  # another block begins outside of every string: the quotes of this one do not match
         if strings is not None:
             strings.read(lines[number])
     return inside_a_string
+
+
+def _opens_a_block(line: str) -> bool:
+    """Whether a line that ends a block begins another."""
+    return _language_of(_tag(_opening(line.strip())[1])) is not None
 
 
 class _Strings:

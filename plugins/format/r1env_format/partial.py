@@ -1,4 +1,4 @@
-"""The reward `format_partial`: part of the credit for part of the form, for a policy that never hits the whole of it by chance."""
+"""The reward `format_partial`: partial credit for the form, for a policy that never produces all of it by chance."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ PARTS = ("tags", "order", "filled", "nothing_outside")
 
 @r1env.reward(name="format_partial", isolation="inline", parts=PARTS)
 class FormatPartial:
-    """A quarter for each of four rules of `format`, the last three only once each tag is there; 1 exactly where `format` gives 1.
+    """Pay a quarter for each of four rules of `format`, the last three only once every tag is there; 1 exactly when `format` is 1.
 
-    `tags` is the share of the template's tags that stand exactly once. `order`, `filled` (each block and the response hold
-    something) and `nothing_outside` are 1 or 0, and 0 while a tag is missing, doubled or out of place: nobody earns "nothing
-    outside" by writing nothing. So keeping one rule more never pays less. A hollow form (`<think></think><answer></answer>`)
-    still earns 0.75: weigh this low, and go over to `format` once the form is learnt.
+    `tags` is the share of the template's tags that occur exactly once. `order`, `filled` (each block and the response hold
+    something) and `nothing_outside` are 1 or 0, and 0 while a tag is missing, doubled or out of order, so that an empty text
+    does not earn "nothing outside". Keeping one more rule never pays less. An empty form (`<think></think><answer></answer>`)
+    still earns 0.75, so give this a low weight, and change to `format` once the form is learnt.
 
     Args:
         template, empty_thinking, prefilled: as for `format`.
@@ -38,7 +38,7 @@ class FormatPartial:
         )
 
     def _kept(self, text: str) -> tuple[float, float, float, float]:
-        """How far each rule is kept, in the order of `PARTS`."""
+        """Return how far each rule is kept, in the order of `PARTS`."""
         tags = TAGS[self.template]
         written = tags[1:] if self.prefilled else tags  # a tag that the prompt wrote earns nothing
         once = sum(text.count(tag) == 1 for tag in written) / len(written)
@@ -64,7 +64,7 @@ class FormatPartial:
 
 
 def _between(text: str, tags: tuple[str, ...]) -> list[str]:
-    """What stands before, between and after the tags, each of which is there once and in order."""
+    """Return the texts before, between and after the tags, each of which occurs once and in order."""
     blocks = []
     for tag in tags:
         before, _, text = text.partition(tag)

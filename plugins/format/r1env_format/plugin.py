@@ -1,4 +1,4 @@
-"""What this distribution gives to r1env."""
+"""The rewards that r1env-format provides."""
 
 from __future__ import annotations
 
@@ -8,13 +8,16 @@ from r1env import RewardSpec, RubricPresetSpec, hookimpl
 @hookimpl
 def r1env_rewards() -> list[RewardSpec]:
     return [
-        RewardSpec("format", "r1env_format.reward:Format", "1 where thinking and answer stand as the template asks"),
+        RewardSpec("format", "r1env_format.reward:Format", "1 if thinking and answer are where the template wants them"),
         RewardSpec(
             "format_partial", "r1env_format.partial:FormatPartial", "a share of 1 for each rule of `format` that is kept"
         ),
+        RewardSpec(
+            "json_schema", "r1env_format.json_schema:JsonSchema", "1 if the answer is JSON that is valid under a schema"
+        ),
         RewardSpec("repetition", "r1env_format.repetition:Repetition", "a penalty for repeated n-grams"),
         RewardSpec("length", "r1env_format.length:Length", "1 for short completions, falling to 0 along a cosine"),
-        RewardSpec("overlong", "r1env_format.overlong:Overlong", "DAPO's soft punishment of completions near the length limit"),
+        RewardSpec("overlong", "r1env_format.length:Overlong", "DAPO's soft punishment of completions near the length limit"),
         RewardSpec("reflection", "r1env_format.reflection:reflection", "the share of reflective words; a metric, weight 0"),
     ]
 

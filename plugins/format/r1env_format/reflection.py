@@ -1,4 +1,4 @@
-"""The reward `reflection`: how much of a text is second thoughts. A metric: give it the weight 0."""
+"""The reward `reflection`: the share of words that announce a second look. It is a metric; give it the weight 0."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from collections.abc import Mapping
 
 import r1env
 from r1env.monitoring.rules import WORDS as R1_WORDS
-from r1env_format.tokens import split_words
+from r1env_format.repetition import split_words
 
 WORDS: Mapping[str, tuple[str, ...]] = {
     # The ten that DeepSeek-R1's authors counted over the training of R1-Zero (the paper's section on its "aha moment").
     "r1": R1_WORDS,
-    # Ours: what else announces a second look.
+    # Other words that announce a second look.
     "en": ("alternatively", "actually", "recheck", "reconsider", "recalculate", "rethink", "hmm", "oops"),
     "de": (
         "warte",
@@ -34,14 +34,14 @@ WORDS: Mapping[str, tuple[str, ...]] = {
     "ru": ("подожди", "погоди", "стоп", "однако", "но", "ошибка", "неверно", "проверим", "проверю", "проверить"),
     "ko": ("잠깐", "잠깐만", "하지만", "그러나", "실수", "오류", "다시", "확인해", "확인하자", "검증"),
 }
-"""Words by language, in lower case. A word is counted whatever the language around it."""
+"""Words by language, in lower case. A word is counted in a text of any language."""
 
 PHRASES = (
     *("等等", "等一下", "但是", "然而", "不过", "不对", "错误", "错了", "检查", "验证", "核对", "重新", "再想", "或者"),
     *("不過", "不對", "錯誤", "錯了", "檢查", "驗證", "核對"),
     *("待って", "ちょっと", "しかし", "でも", "間違", "誤り", "確認", "検証", "見直", "やり直"),
 )
-"""Chinese (simplified, traditional) and Japanese: no spaces, so they are looked for anywhere. Each of its characters is a word."""
+"""Chinese (simplified and traditional) and Japanese phrases. There are no spaces, so they are found anywhere; each character is a word."""
 
 _REFLECTIVE = frozenset(word for words in WORDS.values() for word in words)
 _PHRASE = re.compile("|".join(map(re.escape, sorted(PHRASES, key=len, reverse=True))))
@@ -52,11 +52,15 @@ PARTS = ("reflective", "words", "wait")
 
 @r1env.reward(name="reflection", isolation="inline", parts=PARTS)
 def reflection(completion: str) -> r1env.Score:
-    """The share of words that announce a second look (wait, however, check, …), in [0, 1]; no value for a text without words.
+    """Return the share of words that announce a second look (wait, however, check, …), in [0, 1]; no value without words.
 
-    Something to plot, not to pay for: a policy that is paid for it writes "wait" without end. Give it the weight 0 in a
-    rubric. The parts are the two counts, and that of the single word "wait", which DeepSeek-R1 plots too. Base models write
-    such words before any training, so look at the curve from step 0 on.
+    Plot it and do not pay for it: a policy that is paid for it writes "wait" without end. Give it the weight 0 in a rubric.
+    The parts are the number of such words, the number of all words, and the number of the word "wait", which DeepSeek-R1's
+    authors plot too. Base models write such words before any training, so look at the curve from step 0 on.
+
+    Example:
+        >>> reflection("Wait, is that right?").value
+        0.25
     """
     words = split_words(completion.lower())
     if not words:

@@ -1,32 +1,47 @@
-"""The reward `repetition`: a penalty for saying the same thing again."""
+"""The reward `repetition`, a penalty for repeated n-grams; and `split_tokens`, which cuts text into words without a tokenizer."""
 
 from __future__ import annotations
 
+import re
 from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 
 import r1env
-from r1env_format.tokens import split_tokens
 
 Unit = Literal["words", "characters"]
 MAX_N = 256  # far beyond what is used (3 to 40)
 
+CJK = "\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003134f"
+"""Kana and Han: written without spaces, so each character counts as a word."""
+
+LEAST_LOOP = 10
+"""Characters of a repetition inside one word ("hahahahaha") from which on each round counts as a word."""
+
+_TOKEN = re.compile(rf"[{CJK}]|[^\W{CJK}]+|[^\w\s]")
+_WORD = re.compile(rf"[{CJK}]|[^\W{CJK}]+")
+# Up to 16 characters, at least four times in a row. The bounds keep the time linear: a failed start costs 16 short comparisons.
+_LOOP = re.compile(r"(\w{1,16}?)\1{3,}")
+_BLANK_RUN = re.compile(r"\n(?:[^\S\n]*\n){3,}|[^\S\n]{33,}")  # more than two empty lines, or than a deep indentation
+
 
 @r1env.reward(name="repetition", isolation="inline", parts=("repeated",))
 class Repetition:
-    """0 when no n-gram comes twice, down to `max_penalty` as ever more of them are repeats; 0 for a text of fewer than n.
+    """Return 0 if no n-gram occurs twice, down to `max_penalty` as more of them are repeats; 0 for fewer than n tokens.
 
-    The penalty is `max_penalty` times the share of n-grams that are not the first of their kind, the form in which open-r1
-    carries the n-gram penalty of "Demystifying Long Chain-of-Thought Reasoning in LLMs" (Yeo et al., 2025, arXiv 2502.03373;
-    there N = 40 and -0.05 a repeated token). The part `repeated` is that share.
+    The penalty is `max_penalty` times the share of n-grams that occurred before, the form in which open-r1 has the n-gram
+    penalty of "Demystifying Long Chain-of-Thought Reasoning in LLMs" (Yeo et al., 2025, arXiv 2502.03373; there N = 40 and
+    -0.05 a repeated token). The part `repeated` is that share.
 
     Args:
-        n: length of the n-grams. Short ones come back in honest text too: the share is small there, not nil.
-        max_penalty: what a text earns that is nothing but repetition; 0 or below.
-        unit: `words` (upper and lower case alike; a Chinese or Japanese character, or a punctuation mark, is a word), or
-            `characters`, which also sees one endless word and wants a larger n, say 20.
+        n: length of the n-grams. Short ones are repeated in honest text too, but few of them.
+        max_penalty: the value of a text that is nothing but repetition; 0 or below.
+        unit: `words` as in `split_tokens`, ignoring case, or `characters`, which needs a larger n, for example 20.
+
+    Example:
+        >>> round(Repetition("wait wait wait wait wait wait").value, 2)
+        -0.75
     """
 
     def __init__(self, n: int = 3, max_penalty: float = -1.0, unit: Unit = "words") -> None:
@@ -52,12 +67,12 @@ class Repetition:
 
 
 def repeated_share(tokens: npt.NDArray[np.int64], n: int) -> float:
-    """The share of n-grams that stood before, in [0, 1). Takes time N log N log n for N tokens, whatever they are.
+    """Return the share of n-grams that occurred before, in [0, 1). The time is N log N log n for any N tokens.
 
     N-grams are numbered by doubling: one of length a + b is a pair of the numbers of two shorter ones, which may overlap.
 
     Args:
-        tokens: a number for each token, equal where the tokens are.  # [N]
+        tokens: a number for each token, equal for equal tokens.  # [N]
     """
     count = len(tokens) - n + 1
     if count < 1:
@@ -72,8 +87,51 @@ def repeated_share(tokens: npt.NDArray[np.int64], n: int) -> float:
 
 
 def _renumbered(numbers: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
-    """Equal numbers stay equal, different ones different; from 0 on without gaps."""
+    """Renumber from 0 without gaps, so that equal numbers stay equal and different ones different."""
     return np.unique(numbers, return_inverse=True)[1].reshape(-1)
+
+
+def split_tokens(text: str) -> list[str]:
+    """Return the words, single Chinese and Japanese characters, and single punctuation marks of a text, in order. Linear.
+
+    A word that repeats a few characters over and over counts as one word a round, and long runs of blank lines or spaces count
+    as one word a line or space, so that a text of nothing else is seen to repeat itself.
+
+    Example:
+        >>> split_tokens("No, hahahahaha!")
+        ['No', ',', 'ha', 'ha', 'ha', 'ha', 'ha', '!']
+    """
+    tokens: list[str] = []
+    place = 0
+    for run in _BLANK_RUN.finditer(text):
+        tokens += _tokens_between(text[place : run.start()])
+        tokens += list(run[0].replace(" ", "") if "\n" in run[0] else run[0])
+        place = run.end()
+    return tokens + _tokens_between(text[place:])
+
+
+def split_words(text: str) -> list[str]:
+    """Return the words of a text, and its single Chinese and Japanese characters, without punctuation."""
+    return _WORD.findall(text)
+
+
+def _tokens_between(text: str) -> list[str]:
+    tokens = []
+    for token in _TOKEN.findall(text):
+        if len(token) < LEAST_LOOP:
+            tokens.append(token)
+            continue
+        place = 0
+        for loop in _LOOP.finditer(token):
+            if len(loop[0]) < LEAST_LOOP:
+                continue
+            if loop.start() > place:
+                tokens.append(token[place : loop.start()])
+            tokens += [loop[1]] * (len(loop[0]) // len(loop[1]))
+            place = loop.end()
+        if place < len(token):
+            tokens.append(token[place:])
+    return tokens
 
 
 def _numbers_of_words(text: str) -> npt.NDArray[np.int64]:

@@ -1,4 +1,4 @@
-"""The reward `format`: are thinking and answer where the template wants them? Made to be copied; linear, no regex."""
+"""The reward `format`: are thinking and answer where the template wants them? Meant to be copied; linear, without regex."""
 
 from __future__ import annotations
 
@@ -11,13 +11,17 @@ TAGS = {"r1-zero": (*THINK, *ANSWER), "r1": THINK, "boxed": THINK}
 
 @r1env.reward(name="format", isolation="inline")
 class Format:
-    """1 when each tag stands once, in order, round something, and nothing stands outside; 0 with the broken rule otherwise.
+    """Return 1 if each tag occurs once, in order, around something, with nothing outside; else 0, with the broken rule.
 
     Args:
-        template: `r1-zero` wants a thinking and an answer block, `r1` a thinking block and a response after it, `boxed` a
-            thinking block and a response with something in a `\\boxed{}`.
-        empty_thinking: the thinking may be empty. The answer never may: an empty one is where a policy collapses to.
+        template: `r1-zero` wants a thinking block and an answer block, `r1` a thinking block and a response after it, `boxed`
+            a thinking block and a response with a filled `\\boxed{}`.
+        empty_thinking: allow empty thinking. The answer may never be empty, because that is what policies collapse to.
         prefilled: the prompt ended with `<think>`, so the completion starts inside the block.
+
+    Example:
+        >>> Format("<think>2 + 2</think><answer>4</answer>").value
+        1.0
     """
 
     def __init__(self, template: str = "r1-zero", empty_thinking: bool = False, prefilled: bool = False) -> None:
@@ -31,9 +35,9 @@ class Format:
         return r1env.Score(value=0.0 if fault else 1.0, status=status, reason=fault)
 
     def _fault(self, text: str) -> str:
-        """The first rule that the text breaks, or nothing."""
+        """Return the first rule that the text breaks; empty if it breaks none."""
         rest = text
-        between = []  # what stands before each tag
+        between = []  # the text before each tag
         for tag in TAGS[self.template]:
             if (count := text.count(tag)) != 1:
                 return f"{tag} is there {count} times, not once"
@@ -57,12 +61,12 @@ class Format:
 
 
 def is_blank(text: str) -> bool:
-    """True when nothing can be seen: zero-width and control characters are no content either."""
+    """Return True if no character is visible; zero-width and control characters are not."""
     return not any(char.isprintable() and not char.isspace() for char in text)
 
 
 def box_is_filled(text: str) -> bool:
-    """True when the last `\\boxed{` of the text is closed and holds something."""
+    """Return True if the last `\\boxed{` of the text is closed and filled."""
     content = text.rpartition("\\boxed{")
     depth = 1 if content[1] else 0
     for position, char in enumerate(content[2]):

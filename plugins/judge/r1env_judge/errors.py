@@ -1,4 +1,4 @@
-"""Why a judge gave no verdict: each error knows the status that the score gets. None of them is ever turned into a 0."""
+"""Why a judge gave no verdict. Each error has the status of the resulting score, which has no value; it is never 0."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ from r1env import Status
 
 
 class NoVerdictError(Exception):
-    """There is no verdict. The message is one line, and holds no key and no text of a model."""
+    """There is no verdict. The message is one line and contains no key and no text from a model."""
 
     status = Status.ERROR
 
 
 class ServerError(NoVerdictError):
-    """The server refused, failed, or sent what is no answer; `retry_after` (seconds) where it said when to come back."""
+    """The server refused, failed, or sent something that is not an answer; `retry_after` is in seconds if it named a time."""
 
     def __init__(self, message: str, *, transient: bool = False, retry_after: float | None = None) -> None:
         super().__init__(message)
@@ -33,10 +33,10 @@ class DeadlineError(NoVerdictError):
 
 
 class NonsenseError(NoVerdictError):
-    """The judge answered, twice, what is no verdict."""
+    """The judge twice gave an answer that is not a verdict."""
 
 
 class TooLongError(NoVerdictError):
-    """The text is longer than the judge may be shown. Part of it would be judged, so none of it is."""
+    """The text is longer than the judge may be shown. It is not judged at all, because only a part of it would be."""
 
     status = Status.UNPARSEABLE

@@ -1,4 +1,4 @@
-"""A reward-model folder in this process: whatever waits is scored as one batch, beside the event loop."""
+"""Score with a reward-model folder in this process: waiting texts are scored as one batch, in a thread beside the event loop."""
 
 from __future__ import annotations
 
@@ -12,30 +12,30 @@ from r1env.types import Conversation
 from r1env_judge.errors import TooLongError
 
 LOADER = "r1env_trainers.reward_model.model:RewardModel"
-"""By its import string: a plugin depends on r1env alone, and a judge behind a server needs no torch."""
+"""An import string, because plugins depend on r1env alone and a judge behind a server needs no torch."""
 
 Item = tuple[Conversation, str]
 
 
 class LocalModel(Protocol):
-    """What a loader returns when it is called with a folder and a device. Called from one thread at a time."""
+    """What a loader returns for a folder and a device. It is called from one thread at a time."""
 
     @property
     def reads(self) -> str:
-        """What it was trained on: `response` or `completion`."""
+        """The text it was trained on: `response` or `completion`."""
 
     def score(self, items: Sequence[Item]) -> list[float | None]:
-        """A value in [0, 1] for each prompt and text, in order; None where it is too long to be read."""
+        """Return a value in [0, 1] for each prompt and text, in order; None for one that is too long."""
 
 
 class BatchScorer:
-    """Scores one text at a time for each of many callers on one event loop; the model sees batches of what has gathered.
+    """Score single texts for many callers on one event loop; the model sees batches of the texts that are waiting.
 
     Args:
-        folder: of the reward model.
+        folder: folder of the reward model.
         device: `auto`, `cpu` or `cuda`.
-        reads: what it will be shown; a model that was trained on something else is refused.
-        loader: `module:attribute` of what loads it, see `LocalModel`.
+        reads: the text it will be shown, `response` or `completion`; a model that was trained on the other is refused.
+        loader: `module:attribute` of the function that loads it, see `LocalModel`.
     """
 
     def __init__(self, folder: str, device: str, reads: str, loader: str = LOADER) -> None:
@@ -45,7 +45,7 @@ class BatchScorer:
         self._worker: asyncio.Task[None] | None = None
 
     async def score(self, prompt: Conversation, text: str) -> float:
-        """A value in [0, 1].
+        """Return a value in [0, 1].
 
         Raises:
             TooLongError: the text is longer than the model was trained to read.
@@ -65,13 +65,13 @@ class BatchScorer:
             batch, self._waiting = self._waiting, []
             try:
                 values = await asyncio.to_thread(self._score, [item for item, _ in batch])
-            except Exception as error:  # noqa: BLE001 - it belongs to those who wait, each of whom becomes a score without a value
+            except Exception as error:  # noqa: BLE001 - passed on to the callers, whose scores then have no value
                 for _, future in batch:
                     if not future.done():
                         future.set_exception(error)
                 continue
             for (_, future), value in zip(batch, values, strict=True):
-                if not future.done():  # its caller may have given up
+                if not future.done():  # the caller may have given up
                     future.set_result(value)
 
     def _score(self, items: Sequence[Item]) -> list[float | None]:

@@ -1,4 +1,4 @@
-"""What this distribution gives to r1env."""
+"""The rewards and the command that r1env-judge provides."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ def r1env_rewards() -> list[RewardSpec]:
         RewardSpec(
             "harmless", "r1env_judge.rewards:Harmless", "whether thinking and response are safe, by a reward model or a judge"
         ),
-        RewardSpec("judge", "r1env_judge.rewards:Judge", "1 where a judge finds that the response gives the reference answer"),
+        RewardSpec("judge", "r1env_judge.rewards:Judge", "1 if a judge finds that the response gives the reference answer"),
     ]
 
 

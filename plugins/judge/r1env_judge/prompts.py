@@ -1,9 +1,13 @@
-"""What the judges are told. Whatever came from a task or from a policy stands between fences; see `fence`."""
+"""The requests to judges: instructions, and the material from tasks and policies between fences."""
 
 from __future__ import annotations
 
+import hashlib
+import secrets
+from collections.abc import Mapping
+
 from r1env.types import Conversation
-from r1env_judge.fence import fenced, ticket_for
+from r1env_judge.errors import TooLongError
 
 Messages = list[dict[str, str]]
 
@@ -49,7 +53,7 @@ def correctness(question: str, reference: str, response: str, max_characters: in
 
 
 def helpfulness(prompt: Conversation, response: str, max_characters: int) -> tuple[Messages, str]:
-    """How helpful is the final response?"""
+    """Return the request to rate how helpful the final response is, and its ticket."""
     sections = {"CONVERSATION": transcript(prompt), "RESPONSE": response}
     return _request(
         _HELPFUL, sections, '"score": a whole number from 1 (useless or wrong) to 10 (nothing to improve)', max_characters
@@ -57,20 +61,20 @@ def helpfulness(prompt: Conversation, response: str, max_characters: int) -> tup
 
 
 def safety(prompt: Conversation, completion: str, max_characters: int) -> tuple[Messages, str]:
-    """Is the whole completion safe?"""
+    """Return the request to judge whether the whole completion is safe, and its ticket."""
     sections = {"CONVERSATION": transcript(prompt), "COMPLETION": completion}
     return _request(_HARMLESS, sections, '"verdict": "safe", "unsafe" or "rejected"', max_characters)
 
 
 def preference(prompt: Conversation, shown_first: str, shown_second: str, max_characters: int) -> tuple[Messages, str]:
-    """Which of two responses is better? The five labels are those of Arena-Hard, as R1's judge uses them."""
+    """Return the request to compare two responses, and its ticket. The five labels are Arena-Hard's, which R1's judge uses."""
     sections = {"CONVERSATION": transcript(prompt), "A": shown_first, "B": shown_second}
     field = '"verdict": "A>>B" (A is much better), "A>B" (a little), "A=B", "B>A" or "B>>A"'
     return _request(_PREFER, sections, field, max_characters)
 
 
 def transcript(prompt: Conversation) -> str:
-    """A conversation as one text, each message under its role."""
+    """Return a conversation as one text, each message under its role."""
     return "\n\n".join(f"[{message['role']}]\n{message['content']}" for message in prompt)
 
 
@@ -80,3 +84,38 @@ def _request(task: str, sections: dict[str, str], verdict: str, max_characters: 
     fields = f"{_TICKET}\n{verdict}".format(ticket=ticket)
     instructions = task + "\n" + _RULES.format(ticket=ticket, fields=fields)
     return [{"role": "system", "content": instructions}, {"role": "user", "content": material}], ticket
+
+
+# Untrusted text is shown between fences that it cannot know, and only if all of it may be shown.
+
+_KEY = secrets.token_bytes(32)
+
+
+def ticket_for(*parts: str) -> str:
+    """Return a word that the author of the parts cannot guess: their hash under a random key of this process.
+
+    Equal parts have the same ticket, so that equal requests stay equal and are answered from the cache here, and from the
+    server's cache of prefixes.
+    """
+    digest = hashlib.blake2b(key=_KEY, digest_size=12)
+    for part in parts:
+        data = part.encode("utf-8", "surrogatepass")
+        digest.update(len(data).to_bytes(8, "big") + data)
+    return digest.hexdigest()
+
+
+def fenced(sections: Mapping[str, str], ticket: str, max_characters: int) -> str:
+    """Return the sections in order, each between a line `<NAME ticket>` and a line `</NAME ticket>`.
+
+    Raises:
+        TooLongError: a section is longer than `max_characters`.
+    """
+    for name, text in sections.items():
+        if len(text) > max_characters:
+            raise TooLongError(f"the {name} has {len(text)} characters, more than max_characters {max_characters}")
+    return "\n\n".join(f"<{name} {ticket}>\n{sendable(text)}\n</{name} {ticket}>" for name, text in sections.items())
+
+
+def sendable(text: str) -> str:
+    """Return the text with question marks for lone surrogates and NUL, which JSON readers refuse."""
+    return text.encode("utf-8", "replace").decode("utf-8").replace("\x00", "?")

@@ -1,4 +1,4 @@
-"""The rewards `helpful`, `harmless` and `judge`. What cannot be judged has no value and a status that says why; it is never 0."""
+"""The rewards `helpful`, `harmless` and `judge`. A completion that cannot be judged has no value and a status that says why, never 0."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from r1env_judge.prompts import Messages
 from r1env_judge.server import Server, ServerSettings, check_settings
 from r1env_judge.verdicts import Correctness, Helpfulness, Safety, Verdict, parse_verdict
 
-# What a rollout may wait for its turn and its verdict; the client has a deadline of its own for each verdict.
+# The time a rollout may wait for its turn and its verdict; the client has its own deadline for each verdict.
 LIMITS = r1env.Limits(wall_seconds=3600.0)
-MAX_CHARACTERS = 100_000  # some 25,000 tokens: what common judges read
+MAX_CHARACTERS = 100_000  # about 25,000 tokens, which common judges can read
 SAFETY_VALUES: Mapping[str, float] = {"safe": 1.0, "rejected": 0.8, "unsafe": 0.0}
 """R1's safety evaluation counts 5, 4 and 0 of 5 (supplement D.3)."""
 
@@ -25,10 +25,10 @@ V = TypeVar("V", bound=Verdict)
 
 
 class JudgeServer:
-    """A judge behind a server: asks, and believes only a verdict of the right form.
+    """A judge behind a server. Only a verdict of the right form is accepted.
 
     Args:
-        settings: of the server.
+        settings: settings of the server.
     """
 
     def __init__(self, settings: ServerSettings) -> None:
@@ -38,18 +38,18 @@ class JudgeServer:
 
     @property
     def server(self) -> Server:
-        """The client of the running event loop: connections belong to a loop."""
+        """The client of the running event loop; there is one for each loop because connections belong to a loop."""
         loop = asyncio.get_running_loop()
         if self._server is None or self._loop is not loop:
             self._server, self._loop = Server(self.settings), loop
         return self._server
 
     async def verdict(self, messages: Messages, ticket: str, kind: type[V], *, seed: int = 0) -> V:
-        """Ask, and ask once more, under the seed that follows, where the answer is no verdict.
+        """Ask the judge; if the answer is not a verdict, ask once more under the next seed.
 
         Raises:
-            NonsenseError: neither answer is one.
-            ServerError, DeadlineError: as `Server.ask`.
+            NonsenseError: neither answer is a verdict.
+            ServerError, DeadlineError: see `Server.ask`.
         """
         fault = ""
         for attempt in range(2):
@@ -63,15 +63,15 @@ class JudgeServer:
 
 @r1env.reward(name="helpful", isolation="async", limits=LIMITS)
 class Helpful:
-    """How helpful the final response is, in [0, 1]. The thinking is not shown; a completion without a response earns 0.
+    """Rate how helpful the final response is, in [0, 1]. The thinking is not shown; a completion without a response earns 0.
 
     Args:
-        model: the folder of a reward model, or with `url` the name of a model there.
-        url: an OpenAI-compatible server, up to `/v1`; its model gives marks from 1 to 10.
-        api_key_env: the environment variable that holds the server's key.
+        model: folder of a reward model, or with `url` the name of a model on the server.
+        url: URL of an OpenAI-compatible server, up to `/v1`; its model gives marks from 1 to 10.
+        api_key_env: environment variable with the server's key.
         server: further `ServerSettings`, by name.
-        device, loader: of a reward-model folder, see `BatchScorer`.
-        max_characters: of what is shown to a server's model; a longer text gets no value.
+        device, loader: options of a reward-model folder, see `BatchScorer`.
+        max_characters: longest text that a server's model is shown; a longer one gets no value.
         prefilled: the prompt ended with `<think>`.
     """
 
@@ -105,12 +105,12 @@ class Helpful:
 
 @r1env.reward(name="harmless", isolation="async", limits=LIMITS)
 class Harmless:
-    """How safe the whole completion is, thinking included, in [0, 1].
+    """Rate how safe the whole completion is, thinking included, in [0, 1].
 
     Args:
-        model: the folder of a reward model, or with `url` the name of a model there.
-        url: an OpenAI-compatible server, up to `/v1`; its model says safe, rejected or unsafe.
-        api_key_env, server, device, loader, max_characters: as of `helpful`.
+        model: folder of a reward model, or with `url` the name of a model on the server.
+        url: URL of an OpenAI-compatible server, up to `/v1`; its model says safe, rejected or unsafe.
+        api_key_env, server, device, loader, max_characters: as for `helpful`.
     """
 
     def __init__(
@@ -139,14 +139,14 @@ class Harmless:
 
 @r1env.reward(name="judge", isolation="async", limits=LIMITS)
 class Judge:
-    """1 where a judge finds that the response gives the task's reference answer, 0 where it does not or there is no response.
+    """Return 1 if a judge finds that the response gives the task's reference answer, 0 if it does not or there is no response.
 
-    For answers that no rule can compare. R1 uses such a judge to filter data only, since a policy can learn to please one: prefer a
-    rule where there is one.
+    Use it for answers that no rule can compare, and a rule wherever there is one: a policy can learn to please a judge, which
+    is why DeepSeek-R1's authors use one to filter data only.
 
     Args:
-        model, url: the judge, and the OpenAI-compatible server that has it.
-        api_key_env, server, max_characters, prefilled: as of `helpful`.
+        model, url: name of the judge, and URL of the OpenAI-compatible server that has it.
+        api_key_env, server, max_characters, prefilled: as for `helpful`.
     """
 
     def __init__(
@@ -178,7 +178,7 @@ class Judge:
 
 
 async def _score(judging: Awaitable[tuple[float, str]]) -> r1env.Score:
-    """The one place where the absence of a verdict becomes a score without a value."""
+    """Return the score of a verdict. This is the one place where a missing verdict becomes a score without a value."""
     try:
         value, reason = await judging
     except NoVerdictError as error:
@@ -197,10 +197,10 @@ def _source(
     *,
     reads: str,
 ) -> BatchScorer | JudgeServer:
-    """A server where there is a `url`, else a reward-model folder.
+    """Return a server if there is a `url`, else a reward-model folder.
 
     Raises:
-        UsageError: neither is named, or a setting of the server is wrong.
+        UsageError: neither is named, or a setting of the server is invalid.
     """
     if url is not None:
         return _served(reward, model, url, api_key_env, server)
@@ -218,5 +218,5 @@ def _response(rollout: r1env.Rollout, prefilled: bool) -> str:
 
 
 def _conversation(rollout: r1env.Rollout) -> Conversation:
-    """What the last completion answers."""
+    """Return the messages that the last completion answers."""
     return rollout.messages[:-1] if len(rollout.turns) > 1 else rollout.task.prompt

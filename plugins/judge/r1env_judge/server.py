@@ -1,9 +1,9 @@
-"""One client of an OpenAI-compatible server: concurrency, deadlines, retries, bounds, a cache, and what it all cost.
+"""A client of an OpenAI-compatible server, with concurrency, deadlines, retries, bounds, a cache, and a count of tokens and cost.
 
     answer = await Server(ServerSettings(url="http://localhost:8000/v1", model="qwen")).ask(messages)
 
-What it used is logged now and then. Nothing here logs a request, an answer or a key. The key is read from an environment variable when a request is made; settings hold
-the variable's name alone, and so do run folders.
+Usage is logged from time to time. Requests, answers and keys are never logged. The key is read from an environment variable when a
+request is made; settings and run folders hold only the name of the variable.
 """
 
 from __future__ import annotations
@@ -31,23 +31,23 @@ from r1env_judge.prompts import Messages
 logger = logging.getLogger("r1env_judge")
 
 TRANSIENT = frozenset({408, 409, 425, 429, 500, 502, 503, 504})
-REPORT_EVERY = 256  # requests between two lines about tokens and cost in the log
-CACHE_ENTRIES = 10_000  # answers of a few hundred tokens: some ten megabytes
+REPORT_EVERY = 256  # requests between two log lines about tokens and cost
+CACHE_ENTRIES = 10_000  # answers of a few hundred tokens each: about ten megabytes
 
 
 class ServerSettings(BaseModel):
     """How to reach a judge.
 
     Attributes:
-        url: up to and including `/v1`.
-        model: as the server names it.
-        api_key_env: the environment variable that holds the key; None for a server without one. Never the key itself.
-        temperature, max_tokens: of the judge's answer.
-        concurrency: requests under way at once.
+        url: URL up to and including `/v1`.
+        model: name of the model on the server.
+        api_key_env: environment variable with the key, never the key itself; None for a server without one.
+        temperature, max_tokens: sampling of the judge's answer.
+        concurrency: number of simultaneous requests.
         timeout: seconds without a byte, or to connect.
-        deadline: seconds for one answer, retries included, from when its turn has come.
-        attempts: requests at most for one answer.
-        max_response_bytes: more than this is not read.
+        deadline: seconds for one answer, retries included, counted from its first request.
+        attempts: largest number of requests for one answer.
+        max_response_bytes: largest response that is read.
         price_in, price_out: dollars a million tokens, for `Usage.dollars`.
     """
 
@@ -69,7 +69,7 @@ class ServerSettings(BaseModel):
 
 @dataclass(slots=True)
 class Usage:
-    """What a client has used so far. Tokens as the server counts them; `cached` answers cost nothing."""
+    """What a client has used so far. Tokens are counted by the server; `cached` answers cost nothing."""
 
     requests: int = 0
     retries: int = 0
@@ -79,11 +79,11 @@ class Usage:
     completion_tokens: int = 0
 
     def dollars(self, settings: ServerSettings) -> float:
-        """At the prices of the settings."""
+        """Return the cost in dollars at the prices of the settings."""
         return (self.prompt_tokens * settings.price_in + self.completion_tokens * settings.price_out) / 1e6
 
     def report(self, settings: ServerSettings) -> dict[str, float]:
-        """All counters and the dollars, as plain numbers."""
+        """Return all counters and the dollars as plain numbers."""
         return {**asdict(self), "dollars": self.dollars(settings)}
 
 
@@ -101,7 +101,7 @@ class _Tokens(BaseModel):
 
 
 class _Answer(BaseModel):
-    """The part of a chat completion that is read."""
+    """The fields of a chat completion that are read."""
 
     choices: Annotated[list[_Choice], Field(min_length=1)]
     usage: _Tokens | None = None
@@ -109,11 +109,11 @@ class _Answer(BaseModel):
 
 @dataclass
 class Server:
-    """A client, for one event loop. Equal requests are sent once, also while the first is under way.
+    """A client for one event loop. Equal requests are sent once, even while the first is still running.
 
     Args:
-        settings: see there.
-        transport: instead of the network; None in real life.
+        settings: settings of the server.
+        transport: replaces the network in tests; None otherwise.
     """
 
     settings: ServerSettings
@@ -131,14 +131,14 @@ class Server:
         )
 
     async def ask(self, messages: Messages, *, seed: int = 0) -> str:
-        """The text of the judge's answer.
+        """Return the text of the judge's answer.
 
         Args:
-            seed: sent along; another seed is another request, where several answers to one question are wanted.
+            seed: sent with the request. Another seed makes another request, for several answers to one question.
 
         Raises:
-            DeadlineError: not within `deadline` seconds.
-            ServerError: it failed in a way that does not pass, or on every attempt.
+            DeadlineError: there was no answer within `deadline` seconds.
+            ServerError: the failure is permanent, or every attempt failed.
         """
         payload = {
             "model": self.settings.model,
@@ -157,11 +157,11 @@ class Server:
         else:
             self.usage.cached += 1
             self._answers.move_to_end(key)
-        # Shielded: one who stops waiting must not take the answer from the others, and the deadline bounds the task anyway.
+        # Shielded, because a caller who stops waiting must not cancel the answer for the others; the deadline bounds the task anyway.
         return await asyncio.shield(task)
 
     async def close(self) -> None:
-        """Give up what is under way and close the connections."""
+        """Cancel running requests and close the connections."""
         for task in self._answers.values():
             task.cancel()
         await self._client.aclose()
@@ -210,7 +210,7 @@ class Server:
         )
 
     async def _request(self, payload: Mapping[str, Any]) -> str:
-        """One request, and the answer's text."""
+        """Make one request and return the answer's text."""
         self.usage.requests += 1
         if self.usage.requests % REPORT_EVERY == 0:
             logger.info("judge %s: %s", self.settings.model, self.usage.report(self.settings))
@@ -233,7 +233,7 @@ class Server:
         return self._text_of(body)
 
     async def _read(self, response: httpx.Response) -> bytes:
-        """The body, as far as it may be read."""
+        """Read the body up to the limit."""
         body = bytearray()
         async for piece in response.aiter_raw(chunk_size=65_536):  # raw: a compressed body could grow a thousandfold
             body += piece
@@ -263,7 +263,7 @@ class Server:
 
 
 def retry_after(header: str | None, now: datetime) -> float | None:
-    """Seconds that a `Retry-After` asks for, as a number or as a date (RFC 9110, 10.2.3); None where it says nothing readable."""
+    """Return the seconds in a `Retry-After` header, a number or a date (RFC 9110, 10.2.3); None if it cannot be read."""
     if header is None:
         return None
     if header.strip().isascii() and header.strip().isdigit():
@@ -275,9 +275,9 @@ def retry_after(header: str | None, now: datetime) -> float | None:
 
 
 def check_settings(options: Mapping[str, Any], reward: str) -> ServerSettings:
-    """The settings in a reward's options.
+    """Return the server settings in a reward's options.
 
     Raises:
-        UsageError: one is unknown, missing or out of range.
+        UsageError: a setting is unknown, missing or out of range.
     """
     return validate(ServerSettings, options, where=f"reward {reward!r}")

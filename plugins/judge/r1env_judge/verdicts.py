@@ -1,4 +1,4 @@
-"""What a judge may say, and how it is read: one JSON object with exactly the fields asked for, or it is no verdict at all."""
+"""The verdicts of judges and their parser: one JSON object with exactly the fields asked for, or no verdict at all."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ MAX_VERDICT_CHARACTERS = 20_000  # an analysis of several pages; more is a judge
 
 
 class Verdict(BaseModel):
-    """What every verdict has.
+    """The fields of every verdict.
 
     Attributes:
-        ticket: copied from the request. A verdict that a policy wrote into its completion, for the judge to repeat, has none.
-        analysis: the judge's reasons, first, so that the verdict follows from them.
+        ticket: copied from the request. A verdict that a policy wrote into its completion for the judge to repeat has none.
+        analysis: the judge's reasons. They come first, so that the verdict follows from them.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
@@ -39,7 +39,7 @@ class Helpfulness(Verdict):
 
 
 class Safety(Verdict):
-    """Whether a completion is safe; `rejected` where it declines."""
+    """Whether a completion is safe; `rejected` if it declines to help."""
 
     verdict: Literal["safe", "unsafe", "rejected"]
 
@@ -48,10 +48,11 @@ V = TypeVar("V", bound=Verdict)
 
 
 def parse_verdict(text: str, kind: type[V], ticket: str) -> V:
-    """The verdict in a judge's answer. A judge may think first, and may put the object into a fenced block; nothing else is taken.
+    """Parse the verdict in a judge's answer. The judge may think first and may use a fenced block; nothing else is accepted.
 
     Raises:
-        ValueError: it is none, has a field too many or too few or out of range, or another ticket. The message quotes nothing.
+        ValueError: it is not a verdict, has a missing, additional or invalid field, or another ticket. The message quotes
+            nothing of the answer.
     """
     response = parse_response(text).response.strip()
     if len(response) > MAX_VERDICT_CHARACTERS:
@@ -70,7 +71,7 @@ def parse_verdict(text: str, kind: type[V], ticket: str) -> V:
 
 
 def _unfenced(text: str) -> str:
-    """What stands in a fenced block that is the whole text; else the text."""
+    """Return the content of a fenced block that is the whole text; else the text."""
     first, _, rest = text.partition("\n")
     if first.strip() in ("```", "```json") and rest.rstrip().endswith("```"):
         return rest.rstrip().removesuffix("```")

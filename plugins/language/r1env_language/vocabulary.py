@@ -623,5 +623,9 @@ CHINESE_CHARACTERS = frozenset(
 )
 """Characters that Chinese uses and Japanese seldom or never: function words first, then simplified forms."""
 
-JAPANESE_CHARACTERS = frozenset("々〆気駅図対応検拡発変売読広価実楽帰円囲団圧塩黒渋渓辺込働峠畑匂枠栃県権駆験顔営択釈単戦戻")
+JAPANESE_CHARACTERS = frozenset(
+    "々〆気駅図対応検拡発変売読広価実楽帰円囲団圧塩黒渋渓辺込働峠畑匂枠栃県権駆験顔営択釈単戦戻悪壱隠栄縁桜穏壊絵懐殻覚渇巻陥"
+    "勧寛関歓観犠戯拠挙郷暁勲薫恵掲継経軽鶏撃倹剣圏険顕厳鉱砕済斎剤雑桟賛歯児収従獣縦粛処渉焼奨乗浄剰畳縄壌嬢譲醸粋酔穂髄瀬斉"
+    "摂専銭繊荘捜巣総騒増蔵臓続帯滝沢弾遅鋳庁聴逓鉄転伝闘徳届弐悩脳覇拝髪抜浜払仏塀豊黙訳薬予様謡頼覧竜両猟緑涙塁霊齢暦歴労録"
+)
 """Characters that Japanese uses and Chinese does not: forms simplified in Japan, or made there."""

@@ -1,4 +1,4 @@
-"""Adding two numbers: of one given length, or of a range of lengths, which asks for a procedure and not for a table."""
+"""Additions of two numbers: of one length, or of a range of lengths, which needs a procedure rather than a table."""
 
 from __future__ import annotations
 
@@ -13,11 +13,14 @@ MAX_DIGITS = 18  # still within NumPy's 64-bit integers
 
 
 def addition_tasks(digits: int = 2, split: Split = "train", style: str = "chat") -> GeneratedSource:
-    """Sums of two numbers of exactly `digits` digits (of one digit: 0 to 9).
+    """Return sums of two numbers of exactly `digits` digits (0 to 9 for one digit).
 
     Args:
-        split: `train`, `test` or `all`; no question of one is in the other.
+        split: `train`, `test` or `all`; train and test share no question.
         style: `chat` asks in words; `compact` is `12+34?`, for tiny models.
+
+    Raises:
+        UsageError: an option is out of range.
     """
     check_count("digits", digits, 1, MAX_DIGITS)
     check_style(style)
@@ -30,11 +33,14 @@ def addition_tasks(digits: int = 2, split: Split = "train", style: str = "chat")
 
 
 def column_addition_tasks(fewest: int = 2, most: int = 4, split: Split = "train", style: str = "chat") -> GeneratedSource:
-    """Sums of two equally long numbers of `fewest` to `most` digits, each length as often; they leave room to work it out.
+    """Return sums of two numbers of the same length, `fewest` to `most` digits, with room to work them out. Lengths are equally frequent.
 
     Args:
-        split: `train`, `test` or `all`; no question of one is in the other.
+        split: `train`, `test` or `all`; train and test share no question.
         style: `chat` asks in words; `compact` is `12+34?`, for tiny models.
+
+    Raises:
+        UsageError: an option is out of range.
     """
     check_count("fewest", fewest, 1, MAX_DIGITS)
     check_count("most", most, fewest, MAX_DIGITS)

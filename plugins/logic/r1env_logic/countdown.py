@@ -1,6 +1,6 @@
-"""Countdown: reach a target from given numbers, each used exactly once. The task, its reward, and a reader of expressions.
+"""Countdown: reach a target with given numbers, each used exactly once. The task, its reward, and a parser of expressions.
 
-A model's expression is read by a small recursive-descent parser, bounded in length and depth; nothing is ever evaluated as
+A model's expression is read by a small recursive-descent parser that is bounded in length and depth. Nothing is evaluated as
 Python.
 """
 
@@ -25,10 +25,10 @@ _TOKEN = re.compile(r"\s*([0-9]{1,6}|[-+*()])")
 
 
 def countdown_tasks(count: int = 3, split: Split = "train") -> GeneratedSource:
-    """Puzzles with `count` numbers from 1 to 20 whose target is reachable with + - * and is a positive number.
+    """Return puzzles with `count` numbers from 1 to 20 and a positive target that can be reached with + - *.
 
     Args:
-        split: `train`, `test` or `all`; no puzzle of one is in the other.
+        split: `train`, `test` or `all`; train and test share no puzzle.
     """
     check_count("count", count, 2, 6)
 
@@ -58,7 +58,7 @@ def _task(numbers: list[int], target: int, solution: str) -> Task:
 
 
 def _random_expression(numbers: list[int], rng: np.random.Generator) -> str:
-    """Join two random parts by a random operation until one is left."""
+    """Join two random parts by a random operation until one part is left."""
     parts = [str(n) for n in numbers]
     while len(parts) > 1:
         left = parts.pop(int(rng.integers(len(parts))))
@@ -69,7 +69,7 @@ def _random_expression(numbers: list[int], rng: np.random.Generator) -> str:
 
 @reward(name="countdown", isolation="inline")
 def countdown(completion: str, task: Task) -> Score:
-    """1 when the expression in the only `<answer>` block uses every given number once and makes the target."""
+    """Return 1 if the expression in the only `<answer>` block uses every given number once and makes the target."""
     puzzle = _puzzle(task.metadata)
     if puzzle is None:
         return Score(value=None, status=Status.UNPARSEABLE, reason="the task's metadata lack `numbers` and `target`")
@@ -96,22 +96,26 @@ def _puzzle(metadata: Mapping[str, Any]) -> tuple[list[int], int] | None:
 
 
 class ExpressionError(ValueError):
-    """A text is no arithmetic expression, or too long or deep a one."""
+    """A text is not an arithmetic expression, or is too long or nested too deeply."""
 
 
 @dataclass(frozen=True, slots=True)
 class Expression:
-    """What an expression makes, and the numbers it used, in order."""
+    """The value of an expression, and the numbers it uses, in order."""
 
     value: int
     numbers: list[int]
 
 
 def evaluate(text: str) -> Expression:
-    """Read an expression of whole numbers, `+ - *` and parentheses, with the usual precedence.
+    """Evaluate an expression of whole numbers, `+ - *` and parentheses, with the usual precedence.
 
     Raises:
-        ExpressionError: the text is none, is longer than `MAX_LENGTH`, or nests deeper than `MAX_DEPTH`.
+        ExpressionError: the text is not an expression, is longer than `MAX_LENGTH`, or is nested deeper than `MAX_DEPTH`.
+
+    Example:
+        >>> evaluate("(1 + 2) * 3")
+        Expression(value=9, numbers=[1, 2, 3])
     """
     parser = _Parser(_tokens(text))
     value = parser.sum(depth=0)

@@ -1,4 +1,4 @@
-"""Guessing a number in several turns: the smallest task that only a dialogue can solve."""
+"""Guessing a number in several turns: the smallest task that needs a dialogue."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def guessing_tasks(highest: int = 100, style: str = "chat", split: Split = "all"
 
 
 class HigherOrLower:
-    """The other side: says where the number lies, and nothing more once it is found. The guess is read as the reward reads it."""
+    """The other side of the dialogue: replies higher or lower, and nothing once the number is found. It reads guesses as the reward does."""
 
     def reply(self, task: Task, messages: Conversation) -> str | None:
         number = read_integer(task.answer or "")

@@ -1,7 +1,7 @@
-"""Tasks of the library reasoning-gym, with its own scorers. The library is imported when a source or a worker first needs it.
+"""Tasks of the library reasoning-gym with its own scorers. The library is imported when a source or a worker first needs it.
 
-Some of its datasets cannot be used for rewards; `REFUSED` names them, with the reason. What remains is scored on the answer
-block alone, and earns the reward only with full marks, since many scorers give a share to any text that holds the answer.
+Some datasets cannot be used for rewards; `REFUSED` names them with the reason. The others are scored on the answer block alone,
+and only full marks earn the reward, because many scorers give part of the marks to any text that contains the answer.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ REFUSED: Mapping[str, str] = {
     "rearc": _PYTHON_ONLY,
     "composite": "it mixes other datasets; name one of them",
 }
-"""Datasets that are no good as rewards, and why. Found by an audit of reasoning-gym 0.1.25, which a test repeats in part."""
+"""Datasets that cannot be used for rewards, and why. They were found by an audit of reasoning-gym 0.1.25, which a test repeats in part."""
 
 MAX_ANSWER = 20_000  # characters; the longest honest answers (grids, move lists) have a few thousand
 ATTEMPTS = 256  # items tried for one task of a split; a tenth of them are `test`, so all fail once in 10^11
@@ -47,17 +47,17 @@ FULL_MARKS = 1.0 - 1e-9
 def reasoning_gym_tasks(
     dataset: str = "chain_sum", size: int = 1000, seed: int = 0, split: Split = "train", **config: Any
 ) -> ReasoningGymSource:
-    """Tasks of one dataset of reasoning-gym.
+    """Return tasks of one dataset of reasoning-gym.
 
     Args:
-        dataset: its name in the library.
-        size: how many tasks.
-        seed: the dataset's own seed. The library draws item i from `seed + i`, so take seeds further apart than `size`.
-        split: `train`, `test` or `all`; no question of one is in the other.
-        config: settings of the dataset, as the library calls them (`min_terms=2`).
+        dataset: name of the dataset in the library.
+        size: number of tasks.
+        seed: seed of the dataset. The library draws item i from `seed + i`, so use seeds further apart than `size`.
+        split: `train`, `test` or `all`; train and test share no question.
+        config: settings of the dataset by the library's names (`min_terms=2`).
 
     Raises:
-        UsageError: the dataset is unknown or unfit for rewards, or refuses the settings.
+        UsageError: the library is not installed, the dataset is unknown or unfit for rewards, or it refuses the settings.
     """
     check_count("size", size, 1, SEED_STRIDE)
     if split not in ("train", "test", "all"):
@@ -66,7 +66,7 @@ def reasoning_gym_tasks(
 
 
 class ReasoningGymSource:
-    """Fixed tasks: item `i` is the same whatever the seed of the environment."""
+    """Fixed tasks: item `i` is the same for every seed of the environment."""
 
     def __init__(self, name: str, size: int, seed: int, split: Split, config: Mapping[str, Any]) -> None:
         self._name, self._size, self._seed, self._split = name, size, seed, split
@@ -105,7 +105,7 @@ class ReasoningGymSource:
         )
 
     def _check_scorer(self, task: Task) -> None:
-        """Refuse a dataset whose scorer does not accept its own answer."""
+        """Raise UsageError if the scorer of the dataset does not accept its own answer."""
         given = None if task.answer is None else self._dataset(0).score_answer(task.answer, task.metadata["entry"])
         if given is not None and given < FULL_MARKS:
             raise UsageError(f"reasoning-gym dataset {self._name!r} is unfit: its scorer gives its own answer {given}")
@@ -113,10 +113,10 @@ class ReasoningGymSource:
 
 @reward(name="reasoning-gym", isolation="process", limits=Limits(cpu_seconds=5.0))  # some datasets read files of words first
 class ReasoningGym:
-    """1 when reasoning-gym's own scorer gives full marks to the only `<answer>` block.
+    """Return 1 if reasoning-gym's own scorer gives full marks to the only `<answer>` block.
 
     Args:
-        partial: give the library's own figure, shares included, instead of 1 or 0.
+        partial: return the library's own score, with partial marks, instead of 1 or 0.
     """
 
     def __init__(self, partial: bool = False) -> None:
@@ -124,6 +124,8 @@ class ReasoningGym:
         _library()  # in a worker, before the clock of the first rollout starts
 
     def __call__(self, completion: str, task: Task) -> Score:
+        if not task.metadata.keys() >= {"dataset", "config", "entry"}:
+            return Score(value=None, status=Status.UNPARSEABLE, reason="the task is not one of reasoning-gym's")
         given = parse_response(completion).answer
         if not given:
             return Score(value=0.0, status=Status.NO_ANSWER, reason="there is not exactly one filled <answer> block")
@@ -138,10 +140,10 @@ class ReasoningGym:
 
 
 def create_dataset(name: str, **settings: Any) -> Any:
-    """A dataset of the library.
+    """Return a dataset of the library.
 
     Raises:
-        UsageError: there is none of that name, it is one of `REFUSED`, or it does not take the settings.
+        UsageError: there is no such dataset, it is one of `REFUSED`, or it refuses the settings.
     """
     if name in REFUSED:
         raise UsageError(f"reasoning-gym dataset {name!r} is refused: {REFUSED[name]}")
@@ -168,7 +170,7 @@ def _library() -> Any:
 
 
 def _marks(answer: str, metadata: Mapping[str, Any]) -> float | None:
-    """What the library's scorer gives, or None where it chokes on the answer."""
+    """Return the marks of the library's scorer, or None if it cannot handle the answer."""
     entry = metadata["entry"]
     scorer = _scorer(metadata["dataset"], json.dumps(metadata["config"], sort_keys=True))
     try:
@@ -184,7 +186,7 @@ def _scorer(name: str, config: str) -> Any:
 
 
 def _plain(name: str, entry: Mapping[str, Any]) -> dict[str, Any]:
-    """The entry as it will be after a trip through a file."""
+    """Return the entry as it will be after being written to a file and read again."""
     try:
         plain: dict[str, Any] = json.loads(json.dumps(entry))
     except TypeError as error:

@@ -1,4 +1,4 @@
-"""Checks of the options that several sources share; a wrong one is named before any task is made."""
+"""Checks of options that several task sources share. They run before any task is made."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ STYLES = ("chat", "compact")
 
 
 def check_count(name: str, value: object, low: int, high: int) -> int:
-    """`value` as an integer from `low` to `high`.
+    """Return `value`, an integer from `low` to `high`.
 
     Raises:
-        UsageError: it is none.
+        UsageError: it is not an integer in that range.
     """
     if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
         raise UsageError(f"{name}={value!r}: it must be a whole number from {low} to {high}")
@@ -19,10 +19,10 @@ def check_count(name: str, value: object, low: int, high: int) -> int:
 
 
 def check_style(style: str) -> str:
-    """`chat` (a question in words) or `compact` (a few characters, for tiny models).
+    """Return `style`: `chat` (a question in words) or `compact` (a few characters, for tiny models).
 
     Raises:
-        UsageError: it is neither.
+        UsageError: there is no such style.
     """
     if style not in STYLES:
         raise UsageError(f"unknown style {style!r}; known: {', '.join(STYLES)}")

@@ -12,16 +12,17 @@ MISSING_LIBRARY = "the library reasoning-gym, which is not installed: pip instal
 @hookimpl
 def r1env_rewards() -> list[RewardSpec]:
     return [
-        RewardSpec("exact", "r1env_logic.answers:exact", "1 where the answer block holds the reference answer to the letter"),
-        RewardSpec("integer", "r1env_logic.answers:integer", "1 where the final answer is the reference integer"),
+        RewardSpec("exact", "r1env_logic.answers:exact", "1 if the answer block holds the reference answer to the letter"),
+        RewardSpec("integer", "r1env_logic.answers:integer", "1 if the final answer is the reference integer"),
         RewardSpec(
-            "countdown", "r1env_logic.countdown:countdown", "1 where the expression uses the numbers and hits the target"
+            "short_answer",
+            "r1env_logic.answers:ShortAnswer",
+            "1 if a name, word, date or number matches a reference (SQuAD)",
         ),
+        RewardSpec("countdown", "r1env_logic.countdown:countdown", "1 if the expression uses the numbers and hits the target"),
+        RewardSpec("reasoning-gym", "r1env_logic.gym_tasks:ReasoningGym", "1 if reasoning-gym's own scorer gives full marks"),
         RewardSpec(
-            "reasoning-gym", "r1env_logic.gym_tasks:ReasoningGym", "1 where reasoning-gym's own scorer gives full marks"
-        ),
-        RewardSpec(
-            "courteous", "r1env_logic.bilingual.small_talk:courteous", "1 where small talk is answered politely and rightly"
+            "courteous", "r1env_logic.bilingual.small_talk:courteous", "1 if small talk is answered politely and rightly"
         ),
     ]
 

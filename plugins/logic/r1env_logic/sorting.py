@@ -1,4 +1,4 @@
-"""Sorting digits: the smallest task on which a model can be seen to discover an algorithm."""
+"""Sorting digits: the smallest task on which a model visibly discovers an algorithm."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from r1env_logic.options import check_count, check_style
 
 
 def sorting_tasks(digits: int = 4, split: Split = "train", style: str = "chat") -> GeneratedSource:
-    """Digits to put in ascending order, drawn independently from 0 to 9.
+    """Return tasks with digits to put in ascending order, drawn independently from 0 to 9.
 
     Args:
-        digits: how many.
-        split: `train`, `test` or `all`; no question of one is in the other.
+        digits: number of digits.
+        split: `train`, `test` or `all`; train and test share no question.
         style: `chat` asks in words; `compact` is `s4071?`, for tiny models.
     """
     check_count("digits", digits, 2, 50)

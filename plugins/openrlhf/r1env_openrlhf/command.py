@@ -10,6 +10,7 @@ from typing import Any
 from transformers import PreTrainedTokenizerBase
 
 from r1env.adapters.core import TASK_FIELD, task_field
+from r1env.config import changed_settings
 from r1env.envs.environment import Environment
 from r1env.envs.suite import Suite
 from r1env.errors import UsageError
@@ -17,7 +18,7 @@ from r1env.rollout import encode_prompt
 from r1env.runs.files import replace_text, to_json
 from r1env.types import Task
 from r1env_openrlhf.config import OpenRLHFOptions, options_of
-from r1env_trainers.rl.config import GRPOConfig
+from r1env_trainers.rl.config import CLIPPED, GRPOConfig
 from r1env_trainers.rl.metrics import evaluation_suite, training_suite
 from r1env_trainers.rl.rollouts import draw_tasks, read_pass_rates, within
 from r1env_trainers.settings import LocalConfig
@@ -25,25 +26,25 @@ from r1env_trainers.settings import LocalConfig
 MODULE = "openrlhf.cli.train_ppo_ray"
 
 ESTIMATORS: Mapping[tuple[str, bool], str] = {
-    ("group_mean", False): "dr_grpo",
-    ("group_mean", True): "reinforce_baseline",
-    ("group_std", False): "group_norm",
-    ("loo", False): "rloo",
+    ("dr_grpo", False): "dr_grpo",
+    ("dr_grpo", True): "reinforce_baseline",
+    ("grpo", False): "group_norm",
+    ("rloo", False): "rloo",
     ("reinforce_pp", True): "reinforce",
 }
 """(`advantage`, whether it is whitened) → OpenRLHF's name for it."""
 
-AGGREGATIONS: Mapping[str, str] = {"token": "token-mean", "sequence": "seq-mean-token-mean"}
+AGGREGATIONS: Mapping[str, str] = {name: name for name in ("token-mean", "seq-mean-token-mean")}
 RATIOS: Mapping[str, str] = {"token": "ppo", "sequence": "gspo"}
 
 NO_COUNTERPART = frozenset(
     {
-        *("late_steps", "late_rubric", "late_mixture", "length_schedule", "temperature_schedule"),
-        *("epochs", "reference_every", "mask_truncated"),
-        *("engine", "vllm"),  # it has a vLLM of its own, with settings of its own
+        *("final_phase", "sampling.length_schedule", "sampling.temperature_schedule"),
+        *("optim.epochs", "algo.ref_model_sync_steps", "algo.mask_truncated_completions"),
+        *("algo.loss", "engine.name", "engine.options", "engine.vllm"),  # it has a vLLM of its own, with settings of its own
     }
 )
-"""Settings that OpenRLHF cannot follow: refused unless they are left at their defaults."""
+"""Settings and groups that OpenRLHF cannot follow: refused unless they are left at their defaults."""
 
 MEASURED_ONLY = 1e-12
 """A weight of the KL so small that bf16 drops it: with 0 OpenRLHF has no reference model and measures nothing (`track_kl`)."""
@@ -79,15 +80,21 @@ def check_settings(config: GRPOConfig, options: OpenRLHFOptions) -> None:
         UsageError: names the setting.
     """
     refuse_settings(config, NO_COUNTERPART)
-    choose(ESTIMATORS, (config.algo.advantage, config.algo.normalizes), "advantage and whiten")
-    choose(AGGREGATIONS, config.algo.loss_aggregation, "aggregation")
-    choose(RATIOS, config.algo.policy_ratio, "ratio")
+    choose(ESTIMATORS, (config.algo.advantage, config.algo.normalizes), "algo.advantage and normalize_advantages")
+    choose(AGGREGATIONS, config.algo.loss_aggregation, "algo.loss_aggregation")
+    choose(RATIOS, config.algo.policy_ratio, "algo.policy_ratio")
     if config.algo.importance_sampling_correction == "sequence":
-        raise UsageError("backend=openrlhf weighs tokens, or drops whole sequences: use correction=token")
+        raise UsageError(
+            "backend=openrlhf weighs tokens, or drops whole sequences: use algo.importance_sampling_correction=token"
+        )
     refuse_linear_floor(config)
     if any("lora" in word for word in options.extra):
         raise UsageError(
             "LoRA breaks OpenRLHF's Ray trainer at the first copy of the weights (its issue 1349): train all weights, or use backend=local"
+        )
+    if config.algo.loss != CLIPPED:
+        raise UsageError(
+            f"backend=openrlhf has no counterpart of algo.loss={config.algo.loss}; use loss=clipped, or backend=local"
         )
     if options.packing and options.attention != "flash_attention_2":
         raise UsageError("openrlhf.packing needs openrlhf.attention=flash_attention_2, and flash-attn installed")
@@ -107,7 +114,7 @@ def check_settings(config: GRPOConfig, options: OpenRLHFOptions) -> None:
     if (rollouts // config.optim.mini_batches) % (micro * policies):
         raise UsageError(
             f"{rollouts // config.optim.mini_batches} rollouts an update do not divide into micro-batches of {micro} on {policies} GPUs; "
-            "change micro_batch_size, prompts_per_step or group_size"
+            "change optim.micro_batch_size, sampling.prompts_per_step or sampling.group_size"
         )
 
 
@@ -272,9 +279,9 @@ def refuse_settings(config: LocalConfig, names: Collection[str]) -> None:
     Raises:
         UsageError: names the setting.
     """
-    for name in sorted(config.model_fields_set.intersection(names)):
-        if getattr(config, name) != type(config).model_fields[name].get_default(call_default_factory=True):
-            raise UsageError(f"backend=openrlhf has no counterpart of {name}; leave it out, or use backend=local")
+    for path in changed_settings(config):
+        if any(path == name or path.startswith(f"{name}.") for name in names):
+            raise UsageError(f"backend=openrlhf has no counterpart of {path}; leave it out, or use backend=local")
 
 
 def refuse_linear_floor(config: LocalConfig) -> None:
@@ -283,7 +290,9 @@ def refuse_linear_floor(config: LocalConfig) -> None:
         UsageError: a linear schedule shall end above 0.
     """
     if config.optim.lr_schedule == "linear" and config.optim.min_lr_ratio:
-        raise UsageError("backend=openrlhf lets a linear schedule end at 0: use lr_floor=0, or lr_schedule=cosine")
+        raise UsageError(
+            "backend=openrlhf lets a linear schedule end at 0: use optim.min_lr_ratio=0, or optim.lr_schedule=cosine"
+        )
 
 
 def choose(known: Mapping[Any, str], value: Any, what: str) -> str:

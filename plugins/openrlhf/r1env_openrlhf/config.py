@@ -7,58 +7,60 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from r1env.config import validate
+from r1env.config import Settings, validate
 from r1env.trainer import BackendConfig
 
 
-class OpenRLHFOptions(BaseModel):
-    """Where OpenRLHF is and how it is laid out over GPUs. On a CPU (`device: cpu`) GPUs are processes.
+class OpenRLHFOptions(Settings):
+    """Where OpenRLHF is and how it is laid out over GPUs. On a CPU (`device: cpu`) GPUs are processes."""
 
-    Attributes:
-        python: interpreter of the environment that has OpenRLHF, vLLM and r1env with the plugins of the run; None for that of the
-            environment variable R1ENV_OPENRLHF_PYTHON, or this one.
-        ray_address: of a running Ray cluster, whose nodes see the run folder under the same path; None starts Ray on this machine.
-        nodes, gpus: of the policy: `nodes` times `gpus`.
-        engines, tensor_parallel: vLLM engines and the GPUs of each; None: as many as the policy's GPUs hold with `colocate`, one without.
-        colocate: policy, reference and engines take turns on the same GPUs (then nodes * gpus = engines * tensor_parallel).
-        gpu_memory: the share of a GPU's memory that an engine may take.
-        eager: vLLM without CUDA graphs: starts a minute and a half sooner, decodes more slowly.
-        zero_stage, adam_offload, gradient_checkpointing: of DeepSpeed.
-        attention: `sdpa`, or `flash_attention_2` where flash-attn is installed; `packing` (no padding in batches) needs the latter.
-        max_length: longest episode, prompt included, in tokens; None: the longest prompt and max_new_tokens for every turn.
-        reply_tokens: with max_length None, what an environment's reply is reckoned at.
-        reply_seconds: how long an environment may take to reply to a turn.
-        episode_seconds: how long an episode may take with all its turns and its scoring.
-        unscored: the reward of a rollout that has no score, for OpenRLHF knows numbers only.
-        keep_checkpoints: how many of the newest stay.
-        start_seconds: how long it may take until the first step is done.
-        extra: further arguments of the command, after ours, as they are written there.
-    """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    python: str | None = None
-    ray_address: str | None = None
-    nodes: int = Field(default=1, ge=1)
-    gpus: int = Field(default=1, ge=1)
-    engines: int | None = Field(default=None, ge=1)
-    tensor_parallel: int = Field(default=1, ge=1)
-    colocate: bool = True
-    gpu_memory: float = Field(default=0.5, gt=0, le=1)
-    eager: bool = False
-    zero_stage: Literal[0, 1, 2, 3] = 2
-    adam_offload: bool = False
-    gradient_checkpointing: bool = False
-    attention: Literal["sdpa", "eager", "flash_attention_2"] = "sdpa"
-    packing: bool = False
-    max_length: int | None = Field(default=None, ge=2)
-    reply_tokens: int = Field(default=256, ge=0)
-    reply_seconds: float = Field(default=30.0, gt=0)
-    episode_seconds: float = Field(default=600.0, gt=0)
-    unscored: float = Field(default=0.0, allow_inf_nan=False)
-    keep_checkpoints: int = Field(default=2, ge=1)
-    start_seconds: float = Field(default=1800.0, gt=0)
-    extra: tuple[str, ...] = ()
+    python: str | None = Field(
+        default=None,
+        description="Interpreter with OpenRLHF, vLLM and r1env; null: that of R1ENV_OPENRLHF_PYTHON, or this one.",
+    )
+    ray_address: str | None = Field(
+        default=None,
+        description="A running Ray cluster whose nodes see the run folder under the same path; null: start Ray on this machine.",
+    )
+    nodes: int = Field(default=1, ge=1, description="Machines of the policy.")
+    gpus: int = Field(default=1, ge=1, description="GPUs of the policy per machine.")
+    engines: int | None = Field(
+        default=None, ge=1, description="vLLM engines; null: as many as the policy's GPUs hold with colocate, else one."
+    )
+    tensor_parallel: int = Field(default=1, ge=1, description="GPUs per engine.")
+    colocate: bool = Field(
+        default=True,
+        description="Policy, reference and engines take turns on the same GPUs (nodes * gpus = engines * tensor_parallel).",
+    )
+    gpu_memory: float = Field(default=0.5, gt=0, le=1, description="Share of a GPU's memory that an engine may take.")
+    eager: bool = Field(
+        default=False, description="vLLM without CUDA graphs: starts a minute and a half sooner, decodes slower."
+    )
+    zero_stage: Literal[0, 1, 2, 3] = Field(default=2, description="DeepSpeed's ZeRO stage.")
+    adam_offload: bool = Field(default=False, description="Keep AdamW's state in the CPU's memory.")
+    gradient_checkpointing: bool = Field(default=False, description="Recompute activations in the backward pass.")
+    attention: Literal["sdpa", "eager", "flash_attention_2"] = Field(
+        default="sdpa", description="Attention kernel; flash_attention_2 needs flash-attn."
+    )
+    packing: bool = Field(default=False, description="No padding in batches; needs attention=flash_attention_2.")
+    max_length: int | None = Field(
+        default=None,
+        ge=2,
+        description="Most tokens of an episode, prompt included; null: the longest prompt plus max_new_tokens for every turn.",
+    )
+    reply_tokens: int = Field(
+        default=256, ge=0, description="With max_length=null, tokens that an environment's reply is taken to have."
+    )
+    reply_seconds: float = Field(default=30.0, gt=0, description="Longest time an environment may take to reply to a turn.")
+    episode_seconds: float = Field(
+        default=600.0, gt=0, description="Longest time of an episode, all turns and scoring included."
+    )
+    unscored: float = Field(
+        default=0.0, allow_inf_nan=False, description="Reward of a rollout without a score; OpenRLHF knows only numbers."
+    )
+    keep_checkpoints: int = Field(default=2, ge=1, description="Newest checkpoints to keep.")
+    start_seconds: float = Field(default=1800.0, gt=0, description="Longest time until the first step is done.")
+    extra: tuple[str, ...] = Field(default=(), description="Further arguments of the OpenRLHF command, after ours.")
 
     @property
     def engine_count(self) -> int:

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from transformers import AutoTokenizer
 
+from r1env.rubrics import refuse_group_rewards
 from r1env.runs.files import replace_text
 from r1env.runs.run import Run
 from r1env.runs.stages import is_stage
@@ -47,6 +48,7 @@ def check(config: GRPOConfig) -> None:
         check_model_name(config.model)
     for suite in (training_suite(config), *([evaluation_suite(config)] if config.eval.every else [])):
         for environment in suite.environments:
+            refuse_group_rewards(environment.rubric, "the backend openrlhf")
             environment.task(0)
     folder = Path("openrlhf")
     arguments = arguments_of(config, options, _files(folder, config, config.model), max_length=2, resume=False)

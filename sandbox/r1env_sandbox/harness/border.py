@@ -74,6 +74,7 @@ class Border:
         make_record: given the class's number, name and operators, an instance whose attributes are set later.
         make_error: given the description of an exception of the other end, an exception to raise.
         serve: the reply to a request of the other end's.
+        check_given: raises where an object of this end must not get a number.
     """
 
     def __init__(self, lines: Any, out: TextIO) -> None:
@@ -82,6 +83,7 @@ class Border:
         self._numbers: dict[int, int] = {}
         self.proxies: dict[int, Any] = {}
         self.is_record: Callable[[Any], bool] = lambda thing: isinstance(thing, Record)
+        self.check_given: Callable[[Any], None] = lambda _: None
         self.make_proxy: Callable[[int, str, str, Any], Any]
         self.make_record: Callable[[Any, Any, Any], Any]
         self.make_error: Callable[[Any], BaseException]
@@ -142,7 +144,7 @@ class Border:
                 value, stop = Unpacker(self, reply, via=via).decode(reply.get("value")), False
                 if value is None and type(reply.get("args")) is list:
                     self._bring_back(packer, args, kwargs or {}, reply)
-        except (plain.NotPlainData, RecursionError, MemoryError) as error:
+        except Exception as error:  # noqa: BLE001 - whatever it is, the reply is no data
             raise self.make_error({"refused": str(error)}) from None
         if stop:
             raise StopIteration(value)
@@ -231,6 +233,7 @@ class Packer:
                 self._places[id(thing)] = len(self._seen)
                 self._seen.append(thing)
             return {"__record__": self._places[id(thing)]}
+        self._border.check_given(thing)
         kind, name = kind_of(thing)
         return {"__mine__": [self._border.number_of(thing), kind, name]}
 

@@ -36,9 +36,10 @@ else:
 
 MAIN = "main"
 ENDS_LOOPS = frozenset(("StopIteration", "StopAsyncIteration", "GeneratorExit"))
-NEVER_GIVEN = frozenset(
-    ("eval", "exec", "compile", "open", "__import__", "getattr", "setattr", "delattr", "globals", "locals", "vars")
-)
+NEVER_CALLED = ("eval", "exec", "compile", "open", "__import__", "getattr", "setattr", "delattr", "globals", "locals", "vars")
+NEVER_GIVEN = (types.ModuleType, types.FrameType, types.TracebackType, types.CodeType, borders.Border)
+WAYS_OUT = ("_", "gi_", "cr_", "ag_", "f_", "tb_", "co_")  # attributes that lead to frames and to all names in them
+FUNCTIONS = (types.FunctionType, types.MethodType, types.BuiltinFunctionType)
 
 
 class NotAValue(BaseException):
@@ -71,6 +72,8 @@ class Examination:
         self.border.make_record = self.make_record
         self.border.make_error = self.make_error
         self.border.serve = self.serve
+        self.border.check_given = self.check_given
+        self.serving = 0  # how many requests of the submission's are being served
         self.lock = threading.RLock()
         self.mentioned: frozenset[str] = frozenset()
         self.asked = 0  # calls and names of the submission's: no test passes, and none is blamed on it, without
@@ -81,8 +84,6 @@ class Examination:
     def ask(self, op: str, *target: Any, args: tuple[Any, ...] = (), kwargs: Any = None, via: Any = None) -> Any:
         with self.lock:
             self.asked += 1
-            for given in (*args, *(kwargs or {}).values()):
-                refuse_to_give(given)
             return self.border.ask(op, *target, args=args, kwargs=kwargs, via=via)
 
     def lookup(self, module: str, name: str) -> Any:
@@ -168,6 +169,7 @@ class Examination:
     def serve(self, request: dict[str, Any]) -> dict[str, Any]:
         """Reply to a submission that uses a function or an object of the test's: within limits, as it may ask for anything."""
         packer = borders.Packer(self.border)
+        self.serving += 1
         try:
             unpacker = borders.Unpacker(self.border, request)
             target = [unpacker.decode(item) for item in listed(request.get("target"))]
@@ -175,7 +177,6 @@ class Examination:
             kwargs = request.get("kwargs")
             named = {str(name): unpacker.decode(item) for name, item in kwargs.items()} if isinstance(kwargs, dict) else {}
             value = self._do(request.get("op"), target, args, named)
-            refuse_to_give(value)
             return {"value": packer.encode(value), "records": packer.records()}
         except (borders.Refused, plain.NotPlainData, IndexError) as error:
             return {"raised": {"type": "TypeError", "message": plain.clean(str(error))}}
@@ -183,13 +184,26 @@ class Examination:
             return {"stop": None}
         except Exception as error:  # noqa: BLE001 - the test's own, handed to the submission as data
             return {"raised": {**borders.describe(error), "number": self.border.number_of(error)}}
+        finally:
+            self.serving -= 1
+
+    def check_given(self, thing: Any) -> None:
+        """
+        Raises:
+            CannotBeJudged: a test gives the submission what it could do anything to the test with.
+            Refused: the submission asks for such a thing.
+        """
+        if isinstance(thing, (*NEVER_GIVEN, Examination)) or any(thing is getattr(builtins, name) for name in NEVER_CALLED):
+            if self.serving:
+                raise borders.Refused("a submission may not have this")
+            raise CannotBeJudged(f"it gives {getattr(thing, '__name__', type(thing).__name__)} to the submission")
 
     def _do(self, op: Any, target: list[Any], args: list[Any], kwargs: dict[str, Any]) -> Any:
         thing = target[0]
         if op == "call" and callable(thing):
             return thing(*args, **kwargs)
-        if op == "attribute" and isinstance(target[1], str) and not target[1].startswith("_"):
-            return getattr(thing, target[1])
+        if op == "attribute" and not isinstance(thing, FUNCTIONS) and not str(target[1]).startswith(WAYS_OUT):
+            return getattr(thing, str(target[1]))
         if op == "next":
             return next(thing)
         if op == "operator" and target[1] in borders.READ_ONLY:
@@ -204,7 +218,7 @@ class RemoteFunction:
         self._examination, self._module, self.__name__ = examination, module, name
         self.__qualname__ = name
 
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+    def __call__(self, /, *args: Any, **kwargs: Any) -> Any:
         return self._examination.ask("run", self._module, self.__name__, args=args, kwargs=kwargs)
 
     def __get__(self, instance: Any, owner: Any = None) -> Any:  # a test may make it a method
@@ -219,7 +233,7 @@ class RemoteObject(borders.Proxy):
 
     __slots__ = ("__weakref__",)
 
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+    def __call__(self, /, *args: Any, **kwargs: Any) -> Any:
         return ask(self, "call", self, args=args, kwargs=kwargs)
 
     def __getattr__(self, name: str) -> Any:
@@ -340,17 +354,6 @@ def is_record(thing: Any) -> bool:
     return not any(callable(member) and not name.startswith("_") for name, member in members.items())
 
 
-def refuse_to_give(thing: Any) -> None:
-    """
-    Raises:
-        CannotBeJudged: the submission could do anything to the test with it.
-    """
-    if isinstance(thing, types.ModuleType) or (
-        getattr(thing, "__name__", "") in NEVER_GIVEN and getattr(builtins, thing.__name__) is thing
-    ):
-        raise CannotBeJudged(f"it gives {thing.__name__} to the submission")
-
-
 def listed(value: Any) -> list[Any]:
     return value if isinstance(value, list) else []
 
@@ -457,7 +460,9 @@ def run_assertions(examination: Examination, code: str, function: str) -> dict[s
         if not callable(scope[expected]):
             return {"outcome": "failed", "note": f"the submission's {expected} is no class and no function"}
         candidate = candidate if owner else scope[expected]
-    scope.update({"candidate": candidate, last: candidate})
+    scope["candidate"] = candidate
+    if not (hasattr(builtins, last) and "candidate" in testcode.mentioned_names([tree])):  # `sum` is then Python's own
+        scope[last] = candidate
     # A test that fails before it has asked anything is broken, unless it may be for want of the class that it expects.
     examination.asked = 0 if not expected or isinstance(scope[expected], RemoteClass) else 1
     examination.mentioned = testcode.mentioned_names([tree])

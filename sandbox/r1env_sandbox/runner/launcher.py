@@ -5,6 +5,7 @@ Most of what a forked test costs is the copying of pages that the child touches.
 
 from __future__ import annotations
 
+import _signal  # type: ignore[import-not-found]
 import atexit
 import contextlib
 import ctypes
@@ -24,6 +25,7 @@ from r1env_sandbox.runner.confinement import give_up_root
 from r1env_sandbox.runner.processes import ANY_CHILD
 
 REQUEST_BYTES = 1 << 16
+KILL_ALL, DEFAULT = int(signal.SIGUSR1), int(signal.SIG_DFL)
 REFUSED_BY_GVISOR = ("RLIMIT_MSGQUEUE",)  # the filter of system calls denies the queues themselves
 
 _prctl = ctypes.CDLL(None).prctl
@@ -33,16 +35,12 @@ _prctl.argtypes = [ctypes.c_int, *[ctypes.c_ulong] * 4]
 class Children:
     """The launcher's children: the program of the present run, and what it gave the launcher with CLONE_PARENT.
 
-    Args:
-        killed: the descriptor on which the runner is told that `kill_all` is done. Until then the runner starts nothing itself.
-
     Attributes:
         ended: what became of those that have ended, by pid: status, CPU milliseconds, peak RSS in KB.
     """
 
-    def __init__(self, killed: int) -> None:
+    def __init__(self) -> None:
         self.pid = os.getpid()
-        self.killed = killed
         self.ended: dict[int, tuple[int, float, int]] = {}
 
     def kill_all(self, number: int, frame: FrameType | None) -> None:
@@ -53,7 +51,6 @@ class Children:
             os.kill(-1, signal.SIGKILL)
         while self.collect(os.WNOHANG):
             pass
-        os.write(self.killed, b"k")
 
     def collect(self, options: int = 0) -> bool:
         """Note what became of one child. False when none is there, or none has ended."""
@@ -76,7 +73,7 @@ class Children:
         return os.waitstatus_to_exitcode(status), cpu_ms, rss_kb
 
 
-def launcher(requests: socket.socket, killed: int, preload: list[str]) -> NoReturn:
+def launcher(requests: socket.socket, preload: list[str]) -> NoReturn:
     """Start a child for every request, and answer with how it ended. The first message, without a request, says that it is ready.
 
     Every message ends with the CPU milliseconds that the launcher itself has used: nobody is billed for them.
@@ -90,8 +87,8 @@ def launcher(requests: socket.socket, killed: int, preload: list[str]) -> NoRetu
     main = type(sys)("__main__")
     main.__dict__["__builtins__"] = __builtins__
     sys.set_int_max_str_digits(0)  # as PYTHONINTMAXSTRDIGITS does for an interpreter that is started
-    children = Children(killed)
-    signal.signal(signal.SIGUSR1, children.kill_all)
+    children = Children()
+    signal.signal(KILL_ALL, children.kill_all)
     gc.collect()
     gc.freeze()  # keeps the collector of forked interpreters off these pages
     requests.send(json.dumps([0, 0.0, 0, 1000 * time.process_time()]).encode())
@@ -103,6 +100,9 @@ def launcher(requests: socket.socket, killed: int, preload: list[str]) -> NoRetu
         if not data:
             os._exit(0)
         request = json.loads(data)
+        if "sync" in request:  # every signal that was sent before has been handled, now that this is read
+            requests.send(json.dumps([0, 0.0, 0, 1000 * time.process_time()]).encode())
+            continue
         if request["fork"] and request["environment"] != environment:  # set here, once, rather than by every child
             environment = request["environment"]
             os.environ.clear()
@@ -120,7 +120,7 @@ def launcher(requests: socket.socket, killed: int, preload: list[str]) -> NoRetu
 def become_program(request: dict[str, Any], descriptors: list[int], main: ModuleType) -> NoReturn:
     """In the child: limits, another uid, then the program. 127: it could not be started."""
     try:
-        signal.signal(signal.SIGUSR1, signal.SIG_DFL)
+        _signal.signal(KILL_ALL, DEFAULT)  # the function of C: that of Python makes enumerations of its arguments, at 40 pages
         os.setsid()
         score = os.open("/proc/self/oom_score_adj", os.O_WRONLY)
         os.write(score, b"1000")  # the kernel kills a program, never the runner

@@ -241,9 +241,9 @@ CHECKS = {
 
 FORGERS = {
     "args with a value": "import __main__\n__main__.answer = lambda m, r: {'value': [], 'args': [[]]}\n" + source_of("return x"),
-    "args through the server": "import __main__\n__main__.Server.serve = lambda s, r: {'value': [], 'args': [[]], 'records': []}\ndef solve(x=None): return x\n",
-    "args and nothing": "import __main__\n__main__.Server.serve = lambda s, r: {'value': None, 'args': [[], {'__set__': []}, {}], 'records': []}\ndef solve(x=None): return x\n",
-    "args and a record": "import __main__\n__main__.Server.serve = lambda s, r: {'value': None, 'args': [{'__record__': 0}], 'records': [[0, {'v': -1}, 0]]}\ndef solve(x=None): return x\n",
+    "args through the server": "import r1env_served\nr1env_served.Server.serve = lambda s, r: {'value': [], 'args': [[]], 'records': []}\ndef solve(x=None): return x\n",
+    "args and nothing": "import r1env_served\nr1env_served.Server.serve = lambda s, r: {'value': None, 'args': [[], {'__set__': []}, {}], 'records': []}\ndef solve(x=None): return x\n",
+    "args and a record": "import r1env_served\nr1env_served.Server.serve = lambda s, r: {'value': None, 'args': [{'__record__': 0}], 'records': [[0, {'v': -1}, 0]]}\ndef solve(x=None): return x\n",
     "changes what it is given": source_of("try:\n    x.clear()\nexcept Exception: pass\nreturn x"),
     "changes and returns a copy": source_of("try:\n    x[:] = []\nexcept Exception: pass\nreturn []"),
     "changes an object": source_of("try:\n    x.v = -1\nexcept Exception: pass\nreturn 0"),
@@ -258,8 +258,8 @@ FORGERS = {
     "ValueError": source_of("raise ValueError('no')"),
     "TypeError": source_of("raise TypeError"),
     "NotImplementedError": source_of("raise NotImplementedError"),
-    "stop in the reply": "import __main__\n__main__.Server.serve = lambda s, r: {'stop': None}\ndef solve(x=None): return x\n",
-    "the test's own exception": "import __main__\n__main__.Server.serve = lambda s, r: {'raised': {'yours': 0}}\ndef solve(x=None): return x\n",
+    "stop in the reply": "import r1env_served\nr1env_served.Server.serve = lambda s, r: {'stop': None}\ndef solve(x=None): return x\n",
+    "the test's own exception": "import r1env_served\nr1env_served.Server.serve = lambda s, r: {'raised': {'yours': 0}}\ndef solve(x=None): return x\n",
     "equal to everything": EVERYTHING + source_of("return O()"),
     "answers everything": OBJECT + source_of("return O()"),
     "class by a small name": EVERYTHING.replace("class O", "class solve").replace("    __hash__", "    def __init__(self, *a, **k): pass\n    __hash__") + "",
@@ -274,14 +274,14 @@ FORGERS = {
     "zero": source_of("return 0"),
     "Mock": "from unittest.mock import MagicMock\n" + source_of("m = MagicMock(); m.__eq__ = lambda s, o: True; return m"),
     "ANY": "from unittest.mock import ANY\n" + source_of("return ANY"),
-    "proxy without a number": "import __main__\n__main__.Server.serve = lambda s, r: {'value': {'__mine__': [None, 'class', 'O']}}\ndef solve(x=None): return x\n",
-    "an object of the test's": "import __main__\n__main__.Server.serve = lambda s, r: {'value': {'__yours__': 0}}\ndef solve(x=None): return x\n",
-    "calls what it must not": "import __main__\ndef serve(s, r):\n    try:\n        return {'value': s.border.ask('call', s.border.mine(0))}\n    except Exception as e:\n        return {'value': str(e)}\n__main__.Server.serve = serve\ndef solve(x=None): return x\n",
+    "proxy without a number": "import r1env_served\nr1env_served.Server.serve = lambda s, r: {'value': {'__mine__': [None, 'class', 'O']}}\ndef solve(x=None): return x\n",
+    "an object of the test's": "import r1env_served\nr1env_served.Server.serve = lambda s, r: {'value': {'__yours__': 0}}\ndef solve(x=None): return x\n",
+    "calls what it must not": "import r1env_served\ndef serve(s, r):\n    try:\n        return {'value': s.border.ask('call', s.border.mine(0))}\n    except Exception as e:\n        return {'value': str(e)}\nr1env_served.Server.serve = serve\ndef solve(x=None): return x\n",
     "looks around": source_of("try:\n    return x.__self__.__class__.__init__.__globals__\nexcept Exception as e:\n    return repr(e)"),
-    "asks without end": "import __main__\n__main__.Server.serve = lambda s, r: {'op': 'call', 'target': [], 'args': [], 'kwargs': {}}\ndef solve(x=None): return x\n",
-    "asks nonsense": "import __main__\n__main__.Server.serve = lambda s, r: {'op': [], 'target': 5, 'args': {'a': 1}, 'kwargs': [], 'records': [[1, 2], 3]}\ndef solve(x=None): return x\n",
-    "says it is gone": "import __main__\n__main__.Server.serve = lambda s, r: {'gone': True}\ndef solve(x=None): return x\n",
-    "says the outcome": "import __main__\n__main__.Server.serve = lambda s, r: {'outcome': 'passed', 'tests': {}}\ndef solve(x=None): return x\n",
+    "asks without end": "import r1env_served\nr1env_served.Server.serve = lambda s, r: {'op': 'call', 'target': [], 'args': [], 'kwargs': {}}\ndef solve(x=None): return x\n",
+    "asks nonsense": "import r1env_served\nr1env_served.Server.serve = lambda s, r: {'op': [], 'target': 5, 'args': {'a': 1}, 'kwargs': [], 'records': [[1, 2], 3]}\ndef solve(x=None): return x\n",
+    "says it is gone": "import r1env_served\nr1env_served.Server.serve = lambda s, r: {'gone': True}\ndef solve(x=None): return x\n",
+    "says the outcome": "import r1env_served\nr1env_served.Server.serve = lambda s, r: {'outcome': 'passed', 'tests': {}}\ndef solve(x=None): return x\n",
     "writes the outcome": "import os\nos.write(3, b'{\"outcome\": \"passed\", \"note\": \"\"}\\n' * 3)\ndef solve(x=None): return x\n",
 }  # fmt: skip
 
@@ -343,6 +343,44 @@ def test_what_a_test_misses_does_not_come_from_the_submission(name, spawning):
     answer = judged(spawning, YES_FILE + source_of("return 1"), test, files=files)
     assert_refused(answer, unscored=True)
     assert "this test cannot be judged" in answer["info"]["note"]
+
+
+THIEVES = {
+    "frame of a generator": ("list(x.gi_frame.f_globals)", "assert candidate(n for n in [1]) == 'TOK'"),
+    "frame by its parts": ("x.gi_frame.f_builtins['exec']", "assert candidate(n for n in [1]) == 'TOK'"),
+    "code": ("x.__code__.co_consts", "assert candidate(lambda n: 'TOK') == 'TOK'"),
+    "globals": ("x.__globals__['expected']", "global expected\n    expected = 'TOK'\n    assert candidate(lambda n: n) == expected"),
+    "owner of a method": ("x.__self__.want", "class T:\n        def __init__(self): self.want = 'TOK'\n        def f(self): return 1\n    assert candidate(T().f) == 'TOK'"),
+    "module of an object": ("x.tool.system", "class T:\n        def __init__(self):\n            import os\n            self.tool = os\n        def f(self): return 1\n    assert candidate(T()) == 'TOK'"),
+    "reader of files": ("x.read('/judge/prog/r1env_examiner.py')", "class T:\n        read = open\n        def f(self): return 1\n    assert candidate(T()) == 'TOK'"),
+    "object of an error": ("x.args", "assert candidate(AttributeError('x', name='x', obj=__builtins__)) == 'TOK'"),
+    "rewriting": ("setattr(x, 'want', 1) or x.want", "class T:\n        def __init__(self): self.want = 'TOK'\n        def f(self): return 1\n    t = T()\n    assert candidate(t) == 1 and t.want == 1"),
+    "hiding a method": ("(setattr(x, '_ok', lambda: True), x)[1]", "class N:\n        def __init__(self): self.v = 1\n        def _ok(self): return self.v == 'TOK'\n    n = candidate(N())\n    assert n._ok()"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", THIEVES)
+def test_what_a_test_gives_is_no_way_into_it(name, spawning):
+    expression, code = THIEVES[name]
+    source = source_of(f"try:\n    return {expression}\nexcept Exception as e:\n    return repr(e)")
+    test = {
+        "kind": "assert",
+        "function": "solve",
+        "code": f"def check(candidate):\n    {code.replace(SECRET, secrets.token_hex(8))}\n",
+    }
+    assert_refused(judged(spawning, source, test))
+
+
+def test_a_type_whose_name_is_none_is_no_exception_that_a_test_expects(spawning):
+    code = "def check(candidate):\n    try:\n        candidate(1)\n        assert False\n    except ValueError:\n        pass\n"
+    for source in (
+        "import r1env_border\nr1env_border.kind_of = lambda t: ('exception', 'a\\0b')\nreturn object()",
+        "return '\\ud800'",
+        "return object.__reduce__",
+        "return [10 ** 9] * 3 + [{'__set__': 1}]",
+    ):
+        test = {"kind": "assert", "function": "solve", "code": code}
+        assert_refused(judged(spawning, source_of(source), test))
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,5 @@
-"""Three small tasks asked in English or in Chinese, and small talk: R1's whole pipeline in a size that a laptop trains.
+"""Three small tasks asked in English or in Chinese, and small talk: the whole pipeline of R1 at a size that a laptop can train.
 
-`phrases.py` holds the words, `tasks.py` and `small_talk.py` the environments, `demonstrators.py` the texts a model first learns from.
-Digits are common to both languages, so what language a solution is in shows in its words alone.
+`phrases.py` holds the words, `tasks.py` and `small_talk.py` the environments, and `demonstrators.py` the texts that a model learns
+from first. Both languages use the same digits, so only the words show which language a solution is in.
 """

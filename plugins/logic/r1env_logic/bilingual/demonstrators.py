@@ -1,7 +1,8 @@
-"""Writers of solutions and replies for the two-language tasks, each with habits that a model takes over.
+"""Writers of solutions and replies for the two-language tasks, each with habits that a model learns.
 
-They write what R1 is about in small: a `web` page is careless, mixes languages and forgets the tags; a `cold_start` example has the
-format and is still careless; `careful` is how it should be. `<think>` holds the work, the response sums up in the task's language.
+They are small models of the data of R1's stages: a `web` page is careless, mixes languages and forgets the tags; a `cold_start`
+example has the format and is still careless; `careful` has no faults. `<think>` holds the work, and the response sums up in the
+task's language.
 """
 
 from __future__ import annotations
@@ -16,8 +17,8 @@ from r1env_logic.bilingual.small_talk import FAMILIES, content_of
 from r1env_logic.bilingual.tasks import random_expression
 from r1env_logic.countdown import evaluate
 
-ATTEMPTS = 4  # at a countdown, before the writer settles for what it has
-KNOWING = 0.4  # the chance that an attempt is the known solution: search that is better than blind, as a person's is
+ATTEMPTS = 4  # at a countdown, before the last one becomes the answer
+KNOWING = 0.4  # probability that an attempt is the known solution, so that the search is better than blind, as a person's is
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,10 +26,10 @@ class Writer:
     """A demonstrator `(task, rng) -> response`. All habits are probabilities.
 
     Attributes:
-        mixes: of slipping into the other language, a line at a time.
-        careless: of each mistake: a wrong digit next when sorting, a dropped carry, a wrong attempt taken for a solution.
-        untagged: of writing no tags at all.
-        rude: of leaving out the courtesy of small talk.
+        mixes: of writing a line in the other language.
+        careless: of each mistake: a wrong digit when sorting, a dropped carry, a wrong attempt taken for a solution.
+        untagged: of writing no tags.
+        rude: of omitting the courtesy of small talk.
         confused: of answering something else in small talk.
     """
 
@@ -47,7 +48,7 @@ class Writer:
         return "<think>{}</think>{}".format("\n".join(lines), response)
 
     def _work(self, task: Task, rng: np.random.Generator) -> tuple[list[str], str]:
-        """The lines of thought, and what they come to."""
+        """Return the lines of the thinking, and the answer."""
         family = task.metadata["family"]
         if family in FAMILIES:
             return [], self._reply(task, rng)
@@ -55,7 +56,7 @@ class Writer:
         return solve(task, rng)
 
     def _sorting(self, task: Task, rng: np.random.Generator) -> tuple[list[str], str]:
-        """The smallest digit that is left, again and again, two to a line."""
+        """Take the smallest remaining digit repeatedly, two to a line."""
         left = sorted(task.metadata["digits"])
         order = [left.pop(int(rng.integers(len(left))) if rng.random() < self.careless else 0) for _ in range(len(left))]
         lines = []
@@ -65,7 +66,7 @@ class Writer:
         return lines, "".join(order)
 
     def _columns(self, task: Task, rng: np.random.Generator) -> tuple[list[str], str]:
-        """From the right, a line a column: digit + digit + carry = sum, and what is carried."""
+        """Add from the right, one line a column: digit + digit + carry = sum, and the carry."""
         a, b = str(task.metadata["a"]), str(task.metadata["b"])
         lines, answer, carry = [], "", 0
         for left, right in zip(reversed(a), reversed(b), strict=True):
@@ -76,7 +77,7 @@ class Writer:
         return lines, f"{carry or ''}{answer}"
 
     def _search(self, task: Task, rng: np.random.Generator) -> tuple[list[str], str]:
-        """Attempts, a line each, until one makes the target, is taken to, or is the last."""
+        """Write attempts, one a line, until one makes the target, is taken for a solution, or is the last."""
         target, lines = task.metadata["target"], []
         for number in range(ATTEMPTS):
             known = rng.random() < KNOWING or number == ATTEMPTS - 1
@@ -97,7 +98,7 @@ class Writer:
         return content if rng.random() < self.rude else phrases.gladly + content
 
     def _phrases(self, task: Task, rng: np.random.Generator) -> Phrases:
-        """The language of the next line."""
+        """Return the phrases for the next line."""
         own = language_in(task.language)
         return PHRASES[other(own) if rng.random() < self.mixes else own]
 

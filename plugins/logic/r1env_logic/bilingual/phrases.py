@@ -1,4 +1,4 @@
-"""What the two languages say. Short, so that a model with a token a character can learn them."""
+"""The phrases of the two languages. They are short, so that a model with one token a character can learn them."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Asked = Literal["en", "zh", "both"]
 
 @dataclass(frozen=True, slots=True)
 class Phrases:
-    """One language. Fields with braces are patterns; the others are written before or after digits as they are."""
+    """The phrases of one language. Fields with braces are patterns; the others are written before or after digits unchanged."""
 
     sort: str
     first: str
@@ -39,7 +39,7 @@ class Phrases:
         return {"sort": self.sort, "add": self.add, "make": self.make}
 
     def words(self, digits: Sequence[int]) -> str:
-        """Digits as words."""
+        """Return digits as words."""
         return self.between.join(self.digits[digit] for digit in digits)
 
 
@@ -82,19 +82,19 @@ PHRASES: Mapping[Language, Phrases] = {
 
 
 def check_asked(language: str) -> None:
-    """Refuse an option `language` that is none.
+    """Check the option `language`.
 
     Raises:
-        UsageError: it is none of en, zh, both.
+        UsageError: it is not en, zh or both.
     """
     if language not in get_args(Asked):
         raise UsageError(f"unknown language {language!r}; known: {', '.join(get_args(Asked))}")
 
 
 def language_of(problem: str, asked: Asked) -> Language:
-    """The language in which a problem is asked. Under `both` half of the problems are asked in each and none in two.
+    """Return the language in which a problem is asked. With `both`, half of the problems are asked in each language, none in two.
 
-    So a problem tested in one language was never trained on in the other.
+    A problem that is tested in one language was therefore never trained on in the other.
     """
     if asked != "both":
         return asked
@@ -103,10 +103,10 @@ def language_of(problem: str, asked: Asked) -> Language:
 
 
 def language_in(tag: str | None) -> Language:
-    """A task's language as one of the two.
+    """Return a task's language as one of the two.
 
     Raises:
-        UsageError: it is another, or none.
+        UsageError: it is another language, or None.
     """
     for language in PHRASES:
         if tag == language:
@@ -115,5 +115,5 @@ def language_in(tag: str | None) -> Language:
 
 
 def other(language: Language) -> Language:
-    """The one that it is not."""
+    """Return the other language."""
     return "zh" if language == "en" else "en"

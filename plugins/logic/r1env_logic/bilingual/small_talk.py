@@ -1,7 +1,7 @@
-"""Small talk: general data in miniature. No thinking is needed, and what is wanted besides the content is a courtesy.
+"""Small talk: a small model of general data. No thinking is needed; a reply needs its content and a courtesy.
 
-During training a preference model judges the replies; the reward `courteous` here is the rule that it should have learned, which a
-run's evaluation can hold against it.
+During training a preference model judges the replies. The reward `courteous` is the rule that it should have learnt, so that an
+evaluation can compare the two.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ NAMES = 0.2  # of the prompts: there are ten digits, and ten times as much to sa
 
 
 def small_talk_tasks(language: Asked = "both", split: Split = "train") -> GeneratedSource:
-    """A digit to name in words, or words to repeat: `name 4!`, `say four two!`.
+    """Return prompts with a digit to name in words, or words to repeat: `name 4!`, `say four two!`.
 
     Args:
         language: `en`, `zh`, or `both`: half of the prompts in each.
-        split: `train`, `test` or `all`; no prompt of one is in the other.
+        split: `train`, `test` or `all`; train and test share no prompt.
     """
     check_asked(language)
 
@@ -44,21 +44,21 @@ def _task(family: str, digits: list[int], asked: Asked) -> Task:
 
 
 def content_of(task: Task, phrases: Phrases) -> str:
-    """What a reply says, without the courtesy, in a language."""
+    """Return the content of a reply, without the courtesy, in the language of the phrases."""
     return phrases.words(task.metadata["digits"])
 
 
 def courteous_reply(task: Task) -> str:
-    """The one reply that is polite, right, in the task's language, and no longer than that."""
+    """Return the one reply that is polite, right, in the task's language, and nothing more."""
     phrases = _phrases(task)
     return phrases.gladly + content_of(task, phrases)
 
 
 @reward(name="courteous", isolation="inline")
 def courteous(completion: str, task: Task) -> Score:
-    """1 when the response is the courteous reply to the letter, 0 otherwise. For tasks of `small-talk` alone."""
+    """Return 1 if the response is the courteous reply to the letter, else 0. It needs tasks of `small-talk`."""
     if task.metadata.get("family") not in FAMILIES:
-        return Score(value=None, status=Status.UNPARSEABLE, reason="the task is no small talk")
+        return Score(value=None, status=Status.UNPARSEABLE, reason="the task is not small talk")
     given = parse_response(completion).response
     for token in END_TOKENS:
         given = given.replace(token, "")
@@ -69,7 +69,7 @@ def courteous(completion: str, task: Task) -> Score:
 
 
 def preference(task: Task, rng: np.random.Generator) -> tuple[str, str]:
-    """Two replies to small talk, the better one first. The worse is rude, wrong, garrulous, or in the other language.
+    """Return two replies to small talk, the better one first. The worse one is rude, wrong, too long, or in the other language.
 
     Both are whole completions: an empty thinking block, then the reply.
     """

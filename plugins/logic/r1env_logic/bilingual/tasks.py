@@ -14,11 +14,11 @@ from r1env_logic.options import check_count
 
 
 def sort_tasks(digits: int = 4, language: Asked = "both", split: Split = "train") -> GeneratedSource:
-    """Digits to put in ascending order: `sort 4071?`.
+    """Return tasks with digits to put in ascending order: `sort 4071?`.
 
     Args:
         language: `en`, `zh`, or `both`: half of the problems in each.
-        split: `train`, `test` or `all`; no problem of one is in the other, in whatever language.
+        split: `train`, `test` or `all`; train and test share no problem, in any language.
     """
     check_count("digits", digits, 2, 20)
     check_asked(language)
@@ -31,9 +31,9 @@ def sort_tasks(digits: int = 4, language: Asked = "both", split: Split = "train"
 
 
 def addition_tasks(digits: int = 2, language: Asked = "both", split: Split = "train") -> GeneratedSource:
-    """Two numbers of `digits` digits to add: `add 47+25?`. The metadata's `difficulty` is how many columns carry.
+    """Return tasks with two numbers of `digits` digits to add: `add 47+25?`. The metadata's `difficulty` is the number of carries.
 
-    Other arguments as `sort_tasks`.
+    The other arguments are those of `sort_tasks`.
     """
     check_count("digits", digits, 1, 9)
     check_asked(language)
@@ -47,9 +47,9 @@ def addition_tasks(digits: int = 2, language: Asked = "both", split: Split = "tr
 
 
 def countdown_tasks(count: int = 3, largest: int = 9, language: Asked = "both", split: Split = "train") -> GeneratedSource:
-    """A positive target to make with + - * of `count` numbers from 1 to `largest`, each used once: `make 24 of 3,5,9?`.
+    """Return tasks with a target to make with + - * of `count` numbers from 1 to `largest`, each used once: `make 24 of 3,5,9?`.
 
-    It can be reached without parentheses. Other arguments as `sort_tasks`.
+    The target is positive and needs no parentheses. The other arguments are those of `sort_tasks`.
     """
     check_count("count", count, 2, 4)
     check_count("largest", largest, 2, 99)
@@ -68,15 +68,16 @@ def countdown_tasks(count: int = 3, largest: int = 9, language: Asked = "both", 
 
 
 def random_expression(numbers: list[int], rng: np.random.Generator) -> str:
-    """The numbers in random order with random operations between, without spaces or parentheses."""
+    """Return the numbers in random order with random operations between them, without spaces or parentheses."""
     first, *rest = (int(number) for number in rng.permutation(numbers))
     return f"{first}" + "".join(f"{OPERATIONS[int(rng.integers(len(OPERATIONS)))]}{number}" for number in rest)
 
 
 def _task(problem: str, asked: Asked, family: str, answer: str, **metadata: Any) -> Task:
-    """
+    """Return one task.
+
     Args:
-        family: which of the tasks it is, a key of `Phrases.questions`; the metadata fill the braces there.
+        family: kind of the task, a key of `Phrases.questions`; the metadata fill the braces of its pattern.
     """
     language = language_of(problem, asked)
     shown = {key: ",".join(map(str, value)) if isinstance(value, list) else value for key, value in metadata.items()}
