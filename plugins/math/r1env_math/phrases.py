@@ -139,7 +139,7 @@ SUPPOSED_BEFORE = re.compile(
 """Ends the text before an announcement that asserts nothing: "Suppose the …", "It is false that the …"."""
 
 _WRONG = (
-    r"wrong|incorrect|not right|not correct|not the (?:final |right |correct )?answer|false|a mistake|an error|mistaken|inconsistent|contradict\w*|"
+    r"wrong|incorrect|(?:cannot|can't|could not|couldn't) be (?:right|correct|true)|(?:not|n't) (?:be )?(?:right|correct|true)|not right|not correct|not the (?:final |right |correct )?answer|false|a mistake|an error|mistaken|inconsistent|contradict\w*|"
     r"impossible|invalid|off by|too (?:large|small|big|high|low|many|few)|faux|falsch|incorrecto|errado|sbagliato|неверно|неправильно|ошиб\w*|错|不对|不正确|有误|틀렸|誤り|間違"
 )
 RETRACTION = re.compile(

@@ -282,7 +282,7 @@ _COMMA_AND_WORD = re.compile(r"[0-9],[0-9]+ ?[^\W\d_]{2,}")
 _PARAMETERS = frozenset("kmnltsujrCcKλμ")
 _IN_WORDS_TOO = re.compile(r"(.+?) ?\(([a-z -]{3,40})\)")
 _ASIDE = re.compile(
-    r"(.+?) ?(?:\(|\\text\{ ?\(? ?)(?:or|i\.e\.|=|\\approx|approximately|approx\.?|about|≈)?:? ?\}? ?(?:\\approx)? ?(-?[0-9][0-9.,/%]*)\)?\}?\)?"
+    r"(.+?) ?(?:\(|\\text\{ ?\(? ?)(?:or approximately|i\.e\.|=|\\approx|approximately|approx\.?|about|≈)?:? ?\}? ?(?:\\approx)? ?(-?[0-9][0-9.,/%]*)\)?\}?\)?"
 )
 _LED_BY_PROSE = re.compile(r"[a-zA-Z ]{3,60}? ?([(\[].{1,80}[)\]])")
 
