@@ -81,7 +81,7 @@ _EITHER = re.compile(
     r"(?<![A-Za-z])[A-J]\s?\)?\s?(?:或者?|または|또는|\bor\b|/|\bou\b|\boder\b|\bили\b)\s?\(?[A-J](?![A-Za-z])", re.IGNORECASE
 )
 _NOT_BEFORE = re.compile(
-    r"(?:\\neq?|\\lnot|\\neg|≠|!=|¬|\bnot|n't|never|\bno|neither|nor|except|rather than|instead of|unlike|whereas|eliminate|exclude|reject|rule out|ruled out|不选|不是|排除|而非|非|nicht|pas|не)\s?(?:option |choice |选项)?[(\[]?$",
+    r"(?:\\neq?|\\lnot|\\neg|≠|!=|¬|(?:any|every|no)thing but|all but|other than|\bnot|n't|never|\bno|neither|nor|except|rather than|instead of|unlike|whereas|eliminate|exclude|reject|rule out|ruled out|不选|不是|排除|而非|非|nicht|pas|не)\s?(?:option |choice |选项)?[(\[]?$",
     re.IGNORECASE,
 )
 _WRONG_AFTER = re.compile(

@@ -68,7 +68,7 @@ _NUMBER = re.compile(
     r"(?<![0-9a-zA-Z_^.])(?<![0-9],)-?(?:\\?\$\s?|[€£¥₹])?[0-9](?:[0-9,]|(?<=[0-9])[\u00a0\u202f](?=[0-9]{3}))*(?:\.[0-9]+)?(?:/[0-9]+(?![0-9./]))?(?:\\?%|％)?(?![0-9_^])"
 )
 _SCALE = re.compile(r"\s{0,2}\$?\s{0,2}(\\?%|percent\b|[^\W\d_]{1,12}\.?)")
-_COPULA = re.compile(r"^[^=0-9]{0,200}\b(?:is|are|equals|gives|yields|of)\b:?\s+", re.IGNORECASE)
+_COPULA = re.compile(r"^[^=0-9]{0,200}\b(?:is|are|equals|gives|yields)\b:?\s+", re.IGNORECASE)
 _FACTOR = re.compile(
     r"\s{0,2}\$?(\s{0,2}(?:\\?%|‰|(?:\\text\{\s?)?(?:percent|hundred|thousand|million|billion|trillion|dozen|lakh|crore)(?![a-zA-Z])\}?|[万亿億萬千百만억천]|тыс|млн|млрд))"
 )

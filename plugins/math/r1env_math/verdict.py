@@ -284,7 +284,7 @@ _IN_WORDS_TOO = re.compile(r"(.+?) ?\(([a-z -]{3,40})\)")
 _ASIDE = re.compile(
     r"(.+?) ?(?:\(|\\text\{ ?\(? ?)(?:or approximately|i\.e\.|=|\\approx|approximately|approx\.?|about|≈)?:? ?\}? ?(?:\\approx)? ?(-?[0-9][0-9.,/%]*)\)?\}?\)?"
 )
-_LED_BY_PROSE = re.compile(r"[a-zA-Z ]{3,60}? ?([(\[].{1,80}[)\]])")
+_LED_BY_PROSE = re.compile(r"(?!.*\b(?:not|but|never|except|other|or|nor)\b)[a-zA-Z ]{3,60}? ?([(\[].{1,80}[)\]])")
 
 
 def _other_writings(reference: str, given: str, found: Extraction, task: r1env.Task | None) -> Iterator[str]:
