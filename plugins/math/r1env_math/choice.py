@@ -19,7 +19,7 @@ import r1env
 from r1env import parse_response
 from r1env_math.ast import Words
 from r1env_math.compare import Scalars, equal
-from r1env_math.extraction import boxes_that_stand, cut_response, length_of, statement_of
+from r1env_math.extraction import MAX_CANDIDATES, boxes_that_stand, cut_response, length_of, statement_of
 from r1env_math.guards import MAX_LENGTH, excess
 from r1env_math.normalize import normalize, words
 from r1env_math.parser import read
@@ -81,7 +81,7 @@ _EITHER = re.compile(
     r"(?<![A-Za-z])[A-J]\s?\)?\s?(?:或者?|または|또는|\bor\b|/|\bou\b|\boder\b|\bили\b)\s?\(?[A-J](?![A-Za-z])", re.IGNORECASE
 )
 _NOT_BEFORE = re.compile(
-    r"(?:\bnot|n't|never|\bno|neither|nor|except|rather than|instead of|unlike|whereas|eliminate|exclude|reject|rule out|ruled out|不选|不是|排除|而非|非|nicht|pas|не)\s?(?:option |choice |选项)?[(\[]?$",
+    r"(?:\\neq?|\\lnot|\\neg|≠|!=|¬|(?:any|every|no)thing but|all but|other than|\bnot|n't|never|\bno|neither|nor|except|rather than|instead of|unlike|whereas|eliminate|exclude|reject|rule out|ruled out|不选|不是|排除|而非|非|nicht|pas|не)\s?(?:option |choice |选项)?[(\[]?$",
     re.IGNORECASE,
 )
 _WRONG_AFTER = re.compile(
@@ -313,7 +313,7 @@ def pick(completion: str, options: Mapping[str, str], policy: AnswerPolicy) -> P
     if boxed is not None and (boxed.letters or stated is None or not stated.letters):
         return boxed
     if stated is not None:
-        return stated
+        return stated if stated.letters or not in_block else Pick(frozenset(), None, stated.reason)
     if in_block and (block := _read_pick(response.strip(), options, policy, "answer block")) is not None:
         return block
     if (last := _from_last_line(response, options, policy)) is not None:
@@ -362,9 +362,10 @@ def _read_pick(text: str, options: Mapping[str, str], policy: AnswerPolicy, wher
 
 def _from_statements(text: str, options: Mapping[str, str], policy: AnswerPolicy) -> Pick | None:
     """What the text announces: "the answer is C", "故选C", "选项C正确"."""
+    taken_back = False
     found: list[tuple[int, int, Pick]] = []  # place, strength
     if may_announce(text):
-        for announcement in ANNOUNCEMENT.finditer(text):
+        for announcement in list(ANNOUNCEMENT.finditer(text))[-MAX_CANDIDATES:]:
             if NEGATED.search(announcement[0]) or SUPPOSED_BEFORE.search(
                 text[max(0, announcement.start() - 60) : announcement.start()]
             ):
@@ -373,20 +374,22 @@ def _from_statements(text: str, options: Mapping[str, str], policy: AnswerPolicy
             if HEDGE.search(re.sub(r"\b[Ii] think\b", "", announcement[0])):
                 return Pick(frozenset(), None, "the answer is hedged")
             reading = _read_pick(said, options, policy, "final statement") or _letter_in_sentence(said)
-            if reading is not None and not is_retracted(text, announcement.end() + length_of(text, announcement, said)):
+            if reading is not None and is_retracted(text, announcement.end() + length_of(text, announcement, said)):
+                taken_back = True
+            elif reading is not None:
                 found.append((announcement.end(), 2, reading))
-    for chosen in _CHOOSES.finditer(text):
+    for chosen in list(_CHOOSES.finditer(text))[-MAX_CANDIDATES:]:
         if not _NOT_BEFORE.search(text[max(0, chosen.start() - 20) : chosen.start()]) and chosen["letters"].isupper():
             letters = frozenset(re.findall(r"[A-J]", chosen["letters"]))
             if _is_article(text, chosen.end(), chosen["letters"]):
                 continue
             found.append((chosen.end(), 2, Pick(letters, chosen["letters"], "final statement")))
-    for correct in _SAYS_CORRECT.finditer(text):
+    for correct in list(_SAYS_CORRECT.finditer(text))[-MAX_CANDIDATES:]:
         before = text[max(0, correct.start("letter") - 20) : correct.start("letter")]
         if not _NOT_BEFORE.search(before) and not re.search(r"[A-Za-z0-9\\]$", before):
             found.append((correct.end(), 1, Pick(frozenset({correct["letter"]}), correct["letter"], "said to be correct")))
     if not found:
-        return None
+        return Pick(frozenset(), None, "the answer is taken back") if taken_back else None
     found.sort(key=lambda each: each[0])
     strongest = max(strength for _, strength, _ in found)
     picks = [each for _, strength, each in found if strength == strongest]

@@ -11,14 +11,14 @@ from __future__ import annotations
 import itertools
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from r1env import parse_response
-from r1env_math.ast import Equation, Expression, Form, Items, Option, Region, Words
+from r1env_math.ast import Clock, Date, Equation, Expression, Form, Items, Option, Ratio, Region, Words
 from r1env_math.compare import Scalars, equal
 from r1env_math.guards import MAX_LENGTH, excess
 from r1env_math.normalize import normalize
-from r1env_math.numeric import rational
+from r1env_math.numeric import rational, value_of
 from r1env_math.parser import read
 from r1env_math.phrases import (
     AFTERWORD,
@@ -68,7 +68,7 @@ _NUMBER = re.compile(
     r"(?<![0-9a-zA-Z_^.])(?<![0-9],)-?(?:\\?\$\s?|[€£¥₹])?[0-9](?:[0-9,]|(?<=[0-9])[\u00a0\u202f](?=[0-9]{3}))*(?:\.[0-9]+)?(?:/[0-9]+(?![0-9./]))?(?:\\?%|％)?(?![0-9_^])"
 )
 _SCALE = re.compile(r"\s{0,2}\$?\s{0,2}(\\?%|percent\b|[^\W\d_]{1,12}\.?)")
-_COPULA = re.compile(r"^[^=0-9]{0,200}\b(?:is|are|equals|gives|yields|of)\b:?\s+", re.IGNORECASE)
+_COPULA = re.compile(r"^[^=0-9]{0,200}\b(?:is|are|equals|gives|yields)\b:?\s+", re.IGNORECASE)
 _FACTOR = re.compile(
     r"\s{0,2}\$?(\s{0,2}(?:\\?%|‰|(?:\\text\{\s?)?(?:percent|hundred|thousand|million|billion|trillion|dozen|lakh|crore)(?![a-zA-Z])\}?|[万亿億萬千百만억천]|тыс|млн|млрд))"
 )
@@ -147,10 +147,14 @@ def cut_response(response: str) -> str:
         response = _HTML.sub("", response)
     end = _END_TOKEN.search(response)
     response = response[: end.start()] if end else response
-    for following in NEXT_PROBLEM.finditer(response):
-        before = response[: following.start()]
-        if "\\boxed" in before or (may_announce(before[-MAX_TAIL:]) and ANNOUNCEMENT.search(before[-MAX_TAIL:])):
-            return before
+    if NEXT_PROBLEM.search(response) is None:
+        return response
+    answered = [response.find("\\boxed")]
+    if may_announce(response) and (announced := ANNOUNCEMENT.search(response)):
+        answered.append(announced.end())
+    first = min((at for at in answered if at >= 0), default=-1)
+    if first >= 0 and (following := NEXT_PROBLEM.search(response, first)):
+        return response[: following.start()]
     return response
 
 
@@ -329,7 +333,7 @@ def _from_statements(text: str, policy: AnswerPolicy) -> list[Extraction]:
             return [Extraction(None, "there are statements with different answers")]
     announcement, said = stated[-1]
     readings = [Extraction(said, "final statement", announcement[0])]
-    if (value := _value_in_sentence(said, _is_label(announcement[0]))) is not None:
+    if (value := _value_in_sentence(said, _is_label(announcement[0]) and "##" not in announcement[0])) is not None:
         readings.append(Extraction(value, "number of the final statement"))
     return readings
 
@@ -368,7 +372,9 @@ def _stated(rest: str, after_colon: bool) -> str:
     if formula and not _MORE_FORMULAS.match(rest, formula.end()) and not _SCALE_WORD.match(rest, formula.end()):
         return next(group for group in formula.groups() if group is not None).strip()
     sentence = _first_sentence(rest, _CLAUSE_END)
-    if (after_colon or sentence.startswith("that ")) and (said := _COPULA.match(sentence)):  # "Answer: the largest n is 34"
+    if (
+        (after_colon or sentence.startswith("that ")) and (said := _COPULA.match(sentence)) and not _asks(rest, sentence)
+    ):  # "Answer: the largest n is 34"
         sentence = sentence[said.end() :]
     sentence = _ADVERB.sub("", sentence, count=1)
     if formula := _FORMULA.fullmatch(sentence.strip()):
@@ -391,6 +397,14 @@ _SCALE_WORD = re.compile(
 )
 
 
+def _asks(rest: str, sentence: str) -> bool:
+    """Whether a sentence is a question: a label may be followed by what was asked."""
+    return (
+        rest[len(sentence) : len(sentence) + 1] in ("?", "？")
+        or re.match(r"\W{0,3}(?:what|which|how|who|where|when)\b", sentence, re.IGNORECASE) is not None
+    )
+
+
 def _first_sentence(text: str, ends: re.Pattern[str] = _SENTENCE_END) -> str:
     for end in ends.finditer(text):
         if end[0] == "." and re.search(
@@ -405,8 +419,12 @@ def _value_in_sentence(sentence: str, after_label: bool) -> str | None:
     """The last number of a sentence behind a label: "答：她还剩12页没有看". None where the sentence qualifies it."""
     if not after_label or len(sentence) > 200 or _CONDITION.search(sentence) or HEDGE.search(sentence):
         return None
-    if not re.search(r"[^\W\d_]{2,}", sentence) or "\\" in sentence:
-        return None
+    if (
+        not re.match(r"\W{0,3}[^\W\d_]", sentence)
+        or "\\" in sentence
+        or re.search(r"[?？]|\b(?:wrong|false|below|above|but|except|other|mil)\b", sentence)
+    ):
+        return None  # what begins with a number is read with its unit, or not at all
     numbers = list(_NUMBER.finditer(sentence))
     return _with_scale(sentence, numbers[-1]) if numbers else None
 
@@ -502,7 +520,7 @@ def _with_scale(text: str, number: re.Match[str]) -> str:
 
 
 def _comparable(text: str) -> Form | None:
-    """A text as something that can agree or disagree: a number, a formula, a letter, a word or two; None for prose."""
+    """A text as something that can agree or disagree: a number, a list, a letter, a word or two; None for prose and formulas."""
     if len(text) > 200 or excess(text):
         return None
     form = read(normalize(text))
@@ -512,8 +530,16 @@ def _comparable(text: str) -> Form | None:
         form = form.members[-1]
     if isinstance(form, Expression):
         core = quantity(form.text)
-        return None if core.unknown or core.changed else replace(form, text=core.core)
-    return form if isinstance(form, Option | Items | Region) else None
+        return None if core.unknown or core.changed else form
+    return form if isinstance(form, Option | Items | Region | Clock | Ratio | Date) else None
+
+
+def _is_constant(form: Form) -> bool:
+    """Whether a form has no variables: a formula with some may be a step on the way."""
+    if not isinstance(form, Expression):
+        return not isinstance(form, Words)
+    value = value_of(quantity(form.text).core)
+    return value is not None and all(name[0] in "√?" or name in ("e", "i", "π") for name in value.names)
 
 
 def _same(first: Form, second: Form) -> bool:
@@ -535,9 +561,6 @@ def _agree(texts: Sequence[str]) -> bool:
 def _disagree(texts: Sequence[str]) -> bool:
     """Whether two of them are numbers, letters or words that differ. Formulas may be steps on the way."""
     forms = [form for text in dict.fromkeys(texts) if (form := _comparable(text)) is not None]
-    numbers = {
-        value for form in forms if isinstance(form, Expression) and (value := rational(form.text.replace(",", ""))) is not None
-    }
-    letters = {form.letter for form in forms if isinstance(form, Option)}
     spoken = {form.text.casefold() for form in forms if isinstance(form, Words)}
-    return max(len(numbers), len(letters), len(spoken)) > 1
+    constants = [form for form in forms if _is_constant(form)]
+    return len(spoken) > 1 or any(not _same(constants[-1], form) for form in constants[:-1])

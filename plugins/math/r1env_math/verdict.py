@@ -220,16 +220,19 @@ def fault_of_reference(answer: str, *, with_algebra: bool = True) -> str | None:
     if reference is not None and isinstance(read(reference), Congruence):
         return None
     if reference is None:
-        return "it is empty" if not answer.strip() else excess(answer) or "it is empty"
+        return "it is empty" if not answer.strip() else excess(answer) or "it is a text that marks no answer"
     unread = [text for text in _expressions(read(reference)) if not _is_readable(text, with_algebra=with_algebra)]
     return f"{unread[0]!r} is no mathematics that can be read" if unread else None
 
 
 def _refused_unread(answer: str, found: Extraction) -> Verdict | None:
+    if final_answer(answer) is None and (found.text or "").strip() != answer.strip():
+        return Verdict(None, How.BAD_REFERENCE, found.text, "the reference is empty, or a text that marks no answer")
     if found.text is None:
         return Verdict(False, How.NO_ANSWER, None, found.reason)
-    if found.text.strip() and found.text.strip() == final_answer(
-        answer
+    if found.text.strip() and found.text.strip() in (
+        final_answer(answer),
+        answer.strip(),
     ):  # before the guards: a reference of any size equals itself
         return Verdict(True, How.TEXT, found.text, f"the same text ({found.reason})", answer[:_SHOWN], found.text[:_SHOWN])
     if too_much := excess(found.text):
@@ -279,9 +282,9 @@ _COMMA_AND_WORD = re.compile(r"[0-9],[0-9]+ ?[^\W\d_]{2,}")
 _PARAMETERS = frozenset("kmnltsujrCcKλμ")
 _IN_WORDS_TOO = re.compile(r"(.+?) ?\(([a-z -]{3,40})\)")
 _ASIDE = re.compile(
-    r"(.+?) ?(?:\(|\\text\{ ?\(? ?)(?:or|i\.e\.|=|\\approx|approximately|approx\.?|about|≈)?:? ?\}? ?(?:\\approx)? ?(-?[0-9][0-9.,/%]*)\)?\}?\)?"
+    r"(.+?) ?(?:\(|\\text\{ ?\(? ?)(?:or approximately|i\.e\.|=|\\approx|approximately|approx\.?|about|≈)?:? ?\}? ?(?:\\approx)? ?(-?[0-9][0-9.,/%]*)\)?\}?\)?"
 )
-_LED_BY_PROSE = re.compile(r"[a-zA-Z ]{3,60}? ?([(\[].{1,80}[)\]])")
+_LED_BY_PROSE = re.compile(r"(?!.*\b(?:not|but|never|except|other|or|nor)\b)[a-zA-Z ]{3,60}? ?([(\[].{1,80}[)\]])")
 
 
 def _other_writings(reference: str, given: str, found: Extraction, task: r1env.Task | None) -> Iterator[str]:
