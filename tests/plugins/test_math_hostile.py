@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 
 import r1env
-from r1env_math import How, verify
+from r1env_math import AnswerPolicy, How, verify, verify_choice
 from r1env_math.guards import excess
+from r1env_math.verdict import settle
 
 REFUSED_UNREAD = {
     "a long text": "x" * 1001,
@@ -93,3 +96,21 @@ def test_an_answer_that_takes_too_long_costs_only_its_own_rollout():
     scores = r1env.score([endless, rollout("2\\sin x\\cos x", "\\sin 2x"), rollout("1", "2")], r1env.get_reward("math"))
     assert (scores[0].value, scores[0].status) == (None, r1env.Status.TIMEOUT)
     assert [score.value for score in scores[1:]] == [1.0, 0.0]
+
+
+REPEATED = {
+    "next problems": "\nQuestion: ", "announcements": "The answer is A. ", "boxes": "\\boxed{A} ", "second thoughts": "\\boxed{5}. Wait, ", "labels": "Answer: ",
+    "json": '{"answer": 5} ', "letters": "B is correct ", "headings": "**Answer**\n", "numbers": "1,", "parts": "(a) \\boxed{1} ", "tags": "<b>", "options": "A) x ",
+    "chinese": "故选", "digits": "9", "brackets": "(", "final tags": "<final_answer>", "dollars": "$ ", "choices": "A or B ",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", REPEATED)
+def test_what_runs_in_the_calling_process_is_quick_whatever_the_completion(name):
+    text = REPEATED[name] * (60_000 // len(REPEATED[name]))
+    task = r1env.Task(id="t", prompt="Which? A) 1 B) 2", answer="B")
+    for where in ("strict", "explicit", "lenient"):
+        start = time.process_time()
+        settle("5", text, policy=AnswerPolicy(where=where))
+        verify_choice("B", text, task=task, policy=AnswerPolicy(where=where))
+        assert time.process_time() - start < 1.0

@@ -19,7 +19,7 @@ import r1env
 from r1env import parse_response
 from r1env_math.ast import Words
 from r1env_math.compare import Scalars, equal
-from r1env_math.extraction import boxes_that_stand, cut_response, length_of, statement_of
+from r1env_math.extraction import MAX_CANDIDATES, boxes_that_stand, cut_response, length_of, statement_of
 from r1env_math.guards import MAX_LENGTH, excess
 from r1env_math.normalize import normalize, words
 from r1env_math.parser import read
@@ -364,7 +364,7 @@ def _from_statements(text: str, options: Mapping[str, str], policy: AnswerPolicy
     """What the text announces: "the answer is C", "故选C", "选项C正确"."""
     found: list[tuple[int, int, Pick]] = []  # place, strength
     if may_announce(text):
-        for announcement in ANNOUNCEMENT.finditer(text):
+        for announcement in list(ANNOUNCEMENT.finditer(text))[-MAX_CANDIDATES:]:
             if NEGATED.search(announcement[0]) or SUPPOSED_BEFORE.search(
                 text[max(0, announcement.start() - 60) : announcement.start()]
             ):
@@ -375,13 +375,13 @@ def _from_statements(text: str, options: Mapping[str, str], policy: AnswerPolicy
             reading = _read_pick(said, options, policy, "final statement") or _letter_in_sentence(said)
             if reading is not None and not is_retracted(text, announcement.end() + length_of(text, announcement, said)):
                 found.append((announcement.end(), 2, reading))
-    for chosen in _CHOOSES.finditer(text):
+    for chosen in list(_CHOOSES.finditer(text))[-MAX_CANDIDATES:]:
         if not _NOT_BEFORE.search(text[max(0, chosen.start() - 20) : chosen.start()]) and chosen["letters"].isupper():
             letters = frozenset(re.findall(r"[A-J]", chosen["letters"]))
             if _is_article(text, chosen.end(), chosen["letters"]):
                 continue
             found.append((chosen.end(), 2, Pick(letters, chosen["letters"], "final statement")))
-    for correct in _SAYS_CORRECT.finditer(text):
+    for correct in list(_SAYS_CORRECT.finditer(text))[-MAX_CANDIDATES:]:
         before = text[max(0, correct.start("letter") - 20) : correct.start("letter")]
         if not _NOT_BEFORE.search(before) and not re.search(r"[A-Za-z0-9\\]$", before):
             found.append((correct.end(), 1, Pick(frozenset({correct["letter"]}), correct["letter"], "said to be correct")))

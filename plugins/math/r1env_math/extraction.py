@@ -147,10 +147,12 @@ def cut_response(response: str) -> str:
         response = _HTML.sub("", response)
     end = _END_TOKEN.search(response)
     response = response[: end.start()] if end else response
-    for following in NEXT_PROBLEM.finditer(response):
-        before = response[: following.start()]
-        if "\\boxed" in before or (may_announce(before[-MAX_TAIL:]) and ANNOUNCEMENT.search(before[-MAX_TAIL:])):
-            return before
+    answered = [response.find("\\boxed")]
+    if may_announce(response) and (announced := ANNOUNCEMENT.search(response)):
+        answered.append(announced.end())
+    first = min((at for at in answered if at >= 0), default=-1)
+    if first >= 0 and (following := NEXT_PROBLEM.search(response, first)):
+        return response[: following.start()]
     return response
 
 

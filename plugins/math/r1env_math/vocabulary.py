@@ -111,7 +111,7 @@ s: second sec secs seconde segundo sekunde секунда секунды сек�
 week: wk semaine semana woche wochen неделя недели недель 周 星期 주 週間 settimana settimane; month: mois mes meses monat monate месяц месяца месяцев 个月 個月 달 개월 ヶ月 か月 mese mesi tháng; year: yr yrs an ans année années año años jahr jahre jahren год года лет 年 岁 歲 歳 년 세 살 才 ano anos anno anni năm tuổi
 ms: millisecond; us: μs µs microsecond; ns: nanosecond; decade: ; century: centuries
 mph: miles-per-hour; kmh: kmph  kph; mps: ; knot:
-$: dollar USD usd 美元 달러 ドル доллар доллара долларов dólar dólares dollaro dollari đô; €: euro EUR eur евро 欧元 ユーロ 유로; £: GBP 英镑; ¥: yuan yen RMB rmb CNY JPY 元 块 円 块钱 元钱; ₹: rupee Rs Rs. INR रुपये रुपए টাকা रु; ¢: cent 美分 цент цента центов; ₽: ruble rouble рубль рубля рублей руб; ₩: won 원; ฿: baht บาท; ₫: dong đồng; penny: pence; peso: pesos; franc: francs; krona: kronor krone kroner kr; zł: złoty złotych; lei: leu; Ft: forint; Kč: koruna korun; shilling: shilingi; rand: ; lira: TL liras; 角: ; 分钱:
+$: dollar buck USD usd 美元 달러 ドル доллар доллара долларов dólar dólares dollaro dollari đô; €: euro EUR eur евро 欧元 ユーロ 유로; £: GBP 英镑; ¥: yuan yen RMB rmb CNY JPY 元 块 円 块钱 元钱; ₹: rupee Rs Rs. INR रुपये रुपए টাকা रु; ¢: cent 美分 цент цента центов; ₽: ruble rouble рубль рубля рублей руб; ₩: won 원; ฿: baht บาท; ₫: dong đồng; penny: pence; peso: pesos; franc: francs; krona: kronor krone kroner kr; zł: złoty złotych; lei: leu; Ft: forint; Kč: koruna korun; shilling: shilingi; rand: ; lira: TL liras; 角: ; 分钱:
 °: degree deg degrés grad grados grado градус градуса градусов 度 도; rad: radian; sr: steradian; unit:  units 单位; °C: celsius centigrade ℃ 摄氏度; °F: fahrenheit ℉
 N: newton Н; kN: kilonewton; J: joule Дж 焦 焦耳; kJ: kilojoule; MJ: ; cal: calorie; kcal: kilocalorie 大卡; eV: electronvolt; keV: ; MeV: ; GeV: ; W: watt Вт 瓦; kW: kilowatt; MW: ; kWh: kilowatt-hour 度电; Wh: ; hp: horsepower
 V: volt В 伏; mV: ; kV: ; A: ampere amp А 安; mA: ; Hz: hertz Гц 赫兹; kHz: ; MHz: ; GHz: ; K: kelvin; mol: mole моль 摩尔; mmol: ; Pa: pascal Па 帕; kPa: ; MPa: ; bar: ; atm: атм; mmHg: ; torr: ; Ω: ohm Ом 欧姆; kΩ: kohm; C: coulomb Кл; F: farad; μF: uF µF; H: henry; T: tesla Тл; mT: ; Wb: weber; G: gauss; lx: lux; cd: candela; dB: decibel; Bq: ; Ci: ; Sv: ; Gy: ; M: molar; mM: ; pH: ; D: debye; u: amu Da
@@ -138,6 +138,76 @@ digits primes factors divisors multiples terms elements subsets functions triang
 vertices faces diagonals angles paths routes  strings matrices polynomials zeros zeroes intersections regions handshakes matches tournaments
 calories bolts stairs tiles bricks gifts presents plates bowls forks spoons candles nights meals dishes customers  articles newspapers messages emails calls texts
 sales jobs machines computers phones batteries bulbs lamps fans flashlights bills  snacks drinks sodas  stops   jelly beans jellybeans
+accessories accidents accounts acorns administrators ads airplanes albums alligator alligators aluminum amoebae amulets
+animal answers antacids antibiotics antlers apartment apartments appetizers applications appointments apps aprons
+aquariums armchairs arms arrows artichokes artifacts artworks asparagus athletes attendees audiobooks aunts
+autobiographies avocados awards babies backpacks bacon bacterial badges bag bagels baggies baguettes bales ball balloon
+banana bandages bands barrettes baseball baseballs basil basketball basketballs batches bath bathrooms baths bats
+beakers beanie bears beavers bedbugs bedrooms beds beetles begonias beignets bell belts benches berets bids bike
+billboards binders biographies birches birdhouses birthday biscuits blackberries blackbirds blankets blisters blondies
+blouses blowfish blueberries blueberry bluebirds boards boas bobby bollards bolt bones bonnets bookcases bookshelves
+bottle bottlecaps bouquets bowlfuls box boxwoods braids branches breaths bridesmaids brochures bronze broomsticks
+bubbles bucket bugs builders bundles bunnies buns burgers burritos bushels businesses butterflies buyers cabinets cages
+calves camels cameras candle canes cannolis cantaloupes cappuccinos caps capsules car caramels cardinals caricatures
+carnations carpenters carpets carriages carrots cartridges castles cat caterpillars cavities ceilings cell cement
+centerpieces champions channels chapters characters cheerleaders cheese cheesecakes cheetahs chefs cherry chests chicken
+chicks chimichangas chipmunks chips chives chocolate chores cirrus citations cities clarinets class classmates
+classrooms claws clay clerks clients clippings clips cloaks clotheslines clouds clovers cloves clownfish clowns clusters
+coal coals coats cobras coconut coconuts coffee coffees collectors colleges colors comic comics compartments complaints
+cones consonants contacts contracts convertibles cookie coolers corn corns cosmetics cotton cougars coughs counselors
+counters countries coupons courses crabs crackers crafts cranberries craters crayon crickets crocus croissants crops
+crosswalks croutons crows cucumbers cuffs cumulus curlers cutlery cycle cycles dahlias daisies dance dancers dandelion
+dandelions daughters decorations deers defenders deliveries demerits desserts devices diapers diaries dinners dinosaur
+doctors dog dolphins dominoes donations doubles doves downloads dragons drawings dreadnoughts dreams dress driveways
+dromedaries drummers drums dryers ducklings dumplings dust dwarves earrings ears eggplants elephants elves emeralds emus
+engines envelopes episodes erasers espressos essays exams exercises eyes eyeshadow fairies farmhands farms feathers
+females fences ferns field fields figurines files filets fillets fingernails fingers firecrackers firefighters fireflies
+fires fireworks flags flagstones flamingoes flavors fleas flies flights flips flutes flyers folders foldings followers
+football footballs footprints foxes french fries frisbees galleries game gardenias geckos geese gems gemstones geraniums
+gerbils gharials gift gigs gingerbreads giraffe giraffes glass glitches glue gnomes goal gold golden goldfish golf
+graduates graham grains grandchildren grandkids granola grape grass grasshoppers graves guest guides guinea guitars
+gumballs gummy guns guppies gusts haircuts hairs halls hamburgers hamsters hands hangers hares hawks head heads hearts
+helmets hens herb hermit hexagons highlighters hikes hives hockey holes home honeydews hoodies hoots hops horseshoes
+hospitals hot hotdogs households human humans humps hushpuppies huskies hybrid ice iguanas individuals inpatients
+instances instructions instructors instruments invitations iris iron islands issues jaguars jalapeno jeans jello
+jellyfish jerseys jewels job joggers jokes jugs juice juices jumpers kabob kangaroos kernels kettles key keyboards
+kindergartners kinds kitchens kits kittens knives koalas koi lab ladders ladies lambs land laptops lasagnas lattes lawns
+lego legos lemon leopards lettuce life lighters lights lilacs lilies limbs limes lizards llamas loads loggers lollipops
+lunches lychees macarons macaroons magazines maggots magnets magpies males mambas managers mango mangos marigolds
+marines markers marshmallows mascots masks matchboxes matchsticks math mats meat meatballs medals melons metal mice
+microphones mild milkshakes millipedes minks minnows mirrors mistakes mittens model models monkeys monsters mosquito
+motorbikes motorcycles mountains moves mugs mushrooms music musicians mystery nail nails napkins naps nautical neighbors
+nephews netbooks newborns noodles noses notepads notes nougats novels nuggets nurses nuts oaks offices oil oldies
+omelets onions orchards orchids orcs outfits oysters pack packets pails pajama pallets palm pamphlets panda pandas
+panels pans pansies papayas paperclips papers paragraphs parrots parsecs parsley parsnips participants party pastries
+patches patients patrons paws paychecks payments peanut peanuts pearls pears pebbles penguins penthouse pepperjack
+pepperoni peppers periods permits pet petunias photographs phrases pianists pickle pickles picks pie pigeons piglets
+pigs piles pillow pillows pills pine pineapples pinecones pines pins pit pitches pits pizza planks plastic platters
+playlists plumeria plums pockets pods pointers pokemon poles polka pollywogs pomegranates pomelos poodles pool pools
+popsicle popsicles portions postcards posters posts pots pouches precious pretzels printers products programs puffs pull
+pumpkins pumps punches puppies pups push pushups puzzles pythons quiches quilts quizzes racers races racquets raffle
+raisins raspberries rats razors recipes records redwoods relatives remoras reports reps requests residents restaurants
+reward rhinestones rhinos ribbons riddles riders rides ridges ripe road robes robins robots rodents roll roofs roommates
+roosters rose rotations round rubies ruffles rugs rungs runners sacks sage sailboats sails salads samples sandcastles
+sandwich saplings sapphires sauces sausages scallops scarves school schools scissors scoops scouts screens screws
+scrunchies seagulls seashells season seasons seedlings segments senior seniors sentences sequins shampoos shark sharks
+shelves shifts shingles shirt shorts showers shrimp signatures singers sit sites situps size skates skein skeins
+skeletons skips skirts skulls slacks sleeves smoothies smores snails snapdragons sneakers snowballs snowflakes soaps
+soda sofas softballs solar soldiers sonnets sons sours souvenirs spaces sparklers sparrows spears specialists species
+spicy spiders spiderwebs spiral spokes spools spoonfuls spots sprigs spruces squads squats squirrels stables stacks
+stadiums stains stalks stanzas staplers starfish statues steak steaks stems stingrays stitches stockings stools
+stoplights stores stories strands strawberry straws street streetlights streets stripes strips strokes stuffies subjects
+subs subscribers subsections substitutions suckers sugar suggestions suitcases suits sun sunflowers supplies surfers
+surveys swallows swans sweaters sweatshirts sweet sweets swirls swordfish systems tabs tacks tadpoles tails tangerines
+tanks tapes tarantulas tattoos taxis teacups tears teddies teenagers tees teeth telephone televisions tennis tents
+terriers tests tetras theme thorns thumbtacks ticket ticks ties tigers time tins tissues toads toddlers toenails toes
+toilet tomato tools toothbrushes toothpicks toppings touchdowns tourists towers tractor trash treasures treats tricycle
+trolls trombones trophies trout trouts truck truckloads truffles trumpets tubes tubs tulip tulips tumblers turkeys twigs
+types umbrellas uncles unicorns uniforms users utensils vacation vacations vaccines vampire vampires vanilla vans vases
+vents verbena vessels vets vibrations video videos viewers vines violins visits vlogs volleyballs volunteers vowels
+waiters walks wall walls walnuts wand wands washers watermelon watermelons weasels websites wedges weeds weekdays
+weekend weekends werewolves whales whiskers whistlers whiteboards wicks widgets wights wigs window wings wipes wireless
+wolves wombats wood worksheets worms wrinkles yogurts yolks zebra zebras zits zombies
 sq. sq square squares cubic square-foot square-feet   a.m. p.m. noon midnight o'clock
 red blue green yellow white black pink purple orange brown small large big male female  wooden baby  toy
 st nd rd th
