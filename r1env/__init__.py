@@ -21,6 +21,7 @@ from r1env.envs.autoregister import register_with_gymnasium
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
+    from r1env.api import evaluate, train
     from r1env.data.sources import TaskSource
     from r1env.envs.environment import Environment, make_environment
     from r1env.errors import R1EnvError, UsageError
@@ -49,6 +50,7 @@ if TYPE_CHECKING:
     from r1env.types import Completion, FinishReason, Message, Rollout, Score, Status, Task, TaskKind, Turn
 
 _HOME = {
+    "r1env.api": ("evaluate", "train"),
     "r1env.envs.environment": ("Environment", "make_environment"),
     "r1env.errors": ("R1EnvError", "UsageError"),
     "r1env.hooks": (
@@ -115,6 +117,7 @@ __all__ = [
     "WeightedReward",
     "__version__",
     "ascore",
+    "evaluate",
     "get_reward",
     "hookimpl",
     "installed",
@@ -122,6 +125,7 @@ __all__ = [
     "parse_response",
     "reward",
     "score",
+    "train",
 ]
 
 

@@ -170,7 +170,11 @@ class Reward:
                 f"reward {self.name!r}: batch=True is for scope='rollout'; scope={str(self.scope)!r} has its own calls"
             )
         if self.scope is Scope.TURN and self.convention is not Convention.R1ENV:
-            raise UsageError(f"reward {self.name!r} is called as {self.convention} does, which knows no turns")
+            raise UsageError(f"reward {self.name!r} is called as {self.convention} calls its functions, which knows no turns")
+        if self.convention is Convention.VERL and (self.batch or self.scope is Scope.GROUP):
+            raise UsageError(
+                f"reward {self.name!r} is called as verl calls its functions: with one response, never with several"
+            )
         self._check_arguments(self._call_target(), inspect.isclass(self.function))
         if self.isolation is Isolation.PROCESS and hasattr(self.function, "settle") and inspect.isclass(self.function):
             if self.scope is not Scope.ROLLOUT:
@@ -231,7 +235,8 @@ class Reward:
             return in_groups(rollouts, self._score_together)
         if self.scope is Scope.TURN:
             return [
-                combine_turns([self._score_one(rollout, turn) for turn in range(len(rollout.turns))]) for rollout in rollouts
+                combine_turns([self._score_one(rollout, turn) for turn in range(len(rollout.turns))])
+                for rollout in map(_with_turns, rollouts)
             ]
         if not self.batch:
             return [self._score_one(rollout) for rollout in rollouts]
@@ -260,6 +265,7 @@ class Reward:
     async def ascore(self, rollout: Rollout) -> Score:
         """Score one rollout on the running event loop (for `isolation='async'`). For scope `group`, it is a group of one."""
         if self.scope is Scope.TURN:
+            rollout = _with_turns(rollout)
             return combine_turns([await self._ascore_one(rollout, turn) for turn in range(len(rollout.turns))])
         if self.batch or self.scope is Scope.GROUP:
             return (await self.ascore_group([rollout]))[0]
@@ -403,7 +409,8 @@ class Reward:
     def _check_options(self) -> None:
         parameters = inspect.signature(self.function).parameters.values()
         reserved = _arguments_of(self.scope) if self.convention is Convention.R1ENV else _FOREIGN_NAMES[self.convention]
-        known = [p.name for p in parameters if inspect.isclass(self.function) or p.name not in reserved]
+        own = [p.name for p in parameters if p.kind is not p.VAR_KEYWORD]
+        known = own if inspect.isclass(self.function) else [name for name in own if name not in reserved]
         for option in self.options:
             if option not in known:
                 raise UnknownNameError(f"option of reward {self.name!r}:", option, known)
@@ -817,6 +824,11 @@ def _by_value(found: Any, state: dict[str, Any]) -> Reward:
 
 def _conversation(rollout: Rollout) -> Conversation:
     return rollout.messages or (*rollout.task.prompt, {"role": "assistant", "content": rollout.completion})
+
+
+def _with_turns(rollout: Rollout) -> Rollout:
+    """The rollout with its turns recorded: they are read for every argument of every turn, and read off the messages only once."""
+    return rollout if rollout.recorded_turns else rollout.model_copy(update={"recorded_turns": rollout.turns})
 
 
 def _conversation_until(rollout: Rollout, index: int) -> Conversation:

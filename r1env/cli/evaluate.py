@@ -10,6 +10,7 @@ import typer
 
 from r1env.cli import options as opt
 from r1env.cli.console import percent, print_json, print_table, progress
+from r1env.envs.environment import make_evaluation_environment
 from r1env.errors import UsageError
 from r1env.evaluation import Evaluation, evaluate
 from r1env.runs.files import replace_text, to_json
@@ -48,7 +49,9 @@ def evaluate_command(
     """
     plugins = opt.plugins_of(ctx)
     params = opt.make_sampling(n, temperature, top_p, max_new_tokens, seed)
-    environment = opt.open_for_evaluation(plugins, env, env_options, data, template=template, rubric=rubric)
+    environment = opt.open_environment(
+        plugins, env, env_options, data, make_evaluation_environment, template=template, rubric=rubric
+    )
     if output is not None and not output.parent.is_dir():
         raise UsageError(f"cannot write {output}: there is no folder {output.parent}")
     with progress("loading the model"):

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from r1env.api import TASKS_OF_A_GENERATOR
 from r1env.config import parse_overrides
 from r1env.engines import Engine, SamplingParams
 from r1env.envs.environment import Environment, make_environment
-from r1env.errors import NoSplitError, UsageError
+from r1env.errors import UsageError
 from r1env.importing import import_target
 from r1env.plugins import Plugins
-
-TASKS_OF_A_GENERATOR = 100  # how many tasks are taken where the source never ends and no limit is given
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 EnvName = Annotated[str, typer.Option("--env", help="Environment (see `r1env envs`).")]
@@ -51,7 +50,12 @@ def plugins_of(ctx: typer.Context) -> Plugins:
 
 
 def open_environment(
-    plugins: Plugins, name: str, options: list[str] | None, data: Path | None = None, **settings: Any
+    plugins: Plugins,
+    name: str,
+    options: list[str] | None,
+    data: Path | None = None,
+    make: Callable[..., Environment] = make_environment,
+    **settings: Any,
 ) -> Environment:
     """The environment with options from the command line.
 
@@ -64,19 +68,7 @@ def open_environment(
     own = {"rubric": "--rubric", "template": "--template", "plugins": None, "reward_options": None, "max_turns": None}
     for key in given.keys() & own.keys():
         raise UsageError(f"{key!r} is no option of a task source" + (f"; use {own[key]}" if own[key] else ""))
-    return make_environment(name, plugins=plugins, **settings, **given)
-
-
-def open_for_evaluation(
-    plugins: Plugins, name: str, options: list[str] | None, data: Path | None = None, **settings: Any
-) -> Environment:
-    """Return the environment with the tasks of its split `test`, where the options name no other; all tasks where it has no splits."""
-    if "split" in parse_overrides(options or []):
-        return open_environment(plugins, name, options, data, **settings)
-    try:
-        return open_environment(plugins, name, [*(options or []), "split=test"], data, **settings)
-    except NoSplitError:
-        return open_environment(plugins, name, options, data, **settings)
+    return make(name, plugins=plugins, **settings, **given)
 
 
 def open_engine(plugins: Plugins, name: str, model: str, options: list[str] | None) -> Engine:

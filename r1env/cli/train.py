@@ -14,6 +14,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperCommand
 
+from r1env.api import new_folder
 from r1env.cli.console import print_json, program, progress, stdout_console
 from r1env.cli.live import LiveTable, PlainLog, Stages
 from r1env.cli.main import INTERRUPTED
@@ -184,13 +185,6 @@ def make_plan(plugins: Plugins, name: str | None, preset: str | None, common: di
         if not any(key in stage.config for stage in plan.stages):
             raise UsageError(f"--{key}: {plan.name} has no such setting")
     return plan
-
-
-def new_folder(parent: Path, plan: Plan, stamp: str) -> Path:
-    """A name for the run that nothing has yet."""
-    stem = "-".join(part for part in (plan.name, plan.preset, stamp) if part)
-    names = (stem if number == 1 else f"{stem}-{number}" for number in range(1, 10_000))
-    return next(parent / name for name in names if not (parent / name).exists())
 
 
 def _execute(plan: Plan, run: Run, plugins: Plugins, track: list[str], only: list[str], *, quiet: bool) -> None:

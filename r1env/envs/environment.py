@@ -111,6 +111,16 @@ def make_environment(
     )
 
 
+def make_evaluation_environment(name: str, **options: Any) -> Environment:
+    """Return `make_environment` with the tasks of the split `test` where the options name no other; with all where there are no splits."""
+    if options.get("split") is not None:
+        return make_environment(name, **options)
+    try:
+        return make_environment(name, **{**options, "split": "test"})
+    except NoSplitError:
+        return make_environment(name, **options)
+
+
 def _data_of(environment: Environment) -> object:
     """What says which tasks there are: the data that were named, or else all options."""
     options = dict(environment.options)

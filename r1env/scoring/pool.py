@@ -238,8 +238,8 @@ class Job:
     def __init__(self, packed: PackedReward, rollouts: Sequence[Rollout], groups: Sequence[int] = ()) -> None:
         self.packed = packed
         self.future: Future[list[Score]] = Future()
-        ends = list(itertools.accumulate(groups or [1] * len(rollouts)))
-        self.items = [tuple(rollouts[start:end]) for start, end in itertools.pairwise([0, *ends])]
+        bounds = itertools.pairwise([0, *itertools.accumulate(groups)])
+        self.items = [tuple(rollouts[start:end]) for start, end in bounds] if groups else [(rollout,) for rollout in rollouts]
         self._lock = threading.Lock()
         self._todo = deque(range(len(self.items)))
         self._scores: dict[int, Sequence[Score]] = {}
@@ -385,10 +385,14 @@ class Slot:
             while left:
                 size = len(job.items[left[0]])
                 allowance = taken if reward.batch else size
-                replies = [worker.next_score(position + place, reward.limits, allowance) for place in range(size)]
+                reply = worker.next_score(position, reward.limits, allowance)
+                scores = [reply.score]
+                for place in range(1, size):
+                    reply = worker.next_score(position + place, reward.limits, allowance)
+                    scores.append(reply.score)
                 position += size
-                job.record(left.pop(0), [reply.score for reply in replies])
-                if replies[-1].worn:
+                job.record(left.pop(0), scores)
+                if reply.worn:
                     self.retire()
                     break
         except ScoringFault as fault:

@@ -97,7 +97,10 @@ def receive_message(connection: socket.socket) -> Load | Work | None:
 
 def encode_reply(reply: Reply) -> bytes:
     """Return a framed reply to the pool. It is Python's JSON, not pydantic's, which keeps infinite parts and lone surrogates."""
-    body = json.dumps(reply.model_dump()).encode("ascii")
+    fields = reply.model_dump()
+    if isinstance(reply, Scored) and not reply.score.turns:
+        del fields["score"]["turns"]  # empty for all rewards but those of scope `turn`: not worth its way
+    body = json.dumps(fields).encode("ascii")
     return HEADER.pack(len(body)) + body
 
 

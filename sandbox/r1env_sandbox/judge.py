@@ -68,7 +68,7 @@ def _harness_files(*names: str) -> dict[str, bytes]:
 
 
 CALL_FILES = _harness_files(CANDIDATE, "r1env_plain.py", "r1env_kinds.py")
-CANDIDATE_FILES = {**CALL_FILES, **_harness_files("r1env_border.py")}
+CANDIDATE_FILES = {**CALL_FILES, **_harness_files("r1env_border.py", "r1env_served.py")}
 EXAMINER_FILES = _harness_files(EXAMINER, "r1env_plain.py", "r1env_kinds.py", "r1env_border.py", "r1env_testcode.py")
 
 

@@ -122,6 +122,31 @@ def test_what_verls_function_returns_beside_the_score_is_the_reason(theirs):
     assert broken.reason == "returned a mapping without 'score': acc"
 
 
+@pytest.mark.parametrize(
+    ("settings", "function", "message"),
+    [
+        ({"scope": "group"}, lambda solution_str, ground_truth: [1.0], "with one response, never with several"),
+        ({"batch": True}, lambda solution_str, ground_truth: [1.0], "with one response, never with several"),
+        (
+            {"scope": "turn"},
+            lambda queries, prompts, labels: [1.0],
+            "called as openrlhf calls its functions, which knows no turns",
+        ),
+    ],
+)
+def test_a_scope_that_a_convention_does_not_have_is_refused(settings, function, message):
+    with pytest.raises(r1env.UsageError, match=message):
+        reward(**settings)(function)
+
+
+def test_a_trl_function_has_the_options_that_it_names():
+    def scaled(completions, factor=2.0, **columns):
+        return [factor]
+
+    with pytest.raises(r1env.UsageError, match="unknown option of reward 'scaled': 'facctor'; did you mean 'factor'"):
+        reward(scaled).with_options(facctor=1.0)
+
+
 def test_an_undecorated_coroutine_function_is_an_asynchronous_reward():
     async def awaited(completion: str) -> float:
         return 1.0

@@ -213,3 +213,11 @@ def test_the_page_of_settings_is_the_one_that_the_tool_writes():
     tool = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(tool)
     assert tool.PAGE.read_text("utf-8") == tool.page(), "run python tools/settings_page.py"
+
+
+def test_values_that_were_renamed_work_with_a_warning():
+    config_class = config_class_of(r1env.installed(), "grpo")
+    with pytest.warns(SettingRenamedWarning) as caught:
+        config = config_class(model="tiny", env="sort-4", advantage="loo", aggregation="constant")
+    assert (config.algo.advantage, config.algo.loss_aggregation) == ("rloo", "seq-mean-token-sum-norm")
+    assert len(caught) == 4  # two names and two values

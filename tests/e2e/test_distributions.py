@@ -31,8 +31,12 @@ FOLDERS = [
 
 
 @functools.cache
+def settings(folder: Path) -> dict[str, Any]:
+    return tomllib.loads((folder / "pyproject.toml").read_text("utf-8"))
+
+
 def project(folder: Path) -> dict[str, Any]:
-    return tomllib.loads((folder / "pyproject.toml").read_text("utf-8"))["project"]
+    return settings(folder)["project"]
 
 
 OURS = {project(folder)["name"]: folder for folder in FOLDERS}
@@ -44,7 +48,7 @@ def package_of(name: str) -> str:
 
 
 def version_of(name: str) -> str:
-    text = (OURS[name] / package_of(name) / "version.py").read_text("utf-8")
+    text = (OURS[name] / settings(OURS[name])["tool"]["hatch"]["version"]["path"]).read_text("utf-8")
     return re.search(r'__version__ = "(.+)"', text)[1]
 
 
@@ -59,8 +63,12 @@ def requirements(name: str) -> list[Requirement]:
 def test_sisters_are_wanted_in_the_versions_that_lie_here(name):
     for requirement in requirements(name):
         if requirement.name in OURS:
-            major, minor, _ = version_of(requirement.name).split(".")
-            assert str(requirement.specifier) == f"<{major}.{int(minor) + 1},>={version_of(requirement.name)}", requirement
+            version = version_of(requirement.name)
+            major, minor, _ = version.split(".")
+            upper, lower = sorted(map(str, requirement.specifier))
+            assert upper == f"<{major}.{int(minor) + 1}", requirement
+            assert lower.startswith(f">={major}.{minor}."), requirement
+            assert version in requirement.specifier, requirement
 
 
 @EACH

@@ -52,15 +52,15 @@ SETTINGS = [
     {},
     {"device": "cpu", "algo.track_kl": True},
     {
-        "algo.advantage": "group_std",
+        "algo.advantage": "grpo",
         "algo.kl_coef": 1e-3,
         "algo.kl_in": "reward",
         "algo.dual_clip": 3.0,
         "algo.entropy_coef": 0.01,
     },
     {
-        "algo.advantage": "loo",
-        "algo.loss_aggregation": "sequence",
+        "algo.advantage": "rloo",
+        "algo.loss_aggregation": "seq-mean-token-mean",
         "algo.policy_ratio": "sequence",
         "optim.lr_schedule": "cosine",
         "optim.min_lr_ratio": 0.1,
@@ -71,7 +71,7 @@ SETTINGS = [
         "filter.dynamic_sampling": True,
         "algo.importance_sampling_correction": "token",
     },
-    {"algo.advantage": "group_mean", "algo.normalize_advantages": True, "eval.every": 5, "optim.mini_batches": 2},
+    {"algo.advantage": "dr_grpo", "algo.normalize_advantages": True, "eval.every": 5, "optim.mini_batches": 2},
     {
         "backend_options": {
             **{"nodes": 2, "gpus": 8, "ray_address": "auto", "engines": 8, "tensor_parallel": 2},
@@ -156,12 +156,12 @@ CHANGED = {
         "optim.mini_batches": 2,
     },
     **{
-        "algo.advantage": "group_std",
+        "algo.advantage": "grpo",
         "algo.policy_ratio": "sequence",
         "algo.clip_ratio_low": 0.1,
         "algo.clip_ratio_high": 0.1,
         "algo.dual_clip": 3.0,
-        "algo.loss_aggregation": "sequence",
+        "algo.loss_aggregation": "seq-mean-token-mean",
     },
     **{
         "algo.kl_coef": 0.1,
@@ -227,8 +227,8 @@ def test_settings_that_were_stored_with_a_run_are_taken_again():
     ("settings", "named"),
     [
         ({"algo.advantage": "maxrl"}, "advantage"),
-        ({"algo.advantage": "group_std", "algo.normalize_advantages": True}, "normalize_advantages"),
-        ({"algo.loss_aggregation": "constant"}, "loss_aggregation=constant"),
+        ({"algo.advantage": "grpo", "algo.normalize_advantages": True}, "normalize_advantages"),
+        ({"algo.loss_aggregation": "seq-mean-token-sum-norm"}, "loss_aggregation=seq-mean-token-sum-norm"),
         ({"algo.policy_ratio": "cispo"}, "policy_ratio=cispo"),
         ({"algo.importance_sampling_correction": "sequence"}, "importance_sampling_correction=token"),
         ({"algo.mask_truncated_completions": True}, "mask_truncated_completions"),

@@ -98,7 +98,7 @@ def test_the_template_says_where_a_turn_stops(play):
 
 
 def test_a_turn_that_the_limit_cut_off_is_truncated(play):
-    told, _, _ = play(Engine("1" * 50), max_new_tokens=5)
+    told, _, _ = play(Engine("1" * 50), **{"sampling.max_new_tokens": 5})
     assert told["truncated"] is True
     ((start, end),) = told["action_ranges"]
     assert end - start == 5

@@ -40,7 +40,7 @@ COMMON = {
         "device": "cpu",
         "optim.lr": 1e-3,
         "optim.warmup_steps": 0,
-        "algo.advantage": "group_std",
+        "algo.advantage": "grpo",
     },
     **{"sampling.prompts_per_step": 8, "sampling.group_size": 8, "log.samples_every": 1},
 }

@@ -290,3 +290,42 @@ def test_no_text_reaches_the_reader_that_executes(monkeypatch):
             verify("x+1", completion)
     for answer in ("1+1", "2*(3+4)", "__import__('os').getcwd()", "1/2"):
         verify("x+1", answer)
+
+
+@pytest.mark.parametrize(
+    ("reference", "right"),
+    [
+        ("We count 12 + 6.\n#### 18", "18"),
+        ("Adding gives $12+6=18$, so the answer is $\\boxed{18}$.", "18"),
+        ("The answer is 18.", "18"),
+        ("First 12.\nThe final answer is $x=18$.", "18"),
+        ("答案：18", "18"),
+        ('["18"]', "18"),
+        ("['18']", "18"),
+        ("<answer>18</answer>", "18"),
+        ("$\\boxed{18}$ hens", "18"),
+        ("x = \\boxed{3}, y = \\boxed{5}", "3, 5"),
+        ("The final answer is $\\boxed{\\text{(B)}}$.", "B"),
+    ],
+)
+def test_a_reference_may_be_a_worked_solution(reference, right):
+    assert score(boxed(right), reference).value == 1.0
+    assert score(boxed("19"), reference).value == 0.0
+
+
+@pytest.mark.parametrize(
+    "reference",
+    [
+        "",
+        "  ",
+        "\\frac{",
+        "Ann sells 48/2 = 24 clips in May.\nAltogether she sells 48+24 = 72 clips.",
+        "the cat " * 20,
+        "so \\boxed{}",
+    ],
+)
+def test_a_reference_that_gives_no_answer_is_unscored(reference):
+    found = score(boxed("72"), reference)
+    assert (found.value, found.status) == (None, r1env.Status.UNPARSEABLE)
+    assert found.reason
+    assert check_gold([reference])

@@ -218,12 +218,12 @@ def test_the_three_aggregations_by_hand():
     def whole(mode):
         return float(aggregate(per_token, mask, mode, loss_denominator(mask, mode, max_new_tokens=5)))
 
-    assert whole("token") == (1 + 2 + 3 + 4) / 4
-    assert whole("sequence") == ((1 + 2 + 3) / 3 + 4) / 2
-    assert whole("constant") == (1 + 2 + 3 + 4) / (2 * 5)
+    assert whole("token-mean") == (1 + 2 + 3 + 4) / 4
+    assert whole("seq-mean-token-mean") == ((1 + 2 + 3) / 3 + 4) / 2
+    assert whole("seq-mean-token-sum-norm") == (1 + 2 + 3 + 4) / (2 * 5)
 
 
-@pytest.mark.parametrize("mode", ["token", "sequence", "constant"])
+@pytest.mark.parametrize("mode", ["token-mean", "seq-mean-token-mean", "seq-mean-token-sum-norm"])
 def test_micro_batches_add_up_to_the_loss_of_the_whole(mode):
     generator = torch.Generator().manual_seed(0)
     per_token = torch.randn(6, 5, generator=generator, dtype=torch.float64)

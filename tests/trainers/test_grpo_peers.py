@@ -44,8 +44,8 @@ def ours(tensors, aggregation, *, beta=0.0, max_new_tokens=LENGTH, correction=No
         per_token = per_token * sampler_correction(tensors["old"], tensors["sampled"], mask, form=correction, cap=1.1)
     per_token = per_token + beta * kl.k3(tensors["logprobs"], tensors["reference"])
     loss = aggregate(per_token, mask, aggregation, loss_denominator(mask, aggregation, max_new_tokens))
-    counted = loss_denominator(mask, "token", max_new_tokens)
-    return float(loss - entropy_coef * aggregate(tensors["entropies"], mask, "token", counted))
+    counted = loss_denominator(mask, "token-mean", max_new_tokens)
+    return float(loss - entropy_coef * aggregate(tensors["entropies"], mask, "token-mean", counted))
 
 
 def trl_loss(tensors, **settings):
@@ -85,7 +85,10 @@ def trl_loss(tensors, **settings):
 
 
 @pytest.mark.parametrize("beta", [0.0, 0.04])
-@pytest.mark.parametrize(("loss_type", "aggregation"), [("dapo", "token"), ("grpo", "sequence"), ("dr_grpo", "constant")])
+@pytest.mark.parametrize(
+    ("loss_type", "aggregation"),
+    [("dapo", "token-mean"), ("grpo", "seq-mean-token-mean"), ("dr_grpo", "seq-mean-token-sum-norm")],
+)
 def test_the_loss_is_that_of_trl(tensors, loss_type, aggregation, beta):
     theirs = trl_loss(tensors, loss_type=loss_type, beta=beta)
     assert ours(tensors, aggregation, beta=beta) == pytest.approx(theirs, abs=EXACT)
@@ -93,18 +96,18 @@ def test_the_loss_is_that_of_trl(tensors, loss_type, aggregation, beta):
 
 def test_the_ratio_of_sequences_is_that_of_trl(tensors):
     theirs = trl_loss(tensors, loss_type="grpo", importance_sampling_level="sequence")
-    assert ours(tensors, "sequence", ratio="sequence") == pytest.approx(theirs, abs=EXACT)
+    assert ours(tensors, "seq-mean-token-mean", ratio="sequence") == pytest.approx(theirs, abs=EXACT)
 
 
 def test_cispo_is_that_of_trl(tensors):
     # TRL's epsilon_high is the largest weight itself, and it has no smallest one.
     theirs = trl_loss(tensors, loss_type="cispo", epsilon_high=1.28)
-    assert ours(tensors, "token", ratio="cispo", clip_low=1.0) == pytest.approx(theirs, abs=EXACT)
+    assert ours(tensors, "token-mean", ratio="cispo", clip_low=1.0) == pytest.approx(theirs, abs=EXACT)
 
 
 def test_the_entropy_bonus_is_that_of_trl(tensors):
     theirs = trl_loss(tensors, _entropy_bonus_enabled=True, entropy_coef=0.1)
-    assert ours(tensors, "token", entropy_coef=0.1) == pytest.approx(theirs, abs=EXACT)
+    assert ours(tensors, "token-mean", entropy_coef=0.1) == pytest.approx(theirs, abs=EXACT)
 
 
 @pytest.mark.parametrize("form", ["token", "sequence"])
@@ -113,7 +116,7 @@ def test_the_correction_of_the_sampler_is_that_of_trl(tensors, form):
     gap = (tensors["old"] - tensors["sampled"]) * tensors["mask"]
     weights = (gap if form == "token" else gap.sum(dim=-1, keepdim=True)).exp().clamp(max=1.1)
     theirs = trl_loss(tensors, importance_sampling_ratio=weights)
-    assert ours(tensors, "token", correction=form) == pytest.approx(theirs, abs=EXACT)
+    assert ours(tensors, "token-mean", correction=form) == pytest.approx(theirs, abs=EXACT)
 
 
 @pytest.fixture(scope="module")
@@ -143,7 +146,7 @@ def openrlhf():
         yield modules
 
 
-@pytest.mark.parametrize(("token_level", "aggregation"), [(True, "token"), (False, "sequence")])
+@pytest.mark.parametrize(("token_level", "aggregation"), [(True, "token-mean"), (False, "seq-mean-token-mean")])
 def test_the_loss_is_that_of_openrlhf(openrlhf, tensors, token_level, aggregation):
     peer = openrlhf.loss.PolicyLoss(clip_eps_low=0.2, clip_eps_high=0.28, token_level_loss=token_level)
     advantages = tensors["advantages"][:, None].expand(-1, LENGTH)
@@ -163,18 +166,18 @@ def test_the_dual_clip_is_that_of_openrlhf(openrlhf, tensors):
     tensors["logprobs"] = tensors["old"] + 2 * (tensors["logprobs"] - tensors["old"])  # far enough for the bound to matter
     theirs = openrlhf_loss(openrlhf, tensors, dual_clip=1.5)
     assert theirs != pytest.approx(openrlhf_loss(openrlhf, tensors), abs=1e-3)
-    assert ours(tensors, "token", dual_clip=1.5) == pytest.approx(theirs, abs=EXACT)
+    assert ours(tensors, "token-mean", dual_clip=1.5) == pytest.approx(theirs, abs=EXACT)
 
 
 def test_the_ratio_of_sequences_is_that_of_openrlhf(openrlhf, tensors):
     theirs = openrlhf_loss(openrlhf, tensors, policy_loss_type="gspo")
-    assert ours(tensors, "sequence", ratio="sequence") == pytest.approx(theirs, abs=EXACT)
+    assert ours(tensors, "seq-mean-token-mean", ratio="sequence") == pytest.approx(theirs, abs=EXACT)
 
 
 def test_the_correction_of_the_sampler_is_that_of_openrlhf(openrlhf, tensors):
     settings = {"is_correction_level": "token", "is_correction_mode": "clip", "is_correction_threshold": [0.0, 1.1]}
     theirs = openrlhf_loss(openrlhf, tensors, **settings)
-    assert ours(tensors, "token", correction="token") == pytest.approx(theirs, abs=EXACT)
+    assert ours(tensors, "token-mean", correction="token") == pytest.approx(theirs, abs=EXACT)
 
 
 def test_the_kl_as_a_reward_is_that_of_openrlhf(openrlhf, tensors):

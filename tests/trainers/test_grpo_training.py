@@ -184,10 +184,14 @@ def test_the_kl_to_the_starting_model_is_zero_at_the_start_and_grows(experience)
 def test_a_completion_that_earned_the_mean_of_its_group_still_counts_in_the_denominator(experience):
     config, loaded, batch = experience
     batch.rewards[:] = torch.tensor([1.0, 0.5, 0.5, 0.0])
-    _, metrics = stepped(loaded, batch, config.updated({"algo.advantage": "group_mean", "algo.loss_aggregation": "sequence"}))
+    _, metrics = stepped(
+        loaded, batch, config.updated({"algo.advantage": "dr_grpo", "algo.loss_aggregation": "seq-mean-token-mean"})
+    )
     with_it = metrics["grad_norm"]
     batch.rewards[:, 1:3] = math.nan  # unscored: out of the statistics and out of the denominator
-    _, metrics = stepped(loaded, batch, config.updated({"algo.advantage": "group_mean", "algo.loss_aggregation": "sequence"}))
+    _, metrics = stepped(
+        loaded, batch, config.updated({"algo.advantage": "dr_grpo", "algo.loss_aggregation": "seq-mean-token-mean"})
+    )
     assert metrics["grad_norm"] == pytest.approx(2 * with_it, rel=1e-3)
 
 

@@ -122,7 +122,7 @@ def test_a_group_reward_sees_every_group_whole_in_training_though_episodes_are_s
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"algo.advantage": "group_maen"}, "unknown advantage 'group_maen'; did you mean 'group_mean'"),
+        ({"algo.advantage": "dr_grop"}, "unknown advantage 'dr_grop'; did you mean 'dr_grpo'"),
         ({"algo.loss": "cliped"}, "unknown loss 'cliped'; did you mean 'clipped'"),
         ({"engine.name": "vlm"}, "unknown engine 'vlm'; did you mean 'vllm'"),
         ({"algo.loss": "no_such.py:f"}, "cannot load the loss 'no_such.py:f': cannot read"),
@@ -139,7 +139,7 @@ def test_a_name_that_leads_nowhere_is_refused_with_the_settings(settings, messag
 
 def test_an_estimator_that_returns_something_else_is_named(mine):
     rewards = torch.tensor([[0.0, 1.0, torch.nan], [1.0, 1.0, 1.0]])
-    assert torch.equal(estimate_advantages("group_mean", rewards), group_mean(rewards))
+    assert torch.equal(estimate_advantages("dr_grpo", rewards), group_mean(rewards))
     with pytest.raises(UsageError, match=r"returned \[3\] for rewards of shape \[2, 3\]"):
         estimate_advantages(mine("row"), rewards)
     with pytest.raises(UsageError, match="returned a value that is not finite"):

@@ -146,7 +146,7 @@ def test_an_unscored_rollout_teaches_neither_of_the_two():
         ({"optim.mini_batches": 3}, "8 rollouts do not divide into 3 mini-batches"),
         ({"critic.warmup_steps": 4}, "critic.warmup_steps=4 leaves none of the 4 steps to the policy"),
         (
-            {"algo.advantage": "loo", "sampling.group_size": 4, "algo.kl_in": "loss", "algo.gamma": 0.9},
+            {"algo.advantage": "rloo", "sampling.group_size": 4, "algo.kl_in": "loss", "algo.gamma": 0.9},
             "critic.lr, algo.gamma: a critic belongs to advantage=gae",
         ),
     ],

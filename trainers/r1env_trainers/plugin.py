@@ -85,9 +85,9 @@ def r1env_engines() -> list[EngineSpec]:
 def r1env_advantages() -> list[AdvantageSpec]:
     module = "r1env_trainers.rl.advantages"
     return [
-        AdvantageSpec("group_mean", f"{module}:group_mean", "the reward minus the group's mean (Dr. GRPO)"),
-        AdvantageSpec("group_std", f"{module}:group_std", "the same, divided by the group's deviation (GRPO)"),
-        AdvantageSpec("loo", f"{module}:leave_one_out", "the reward minus the mean of the others in the group (RLOO)"),
+        AdvantageSpec("dr_grpo", f"{module}:group_mean", "the reward minus the group's mean (Dr. GRPO)"),
+        AdvantageSpec("grpo", f"{module}:group_std", "the same, divided by the group's deviation (GRPO)"),
+        AdvantageSpec("rloo", f"{module}:leave_one_out", "the reward minus the mean of the others in the group (RLOO)"),
         AdvantageSpec("maxrl", f"{module}:maxrl", "the reward minus the group's mean, divided by it (MaxRL)"),
         AdvantageSpec("gdpo", f"{module}:gdpo", "each reward of the rubric normalised in its group, then summed (GDPO)"),
         AdvantageSpec("reinforce_pp", f"{module}:baseline_free", "the reward, normalised over the batch (REINFORCE++)"),

@@ -147,6 +147,8 @@ def cut_response(response: str) -> str:
         response = _HTML.sub("", response)
     end = _END_TOKEN.search(response)
     response = response[: end.start()] if end else response
+    if NEXT_PROBLEM.search(response) is None:
+        return response
     answered = [response.find("\\boxed")]
     if may_announce(response) and (announced := ANNOUNCEMENT.search(response)):
         answered.append(announced.end())

@@ -71,78 +71,14 @@ ANNOUNCEMENT = re.compile(
 )
 """What announces a final answer. Each pattern ends where the answer begins; a heading ends its line."""
 
-_HINTS = [
-    "answer",
-    "result",
-    "solution",
-    "ans",
-    "####",
-    "a:",
-    "a=",
-    "a :",
-    "a =",
-    "答",
-    "结果",
-    "正解",
-    "답",
-    "결과",
-    "réponse",
-    "résultat",
-    "antwort",
-    "ergebnis",
-    "lösung",
-    "respuesta",
-    "resultado",
-    "solución",
-    "resposta",
-    "solução",
-    "risposta",
-    "risultato",
-    "soluzione",
-    "ответ",
-    "результат",
-    "відповідь",
-    "جواب",
-    "جابة",
-    "ناتج",
-    "نتيجة",
-    "حل",
-    "پاسخ",
-    "תשובה",
-    "उत्तर",
-    "जवाब",
-    "परिणाम",
-    "উত্তর",
-    "సమాధానం",
-    "జవాబు",
-    "பதில்",
-    "விடை",
-    "ตอบ",
-    "jibu",
-    "cevap",
-    "cevab",
-    "yanıt",
-    "sonuç",
-    "đáp",
-    "kết quả",
-    "trả lời",
-    "jawaban",
-    "hasilnya",
-    "resultaat",
-    "svar",
-    "facit",
-    "vastaus",
-    "odp",
-    "wynik",
-    "výsled",
-    "válasz",
-    "eredmény",
-    "megoldás",
-    "răspuns",
-    "rezultat",
-    "απάντηση",
-    "отговор",
-]
+_HINT_WORDS = (
+    "answer|result|solution|ans|####|a:|a :|a*|a：|答|结果|正解|답|결과|réponse|résultat|antwort|ergebnis|lösung|respuesta|"
+    "resultado|solución|resposta|solução|risposta|risultato|soluzione|ответ|результат|відповідь|جواب|جابة|ناتج|نتيج"
+    "ة|حل|پاسخ|תשובה|उत्तर|जवाब|परिणाम|উত্তর|సమాధానం|జవాబు|பதில்|விடை|ตอบ|jibu|cevap|cevab|yanıt|sonuç|đáp|kết quả|"
+    "trả lời|jawaban|hasilnya|resultaat|svar|facit|vastaus|odp|wynik|výsled|válasz|eredmény|megoldás|răspuns|rezult"
+    "at|απάντηση|отговор|required|desired|requested|sought|resulting|final|correct"
+)
+_HINTS = tuple(_HINT_WORDS.split("|"))
 
 
 def may_announce(text: str) -> bool:

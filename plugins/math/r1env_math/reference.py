@@ -10,6 +10,9 @@ from r1env_math.phrases import ANNOUNCEMENT, may_announce
 
 MAX_LENGTH = 50_000  # of a worked solution; longer ones are not read
 
+MAX_WORDS = 14  # of an answer in words; a longer text is a solution, or a remark
+
+_WORD = re.compile(r"(?<![a-zA-Z\\])[^\W\d_]{3,}")
 _TAGS = re.compile(r"^\s*<(answer|final_answer)>(.*)</\1>\s*$", re.DOTALL)
 _BOX = re.compile(r"\\(?:boxed|fbox)\s*\{")
 _NAME = re.compile(r"([a-zA-Z](?:_\{?[0-9a-zA-Z]\}?)?)\s?=\s?\$?\s?$")
@@ -17,7 +20,7 @@ _NAME = re.compile(r"([a-zA-Z](?:_\{?[0-9a-zA-Z]\}?)?)\s?=\s?\$?\s?$")
 
 @lru_cache(maxsize=1024)
 def final_answer(reference: str) -> str | None:
-    """Return the final answer that a reference gives; None where it is empty or gives none.
+    """Return the final answer that a reference gives; None where it is empty, or a solution that marks none.
 
     The rule, in this order: a JSON list of one text is that text; `<answer>…</answer>` is what it holds; what follows the last
     `####`; the content of the last box, or of all boxes where the text around them has one line (`x=\\boxed{3}, y=\\boxed{5}`);
@@ -38,7 +41,15 @@ def final_answer(reference: str) -> str | None:
         if said:
             said = said.partition("\n")[0]
             text = re.sub(r"(?<=[^.])[.。]$", "", said.strip()) if said else text
-    return text.strip() or None
+    return None if _is_prose(text) else text.strip() or None
+
+
+def _is_prose(text: str) -> bool:
+    """Whether a text is a solution that marks no answer: several lines of words, or one long sentence."""
+    if len(text) < 40 or r"\begin{" in text:
+        return False
+    spoken = len(_WORD.findall(text))
+    return spoken > MAX_WORDS or (spoken > 3 and "\n" in text.strip())
 
 
 def _unlisted(text: str) -> str:

@@ -220,16 +220,19 @@ def fault_of_reference(answer: str, *, with_algebra: bool = True) -> str | None:
     if reference is not None and isinstance(read(reference), Congruence):
         return None
     if reference is None:
-        return "it is empty" if not answer.strip() else excess(answer) or "it is empty"
+        return "it is empty" if not answer.strip() else excess(answer) or "it is a text that marks no answer"
     unread = [text for text in _expressions(read(reference)) if not _is_readable(text, with_algebra=with_algebra)]
     return f"{unread[0]!r} is no mathematics that can be read" if unread else None
 
 
 def _refused_unread(answer: str, found: Extraction) -> Verdict | None:
+    if final_answer(answer) is None and (found.text or "").strip() != answer.strip():
+        return Verdict(None, How.BAD_REFERENCE, found.text, "the reference is empty, or a text that marks no answer")
     if found.text is None:
         return Verdict(False, How.NO_ANSWER, None, found.reason)
-    if found.text.strip() and found.text.strip() == final_answer(
-        answer
+    if found.text.strip() and found.text.strip() in (
+        final_answer(answer),
+        answer.strip(),
     ):  # before the guards: a reference of any size equals itself
         return Verdict(True, How.TEXT, found.text, f"the same text ({found.reason})", answer[:_SHOWN], found.text[:_SHOWN])
     if too_much := excess(found.text):

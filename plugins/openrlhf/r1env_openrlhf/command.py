@@ -26,15 +26,15 @@ from r1env_trainers.settings import LocalConfig
 MODULE = "openrlhf.cli.train_ppo_ray"
 
 ESTIMATORS: Mapping[tuple[str, bool], str] = {
-    ("group_mean", False): "dr_grpo",
-    ("group_mean", True): "reinforce_baseline",
-    ("group_std", False): "group_norm",
-    ("loo", False): "rloo",
+    ("dr_grpo", False): "dr_grpo",
+    ("dr_grpo", True): "reinforce_baseline",
+    ("grpo", False): "group_norm",
+    ("rloo", False): "rloo",
     ("reinforce_pp", True): "reinforce",
 }
 """(`advantage`, whether it is whitened) → OpenRLHF's name for it."""
 
-AGGREGATIONS: Mapping[str, str] = {"token": "token-mean", "sequence": "seq-mean-token-mean"}
+AGGREGATIONS: Mapping[str, str] = {name: name for name in ("token-mean", "seq-mean-token-mean")}
 RATIOS: Mapping[str, str] = {"token": "ppo", "sequence": "gspo"}
 
 NO_COUNTERPART = frozenset(

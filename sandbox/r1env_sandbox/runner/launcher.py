@@ -35,16 +35,12 @@ _prctl.argtypes = [ctypes.c_int, *[ctypes.c_ulong] * 4]
 class Children:
     """The launcher's children: the program of the present run, and what it gave the launcher with CLONE_PARENT.
 
-    Args:
-        killed: the descriptor on which the runner is told that `kill_all` is done. Until then the runner starts nothing itself.
-
     Attributes:
         ended: what became of those that have ended, by pid: status, CPU milliseconds, peak RSS in KB.
     """
 
-    def __init__(self, killed: int) -> None:
+    def __init__(self) -> None:
         self.pid = os.getpid()
-        self.killed = killed
         self.ended: dict[int, tuple[int, float, int]] = {}
 
     def kill_all(self, number: int, frame: FrameType | None) -> None:
@@ -55,7 +51,6 @@ class Children:
             os.kill(-1, signal.SIGKILL)
         while self.collect(os.WNOHANG):
             pass
-        os.write(self.killed, b"k")
 
     def collect(self, options: int = 0) -> bool:
         """Note what became of one child. False when none is there, or none has ended."""
@@ -78,7 +73,7 @@ class Children:
         return os.waitstatus_to_exitcode(status), cpu_ms, rss_kb
 
 
-def launcher(requests: socket.socket, killed: int, preload: list[str]) -> NoReturn:
+def launcher(requests: socket.socket, preload: list[str]) -> NoReturn:
     """Start a child for every request, and answer with how it ended. The first message, without a request, says that it is ready.
 
     Every message ends with the CPU milliseconds that the launcher itself has used: nobody is billed for them.
@@ -92,7 +87,7 @@ def launcher(requests: socket.socket, killed: int, preload: list[str]) -> NoRetu
     main = type(sys)("__main__")
     main.__dict__["__builtins__"] = __builtins__
     sys.set_int_max_str_digits(0)  # as PYTHONINTMAXSTRDIGITS does for an interpreter that is started
-    children = Children(killed)
+    children = Children()
     signal.signal(KILL_ALL, children.kill_all)
     gc.collect()
     gc.freeze()  # keeps the collector of forked interpreters off these pages
@@ -105,6 +100,9 @@ def launcher(requests: socket.socket, killed: int, preload: list[str]) -> NoRetu
         if not data:
             os._exit(0)
         request = json.loads(data)
+        if "sync" in request:  # every signal that was sent before has been handled, now that this is read
+            requests.send(json.dumps([0, 0.0, 0, 1000 * time.process_time()]).encode())
+            continue
         if request["fork"] and request["environment"] != environment:  # set here, once, rather than by every child
             environment = request["environment"]
             os.environ.clear()

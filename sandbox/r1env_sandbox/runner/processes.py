@@ -5,9 +5,11 @@ The counters are those of the container's control group, of either version, wher
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import time
+from collections.abc import Callable
 
 SWEEP_SECONDS = 0.0002  # what a killed process takes to end
 SWEEP_LIMIT_SECONDS = 20.0  # after which the container cannot be swept, and must be given up
@@ -33,15 +35,16 @@ class Processes:
 
     Args:
         launcher_pid: the launcher.
-        killed: where the launcher says that it has killed.
+        sync: returns when the launcher has handled every signal that it was sent.
 
     Attributes:
         orphans_cpu_ms, orphans_rss_kb: what those used that the runner has had to collect, since `forget_orphans`.
     """
 
-    def __init__(self, launcher_pid: int, killed: int) -> None:
+    def __init__(self, launcher_pid: int, sync: Callable[[], None]) -> None:
         self.launcher_pid = launcher_pid
-        self._killed = killed
+        self._sync = sync
+        self._signalled = False
         self._count = _open_count()
         self._processors, self._priority = os.sched_getaffinity(0), os.getpriority(os.PRIO_PROCESS, 0)
         self.forget_orphans()
@@ -49,9 +52,11 @@ class Processes:
     def put_back(self) -> None:
         """Give the runner and the launcher the priority and the processors they had: under gVisor, any process may change them."""
         for pid in (os.getpid(), self.launcher_pid):
-            if os.getpriority(os.PRIO_PROCESS, pid) != self._priority:
-                os.setpriority(os.PRIO_PROCESS, pid, self._priority)
-            os.sched_setaffinity(pid, self._processors)
+            with contextlib.suppress(OSError):  # the host itself may have changed what they may have
+                if os.getpriority(os.PRIO_PROCESS, pid) != self._priority:
+                    os.setpriority(os.PRIO_PROCESS, pid, self._priority)
+                if os.sched_getaffinity(pid) != self._processors:
+                    os.sched_setaffinity(pid, self._processors)
 
     def forget_orphans(self) -> None:
         self.orphans_cpu_ms = 0.0
@@ -70,17 +75,19 @@ class Processes:
             if time.monotonic() > deadline:
                 raise OSError("processes of the submission do not end")
             time.sleep(SWEEP_SECONDS)
+        if self._signalled:  # a signal that is handled late would hit what the runner starts next
+            self._sync()
+            self._signalled = False
 
     def kill(self) -> None:
         """Have the launcher send SIGKILL to every process but the runner and itself.
 
         The launcher does it because `kill(-1)` spares only process 1 and the caller. So neither needs the submission's uid for it,
         under which the submission could send signals back, and no new process is needed, so it works with the process table full.
-        It is waited for: a late one would hit what the runner starts next.
+        One signal may come to nothing, when the launcher is just about to wait: whoever calls this goes on until all are gone.
         """
         os.kill(self.launcher_pid, signal.SIGUSR1)
-        if not os.read(self._killed, 1):
-            raise SystemExit("the launcher is gone")
+        self._signalled = True
 
     def any_program(self) -> bool:
         """Whether there is any process but the runner and the launcher, dead ones that nobody has collected included."""

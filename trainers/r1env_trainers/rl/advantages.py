@@ -148,7 +148,7 @@ def estimate_advantages(name: str, rewards: Tensor) -> Tensor:
         UsageError: the estimator returned another shape, or values that are not finite.
 
     Example:
-        >>> estimate_advantages("group_mean", torch.tensor([[0.0, 1.0]])).tolist()
+        >>> estimate_advantages("dr_grpo", torch.tensor([[0.0, 1.0]])).tolist()
         [[-0.5, 0.5]]
     """
     advantages = installed().load(AdvantageSpec, name)(rewards)

@@ -19,7 +19,7 @@ from r1env_trainers.settings import Eval, LocalConfig, Optim, Sampling, SuiteSet
 AdvantageEstimator = Annotated[str, registered(AdvantageSpec)]
 PolicyLoss = Annotated[str, registered(LossSpec)]
 PolicyRatio = Literal["token", "sequence", "cispo"]
-Aggregation = Literal["token", "sequence", "constant"]
+Aggregation = Literal["token-mean", "seq-mean-token-mean", "seq-mean-token-sum-norm"]
 KLEstimator = Literal["k1", "k2", "k3"]
 Correction = Literal["token", "sequence"]
 
@@ -144,7 +144,7 @@ class Algo(Settings):
     """Advantages and loss."""
 
     advantage: AdvantageEstimator = Field(
-        default="group_mean",
+        default="dr_grpo",
         description="Advantage estimator: a name from docs/grpo.md or of a plugin, module:attribute or file.py:attribute.",
         json_schema_extra={"source": "Dr. GRPO, arXiv 2503.20783"},
     )
@@ -175,7 +175,7 @@ class Algo(Settings):
         default=None, gt=1, description="Bound of the loss of a negative advantage, times the advantage (arXiv 1912.09729)."
     )
     loss_aggregation: Aggregation = Field(
-        default="token",
+        default="token-mean",
         description="Mean over all tokens, over sequences of their token means, or over sequences of sum / max_new_tokens.",
         json_schema_extra={"source": "DAPO, arXiv 2503.14476"},
     )
@@ -380,6 +380,14 @@ class GRPOConfig(RolloutConfig, BackendConfig):
     critic: CriticSettings = CriticSettings()
 
     presets: ClassVar[Mapping[str, Preset | Mapping[str, Any]]] = GRPO_PRESETS
+    renamed_values: ClassVar[Mapping[str, Mapping[str, str]]] = {
+        "algo.advantage": {"group_mean": "dr_grpo", "group_std": "grpo", "loo": "rloo"},
+        "algo.loss_aggregation": {
+            "token": "token-mean",
+            "sequence": "seq-mean-token-mean",
+            "constant": "seq-mean-token-sum-norm",
+        },
+    }
     renamed: ClassVar[Mapping[str, str]] = {
         **RolloutConfig.renamed,
         "epochs": "optim.epochs",

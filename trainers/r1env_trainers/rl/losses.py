@@ -149,11 +149,11 @@ def aggregate(per_token: Tensor, mask: Tensor, mode: Aggregation, denominator: f
 
     Args:
         per_token, mask: [B, T].
-        mode: `token` sums tokens (DAPO, arXiv 2503.14476, eq. 8); `sequence` averages each sequence over its own tokens first
-            (the 1/|o_i| of DeepSeekMath eq. 3); `constant` sums tokens (Dr. GRPO).
+        mode: `token-mean` sums tokens (DAPO, arXiv 2503.14476, eq. 8); `seq-mean-token-mean` averages each sequence over its own tokens first
+            (the 1/|o_i| of DeepSeekMath eq. 3); `seq-mean-token-sum-norm` sums tokens (Dr. GRPO).
         denominator: of the whole update, from `loss_denominator`.
     """
-    if mode == "sequence":
+    if mode == "seq-mean-token-mean":
         return ((per_token * mask).sum(dim=1) / mask.sum(dim=1).clamp(min=1)).sum() / denominator
     return (per_token * mask).sum() / denominator
 
@@ -161,12 +161,13 @@ def aggregate(per_token: Tensor, mask: Tensor, mode: Aggregation, denominator: f
 def loss_denominator(mask: Tensor, mode: Aggregation, max_new_tokens: int) -> float:
     """Return what the sums of `aggregate` are divided by, over all sequences [B, T] of one update.
 
-    `token`: the number of tokens that count. `sequence`: of sequences that have any. `constant`: of those, times `max_new_tokens`.
+    `token-mean`: the number of tokens that count. `seq-mean-token-mean`: of sequences that have any. `seq-mean-token-sum-norm`: of those,
+    times `max_new_tokens`.
     """
     sequences = float((mask.sum(dim=1) > 0).sum())
-    if mode == "token":
+    if mode == "token-mean":
         return max(float(mask.sum()), 1.0)
-    return max(sequences * (max_new_tokens if mode == "constant" else 1), 1.0)
+    return max(sequences * (max_new_tokens if mode == "seq-mean-token-sum-norm" else 1), 1.0)
 
 
 def _ratio(logprobs: Tensor, old_logprobs: Tensor, ratio: PolicyRatio, mask: Tensor | None) -> Tensor:

@@ -153,13 +153,13 @@ def accuracy_part(environment: Environment) -> str | None:
 
 
 def check_rewards_to_separate(suite: Suite) -> None:
-    """Refuse `gdpo` for a suite in which no environment has two rewards with a weight: it would be `group_std`.
+    """Refuse `gdpo` for a suite in which no environment has two rewards with a weight: it would be `grpo`.
 
     Raises:
         UsageError: no environment has.
     """
     if all(sum(item.weight != 0 for item in environment.rubric.rewards) < 2 for environment in suite.environments):
-        raise UsageError("advantage=gdpo normalises each reward by itself, and the rubric has one that counts; use group_std")
+        raise UsageError("advantage=gdpo normalises each reward by itself, and the rubric has one that counts; use grpo")
 
 
 def environment_metrics(experience: Experience, suite: Suite) -> dict[str, float]:

@@ -24,10 +24,10 @@ _R1: Mapping[str, Any] = {
     "sampling": _R1_SAMPLING,
     "optim": {"lr": 3e-6, "mini_batches": 16, "warmup_steps": 0},
     "algo": {
-        "advantage": "group_std",
+        "advantage": "grpo",
         "clip_ratio_low": 10.0,
         "clip_ratio_high": 10.0,
-        "loss_aggregation": "sequence",
+        "loss_aggregation": "seq-mean-token-mean",
         "kl_coef": 0.001,
         "kl_estimator": "k3",
         "ref_model_sync_steps": 25,
@@ -72,7 +72,7 @@ _TINY: Mapping[str, Any] = {
 }
 
 GRPO_PRESETS: Mapping[str, Preset] = {
-    "tiny-cpu": Preset({**_TINY, "algo": {"advantage": "group_std", "clip_ratio_high": 0.2, "track_kl": True}}),
+    "tiny-cpu": Preset({**_TINY, "algo": {"advantage": "grpo", "clip_ratio_high": 0.2, "track_kl": True}}),
     "smol-135m": Preset(
         {
             "model": "smollm2-135m",
@@ -135,10 +135,10 @@ GRPO_PRESETS: Mapping[str, Preset] = {
             "sampling": {"prompts_per_step": 16, "group_size": 64, "max_new_tokens": 1024},
             "optim": {"lr": 1e-6},
             "algo": {
-                "advantage": "group_std",
+                "advantage": "grpo",
                 "clip_ratio_low": 0.2,
                 "clip_ratio_high": 0.2,
-                "loss_aggregation": "sequence",
+                "loss_aggregation": "seq-mean-token-mean",
                 "kl_coef": 0.04,
                 "kl_estimator": "k3",
             },
@@ -165,10 +165,10 @@ GRPO_PRESETS: Mapping[str, Preset] = {
             "sampling": {"prompts_per_step": 512, "group_size": 16, "max_new_tokens": 20_480},
             "optim": {"lr": 1e-6, "mini_batches": 16, "warmup_steps": 320, "weight_decay": 0.1},  # warm-up of 20 batches
             "algo": {
-                "advantage": "group_std",
+                "advantage": "grpo",
                 "clip_ratio_low": 0.2,
                 "clip_ratio_high": 0.28,
-                "loss_aggregation": "token",
+                "loss_aggregation": "token-mean",
             },
             "filter": {"dynamic_sampling": True, "max_extra_batches": 9},
         },
@@ -187,10 +187,10 @@ GRPO_PRESETS: Mapping[str, Preset] = {
             "sampling": {"prompts_per_step": 128, "group_size": 8, "max_new_tokens": 3_000},
             "optim": {"lr": 1e-6, "mini_batches": 8, "warmup_steps": 0},
             "algo": {
-                "advantage": "group_mean",
+                "advantage": "dr_grpo",
                 "clip_ratio_low": 0.2,
                 "clip_ratio_high": 0.2,
-                "loss_aggregation": "constant",
+                "loss_aggregation": "seq-mean-token-sum-norm",
             },
         },
         source="Dr. GRPO, arXiv 2503.20783, and the command of its repository",

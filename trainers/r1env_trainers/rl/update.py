@@ -249,7 +249,7 @@ class Denominators:
     def of(cls, mask: Tensor, config: GRPOConfig, step: int) -> Denominators:
         """Return the denominators of a mini-batch with this mask [B, T]."""
         limit = config.sampling.max_new_tokens_at(step)
-        return cls(loss_denominator(mask, config.algo.loss_aggregation, limit), loss_denominator(mask, "token", limit))
+        return cls(loss_denominator(mask, config.algo.loss_aggregation, limit), loss_denominator(mask, "token-mean", limit))
 
 
 def micro_batch_losses(
@@ -298,14 +298,14 @@ def micro_batch_losses(
         per_token = per_token + config.algo.kl_coef * estimate(logprobs, batch.reference[rows, :length])
     loss = aggregate(per_token, mask, config.algo.loss_aggregation, denominators.loss)
     if entropies is not None:
-        loss = loss - config.algo.entropy_coef * aggregate(entropies, mask, "token", denominators.tokens)
+        loss = loss - config.algo.entropy_coef * aggregate(entropies, mask, "token-mean", denominators.tokens)
         means.add("entropy/exact", entropies, mask)
     critic_loss = torch.zeros_like(loss)
     if values is not None:
         assert batch.values is not None  # `prepare` has them from the same critic
         assert batch.returns is not None
         errors = value_loss(values, batch.values[rows, :length], batch.returns[rows, :length], config.critic.value_clip)
-        critic_loss = aggregate(errors, mask, "token", denominators.tokens)
+        critic_loss = aggregate(errors, mask, "token-mean", denominators.tokens)
     means.add(
         "clip_fraction", clipped_share(logprobs, old, advantages, ratio=config.algo.policy_ratio, mask=mask, **clip), mask
     )

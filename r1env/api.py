@@ -1,0 +1,198 @@
+"""Training and evaluation from Python, with the same objects as the command line. Works in notebooks.
+
+import r1env
+
+def brief(completion: str) -> float:
+    return 1.0 if len(completion) < 200 else 0.0
+
+run = r1env.train("grpo", model="tiny", env="sort-4", rewards=["accuracy", (brief, 0.1)], steps=5)
+result = r1env.evaluate(run.model_dir("grpo"), "sort-4", limit=64)
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from r1env.config import nested
+from r1env.engines import Engine, SamplingParams
+from r1env.envs.environment import Environment, make_evaluation_environment
+from r1env.errors import UsageError
+from r1env.evaluation.evaluate import Evaluation
+from r1env.evaluation.evaluate import evaluate as evaluate_with
+from r1env.importing import import_target
+from r1env.monitoring.monitor import Monitor
+from r1env.plugins import Plugins, installed
+from r1env.recipes import Plan, check_plan, execute, plan_training, stored_plan
+from r1env.rewards import Reward
+from r1env.rubrics import Rubric, RubricSpec
+from r1env.runs.run import Listener, Run
+
+logger = logging.getLogger(__name__)
+
+RewardLike = str | Reward | Callable[..., Any] | tuple[str | Reward | Callable[..., Any], float]
+"""A reward by name or import string, as an object or as a function; with its weight as a pair."""
+
+TASKS_OF_A_GENERATOR = 100
+"""How many tasks are evaluated where the source never ends and no limit is given."""
+
+
+def train(
+    name: str = "",
+    *,
+    preset: str | None = None,
+    rewards: Sequence[RewardLike] = (),
+    output: str | Path | None = None,
+    resume: str | Path | None = None,
+    listeners: Sequence[Listener] = (),
+    plugins: Plugins | None = None,
+    **settings: Any,
+) -> Run:
+    """Train, and return the finished run.
+
+    Args:
+        name: a trainer (`grpo`, `sft`, …), a recipe, or the path of a recipe file.
+        preset: settings by name.
+        rewards: what is rewarded, instead of the setting `rubric`; `"accuracy"` is the environment's own checker.
+        output: the run's folder; a new one in `runs/` by default.
+        resume: go on with the run in this folder instead; it has all settings.
+        listeners: called with every step's event, see `Run.subscribe`.
+        settings: of a trainer: `steps=5`, `optim={"lr": 1e-4}` or `**{"optim.lr": 1e-4}`. Of a recipe: `model`, `env`, `steps`, `seed`, and those of its
+            stages by name: `rl={"steps": 5}`.
+
+    Raises:
+        UsageError: a wrong name, setting or reward; before anything is written.
+        TrainingStoppedError: training cannot go on meaningfully; the last checkpoint is whole, and `resume` goes on from it.
+
+    Example:
+        >>> run = train("grpo", preset="tiny-cpu", steps=5)  # doctest: +SKIP
+        >>> run.metrics("grpo")[-1]["reward"]  # doctest: +SKIP
+    """
+    plugins = plugins or installed()
+    if resume is not None:
+        if name or preset or rewards or settings or output:
+            raise UsageError(f"resume takes every setting from {resume}; leave out all others")
+        run = Run.open(Path(resume))
+        plan = stored_plan(run, plugins)
+    else:
+        plan = _plan(name, preset, rewards, settings, plugins)
+    check_plan(plan, plugins)
+    if resume is None:
+        folder = Path(output) if output is not None else new_folder(Path("runs"), plan, time.strftime("%Y%m%d-%H%M%S"))
+        seed = int(plan.stages[0].config["seed"])
+        run = Run.create(folder, plan.model_dump(mode="json"), seed=seed, command=["r1env.train", name])
+    run.subscribe(Monitor(run, lambda event, alert: logger.warning("%s, step %d: %s", event.stage, event.step, alert)))
+    for listener in listeners:
+        run.subscribe(listener)
+    execute(plan, run, plugins)
+    return run
+
+
+def evaluate(
+    model: str | Path,
+    env: str | Environment,
+    *,
+    engine: str | Engine = "transformers",
+    engine_options: Mapping[str, Any] | None = None,
+    rewards: Sequence[RewardLike] = (),
+    params: SamplingParams | None = None,
+    limit: int | None = None,
+    seed: int = 0,
+    plugins: Plugins | None = None,
+    **options: Any,
+) -> Evaluation:
+    """Evaluate a model on an environment's split `test`, or on all its tasks where it has no splits.
+
+    Args:
+        model: a folder or a name that the engine knows.
+        env: an environment's name, or an environment.
+        engine: an engine's name, or an engine; that one is not closed.
+        rewards: beside the environment's own checker, which the accuracy is of.
+        params: of sampling; by default DeepSeek-R1's protocol (temperature 0.6, top-p 0.95).
+        limit: tasks; a hundred of a source that never ends.
+        options: of the environment, as in `make_environment`: `split="train"`, `data="file.jsonl"`, `template="boxed"`.
+
+    Raises:
+        UsageError: a wrong name or option.
+
+    Example:
+        >>> evaluate("", "add-1digit", engine="scripted", engine_options={"text": "7"}, limit=10).accuracy  # doctest: +SKIP
+    """
+    plugins = plugins or installed()
+    rubric: RubricSpec | str = _rubric(["accuracy", *rewards]) if rewards else "accuracy"
+    environment = (
+        env if isinstance(env, Environment) else make_evaluation_environment(env, rubric=rubric, plugins=plugins, **options)
+    )
+    if limit is None and environment.source.size is None:
+        limit = TASKS_OF_A_GENERATOR
+    with contextlib.ExitStack() as stack:
+        if isinstance(engine, str):
+            made: Engine = import_target(plugins.engine(engine).target)(str(model), **(engine_options or {}))
+            source = stack.enter_context(contextlib.closing(made))
+        else:
+            source = engine
+        return evaluate_with(environment, source, params or SamplingParams(), limit=limit, seed=seed)
+
+
+def new_folder(parent: Path, plan: Plan, stamp: str) -> Path:
+    """Return a path in `parent` that nothing has yet, named after the plan."""
+    stem = "-".join(part for part in (plan.name, plan.preset, stamp) if part)
+    names = (stem if number == 1 else f"{stem}-{number}" for number in range(1, 10_000))
+    return next(parent / name for name in names if not (parent / name).exists())
+
+
+def _plan(name: str, preset: str | None, rewards: Sequence[RewardLike], settings: Mapping[str, Any], plugins: Plugins) -> Plan:
+    if not name:
+        raise UsageError(f"name what to train: {', '.join([*plugins.provided('recipes'), *plugins.provided('trainers')])}")
+    given: dict[str, Any] = {}
+    for key, value in settings.items():
+        given.update(nested(key, value) if "." not in key else {key: value})
+    if rewards:
+        given["rubric"] = _rubric(rewards).model_dump(mode="json")
+    if name in plugins.provided("trainers"):
+        return plan_training(name, preset=preset, overrides=given, plugins=plugins)
+    stages = {key: value for key, value in given.items() if isinstance(value, Mapping) and key != "rubric"}
+    common = {key: value for key, value in given.items() if key not in stages}
+    return plan_training(name, preset=preset, overrides=stages, common=common, plugins=plugins)
+
+
+def _rubric(rewards: Sequence[RewardLike]) -> RubricSpec:
+    weighted = [one if isinstance(one, tuple) else (one, 1.0) for one in rewards]
+    return RubricSpec.model_validate(
+        {"name": "python", "rewards": [{"reward": reference_to(reward), "weight": weight} for reward, weight in weighted]}
+    )
+
+
+# Objects that settings name: a run's config.yaml keeps names, so that it can be resumed.
+
+HERE = "r1env.here"
+"""The module that holds objects without an import path, such as functions of a notebook. It lives as long as the process."""
+
+
+def reference_to(thing: str | Reward | Callable[..., Any]) -> str:
+    """Return a name for a reward by which settings find it: its import path where it has one, else one in `r1env.here`.
+
+    A run whose rewards are in `r1env.here` can be resumed in this process only; a later one says that there is no such module.
+
+    Raises:
+        UsageError: it is no reward and no function.
+    """
+    if isinstance(thing, str):
+        return thing
+    if isinstance(thing, Rubric) or not callable(getattr(thing, "function", thing)):
+        raise UsageError(f"a reward is a name, a function or a Reward, not a {type(thing).__name__}")
+    function = getattr(thing, "function", thing)
+    module, name = getattr(function, "__module__", ""), getattr(function, "__qualname__", "")
+    if module in sys.modules and module != "__main__" and getattr(sys.modules[module], name, None) in (thing, function):
+        return f"{module}:{name}"
+    here = sys.modules.setdefault(HERE, ModuleType(HERE, "Objects that were given in Python and have no import path."))
+    own = getattr(thing, "name", None) or name.rpartition(".")[2].strip("<>") or "reward"
+    free = next(key for key in (own, *(f"{own}_{number}" for number in range(2, 10_000))) if getattr(here, key, thing) is thing)
+    setattr(here, free, thing)
+    return f"{HERE}:{free}"
