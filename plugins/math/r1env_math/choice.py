@@ -81,7 +81,7 @@ _EITHER = re.compile(
     r"(?<![A-Za-z])[A-J]\s?\)?\s?(?:或者?|または|또는|\bor\b|/|\bou\b|\boder\b|\bили\b)\s?\(?[A-J](?![A-Za-z])", re.IGNORECASE
 )
 _NOT_BEFORE = re.compile(
-    r"(?:\bnot|n't|never|\bno|neither|nor|except|rather than|instead of|unlike|whereas|eliminate|exclude|reject|rule out|ruled out|不选|不是|排除|而非|非|nicht|pas|не)\s?(?:option |choice |选项)?[(\[]?$",
+    r"(?:\bnot|n't|never|\bno|neither|nor|except|\\neq?|\\not|≠|!=|\b(?:any|every)thing (?:but|except|other than)|\ball but|other than|different from|rather than|instead of|unlike|whereas|eliminate|exclude|reject|rule out|ruled out|不选|不是|排除|而非|非|nicht|pas|не)\s?(?:option |choice |选项)?[(\[]?$",
     re.IGNORECASE,
 )
 _WRONG_AFTER = re.compile(
@@ -428,8 +428,8 @@ def _letter_in_sentence(sentence: str) -> Pick | None:
 def _from_last_line(response: str, options: Mapping[str, str], policy: AnswerPolicy) -> Pick | None:
     """A last line, or a response, that is nothing but an option."""
     line = CONCLUSION.sub("", response.strip().rpartition("\n")[2].strip(), count=1)
-    if len(line) > 300:
-        return None
+    if len(line) > 300 or ANNOUNCEMENT.search(line):
+        return None  # what a line announces was read as a statement, and may have been denied or taken back
     alone = _OPTION_ALONE.match(" ".join(_LATEX.sub(" ", line).split()))
     if alone and (len(alone["letters"]) == 1 or alone["letters"].isupper()):
         letters = frozenset(alone["letters"].upper())

@@ -128,6 +128,15 @@ NEGATED = re.compile(
 )
 """Ends an announcement that denies: "la respuesta no es"."""
 
+DENIAL = re.compile(
+    r"\s*[$(]{0,2}\s?(?:\\text\s?\{\s?)?(?:(?:certainly|definitely|clearly|surely|obviously|really|simply|just|equal to)\s){0,2}"
+    r"(?:(?:not|never|(?:any|every)thing (?:but|except|other than)|(?:all|none) but|other than|different from|unequal to|nicht|pas|non|не)(?![^\W\d_])"
+    r"|\\neq?(?![a-zA-Z])|\\not(?![a-zA-Z])|≠|!=|不是|不等于|并非)"
+    r"\s?(?:be\s|equal to\s)?[^\w]{0,12}(?:[0-9]|[a-zA-Z](?![a-zA-Z])|(?<=\\)[a-zA-Z]|(?<=[(\[{])\w)",
+    re.IGNORECASE,
+)
+"""Begins a text that says which number, letter or formula the answer is not: "anything but 42", `\\neq B`."""
+
 SUPPOSED_BEFORE = re.compile(
     r"(?:\b(?:suppose|assume|imagine|let's say|let us say|say|guess|guessed|if|whether|pretend|hypothesi[sz]e|"
     r"false|wrong|incorrect|untrue|not true|not the case|doubt|unlikely|impossible|deny|denied|"
@@ -140,7 +149,10 @@ SUPPOSED_BEFORE = re.compile(
 
 _WRONG = (
     r"wrong|incorrect|not right|not correct|not the (?:final |right |correct )?answer|false|a mistake|an error|mistaken|inconsistent|contradict\w*|"
-    r"impossible|invalid|off by|too (?:large|small|big|high|low|many|few)|faux|falsch|incorrecto|errado|sbagliato|неверно|неправильно|ошиб\w*|错|不对|不正确|有误|틀렸|誤り|間違"
+    r"impossible|invalid|untrue|off by|too (?:large|small|big|high|low|many|few)|"
+    r"(?:cannot|can't|can not|could not|couldn't) (?:possibly |really )?(?:be|have been) (?:right|correct|true|so|it|the (?:right |correct )?answer)|"
+    r"not (?:quite |really |actually )?true|(?:does not|doesn't|did not|didn't|cannot|can't) (?:work|hold|fit|make sense|check out)|"
+    r"ne peut pas être|kann nicht|stimmt nicht|no puede ser|não pode ser|non può essere|не может быть|不可能|不成立|faux|falsch|incorrecto|errado|sbagliato|неверно|неправильно|ошиб\w*|错|不对|不正确|有误|틀렸|誤り|間違"
 )
 RETRACTION = re.compile(
     rf"^[\s$.,;:!()\]}}*_。，…—-]{{0,12}}(?:(?:but |and |so |oh |oops,? |hmm,? |no,? |well,? ){{0,3}}"
@@ -160,8 +172,8 @@ WRONG_LATER = re.compile(
 """Within the two sentences behind an answer: it is taken back."""
 
 CONFIRMED = re.compile(
-    r"\b(?:is|was|it's|that's|seems|looks|so|yes,?|still|indeed)\s(?:\w+\s){0,2}(?:right|correct|fine|good|consistent|confirmed|holds|matches|the same|checks? out)\b|"
-    r"\bconfirm(?:s|ed)\b|\bcheck(?:s|ed)? out\b|正确|没错|correcto|richtig|верно(?!\w)",
+    r"\b(?:is|was|it's|that's|seems|looks|so|yes,?|still|indeed)\s(?:(?!(?:not|never|no|hardly)\b)\w+\s){0,2}(?:right|correct|fine|good|consistent|confirmed|holds|matches|the same|checks? out)\b|"
+    r"\bconfirm(?:s|ed)\b|\bcheck(?:s|ed)? out\b|(?<!不)正确|没错|\bcorrecto|(?<!nicht )\brichtig|\bверно(?!\w)",
     re.IGNORECASE,
 )
 """In what follows a second thought: the answer stands."""
