@@ -57,6 +57,7 @@ class Pick:
     contradictory: bool = False
 
 
+_TAKEN_BACK = "the answer is taken back"
 _MARK = r"[).:：．、）]"
 _INLINE = re.compile(rf"(?:(?<=\n)|^|(?<=[\s;,。；，（(）)]))[(（\[]?(?P<letter>[A-J])(?:{_MARK}|\](?!\w))\s?(?=\S)")
 _LATEX = re.compile(
@@ -81,7 +82,7 @@ _EITHER = re.compile(
     r"(?<![A-Za-z])[A-J]\s?\)?\s?(?:或者?|または|또는|\bor\b|/|\bou\b|\boder\b|\bили\b)\s?\(?[A-J](?![A-Za-z])", re.IGNORECASE
 )
 _NOT_BEFORE = re.compile(
-    r"(?:\bnot|n't|never|\bno|neither|nor|except|\\neq?|\\not|≠|!=|\b(?:any|every)thing (?:but|except|other than)|\ball but|other than|different from|rather than|instead of|unlike|whereas|eliminate|exclude|reject|rule out|ruled out|不选|不是|排除|而非|非|nicht|pas|не)\s?(?:option |choice |选项)?[(\[]?$",
+    r"(?:\\neq?|\\lnot|\\neg|\\not|≠|!=|¬|\b(?:any|every|no)thing (?:but|except|other than)|\ball but|other than|different from|\bnot|n't|never|\bno|neither|nor|except|rather than|instead of|unlike|whereas|eliminate|exclude|reject|rule out|ruled out|不选|不是|排除|而非|非|nicht|pas|не)\s?(?:option |choice |选项)?[(\[]?$",
     re.IGNORECASE,
 )
 _WRONG_AFTER = re.compile(
@@ -313,7 +314,10 @@ def pick(completion: str, options: Mapping[str, str], policy: AnswerPolicy) -> P
     if boxed is not None and (boxed.letters or stated is None or not stated.letters):
         return boxed
     if stated is not None:
-        return stated
+        last = _from_last_line(response, options, policy) if stated.reason == _TAKEN_BACK and not in_block else None
+        if last is not None and last.letters:
+            return last
+        return stated if stated.letters or not in_block else Pick(frozenset(), None, stated.reason)
     if in_block and (block := _read_pick(response.strip(), options, policy, "answer block")) is not None:
         return block
     if (last := _from_last_line(response, options, policy)) is not None:
@@ -328,7 +332,7 @@ def _from_boxes(response: str, options: Mapping[str, str], policy: AnswerPolicy)
     contents, retracted = boxes_that_stand(response, policy)
     picks = [found for content in contents if (found := _read_pick(content, options, policy, "box")) is not None]
     if not picks:
-        return Pick(frozenset(), None, "the answer is taken back") if retracted and not contents else None
+        return Pick(frozenset(), None, _TAKEN_BACK) if retracted and not contents else None
     if len({each.letters for each in picks}) > 1 and policy.conflict is Conflict.REFUSE:
         return Pick(frozenset(), None, "there are boxes with different answers")
     return picks[-1]
@@ -362,6 +366,7 @@ def _read_pick(text: str, options: Mapping[str, str], policy: AnswerPolicy, wher
 
 def _from_statements(text: str, options: Mapping[str, str], policy: AnswerPolicy) -> Pick | None:
     """What the text announces: "the answer is C", "故选C", "选项C正确"."""
+    taken_back = False
     found: list[tuple[int, int, Pick]] = []  # place, strength
     if may_announce(text):
         for announcement in list(ANNOUNCEMENT.finditer(text))[-MAX_CANDIDATES:]:
@@ -373,7 +378,9 @@ def _from_statements(text: str, options: Mapping[str, str], policy: AnswerPolicy
             if HEDGE.search(re.sub(r"\b[Ii] think\b", "", announcement[0])):
                 return Pick(frozenset(), None, "the answer is hedged")
             reading = _read_pick(said, options, policy, "final statement") or _letter_in_sentence(said)
-            if reading is not None and not is_retracted(text, announcement.end() + length_of(text, announcement, said)):
+            if reading is not None and is_retracted(text, announcement.end() + length_of(text, announcement, said)):
+                taken_back = True
+            elif reading is not None:
                 found.append((announcement.end(), 2, reading))
     for chosen in list(_CHOOSES.finditer(text))[-MAX_CANDIDATES:]:
         if not _NOT_BEFORE.search(text[max(0, chosen.start() - 20) : chosen.start()]) and chosen["letters"].isupper():
@@ -386,7 +393,7 @@ def _from_statements(text: str, options: Mapping[str, str], policy: AnswerPolicy
         if not _NOT_BEFORE.search(before) and not re.search(r"[A-Za-z0-9\\]$", before):
             found.append((correct.end(), 1, Pick(frozenset({correct["letter"]}), correct["letter"], "said to be correct")))
     if not found:
-        return None
+        return Pick(frozenset(), None, _TAKEN_BACK) if taken_back else None
     found.sort(key=lambda each: each[0])
     strongest = max(strength for _, strength, _ in found)
     picks = [each for _, strength, each in found if strength == strongest]

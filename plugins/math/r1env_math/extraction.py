@@ -24,7 +24,6 @@ from r1env_math.phrases import (
     AFTERWORD,
     ANNOUNCEMENT,
     CONCLUSION,
-    DENIAL,
     DENIED_BEFORE,
     FINAL,
     HEDGE,
@@ -38,7 +37,7 @@ from r1env_math.phrases import (
     may_announce,
 )
 from r1env_math.policy import AnswerPolicy, Conflict, Where
-from r1env_math.units import quantity
+from r1env_math.units import has_words, quantity
 from r1env_math.vocabulary import CHANGES, FRACTIONS, MEASURES, SCALES, scale_of, unit_of, words_of
 
 MAX_TAIL = 20_000
@@ -73,13 +72,7 @@ _NUMBER = re.compile(
 _SCALE = re.compile(r"\s{0,2}\$?\s{0,2}(\\?%|percent\b|[^\W\d_]{1,12}\.?)")
 _WORD = re.compile(r"[^\W\d_]+(?:['’][^\W\d_]+)?")
 _MEASURE = re.compile(r"\s?(?P<unit>[^\W\d_]{1,12}|°[CF]?)(?:\^?\{?[0-9²³]\}?)?(?![^\W_])")
-_COPULA = re.compile(r"^[^=0-9]{0,200}\b(?:is|are|equals|gives|yields|of)\b:?\s+", re.IGNORECASE)
-_PART_OF = re.compile(
-    rf"\b(?:{'|'.join(FRACTIONS.keys() | SCALES.keys())}|twice|double|triple|multiples?|factors?|divisors?|powers?|squares?|cubes?|roots?|logarithm|"
-    r"factorial|negative|opposite|inverse|reciprocal|complement|fraction) of:?\s+\Z",
-    re.IGNORECASE,
-)
-"""Ends what stands before a number that is not the answer: "half of 42"."""
+_COPULA = re.compile(r"^[^=0-9]{0,200}\b(?:is|are|equals|gives|yields)\b:?\s+", re.IGNORECASE)
 _SAYS_NOTHING = words_of("is are was were be been and in r e i y et und o when if since after before ago pi mas true left")
 """Of the words that change a number, those that in a sentence mostly do not."""
 _FACTOR = re.compile(
@@ -174,11 +167,9 @@ def cut_response(response: str) -> str:
 
 
 def _firm(found: Extraction) -> Extraction:
-    if found.text is None or len(found.text) > MAX_LENGTH:
-        return found
-    if HEDGE.search(found.text):
+    if found.text is not None and len(found.text) <= MAX_LENGTH and HEDGE.search(found.text):
         return Extraction(None, "the answer is hedged")
-    return Extraction(None, "the answer is denied") if DENIAL.match(found.text) else found
+    return found
 
 
 def _from_text(text: str, policy: AnswerPolicy, *, in_block: bool = False) -> list[Extraction]:
@@ -357,7 +348,7 @@ def _from_statements(text: str, policy: AnswerPolicy) -> list[Extraction]:
     announcement, said = stated[-1]
     others = _rivals([earlier for _, earlier in stated[:-1]], said) if policy.conflict is Conflict.REFUSE else ()
     readings = [Extraction(said, "final statement", announcement[0], others)]
-    if (value := _value_in_sentence(said, _is_label(announcement[0]))) is not None:
+    if (value := _value_in_sentence(said, _is_label(announcement[0]) and "##" not in announcement[0])) is not None:
         readings.append(Extraction(value, "number of the final statement", others=others))
     return readings
 
@@ -407,7 +398,7 @@ def _stated(rest: str, after_colon: bool) -> str:
         return next(group for group in formula.groups() if group is not None).strip()
     sentence = _first_sentence(rest, _CLAUSE_END)
     said = _COPULA.match(sentence) if after_colon or sentence.startswith("that ") else None
-    if said and not _PART_OF.search(said[0]):  # "Answer: the largest n is 34"
+    if said and not _INTERROGATIVE.match(sentence):  # "Answer: the largest n is 34"
         sentence = sentence[said.end() :]
     sentence = _ADVERB.sub("", sentence, count=1)
     if formula := _FORMULA.fullmatch(sentence.strip()):
@@ -424,6 +415,7 @@ _ADVERB = re.compile(
     r"^\s*(?:(?:therefore|thus|hence|then|so|simply|just|indeed|clearly|equal to|given by|found to be|exactly|only),? )+",
     re.IGNORECASE,
 )
+_INTERROGATIVE = re.compile(r"\W{0,3}(?:what|which|how|who|where|when)\b", re.IGNORECASE)
 _SCALE_WORD = re.compile(
     r"\s?(?:\\?%|percent|hundred|thousand|million|billion|trillion|dozen|lakh|crore|or\b|to\b|万|亿|千|тыс|млн|млрд|만|억)",
     re.IGNORECASE,
@@ -444,11 +436,14 @@ def _value_in_sentence(sentence: str, after_label: bool) -> str | None:
     """The last number of a sentence behind a label: "答：她还剩12页没有看". None where the sentence qualifies it."""
     if not after_label or len(sentence) > 200 or _CONDITION.search(sentence) or HEDGE.search(sentence):
         return None
-    if not re.search(r"[^\W\d_]{2,}", sentence) or "\\" in sentence:
+    if "\\" in sentence or _OF_ANOTHER.search(sentence):
         return None
+    if not re.match(r"\W{0,3}[^\W\d_]", sentence):  # what begins with a number is read with its unit, or not at all
+        subject = _SUBJECT.match(sentence)
+        return subject[1] if subject and not any(map(_changes, _WORD.findall(sentence[subject.end() :]))) else None
     numbers = list(_NUMBER.finditer(sentence))
-    if not numbers or not sentence[: numbers[-1].start()].strip(" *_$\\"):
-        return None  # a quantity: its number alone is another answer
+    if not numbers:
+        return None
     number = numbers[-1]
     words_before = _WORD.findall(sentence[max(0, number.start() - 40) : number.start()])
     words_after = _WORD.findall(sentence[number.end() : number.end() + 40])
@@ -462,6 +457,10 @@ def _value_in_sentence(sentence: str, after_label: bool) -> str | None:
     if value == number[0] and words_after and words_after[0].lower() in SCALES.keys() | FRACTIONS.keys():
         return None  # `mil` may be a thousand
     return value
+
+
+_SUBJECT = re.compile(r"(.{1,60}?)\s(?:is|are|was|were|will be|remain|remains|remained)\b")
+_OF_ANOTHER = re.compile(r"[?？]|\b(?:wrong|false|but|except|other)\b")
 
 
 def _changes(word: str) -> bool:
@@ -558,7 +557,7 @@ def _with_scale(text: str, number: re.Match[str]) -> str:
 
 
 def _comparable(text: str) -> Form | None:
-    """A text as something that can agree or disagree: a number, a formula, a letter, a word or two; None for prose."""
+    """A text as something that can agree or disagree: a number, a list, a letter, a word or two; None for prose and formulas."""
     if len(text) > 200 or excess(text):
         return None
     form = read(normalize(text))
@@ -615,11 +614,15 @@ _VARIABLE = re.compile(r"[a-zA-Z]+")
 
 
 def _disagree(texts: Sequence[str]) -> bool:
-    """Whether two of them are numbers, letters or words that differ. Formulas may be steps on the way."""
-    forms = [form for text in dict.fromkeys(texts) if (form := _comparable(text)) is not None]
+    """Whether two of them are numbers, letters or words that differ. For units and formulas, see `_rivals`."""
+    forms = [(text, form) for text in dict.fromkeys(texts) if (form := _comparable(text)) is not None]
     numbers = {
-        value for form in forms if isinstance(form, Expression) and (value := rational(form.text.replace(",", ""))) is not None
+        value
+        for text, form in forms
+        if isinstance(form, Expression)
+        and not has_words(normalize(text))
+        and (value := rational(form.text.replace(",", ""))) is not None
     }
-    letters = {form.letter for form in forms if isinstance(form, Option)}
-    spoken = {form.text.casefold() for form in forms if isinstance(form, Words)}
+    letters = {form.letter for _, form in forms if isinstance(form, Option)}
+    spoken = {form.text.casefold() for _, form in forms if isinstance(form, Words)}
     return max(len(numbers), len(letters), len(spoken)) > 1

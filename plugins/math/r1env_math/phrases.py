@@ -148,15 +148,15 @@ SUPPOSED_BEFORE = re.compile(
 """Ends the text before an announcement that asserts nothing: "Suppose the …", "It is false that the …"."""
 
 _WRONG = (
-    r"wrong|incorrect|not right|not correct|not the (?:final |right |correct )?answer|false|a mistake|an error|mistaken|inconsistent|contradict\w*|"
+    r"wrong|incorrect|false|a mistake|an error|mistaken|inconsistent|contradict\w*|"
     r"impossible|invalid|untrue|off by|too (?:large|small|big|high|low|many|few)|"
     r"(?:cannot|can't|can not|could not|couldn't) (?:possibly |really )?(?:be|have been) (?:right|correct|true|so|it|the (?:right |correct )?answer)|"
-    r"not (?:quite |really |actually )?true|(?:does not|doesn't|did not|didn't|cannot|can't) (?:work|hold|fit|make sense|check out)|"
+    r"(?:not|isn't|wasn't|aren't) (?:quite |really |actually )?(?:right|correct|true|it|the (?:final |right |correct )?answer)|(?:does not|doesn't|did not|didn't|cannot|can't) (?:work|hold|fit|make sense|check out)|"
     r"ne peut pas être|kann nicht|stimmt nicht|no puede ser|não pode ser|non può essere|не может быть|不可能|不成立|faux|falsch|incorrecto|errado|sbagliato|неверно|неправильно|ошиб\w*|错|不对|不正确|有误|틀렸|誤り|間違"
 )
 RETRACTION = re.compile(
     rf"^[\s$.,;:!()\]}}*_。，…—-]{{0,12}}(?:(?:but |and |so |oh |oops,? |hmm,? |no,? |well,? ){{0,3}}"
-    rf"(?:(?:is|was|are|would be|seems?|looks?|must be|can't be|cannot be|that|this|it|which|that's|this is|that is|that was|it's|it is|the above|above|my answer)\s){{0,3}}(?:clearly |obviously |actually |definitely )?"
+    rf"(?:(?:is|was|are|would be|seems?|looks?|must be|can't be|cannot be|that|this|it|which|that's|this is|that is|that was|it's|it is|the above|above|my answer)\s){{0,3}}(?:clearly |obviously |actually |definitely )?(?:[这那它此]个?(?:答案|结果)?(?:是|显然)?)?"
     rf"(?:{_WRONG})"
     r"|(?:but |oh |oops|hmm+,? |no,? |ah,? |uh,? ){0,2}(?:wait|hold on|actually|no[,.! ]|scratch that|correction|let me (?:re|double|correct|fix|try again)|"
     r"i made|i was wrong|i miscalculated|on (?:second thoughts?|reflection)|oops|my mistake|sorry|strike that|strictly that|rather[,:]|"

@@ -35,7 +35,7 @@ from r1env_math.guards import excess, unevaluated
 from r1env_math.normalize import normalize
 from r1env_math.numeric import rational, value_of
 from r1env_math.parser import read
-from r1env_math.phrases import writes_decimal_comma
+from r1env_math.phrases import DENIAL, writes_decimal_comma
 from r1env_math.policy import AnswerPolicy
 from r1env_math.reference import final_answer
 from r1env_math.units import asked_for, quantity
@@ -249,6 +249,8 @@ def _refused_unread(answer: str, found: Extraction) -> Verdict | None:
         return Verdict(True, How.TEXT, found.text, f"the same text ({found.reason})", answer[:_SHOWN], found.text[:_SHOWN])
     if too_much := excess(found.text):
         return Verdict(False, How.EXCESS, found.text[:100], too_much)
+    if DENIAL.match(found.text):
+        return Verdict(False, How.NO_ANSWER, found.text, "the answer is denied")
     return None
 
 
@@ -296,7 +298,9 @@ _IN_WORDS_TOO = re.compile(r"(.+?) ?\(([a-z -]{3,40})\)")
 _ASIDE = re.compile(
     r"(.+?) ?(?:\(|\\text\{ ?\(? ?)(?:(?P<or>or)\b ?)?(?P<sign>i\.e\.|=|\\approx|approximately|approx\.?|about|≈)?:? ?\}? ?(?:\\approx)? ?(?P<rounded>-?[0-9][0-9.,/%]*)\)?\}?\)?"
 )
-_LED_BY_PROSE = re.compile(r"[a-zA-Z ]{3,60}? ?([(\[].{1,80}[)\]])")
+_LED_BY_PROSE = re.compile(
+    r"(?!.*\b(?:not|no|none|but|never|except|excluding|other|or|nor|neither|outside|beyond|without|minus|negative|opposite|complement|reflection|inverse)\b)[a-zA-Z ]{3,60}? ?([(\[].{1,80}[)\]])"
+)
 
 
 def _other_writings(reference: str, given: str, found: Extraction, task: r1env.Task | None) -> Iterator[str]:
