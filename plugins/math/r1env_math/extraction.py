@@ -289,9 +289,11 @@ def _unless_contradicted(found: Extraction, after: str, policy: AnswerPolicy) ->
     boxed, said = (_comparable(text) for text in (found.text, stated[0].text))
     if isinstance(said, Option) and not isinstance(boxed, Option) and policy.where is not Where.STRICT:
         return stated[0]  # a value on the way, and the choice at the end
-    if boxed is None or said is None or type(boxed) is not type(said):
-        return replace(found, others=_rivals([stated[0].text], found.text))
-    if not _same(boxed, said):
+    if isinstance(boxed, Words | Option) and isinstance(said, Words | Option) and type(boxed) is type(said):
+        different = not _same(boxed, said)
+    else:
+        different = _disagree([found.text, stated[0].text])
+    if different:
         return Extraction(None, "the box and the final statement disagree")
     return replace(found, others=_rivals([stated[0].text], found.text))
 

@@ -246,11 +246,24 @@ def is_retracted(text: str, at: int) -> bool:
     """Whether what follows a place takes back what stands before it, and does not confirm it after all."""
     rest = text[at : at + REACH]
     if RETRACTION.match(rest):
-        return not CONFIRMED.search(rest)
+        return not _is_confirmed(text, at)
     sentences = re.split(r"(?<=[.!?。！？])\s+|\n+", rest.lstrip("$.,;:)]*} \n"), maxsplit=3)[:3]
     for sentence in sentences:
         if ANNOUNCEMENT.search(sentence) or "\\boxed" in sentence:
             return False
         if RETRACTION.match(sentence) or WRONG_LATER.search(sentence):
-            return not CONFIRMED.search(rest)
+            return not _is_confirmed(text, at)
     return False
+
+
+_SUBJECT = re.compile(r"(?<![\w.])([0-9](?:[0-9.,/]*[0-9])?|[A-J])\s?\Z")
+
+
+def _is_confirmed(text: str, at: int) -> bool:
+    """Whether what follows a place says that the answer is right after all, and not that another one is: "no, 43 is right"."""
+    rest = text[at : at + REACH]
+    confirmed = CONFIRMED.search(rest)
+    if confirmed is None:
+        return False
+    subject = _SUBJECT.search(rest[max(0, confirmed.start() - 40) : confirmed.start()])
+    return subject is None or re.search(rf"(?<![\w.]){re.escape(subject[1])}(?!\w)", text[max(0, at - 200) : at]) is not None
