@@ -106,7 +106,7 @@ def test_low_entropy_from_the_start_is_no_collapse() -> None:
 
 def test_completions_that_run_into_the_limit_are_named_and_so_is_rambling() -> None:
     cut = {"truncated": lambda t: 0.1 + 0.8 * t}
-    assert "raise max_new_tokens" in alerts(training(**cut))["length-limit"][1]
+    assert "raise sampling.max_new_tokens" in alerts(training(**cut))["length-limit"][1]
     rambling = {"length/right": lambda t: 50.0, "length/wrong": lambda t: 50 + 200 * t}
     assert "ramble" in alerts(training(**cut, **rambling))["length-limit"][1]
 

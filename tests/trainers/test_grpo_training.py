@@ -114,7 +114,7 @@ def fragile(completion):
         ({"env": "sort-44"}, "unknown environment 'sort-44'; did you mean 'sort-4'"),
         ({"rubric": "zeroo"}, "unknown rubric 'zeroo'; did you mean 'zero'"),
         ({"model": "tinny"}, "unknown model 'tinny'; did you mean 'tiny'"),
-        ({"template": "r1zero"}, "unknown template 'r1zero'; did you mean 'r1-zero'"),
+        ({"template": "r1zero"}, "unknown prompt template 'r1zero'; did you mean 'r1-zero'"),
         ({"env_options": {"digit": 4}}, "does not take these options"),
         ({"eval.env_options": {"split": "dev"}}, "split"),
     ],
