@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from r1env.testing import HOSTILE_TEXTS
-from r1env_math import AnswerPolicy, verify
+from r1env_math import AnswerPolicy, verify, verify_choice
 from r1env_math.extraction import Extraction, extract, readings
 
 
@@ -158,6 +158,128 @@ def test_no_answer_has_a_reason(completion, reason):
 )
 def test_a_number_that_is_not_given_as_the_answer_earns_nothing(completion):
     assert verify("42", completion).correct is False
+
+
+@pytest.mark.parametrize(
+    ("reference", "completion"),
+    [
+        # a question behind a label is no answer
+        ("15", "Let me think.\n#### How much is 8 + 7?"),
+        ("0.25", "#### What is 1/4, written as a decimal?"),
+        ("15", "Answer: 15, right?"),
+        # nor is a number that the statement changes, or whose unit is another one
+        ("6", "#### twice 6"),
+        ("6", "Answer: half of 6"),
+        ("6", "Answer: the temperature falls to 6 degrees below freezing"),
+        ("6", "Answer: Ann has 6 fewer than Ben"),
+        ("6", "#### 6!"),
+        ("6 cm", "Answer: the edge measures 6 km"),
+        ("6 cm", "答：边长是6千米"),
+        ("6 cm", "#### 6 cm^3"),
+        # denials
+        ("(2, 3)", "\\boxed{anything but (2, 3)}"),
+        ("[0, 4]", "The answer is everything outside [0, 4]."),
+        ("6", "\\boxed{\\neq 6}"),
+        ("6", "<answer>anything other than 6</answer>"),
+        # doubts
+        ("6", "\\boxed{6} can't be true."),
+        ("6", "\\boxed{6} isn't right."),
+        ("6", "The answer is 6. Hmm, that does not work."),
+        ("6", "答案是6。这不正确。"),
+        ("6", "The answer is 6. Wait, 7 is correct."),
+        # asides that give a second value
+        ("0.375", "\\boxed{0.375 (or 0.38)}"),
+        ("0.375", "The answer is 0.375 + 0(or 0.4)."),
+    ],
+)
+def test_an_answer_that_is_asked_changed_denied_or_doubted_earns_nothing(reference, completion):
+    assert verify(reference, completion).correct is False
+
+
+@pytest.mark.parametrize(
+    ("reference", "completion"),
+    [
+        ("6", "What is the answer? The answer is 6!"),
+        ("6", "The answer is 6.\nIs there anything else?"),
+        ("720", "#### 6!"),
+        ("6", "Answer: 6 apples are left"),
+        ("6 cm", "Answer: the edge measures 6 cm"),
+        ("60 mm", "答：边长是6厘米"),
+        ("6", "The answer is 6. Wait, let me check: 4 + 2 is 6. Yes, it is right."),
+        ("6", "\\boxed{6}. Hold on, 4 + 2... no, 6 is correct."),
+        ("\\neq 6", "\\boxed{\\neq 6}"),
+        ("\\frac13", "\\boxed{\\frac13 (or 0.333)}"),
+        ("0.375", "\\boxed{\\frac38 (or 0.375)}"),
+        ("0.375", "\\boxed{0.375 (approximately 0.38)}"),
+        ("(2, 3)", "The answer is the point (2, 3)."),
+    ],
+)
+def test_an_answer_with_an_aside_a_check_or_a_remark_stands(reference, completion):
+    assert verify(reference, completion).correct is True
+
+
+DIFFERENT = [
+    ("3, 4", "3"),
+    ("3, 4", "34"),
+    ("[0, 4]", "(0, 4]"),
+    ("6 cm", "6 km"),
+    ("9:15", "9:45"),
+    ("3:4", "4:3"),
+    ("\\sqrt{2}", "\\sqrt{3}"),
+    ("\\sqrt{2}+\\sqrt{3}", "\\sqrt{3}"),
+    ("\\cos(10^{-30})", "1"),
+    ("\\begin{pmatrix}1\\\\2\\end{pmatrix}", "\\begin{pmatrix}2\\\\1\\end{pmatrix}"),
+]
+
+
+@pytest.mark.parametrize(("right", "wrong"), DIFFERENT)
+def test_two_answers_that_differ_in_value_are_none_whatever_their_form(right, wrong):
+    for first, second in ((right, wrong), (wrong, right)):
+        assert verify(right, f"The answer is {first}.\nThe answer is {second}.").correct is False
+    assert verify(right, f"Hence \\boxed{{{right}}}.\nAnswer: {wrong}").correct is False
+
+
+@pytest.mark.parametrize(
+    ("reference", "one", "other"),
+    [
+        ("120\\text{ minutes}", "2 hours", "120 minutes"),
+        ("[0, 1]", "$0 \\le x \\le 1$", "[0, 1]"),
+        ("3, 4", "x = 3 or x = 4", "4, 3"),
+        ("\\frac12", "\\cos(60^\\circ)", "0.5"),
+        ("6 cm", "6", "6 cm"),
+        ("10", "n(n+1)/2", "10"),  # a step on the way
+    ],
+)
+def test_one_answer_in_two_forms_is_one_answer(reference, one, other):
+    assert verify(reference, f"The answer is {one}.\nThe answer is {other}.").correct is True
+    assert verify(reference, f"Hence \\boxed{{{other}}}.\nThe answer is {one}.").correct is True
+
+
+@given(st.integers(2, 10**6), st.integers(2, 10**6), st.sampled_from(["{} cm", "{}, 1", "[0, {}]", "\\sqrt{{{}}}", "{}:1"]))
+def test_two_different_numbers_in_one_form_are_never_paid(one, other, form):
+    right, wrong = form.format(one), form.format(other)
+    verdict = verify(right, f"The answer is {wrong}.\nThe answer is {right}.")
+    assert verdict.correct is (one == other)
+
+
+@pytest.mark.parametrize(
+    "completion",
+    [
+        "The answer is \\boxed{\\neq C}.",
+        "The answer is anything but C.",
+        "The answer is C. Wait… it has to be D.",
+        "The answer is C. That is not right.",
+        "The answer is C. Wait, D is right.",
+        "\\boxed{C} could not be correct.",
+        "<answer>The answer is C. Wait… it has to be D.</answer>",
+    ],
+)
+def test_a_letter_that_is_denied_or_taken_back_is_not_picked(completion):
+    assert verify_choice("C", completion).correct is False
+
+
+def test_after_a_letter_that_is_taken_back_the_last_line_counts():
+    assert verify_choice("D", "The answer is C. Wait, that is wrong.\nD").correct is True
 
 
 def test_the_strict_policy_wants_a_box_or_a_block():

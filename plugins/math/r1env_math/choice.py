@@ -57,6 +57,7 @@ class Pick:
     contradictory: bool = False
 
 
+_TAKEN_BACK = "the answer is taken back"
 _MARK = r"[).:：．、）]"
 _INLINE = re.compile(rf"(?:(?<=\n)|^|(?<=[\s;,。；，（(）)]))[(（\[]?(?P<letter>[A-J])(?:{_MARK}|\](?!\w))\s?(?=\S)")
 _LATEX = re.compile(
@@ -81,7 +82,7 @@ _EITHER = re.compile(
     r"(?<![A-Za-z])[A-J]\s?\)?\s?(?:或者?|または|또는|\bor\b|/|\bou\b|\boder\b|\bили\b)\s?\(?[A-J](?![A-Za-z])", re.IGNORECASE
 )
 _NOT_BEFORE = re.compile(
-    r"(?:\\neq?|\\lnot|\\neg|≠|!=|¬|(?:any|every|no)thing but|all but|other than|\bnot|n't|never|\bno|neither|nor|except|rather than|instead of|unlike|whereas|eliminate|exclude|reject|rule out|ruled out|不选|不是|排除|而非|非|nicht|pas|не)\s?(?:option |choice |选项)?[(\[]?$",
+    r"(?:\\neq?|\\lnot|\\neg|\\not|≠|!=|¬|\b(?:any|every|no)thing (?:but|except|other than)|\ball but|other than|different from|\bnot|n't|never|\bno|neither|nor|except|rather than|instead of|unlike|whereas|eliminate|exclude|reject|rule out|ruled out|不选|不是|排除|而非|非|nicht|pas|не)\s?(?:option |choice |选项)?[(\[]?$",
     re.IGNORECASE,
 )
 _WRONG_AFTER = re.compile(
@@ -313,6 +314,9 @@ def pick(completion: str, options: Mapping[str, str], policy: AnswerPolicy) -> P
     if boxed is not None and (boxed.letters or stated is None or not stated.letters):
         return boxed
     if stated is not None:
+        last = _from_last_line(response, options, policy) if stated.reason == _TAKEN_BACK and not in_block else None
+        if last is not None and last.letters:
+            return last
         return stated if stated.letters or not in_block else Pick(frozenset(), None, stated.reason)
     if in_block and (block := _read_pick(response.strip(), options, policy, "answer block")) is not None:
         return block
@@ -328,7 +332,7 @@ def _from_boxes(response: str, options: Mapping[str, str], policy: AnswerPolicy)
     contents, retracted = boxes_that_stand(response, policy)
     picks = [found for content in contents if (found := _read_pick(content, options, policy, "box")) is not None]
     if not picks:
-        return Pick(frozenset(), None, "the answer is taken back") if retracted and not contents else None
+        return Pick(frozenset(), None, _TAKEN_BACK) if retracted and not contents else None
     if len({each.letters for each in picks}) > 1 and policy.conflict is Conflict.REFUSE:
         return Pick(frozenset(), None, "there are boxes with different answers")
     return picks[-1]
@@ -389,7 +393,7 @@ def _from_statements(text: str, options: Mapping[str, str], policy: AnswerPolicy
         if not _NOT_BEFORE.search(before) and not re.search(r"[A-Za-z0-9\\]$", before):
             found.append((correct.end(), 1, Pick(frozenset({correct["letter"]}), correct["letter"], "said to be correct")))
     if not found:
-        return Pick(frozenset(), None, "the answer is taken back") if taken_back else None
+        return Pick(frozenset(), None, _TAKEN_BACK) if taken_back else None
     found.sort(key=lambda each: each[0])
     strongest = max(strength for _, strength, _ in found)
     picks = [each for _, strength, each in found if strength == strongest]
@@ -431,8 +435,8 @@ def _letter_in_sentence(sentence: str) -> Pick | None:
 def _from_last_line(response: str, options: Mapping[str, str], policy: AnswerPolicy) -> Pick | None:
     """A last line, or a response, that is nothing but an option."""
     line = CONCLUSION.sub("", response.strip().rpartition("\n")[2].strip(), count=1)
-    if len(line) > 300:
-        return None
+    if len(line) > 300 or ANNOUNCEMENT.search(line):
+        return None  # what a line announces was read as a statement, and may have been denied or taken back
     alone = _OPTION_ALONE.match(" ".join(_LATEX.sub(" ", line).split()))
     if alone and (len(alone["letters"]) == 1 or alone["letters"].isupper()):
         letters = frozenset(alone["letters"].upper())

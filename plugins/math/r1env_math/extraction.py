@@ -11,19 +11,20 @@ from __future__ import annotations
 import itertools
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from r1env import parse_response
-from r1env_math.ast import Clock, Date, Equation, Expression, Form, Items, Option, Ratio, Region, Words
+from r1env_math.ast import Based, Clock, Date, Equation, Expression, Form, Items, Matrix, Option, Ratio, Region, Words
 from r1env_math.compare import Scalars, equal
 from r1env_math.guards import MAX_LENGTH, excess
 from r1env_math.normalize import normalize
-from r1env_math.numeric import rational, value_of
+from r1env_math.numeric import rational
 from r1env_math.parser import read
 from r1env_math.phrases import (
     AFTERWORD,
     ANNOUNCEMENT,
     CONCLUSION,
+    DENIED_BEFORE,
     FINAL,
     HEDGE,
     NEGATED,
@@ -36,7 +37,8 @@ from r1env_math.phrases import (
     may_announce,
 )
 from r1env_math.policy import AnswerPolicy, Conflict, Where
-from r1env_math.units import quantity
+from r1env_math.units import has_words, quantity
+from r1env_math.vocabulary import CHANGES, FRACTIONS, MEASURES, SCALES, scale_of, unit_of, words_of
 
 MAX_TAIL = 20_000
 """Characters at the end of a response in which a final statement is looked for."""
@@ -68,7 +70,11 @@ _NUMBER = re.compile(
     r"(?<![0-9a-zA-Z_^.])(?<![0-9],)-?(?:\\?\$\s?|[€£¥₹])?[0-9](?:[0-9,]|(?<=[0-9])[\u00a0\u202f](?=[0-9]{3}))*(?:\.[0-9]+)?(?:/[0-9]+(?![0-9./]))?(?:\\?%|％)?(?![0-9_^])"
 )
 _SCALE = re.compile(r"\s{0,2}\$?\s{0,2}(\\?%|percent\b|[^\W\d_]{1,12}\.?)")
+_WORD = re.compile(r"[^\W\d_]+(?:['’][^\W\d_]+)?")
+_MEASURE = re.compile(r"\s?(?P<unit>[^\W\d_]{1,12}|°[CF]?)(?:\^?\{?[0-9²³]\}?)?(?![^\W_])")
 _COPULA = re.compile(r"^[^=0-9]{0,200}\b(?:is|are|equals|gives|yields)\b:?\s+", re.IGNORECASE)
+_SAYS_NOTHING = words_of("is are was were be been and in r e i y et und o when if since after before ago pi mas true left")
+"""Of the words that change a number, those that in a sentence mostly do not."""
 _FACTOR = re.compile(
     r"\s{0,2}\$?(\s{0,2}(?:\\?%|‰|(?:\\text\{\s?)?(?:percent|hundred|thousand|million|billion|trillion|dozen|lakh|crore)(?![a-zA-Z])\}?|[万亿億萬千百만억천]|тыс|млн|млрд))"
 )
@@ -92,11 +98,13 @@ class Extraction:
         text: the answer, or None.
         reason: where it was found; or why there is none.
         context: what announced it.
+        others: other answers that the completion states as firmly; where one of them is wrong, it has none.
     """
 
     text: str | None
     reason: str
     context: str = ""
+    others: tuple[str, ...] = ()
 
 
 def extract(completion: str, policy: AnswerPolicy | None = None) -> Extraction:
@@ -281,9 +289,13 @@ def _unless_contradicted(found: Extraction, after: str, policy: AnswerPolicy) ->
     boxed, said = (_comparable(text) for text in (found.text, stated[0].text))
     if isinstance(said, Option) and not isinstance(boxed, Option) and policy.where is not Where.STRICT:
         return stated[0]  # a value on the way, and the choice at the end
-    if boxed is None or said is None or type(boxed) is not type(said):
-        return found
-    return found if _same(boxed, said) else Extraction(None, "the box and the final statement disagree")
+    if isinstance(boxed, Words | Option) and isinstance(said, Words | Option) and type(boxed) is type(said):
+        different = not _same(boxed, said)
+    else:
+        different = _disagree([found.text, stated[0].text])
+    if different:
+        return Extraction(None, "the box and the final statement disagree")
+    return replace(found, others=_rivals([stated[0].text], found.text))
 
 
 def _innermost(content: str) -> str:
@@ -314,6 +326,10 @@ def _from_statements(text: str, policy: AnswerPolicy) -> list[Extraction]:
     if not asserted:
         return [Extraction(None, "the answer is only supposed, or denied")]
     stated = [(each, statement_of(text, each)) for each in asserted]
+    answered = [each for each in stated if not _is_asked(text, *each)]
+    if not answered:
+        return [Extraction(None, "the final statement is a question")]
+    stated = answered
     if _NOTHING_SAID.fullmatch(stated[-1][1]):
         stated = (
             [each for each in stated if not _NOTHING_SAID.fullmatch(each[1])]
@@ -332,21 +348,32 @@ def _from_statements(text: str, policy: AnswerPolicy) -> list[Extraction]:
         if _disagree([said for _, said in stated]):
             return [Extraction(None, "there are statements with different answers")]
     announcement, said = stated[-1]
-    readings = [Extraction(said, "final statement", announcement[0])]
+    others = _rivals([earlier for _, earlier in stated[:-1]], said) if policy.conflict is Conflict.REFUSE else ()
+    readings = [Extraction(said, "final statement", announcement[0], others)]
     if (value := _value_in_sentence(said, _is_label(announcement[0]) and "##" not in announcement[0])) is not None:
-        readings.append(Extraction(value, "number of the final statement"))
+        readings.append(Extraction(value, "number of the final statement", others=others))
     return readings
 
 
 def statement_of(text: str, announcement: re.Match[str]) -> str:
     """Return what an announcement in a text announces."""
-    return _stated(text[announcement.end() : announcement.end() + MAX_LENGTH + 1], _is_label(announcement[0]))
+    said = _stated(text[announcement.end() : announcement.end() + MAX_LENGTH + 1], _is_label(announcement[0]))
+    if announcement[0] == "####" and text.startswith("!", announcement.end() + length_of(text, announcement, said)):
+        return said + "!"  # nothing but the answer stands behind `####`: `5!` is a factorial, no exclamation
+    return said
 
 
 def length_of(text: str, announcement: re.Match[str], said: str) -> int:
     """Return how far behind its announcement a statement ends."""
     at = text.find(said, announcement.end(), announcement.end() + MAX_LENGTH) if said else -1
     return at - announcement.end() + len(said) if at >= 0 else 0
+
+
+def _is_asked(text: str, announcement: re.Match[str], said: str) -> bool:
+    """Whether the sentence of a statement is a question: "#### What is 17 + 25?"."""
+    end = announcement.end() + length_of(text, announcement, said)
+    ends = _SENTENCE_END.search(text[end : end + MAX_LENGTH].lstrip(" $*_)"))
+    return ends is not None and ends[0] in "?？"
 
 
 def _strongest(stated: list[tuple[re.Match[str], str]]) -> list[tuple[re.Match[str], str]]:
@@ -372,9 +399,8 @@ def _stated(rest: str, after_colon: bool) -> str:
     if formula and not _MORE_FORMULAS.match(rest, formula.end()) and not _SCALE_WORD.match(rest, formula.end()):
         return next(group for group in formula.groups() if group is not None).strip()
     sentence = _first_sentence(rest, _CLAUSE_END)
-    if (
-        (after_colon or sentence.startswith("that ")) and (said := _COPULA.match(sentence)) and not _asks(rest, sentence)
-    ):  # "Answer: the largest n is 34"
+    said = _COPULA.match(sentence) if after_colon or sentence.startswith("that ") else None
+    if said and not _INTERROGATIVE.match(sentence):  # "Answer: the largest n is 34"
         sentence = sentence[said.end() :]
     sentence = _ADVERB.sub("", sentence, count=1)
     if formula := _FORMULA.fullmatch(sentence.strip()):
@@ -391,18 +417,11 @@ _ADVERB = re.compile(
     r"^\s*(?:(?:therefore|thus|hence|then|so|simply|just|indeed|clearly|equal to|given by|found to be|exactly|only),? )+",
     re.IGNORECASE,
 )
+_INTERROGATIVE = re.compile(r"\W{0,3}(?:what|which|how|who|where|when)\b", re.IGNORECASE)
 _SCALE_WORD = re.compile(
     r"\s?(?:\\?%|percent|hundred|thousand|million|billion|trillion|dozen|lakh|crore|or\b|to\b|万|亿|千|тыс|млн|млрд|만|억)",
     re.IGNORECASE,
 )
-
-
-def _asks(rest: str, sentence: str) -> bool:
-    """Whether a sentence is a question: a label may be followed by what was asked."""
-    return (
-        rest[len(sentence) : len(sentence) + 1] in ("?", "？")
-        or re.match(r"\W{0,3}(?:what|which|how|who|where|when)\b", sentence, re.IGNORECASE) is not None
-    )
 
 
 def _first_sentence(text: str, ends: re.Pattern[str] = _SENTENCE_END) -> str:
@@ -419,14 +438,36 @@ def _value_in_sentence(sentence: str, after_label: bool) -> str | None:
     """The last number of a sentence behind a label: "答：她还剩12页没有看". None where the sentence qualifies it."""
     if not after_label or len(sentence) > 200 or _CONDITION.search(sentence) or HEDGE.search(sentence):
         return None
-    if (
-        not re.match(r"\W{0,3}[^\W\d_]", sentence)
-        or "\\" in sentence
-        or re.search(r"[?？]|\b(?:wrong|false|below|above|but|except|other|mil)\b", sentence)
-    ):
-        return None  # what begins with a number is read with its unit, or not at all
+    if "\\" in sentence or _OF_ANOTHER.search(sentence):
+        return None
+    if not re.match(r"\W{0,3}[^\W\d_]", sentence):  # what begins with a number is read with its unit, or not at all
+        subject = _SUBJECT.match(sentence)
+        return subject[1] if subject and not any(map(_changes, _WORD.findall(sentence[subject.end() :]))) else None
     numbers = list(_NUMBER.finditer(sentence))
-    return _with_scale(sentence, numbers[-1]) if numbers else None
+    if not numbers:
+        return None
+    number = numbers[-1]
+    words_before = _WORD.findall(sentence[max(0, number.start() - 40) : number.start()])
+    words_after = _WORD.findall(sentence[number.end() : number.end() + 40])
+    if any(_changes(word) for word in (*words_before[-2:], *words_after[:3])) or DENIED_BEFORE.search(
+        sentence[: number.start()]
+    ):
+        return None
+    value = _with_scale(sentence, number)
+    if value == number[0] and (unit := _MEASURE.match(sentence, number.end())) and unit_of(unit["unit"]) in MEASURES:
+        return value + unit[0].rstrip()
+    if value == number[0] and words_after and words_after[0].lower() in SCALES.keys() | FRACTIONS.keys():
+        return None  # `mil` may be a thousand
+    return value
+
+
+_SUBJECT = re.compile(r"(.{1,60}?)\s(?:is|are|was|were|will be|remain|remains|remained)\b")
+_OF_ANOTHER = re.compile(r"[?？]|\b(?:wrong|false|but|except|other)\b")
+
+
+def _changes(word: str) -> bool:
+    low = word.lower()
+    return (low in CHANGES and low not in _SAYS_NOTHING) or low in ("half", "twice", "double", "triple", "but", "except")
 
 
 # Nothing but the answer, and the lenient policy's last resort.
@@ -498,8 +539,6 @@ def _last_value(text: str) -> Extraction:
 
 def _with_scale(text: str, number: re.Match[str]) -> str:
     """A number and the scale word behind it: `4,2 миллиона`, `5万`."""
-    from r1env_math.vocabulary import scale_of
-
     value = number[0].rstrip(",")
     value = value[:-1] if value.endswith("-") else value
     following = _SCALE.match(text, number.end())
@@ -530,16 +569,8 @@ def _comparable(text: str) -> Form | None:
         form = form.members[-1]
     if isinstance(form, Expression):
         core = quantity(form.text)
-        return None if core.unknown or core.changed else form
-    return form if isinstance(form, Option | Items | Region | Clock | Ratio | Date) else None
-
-
-def _is_constant(form: Form) -> bool:
-    """Whether a form has no variables: a formula with some may be a step on the way."""
-    if not isinstance(form, Expression):
-        return not isinstance(form, Words)
-    value = value_of(quantity(form.text).core)
-    return value is not None and all(name[0] in "√?" or name in ("e", "i", "π") for name in value.names)
+        return None if core.unknown or core.changed else replace(form, text=core.core)
+    return form if isinstance(form, Option | Items | Region | Ratio | Clock | Date | Based | Matrix) else None
 
 
 def _same(first: Form, second: Form) -> bool:
@@ -558,9 +589,42 @@ def _agree(texts: Sequence[str]) -> bool:
     return all(_same(forms[-1], form) for form in forms[:-1])
 
 
+def _rivals(texts: Sequence[str], last: str) -> tuple[str, ...]:
+    """Those of the texts that answer the same question as the last one, so that all must be right.
+
+    Prose and letters do not rival a value; nor does a formula that has other variables, which may be a step on the way.
+    """
+    form = _comparable(last)
+    if form is None or isinstance(form, Words | Option):
+        return ()
+    return tuple(
+        text
+        for text in dict.fromkeys(texts)
+        if text != last
+        and (rival := _comparable(text)) is not None
+        and not isinstance(rival, Words | Option)
+        and _variables(text) in (set(), _variables(last))
+    )
+
+
+def _variables(text: str) -> set[str]:
+    return set(_VARIABLE.findall(_COMMAND.sub(" ", quantity(normalize(text)).core)))
+
+
+_COMMAND = re.compile(r"\\[a-zA-Z]+|\bor\b|\band\b")
+_VARIABLE = re.compile(r"[a-zA-Z]+")
+
+
 def _disagree(texts: Sequence[str]) -> bool:
-    """Whether two of them are numbers, letters or words that differ. Formulas may be steps on the way."""
-    forms = [form for text in dict.fromkeys(texts) if (form := _comparable(text)) is not None]
-    spoken = {form.text.casefold() for form in forms if isinstance(form, Words)}
-    constants = [form for form in forms if _is_constant(form)]
-    return len(spoken) > 1 or any(not _same(constants[-1], form) for form in constants[:-1])
+    """Whether two of them are numbers, letters or words that differ. For units and formulas, see `_rivals`."""
+    forms = [(text, form) for text in dict.fromkeys(texts) if (form := _comparable(text)) is not None]
+    numbers = {
+        value
+        for text, form in forms
+        if isinstance(form, Expression)
+        and not has_words(normalize(text))
+        and (value := rational(form.text.replace(",", ""))) is not None
+    }
+    letters = {form.letter for _, form in forms if isinstance(form, Option)}
+    spoken = {form.text.casefold() for _, form in forms if isinstance(form, Words)}
+    return max(len(numbers), len(letters), len(spoken)) > 1

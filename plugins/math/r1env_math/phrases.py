@@ -128,6 +128,15 @@ NEGATED = re.compile(
 )
 """Ends an announcement that denies: "la respuesta no es"."""
 
+DENIAL = re.compile(
+    r"\s*[$(]{0,2}\s?(?:\\text\s?\{\s?)?(?:(?:certainly|definitely|clearly|surely|obviously|really|simply|just|equal to)\s){0,2}"
+    r"(?:(?:not|never|(?:any|every)thing (?:but|except|other than)|(?:all|none) but|other than|different from|unequal to|nicht|pas|non|не)(?![^\W\d_])"
+    r"|\\neq?(?![a-zA-Z])|\\not(?![a-zA-Z])|≠|!=|不是|不等于|并非)"
+    r"\s?(?:be\s|equal to\s)?[^\w]{0,12}(?:[0-9]|[a-zA-Z](?![a-zA-Z])|(?<=\\)[a-zA-Z]|(?<=[(\[{])\w)",
+    re.IGNORECASE,
+)
+"""Begins a text that says which number, letter or formula the answer is not: "anything but 42", `\\neq B`."""
+
 SUPPOSED_BEFORE = re.compile(
     r"(?:\b(?:suppose|assume|imagine|let's say|let us say|say|guess|guessed|if|whether|pretend|hypothesi[sz]e|"
     r"false|wrong|incorrect|untrue|not true|not the case|doubt|unlikely|impossible|deny|denied|"
@@ -139,12 +148,15 @@ SUPPOSED_BEFORE = re.compile(
 """Ends the text before an announcement that asserts nothing: "Suppose the …", "It is false that the …"."""
 
 _WRONG = (
-    r"wrong|incorrect|(?:cannot|can't|could not|couldn't) be (?:right|correct|true)|(?:not|n't) (?:be )?(?:right|correct|true)|not right|not correct|not the (?:final |right |correct )?answer|false|a mistake|an error|mistaken|inconsistent|contradict\w*|"
-    r"impossible|invalid|off by|too (?:large|small|big|high|low|many|few)|faux|falsch|incorrecto|errado|sbagliato|неверно|неправильно|ошиб\w*|错|不对|不正确|有误|틀렸|誤り|間違"
+    r"wrong|incorrect|false|a mistake|an error|mistaken|inconsistent|contradict\w*|"
+    r"impossible|invalid|untrue|off by|too (?:large|small|big|high|low|many|few)|"
+    r"(?:cannot|can't|can not|could not|couldn't) (?:possibly |really )?(?:be|have been) (?:right|correct|true|so|it|the (?:right |correct )?answer)|"
+    r"(?:not|isn't|wasn't|aren't) (?:quite |really |actually )?(?:right|correct|true|it|the (?:final |right |correct )?answer)|(?:does not|doesn't|did not|didn't|cannot|can't) (?:work|hold|fit|make sense|check out)|"
+    r"ne peut pas être|kann nicht|stimmt nicht|no puede ser|não pode ser|non può essere|не может быть|不可能|不成立|faux|falsch|incorrecto|errado|sbagliato|неверно|неправильно|ошиб\w*|错|不对|不正确|有误|틀렸|誤り|間違"
 )
 RETRACTION = re.compile(
     rf"^[\s$.,;:!()\]}}*_。，…—-]{{0,12}}(?:(?:but |and |so |oh |oops,? |hmm,? |no,? |well,? ){{0,3}}"
-    rf"(?:(?:is|was|are|would be|seems?|looks?|must be|can't be|cannot be|that|this|it|which|that's|this is|that is|that was|it's|it is|the above|above|my answer)\s){{0,3}}(?:clearly |obviously |actually |definitely )?"
+    rf"(?:(?:is|was|are|would be|seems?|looks?|must be|can't be|cannot be|that|this|it|which|that's|this is|that is|that was|it's|it is|the above|above|my answer)\s){{0,3}}(?:clearly |obviously |actually |definitely )?(?:[这那它此]个?(?:答案|结果)?(?:是|显然)?)?"
     rf"(?:{_WRONG})"
     r"|(?:but |oh |oops|hmm+,? |no,? |ah,? |uh,? ){0,2}(?:wait|hold on|actually|no[,.! ]|scratch that|correction|let me (?:re|double|correct|fix|try again)|"
     r"i made|i was wrong|i miscalculated|on (?:second thoughts?|reflection)|oops|my mistake|sorry|strike that|strictly that|rather[,:]|"
@@ -160,8 +172,8 @@ WRONG_LATER = re.compile(
 """Within the two sentences behind an answer: it is taken back."""
 
 CONFIRMED = re.compile(
-    r"\b(?:is|was|it's|that's|seems|looks|so|yes,?|still|indeed)\s(?:\w+\s){0,2}(?:right|correct|fine|good|consistent|confirmed|holds|matches|the same|checks? out)\b|"
-    r"\bconfirm(?:s|ed)\b|\bcheck(?:s|ed)? out\b|正确|没错|correcto|richtig|верно(?!\w)",
+    r"\b(?:is|was|it's|that's|seems|looks|so|yes,?|still|indeed)\s(?:(?!(?:not|never|no|hardly)\b)\w+\s){0,2}(?:right|correct|fine|good|consistent|confirmed|holds|matches|the same|checks? out)\b|"
+    r"\bconfirm(?:s|ed)\b|\bcheck(?:s|ed)? out\b|(?<!不)正确|没错|\bcorrecto|(?<!nicht )\brichtig|\bверно(?!\w)",
     re.IGNORECASE,
 )
 """In what follows a second thought: the answer stands."""
@@ -234,11 +246,24 @@ def is_retracted(text: str, at: int) -> bool:
     """Whether what follows a place takes back what stands before it, and does not confirm it after all."""
     rest = text[at : at + REACH]
     if RETRACTION.match(rest):
-        return not CONFIRMED.search(rest)
+        return not _is_confirmed(text, at)
     sentences = re.split(r"(?<=[.!?。！？])\s+|\n+", rest.lstrip("$.,;:)]*} \n"), maxsplit=3)[:3]
     for sentence in sentences:
         if ANNOUNCEMENT.search(sentence) or "\\boxed" in sentence:
             return False
         if RETRACTION.match(sentence) or WRONG_LATER.search(sentence):
-            return not CONFIRMED.search(rest)
+            return not _is_confirmed(text, at)
     return False
+
+
+_SUBJECT = re.compile(r"(?<![\w.])([0-9](?:[0-9.,/]*[0-9])?|[A-J])\s?\Z")
+
+
+def _is_confirmed(text: str, at: int) -> bool:
+    """Whether what follows a place says that the answer is right after all, and not that another one is: "no, 43 is right"."""
+    rest = text[at : at + REACH]
+    confirmed = CONFIRMED.search(rest)
+    if confirmed is None:
+        return False
+    subject = _SUBJECT.search(rest[max(0, confirmed.start() - 40) : confirmed.start()])
+    return subject is None or re.search(rf"(?<![\w.]){re.escape(subject[1])}(?!\w)", text[max(0, at - 200) : at]) is not None

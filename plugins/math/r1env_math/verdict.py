@@ -29,12 +29,13 @@ from r1env_math.ast import (
 )
 from r1env_math.choice import Index, Pick, content_of_reference, letters_of_reference, options_of, pick
 from r1env_math.compare import Context, Scalars, equal
+from r1env_math.exact import has_finite_decimal
 from r1env_math.extraction import PERCENT_DROPPED, Extraction, readings
 from r1env_math.guards import excess, unevaluated
 from r1env_math.normalize import normalize
 from r1env_math.numeric import rational, value_of
 from r1env_math.parser import read
-from r1env_math.phrases import writes_decimal_comma
+from r1env_math.phrases import DENIAL, writes_decimal_comma
 from r1env_math.policy import AnswerPolicy
 from r1env_math.reference import final_answer
 from r1env_math.units import asked_for, quantity
@@ -190,7 +191,12 @@ def _best_of_readings(
     for found in readings(completion, policy):
         if found.context == PERCENT_DROPPED and task is not None and task.question:
             continue
-        verdict = _refused_unread(answer, found) or _compared(answer, found, task, policy, with_algebra=with_algebra)
+        verdict = _of_reading(answer, found, task, policy, with_algebra=with_algebra)
+        for other in found.others if verdict.correct else ():
+            rival = _of_reading(answer, replace(found, text=other), task, policy, with_algebra=with_algebra)
+            if rival.correct is False:
+                verdict = Verdict(False, How.NO_ANSWER, None, "different answers are stated", open=rival.open)
+                break
         if verdict.correct:
             return verdict
         if first is None or (first.correct is False and verdict.correct is None):
@@ -199,6 +205,12 @@ def _best_of_readings(
             first = replace(first, open=True)
     assert first is not None  # there is at least one reading
     return first
+
+
+def _of_reading(
+    answer: str, found: Extraction, task: r1env.Task | None, policy: AnswerPolicy, *, with_algebra: bool
+) -> Verdict:
+    return _refused_unread(answer, found) or _compared(answer, found, task, policy, with_algebra=with_algebra)
 
 
 def settle(
@@ -237,6 +249,8 @@ def _refused_unread(answer: str, found: Extraction) -> Verdict | None:
         return Verdict(True, How.TEXT, found.text, f"the same text ({found.reason})", answer[:_SHOWN], found.text[:_SHOWN])
     if too_much := excess(found.text):
         return Verdict(False, How.EXCESS, found.text[:100], too_much)
+    if DENIAL.match(found.text):
+        return Verdict(False, How.NO_ANSWER, found.text, "the answer is denied")
     return None
 
 
@@ -282,9 +296,11 @@ _COMMA_AND_WORD = re.compile(r"[0-9],[0-9]+ ?[^\W\d_]{2,}")
 _PARAMETERS = frozenset("kmnltsujrCcKλμ")
 _IN_WORDS_TOO = re.compile(r"(.+?) ?\(([a-z -]{3,40})\)")
 _ASIDE = re.compile(
-    r"(.+?) ?(?:\(|\\text\{ ?\(? ?)(?:or approximately|i\.e\.|=|\\approx|approximately|approx\.?|about|≈)?:? ?\}? ?(?:\\approx)? ?(-?[0-9][0-9.,/%]*)\)?\}?\)?"
+    r"(.+?) ?(?:\(|\\text\{ ?\(? ?)(?:(?P<or>or)\b ?)?(?P<sign>i\.e\.|=|\\approx|approximately|approx\.?|about|≈)?:? ?\}? ?(?:\\approx)? ?(?P<rounded>-?[0-9][0-9.,/%]*)\)?\}?\)?"
 )
-_LED_BY_PROSE = re.compile(r"(?!.*\b(?:not|but|never|except|other|or|nor)\b)[a-zA-Z ]{3,60}? ?([(\[].{1,80}[)\]])")
+_LED_BY_PROSE = re.compile(
+    r"(?!.*\b(?:not|no|none|but|never|except|excluding|other|or|nor|neither|outside|beyond|without|minus|negative|opposite|complement|reflection|inverse)\b)[a-zA-Z ]{3,60}? ?([(\[].{1,80}[)\]])"
+)
 
 
 def _other_writings(reference: str, given: str, found: Extraction, task: r1env.Task | None) -> Iterator[str]:
@@ -295,12 +311,14 @@ def _other_writings(reference: str, given: str, found: Extraction, task: r1env.T
         if writes_decimal_comma(context):
             yield normalize(_DECIMAL_COMMA.sub(r"\1.\2", written))
     if aside := _ASIDE.fullmatch(given):  # `\frac12 (0.5)`, `\frac{1}{3} (approximately 0.333)`
-        exact, rounded = value_of(quantity(aside[1]).core), rational(aside[2].replace(",", ""))
+        exact, rounded = value_of(quantity(aside[1]).core), rational(aside["rounded"].replace(",", ""))
         if (
             exact is not None
             and exact.rational is not None
             and rounded is not None
-            and _rounds(exact.rational, rounded, aside[2])
+            and _rounds(exact.rational, rounded, aside["rounded"])
+            # "0.125 (or 0.13)" gives two answers; that of 1/3 has no end, so "or 0.333" can only mean the same
+            and not (aside["or"] and not aside["sign"] and has_finite_decimal(exact.rational) and exact.rational != rounded)
         ):
             yield aside[1]
     if (spoken := _IN_WORDS_TOO.fullmatch(given)) and rational(spoken[1]) == number_in_words(spoken[2]) is not None:
