@@ -618,13 +618,14 @@ _VARIABLE = re.compile(r"[a-zA-Z]+")
 def _disagree(texts: Sequence[str]) -> bool:
     """Whether two of them are numbers, letters or words that differ. For units and formulas, see `_rivals`."""
     forms = [(text, form) for text in dict.fromkeys(texts) if (form := _comparable(text)) is not None]
-    numbers = {
-        value
+    numbers = [
+        form
         for text, form in forms
         if isinstance(form, Expression)
-        and not has_words(normalize(text))
-        and (value := rational(form.text.replace(",", ""))) is not None
-    }
+        and not has_words(normalize(text).replace(r"\frac", ""))
+        and "%" not in text
+        and rational(form.text.replace(",", "")) is not None
+    ]
     letters = {form.letter for _, form in forms if isinstance(form, Option)}
     spoken = {form.text.casefold() for _, form in forms if isinstance(form, Words)}
-    return max(len(numbers), len(letters), len(spoken)) > 1
+    return max(len(letters), len(spoken)) > 1 or any(not _same(numbers[-1], number) for number in numbers[:-1])

@@ -251,11 +251,16 @@ def is_retracted(text: str, at: int) -> bool:
     for sentence in sentences:
         if ANNOUNCEMENT.search(sentence) or "\\boxed" in sentence:
             return False
+        if option := _OPTION.match(sentence):
+            if not re.search(rf"(?<![^\W_]){option[1]}(?![^\W_])", text[max(0, at - 40) : at]):
+                continue  # "The answer is D. A is wrong."
+            sentence = sentence[option.end() :]
         if RETRACTION.match(sentence) or WRONG_LATER.search(sentence):
             return not _is_confirmed(text, at)
     return False
 
 
+_OPTION = re.compile(r"(?:(?i:option|choice) |答案|选项)?\(?([A-J])\)?(?:\s|(?=[是不错]))")
 _SUBJECT = re.compile(r"(?<![\w.])([0-9](?:[0-9.,/]*[0-9])?|[A-J])\s?\Z")
 
 
