@@ -213,6 +213,9 @@ def test_an_answer_that_is_asked_changed_denied_or_doubted_earns_nothing(referen
         ("0.375", "\\boxed{\\frac38 (or 0.375)}"),
         ("0.375", "\\boxed{0.375 (approximately 0.38)}"),
         ("(2, 3)", "The answer is the point (2, 3)."),
+        ("70", "The final price is $90 - $20 = $70\\n#### 70"),
+        ("70", "The final price is $90 - $20 = $70"),
+        ("70", "The answer is 90 - . The answer is 70."),  # a fragment contradicts nothing
     ],
 )
 def test_an_answer_with_an_aside_a_check_or_a_remark_stands(reference, completion):

@@ -396,6 +396,8 @@ def _stated(rest: str, after_colon: bool) -> str:
     if fenced := _FENCE.match(rest):
         return fenced[1].strip()
     formula = _FORMULA.match(rest)
+    if formula and formula[2] is not None and rest[formula.end() : formula.end() + 1].isdigit():
+        formula = None  # `$204 + $160` is money
     if formula and not _MORE_FORMULAS.match(rest, formula.end()) and not _SCALE_WORD.match(rest, formula.end()):
         return next(group for group in formula.groups() if group is not None).strip()
     sentence = _first_sentence(rest, _CLAUSE_END)
