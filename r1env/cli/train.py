@@ -179,7 +179,7 @@ def make_plan(plugins: Plugins, name: str | None, preset: str | None, common: di
     """
     if name is None:
         known = [*plugins.provided("recipes"), *plugins.provided("trainers")]
-        raise UsageError(f"say what to train: {', '.join(known) or 'nothing is installed; pip install r1env-trainers'}")
+        raise UsageError(f"say what to train: {', '.join(known) or 'nothing is installed (see `r1env doctor`)'}")
     plan = plan_training(name, preset=preset, overrides=parse_overrides(settings), common=common, plugins=plugins)
     for key in common:
         if not any(key in stage.config for stage in plan.stages):

@@ -10,7 +10,7 @@ import inspect
 import json
 import threading
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol, TypeVar, cast, runtime_checkable
 
 from r1env.errors import UsageError
@@ -258,6 +258,26 @@ class _LoopThread:
 _loop = PerProcess(_LoopThread)
 
 
+@dataclass(frozen=True, slots=True)
+class _Turn:
+    """A turn as it is played. The model `Turn` is made of it once the episode is over: a batch has thousands."""
+
+    message: Message
+    replies: Conversation
+    completion: Completion
+    reward: float | None
+
+    def as_turn(self) -> Turn:
+        return Turn(
+            message=self.message,
+            replies=self.replies,
+            token_ids=self.completion.token_ids,
+            logprobs=self.completion.logprobs,
+            finish_reason=self.completion.finish_reason,
+            reward=self.reward,
+        )
+
+
 class Episode:
     """One task from its opening to its `Rollout`.
 
@@ -297,7 +317,7 @@ class Episode:
         self._env: ConversationEnv | None = None
         self._reply: Reply | None = None
         self._last: Completion | None = None
-        self._turns: list[Turn] = []
+        self._turns: list[_Turn] = []
         if isinstance(other, ConversationEnv):
             self._env = other
             self.tools = tuple(other.tools)
@@ -308,6 +328,11 @@ class Episode:
     @property
     def done(self) -> bool:
         return self.ended_by is not None
+
+    @property
+    def has_state(self) -> bool:
+        """Whether the other side is an environment of its own, which may open every episode differently."""
+        return self._env is not None
 
     @property
     def replies(self) -> Conversation:
@@ -329,7 +354,7 @@ class Episode:
             raise RuntimeError("only an episode that has begun and goes on can be stopped")
         last = self._turns[-1]
         del self._messages[len(self._messages) - len(last.replies) :]
-        self._turns[-1] = last.model_copy(update={"replies": ()})
+        self._turns[-1] = replace(last, replies=())
         self._end(EndedBy.LIMIT)
 
     def close(self) -> None:
@@ -348,7 +373,7 @@ class Episode:
             completion=last.text,
             messages=self.messages,
             finish_reason=last.finish_reason,
-            turns=tuple(self._turns) if detailed else (),  # a single turn is all in the other fields
+            turns=tuple(turn.as_turn() for turn in self._turns) if detailed else (),  # a single turn is all in the other fields
             token_ids=last.token_ids,
             logprobs=last.logprobs,
             ended_by=self.ended_by,
@@ -407,16 +432,7 @@ class Episode:
 
     def _end_turn(self, message: Message, completion: Completion, replies: Conversation, reward: float | None = None) -> None:
         self._messages += replies
-        self._turns.append(
-            Turn(
-                message=message,
-                replies=replies,
-                token_ids=completion.token_ids,
-                logprobs=completion.logprobs,
-                finish_reason=completion.finish_reason,
-                reward=reward,
-            )
-        )
+        self._turns.append(_Turn(message, replies, completion, reward))
 
     def _end_of(self, completion: Completion) -> EndedBy:
         """Who ended an episode whose environment has nothing to say to its last turn."""

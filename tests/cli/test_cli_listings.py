@@ -14,7 +14,7 @@ import pytest
 from typer.testing import CliRunner
 
 from r1env import __version__
-from r1env.cli.doctor import EXTRAS, State
+from r1env.cli.doctor import State
 from r1env.cli.main import make_app
 from r1env.hooks import RecipeSpec, RewardSpec, hookimpl
 from r1env.plugins import PluginFailure, Plugins, Provenance
@@ -129,7 +129,9 @@ def checks(app_plugins: Plugins) -> tuple[int, dict[str, dict[str, str]]]:
 
 def installed_from(monkeypatch: pytest.MonkeyPatch, recorded: str | None) -> None:
     """Let pip have recorded this as the origin of r1env."""
-    monkeypatch.setattr(importlib.metadata, "distribution", lambda name: SimpleNamespace(read_text=lambda file: recorded))
+    real = importlib.metadata.distribution
+    origin = SimpleNamespace(read_text=lambda file: recorded, requires=real("r1env").requires)
+    monkeypatch.setattr(importlib.metadata, "distribution", lambda name: origin if name == "r1env" else real(name))
 
 
 def direct_url(folder: Path) -> str:
@@ -140,8 +142,15 @@ def direct_url(folder: Path) -> str:
 def no_torch(monkeypatch: pytest.MonkeyPatch) -> None:
     installed_from(monkeypatch, direct_url(ROOT))
     found = importlib.util.find_spec
-    absent = ("torch", "plotly")
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name in absent else found(name))
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "torch" else found(name))
+    requires = importlib.metadata.requires
+
+    def without_plotly(name: str) -> list[str] | None:
+        if name == "plotly":
+            raise importlib.metadata.PackageNotFoundError(name)
+        return requires(name)
+
+    monkeypatch.setattr(importlib.metadata, "requires", without_plotly)
 
 
 @pytest.mark.usefixtures("no_torch")
@@ -157,8 +166,8 @@ def test_the_doctor_says_how_to_get_what_is_missing(plugins: Plugins, monkeypatc
         "remedy": f"pip install {ROOT / 'trainers'}",
     }
     assert found["docker"]["state"] == State.ABSENT
-    assert found["report"]["detail"].endswith("missing plotly")
-    assert found["report"]["remedy"] == f"pip install '{ROOT}[report]'"
+    assert found["r1env[report]"]["detail"] == "missing plotly"
+    assert found["r1env[report]"]["remedy"] == f"pip install '{ROOT}[report]'"
 
 
 @pytest.mark.usefixtures("no_torch")
@@ -167,17 +176,20 @@ def test_the_doctor_proposes_names_where_r1env_did_not_come_from_a_checkout(
 ) -> None:
     for recorded in (None, '{"url": "https://example.org/r1env.whl", "archive_info": {}}', direct_url(tmp_path / "removed")):
         installed_from(monkeypatch, recorded)
-        assert checks(plugins)[1]["torch"]["remedy"] == "pip install r1env-trainers"
+        found = checks(plugins)[1]
+        assert found["torch"]["remedy"] == "pip install torch"
+        assert found["r1env[report]"]["remedy"] == "pip install 'r1env[report]'"
 
 
-def test_the_doctor_proposes_only_what_this_repository_has() -> None:
+@pytest.mark.usefixtures("no_torch")
+def test_the_doctor_lists_every_project_of_the_checkout_and_proposes_only_those(plugins: Plugins) -> None:
     paths = [path for folder in (".", "*", "plugins/*") for path in ROOT.glob(f"{folder}/pyproject.toml")]
     projects = [tomllib.loads(path.read_text("utf-8"))["project"] for path in paths]
-    extras = {project["name"]: set(project.get("optional-dependencies", ())) for project in projects}
-    for *_, requirement in EXTRAS:
-        name, _, extra = requirement.removesuffix("]").partition("[")
-        assert name in extras
-        assert not extra or extra in extras[name]
+    extras = {f"{project['name']}[{extra}]" for project in projects for extra in project.get("optional-dependencies", ())}
+    names = {project["name"] for project in projects}
+    found = checks(plugins)[1]
+    assert names <= found.keys()
+    assert {name for name in found if "[" in name} <= extras
 
 
 @pytest.mark.usefixtures("no_torch")
