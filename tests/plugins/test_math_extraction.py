@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import r1env
 from r1env.testing import HOSTILE_TEXTS
 from r1env_math import AnswerPolicy, verify, verify_choice
 from r1env_math.extraction import Extraction, extract, readings
@@ -212,6 +213,9 @@ def test_an_answer_that_is_asked_changed_denied_or_doubted_earns_nothing(referen
         ("0.375", "\\boxed{\\frac38 (or 0.375)}"),
         ("0.375", "\\boxed{0.375 (approximately 0.38)}"),
         ("(2, 3)", "The answer is the point (2, 3)."),
+        ("70", "The final price is $90 - $20 = $70\\n#### 70"),
+        ("70", "The final price is $90 - $20 = $70"),
+        ("70", "The answer is 90 - . The answer is 70."),  # a fragment contradicts nothing
     ],
 )
 def test_an_answer_with_an_aside_a_check_or_a_remark_stands(reference, completion):
@@ -248,6 +252,7 @@ def test_two_answers_that_differ_in_value_are_none_whatever_their_form(right, wr
         ("\\frac12", "\\cos(60^\\circ)", "0.5"),
         ("6 cm", "6", "6 cm"),
         ("10", "n(n+1)/2", "10"),  # a step on the way
+        ("0.458", "$\\frac{11}{24}$", "0.458"),
     ],
 )
 def test_one_answer_in_two_forms_is_one_answer(reference, one, other):
@@ -276,6 +281,20 @@ def test_two_different_numbers_in_one_form_are_never_paid(one, other, form):
 )
 def test_a_letter_that_is_denied_or_taken_back_is_not_picked(completion):
     assert verify_choice("C", completion).correct is False
+
+
+@pytest.mark.parametrize(
+    "completion", ["The answer is D. A is wrong because it is too large.", "\\boxed{D}. Option B is incorrect."]
+)
+def test_a_letter_stands_where_another_one_is_rejected_after_it(completion):
+    assert verify_choice("D", completion).correct is True
+    assert verify_choice("D", completion.replace("A is", "D is").replace("B is", "D is")).correct is False
+
+
+def test_a_percentage_and_its_number_are_one_answer_where_the_question_asks_for_a_percentage():
+    task = r1env.Task(id="share", prompt="What percent of 40 is 10?", answer="25")
+    assert verify("25", "The answer is 25%.\nThe answer is 25.", task=task).correct is True
+    assert verify("25", "The answer is 25%.\nThe answer is 25.").correct is False
 
 
 def test_after_a_letter_that_is_taken_back_the_last_line_counts():

@@ -396,6 +396,8 @@ def _stated(rest: str, after_colon: bool) -> str:
     if fenced := _FENCE.match(rest):
         return fenced[1].strip()
     formula = _FORMULA.match(rest)
+    if formula and formula[2] is not None and rest[formula.end() : formula.end() + 1].isdigit():
+        formula = None  # `$204 + $160` is money
     if formula and not _MORE_FORMULAS.match(rest, formula.end()) and not _SCALE_WORD.match(rest, formula.end()):
         return next(group for group in formula.groups() if group is not None).strip()
     sentence = _first_sentence(rest, _CLAUSE_END)
@@ -618,13 +620,14 @@ _VARIABLE = re.compile(r"[a-zA-Z]+")
 def _disagree(texts: Sequence[str]) -> bool:
     """Whether two of them are numbers, letters or words that differ. For units and formulas, see `_rivals`."""
     forms = [(text, form) for text in dict.fromkeys(texts) if (form := _comparable(text)) is not None]
-    numbers = {
-        value
+    numbers = [
+        form
         for text, form in forms
         if isinstance(form, Expression)
-        and not has_words(normalize(text))
-        and (value := rational(form.text.replace(",", ""))) is not None
-    }
+        and not has_words(normalize(text).replace(r"\frac", ""))
+        and "%" not in text
+        and rational(form.text.replace(",", "")) is not None
+    ]
     letters = {form.letter for _, form in forms if isinstance(form, Option)}
     spoken = {form.text.casefold() for _, form in forms if isinstance(form, Words)}
-    return max(len(numbers), len(letters), len(spoken)) > 1
+    return max(len(letters), len(spoken)) > 1 or any(not _same(numbers[-1], number) for number in numbers[:-1])

@@ -14,7 +14,7 @@ _STARS = r"[*_]{0,3}"
 _ANNOUNCEMENTS = {
     "any": (r"####", r"【(?:答案|解答|正解|정답|答え)】[:：]?"),
     "en": (
-        rf"\b(?:answer|result|solution){_STARS}{_GAP}\b(?:is|equals|are|=|would be|should be|will be|must be|comes (?:out )?to(?: be)?|turns out to be|has to be){_STARS}(?:\s{{0,3}}:)?(?![a-zA-Z])",
+        rf"\b(?:answer(?!ed\b|ing\b)|result|solution){_STARS}{_GAP}\b(?:is|equals|are|=|would be|should be|will be|must be|comes (?:out )?to(?: be)?|turns out to be|has to be){_STARS}(?:\s{{0,3}}:)?(?![a-zA-Z])",
         r"[\"']answer[\"']\s{0,2}:\s{0,2}[\"']?",
         rf"\banswer \([^()\n]{{1,30}}\){_STARS}{_MARK}",
         rf"\b(?:required|desired|requested|sought|resulting|final|correct) (?:value|number|amount|total|quantity|sum|probability|area|length|time|cost|price){_GAP}\b(?:is|equals){_STARS}",
@@ -251,11 +251,16 @@ def is_retracted(text: str, at: int) -> bool:
     for sentence in sentences:
         if ANNOUNCEMENT.search(sentence) or "\\boxed" in sentence:
             return False
+        if option := _OPTION.match(sentence):
+            if not re.search(rf"(?<![^\W_]){option[1]}(?![^\W_])", text[max(0, at - 40) : at]):
+                continue  # "The answer is D. A is wrong."
+            sentence = sentence[option.end() :]
         if RETRACTION.match(sentence) or WRONG_LATER.search(sentence):
             return not _is_confirmed(text, at)
     return False
 
 
+_OPTION = re.compile(r"(?:(?i:option|choice) |答案|选项)?\(?([A-J])\)?(?:\s|(?=[是不错]))")
 _SUBJECT = re.compile(r"(?<![\w.])([0-9](?:[0-9.,/]*[0-9])?|[A-J])\s?\Z")
 
 

@@ -194,7 +194,7 @@ def _best_of_readings(
         verdict = _of_reading(answer, found, task, policy, with_algebra=with_algebra)
         for other in found.others if verdict.correct else ():
             rival = _of_reading(answer, replace(found, text=other), task, policy, with_algebra=with_algebra)
-            if rival.correct is False:
+            if rival.correct is False and rival.how is not How.UNREADABLE:
                 verdict = Verdict(False, How.NO_ANSWER, None, "different answers are stated", open=rival.open)
                 break
         if verdict.correct:
