@@ -15,11 +15,12 @@ from r1env.runs.run import Run
 
 ROOT = Path(__file__).parents[2]
 EXAMPLE = ROOT / "examples/plugin-reward"
+FULL = ROOT / "examples/plugin-full"
 
 
 @pytest.fixture(scope="module")
 def python(tmp_path_factory):
-    """The interpreter of a second environment that sees this one's packages and has the example installed beside them."""
+    """The interpreter of a second environment that sees this one's packages and has the examples installed beside them."""
     folder = tmp_path_factory.mktemp("second")
     venv.create(folder, with_pip=False, symlinks=True)
     interpreter = folder / "bin/python"
@@ -44,6 +45,7 @@ def python(tmp_path_factory):
             "--no-deps",
             "--no-build-isolation",
             EXAMPLE,
+            FULL,
         ],
         check=True,
     )
@@ -86,3 +88,46 @@ def test_it_changes_the_reward_of_a_training_run(python, tmp_path):
     assert with_it["reward"] > without["reward"]
     manifest = json.loads((tmp_path / "with/manifest.json").read_text())
     assert "r1env-example-reward" in json.dumps(manifest)
+
+
+@pytest.mark.slow
+def test_a_plugin_with_one_of_everything_passes_its_tests_trains_evaluates_and_exports(python, tmp_path):
+    assert "all of it can be imported" in r1env(python, "plugins", "--check")
+    own_tests = subprocess.run(
+        [python, "-m", "pytest", "-q", "-p", "no:cacheprovider", FULL / "tests"], capture_output=True, text=True, check=False
+    )
+    assert own_tests.returncode == 0, own_tests.stdout[-3000:]
+    settings = {
+        "env_options": "{}",
+        "algo.advantage": "rank",
+        "algo.loss": "reinforce",
+        "template": "please",
+        "sampling.prompts_per_step": 2,
+        "sampling.group_size": 4,
+        "eval.every": 5,
+        "eval.limit": 4,
+        "algo.track_kl": "false",
+    }
+    chosen = [word for key, value in settings.items() for word in ("--set", f"{key}={value}")]
+    run = tmp_path / "vault"
+    where = ("--env", "vault", "--rubric", "vault", "--steps", 5, "--quiet", "--output", run)
+    r1env(python, "train", "grpo", "--preset", "tiny-cpu", *where, *chosen)
+    rows = [row for row in Run.open(run).metrics() if "reward" in row]
+    assert [row["step"] for row in rows] == [1, 2, 3, 4, 5]
+    assert {"parts/vault-opened", "parts/environment", "parts/varied", "parts/terse"} <= rows[0].keys()
+    model = run / "checkpoints/grpo/model"
+    found = json.loads(r1env(python, "eval", "--model", model, "--env", "vault", "--limit", 4, "--max-new-tokens", 8, "--json"))
+    assert (found["split"], found["tasks"]) == ("test", 4)
+    r1env(
+        python,
+        "export",
+        "--to",
+        "trl",
+        "--rubric",
+        "accuracy",
+        "--accuracy",
+        "vault-opened",
+        "--output",
+        tmp_path / "reward.py",
+    )
+    assert "vault-opened" in (tmp_path / "reward.py").read_text()
