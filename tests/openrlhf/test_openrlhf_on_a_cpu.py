@@ -122,7 +122,7 @@ def treacherous_seed(steps: int) -> int:
     from openrlhf_faults import FAULTS
 
     suite = make_suite("sort-4", style="compact")
-    count = steps * COMMON["prompts_per_step"]
+    count = steps * COMMON["sampling.prompts_per_step"]
     return next(
         seed for seed in range(1000) if set(FAULTS) <= {(suite.at(place, seed)[1].answer or "")[-1] for place in range(count)}
     )
@@ -150,7 +150,7 @@ def test_the_reward_rises_through_faulty_rewards_a_sigterm_and_a_resume(tmp_path
     train_until(8, signal.SIGTERM, 143, folder, "grpo", **COMMON, **settings)
     rows = resume(folder, steps)
     assert mean(rows[-4:], "parts/digits") > mean(rows[:4], "parts/digits") + 0.15
-    assert sum(row["unscored"] for row in rows) >= 3 * COMMON["group_size"]  # each fault, for a whole group
+    assert sum(row["unscored"] for row in rows) >= 3 * COMMON["sampling.group_size"]  # each fault, for a whole group
     assert all(row["parts/treacherous"] == 1.0 for row in rows)  # the mean over those that have a score
 
     run = Run.open(folder)
