@@ -20,7 +20,6 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from r1env.config import nested
 from r1env.engines import Engine, SamplingParams
 from r1env.envs.environment import Environment, make_evaluation_environment
 from r1env.errors import UsageError
@@ -84,9 +83,7 @@ def train(
         plan = _plan(name, preset, rewards, settings, plugins)
     check_plan(plan, plugins)
     if resume is None:
-        folder = Path(output) if output is not None else new_folder(Path("runs"), plan, time.strftime("%Y%m%d-%H%M%S"))
-        seed = int(plan.stages[0].config["seed"])
-        run = Run.create(folder, plan.model_dump(mode="json"), seed=seed, command=["r1env.train", name])
+        run = create_run(plan, output, ["r1env.train", name])
     run.subscribe(Monitor(run, lambda event, alert: logger.warning("%s, step %d: %s", event.stage, event.step, alert)))
     for listener in listeners:
         run.subscribe(listener)
@@ -140,6 +137,12 @@ def evaluate(
         return evaluate_with(environment, source, params or SamplingParams(), limit=limit, seed=seed)
 
 
+def create_run(plan: Plan, output: str | Path | None, command: Sequence[str]) -> Run:
+    """Create the run of a plan in the folder `output`; in a new one in `runs/` where that is None."""
+    folder = Path(output) if output is not None else new_folder(Path("runs"), plan, time.strftime("%Y%m%d-%H%M%S"))
+    return Run.create(folder, plan.model_dump(mode="json"), seed=int(plan.stages[0].config["seed"]), command=command)
+
+
 def new_folder(parent: Path, plan: Plan, stamp: str) -> Path:
     """Return a path in `parent` that nothing has yet, named after the plan."""
     stem = "-".join(part for part in (plan.name, plan.preset, stamp) if part)
@@ -150,9 +153,7 @@ def new_folder(parent: Path, plan: Plan, stamp: str) -> Path:
 def _plan(name: str, preset: str | None, rewards: Sequence[RewardLike], settings: Mapping[str, Any], plugins: Plugins) -> Plan:
     if not name:
         raise UsageError(f"name what to train: {', '.join([*plugins.provided('recipes'), *plugins.provided('trainers')])}")
-    given: dict[str, Any] = {}
-    for key, value in settings.items():
-        given.update(nested(key, value) if "." not in key else {key: value})
+    given = dict(settings)
     if rewards:
         given["rubric"] = _rubric(rewards).model_dump(mode="json")
     if name in plugins.provided("trainers"):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-import time
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import asdict
@@ -14,7 +13,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperCommand
 
-from r1env.api import new_folder
+from r1env.api import create_run
 from r1env.cli.console import print_json, program, progress, stdout_console
 from r1env.cli.live import LiveTable, PlainLog, Stages
 from r1env.cli.main import INTERRUPTED
@@ -133,8 +132,7 @@ def train(
         _print_plan(plan, plugins, as_json, everything)
         return
     if run is None:
-        folder = output or new_folder(Path("runs"), plan, time.strftime("%Y%m%d-%H%M%S"))
-        run = Run.create(folder, plan.model_dump(mode="json"), seed=_seed(plan), command=["r1env", *sys.argv[1:]])
+        run = create_run(plan, output, ["r1env", *sys.argv[1:]])
     if not (quiet or as_json):
         typer.echo(f"run folder: {run.path}")
     usage = Usage.start()
@@ -234,10 +232,6 @@ def _print_plan(plan: Plan, plugins: Plugins, as_json: bool, everything: bool) -
     typer.echo(plan_yaml(plan, plugins, everything=everything).rstrip())
     for line in estimate_lines(estimated):
         typer.echo(f"# {line}".rstrip())
-
-
-def _seed(plan: Plan) -> int:
-    return int(plan.stages[0].config["seed"])
 
 
 # `r1env report`: the page of a run.

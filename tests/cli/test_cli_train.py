@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 import r1env.monitoring.report as report_module
-from r1env.cli.train import new_folder
+from r1env.api import new_folder
 from r1env.recipes import Plan, Stage
 from r1env.runs.run import Run
 
