@@ -5,16 +5,14 @@ Losses, ratios, aggregations and estimators are found by name: those below, a pl
 
 from __future__ import annotations
 
-import inspect
 import math
-from collections.abc import Callable
-from typing import Any
 
 import torch
 from torch import Tensor
 
 from r1env.errors import UsageError
 from r1env.hooks import KLEstimatorSpec, LossAggregationSpec, LossSpec, PolicyRatioSpec
+from r1env.importing import accepted
 from r1env.plugins import installed
 from r1env_trainers.rl.config import Correction
 
@@ -76,7 +74,7 @@ def other_loss(
         ...     return -advantages * logprobs
     """
     function = installed().load(LossSpec, name)
-    settings = _taken(function, mask=mask, clip_low=clip_low, clip_high=clip_high)
+    settings = accepted(function, mask=mask, clip_low=clip_low, clip_high=clip_high)
     per_token = function(logprobs, old_logprobs, _per_token(advantages).expand_as(logprobs), **settings)
     return _of_shape(f"loss {name!r}", "a loss per token", per_token, list(logprobs.shape))
 
@@ -101,7 +99,7 @@ def policy_ratio(name: str, logprobs: Tensor, old_logprobs: Tensor, mask: Tensor
         UsageError: it returned another shape.
     """
     function = installed().load(PolicyRatioSpec, name)
-    settings = _taken(function, mask=mask)
+    settings = accepted(function, mask=mask)
     if "mask" in settings and mask is None:
         raise ValueError(f"the ratio {name!r} needs the mask of the tokens")
     ratio = function(logprobs, old_logprobs, **settings)
@@ -213,7 +211,7 @@ def loss_denominator(mask: Tensor, mode: str, max_new_tokens: int) -> float:
 
 def _total_and_count(per_token: Tensor, mask: Tensor, mode: str, max_new_tokens: int) -> tuple[Tensor, Tensor]:
     function = installed().load(LossAggregationSpec, mode)
-    result = function(per_token, mask, **_taken(function, max_new_tokens=max_new_tokens))
+    result = function(per_token, mask, **accepted(function, max_new_tokens=max_new_tokens))
     if not isinstance(result, tuple) or len(result) != 2:
         raise UsageError(f"loss aggregation {mode!r} returned {type(result).__name__}; it must return a total and a count")
     total, count = result
@@ -225,14 +223,6 @@ def _total_and_count(per_token: Tensor, mask: Tensor, mode: str, max_new_tokens:
 def _sequences(mask: Tensor) -> Tensor:
     """The number of sequences that have a token."""
     return (mask.sum(dim=1) > 0).sum()
-
-
-def _taken(function: Callable[..., Any], **settings: Any) -> dict[str, Any]:
-    """Those of the settings that a function takes by name."""
-    parameters = inspect.signature(function).parameters
-    if any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values()):
-        return settings
-    return {key: value for key, value in settings.items() if key in parameters}
 
 
 def _of_shape(what: str, wanted: str, found: object, *shapes: list[int]) -> Tensor:
