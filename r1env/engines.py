@@ -55,6 +55,20 @@ class Engine(Protocol):
         """Free what the engine holds. Calling it twice is fine."""
 
 
+ToolSchema = Mapping[str, Any]
+"""A tool as chat templates and OpenAI-compatible servers take it: `{"type": "function", "function": {"name": …, "parameters": …}}`."""
+
+
+@runtime_checkable
+class ToolEngine(Engine, Protocol):
+    """An engine that takes messages, and tells its model which tools it may call. Calls come back as text, as in `parse_tool_calls`."""
+
+    def generate_with_tools(
+        self, prompts: Sequence[Conversation], params: SamplingParams, tools: Sequence[Sequence[ToolSchema]]
+    ) -> list[list[Completion]]:
+        """Return completions as `generate` does; `tools` has the tools of each prompt."""
+
+
 OnFinished = Callable[[Sequence[int], Sequence[Completion]], None]
 """Receives some rows that are complete, by their places in the result, and their completions."""
 

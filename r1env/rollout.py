@@ -16,7 +16,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, cast
 
-from r1env.engines import Engine, SamplingParams, TokenEngine, derive_seed
+from r1env.engines import Engine, SamplingParams, TokenEngine, ToolEngine, derive_seed
 from r1env.envs.conversation import Episode, Tool, submit_all
 from r1env.envs.environment import Environment
 from r1env.errors import TrainingStoppedError, UsageError
@@ -238,14 +238,27 @@ class _MessageTurns:
         return [[Trajectory(environment, episode) for episode in members] for members in _alike(episodes)]
 
     def take(self, groups: Sequence[list[Trajectory]], params: SamplingParams, on_done: OnDone | None) -> None:
-        answers = self._engine.generate([group[0].episode.messages for group in groups], params)
+        answers = self._generate([group[0].episode for group in groups], params)
         for group, completions in zip(groups, answers, strict=True):
             take_turns(group, completions)
         if on_done is not None:
             on_done([trajectory for group in groups for trajectory in group if trajectory.episode.done])
 
+    def _generate(self, episodes: Sequence[Episode], params: SamplingParams) -> list[list[Completion]]:
+        """Sample the next turn. A model that is not told about its tools by the engine reads about them in a system message."""
+        if isinstance(self._engine, ToolEngine):
+            tools = [[tool.as_function() for tool in episode.tools] for episode in episodes]
+            return self._engine.generate_with_tools([episode.messages for episode in episodes], params, tools)
+        return self._engine.generate([_with_tools_in_words(episode) for episode in episodes], params)
+
     def read(self, trajectory: Trajectory, params: SamplingParams) -> None:
         """Nothing: the conversation is encoded by the engine."""
+
+
+def _with_tools_in_words(episode: Episode) -> Conversation:
+    if not episode.tools:
+        return episode.messages
+    return ({"role": "system", "content": _tools_in_words(episode.tools)}, *episode.messages)
 
 
 def _alike(episodes: Sequence[Episode]) -> list[list[Episode]]:

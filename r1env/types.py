@@ -161,7 +161,7 @@ class Rollout(BaseModel):
             `turns=` where it knows more than the texts; otherwise they are read off `messages`.
         token_ids, logprobs: of the final turn, as `turns[-1]` has them. They go in the version after next.
         ended_by: who ended the episode; None where that was not observed.
-        error: why the environment failed; a rollout with an error is not scored.
+        error: why the environment or the engine failed; a rollout with an error is not scored.
 
     Example:
         >>> Rollout(task=Task(id="1", prompt="2 + 2?"), completion="4").turns[-1].message["content"]

@@ -377,7 +377,7 @@ class Episode:
             token_ids=last.token_ids,
             logprobs=last.logprobs,
             ended_by=self.ended_by,
-            error=self.error,
+            error=self.error or ("the engine failed" if last.finish_reason is FinishReason.ERROR else ""),
         )
 
     def _begin_turn(self, completion: Completion) -> Message:
