@@ -5,8 +5,10 @@ r1env eval --model qwen --engine openai --engine-option url=http://localhost:800
 
 from __future__ import annotations
 
+import hashlib
 import json
 import logging
+import queue
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
@@ -18,7 +20,7 @@ from pydantic import Field
 
 from r1env import UsageError
 from r1env.config import validate
-from r1env.engines import SamplingParams, ToolSchema, derive_seed
+from r1env.engines import OnFinished, SamplingParams, ToolSchema, derive_seed
 from r1env.envs.conversation import CALL_CLOSE, CALL_OPEN
 from r1env.errors import EngineError
 from r1env.prompts import THINK_CLOSE, THINK_OPEN
@@ -73,31 +75,47 @@ class OpenAIEngine:
         self._stack.callback(self._portal.call, self.client.close)
 
     def generate(self, prompts: Sequence[Conversation], params: SamplingParams) -> list[list[Completion]]:
-        return self.generate_with_tools(prompts, params, [()] * len(prompts))
+        found = self.generate_chat(prompts, params, [()] * len(prompts))
+        return [found[start : start + params.n] for start in range(0, len(found), params.n)]
 
-    def generate_with_tools(
-        self, prompts: Sequence[Conversation], params: SamplingParams, tools: Sequence[Sequence[ToolSchema]]
-    ) -> list[list[Completion]]:
-        """Return `params.n` completions for each prompt; `tools` are those that its model may call. See `Engine.generate`."""
-        asked = self._portal.start_task_soon(self._all, prompts, params, tools)
+    def generate_chat(
+        self,
+        prompts: Sequence[Conversation],
+        params: SamplingParams,
+        tools: Sequence[Sequence[ToolSchema]],
+        on_finished: OnFinished | None = None,
+    ) -> list[Completion]:
+        """Return `params.n` completions for each prompt, in prompt-major order. See `ChatEngine`."""
+        found = [_FAILED] * (len(prompts) * params.n)
+        errors: Counter[str] = Counter()
+        arrived: queue.SimpleQueue[tuple[int, Completion, str] | None] = queue.SimpleQueue()
+        asked = self._portal.start_task_soon(self._all, prompts, params, tools, arrived)
         try:
-            found = asked.result()
+            while (one := arrived.get()) is not None:
+                row, found[row], error = one
+                errors.update([error] if error else [])
+                if on_finished is not None:
+                    on_finished([row], [found[row]])
+            asked.result()
         except BaseException:  # Ctrl-C, too, must not leave requests running
             asked.cancel()
             raise
-        failed = Counter(error for group in found for _, error in group if error)
-        if failed.total():
-            commonest, count = failed.most_common(1)[0]
-            if failed.total() == len(prompts) * params.n:
-                raise EngineError(f"no completion from {self.settings.url}: {commonest}")
-            logger.warning(
-                "%d of %d completions failed and have no score; the commonest reason (%d): %s",
-                failed.total(),
-                len(prompts) * params.n,
-                count,
-                commonest,
-            )
-        return [[completion for completion, _ in group] for group in found]
+        self._report(errors, len(found))
+        return found
+
+    def _report(self, errors: Counter[str], asked: int) -> None:
+        if not errors:
+            return
+        commonest, count = errors.most_common(1)[0]
+        if errors.total() == asked:
+            raise EngineError(f"no completion from {self.settings.url}: {commonest}")
+        logger.warning(
+            "%d of %d completions failed and have no score; the commonest reason (%d): %s",
+            errors.total(),
+            asked,
+            count,
+            commonest,
+        )
 
     def close(self) -> None:
         """Close the connections; log what was used."""
@@ -106,33 +124,37 @@ class OpenAIEngine:
         self._stack.close()
 
     async def _all(
-        self, prompts: Sequence[Conversation], params: SamplingParams, tools: Sequence[Sequence[ToolSchema]]
-    ) -> list[list[tuple[Completion, str]]]:
-        """Return each completion with the reason why there is none; empty where there is one."""
-        found: list[list[tuple[Completion, str]]] = [[_FAILED] * params.n for _ in prompts]
+        self,
+        prompts: Sequence[Conversation],
+        params: SamplingParams,
+        tools: Sequence[Sequence[ToolSchema]],
+        arrived: queue.SimpleQueue[tuple[int, Completion, str] | None],
+    ) -> None:
+        """Put every completion into the queue as it comes, with the reason why there is none (empty where there is one); then None."""
         failures = 0
 
-        async def one(place: int, sample: int) -> None:
+        async def one(row: int, seed: int) -> None:
             nonlocal failures
+            place = row // params.n
             try:
-                reply = await self._ask(prompts[place], params, tools[place], derive_seed(params.seed, place, sample) % 2**31)
+                reply = await self._ask(prompts[place], params, tools[place], seed)
             except RequestError as error:
                 failures += 1
                 if error.fatal or failures >= self.settings.give_up_after:
                     raise
-                found[place][sample] = Completion(text="", finish_reason=FinishReason.ERROR), str(error)
+                arrived.put((row, _FAILED, str(error)))
                 return
             failures = 0
-            found[place][sample] = _completion(reply, params, self.settings), ""
+            arrived.put((row, _completion(reply, params, self.settings), ""))
 
         try:
             async with anyio.create_task_group() as group:
-                for place in range(len(prompts)):
-                    for sample in range(params.n):
-                        group.start_soon(one, place, sample)
+                for row, seed in enumerate(seeds_of(prompts, params)):
+                    group.start_soon(one, row, seed)
         except* RequestError as errors:
             raise EngineError(f"no completions from {self.settings.url}: {_first(errors)}") from None
-        return found
+        finally:
+            arrived.put(None)
 
     async def _ask(self, prompt: Conversation, params: SamplingParams, tools: Sequence[ToolSchema], seed: int) -> Reply:
         how: dict[str, Any] = {
@@ -147,7 +169,22 @@ class OpenAIEngine:
         return await self.client.complete("\n".join(message["content"] for message in prompt), **how)
 
 
-_FAILED = (Completion(text="", finish_reason=FinishReason.ERROR), "not asked")
+_FAILED = Completion(text="", finish_reason=FinishReason.ERROR)
+
+
+def seeds_of(prompts: Sequence[Conversation], params: SamplingParams) -> list[int]:
+    """Return a seed below 2**31 for every completion, in prompt-major order.
+
+    It depends on the seed of the call, the prompt and the number of the completion; not on which other prompts are in the call.
+    """
+    seen: Counter[bytes] = Counter()
+    seeds = []
+    for prompt in prompts:
+        digest = hashlib.blake2b(json.dumps(prompt, sort_keys=True).encode(), digest_size=8).digest()
+        parts = (params.seed, int.from_bytes(digest), seen[digest])
+        seen[digest] += 1
+        seeds += [derive_seed(*parts, params.first + sample) % 2**31 for sample in range(params.n)]
+    return seeds
 
 
 def make_openai(model: str, **options: Any) -> OpenAIEngine:
