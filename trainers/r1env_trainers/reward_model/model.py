@@ -22,6 +22,7 @@ from r1env.runs.files import replace_text
 from r1env.types import Conversation
 from r1env_trainers.model.batching import left_pad, micro_batches
 from r1env_trainers.model.checkpoint import STATE
+from r1env_trainers.model.guards import check_loaded
 from r1env_trainers.model.load import LoadedModel, autocast, choose_device, limit_threads, load_model
 from r1env_trainers.reward_model.config import Objective, Reads
 from r1env_trainers.settings import Device
@@ -89,13 +90,14 @@ def load_classifier(folder: Path, device: torch.device | str) -> LoadedModel:
     """The weights and tokenizer of a reward-model folder or checkpoint, in float32.
 
     Raises:
-        UsageError: they cannot be read.
+        UsageError: they cannot be read, or are not finite.
     """
     try:
         tokenizer = AutoTokenizer.from_pretrained(folder)
         model = AutoModelForSequenceClassification.from_pretrained(folder, num_labels=1, dtype=torch.float32)
     except (OSError, ValueError) as error:
         raise UsageError(f"cannot load the reward model {str(folder)!r}: {str(error).strip().splitlines()[0]}") from error
+    check_loaded(model, str(folder))
     tokenizer.padding_side = "left"
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = tokenizer.eos_token

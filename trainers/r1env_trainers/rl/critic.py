@@ -12,7 +12,7 @@ from transformers import PreTrainedModel
 
 from r1env_trainers.model.load import LoadedModel, autocast
 from r1env_trainers.model.logprobs import TokenBatch, completion_logprobs, completion_logprobs_and_entropies
-from r1env_trainers.model.session import dither_start, learning_rate
+from r1env_trainers.model.session import dither_start
 from r1env_trainers.reward_model.model import start_reward_model
 from r1env_trainers.rl.config import GRPOConfig
 
@@ -72,23 +72,6 @@ class Critic:
         with autocast(batch.prompt_ids.device):
             hidden = self.body(**_inputs(batch)).last_hidden_state
         return logprobs, self._values(hidden, batch), found
-
-    def step(self, config: GRPOConfig, index: int, total: int) -> dict[str, float]:
-        """Clip the gradients of the critic's own parameters, take optimizer step `index` of `total`, clear the gradients."""
-        rate = learning_rate(
-            index,
-            peak=config.critic.lr,
-            warmup=config.optim.warmup_steps,
-            total=total,
-            schedule=config.optim.lr_schedule,
-            floor=config.optim.min_lr_ratio,
-        )
-        for group in self.optimizer.param_groups:
-            group["lr"] = rate
-        norm = float(nn.utils.clip_grad_norm_(self.own.parameters(), config.optim.max_grad_norm))
-        self.optimizer.step()
-        self.optimizer.zero_grad(set_to_none=True)
-        return {"value/grad_norm": norm, "value/lr": rate}
 
     def state(self) -> dict[str, Any]:
         """Return what a checkpoint stores."""
