@@ -17,13 +17,13 @@ from r1env.rollout import play
 from r1env.runs.run import Run
 from r1env.runs.stages import is_stage
 from r1env_trainers.distill.config import DistillConfig
-from r1env_trainers.distill.divergence import chunked_reverse_kl, policy_gradient, predictions
+from r1env_trainers.distill.divergence import chunked_reverse_kl, policy_gradient
 from r1env_trainers.evaluate import SAMPLED_TOKENS
 from r1env_trainers.generate.engine import LocalEngine, Sampler
 from r1env_trainers.model.checkpoint import save_model
 from r1env_trainers.model.guards import rows_at_fault, shown_ids
 from r1env_trainers.model.load import LoadedModel, check_model_name, load_model
-from r1env_trainers.model.logprobs import TokenBatch, completion_logprobs, micro_batches_of
+from r1env_trainers.model.logprobs import TokenBatch, completion_logprobs, micro_batches_of, predicted
 from r1env_trainers.model.session import Session, begin, check_local, checkpoint_when_due, optimizer_step
 from r1env_trainers.rejection.data import DATA, by_domain, check_extra, extra_rows, write_data
 from r1env_trainers.rejection.draw import check_draw, demonstrations, draw_samples
@@ -140,8 +140,8 @@ def _divergence(
     batch = answers.select(torch.tensor(rows, device=student.device))
     if config.divergence == "exact":
         with torch.no_grad():
-            theirs = predictions(teacher.model, batch)
-        losses = chunked_reverse_kl(predictions(student.model, batch), theirs, config.sampling.temperature)
+            theirs = predicted(teacher.model, batch)
+        losses = chunked_reverse_kl(predicted(student.model, batch), theirs, config.sampling.temperature)
         return losses, losses.detach().sum()
     with torch.no_grad():
         wanted = completion_logprobs(teacher.model, batch, config.sampling.temperature)
