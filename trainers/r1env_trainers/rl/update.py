@@ -15,7 +15,6 @@ from r1env_trainers.model.guards import SKIPPED, UPDATES, rows_at_fault, shown, 
 from r1env_trainers.model.load import LoadedModel, load_model
 from r1env_trainers.model.logprobs import TokenBatch, completion_logprobs, completion_logprobs_and_entropies, micro_batches_of
 from r1env_trainers.model.session import apply_gradients, clip_gradients, scheduled_rate
-from r1env_trainers.rl import losses as kl_estimators
 from r1env_trainers.rl.advantages import (
     estimate_advantages,
     gae,
@@ -26,12 +25,14 @@ from r1env_trainers.rl.advantages import (
     whiten,
     with_kl_reward,
 )
-from r1env_trainers.rl.config import CLIPPED, GRPOConfig
+from r1env_trainers.rl.config import CISPO, CLIPPED, GRPOConfig
 from r1env_trainers.rl.critic import Critic
 from r1env_trainers.rl.losses import (
     aggregate,
     clipped_share,
+    estimate_kl,
     explained_variance,
+    k3,
     loss_denominator,
     other_loss,
     policy_loss,
@@ -242,7 +243,7 @@ def advantages_of(
     if config.algo.penalizes_kl:
         assert old is not None  # `prepare` has both for this setting
         assert reference is not None
-        kl = kl_estimators.ESTIMATORS[config.algo.kl_estimator](old, reference)
+        kl = estimate_kl(config.algo.kl_estimator, old, reference)
     returns = None
     if config.algo.advantage == "gae":
         assert values is not None  # `prepare` has them from the critic
@@ -303,12 +304,14 @@ class Denominators:
 
     loss: float
     tokens: float
+    max_new_tokens: int
 
     @classmethod
     def of(cls, mask: Tensor, config: GRPOConfig, step: int) -> Denominators:
         """Return the denominators of a mini-batch with this mask [B, T]."""
         limit = config.sampling.max_new_tokens_at(step)
-        return cls(loss_denominator(mask, config.algo.loss_aggregation, limit), loss_denominator(mask, "token-mean", limit))
+        loss = loss_denominator(mask, config.algo.loss_aggregation, limit)
+        return cls(loss, loss_denominator(mask, "token-mean", limit), limit)
 
 
 def micro_batch_losses(
@@ -353,9 +356,11 @@ def micro_batch_losses(
         per_token = per_token * weights
         means.add("correction", weights.expand_as(mask), mask)
     if config.algo.kl_coef > 0 and config.algo.kl_in == "loss" and batch.reference is not None:
-        estimate = kl_estimators.ESTIMATORS[config.algo.kl_estimator]
-        per_token = per_token + config.algo.kl_coef * estimate(logprobs, batch.reference[rows, :length])
-    loss = aggregate(per_token, mask, config.algo.loss_aggregation, denominators.loss)
+        kl = estimate_kl(config.algo.kl_estimator, logprobs, batch.reference[rows, :length])
+        per_token = per_token + config.algo.kl_coef * kl
+    loss = aggregate(
+        per_token, mask, config.algo.loss_aggregation, denominators.loss, max_new_tokens=denominators.max_new_tokens
+    )
     if entropies is not None:
         loss = loss - config.algo.entropy_coef * aggregate(entropies, mask, "token-mean", denominators.tokens)
         means.add("entropy/exact", entropies, mask)
@@ -365,9 +370,16 @@ def micro_batch_losses(
         assert batch.returns is not None
         errors = value_loss(values, batch.values[rows, :length], batch.returns[rows, :length], config.critic.value_clip)
         critic_loss = aggregate(errors, mask, "token-mean", denominators.tokens)
-    means.add(
-        "clip_fraction", clipped_share(logprobs, old, advantages, ratio=config.algo.policy_ratio, mask=mask, **clip), mask
+    clipped = clipped_share(
+        logprobs,
+        old,
+        advantages,
+        ratio=config.algo.policy_ratio,
+        mask=mask,
+        bounds_weight=config.algo.loss == CISPO,
+        **clip,
     )
+    means.add("clip_fraction", clipped, mask)
     means.add("logprob_gap", (logprobs - sampled).abs(), mask)
     return loss, critic_loss
 
@@ -411,7 +423,7 @@ def _before_the_update(batch: Batch) -> dict[str, float]:
     """
     means, mask, rows = TokenMeans(), batch.experience.tokens.completion_mask, batch.rows
     if batch.reference is not None:
-        means.add("kl", kl_estimators.k3(batch.experience.sampled_logprobs, batch.reference), mask)
+        means.add("kl", k3(batch.experience.sampled_logprobs, batch.reference), mask)
     if batch.values is None or batch.returns is None:
         return means.values()
     values, returns, counting = batch.values[rows], batch.returns[rows], mask[rows]

@@ -77,7 +77,7 @@ class WrittenDemonstrations:
     def at(self, position: int) -> Demonstration:
         environment, task = self._suite.at(position, self._seed)
         response = self._demonstrator(task, np.random.default_rng([self._seed, position, 1]))
-        return Demonstration(environment.template.render(task), response, environment.template.chat)
+        return Demonstration(environment.template.messages(task), response, environment.template.chat)
 
 
 def open_demonstrations(config: SFTConfig) -> Demonstrations:
