@@ -95,7 +95,8 @@ class Rows(Sequence[Row]):
 
     Attributes:
         name: what the user called the source, for messages.
-        columns: of the first row.
+        first: the first row.
+        columns: its columns.
     """
 
     def __init__(self, name: str, parts: Sequence[_Part]) -> None:
@@ -104,6 +105,7 @@ class Rows(Sequence[Row]):
         first = next(iter(self), None)
         if first is None:
             raise DataError(name, "there are no rows")
+        self.first = first
         self.columns = tuple(first)
 
     def __iter__(self) -> Iterator[Row]:
@@ -769,6 +771,8 @@ def at_path(row: Any, path: str) -> Any:
     if isinstance(row, Mapping):
         if path in row:
             return row[path]
+        if not _COMPOUND.search(path):
+            return MISSING
         # The longest name that the row has: names may hold dots, slashes and brackets.
         for name in sorted(
             (key for key in row if isinstance(key, str) and key and path.startswith(key)), key=len, reverse=True
@@ -791,6 +795,7 @@ def at_path(row: Any, path: str) -> Any:
     return at_path(row[number], rest) if rest else row[number]
 
 
+_COMPOUND = re.compile(r"[.\[]|^\d+$")  # what leads into a value, and what may be an index
 _INDEX = re.compile(r"(?:\[(-?\d{1,9})\]|(-?\d{1,9}))(?:\.(?=.)|(?=\[)|$)")
 
 
