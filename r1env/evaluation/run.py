@@ -199,7 +199,7 @@ def describe_environment(environment: Environment) -> dict[str, Any]:
             "name": environment.template.name,
             "stop": list(environment.template.stop),
             "chat": environment.template.chat,
-            "example": to_jsonable_python(environment.template.render(environment.task(0))),
+            "example": to_jsonable_python(environment.template.messages(environment.task(0))),
         },
         "max_turns": environment.max_turns,
         "accuracy": environment.accuracy,
