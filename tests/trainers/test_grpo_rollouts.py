@@ -222,10 +222,7 @@ def test_a_template_that_rewrites_earlier_turns_never_touches_what_was_sampled(t
         "{% else %}{{ m.content }}{% endif %}(end){% endfor %}{% if add_generation_prompt %}(assistant){% endif %}"
     )
     monkeypatch.setattr(tiny.tokenizer, "chat_template", cutting)
-    assert (
-        reply_text(tiny.tokenizer, ({"role": "user", "content": "+"},), chat=True).text
-        == "(end)(user)+(end)(assistant)"
-    )
+    assert reply_text(tiny.tokenizer, ({"role": "user", "content": "+"},), chat=True).text == "(end)(user)+(end)(assistant)"
 
 
 def test_a_reply_that_begins_as_the_turn_ended_is_appended_whole(tiny):
