@@ -119,7 +119,7 @@ ELSEWHERE = {
     # following the job
     *("eval.samples", "max_failed", "log.samples_every"),
     # the job's environment
-    "optim.dither",
+    *("optim.dither", "optim.max_bad_steps"),
     # the process that trains here, which there is none of
     *("threads", "backend", "backend_options", "device", "engine.max_num_seqs"),
     # of the critic, which advantage=gae asks for, and that is refused
