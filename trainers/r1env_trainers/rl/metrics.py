@@ -162,6 +162,20 @@ def check_rewards_to_separate(suite: Suite) -> None:
         raise UsageError("advantage=gdpo normalises each reward by itself, and the rubric has one that counts; use grpo")
 
 
+def check_verdicts_to_compare(suite: Suite) -> None:
+    """Refuse `dynamic_sampling_metric=accuracy` where a rubric leaves the environment's own checker out.
+
+    Raises:
+        UsageError: naming the environment.
+    """
+    for environment in suite.environments:
+        if accuracy_part(environment) is None:
+            raise UsageError(
+                f"filter.dynamic_sampling_metric=accuracy needs the reward 'accuracy', and the rubric {environment.rubric.name!r} of "
+                f"{environment.name!r} leaves it out; add it (a weight of 0 will do), or compare the reward"
+            )
+
+
 def environment_metrics(experience: Experience, suite: Suite) -> dict[str, float]:
     """Return `env/NAME/reward`, `env/NAME/accuracy` and `env/NAME/share` (of the tasks) for each environment of a suite.
 
