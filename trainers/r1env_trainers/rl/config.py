@@ -316,6 +316,12 @@ class RolloutConfig(SuiteSettings, LocalConfig):
     max_failed: float = Field(
         default=0.2, ge=0, le=1, description="Share of a step's rollouts whose scoring may fail before training stops."
     )
+    max_unscored: float = Field(
+        default=1.0,
+        gt=0,
+        le=1,
+        description="Share of a step's rollouts without a score, whatever the reason, from which training stops.",
+    )
     sampling: RLSampling = RLSampling()
     engine: EngineSettings = EngineSettings()
     filter: Filter = Filter()
