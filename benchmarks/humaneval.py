@@ -18,8 +18,8 @@ from pathlib import Path
 from typing import Any
 
 import r1env
-from r1env.data.programs import called_function
 from r1env.data import read_rows
+from r1env.data.programs import called_function
 from r1env_benchmarks.code import humaneval, mbpp
 
 OTHER_COMPARISON = {ast.Lt: ast.LtE, ast.LtE: ast.Lt, ast.Gt: ast.GtE, ast.GtE: ast.Gt, ast.Eq: ast.NotEq, ast.NotEq: ast.Eq}
