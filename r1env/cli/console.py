@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import shutil
 import sys
@@ -70,6 +71,32 @@ def progress(what: str, *, unit: bool = True) -> Iterator[Advance]:
             bar.update(task, completed=done, total=total)
 
         yield advance
+
+
+@contextmanager
+def told(say: Callable[[str], None], logger: str) -> Iterator[None]:
+    """Say what a logger logs, from INFO on, instead of what happens to its records otherwise."""
+    handler = _Saying(say)
+    source = logging.getLogger(logger)
+    before = source.level, source.propagate
+    source.addHandler(handler)
+    source.setLevel(logging.INFO)
+    source.propagate = False
+    try:
+        yield
+    finally:
+        source.removeHandler(handler)
+        source.setLevel(before[0])
+        source.propagate = before[1]
+
+
+class _Saying(logging.Handler):
+    def __init__(self, say: Callable[[str], None]) -> None:
+        super().__init__()
+        self._say = say
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self._say(printable(record.getMessage()))
 
 
 def printable(value: object) -> str:

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import contextlib
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from r1env.cli import options as opt
-from r1env.cli.console import percent, print_json, print_table, progress
+from r1env.cli.console import percent, print_json, print_table, progress, told
 from r1env.envs.environment import make_evaluation_environment
+from r1env.envs.suite import Suite
 from r1env.errors import UsageError
 from r1env.evaluation import Evaluation, evaluate
+from r1env.preflight import Mode, Preflight, check_suites
 from r1env.runs.files import replace_text, to_json
 
 
@@ -33,6 +36,10 @@ def evaluate_command(
     rubric: opt.RubricName = "accuracy",
     seed: opt.Seed = 0,
     batch_size: opt.BatchSize = 32,
+    preflight: Annotated[
+        Mode,
+        typer.Option("--preflight", help="Check references, prompts and rewards before the first task: refuse, report or off."),
+    ] = "refuse",
     output: Annotated[
         Path | None, typer.Option("--output", metavar="FILE", help="Write JSON Lines to this file, one line per completion.")
     ] = None,
@@ -56,8 +63,13 @@ def evaluate_command(
         raise UsageError(f"cannot write {output}: there is no folder {output.parent}")
     with progress("loading the model"):
         source = opt.open_engine(plugins, engine, model, engine_options)
-    with contextlib.closing(source), progress("evaluating") as advance:
-        found = evaluate(environment, source, params, opt.limit_for(environment, limit), seed, advance, batch_size=batch_size)
+    limit = opt.limit_for(environment, limit)
+    with contextlib.closing(source):
+        with told(partial(typer.echo, err=True), "r1env.preflight"), progress("checking") as advance:
+            suite = Suite(environment.name, [environment])
+            check_suites([suite], Preflight(mode=preflight), source, count=limit, seed=seed, progress=advance)
+        with progress("evaluating") as advance:
+            found = evaluate(environment, source, params, limit, seed, advance, batch_size=batch_size)
     if output is not None:
         replace_text(output, "".join(to_json(row.model_dump(mode="json")) + "\n" for row in found.rows))
     if as_json:

@@ -9,6 +9,7 @@ import torch
 from r1env.engines import derive_seed
 from r1env.envs.suite import Suite
 from r1env.errors import UsageError
+from r1env.preflight import check_suites
 from r1env.rollout import play
 from r1env.runs.run import Run
 from r1env.runs.stages import is_stage
@@ -72,6 +73,7 @@ def distill_on_policy(config: DistillConfig, run: Run) -> None:
     teacher = load_model(config.teacher, device=student.device, seed=config.seed)
     check_one_tokenizer(student, teacher)
     suite, engine = open_suite(config, config.rubric), LocalEngine(Sampler(student))
+    check_suites([suite], config.preflight, engine, seed=config.seed)
     measurements = Measurements(config, student)
     for step in range(session.first_step, config.steps):
         if measurements.due(step) and measurements.take(run, step):

@@ -11,6 +11,7 @@ from transformers import PreTrainedModel
 
 from r1env.engines import SamplingParams
 from r1env.envs.suite import Suite
+from r1env.preflight import check_suites
 from r1env.runs.run import Run
 from r1env.runs.stages import is_stage
 from r1env_trainers.evaluate import log_accuracy
@@ -157,6 +158,8 @@ class Measurements:
         self._held_out = held_out
         self._suite = evaluation_suite(config)
         self._engine = TransformersEngine(loaded)
+        if self._suite is not None:
+            check_suites([self._suite], config.preflight, self._engine, count=config.eval.limit)
 
     def due(self, step: int) -> bool:
         """Return whether to measure after `step` steps."""
