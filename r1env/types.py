@@ -41,6 +41,7 @@ class TaskKind(StrEnum):
     CODE = "code"  # the answer is a program, judged by tests
     LOGIC = "logic"  # the answer is checked by the generator's own rule
     CHOICE = "choice"  # the answer is one of the options shown
+    SHORT = "short"  # the answer is a name, a word, a date or a number; there may be several references
     CHAT = "chat"  # no reference answer: judged by a preference model
 
 
