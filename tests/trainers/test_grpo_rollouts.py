@@ -100,7 +100,7 @@ def test_pass_rates_are_read_from_what_an_evaluation_writes(tmp_path):
 def test_a_row_that_is_none_of_an_evaluation_is_named(tmp_path, row):
     path = tmp_path / "rates.jsonl"
     path.write_text('{"task_id": "a", "correct": null}\n' + row + "\n")
-    with pytest.raises(UsageError, match="row 2: needs task_id and correct"):
+    with pytest.raises(UsageError, match="line 2: needs task_id and correct"):
         read_pass_rates(path)
 
 
@@ -222,10 +222,7 @@ def test_a_template_that_rewrites_earlier_turns_never_touches_what_was_sampled(t
         "{% else %}{{ m.content }}{% endif %}(end){% endfor %}{% if add_generation_prompt %}(assistant){% endif %}"
     )
     monkeypatch.setattr(tiny.tokenizer, "chat_template", cutting)
-    assert (
-        reply_text(tiny.tokenizer, ({"role": "user", "content": "+"},), chat=True).text
-        == "(end)(user)+(end)(assistant)"
-    )
+    assert reply_text(tiny.tokenizer, ({"role": "user", "content": "+"},), chat=True).text == "(end)(user)+(end)(assistant)"
 
 
 def test_a_reply_that_begins_as_the_turn_ended_is_appended_whole(tiny):

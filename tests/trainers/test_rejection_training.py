@@ -188,7 +188,7 @@ def test_general_data_is_mixed_in_by_count_and_by_weight(tmp_path, guesser):
     domains = [row["domain"] for row in rows]
     assert domains.count("general") == 3
     assert domains.count("writing") == round(0.5 * domains.count("logic"))
-    prompts = [row["prompt"] for row in rows if row["domain"] == "writing"]
+    prompts = [row["messages"][0]["content"] for row in rows if row["domain"] == "writing"]
     assert len(set(prompts)) == len(prompts)
 
 

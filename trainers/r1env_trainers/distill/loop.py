@@ -26,8 +26,9 @@ from r1env_trainers.rejection.draw import check_draw, demonstrations, draw_sampl
 from r1env_trainers.rejection.statistics import make_table, merged
 from r1env_trainers.rl.rollouts import draw_tasks, to_tokens
 from r1env_trainers.settings import open_suite
-from r1env_trainers.sft.data import FileDemonstrations, read_demonstrations
+from r1env_trainers.sft.data import FileDemonstrations
 from r1env_trainers.sft.loop import Measurements, evaluation_suite, tune
+from r1env_trainers.sft.rows import read_demonstrations
 
 
 class DistillTrainer:

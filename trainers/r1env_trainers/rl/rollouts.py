@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from r1env.data.sources import read_jsonl
+from r1env.data.rows import read_rows
 from r1env.engines import TokenEngine, derive_seed
 from r1env.envs.environment import Environment
 from r1env.envs.suite import Suite
@@ -279,10 +279,10 @@ def read_pass_rates(path: Path | str) -> dict[str, float]:
         UsageError: the file cannot be read, or a row does not come from an evaluation.
     """
     verdicts: dict[str, list[bool]] = {}
-    for number, row in enumerate(read_jsonl(str(path)), start=1):
+    for row in read_rows(str(path)):
         task_id, correct = row.get("task_id"), row.get("correct")
         if not isinstance(task_id, str) or "correct" not in row or not isinstance(correct, bool | None):
-            raise UsageError(f"{path}, row {number}: needs task_id and correct, as `r1env eval --output` writes them")
+            raise UsageError(f"{row.where}: needs task_id and correct, as `r1env eval --output` writes them")
         if correct is not None:
             verdicts.setdefault(task_id, []).append(correct)
     if not verdicts:

@@ -33,11 +33,11 @@ from r1env_trainers.sft.data import (
     padded_batches,
     prepare,
     prepare_file,
-    read_demonstrations,
     steps_of,
     waits_for_a_stage,
 )
 from r1env_trainers.sft.render import Demonstration, Encoded, end_of_turn
+from r1env_trainers.sft.rows import read_demonstrations
 
 
 class SFTTrainer:
