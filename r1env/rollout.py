@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, cast
 
-from r1env.engines import Engine, SamplingParams, TokenEngine, derive_seed
+from r1env.engines import ChatEngine, Engine, OnFinished, SamplingParams, TokenEngine, derive_seed
 from r1env.envs.conversation import MAX_ERROR, Episode, Tool, submit_all
 from r1env.envs.environment import Environment
 from r1env.errors import TrainingStoppedError, UsageError
@@ -88,6 +88,7 @@ class Trajectory:
         sampled: True where the model drew the token.
         logprobs: of the sampler; 0 for the environment's tokens.
         truncated: a token limit cut a turn off, or the context was full.
+        place: in the result of `play`: trajectory `task * params.n + sample`.
         tools_as_user: replies of role `tool` that the chat template takes only as the user's; see `render_chat`.
     """
 
@@ -98,6 +99,7 @@ class Trajectory:
     sampled: list[bool] = field(default_factory=list)
     logprobs: list[float] = field(default_factory=list)
     truncated: bool = False
+    place: int = 0
     tools_as_user: int = 0
 
     @property
@@ -166,6 +168,8 @@ def _take_all_turns(
             opened = turns.open(environment, task, params)
             trajectories += (trajectory for group in opened for trajectory in group)
             groups += [group for group in opened if not group[0].episode.done]
+        for place, trajectory in enumerate(trajectories):
+            trajectory.place = place
         if on_done is not None and (failed := [trajectory for trajectory in trajectories if trajectory.episode.done]):
             on_done(failed)
         calls = 0
@@ -234,13 +238,7 @@ class _TokenTurns:
 
     def take(self, groups: Sequence[list[Trajectory]], params: SamplingParams, on_done: OnDone | None) -> None:
         """Take one turn of every episode; those of a group have the same tokens so far."""
-        trajectories = [trajectory for group in groups for trajectory in group]
-
-        def finish(rows: Sequence[int], completions: Sequence[Completion]) -> None:
-            take_turns([trajectories[row] for row in rows], completions)
-            if on_done is not None:
-                on_done([trajectories[row] for row in rows if trajectories[row].episode.done])
-
+        finish = _finisher([trajectory for group in groups for trajectory in group], on_done)
         self._engine.generate_tokens([group[0].tokens for group in groups], params, finish)
 
     def read(self, trajectory: Trajectory, params: SamplingParams) -> None:
@@ -260,14 +258,34 @@ class _MessageTurns:
         return [[Trajectory(environment, episode) for episode in members] for members in _alike(episodes)]
 
     def take(self, groups: Sequence[list[Trajectory]], params: SamplingParams, on_done: OnDone | None) -> None:
-        answers = self._engine.generate([group[0].episode.messages for group in groups], params)
-        for group, completions in zip(groups, answers, strict=True):
-            take_turns(group, completions)
-        if on_done is not None:
-            on_done([trajectory for group in groups for trajectory in group if trajectory.episode.done])
+        finish = _finisher([trajectory for group in groups for trajectory in group], on_done)
+        episodes = [group[0].episode for group in groups]
+        if isinstance(self._engine, ChatEngine):
+            tools = [[tool.as_function() for tool in episode.tools] for episode in episodes]
+            self._engine.generate_chat([episode.messages for episode in episodes], params, tools, finish)
+            return
+        answers = self._engine.generate([_told_of_tools(episode) for episode in episodes], params)
+        completions = [completion for group in answers for completion in group]
+        finish(range(len(completions)), completions)
 
     def read(self, trajectory: Trajectory, params: SamplingParams) -> None:
         """Nothing: the conversation is encoded by the engine."""
+
+
+def _finisher(trajectories: Sequence[Trajectory], on_done: OnDone | None) -> OnFinished:
+    """Return what takes completions as turns of these trajectories, and passes on those that are over."""
+
+    def finish(rows: Sequence[int], completions: Sequence[Completion]) -> None:
+        take_turns([trajectories[row] for row in rows], completions)
+        if on_done is not None and (over := [trajectories[row] for row in rows if trajectories[row].episode.done]):
+            on_done(over)
+
+    return finish
+
+
+def _told_of_tools(episode: Episode) -> Conversation:
+    """Return the conversation for an engine that cannot be told about tools: a system message describes them."""
+    return next(_with_tools_in_words(episode.messages, episode.tools)) if episode.tools else episode.messages
 
 
 def _alike(episodes: Sequence[Episode]) -> list[list[Episode]]:

@@ -86,7 +86,7 @@ ELSEWHERE = {
     # only with a setting that is refused
     *("eval.env", "eval.template", "eval.env_options", "eval.limit", "eval.temperature", "eval.max_new_tokens", "eval.samples"),
     # the job's environment, and the process that trains here, which there is none of
-    *("device", "threads", "backend", "backend_options", "optim.dither"),
+    *("device", "threads", "backend", "backend_options", "optim.dither", "optim.max_bad_steps"),
 }
 CHANGED = {
     **{

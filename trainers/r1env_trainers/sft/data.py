@@ -93,7 +93,7 @@ class WrittenDemonstrations:
         environment, task = self._suite.at(position, self._seed)
         response = self._demonstrator(task, np.random.default_rng([self._seed, position, 1]))
         answer: Message = {"role": "assistant", "content": response}
-        return Demonstration(environment.template.render(task), answer, environment.template.chat, where=f"task {task.id!r}")
+        return Demonstration(environment.template.messages(task), answer, environment.template.chat, where=f"task {task.id!r}")
 
 
 def open_demonstrations(config: SFTConfig) -> Demonstrations:

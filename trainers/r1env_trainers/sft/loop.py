@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -18,6 +20,7 @@ from r1env_trainers.evaluate import log_accuracy
 from r1env_trainers.generate.engine import TransformersEngine, context_length
 from r1env_trainers.model.batching import left_pad, micro_batches
 from r1env_trainers.model.checkpoint import save_model
+from r1env_trainers.model.guards import rows_at_fault, shown_ids
 from r1env_trainers.model.llama import is_llama
 from r1env_trainers.model.load import LoadedModel
 from r1env_trainers.model.logprobs import TokenBatch, completion_logprobs
@@ -78,6 +81,7 @@ def tune(config: TuningSettings, demonstrations: Demonstrations, held_out: Seque
         pairs = [_pair(encode_within(demonstrations.at(i), tokenizer, config)) for i in positions]
         metrics = _update(session, pairs, config, step)
         run.log(step + 1, metrics | {"seconds/update": time.perf_counter() - start})
+        session.guard.after(step + 1, metrics, at_fault=partial(_rows_at_fault, session.loaded, pairs, positions, config))
         checkpoint_when_due(session, config, run, step + 1)
     else:
         if config.eval.every:
@@ -105,8 +109,28 @@ def _update(session: Session, pairs: Sequence[Pair], config: TuningSettings, ste
         loss = response_loss(loaded.model, make_batch(chosen, loaded.pad, loaded.device), tokens)
         loss.backward()
         total += loss.detach()
-    taken = optimizer_step(loaded, session.optimizer, config, step, total=config.steps)
+    taken = optimizer_step(loaded, session.optimizer, config, step, total=config.steps, loss=float(total))
     return {"loss": float(total), "tokens": tokens} | taken
+
+
+def _rows_at_fault(
+    loaded: LoadedModel, pairs: Sequence[Pair], positions: Sequence[int], config: TuningSettings
+) -> list[dict[str, Any]]:
+    """Describe the demonstrations of a step whose loss or gradient is not finite."""
+
+    def loss(places: Sequence[int]) -> Tensor:
+        chosen = [pairs[place] for place in places]
+        return response_loss(loaded.model, make_batch(chosen, loaded.pad, loaded.device), len(chosen))
+
+    return [
+        {
+            "position": positions[place],
+            "tokens": len(pairs[place][0]) + len(pairs[place][1]),
+            "prompt": shown_ids(loaded.tokenizer, pairs[place][0]),
+            "completion": shown_ids(loaded.tokenizer, pairs[place][1]),
+        }
+        for place in rows_at_fault(_forward_passes(pairs, loaded.model, config), loss, loaded.model.parameters())
+    ]
 
 
 # The loss: cross-entropy of the response's tokens, and of nothing else.
@@ -138,12 +162,16 @@ def response_loss(model: PreTrainedModel, batch: TokenBatch, tokens: float) -> T
 
 def forward_passes(pairs: Sequence[Pair], model: PreTrainedModel, config: TuningSettings) -> list[list[Pair]]:
     """Split the pairs of an optimizer step into micro-batches; the loss is unchanged."""
+    return [[pairs[place] for place in batch] for batch in _forward_passes(pairs, model, config)]
+
+
+def _forward_passes(pairs: Sequence[Pair], model: PreTrainedModel, config: TuningSettings) -> list[list[int]]:
+    """The places of the pairs of each micro-batch."""
     lengths = [len(prompt) + len(response) for prompt, response in pairs]
     if config.optim.micro_batch_tokens is None:
-        places = micro_batches(lengths, model, config.optim.micro_batch_size)
-    else:  # padding costs nothing only where Llama-shaped models run packed
-        places = (best_fit if is_llama(model) else padded_batches)(lengths, config.optim.micro_batch_tokens)
-    return [[pairs[place] for place in batch] for batch in places]
+        return micro_batches(lengths, model, config.optim.micro_batch_size)
+    # Padding costs nothing only where Llama-shaped models run packed.
+    return (best_fit if is_llama(model) else padded_batches)(lengths, config.optim.micro_batch_tokens)
 
 
 # Evaluation during training: the loss on held-out demonstrations, and the accuracy in an environment.
