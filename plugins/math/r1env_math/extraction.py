@@ -383,7 +383,8 @@ def _from_statements(text: str, policy: AnswerPolicy) -> list[Extraction]:
 def statement_of(text: str, announcement: re.Match[str]) -> str:
     """Return what an announcement in a text announces."""
     said = _stated(text[announcement.end() : announcement.end() + MAX_LENGTH + 1], _is_label(announcement[0]))
-    if announcement[0] == "####" and text.startswith("!", announcement.end() + length_of(text, announcement, said)):
+    behind = text[announcement.end() + length_of(text, announcement, said) :][:1]
+    if behind == "!" and (announcement[0] == "####" or said.endswith("!")):
         return said + "!"  # nothing but the answer stands behind `####`: `5!` is a factorial, no exclamation
     return said
 
