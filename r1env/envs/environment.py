@@ -50,10 +50,14 @@ class Environment:
         return self.split == other.split or None in (self.split, other.split) or "all" in (self.split, other.split)
 
     def open(self, task: Task) -> Episode:
-        """Start an episode of a task."""
+        """Start an episode of a task.
+
+        Raises:
+            UsageError: the template raised, or returned something else than messages.
+        """
         return Episode(
             task,
-            self.template.render(task),
+            self.template.messages(task),
             max_turns=self.max_turns,
             other=None if self.other is None else self.other(),
             tool_parser=self.tool_parser,

@@ -119,7 +119,7 @@ ELSEWHERE = {
     # following the job
     *("eval.samples", "max_failed", "log.samples_every"),
     # the job's environment
-    "optim.dither",
+    *("optim.dither", "optim.max_bad_steps"),
     # the process that trains here, which there is none of
     *("threads", "backend", "backend_options", "device", "engine.max_num_seqs"),
     # of the critic, which advantage=gae asks for, and that is refused
@@ -229,7 +229,8 @@ def test_settings_that_were_stored_with_a_run_are_taken_again():
         ({"algo.advantage": "maxrl"}, "advantage"),
         ({"algo.advantage": "grpo", "algo.normalize_advantages": True}, "normalize_advantages"),
         ({"algo.loss_aggregation": "seq-mean-token-sum-norm"}, "loss_aggregation=seq-mean-token-sum-norm"),
-        ({"algo.policy_ratio": "cispo"}, "policy_ratio=cispo"),
+        ({"algo.loss": "cispo"}, "no counterpart of algo.loss"),
+        ({"algo.kl_estimator": "r1env_trainers.rl.losses:k2", "algo.kl_coef": 0.1}, "algo.kl_estimator"),
         ({"algo.importance_sampling_correction": "sequence"}, "importance_sampling_correction=token"),
         ({"algo.mask_truncated_completions": True}, "mask_truncated_completions"),
         ({"optim.lr_schedule": "linear", "optim.min_lr_ratio": 0.1}, "min_lr_ratio=0"),

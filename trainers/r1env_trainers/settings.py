@@ -171,6 +171,11 @@ class Optim(Settings):
     micro_batch_size: int | None = Field(
         default=None, ge=1, description="Sequences per forward pass; affects memory, not results. null: chosen by memory."
     )
+    max_bad_steps: int = Field(
+        default=3,
+        ge=1,
+        description="Steps in a row without a finite loss and gradient after which training stops; each is skipped and shown.",
+    )
     dither: bool = Field(
         default=True,
         description="Spread float32 weights that were loaded from few bits, so that small updates count from the first step on.",

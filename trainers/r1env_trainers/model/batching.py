@@ -84,3 +84,16 @@ def left_pad(sequences: Sequence[Sequence[int]], pad: int, device: torch.device)
         ids[row, length - len(sequence) :] = torch.tensor(sequence, dtype=torch.long)
         mask[row, length - len(sequence) :] = 1
     return ids.to(device), mask.to(device)
+
+
+def right_pad(sequences: Sequence[Sequence[int]], pad: int, device: torch.device) -> tuple[Tensor, Tensor]:
+    """Stack sequences of unequal length, padded on the right.
+
+    Returns:
+        Ids [B, L] (int64) and lengths [B] (int64).
+    """
+    lengths = torch.tensor([len(sequence) for sequence in sequences])
+    ids = torch.full((len(sequences), int(lengths.max())), pad, dtype=torch.long)
+    for row, sequence in enumerate(sequences):
+        ids[row, : len(sequence)] = torch.tensor(sequence, dtype=torch.long)
+    return ids.to(device), lengths.to(device)

@@ -14,6 +14,7 @@ from transformers.utils.logging import disable_progress_bar
 
 from r1env.errors import UnknownNameError, UsageError
 from r1env_trainers.model import smollm2, tiny
+from r1env_trainers.model.guards import check_loaded
 from r1env_trainers.settings import Device
 
 
@@ -68,11 +69,12 @@ def load_model(name: str, *, device: torch.device | str = "cpu", seed: int = 0) 
         seed: of the initial weights, for models made from scratch.
 
     Raises:
-        UsageError: it is unknown or unreadable, or an optional dependency is missing.
+        UsageError: it is unknown or unreadable, has weights that are not finite, or an optional dependency is missing.
     """
     check_model_name(name)
     disable_progress_bar()  # one bar per shard, in the middle of the run's own table
     model, tokenizer = NAMED[name](seed) if name in NAMED else _from_pretrained(name)
+    check_loaded(model, name)
     tokenizer.padding_side = "left"
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = tokenizer.eos_token

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import torch
+from torch import nn
 
 from r1env.runs.run import Run
 from r1env.runs.stages import is_stage
 from r1env_trainers.model.checkpoint import list_checkpoints, load_state, restore, save_checkpoint
 from r1env_trainers.model.dither import dither_matrices
+from r1env_trainers.model.guards import SKIPPED, Guard
 from r1env_trainers.model.llama import compute_dtype
 from r1env_trainers.model.load import LoadedModel, check_model_name, choose_device, limit_threads, load_model
 from r1env_trainers.settings import LocalConfig, Schedule
@@ -39,12 +41,14 @@ class Session:
     """A model being trained.
 
     Attributes:
+        guard: asked after every step, so that nothing that is not finite is learned from unseen.
         first_step: 0, or where the newest checkpoint left off.
         extra: what the trainer passed to `checkpoint_when_due` for that checkpoint, tensors on the CPU; empty at the start.
     """
 
     loaded: LoadedModel
     optimizer: torch.optim.Optimizer
+    guard: Guard
     first_step: int
     extra: Mapping[str, Any] = field(default_factory=dict)
 
@@ -67,13 +71,13 @@ def begin(config: LocalConfig, run: Run, load: Loader = load_model) -> Session:
     checkpoint = next(reversed(list_checkpoints(run.checkpoint_dir)), None)
     loaded = load(str(checkpoint or config.model), device=choose_device(config.device), seed=config.seed)
     limit_threads(loaded.parameters, config.threads)
-    optimizer = make_optimizer(loaded, config)
+    optimizer, guard = make_optimizer(loaded, config), Guard(run, config.optim.max_bad_steps)
     if checkpoint is None:
         dither_start(loaded, config)
-        return Session(loaded, optimizer, 0)
+        return Session(loaded, optimizer, guard, 0)
     state = load_state(checkpoint)
     run.rewind(state["position"])
-    return Session(loaded, optimizer, restore(state, optimizer), state["extra"])
+    return Session(loaded, optimizer, guard, restore(state, optimizer), state["extra"])
 
 
 def dither_start(loaded: LoadedModel, config: LocalConfig) -> None:
@@ -94,27 +98,47 @@ def make_optimizer(loaded: LoadedModel, config: LocalConfig) -> torch.optim.Adam
 
 
 def optimizer_step(
-    loaded: LoadedModel, optimizer: torch.optim.Optimizer, config: LocalConfig, index: int, total: int
+    loaded: LoadedModel, optimizer: torch.optim.Optimizer, config: LocalConfig, index: int, total: int, *, loss: float
 ) -> dict[str, float]:
-    """Clip the gradients, take optimizer step `index` of `total`, clear the gradients.
+    """Clip the gradients, take optimizer step `index` of `total`, clear the gradients; a step that is not finite is skipped.
+
+    Args:
+        loss: whose gradients they are.
 
     Returns:
-        `grad_norm` before clipping, and `lr`.
+        `grad_norm` before clipping, `lr`, and `SKIPPED`: 1 where the loss or the norm is not finite and the weights are as before.
     """
-    rate = learning_rate(
+    rate = scheduled_rate(config, config.optim.lr, index, total)
+    norm = clip_gradients(loaded.model.parameters(), config)
+    finite = math.isfinite(loss) and math.isfinite(norm)
+    apply_gradients(optimizer, rate, finite=finite)
+    return {"grad_norm": norm, "lr": rate, SKIPPED: float(not finite)}
+
+
+def scheduled_rate(config: LocalConfig, peak: float, index: int, total: int) -> float:
+    """Return the learning rate of optimizer step `index` of `total` by the settings' schedule."""
+    return learning_rate(
         index,
-        peak=config.optim.lr,
+        peak=peak,
         warmup=config.optim.warmup_steps,
         total=total,
         schedule=config.optim.lr_schedule,
         floor=config.optim.min_lr_ratio,
     )
-    for group in optimizer.param_groups:
-        group["lr"] = rate
-    norm = float(torch.nn.utils.clip_grad_norm_(loaded.model.parameters(), config.optim.max_grad_norm))
-    optimizer.step()
+
+
+def clip_gradients(parameters: Iterable[nn.Parameter], config: LocalConfig) -> float:
+    """Clip gradients to the settings' norm; return the norm they had."""
+    return float(nn.utils.clip_grad_norm_(parameters, config.optim.max_grad_norm))
+
+
+def apply_gradients(optimizer: torch.optim.Optimizer, rate: float, *, finite: bool) -> None:
+    """Take an optimizer step at a learning rate if the gradients are `finite`, and clear them either way."""
+    if finite:
+        for group in optimizer.param_groups:
+            group["lr"] = rate
+        optimizer.step()
     optimizer.zero_grad(set_to_none=True)
-    return {"grad_norm": norm, "lr": rate}
 
 
 def checkpoint_when_due(
@@ -122,8 +146,11 @@ def checkpoint_when_due(
 ) -> None:
     """Write a checkpoint every `checkpoint_every` steps; not after the last one, whose model is the stage's result.
 
+    Not after a bad step either: nobody knows yet whether the weights, which it left as they were, are any good.
+
     Args:
         extra: becomes `Session.extra` of a resumed run.
     """
-    if config.checkpoint.every and steps_done % config.checkpoint.every == 0 and steps_done < config.steps:
+    due = config.checkpoint.every and steps_done % config.checkpoint.every == 0 and steps_done < config.steps
+    if due and not session.guard.bad:
         save_checkpoint(run.checkpoint_dir, steps_done, session.loaded, session.optimizer, run.position(), extra=extra)

@@ -111,7 +111,7 @@ def _new_tasks(suite: Suite, positions: range, seed: int, seen: set[str]) -> lis
 
 
 def _digest(environment: Environment, task: Task) -> str:
-    shown = to_json(list(environment.template.render(task)))
+    shown = to_json(list(environment.template.messages(task)))
     return hashlib.blake2b(shown.encode(), digest_size=12).hexdigest()
 
 

@@ -9,7 +9,7 @@ from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 
 from r1env.config import Preset, Settings
 from r1env.envs.suite import EnvironmentShare
-from r1env.hooks import AdvantageSpec, LossSpec
+from r1env.hooks import AdvantageSpec, KLEstimatorSpec, LossAggregationSpec, LossSpec, PolicyRatioSpec
 from r1env.rubrics import RubricSpec
 from r1env.trainer import BackendConfig, registered
 from r1env_trainers.generate.options import EngineName, VLLMOptions
@@ -18,13 +18,15 @@ from r1env_trainers.settings import Eval, LocalConfig, Optim, Sampling, SuiteSet
 
 AdvantageEstimator = Annotated[str, registered(AdvantageSpec)]
 PolicyLoss = Annotated[str, registered(LossSpec)]
-PolicyRatio = Literal["token", "sequence", "cispo"]
-Aggregation = Literal["token-mean", "seq-mean-token-mean", "seq-mean-token-sum-norm"]
-KLEstimator = Literal["k1", "k2", "k3"]
+PolicyRatio = Annotated[str, registered(PolicyRatioSpec)]
+Aggregation = Annotated[str, registered(LossAggregationSpec)]
+KLEstimator = Annotated[str, registered(KLEstimatorSpec)]
 Correction = Literal["token", "sequence"]
 
 CLIPPED = "clipped"
 """The loss of PPO and its relatives, `losses.policy_loss`."""
+CISPO = "cispo"
+"""The loss `losses.cispo_loss`, whose clip bounds weights."""
 
 T = TypeVar("T")
 
@@ -145,7 +147,7 @@ class Algo(Settings):
 
     advantage: AdvantageEstimator = Field(
         default="dr_grpo",
-        description="Advantage estimator: a name from docs/grpo.md or of a plugin, module:attribute or file.py:attribute.",
+        description="Advantage estimator (docs/grpo.md has the formulas).",
         json_schema_extra={"source": "Dr. GRPO, arXiv 2503.20783"},
     )
     normalize_advantages: bool = Field(
@@ -153,11 +155,11 @@ class Algo(Settings):
     )
     loss: PolicyLoss = Field(
         default="clipped",
-        description="Policy loss: clipped, which the next settings describe, a plugin's, module:attribute or file.py:attribute.",
+        description="Policy loss: clipped, which the next settings describe, CISPO's, or another.",
     )
     policy_ratio: PolicyRatio = Field(
         default="token",
-        description="Probability ratio of the clipped loss: per token (PPO), per sequence (GSPO), or CISPO's weight.",
+        description="Probability ratio of the clipped loss: per token (PPO) or per sequence (GSPO).",
     )
     clip_ratio_low: float = Field(
         default=0.2,
@@ -218,8 +220,6 @@ class Algo(Settings):
             raise ValueError("ref_model_sync_steps replaces a reference model, and without kl_coef or track_kl there is none")
         if self.loss != CLIPPED and (self.policy_ratio != "token" or self.dual_clip is not None):
             raise ValueError(f"policy_ratio and dual_clip describe loss=clipped, and loss is {self.loss}; leave them out")
-        if self.policy_ratio == "cispo" and self.dual_clip is not None:
-            raise ValueError("dual_clip bounds a ratio's loss, and policy_ratio=cispo has none; leave one of them out")
         return self
 
     @property
@@ -380,7 +380,8 @@ class GRPOConfig(RolloutConfig, BackendConfig):
     critic: CriticSettings = CriticSettings()
 
     presets: ClassVar[Mapping[str, Preset | Mapping[str, Any]]] = GRPO_PRESETS
-    renamed_values: ClassVar[Mapping[str, Mapping[str, str]]] = {
+    renamed_values: ClassVar[Mapping[str, Mapping[str, str | Mapping[str, str]]]] = {
+        "algo.policy_ratio": {"cispo": {"algo.loss": CISPO}},
         "algo.advantage": {"group_mean": "dr_grpo", "group_std": "grpo", "loo": "rloo"},
         "algo.loss_aggregation": {
             "token": "token-mean",

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import time
+from functools import partial
 
 from r1env.rollout import stop_when_scoring_fails
 from r1env.runs.run import Run
@@ -26,7 +27,7 @@ from r1env_trainers.rl.metrics import (
     training_suite,
 )
 from r1env_trainers.rl.rollouts import collect, task_filter
-from r1env_trainers.rl.update import Reference, update
+from r1env_trainers.rl.update import Reference, describe_rows_at_fault, update
 
 
 def train(config: GRPOConfig, run: Run) -> None:
@@ -70,9 +71,8 @@ def train(config: GRPOConfig, run: Run) -> None:
 
             # Learn: epochs * mini_batches optimizer steps.
             start = time.perf_counter()
-            metrics = update(
-                policy, session.optimizer, experience, config, step, None if reference is None else reference.loaded, critic
-            )
+            frozen = None if reference is None else reference.loaded
+            metrics = update(policy, session.optimizer, experience, config, step, frozen, critic)
             if (
                 reference is not None
                 and config.algo.ref_model_sync_steps
@@ -84,6 +84,11 @@ def train(config: GRPOConfig, run: Run) -> None:
             run.log(step + 1, rollout_metrics(experience, suite, config, step) | metrics | speed_metrics(experience, seconds))
             if step % config.log.samples_every == 0:
                 run.log_rollouts(step + 1, sample_rows(experience))
+            session.guard.after(
+                step + 1,
+                metrics,
+                at_fault=partial(describe_rows_at_fault, policy, experience, config, step, frozen, critic),
+            )
             state = {
                 "position": position,
                 **({} if reference is None else {"reference": reference.state()}),
