@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from r1env_sandbox import JudgeResult, Limits, TestCase, TestResult, Verdict
 from r1env_sandbox.harness import plain
 from r1env_sandbox.judge import failure, judge_value, overall
-from r1env_sandbox.rows import answer
 from r1env_sandbox.languages import find_language
+from r1env_sandbox.rows import answer
 from r1env_sandbox.worker import Report, run_command
 
 COMMAND = run_command(find_language("python"), Limits(cpu_s=2, wall_s=5, memory_mb=256))
@@ -100,14 +100,14 @@ HOSTILE_REPLIES = {
     "an array of nothing with too many rows": '{"__ndarray__": ["<i8", [1000000000000, 0], []]}',
     "an array of 32 dimensions in 60 lists": "[" * 60 + json.dumps({"__ndarray__": ["<i8", [1] * 32, [5]]}) + "]" * 60,
     "a series at the limit of depth": "[" * 62 + '{"__series__": [[["a"], null], null, ["object", [[1]]]]}' + "]" * 62,
-    "a frame at the limit of depth": "[" * 62
-    + '{"__frame__": [[["a"], null], [["a"], null], [["object", [[1]]]]]}'
-    + "]" * 62,
+    "a frame at the limit of depth": "[" * 62 + '{"__frame__": [[["a"], null], [["a"], null], [["object", [[1]]]]]}' + "]" * 62,
     "a path with half a character": '{"__path__": "\\udc80"}',
     "half a character in a view": '{"__view__": ["values", [{"__path__": "\\udc80"}]]}',
     "a signalling nan": '[{"__decimal__": "sNaN"}]',
     "half of the keys collide": f'{{"__set__": [{collisions(16000)}, {", ".join(map(str, range(1, 16004)))}]}}',
-    "a fraction of long integers": json.dumps({"__fraction__": [{"__int__": hex((1 << 10**6) - 1)}, {"__int__": hex(3**600000)}]}),
+    "a fraction of long integers": json.dumps(
+        {"__fraction__": [{"__int__": hex((1 << 10**6) - 1)}, {"__int__": hex(3**600000)}]}
+    ),
     **{f"{tag}, nested {depth} times": nested(tag, depth) for tag in sorted(plain.TAGS) for depth in (70, 300, 900, 100_000)},
 }
 
@@ -121,9 +121,16 @@ def test_a_hostile_reply_is_refused_and_costs_no_more_than_its_own_verdict(name,
 
 
 any_json = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats() | st.text(st.characters()) | st.sampled_from(["0x1", "nan", "x", "S9"]),
-    lambda inner: st.lists(inner, max_size=4)
-    | st.dictionaries(st.sampled_from(sorted(plain.TAGS)) | st.text(max_size=2), inner, max_size=2),
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats()
+    | st.text(st.characters())
+    | st.sampled_from(["0x1", "nan", "x", "S9"]),
+    lambda inner: (
+        st.lists(inner, max_size=4)
+        | st.dictionaries(st.sampled_from(sorted(plain.TAGS)) | st.text(max_size=2), inner, max_size=2)
+    ),
     max_leaves=12,
 )
 

@@ -231,7 +231,9 @@ def _decode_path(content: Any, _depth: int, _take: Take | None) -> Any:
 
 def _path(value: Any, _depth: int, _give: Give | None) -> Any:
     pathlib = sys.modules["pathlib"]
-    return {"__path__": plain.encode(pathlib.PurePath.__str__(value))} if issubclass(type(value), pathlib.PurePosixPath) else None
+    return (
+        {"__path__": plain.encode(pathlib.PurePath.__str__(value))} if issubclass(type(value), pathlib.PurePosixPath) else None
+    )
 
 
 def _decimal(value: Any, _depth: int, _give: Give | None) -> Any:
