@@ -25,7 +25,9 @@ from r1env.rewards import Limits
 
 MEGABYTE = 1 << 20
 GRACE_SECONDS = 1
-"""`RLIMIT_CPU` counts whole seconds. It backs up the timer, in case a library has taken the timer for itself."""
+BACK_UP_SECONDS = 5
+"""`RLIMIT_CPU` counts whole seconds. It backs up the timer, in case a library has taken the timer for itself, and is set anew only
+after so many seconds: rollouts are often scored in microseconds."""
 
 CPU_SIGNALS = frozenset({signal.SIGPROF, signal.SIGXCPU})
 """Signals that kill a process that has used up its CPU time."""
@@ -47,6 +49,7 @@ class Bounds:
     Args:
         limits: what one item may cost.
         items: how many items the block scores; it may cost so many times the limits.
+        used: CPU seconds of this process so far.
         in_use: bytes of address space that the process has already, which do not count; None where the system does not tell, and
             memory is not bounded.
 
@@ -54,28 +57,42 @@ class Bounds:
         intact: False if the block has changed the limits, which leaves the process unfit for others.
     """
 
-    __slots__ = ("_cpu_seconds", "_set", "intact")
+    __slots__ = ("_cpu_seconds", "_memory", "intact")
 
-    def __init__(self, limits: Limits, items: int, in_use: int | None) -> None:
+    def __init__(self, limits: Limits, items: int, used: float, in_use: int | None) -> None:
         self.intact = True
         self._cpu_seconds = limits.cpu_seconds * items
-        self._set = {RLIMIT_CPU: _below_hard(RLIMIT_CPU, math.ceil(cpu_seconds_used() + self._cpu_seconds) + GRACE_SECONDS)}
-        if in_use is not None:
-            self._set[RLIMIT_AS] = _below_hard(RLIMIT_AS, in_use + limits.memory_mb * MEGABYTE * items)
+        self._memory = None if in_use is None else _below_hard(RLIMIT_AS, in_use + limits.memory_mb * MEGABYTE * items)
+        _back_up_the_timer(used, self._cpu_seconds)
 
     def __enter__(self) -> Bounds:
-        for kind, value in self._set.items():
-            setrlimit(kind, value)
+        if self._memory is not None:
+            setrlimit(RLIMIT_AS, self._memory)
         setitimer(ITIMER_PROF, self._cpu_seconds)
         return self
 
     def __exit__(self, *_: object) -> None:
         setitimer(ITIMER_PROF, 0.0)
-        for kind, value in self._set.items():
+        if getrlimit(RLIMIT_CPU) != _cpu_limit[0]:
+            self.intact = False
+        if self._memory is not None:
             try:
-                self.intact &= _exchange(kind, (value[1], value[1])) == value
+                self.intact &= _exchange(RLIMIT_AS, (self._memory[1], self._memory[1])) == self._memory
             except (ValueError, OSError):  # the hard limit is lower than it was
                 self.intact = False
+
+
+def _back_up_the_timer(used: float, seconds: float) -> None:
+    """Set `RLIMIT_CPU`, so that it allows at least so many seconds more than were used, and not many more."""
+    soft, hard = _cpu_limit[0]
+    if not seconds + GRACE_SECONDS <= soft - used <= seconds + 2 * BACK_UP_SECONDS:
+        soft = _below_hard(RLIMIT_CPU, math.ceil(used + seconds) + GRACE_SECONDS + BACK_UP_SECONDS)[0]
+        setrlimit(RLIMIT_CPU, (soft, hard))
+        _cpu_limit[0] = (soft, hard)
+
+
+_cpu_limit = [getrlimit(RLIMIT_CPU)]
+"""The limit as this module has set it last."""
 
 
 def cpu_seconds_used() -> float:

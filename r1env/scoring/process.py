@@ -39,7 +39,7 @@ from r1env.scoring.protocol import (
     encode_message,
     take_reply,
 )
-from r1env.scoring.system import NO_NAMESPACE, ask_for_sender, is_stopped, receive_with_sender, usage
+from r1env.scoring.system import NO_NAMESPACE, Usage, ask_for_sender, is_stopped, receive_with_sender, usage
 from r1env.types import Status
 
 SLICE_SECONDS = 0.1
@@ -76,8 +76,9 @@ ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_
 # find r1env only where it is installed, not where the caller's changed `sys.path` found it.
 START = (
     "import sys; control, parent, isolated, folder, *sys.path = sys.argv[1:]; del sys.argv[1:]; "
-    "from r1env.scoring.system import begin_worker; begin_worker(int(control), int(parent), isolated=isolated == 'True'); "
-    "from r1env.scoring.worker import main; main(int(control), int(parent), folder)"
+    "from r1env.scoring.system import begin_worker; "
+    "isolated = begin_worker(int(control), int(parent), isolated=isolated == 'True'); "
+    "from r1env.scoring.worker import main; main(int(control), int(parent), folder, isolated=isolated)"
 )
 
 NAMESPACE_VARIABLE = "R1ENV_WORKER_NAMESPACE"
@@ -149,6 +150,7 @@ class WorkerProcess:
             raise _no_start(error) from error
         self._control = _Channel(mine)
         _running.add(self)
+        isolated = str(_namespaces and os.environ.get(NAMESPACE_VARIABLE, "") != "off")
         search_path = [str(folder) for folder in sys.path]
         try:
             self._process = subprocess.Popen(
@@ -158,7 +160,7 @@ class WorkerProcess:
                     START,
                     str(theirs.fileno()),
                     str(os.getpid()),
-                    str(_namespaces),
+                    isolated,
                     self._folder,
                     *search_path,
                 ],
@@ -267,9 +269,15 @@ class WorkerProcess:
         Raises:
             ScoringFault: the worker exceeded `items` times the limits, died, or sent something else.
         """
-        channel = self._scoring
+        channel, start = self._worker or self._control, time.monotonic()
+        clock: Callable[[], None] | None = None
         try:
-            reply = self._receive(channel, _Clock(limits, items, channel))
+            while (reply := channel.take()) is None:
+                if channel.hung_up:
+                    raise self._death(channel)
+                if not channel.receive_more():
+                    clock = clock or self._check(_Clock(limits, items, channel.pid, start))
+                    clock()
         except _DeathError as death:
             if -death.exit_code not in CPU_SIGNALS:
                 raise
@@ -410,14 +418,12 @@ class WorkerProcess:
 
     def _receive(self, channel: _Channel, check: Callable[[], None]) -> Reply:
         checks = self._check(check)
-        while True:
-            reply = channel.take()
-            if reply is not None:
-                return reply
+        while (reply := channel.take()) is None:
             if channel.hung_up:
                 raise self._death(channel)
             if not channel.receive_more():
                 checks()
+        return reply
 
     def _check(self, check: Callable[[], None]) -> Callable[[], None]:
         """Return what a wait does after each slice in which nothing has arrived."""
@@ -557,27 +563,24 @@ class _Clock:
     load does not change a verdict. Child processes count towards the CPU limit, and have the memory limit together.
     """
 
-    def __init__(self, limits: Limits, items: int, channel: _Channel) -> None:
+    def __init__(self, limits: Limits, items: int, pid: int, start: float) -> None:
         self._limits = limits
         self._items = items
-        self._channel = channel
-        self._start = time.monotonic()
-        self._delay_before: float | None = None
-        self._cpu_before = 0.0
-        self._stopped = False
+        self._pid = pid
+        self._start = start
+        self._before: Usage | None = None
 
     def __call__(self) -> None:
         limits, items = self._limits, self._items
         elapsed = time.monotonic() - self._start
         wall, delayed = limits.wall_seconds * items, 0.0
-        used = usage(self._channel.pid) if self._channel.pid else None
+        used = usage(self._pid) if self._pid else None
         if used is not None:
-            if used.stopped and self._stopped:
+            if self._before is None:  # what was before this rollout, and its first slice
+                self._before = used
+            elif used.stopped:
                 raise ScoringFault(Status.ERROR, "the worker was stopped by a signal", outside=True)
-            self._stopped = used.stopped
-            if self._delay_before is None:  # what was before this rollout, and its first slice
-                self._delay_before, self._cpu_before = used.delay_seconds, used.cpu_seconds
-            delayed = max(0.0, used.delay_seconds - self._delay_before)
+            delayed = max(0.0, used.delay_seconds - self._before.delay_seconds)
             if used.child_bytes > limits.memory_mb * MEGABYTE * items:
                 held = used.child_bytes // MEGABYTE
                 raise ScoringFault(
@@ -585,7 +588,7 @@ class _Clock:
                     f"its child processes hold {held} MB; the limit is {limits.memory_mb * items} MB",
                     seconds=elapsed,
                 )
-            if used.cpu_seconds - self._cpu_before > limits.cpu_seconds * items:
+            if used.cpu_seconds - self._before.cpu_seconds > limits.cpu_seconds * items:
                 raise _out_of_cpu(limits, items)
         if elapsed - min(delayed, (STRETCH - 1) * wall) >= wall:
             raise ScoringFault(Status.TIMEOUT, f"exceeded {wall:g} s of wall time", seconds=wall)
@@ -617,7 +620,7 @@ def _no_start(error: OSError) -> StartError:
     return StartError(str(error), transient=short)
 
 
-_namespaces = sys.platform == "linux" and os.environ.get(NAMESPACE_VARIABLE, "") != "off"
+_namespaces = sys.platform == "linux"
 
 
 def _do_without_namespaces() -> None:

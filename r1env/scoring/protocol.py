@@ -118,6 +118,7 @@ class Scored(_Reply):
 
 Reply = Started | Loaded | Refused | Forked | Ended | Begun | Scored
 
+_scored = Scored.__pydantic_validator__
 _replies: TypeAdapter[Reply] = TypeAdapter(Annotated[Reply, Field(discriminator="kind")])
 
 
@@ -146,18 +147,22 @@ def encode_reply(reply: Reply) -> bytes:
     return _frame(reply.model_dump())
 
 
-def encode_scored(index: int, score: Score, *, worn: bool, changes: tuple[str, ...]) -> bytes:
-    """Return a framed `Scored`. There is one for every rollout, so it is made without the detour over a model."""
-    verdict = {
+def encode_scored(index: int, score: Score, seconds: float, *, worn: bool = False, changes: tuple[str, ...] = ()) -> bytes:
+    """Return a framed `Scored`. There is one for every rollout, so it is made without the detour over a model.
+
+    Args:
+        seconds: what scoring took, instead of what the score says.
+    """
+    verdict: dict[str, object] = {
         "value": score.value,
         "parts": score.parts,
         "status": score.status,
         "reason": score.reason,
-        "seconds": score.seconds,
+        "seconds": seconds,
     }
     if score.turns:  # empty for all rewards but those of scope `turn`
         verdict["turns"] = score.turns
-    fields = {"kind": "scored", "index": index, "score": verdict}
+    fields: dict[str, object] = {"kind": "scored", "index": index, "score": verdict}
     if worn or changes:
         fields |= {"worn": worn, "changes": changes}
     return _frame(fields)
@@ -186,7 +191,11 @@ def take_reply(buffer: bytearray) -> Reply | None:
     body = bytes(buffer[HEADER.size : end])
     del buffer[:end]
     try:
-        return _replies.validate_python(json.loads(body))
+        fields = json.loads(body)
+        if isinstance(fields, dict) and fields.get("kind") == "scored":  # almost all of them
+            scored: Scored = _scored.validate_python(fields)
+            return scored
+        return _replies.validate_python(fields)
     except RecursionError as error:
         raise ValueError("a reply nested too deeply") from error
 

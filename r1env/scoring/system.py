@@ -42,6 +42,11 @@ def die_with_parent(parent: int | None = None) -> None:
         os._exit(1)
 
 
+def wake_with_parent() -> None:
+    """Have the kernel wake this process, if it is stopped, instead of killing it as `die_with_parent` asked."""
+    _c("prctl", _PR_SET_PDEATHSIG, int(signal.SIGCONT), 0, 0, 0)
+
+
 def adopt_orphans() -> None:
     """Make this process the parent of descendants whose own parent ends, so that none gets out of sight."""
     _c("prctl", _PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
@@ -51,8 +56,10 @@ NO_NAMESPACE = 97
 """Exit code of a worker that could not be put into a namespace as far as needed."""
 
 
-def begin_worker(control_fd: int, parent: int, *, isolated: bool) -> None:
+def begin_worker(control_fd: int, parent: int, *, isolated: bool) -> bool:
     """Prepare a new process to load rewards. It returns in that process, or in a grandchild inside a PID namespace.
+
+    Return whether there is a namespace.
 
     In a PID namespace a reward can neither see nor signal a process outside, and all that it started ends with the first process
     of the namespace. That one must be neither the worker (the kernel ignores signals of a first process to itself, those of CPU
@@ -66,7 +73,7 @@ def begin_worker(control_fd: int, parent: int, *, isolated: bool) -> None:
     """
     die_with_parent(parent)
     if not isolated or _c("unshare", _CLONE_NEWPID | _CLONE_NEWNS) != 0:
-        return
+        return False
     if (init := os.fork()) != 0:
         os.close(control_fd)
         _exit_like(os.waitpid(init, 0)[1])
@@ -79,6 +86,7 @@ def begin_worker(control_fd: int, parent: int, *, isolated: bool) -> None:
     slave = _c("mount", b"none", b"/", None, _MS_REC | _MS_SLAVE, None)
     if slave != 0 or _c("mount", b"proc", b"/proc", b"proc", _MS_NOSUID | _MS_NODEV | _MS_NOEXEC, None) != 0:
         os._exit(NO_NAMESPACE)
+    return True
 
 
 def _reap_until_the_end_of(worker: int) -> None:

@@ -45,7 +45,7 @@ from r1env.scoring.protocol import (
     receive_message,
 )
 from r1env.scoring.state import HARMLESS, ProcessState
-from r1env.scoring.system import LINUX, adopt_orphans, children, die_with_parent
+from r1env.scoring.system import LINUX, adopt_orphans, children, die_with_parent, wake_with_parent
 from r1env.types import Rollout, Score, Status
 
 MAX_ITEMS = 5_000
@@ -58,13 +58,14 @@ ORPHAN_SECONDS = 1.0
 _exit, _getpid = os._exit, os.getpid
 
 
-def main(control_fd: int, parent: int, folder: str) -> None:
+def main(control_fd: int, parent: int, folder: str, *, isolated: bool) -> None:
     """Serve the pool until it hangs up.
 
     Args:
         control_fd: a stream socket that carries `protocol`.
         parent: the process of the pool, where it is visible.
         folder: for temporary files. The pool removes it.
+        isolated: this process is in a PID namespace, whose end is the end of all in it.
     """
     prepare_process()
     become_worker()
@@ -73,14 +74,15 @@ def main(control_fd: int, parent: int, folder: str) -> None:
     if not LINUX:
         threading.Thread(target=_die_with_the_pool, args=(parent,), daemon=True).start()
     tempfile.tempdir = os.environ["TMPDIR"] = folder
-    Zygote(control, folder).serve()
+    Zygote(control, folder, isolated=isolated).serve()
 
 
 class Zygote:
     """The loaded rewards, and the worker that is forked from them, at most one at a time."""
 
-    def __init__(self, control: socket.socket, folder: str) -> None:
+    def __init__(self, control: socket.socket, folder: str, *, isolated: bool) -> None:
         self._control = control
+        self._isolated = isolated
         self._folder = folder
         self._rewards: dict[bytes, Reward] = {}
         self._own_worker = Worker(control, self._rewards)  # used where forking is not safe
@@ -94,15 +96,19 @@ class Zygote:
     def serve(self) -> None:
         """Answer messages until the pool hangs up."""
         while True:
+            if not self._isolated:
+                wake_with_parent()  # to end the worker and all that it started, which would outlive this process
             if self._child:
-                ready, _, _ = select.select([self._control, self._ended], [], [])
+                ready, _, _ = select.select([self._control.fileno(), self._ended], [], [])
                 if self._ended in ready:
                     self._end_child()
-                if self._control not in ready:
+                if self._control.fileno() not in ready:
                     continue
             message, files = receive_message(self._control)
             if message is None:
                 break
+            if not self._isolated:
+                die_with_parent()  # while code of a reward may run, which may never return
             if isinstance(message, Load):
                 self._load(message)
             elif isinstance(message, Fork):
@@ -232,16 +238,16 @@ class Worker:
             together = [rollouts] if reward.batch else ([rollout] for rollout in rollouts)
         for group in together:
             first = not self._items
-            scores, changes = self._score(reward, group)
+            scores, seconds, changes = self._score(reward, group)
             if changes and first and message.settle_in and HARMLESS.issuperset(changes):
                 self.take_state()
                 changes = ()
             worn = self._is_worn(reward)
-            last = len(scores) - 1
-            for position, score in enumerate(scores):
-                ends = position == last
-                self._connection.sendall(encode_scored(index, score, worn=worn and ends, changes=changes if ends else ()))
+            for score in scores[:-1]:
+                self._connection.sendall(encode_scored(index, score, seconds))
                 index += 1
+            self._connection.sendall(encode_scored(index, scores[-1], seconds, worn=worn, changes=changes))
+            index += 1
             if worn or changes:
                 return False
         return True
@@ -250,10 +256,10 @@ class Worker:
         """Send a reply to the pool."""
         self._connection.sendall(encode_reply(reply))
 
-    def _score(self, reward: Reward, rollouts: Sequence[Rollout]) -> tuple[list[Score], tuple[str, ...]]:
-        """Return the scores, and what the reward has changed in this process."""
+    def _score(self, reward: Reward, rollouts: Sequence[Rollout]) -> tuple[list[Score], float, tuple[str, ...]]:
+        """Return the scores, the CPU seconds that each took, and what the reward has changed in this process."""
         start = cpu_seconds_used()
-        bounds = Bounds(reward.limits, len(rollouts), self._state.address_space_bytes)
+        bounds = Bounds(reward.limits, len(rollouts), start, self._state.address_space_bytes)
         try:
             with bounds:
                 scores = reward.score_batch(rollouts)
@@ -269,7 +275,7 @@ class Worker:
             changes = ("modules",)
         if not bounds.intact:
             changes = (*changes, "limits")
-        return [score.model_copy(update={"seconds": seconds}) for score in scores], changes
+        return scores, seconds, changes
 
     def _is_worn(self, reward: Reward) -> bool:
         left_behind = self._state.resident_bytes - self._loaded_bytes
