@@ -16,8 +16,8 @@ from r1env.recipes import check_plan, execute, plan_training
 from r1env.runs.run import Run
 from r1env_trainers.model.checkpoint import list_checkpoints
 from r1env_trainers.model.load import LoadedModel, load_model
-from r1env_trainers.model.tiny import build_tokenizer
 from r1env_trainers.model.session import learning_rate
+from r1env_trainers.model.tiny import build_tokenizer
 from r1env_trainers.sft.config import SFTConfig
 from r1env_trainers.sft.data import open_demonstrations, prepare, steps_of
 from r1env_trainers.sft.loop import learn_to_stop
