@@ -15,6 +15,7 @@ import functools
 import itertools
 import json
 import logging
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, cast
@@ -567,4 +568,20 @@ def stop_when_scoring_fails(scores: Sequence[Score], max_failed: float, what: st
         raise TrainingStoppedError(
             f"scoring failed for {len(reasons) / len(scores):.0%} of {what} (limit {max_failed:.0%}, setting max_failed); "
             f"the commonest reason: {commonest}"
+        )
+
+
+def stop_when_unscored(scores: Sequence[Score], max_unscored: float, what: str) -> None:
+    """Raise TrainingStoppedError where the share of scores without a value, for whatever reason, reaches `max_unscored`.
+
+    Args:
+        what: the scores are of, for the message: "the rollouts of a step".
+    """
+    reasons = Counter(score.reason for score in scores if score.value is None)
+    if scores and reasons.total() >= max_unscored * len(scores) and reasons:
+        shown = "; ".join(f"{reason} ({count / len(scores):.0%})" for reason, count in reasons.most_common(3))
+        raise TrainingStoppedError(
+            f"{reasons.total() / len(scores):.0%} of {what} have no score (limit {max_unscored:.0%}, setting max_unscored): {shown}; a "
+            "reward that returns None for tasks that are not its own needs the rubric's `on_none: skip`, or a mixture in which each "
+            "environment has its own rubric"
         )
