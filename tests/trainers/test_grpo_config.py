@@ -51,7 +51,7 @@ def test_settings_that_contradict_each_other_are_one_line(settings, message):
     ("settings", "message"),
     [
         ({"algo.advantage": "gdpo", "rubric": "accuracy"}, "the rubric has one that counts"),
-        ({"filter.pass_rates": "nowhere.jsonl"}, "cannot read nowhere.jsonl"),
+        ({"filter.pass_rates": "nowhere.jsonl"}, "nowhere.jsonl: cannot read it"),
         ({"final_phase.steps": 5, "final_phase.rubric": "zeroo"}, "unknown rubric 'zeroo'"),
         ({"env": None, "mixture": [{"env": "sort-44"}]}, "unknown environment 'sort-44'"),
         ({"final_phase.steps": 5, "final_phase.mixture": [{"env": "sort-44"}]}, "unknown environment 'sort-44'"),
