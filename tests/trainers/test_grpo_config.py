@@ -7,7 +7,7 @@ import pytest
 from r1env.errors import UsageError
 from r1env.recipes import check_plan, plan_training
 from r1env_trainers.rl.config import GRPOConfig
-from r1env_trainers.rl.metrics import evaluation_suite, training_suite
+from r1env_trainers.rl.rollouts import evaluation_suite, training_suite
 
 MINIMAL = {"model": "tiny", "env": "sort-4"}
 PUBLISHED = sorted(set(GRPOConfig.presets) - {"tiny-cpu", "smol-135m"})

@@ -11,8 +11,8 @@ from r1env_trainers.model.session import check_local
 from r1env_trainers.rl.config import GRPOConfig
 from r1env_trainers.rl.loop import train
 from r1env_trainers.rl.losses import check_formulas
-from r1env_trainers.rl.metrics import check_rewards_to_separate, check_verdicts_to_compare, evaluation_suite, training_suite
-from r1env_trainers.rl.rollouts import draw_tasks, task_filter
+from r1env_trainers.rl.metrics import check_rewards_to_separate, check_verdicts_to_compare
+from r1env_trainers.rl.rollouts import draw_tasks, evaluation_suite, task_filter, training_suite
 
 
 class GRPOTrainer:
