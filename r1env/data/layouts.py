@@ -206,11 +206,13 @@ class Reading:
         first_index: what an index says that names the first option, 0 or 1.
         shuffle_seed: shuffle the options of each row; the same seed gives the same order.
         keep_instruction: leave in the prompt what it says about the form of the answer.
+        needs_question: refuse a row without a question.
     """
 
     first_index: int = 0
     shuffle_seed: int | None = None
     keep_instruction: bool = False
+    needs_question: bool = True
 
 
 class Examples(Sequence[Example]):
@@ -462,7 +464,8 @@ def example_of(row: Mapping[str, Any], layout: Layout | None = None, place: int 
     left_out = _left_out(row, layout)
     kind = layout.kind(row) if callable(layout.kind) else layout.kind
 
-    program = None if layout.tests is None or kind is not TaskKind.CODE or left_out else _program(row, layout, taken)
+    has_tests = layout.tests is not None and (kind is TaskKind.CODE or (layout.name == "r1env" and row.get("tests")))
+    program = _program(row, layout, taken) if has_tests and not left_out else None
     tools = _tools(taken)
     answer, options = (None, {}) if left_out else _reference(taken, kind, layout, reading, place)
     prompt, demonstrations, extra = _conversations(taken, kind, program, reading)
@@ -478,7 +481,7 @@ def example_of(row: Mapping[str, Any], layout: Layout | None = None, place: int 
     if program is not None:
         extra = {**extra, **program.metadata}
 
-    metadata = {**_plain({k: v for k, v in row.items() if program is None or k not in program.columns}), **extra}
+    metadata = {**plain_data({k: v for k, v in row.items() if program is None or k not in program.columns}), **extra}
     for column in row:
         taken.columns.setdefault(column, "metadata" if column in metadata else "tests")
     chosen, rejected, prompt = _pair(taken, prompt)
@@ -529,6 +532,8 @@ def _conversations(
         return (), (), extra
     if program is not None and program.question:
         question = program.question
+    if not reading.needs_question and question in (MISSING, None, "", []):
+        question = [{"role": "user", "content": ""}]
     if question is MISSING or question is None or question == "" or question == []:
         raise _fault(row, path, question, "write the question there")
     messages = messages_of(question, row, path)
@@ -541,7 +546,7 @@ def _conversations(
     if messages[-1]["role"] == "assistant":
         messages, tail = messages[: last_user + 1], messages[last_user + 1 :]
         spoken.append(tail)
-    if not any(message["role"] == "user" and message["content"].strip() for message in messages):
+    if reading.needs_question and not any(message["role"] == "user" and message["content"].strip() for message in messages):
         raise _fault(row, path, question, "there is no user's message with text in it")
     if not reading.keep_instruction and kind not in (None, TaskKind.CHAT):
         *earlier, last = messages
@@ -804,14 +809,20 @@ def _fault(row: Mapping[str, Any], path: str, found: Any, remedy: str) -> DataEr
     """`data.jsonl, line 3: column 'answer' holds 7 (int): …`"""
     if found is MISSING:
         return DataError(where_of(row), f"there is no {path!r}: {remedy}")
-    shown = json.dumps(_plain(found), ensure_ascii=False)
+    shown = json.dumps(plain_data(found), ensure_ascii=False)
     shown = f"{shown[:60]}…" if len(shown) > 60 else shown
     kind = "" if isinstance(found, str) or found is None else f" ({type(found).__name__})"
     return DataError(where_of(row), f"{path!r} is {shown}{kind}: {remedy}")
 
 
-def _plain(value: Any) -> Any:
-    """The value as plain data: arrays as lists, bytes in base 64, None for what is no data (an image)."""
+def language_of(row: Mapping[str, Any]) -> str | None:
+    """A row's own `language`, where it is a tag such as `en` or the name of a programming language; OlympiadBench has `English` there."""
+    value = row.get("language")
+    return value if isinstance(value, str) and re.fullmatch(r"[a-z][\w+#-]{0,11}", value) else None
+
+
+def plain_data(value: Any) -> Any:
+    """Return the value as plain data: arrays as lists, bytes in base 64, None for what is no data (an image)."""
     return to_jsonable_python(value, inf_nan_mode="constants", bytes_mode="base64", fallback=_list_or_none)
 
 
@@ -1212,7 +1223,11 @@ IFBENCH_FAMILIES = frozenset({"count", "ratio", "words", "sentence", "format", "
 
 
 def _tests_of_ours(row: Mapping[str, Any]) -> programs.Program:
-    program = programs.of_tests(row.get("tests"))
+    tests = row.get("tests")
+    if isinstance(tests, list) and all(isinstance(test, Mapping) for test in tests):
+        program = programs.Program(tuple(tests))
+    else:
+        program = programs.of_tests(tests)
     known = ("programming_language", "limits", "preamble", "epilogue", "samples")
     return replace(program, columns=("tests",), metadata={name: row[name] for name in known if row.get(name) is not None})
 
@@ -1399,6 +1414,8 @@ LAYOUTS: tuple[Layout, ...] = (
     Layout("preference pairs", "prompt, chosen|rejected", None, "prompt", chosen="chosen", rejected="rejected"),
     Layout("preference pairs without a prompt", "chosen, rejected", None, chosen="chosen", rejected="rejected"),
     Layout("stepwise", "prompt, completions:list, labels", None, "prompt", steps="completions"),
+    Layout("questions with completions", "prompt|question|problem, completion, answer|ground_truth", MATH,
+        "prompt|question|problem", "answer|ground_truth", completions="completion"),
     Layout("labelled completions", "prompt, completion, label|safe", None, "prompt", completions="completion",
         label="label|safe" ),
     Layout("prompts with completions", "prompt, completion|response|output", CHAT, "prompt",
@@ -1409,9 +1426,10 @@ LAYOUTS: tuple[Layout, ...] = (
         "question|problem|prompt|Question|input", "answer|label|target|answer_key|answerKey", options="options|choices",
         weak=True),
     Layout("questions with a short answer",
-        "problem|question|Problem|Question|prompt|instruction|query|input, answer|final_answer|expected_answer|ground_truth|target|Answer|label",
+        "problem|question|Problem|Question|prompt|instruction|query|input, ground_truth|answer|final_answer|expected_answer|target|Answer|label|reward_model.ground_truth|reward_spec.ground_truth",
         MATH, "problem|question|Problem|Question|prompt|instruction|query|input",
-        "answer|final_answer|expected_answer|ground_truth|target|Answer|label", completions="solution", weak=True),
+        "ground_truth|answer|final_answer|expected_answer|target|Answer|label|reward_model.ground_truth|reward_spec.ground_truth",
+        completions="solution", weak=True),
     Layout("questions with a solution", "problem|question|prompt, solution", MATH, "problem|question|prompt", "solution",
         completions="solution", weak=True),
     Layout("conversations", "messages:messages", CHAT, "messages", tools="tools|tool_defs", weak=True),

@@ -5,13 +5,12 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-import re
 from array import array
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from typing import Literal
 
-from r1env.data.layouts import Example, Examples, Layout, read_examples
+from r1env.data.layouts import Example, Examples, Layout, language_of, read_examples
 from r1env.data.rows import ColumnMap, Source, where_of
 from r1env.errors import DataError, NoSplitError, UsageError
 from r1env.types import Task, TaskKind
@@ -336,15 +335,9 @@ def task_of_example(example: Example, task_id: str, read_reference: ReadReferenc
         answer=answer,
         tests=example.tests,
         kind=example.kind or TaskKind.CHAT,
-        language=_language(example),
+        language=language_of(example.row),
         metadata=example.metadata,
     )
-
-
-def _language(example: Example) -> str | None:
-    """A row's own `language`, where it is a tag such as `en` or the name of a programming language; OlympiadBench has `English` there."""
-    value = example.row.get("language")
-    return value if isinstance(value, str) and re.fullmatch(r"[a-z][\w+#-]{0,11}", value) else None
 
 
 def _digest(example: Example) -> bytes:
