@@ -32,7 +32,7 @@ class Computed:
     """A field that a function of the row gives; `MISSING` where it gives none.
 
     Attributes:
-        path: what it is made of, for messages.
+        path: what it is made of, for messages; several with `|` between them.
     """
 
     path: str
@@ -427,7 +427,7 @@ class _Taken:
         if not spec:
             return MISSING, ""
         if isinstance(spec, Computed):
-            value, path = spec.read(self.row), spec.path
+            value, path = spec.read(self.row), spec.path.split("|")[0]
         else:
             value, path = MISSING, spec.split("|")[0]
             for one in spec.split("|"):
@@ -435,7 +435,8 @@ class _Taken:
                 if found is not MISSING and value in (MISSING, None):
                     value, path = found, one
         if value is not MISSING and value is not None:
-            self.note(path, field_name)
+            for one in spec.path.split("|") if isinstance(spec, Computed) else [path]:
+                self.note(one, field_name)
         return value, path
 
     def note(self, path: str, meaning: str) -> None:
@@ -481,13 +482,11 @@ def example_of(row: Mapping[str, Any], layout: Layout | None = None, place: int 
     if program is not None:
         extra = {**extra, **program.metadata}
 
-    metadata = {**plain_data({k: v for k, v in row.items() if program is None or k not in program.columns}), **extra}
-    for column in row:
-        taken.columns.setdefault(column, "metadata" if column in metadata else "tests")
     chosen, rejected, prompt = _pair(taken, prompt)
-    label, _ = taken("label")
+    label, (identity, _), steps = taken("label")[0], taken("id"), _steps(taken)
+    metadata = {**plain_data({k: v for k, v in row.items() if program is None or k not in program.columns}), **extra}
+    taken.columns = {column: taken.columns.get(column, "metadata" if column in metadata else "tests") for column in row}
     text = row["text"] if layout.name == "plain text" else ""
-    identity, _ = taken("id")
     return Example(
         row=row,
         layout=layout.name,
@@ -500,7 +499,7 @@ def example_of(row: Mapping[str, Any], layout: Layout | None = None, place: int 
         chosen=chosen,
         rejected=rejected,
         label=None if label is MISSING or label is None else _truth(row, label),
-        steps=_steps(taken),
+        steps=steps,
         tools=tools,
         id="" if identity is MISSING or identity is None else str(identity),
         metadata=metadata,
@@ -553,7 +552,7 @@ def _conversations(
         messages = (*earlier, {**last, "content": last["content"].strip()})
         messages, instruction = without_instruction(messages, is_code=program is not None)
         if instruction:
-            extra["instruction"] = instruction
+            extra["removed_instruction"] = instruction
 
     if program is not None and program.ask and "```python" not in messages[-1]["content"]:
         *earlier, last = messages
@@ -1017,10 +1016,12 @@ def _computed(path: str) -> Callable[[Callable[[Mapping[str, Any]], Any]], Compu
 
 def _joined(separator: str, *paths: str) -> Computed:
     """Texts of several columns as one; empty ones are left out."""
-    return Computed(paths[-1], lambda row: separator.join(filter(None, (_text_at(row, path) for path in paths))))
+    return Computed(
+        "|".join(reversed(paths)), lambda row: separator.join(filter(None, (_text_at(row, path) for path in paths)))
+    )
 
 
-@_computed("instruction")
+@_computed("instruction|input|history")
 def _alpaca_question(row: Mapping[str, Any]) -> Any:
     """Instruction and input, behind earlier turns where the row has some (LLaMA-Factory)."""
     text = "\n".join(filter(None, (_text_at(row, "instruction"), _text_at(row, "input"))))
@@ -1044,7 +1045,7 @@ def _thought(thinking: str, attempt: str) -> Computed:
             return MISSING
         return [{"role": "assistant", "content": content, "reasoning_content": reasoning}]
 
-    return Computed(attempt, read)
+    return Computed(f"{attempt}|{thinking}", read)
 
 
 @_computed("generations")
@@ -1145,13 +1146,13 @@ def _alternatives(path: str, place: slice | int) -> Computed:
     return Computed(path, read)
 
 
-@_computed("text")
+@_computed("text|target")
 def _wsc_question(row: Mapping[str, Any]) -> str:
     target = row.get("target") or {}
     return f"{row.get('text')}\n此处，“{target.get('span2_text')}”是否指代“{target.get('span1_text')}”？"
 
 
-@_computed("nums")
+@_computed("nums|target")
 def _countdown_question(row: Mapping[str, Any]) -> str:
     numbers = row.get("nums")
     if not isinstance(numbers, list) or not numbers or not all(isinstance(one, int) for one in numbers):
