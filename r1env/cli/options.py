@@ -111,7 +111,7 @@ def name_of_environment(name: str | None, data: str | None) -> str:
         UsageError: neither.
     """
     if name is None and data is None:
-        raise UsageError("say which tasks: --env ENV (see `r1env envs`), or --data FILE")
+        raise UsageError("say which tasks: --env ENV (see `r1env envs`), or --data FILE (see --help)")
     return name or "data"
 
 
