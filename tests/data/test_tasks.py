@@ -82,11 +82,11 @@ def test_rows_of_several_kinds_are_refused_and_one_kind_can_be_taken(tmp_path):
         {"prompt": "Print 1.", "verification_info": '{"test_cases": [{"input": "", "output": "1"}]}'},
     ]
     path = write(tmp_path, *rows)
-    with pytest.raises(DataError, match="line 2: it is a task of the kind code, .* take one kind with -o kind=math"):
+    with pytest.raises(DataError, match=r"line 2: it is a task of the kind code, .* take one kind with -o kind=math"):
         file_tasks(path).checked(None)
     source = file_tasks(path, kind="code").checked(None)
     assert (source.size, source.kind, source.reward, source.task(0).question[:8]) == (1, TaskKind.CODE, "code", "Print 1.")
-    with pytest.raises(DataError, match="2 rows .*left out|1 row of the kind"):
+    with pytest.raises(DataError, match=r"2 rows .*left out|1 row of the kind"):
         file_tasks(path, kind="chat").checked(None)
 
 
@@ -100,7 +100,7 @@ def test_references_that_cannot_be_read_are_reported_with_their_rows_and_never_p
     assert "1 reference cannot be read and stay unscored: line 2" in caplog.text
     (score,) = r1env.score([r1env.Rollout(task=environment.task(1), completion="\\boxed{2}")], environment.rubric)
     assert score.value is None
-    with pytest.raises(DataError, match="line 1: .* marks no answer .* --map answer=COLUMN"):
+    with pytest.raises(DataError, match=r"line 1: .* marks no answer .* --map answer=COLUMN"):
         r1env.make_environment("data", data=write(tmp_path, {**rows[0], "solution": prose}))
 
 
@@ -129,7 +129,7 @@ def test_splits_are_files_folders_or_held_out(tmp_path):
         assert make_evaluation_environment("data", data=data).task(0).question == "3 + 3?"
         with pytest.raises(NoSplitError):
             r1env.make_environment("data", data=data, split="dev")
-    with pytest.raises(NoSplitError, match="hold_out=0.1 divides it"):
+    with pytest.raises(NoSplitError, match=r"hold_out=0.1 divides it"):
         r1env.make_environment("data", data=train, split="test")
     many = write(tmp_path, *sums(*range(60)), name="many.jsonl")
     parts = [r1env.make_environment("data", data=many, split=split, hold_out=0.3).source for split in ("train", "test")]
