@@ -444,3 +444,18 @@ def test_an_object_does_not_say_how_it_compares_with_a_value(code, function, spa
 )  # fmt: skip
 def test_a_class_may_have_the_name_of_a_function(source, code, sandbox):
     assert verdict(sandbox, source, code, "vec")[0] is Verdict.ACCEPTED
+
+
+@pytest.mark.parametrize(
+    ("source", "code", "mutation"),
+    [
+        ("import sympy\ndef f(): return sympy.expand((sympy.Symbol('x') + 1)**2)", "import sympy\nx = sympy.Symbol('x')\nassert candidate() == x**2 + 2*x + 1", ("**2", "**3")),
+        ("import sympy\ndef f(): return sympy.solve(sympy.Symbol('x')**2 - 2)", "import sympy\nassert candidate() == [-sympy.sqrt(2), sympy.sqrt(2)]", ("- 2", "- 3")),
+        ("import sympy\ndef f(): return sympy.Rational(1, 3) + sympy.Rational(2, 3)", "assert candidate() == 1", ("(2, 3)", "(5, 3)")),
+        ("import sympy\ndef f(e, x): return sympy.integrate(e, x)", "import sympy\nx = sympy.Symbol('x')\nassert sympy.simplify(candidate(2*x, x) - x**2) == 0", ("integrate(e", "integrate(3*e")),
+        ("import sympy\ndef f(): return sympy.pi.evalf()", "assert abs(candidate() - 3.14159265) < 1e-6", ("evalf()", "evalf() + 1")),
+    ],
+)  # fmt: skip
+def test_expressions_of_sympy_are_values(source, code, mutation, spawning):
+    assert verdict(spawning, source, code)[0] is Verdict.ACCEPTED
+    assert verdict(spawning, source.replace(*mutation), code)[0] is Verdict.WRONG_ANSWER

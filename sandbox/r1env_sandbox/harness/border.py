@@ -381,8 +381,8 @@ def describe(error: BaseException) -> dict[str, Any]:
 
 
 def arrays(tag: str, content: Any) -> Any:
-    """NumPy's and pandas' own, rebuilt."""
-    if tag not in ("__ndarray__", "__npscalar__", "__frame__", "__series__"):
+    """NumPy's, pandas' and SymPy's own, rebuilt."""
+    if tag not in ("__ndarray__", "__npscalar__", "__frame__", "__series__", "__sympy__"):
         return None
     if __name__ == "r1env_border":
         import r1env_kinds as kinds  # type: ignore[import-not-found]
