@@ -481,7 +481,7 @@ def _node_of(tree: Any, depth: int) -> Any:
             raise ValueError("too large")
         from mpmath.libmp import from_man_exp
 
-        return sympy.Float._new(from_man_exp(mantissa, exponent), precision)
+        return sympy.Float._new(from_man_exp(mantissa, exponent), precision, zero=False)
     if kind == "Symbol":
         name, assumptions = rest
         if type(name) is not str or not all(type(holds) is bool for holds in assumptions.values()):
