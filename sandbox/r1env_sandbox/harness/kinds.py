@@ -474,6 +474,8 @@ def _node_of(tree: Any, depth: int) -> Any:
         top, bottom = (
             _whole(plain.decode(number), MAX_FRACTION_BITS if rest[1] != 1 else plain.MAX_INTEGER_BITS) for number in rest
         )
+        if bottom < 1:
+            raise ValueError("not a fraction")
         return sympy.Rational(top, bottom) if bottom != 1 else sympy.Integer(top)
     if kind == "Float":
         mantissa, exponent, precision = (_whole(plain.decode(number), 20_000) for number in rest)
