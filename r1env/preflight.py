@@ -35,7 +35,7 @@ from r1env.rollout import ChatTemplateError, prompt_text
 from r1env.rubrics import WeightedReward
 from r1env.runs.files import replace_text
 from r1env.scoring import score
-from r1env.types import Rollout, Score, Task
+from r1env.types import Rollout, Score, Task, TaskKind
 
 logger = logging.getLogger(__name__)
 
@@ -43,6 +43,7 @@ EXAMPLES = 3  # rows that a report shows of each fault
 BATCH = 2_000  # tasks scored at once: enough to keep workers busy, few enough to show progress
 SAMPLE = 8  # tasks that every reward is asked about
 PROBED = 16  # tasks by which the way of writing an answer is found
+MANY_WORDS = 12  # in a reference, from which it looks like prose
 MEASURED = 256  # prompts that are measured exactly for the report
 SLOW = 2.0  # seconds from which a report is worth keeping
 FORMAT = 1  # of what is kept; raised when the checks change
@@ -232,6 +233,7 @@ def check_suites(
 NO_ANSWER = "have no reference answer, and the checker needs one"
 UNREADABLE = "have a reference that the checker cannot read"
 UNPAID = "have a reference that is not paid when it is given as the answer"
+WORDY = "have a reference of many words, of which only an exact copy is paid"
 TOO_LONG = "have a prompt that is too long"
 UNSHOWN = "have a prompt that the chat template cannot show"
 
@@ -292,7 +294,9 @@ def _check(environment: Environment, tasks: Sequence[Task], settings: Preflight,
                 found.add(UNREADABLE, f"{where(task)}: {shown(task.answer)}: {best.reason or best.status}")
             elif best.value < 1:
                 found.add(UNPAID, f"{where(task)}: {shown(task.answer)}: scores {best.value:g} ({best.reason or best.status})")
-        good = len(with_answer) - found.count(UNREADABLE, UNPAID)
+        for task in _compared_word_for_word(checker, with_answer, paying):
+            found.add(WORDY, f"{where(task)}: {shown(task.answer)}")
+        good = len(with_answer) - found.count(UNREADABLE, UNPAID, WORDY)
         facts.append(f"{good:,} of {len(with_answer):,} references are paid when given as the answer")
     if checker is not None and _needs_answer(checker):
         for task in checkable:
@@ -300,7 +304,7 @@ def _check(environment: Environment, tasks: Sequence[Task], settings: Preflight,
                 found.add(NO_ANSWER, f"{where(task)}: {shown(task.question)}")
     measured = tasks if environment.other is None else tasks[: settings.tasks]  # each of a dialogue opens an episode
     skipped = _measure_prompts(environment, measured, limits, where, found, facts)
-    faulty = found.count(NO_ANSWER, UNREADABLE, UNPAID)
+    faulty = found.count(NO_ANSWER, UNREADABLE, UNPAID, WORDY)
     many = faulty > settings.max_faulty * len(checkable)
     map_it = "map the column that holds the short answer, or drop the rows"
     faults = [
@@ -316,6 +320,7 @@ def _check(environment: Environment, tasks: Sequence[Task], settings: Preflight,
             ),
             fatal=many,
         ),
+        *found.fault(WORDY, f"{map_it}; right answers would score 0", fatal=many),
         *found.fault(TOO_LONG, _too_long_remedy(limits), fatal=not skipped),
         *found.fault(UNSHOWN, "these tasks would be left unscored; mend the template or the messages", fatal=True),
         *(_check_rewards(environment, tasks[:SAMPLE], paying) if environment.other is None else ()),
@@ -361,6 +366,20 @@ def _score_references(
                 break
         yield from ((task, best[place]) for place, task in enumerate(batch))
         advance(start + len(batch), len(tasks))
+
+
+def _compared_word_for_word(checker: Reward, tasks: Sequence[Task], writing: _Writing) -> list[Task]:
+    """Return the mathematical tasks whose reference is prose that the checker compares as text.
+
+    A worked solution whose answer the checker reads is still paid without its first words; prose is not.
+    """
+    wordy = [task for task in tasks if task.kind is TaskKind.MATH and len((task.answer or "").split()) > MANY_WORDS]
+    if not wordy:
+        return []
+    shortened = [writing.ways[0](" ".join((task.answer or "").split()[2:])) for task in wordy]
+    pairs = zip(wordy, shortened, strict=True)
+    scores = score([_answered(task, completion) for task, completion in pairs], checker, notify=False)
+    return [task for task, result in zip(wordy, scores, strict=True) if _rank(result) < 1]
 
 
 def _rank(result: Score) -> float:

@@ -199,3 +199,15 @@ def test_each_environment_is_checked_once_and_off_checks_nothing(caplog):
     check_suites([Suite("a", [environment(None)])], Preflight(mode="report"))
     with pytest.raises(PreflightError):
         check_suites([Suite("a", [environment(None)])], Preflight())
+
+
+def test_prose_that_is_compared_word_for_word_is_told_from_a_solution_that_is_read():
+    prose = "We add the first number to the second number and get one hundred and forty eight in all."
+
+    @r1env.reward(name="reads_solutions")
+    def reads_solutions(completion, answer):
+        return float(answer.rpartition("####")[2].strip() in completion)
+
+    solution = prose + " #### 148"
+    assert faults(environment(solution, reward=reads_solutions)) == {}
+    assert faults(environment(prose))[preflight.WORDY].rows == 1
