@@ -171,15 +171,13 @@ class Limits:
 
     Attributes:
         tokenizer: of the model; None where it is not at hand, and prompts are not measured.
-        max_prompt: most tokens of a prompt; None for no limit but the context.
+        max_prompt: most tokens of a prompt; longer ones are left out of the run, which goes on. None for no limit but the context.
         max_length: the model's context; None for no limit.
-        skip: prompts that are too long are left out of the run, which goes on.
     """
 
     tokenizer: Any = None
     max_prompt: int | None = None
     max_length: int | None = None
-    skip: bool = False
 
     @property
     def most(self) -> int | None:
@@ -192,9 +190,8 @@ class Limits:
 def check_suites(
     suites: Iterable[Suite],
     settings: Preflight,
-    engine: Engine | None = None,
+    limits: Limits | Engine | None = None,
     *,
-    max_prompt: int | None = None,
     count: int | None = None,
     seed: int = 0,
     progress: Progress | None = None,
@@ -202,17 +199,15 @@ def check_suites(
     """Check every environment of the suites once, and report or raise; see `check_tasks` and `settle`.
 
     Args:
-        engine: whose tokenizer and context measure the prompts, where it has them.
-        max_prompt: most tokens of a prompt; longer ones are left out of the run.
+        limits: of the prompts; or an engine that has a tokenizer and a context.
 
     Raises:
         PreflightError: as `settle`.
     """
     if settings.mode == "off":
         return
-    limits = Limits()
-    if isinstance(engine, TokenEngine):
-        limits = Limits(engine.tokenizer, max_prompt, engine.max_length, skip=max_prompt is not None)
+    if not isinstance(limits, Limits):
+        limits = Limits(limits.tokenizer, max_length=limits.max_length) if isinstance(limits, TokenEngine) else Limits()
     environments: dict[str, Environment] = {}
     for environment in (environment for suite in suites for environment in suite.environments):
         about = (
@@ -325,7 +320,8 @@ def _check(environment: Environment, tasks: Sequence[Task], settings: Preflight,
         *found.fault(UNSHOWN, "these tasks would be left unscored; mend the template or the messages", fatal=True),
         *(_check_rewards(environment, tasks[:SAMPLE], paying) if environment.other is None else ()),
     ]
-    return Report(subject=environment.name, checked=len(tasks), faults=tuple(faults), facts=tuple(facts))
+    subject = environment.name if environment.split is None else f"{environment.name}, split {environment.split}"
+    return Report(subject=subject, checked=len(tasks), faults=tuple(faults), facts=tuple(facts))
 
 
 # References: each is given as the answer, and should be paid.
@@ -469,7 +465,7 @@ def _measure_prompts(
         found.add(TOO_LONG, f"{where(texts[place][0])}: {lengths[place]:,} tokens, limit {most:,}")
     if lengths:
         facts.append(f"prompts have up to {max(lengths.values()):,} tokens")
-    return limits.skip
+    return limits.max_prompt is not None
 
 
 def prompt_length(environment: Environment, task: Task, tokenizer: Any) -> int:
@@ -501,7 +497,13 @@ def _digest(environment: Environment, tasks: Sequence[Task], settings: Preflight
     """A hash of everything that the report depends on: the tasks, the rewards and their files, the tokenizer, the settings."""
     digest = hashlib.blake2b(digest_size=16)
     about = [environment.name, environment.rubric.describe(), environment.accuracy, environment.max_turns, settings.max_faulty]
-    about += [limits.max_prompt, limits.max_length, limits.skip, environment.template.name, tokenizer_digest(limits.tokenizer)]
+    about += [
+        environment.split,
+        limits.max_prompt,
+        limits.max_length,
+        environment.template.name,
+        tokenizer_digest(limits.tokenizer),
+    ]
     digest.update(json.dumps([FORMAT, *about], default=str).encode())
     for task in tasks:
         digest.update(task.model_dump_json(fallback=str).encode("utf-8", "surrogatepass"))

@@ -135,7 +135,7 @@ def test_a_prompt_beyond_the_context_is_found_and_left_out_only_where_the_run_le
     fault = faults(environment("1", "2", "3", prompts=prompts), Limits(tokenizer, max_length=64))[preflight.TOO_LONG]
     assert (fault.rows, fault.fatal) == (1, True)
     assert fault.examples == ("row 2 (task 't2'): 100 tokens, limit 63",)
-    skipping = Limits(tokenizer, max_prompt=50, max_length=64, skip=True)
+    skipping = Limits(tokenizer, max_prompt=50, max_length=64)
     fault = faults(environment("1", "2", "3", prompts=prompts), skipping)[preflight.TOO_LONG]
     assert (fault.fatal, fault.remedy) == (False, "filter.max_prompt_length=50 leaves them out")
 
