@@ -118,9 +118,11 @@ ELSEWHERE = {
     *("filter.pass_rates", "filter.min_pass_rate", "filter.max_pass_rate", "filter.max_prompt_length"),
     *("preflight.mode", "preflight.max_faulty", "preflight.tasks"),
     # following the job
-    *("eval.samples", "max_failed", "log.samples_every"),
+    *("eval.samples", "max_failed", "max_unscored", "log.samples_every"),
     # the job's environment
     *("optim.dither", "optim.max_bad_steps"),
+    # OpenRLHF has one way: flat groups count, and its dynamic filtering compares the checker's verdicts
+    *("algo.count_flat_groups", "filter.dynamic_sampling_metric"),
     # the process that trains here, which there is none of
     *("threads", "backend", "backend_options", "device", "engine.max_num_seqs"),
     # of the critic, which advantage=gae asks for, and that is refused

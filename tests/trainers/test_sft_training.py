@@ -16,6 +16,7 @@ from r1env.recipes import check_plan, execute, plan_training
 from r1env.runs.run import Run
 from r1env_trainers.model.checkpoint import list_checkpoints
 from r1env_trainers.model.load import LoadedModel, load_model
+from r1env_trainers.model.session import learning_rate
 from r1env_trainers.model.tiny import build_tokenizer
 from r1env_trainers.sft.config import SFTConfig
 from r1env_trainers.sft.data import open_demonstrations, prepare, steps_of
@@ -61,7 +62,9 @@ def test_epochs_are_turned_into_steps(tmp_path):
     assert steps_of(config, open_demonstrations(config)) == 5
     run = train(tmp_path / "run", data=data, epochs=2, optim={"batch_size": 4, "warmup_steps": 0})
     assert [row["step"] for row in run.metrics()] == [1, 2, 3, 4, 5]
-    assert run.metrics()[-1]["lr"] == pytest.approx(1e-4)
+    assert run.metrics()[-1]["lr"] == pytest.approx(
+        learning_rate(4, peak=1e-3, warmup=0, total=5, schedule="cosine", floor=0.1)
+    )
 
 
 def test_the_loss_on_held_out_demonstrations_is_measured_and_falls(tmp_path):

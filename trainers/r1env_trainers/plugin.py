@@ -26,7 +26,7 @@ def r1env_trainers() -> list[TrainerSpec]:
             config="r1env_trainers.rl.config:GRPOConfig",
             target="r1env_trainers.rl.trainer:GRPOTrainer",
             summary="group relative policy optimisation from the rewards of an environment",
-            presets=("tiny-cpu", "smol-135m", "r1-zero", "r1-stage1", "r1-stage2", "deepseekmath", "dapo", "drgrpo"),
+            presets=("tiny-cpu", "smol-135m", "r1-zero", "r1-stage1", "r1-stage2", "deepseekmath", "dapo", "gspo", "drgrpo"),
             estimate="r1env_trainers.cost:estimate_grpo",
         ),
         TrainerSpec(

@@ -23,15 +23,16 @@ from r1env_trainers.settings import LocalConfig, Schedule
 
 
 def learning_rate(step: int, *, peak: float, warmup: int, total: int, schedule: Schedule, floor: float = 0.0) -> float:
-    """Return the rate of update `step` (from 0): linear warm-up over `warmup` updates, then constant, or down to `floor * peak`.
+    """Return the rate of update `step` (from 0): linear warm-up over `warmup` updates, then constant, or down towards `floor * peak`.
 
-    The first update already has a rate (`peak / warmup`), and the last of `total` updates is at the floor.
+    The first update already has a rate (`peak / warmup`). After the warm-up the course is that of transformers' schedules: the floor
+    lies one update behind the last of `total`, so that a floor of 0 wastes no batch of rollouts.
     """
     if step < warmup:
         return peak * (step + 1) / warmup
     if schedule == "constant":
         return peak
-    progress = min(1.0, (step - warmup) / max(1, total - 1 - warmup))
+    progress = min(1.0, (step - warmup) / max(1, total - warmup))
     shape = 1 - progress if schedule == "linear" else 0.5 * (1 + math.cos(math.pi * progress))
     return peak * (floor + (1 - floor) * shape)
 
@@ -89,12 +90,24 @@ def dither_start(loaded: LoadedModel, config: LocalConfig) -> None:
 def make_optimizer(loaded: LoadedModel, config: LocalConfig) -> torch.optim.AdamW:
     """Return AdamW over all weights; the learning rate is set before every step."""
     return torch.optim.AdamW(
-        loaded.model.parameters(),
-        lr=config.optim.lr,
-        betas=config.optim.betas,
-        weight_decay=config.optim.weight_decay,
-        fused=True,
+        parameter_groups(loaded.model, config.optim.weight_decay), lr=config.optim.lr, betas=config.optim.betas, fused=True
     )
+
+
+def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
+    """Return the parameters to train, for an optimizer, with the decay of each group.
+
+    Norms, biases and embeddings (a head that is tied to them too) are not decayed: they have no product whose size decay would bound,
+    and the rows of words that do not occur would only fade.
+    """
+    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    if not weight_decay:
+        return [{"params": trained, "weight_decay": 0.0}]
+    tables = {id(module.weight) for module in model.modules() if isinstance(module, nn.Embedding)}
+    decayed = [parameter for parameter in trained if parameter.dim() >= 2 and id(parameter) not in tables]
+    known = set(map(id, decayed))
+    others = [parameter for parameter in trained if id(parameter) not in known]
+    return [{"params": decayed, "weight_decay": weight_decay}, {"params": others, "weight_decay": 0.0}]
 
 
 def optimizer_step(

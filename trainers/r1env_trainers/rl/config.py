@@ -112,6 +112,10 @@ class Filter(Settings):
         default=False,
         description="Draw further prompts for groups whose rewards are all alike (DAPO, arXiv 2503.14476, section 3.2).",
     )
+    dynamic_sampling_metric: Literal["reward", "accuracy"] = Field(
+        default="reward",
+        description="What must differ within a group: the summed reward, or the verdict of the environment's own checker (DAPO).",
+    )
     max_extra_batches: int = Field(default=4, ge=0, description="Most further batches of dynamic sampling per step.")
 
     @model_validator(mode="after")
@@ -187,6 +191,10 @@ class Algo(Settings):
         description="Mean over all tokens, over sequences of their token means, or over sequences of sum / max_new_tokens.",
         json_schema_extra={"source": "DAPO, arXiv 2503.14476"},
     )
+    count_flat_groups: bool = Field(
+        default=False,
+        description="Groups whose rewards are all alike count in the loss's denominator, as in the papers; false: only the others.",
+    )
     kl_coef: float = Field(
         default=0.0, ge=0, description="Weight of the KL divergence to the reference model; 0: no reference model is loaded."
     )
@@ -222,6 +230,11 @@ class Algo(Settings):
     def _terms_fit_together(self) -> Self:
         if self.kl_in == "reward" and self.kl_coef == 0 and self.advantage != "gae":  # of PPO it is where a KL would go
             raise ValueError("kl_in=reward takes the KL from the reward, and kl_coef=0 takes nothing; give kl_coef")
+        if self.kl_in == "loss" and self.kl_coef > 0 and self.kl_estimator == "k1":
+            raise ValueError(
+                "kl_estimator=k1 in the loss regularises nothing: the gradient of log π - log π_ref is that of log π, whose mean over "
+                "samples of the policy is 0; use k2, whose gradient is the KL's, or k3, or kl_in=reward"
+            )
         if self.ref_model_sync_steps and not self.needs_reference:
             raise ValueError("ref_model_sync_steps replaces a reference model, and without kl_coef or track_kl there is none")
         if self.loss != CLIPPED and (self.policy_ratio != "token" or self.dual_clip is not None):
@@ -308,6 +321,12 @@ class RolloutConfig(SuiteSettings, LocalConfig):
     steps: int = Field(default=100, ge=1, description="Training steps; each draws a batch of rollouts.")
     max_failed: float = Field(
         default=0.2, ge=0, le=1, description="Share of a step's rollouts whose scoring may fail before training stops."
+    )
+    max_unscored: float = Field(
+        default=1.0,
+        gt=0,
+        le=1,
+        description="Share of a step's rollouts without a score, whatever the reason, from which training stops.",
     )
     sampling: RLSampling = RLSampling()
     engine: EngineSettings = EngineSettings()

@@ -11,7 +11,7 @@ import time
 from functools import partial
 
 from r1env.preflight import Limits, check_suites
-from r1env.rollout import stop_when_scoring_fails
+from r1env.rollout import stop_when_scoring_fails, stop_when_unscored
 from r1env.runs.run import Run
 from r1env_trainers.generate.choose import training_engine
 from r1env_trainers.model.checkpoint import save_model
@@ -72,6 +72,7 @@ def train(config: GRPOConfig, run: Run) -> None:
                 suite = late_suite
             experience = collect(suite, policy, engine, config, step, position=position, keep_task=keep_task)
             stop_when_scoring_fails(experience.scores, config.max_failed, "the rollouts of a step")
+            stop_when_unscored(experience.scores, config.max_unscored, "the rollouts of a step")
             position = experience.position
 
             # Learn: epochs * mini_batches optimizer steps.

@@ -78,9 +78,9 @@ def collect(
 ) -> Experience:
     """Sample and score the rollouts of one step.
 
-    With `refill` (dynamic sampling, DAPO section 3.2), a group whose rewards are all equal is replaced by that of another prompt,
-    until `prompts_per_step` groups are mixed or `max_refills` further batches were drawn. The result holds everything that was
-    drawn; `kept` says which prompts to learn from.
+    With dynamic sampling (DAPO, arXiv 2503.14476, section 3.2), a group whose rewards, or whose verdicts of the environment's own
+    checker, are all equal is replaced by that of another prompt, until `prompts_per_step` groups are mixed or `max_extra_batches` further
+    batches were drawn. The result holds everything that was drawn; `kept` says which prompts to learn from.
 
     Args:
         policy: the model that `engine` samples from; its pad token and device are those of the result's tensors.
@@ -110,7 +110,7 @@ def collect(
         scored.scores += scores
         position = drawn.position
         batches += 1
-        missing = wanted - int(mixed(scored.rewards(n)).sum())
+        missing = wanted - int(mixed(scored.compared(config)).sum())
     return _experience(scored, policy, config, step, position=position, refills=batches - 1)
 
 
@@ -126,7 +126,7 @@ def _experience(
         rewards=rewards,
         parts=parts,
         part_weights=part_weights,
-        kept=_first_mixed(rewards, config.sampling.prompts_per_step)
+        kept=_first_mixed(scored.compared(config), config.sampling.prompts_per_step)
         if config.filter.dynamic_sampling
         else torch.ones(len(rewards), dtype=torch.bool),
         truncated=torch.tensor([trajectory.truncated for trajectory in scored.trajectories]),
@@ -140,9 +140,9 @@ def _experience(
     )
 
 
-def _first_mixed(rewards: Tensor, count: int) -> Tensor:
-    """Return [P], True for the first `count` groups whose rewards differ."""
-    differing = mixed(rewards)
+def _first_mixed(values: Tensor, count: int) -> Tensor:
+    """Return [P], True for the first `count` groups whose values differ."""
+    differing = mixed(values)
     return differing & (differing.cumsum(dim=0) <= count)
 
 
@@ -208,6 +208,14 @@ class _Scored:
     def rewards(self, n: int) -> Tensor:
         """[P, n]"""
         return torch.tensor([math.nan if s.value is None else s.value for s in self.scores]).view(-1, n)
+
+    def compared(self, config: RolloutConfig) -> Tensor:
+        """[P, n] what dynamic sampling compares: the rewards, or the verdicts of each environment's own checker."""
+        n = config.sampling.group_size
+        if config.filter.dynamic_sampling_metric == "reward":
+            return self.rewards(n)
+        keys = [environment.accuracy for environment in self.environments for _ in range(n)]
+        return torch.tensor([score.parts[key] for key, score in zip(keys, self.scores, strict=True)]).view(-1, n)
 
 
 # The tasks of a step: the next ones of a suite's endless stream, without those that the difficulty filter skips.
