@@ -49,6 +49,7 @@ def evaluate_command(
     engine: opt.EngineName = "transformers",
     engine_options: opt.EngineOptions = None,
     data: opt.Data = None,
+    columns: opt.Map = None,
     env_options: opt.EnvOptions = None,
     limit: opt.Limit = None,
     n: opt.Samples = 1,
@@ -77,6 +78,7 @@ def evaluate_command(
     \b
     Example:
       r1env eval --model smollm2-135m --env gsm8k --data gsm8k_test.jsonl --limit 16
+      r1env eval --model smollm2-135m --data mine.parquet --map question=q,answer=a --limit 16
       r1env eval --model runs/mine/checkpoints/rl/model --model smollm2-135m --env sort-4 --env add-1digit --temperature 0
       r1env eval --resume runs/eval-sort-4-20260131-120000
     """
@@ -84,17 +86,17 @@ def evaluate_command(
     run = None if resume is None else EvaluationRun.open(resume)
     if run is not None:
         asked = _Asked.from_settings(run.settings)
-    elif not model or not env:
+    elif not model or not (env or data):
         raise UsageError(
-            f"give --model and --env, or --resume with the folder of an evaluation (see `{ctx.command_path} --help`)"
+            f"give --model and --env or --data, or --resume with the folder of an evaluation (see `{ctx.command_path} --help`)"
         )
     else:
-        given = parse_overrides(env_options or [])
-        if data is not None:
-            given["data"] = str(data.resolve())
+        given = parse_overrides(env_options or []) | opt.data_options(data, columns)
+        if data is not None and Path(data).exists():
+            given["data"] = str(Path(data).resolve())
         asked = _Asked(
             models=tuple(model),
-            envs=tuple(env),
+            envs=tuple(env or [opt.name_of_environment(None, data)]),
             engine=engine,
             engine_options=parse_overrides(engine_options or []),
             env_options=given,
@@ -191,7 +193,13 @@ class _Asked:
             raise UsageError(f"{twice[0]!r} is named twice")
         return [
             opt.open_environment(
-                plugins, name, self.env_options, None, make_evaluation_environment, template=self.template, rubric=self.rubric
+                plugins,
+                name,
+                self.env_options,
+                None,
+                make=make_evaluation_environment,
+                template=self.template,
+                rubric=self.rubric,
             )
             for name in names
         ]
