@@ -217,7 +217,7 @@ def test_a_full_disk_leaves_the_last_checkpoint_whole_and_resuming_goes_on_from_
         from r1env.recipes import execute, plan_training
         from r1env.runs.run import Run
 
-        plan = plan_training("sft", preset="tiny-cpu", overrides={"steps": 4, "batch_size": 4, "checkpoint_every": 1, "threads": 1})
+        plan = plan_training("sft", preset="tiny-cpu", overrides={"steps": 4, "optim.batch_size": 4, "checkpoint.every": 1, "threads": 1})
         run = Run.create(Path(sys.argv[1]), plan.model_dump(mode="json"), seed=0)
 
         def fill_the_disk(event):
