@@ -35,7 +35,7 @@ from r1env.rollout import ChatTemplateError, prompt_text
 from r1env.rubrics import WeightedReward
 from r1env.runs.files import replace_text
 from r1env.scoring import score
-from r1env.types import Rollout, Score, Task
+from r1env.types import Rollout, Score, Task, TaskKind
 
 logger = logging.getLogger(__name__)
 
@@ -43,6 +43,7 @@ EXAMPLES = 3  # rows that a report shows of each fault
 BATCH = 2_000  # tasks scored at once: enough to keep workers busy, few enough to show progress
 SAMPLE = 8  # tasks that every reward is asked about
 PROBED = 16  # tasks by which the way of writing an answer is found
+MANY_WORDS = 12  # in a reference, from which it looks like prose
 MEASURED = 256  # prompts that are measured exactly for the report
 SLOW = 2.0  # seconds from which a report is worth keeping
 FORMAT = 1  # of what is kept; raised when the checks change
@@ -170,15 +171,13 @@ class Limits:
 
     Attributes:
         tokenizer: of the model; None where it is not at hand, and prompts are not measured.
-        max_prompt: most tokens of a prompt; None for no limit but the context.
+        max_prompt: most tokens of a prompt; longer ones are left out of the run, which goes on. None for no limit but the context.
         max_length: the model's context; None for no limit.
-        skip: prompts that are too long are left out of the run, which goes on.
     """
 
     tokenizer: Any = None
     max_prompt: int | None = None
     max_length: int | None = None
-    skip: bool = False
 
     @property
     def most(self) -> int | None:
@@ -191,9 +190,8 @@ class Limits:
 def check_suites(
     suites: Iterable[Suite],
     settings: Preflight,
-    engine: Engine | None = None,
+    limits: Limits | Engine | None = None,
     *,
-    max_prompt: int | None = None,
     count: int | None = None,
     seed: int = 0,
     progress: Progress | None = None,
@@ -201,17 +199,15 @@ def check_suites(
     """Check every environment of the suites once, and report or raise; see `check_tasks` and `settle`.
 
     Args:
-        engine: whose tokenizer and context measure the prompts, where it has them.
-        max_prompt: most tokens of a prompt; longer ones are left out of the run.
+        limits: of the prompts; or an engine that has a tokenizer and a context.
 
     Raises:
         PreflightError: as `settle`.
     """
     if settings.mode == "off":
         return
-    limits = Limits()
-    if isinstance(engine, TokenEngine):
-        limits = Limits(engine.tokenizer, max_prompt, engine.max_length, skip=max_prompt is not None)
+    if not isinstance(limits, Limits):
+        limits = Limits(limits.tokenizer, max_length=limits.max_length) if isinstance(limits, TokenEngine) else Limits()
     environments: dict[str, Environment] = {}
     for environment in (environment for suite in suites for environment in suite.environments):
         about = (
@@ -232,6 +228,7 @@ def check_suites(
 NO_ANSWER = "have no reference answer, and the checker needs one"
 UNREADABLE = "have a reference that the checker cannot read"
 UNPAID = "have a reference that is not paid when it is given as the answer"
+WORDY = "have a reference of many words, of which only an exact copy is paid"
 TOO_LONG = "have a prompt that is too long"
 UNSHOWN = "have a prompt that the chat template cannot show"
 
@@ -292,7 +289,9 @@ def _check(environment: Environment, tasks: Sequence[Task], settings: Preflight,
                 found.add(UNREADABLE, f"{where(task)}: {shown(task.answer)}: {best.reason or best.status}")
             elif best.value < 1:
                 found.add(UNPAID, f"{where(task)}: {shown(task.answer)}: scores {best.value:g} ({best.reason or best.status})")
-        good = len(with_answer) - found.count(UNREADABLE, UNPAID)
+        for task in _compared_word_for_word(checker, with_answer, paying):
+            found.add(WORDY, f"{where(task)}: {shown(task.answer)}")
+        good = len(with_answer) - found.count(UNREADABLE, UNPAID, WORDY)
         facts.append(f"{good:,} of {len(with_answer):,} references are paid when given as the answer")
     if checker is not None and _needs_answer(checker):
         for task in checkable:
@@ -300,7 +299,7 @@ def _check(environment: Environment, tasks: Sequence[Task], settings: Preflight,
                 found.add(NO_ANSWER, f"{where(task)}: {shown(task.question)}")
     measured = tasks if environment.other is None else tasks[: settings.tasks]  # each of a dialogue opens an episode
     skipped = _measure_prompts(environment, measured, limits, where, found, facts)
-    faulty = found.count(NO_ANSWER, UNREADABLE, UNPAID)
+    faulty = found.count(NO_ANSWER, UNREADABLE, UNPAID, WORDY)
     many = faulty > settings.max_faulty * len(checkable)
     map_it = "map the column that holds the short answer, or drop the rows"
     faults = [
@@ -316,11 +315,13 @@ def _check(environment: Environment, tasks: Sequence[Task], settings: Preflight,
             ),
             fatal=many,
         ),
+        *found.fault(WORDY, f"{map_it}; right answers would score 0", fatal=many),
         *found.fault(TOO_LONG, _too_long_remedy(limits), fatal=not skipped),
         *found.fault(UNSHOWN, "these tasks would be left unscored; mend the template or the messages", fatal=True),
         *(_check_rewards(environment, tasks[:SAMPLE], paying) if environment.other is None else ()),
     ]
-    return Report(subject=environment.name, checked=len(tasks), faults=tuple(faults), facts=tuple(facts))
+    subject = environment.name if environment.split is None else f"{environment.name}, split {environment.split}"
+    return Report(subject=subject, checked=len(tasks), faults=tuple(faults), facts=tuple(facts))
 
 
 # References: each is given as the answer, and should be paid.
@@ -361,6 +362,20 @@ def _score_references(
                 break
         yield from ((task, best[place]) for place, task in enumerate(batch))
         advance(start + len(batch), len(tasks))
+
+
+def _compared_word_for_word(checker: Reward, tasks: Sequence[Task], writing: _Writing) -> list[Task]:
+    """Return the mathematical tasks whose reference is prose that the checker compares as text.
+
+    A worked solution whose answer the checker reads is still paid without its first words; prose is not.
+    """
+    wordy = [task for task in tasks if task.kind is TaskKind.MATH and len((task.answer or "").split()) > MANY_WORDS]
+    if not wordy:
+        return []
+    shortened = [writing.ways[0](" ".join((task.answer or "").split()[2:])) for task in wordy]
+    pairs = zip(wordy, shortened, strict=True)
+    scores = score([_answered(task, completion) for task, completion in pairs], checker, notify=False)
+    return [task for task, result in zip(wordy, scores, strict=True) if _rank(result) < 1]
 
 
 def _rank(result: Score) -> float:
@@ -450,7 +465,7 @@ def _measure_prompts(
         found.add(TOO_LONG, f"{where(texts[place][0])}: {lengths[place]:,} tokens, limit {most:,}")
     if lengths:
         facts.append(f"prompts have up to {max(lengths.values()):,} tokens")
-    return limits.skip
+    return limits.max_prompt is not None
 
 
 def prompt_length(environment: Environment, task: Task, tokenizer: Any) -> int:
@@ -482,7 +497,13 @@ def _digest(environment: Environment, tasks: Sequence[Task], settings: Preflight
     """A hash of everything that the report depends on: the tasks, the rewards and their files, the tokenizer, the settings."""
     digest = hashlib.blake2b(digest_size=16)
     about = [environment.name, environment.rubric.describe(), environment.accuracy, environment.max_turns, settings.max_faulty]
-    about += [limits.max_prompt, limits.max_length, limits.skip, environment.template.name, tokenizer_digest(limits.tokenizer)]
+    about += [
+        environment.split,
+        limits.max_prompt,
+        limits.max_length,
+        environment.template.name,
+        tokenizer_digest(limits.tokenizer),
+    ]
     digest.update(json.dumps([FORMAT, *about], default=str).encode())
     for task in tasks:
         digest.update(task.model_dump_json(fallback=str).encode("utf-8", "surrogatepass"))

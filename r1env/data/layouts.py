@@ -1028,7 +1028,7 @@ def _alpaca_question(row: Mapping[str, Any]) -> Any:
     history = row.get("history") or []
     if not history or not text:
         return text
-    if not all(isinstance(turn, list) and len(turn) == 2 for turn in history):
+    if not isinstance(history, list) or not all(isinstance(turn, list) and len(turn) == 2 for turn in history):
         raise _fault(row, "history", history, "write a list of pairs: [[question, answer], …]")
     earlier = [
         {"role": role, "content": said} for turn in history for role, said in zip(("user", "assistant"), turn, strict=True)

@@ -10,7 +10,7 @@ import contextlib
 import time
 from functools import partial
 
-from r1env.preflight import check_suites
+from r1env.preflight import Limits, check_suites
 from r1env.rollout import stop_when_scoring_fails, stop_when_unscored
 from r1env.runs.run import Run
 from r1env_trainers.generate.choose import training_engine
@@ -59,9 +59,8 @@ def train(config: GRPOConfig, run: Run) -> None:
             options=config.engine.options,
         )
     ) as engine:
-        check_suites(
-            [suite, late_suite], config.preflight, engine, max_prompt=config.filter.max_prompt_length, seed=config.seed
-        )
+        limits = Limits(engine.tokenizer, config.filter.max_prompt_length, engine.max_length)
+        check_suites([suite, late_suite], config.preflight, limits, seed=config.seed)
         if held_out is not None:
             check_suites([held_out], config.preflight, engine, count=config.eval.limit)
         for step in range(session.first_step, config.steps):
