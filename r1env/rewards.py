@@ -401,6 +401,8 @@ class Reward:
         """
         if self.convention is Convention.OPENRLHF and isinstance(results, Mapping):
             results = results["rewards"]
+        if not hasattr(results, "__len__") or isinstance(results, str | Mapping):
+            raise _ResultError(f"returned {type(results).__name__}, not a list of {count} results")
         if len(results) != count:
             raise _ResultError(f"returned {len(results)} results for {count} rollouts")
         return cast(Sequence[Any], results)

@@ -20,14 +20,12 @@ from r1env_trainers.rl.config import GRPOConfig
 from r1env_trainers.rl.critic import Critic
 from r1env_trainers.rl.metrics import (
     evaluate_held_out,
-    evaluation_suite,
     rollout_metrics,
     rubrics_of,
     sample_rows,
     speed_metrics,
-    training_suite,
 )
-from r1env_trainers.rl.rollouts import collect, task_filter
+from r1env_trainers.rl.rollouts import collect, evaluation_suite, task_filter, training_suite
 from r1env_trainers.rl.update import Reference, describe_rows_at_fault, update
 
 
