@@ -151,6 +151,11 @@ class Rubric:
         return Score(value=value, parts=parts, status=status, reason="; ".join(reasons), seconds=seconds, turns=turns)
 
 
+def needs_whole_groups(rubric: Rubric) -> bool:
+    """Return whether a reward has to see all completions of a task at once."""
+    return any(item.reward.scope is Scope.GROUP for item in rubric.rewards)
+
+
 def refuse_group_rewards(rubric: Rubric, who: str) -> None:
     """Refuse a rubric that needs whole groups where responses are scored one at a time.
 

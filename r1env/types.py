@@ -65,6 +65,7 @@ class TaskKind(StrEnum):
     CODE = "code"  # the answer is a program, judged by tests
     LOGIC = "logic"  # the answer is checked by the generator's own rule
     CHOICE = "choice"  # the answer is one of the options shown
+    SHORT = "short"  # the answer is a name, a word, a date or a number; there may be several references
     CHAT = "chat"  # no reference answer: judged by a preference model
 
 
@@ -185,7 +186,7 @@ class Rollout(BaseModel):
             `turns=` where it knows more than the texts; otherwise they are read off `messages`.
         token_ids, logprobs: of the final turn, as `turns[-1]` has them. They go in the version after next.
         ended_by: who ended the episode; None where that was not observed.
-        error: why the environment failed; a rollout with an error is not scored.
+        error: why the environment or the engine failed; a rollout with an error is not scored.
 
     Example:
         >>> Rollout(task=Task(id="1", prompt="2 + 2?"), completion="4").turns[-1].message["content"]

@@ -357,6 +357,11 @@ class Episode:
         self._turns[-1] = replace(last, replies=())
         self._end(EndedBy.LIMIT)
 
+    def fail(self, reason: str) -> None:
+        """End the episode as failed: it has no score, and `reason` says why."""
+        self.error = " ".join(reason.split())[:MAX_ERROR]
+        self._end(EndedBy.ERROR)
+
     def close(self) -> None:
         """Give the episode up: release what the environment holds. Does nothing where the episode is over."""
         if not self.done:
@@ -377,7 +382,7 @@ class Episode:
             token_ids=last.token_ids,
             logprobs=last.logprobs,
             ended_by=self.ended_by,
-            error=self.error,
+            error=self.error or ("the engine failed" if last.finish_reason is FinishReason.ERROR else ""),
         )
 
     def _begin_turn(self, completion: Completion) -> Message:

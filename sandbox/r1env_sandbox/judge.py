@@ -243,7 +243,7 @@ def _run_test(
     if test.kind is TestKind.STDIO:
         return _judge_output(slot, job, test, *next(reports))
     if test.kind is TestKind.CALL:
-        return _judge_value(test, *next(reports))
+        return judge_value(test, *next(reports))
     return _examine(slot.worker, slot.examiner, job.command(CANDIDATE, keep_box=keep_box), test, modules)
 
 
@@ -256,7 +256,8 @@ def _judge_output(slot: Slot, job: Job, test: TestCase, command: Command, report
     return result_of(report, Verdict.WRONG_ANSWER if difference else Verdict.ACCEPTED, difference or "")
 
 
-def _judge_value(test: TestCase, command: Command, report: Report) -> TestResult:
+def judge_value(test: TestCase, command: Command, report: Report) -> TestResult:
+    """Return the verdict on what the submission's process says that its function returned. Whatever it says is data."""
     if failed := failure(report, command):
         return result_of(report, *failed)
     try:
@@ -268,8 +269,11 @@ def _judge_value(test: TestCase, command: Command, report: Report) -> TestResult
             described = reply["raised"] if isinstance(reply["raised"], dict) else {}
             return result_of(report, Verdict.RUNTIME_ERROR, f"{described.get('type')}: {described.get('message')}")
         value = plain.decode(reply["value"])
+        plain.encode(value)  # as whoever gets the verdict will do; rebuilt arrays may be nested too deeply for it
     except plain.NotPlainData as error:
         return result_of(report, Verdict.WRONG_ANSWER, f"returned no plain data: {error}")
+    except (MemoryError, RecursionError):
+        return result_of(report, Verdict.WRONG_ANSWER, "returned what takes too much memory to read")
     except (ValueError, TypeError, KeyError):
         return result_of(report, Verdict.RUNTIME_ERROR, "ended before the function returned")
     difference = check_value(test, value)

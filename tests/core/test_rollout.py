@@ -6,12 +6,14 @@ import itertools
 
 import pytest
 import torch
+from chat_templates import CHATML, LLAMA3, tokenizer_of
 from hypothesis import given
 from hypothesis import strategies as st
 
 import r1env
 from r1env.data.sources import ListSource
 from r1env.engines import SamplingParams, ScriptedEngine, derive_seed
+from r1env.envs.conversation import ToolEnv
 from r1env.envs.environment import Environment, Episode
 from r1env.envs.suite import make_suite
 from r1env.errors import TrainingStoppedError, UsageError
@@ -262,3 +264,63 @@ def test_the_old_name_of_the_sampling_parameters_warns():
 
     with pytest.warns(DeprecationWarning, match="SamplingParams"):
         assert r1env.engines.Sampling is SamplingParams
+
+
+# Chat templates of others, which may raise on what they do not know.
+
+
+def add(a: int, b: int) -> int:
+    "Add two whole numbers."
+    return a + b
+
+
+CALL = '<tool_call>{"name": "add", "arguments": {"a": 50, "b": 98}}</tool_call>'
+
+
+def play_with_tools(template, *turns, n=1):
+    engine = Scripted(*turns)
+    engine.tokenizer = tokenizer_of(template)
+    found = environment(max_turns=3)
+    found = Environment(**{**vars(found), "other": lambda: ToolEnv([add])})
+    played = play([(found, found.task(0))], engine, SamplingParams(n=n, max_new_tokens=200))
+    return engine, played
+
+
+def test_a_template_without_the_role_tool_is_shown_a_tool_s_reply_as_the_user_s():
+    engine, (one,) = play_with_tools(LLAMA3, CALL, "148")
+    second = engine.tokenizer.decode(engine.asked[1][0])
+    assert "<|start_header_id|>user<|end_header_id|>\n\n<tool_response>\n148\n</tool_response><|eot_id|>" in second
+    assert (one.tools_as_user, one.episode.error) == (1, "")
+    _, (native,) = play_with_tools(CHATML, CALL, "148")
+    assert native.tools_as_user == 0
+
+
+def test_a_template_that_takes_no_notice_of_tools_describes_them_in_words():
+    engine, _ = play_with_tools(LLAMA3, "148")
+    opening = engine.tokenizer.decode(engine.asked[0][0])
+    assert opening.startswith("<|begin_of_text|><|start_header_id|>system<|end_header_id|>\n\nYou can call these tools")
+    without_system = LLAMA3.replace("('system', 'user', 'assistant')", "('user', 'assistant')")
+    engine, _ = play_with_tools(without_system, "148")
+    opening = engine.tokenizer.decode(engine.asked[0][0])
+    assert opening.startswith("<|begin_of_text|><|start_header_id|>user<|end_header_id|>\n\nYou can call these tools")
+    engine, _ = play_with_tools(CHATML, "148")
+    assert "You can call" not in engine.tokenizer.decode(engine.asked[0][0])
+
+
+def test_a_template_that_raises_on_the_replies_costs_the_episode_and_not_the_call():
+    raises = LLAMA3.replace("m.role not in", "(not loop.first and m.role == 'user') or m.role not in")
+    _, played = play_with_tools(raises, CALL, "148", n=2)
+    assert [one.episode.ended_by for one in played] == [EndedBy.ERROR] * 2
+    assert "chat template cannot show the conversation: TemplateError: roles are system" in played[0].episode.rollout().error
+
+
+def test_a_template_that_raises_on_the_opening_costs_the_task_s_episodes():
+    engine, played = play_with_tools("{{ raise_exception('never') }}", "148", n=2)
+    assert [one.episode.rollout().error[:32] for one in played] == ["the tokenizer's chat template ca"] * 2
+    assert engine.asked == []
+    assert all(one.prompt for one in played)
+
+
+def test_the_end_of_a_turn_that_the_model_wrote_itself_is_not_written_again_before_a_tool_s_reply():
+    engine, (one,) = play_with_tools(LLAMA3, CALL + "<|eot_id|>", "148<|eot_id|>")
+    assert engine.tokenizer.decode(one.tokens).count("<|eot_id|><|eot_id|>") == 0

@@ -17,7 +17,7 @@ from r1env.engines import Engine, SamplingParams
 from r1env.envs.environment import Environment
 from r1env.envs.suite import Suite
 from r1env.errors import UsageError
-from r1env.evaluation import Evaluation, evaluate
+from r1env.evaluation import Evaluation, accuracy_cell, evaluate
 from r1env.rubrics import RubricSpec
 from r1env.runs.run import Run
 from r1env.runs.stages import is_stage
@@ -248,14 +248,6 @@ def make_table(
         ),
         data=tuple(data),
     )
-
-
-def accuracy_cell(evaluation: Evaluation) -> str:
-    """Return accuracy and interval as `93.2 % [90.1, 95.4]`."""
-    if evaluation.accuracy is None or evaluation.interval is None:
-        return "–"
-    low, high = evaluation.interval
-    return f"{evaluation.accuracy:.1%} [{100 * low:.1f}, {100 * high:.1f}]".replace("%", " %")
 
 
 def _further_parts(environment: Environment) -> list[str]:

@@ -48,13 +48,13 @@ class Pick:
         letters: the options picked; empty where there is none.
         text: what was read, or None where there was nothing.
         reason: where it was found, or why there is none.
-        contradictory: two answers were given, or a letter with another option's text: nothing can be said.
+        candidates: the options that may be meant where it is not clear which: a letter with another option's text.
     """
 
     letters: frozenset[str]
     text: str | None
     reason: str
-    contradictory: bool = False
+    candidates: tuple[frozenset[str], ...] = ()
 
 
 _TAKEN_BACK = "the answer is taken back"
@@ -72,6 +72,7 @@ _ONE = re.compile(
     rf"^[(（\[【]?\s?(?P<letter>[A-Ja-j])\s?(?P<close>[)）\]】])?(?P<mark>{_MARK})?(?:\s*[-–—=]\s*(?P<dashed>\S.*)|\s*(?P<content>.*))$",
     re.DOTALL,
 )
+_LETTER_OR_FORMULA = re.compile(r"([A-J])\s?[-–=]\s?[-0-9\\(]")
 _SEVERAL = re.compile(
     r"^[(（\[【]?(?P<letters>[A-J](?:\s?(?:,|;|、|，|/|&|\+|\band\b|and|和|与|及|und|et|y|и|と|및)?\s?[A-J]){1,9})[)）\]】]?$"
 )
@@ -306,7 +307,8 @@ def pick(completion: str, options: Mapping[str, str], policy: AnswerPolicy) -> P
     if boxed is not None and stated is not None and boxed.letters and stated.letters and boxed.letters != stated.letters:
         if policy.conflict is Conflict.LAST and policy.where is not Where.STRICT:
             return stated
-        return Pick(frozenset(), None, "the box and the final statement disagree", contradictory=True)
+        candidates = (boxed.letters, stated.letters)
+        return Pick(frozenset(), None, "the box and the final statement disagree", candidates)
     if policy.where is Where.STRICT:
         if boxed is None and in_block and (stated is None or not stated.letters):
             boxed = _read_pick(response.strip(), options, policy, "answer block")
@@ -352,6 +354,8 @@ def _read_pick(text: str, options: Mapping[str, str], policy: AnswerPolicy, wher
         if len(by_text) > 1:
             return None
         return Pick(by_text, kept, f"the text of an option ({where})")
+    if letters is None and (formula := _LETTER_OR_FORMULA.match(_LATEX.sub(" ", kept).strip())):
+        return Pick(frozenset(), kept, f"a letter, or a formula ({where})", (frozenset(formula[1]),))
     if letters is None:
         return None
     if len(options) > 1 and not letters <= set(options):
@@ -360,7 +364,7 @@ def _read_pick(text: str, options: Mapping[str, str], policy: AnswerPolicy, wher
         (letter,) = letters
         others = _by_text(content, options)
         if others and letter not in others:
-            return Pick(frozenset(), kept, "the letter and the text beside it are of two options", contradictory=True)
+            return Pick(frozenset(), kept, "the letter and the text beside it are of two options", (letters, others))
     return Pick(letters, kept, where)
 
 
@@ -405,7 +409,7 @@ def _from_statements(text: str, options: Mapping[str, str], policy: AnswerPolicy
             and picks[-1].letters
         ):
             return picks[-1]
-        return Pick(frozenset(), None, "there are statements with different answers", contradictory=False)
+        return Pick(frozenset(), None, "there are statements with different answers")
     return next((each for each in reversed(picks) if each.letters), picks[-1])
 
 

@@ -38,7 +38,7 @@ from r1env_math.phrases import (
 )
 from r1env_math.policy import AnswerPolicy, Conflict, Where
 from r1env_math.units import has_words, quantity
-from r1env_math.vocabulary import CHANGES, FRACTIONS, MEASURES, SCALES, scale_of, unit_of, words_of
+from r1env_math.vocabulary import CHANGES, FRACTIONS, MEASURES, SCALES, UNCLEAR, scale_of, unit_of, words_of
 
 MAX_TAIL = 20_000
 """Characters at the end of a response in which a final statement is looked for."""
@@ -51,6 +51,10 @@ _END_TOKEN = re.compile(
     r"<\|im_(?:start|end)\|>|<\|end(?:oftext|_of_text)\|>|<\|eot_id\|>|</s>|<end_of_turn>|<｜end▁of▁sentence｜>|<eos>|<\|end\|>|<\|return\|>|<\|eom_id\|>"
 )
 _BRACE_OR_BOX = re.compile(r"(?P<box>\\?\\(?:boxed|fbox|framebox|answer)\s*\{)|(?P<escaped>\\[{}\\])|[{}]")
+_BROKEN_BOX = re.compile(
+    r"(?:(?<![a-zA-Z\\])[bB]oxed|\\(?:Boxed|BOXED|box|bbox|colorbox\{[a-z]{1,12}\}))\s?\{([^{}]{1,200})\}|"
+    r"\\boxed\s?(?:\\\{([^{}]{1,200})\\\}|\[([^\[\]]{1,200})\]|\(([^()]{1,200})\))"
+)
 _JOINER = re.compile(
     r"(?<![a-zA-Z])[a-zA-Z](?:_\{?[0-9a-zA-Z]\}?)?\s?=|\\text\s*\{\s*(?:and|or)\s*\}|\\(?:quad|qquad|[,;! ()\[\]])|\band\b|\bor\b|\bet\b|\bund\b|\by\b|和|或|及|与|[\s,;$&]|(?<![a-zA-Z])[a-zA-Z](?:_\{?[0-9a-zA-Z]\}?)?\s?=",
     re.IGNORECASE,
@@ -99,12 +103,14 @@ class Extraction:
         reason: where it was found; or why there is none.
         context: what announced it.
         others: other answers that the completion states as firmly; where one of them is wrong, it has none.
+        doubt: why this is no answer to be paid for even where it is right; empty where it is one.
     """
 
     text: str | None
     reason: str
     context: str = ""
     others: tuple[str, ...] = ()
+    doubt: str = ""
 
 
 def extract(completion: str, policy: AnswerPolicy | None = None) -> Extraction:
@@ -176,16 +182,19 @@ def _from_text(text: str, policy: AnswerPolicy, *, in_block: bool = False) -> li
     boxes = list(_boxes(text)) if "\\" in text else []
     if boxes:
         return [_from_boxes(text, boxes, policy)]
+    broken = _broken_box(text, policy)
+    if broken and policy.where is not Where.LENIENT:
+        return broken
     alone = text.strip()
     whole = [Extraction(alone, "answer block")] if in_block else []
     if policy.where is Where.STRICT:
         return whole or [Extraction(None, "no answer block and no box")]
     stated = _from_statements(text[-MAX_TAIL:], policy)
     if stated:
-        return [*stated, *whole]
+        return [*stated, *whole, *broken]
     if in_block:
-        return whole
-    found: list[Extraction] = []
+        return [*whole, *broken]
+    found = broken
     if alone and "\n" not in alone:
         formula = _only_formula(alone)
         found.append(Extraction(formula, "only formula of the response") if formula else Extraction(alone, "whole response"))
@@ -196,6 +205,18 @@ def _from_text(text: str, policy: AnswerPolicy, *, in_block: bool = False) -> li
         if (bare := (found[-1].text or "").removesuffix("%")) != (found[-1].text or ""):
             found.append(Extraction(bare.strip(" \\"), "last number", PERCENT_DROPPED))
     return found or [Extraction(None, "no answer block, no box, no final statement")]
+
+
+def _broken_box(text: str, policy: AnswerPolicy) -> list[Extraction]:
+    """What is meant as a box at the end of a text that has none: `boxed{5}`, `\\boxed(5)`."""
+    broken = _BROKEN_BOX.search(text) if "box" in text.lower() else None
+    if broken is None or text[broken.end() :].strip(" .$\n") or is_denied(text, broken.start()):
+        return []
+    content = next(group for group in broken.groups() if group is not None)
+    stated = _from_statements(text[: broken.start()][-MAX_TAIL:], policy)
+    if stated and stated[0].text and _disagree([stated[0].text, content]):
+        return []
+    return [Extraction(content, "broken box", doubt="what is meant as a box is no command of LaTeX")]
 
 
 # Boxes.
@@ -469,7 +490,14 @@ _OF_ANOTHER = re.compile(r"[?？]|\b(?:wrong|false|but|except|other)\b")
 
 def _changes(word: str) -> bool:
     low = word.lower()
-    return (low in CHANGES and low not in _SAYS_NOTHING) or low in ("half", "twice", "double", "triple", "but", "except")
+    return (low in CHANGES | UNCLEAR and low not in _SAYS_NOTHING) or low in (
+        "half",
+        "twice",
+        "double",
+        "triple",
+        "but",
+        "except",
+    )
 
 
 # Nothing but the answer, and the lenient policy's last resort.

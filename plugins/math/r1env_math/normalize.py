@@ -94,6 +94,9 @@ _SCIENTIFIC = re.compile(r"(?<![0-9a-zA-Z.])([0-9]+(?:\.[0-9]+)?)[eE]([+-]?[0-9]
 _SPACE_BEFORE_DIGIT = re.compile(r"(\\[a-zA-Z]+) (?=[0-9])")
 _IDLE_SPACE = re.compile(r" (?!\w)|(?<!\w) ")
 _WANTS_BRACES = re.compile(r"\\(?:frac|sqrt|binom)(?![a-zA-Z])")
+_CIS = re.compile(
+    r"(?:\\text\{ ?cis ?\}|\\cis|(?<![a-zA-Z])cis)(?![a-zA-Z]) ?(?:\(([^()]{1,40})\)|\{?([0-9.]{1,9}°?|\\frac\{[^{}]{1,20}\}\{[^{}]{1,20}\}|\\?[a-z]+)\}?)"
+)
 _ANGLE = re.compile(r"([0-9]+)°")
 _TRIGONOMETRY = re.compile(r"\\(?:sin|cos|tan|cot|sec|csc)(?![a-zA-Z])")
 _TOKEN = re.compile(r"\\[a-zA-Z]+|\\?.", re.DOTALL)
@@ -145,6 +148,8 @@ def normalize(text: str) -> str:
     text = _SCIENTIFIC.sub(r"\1\\times 10^{\2}", text)
     text = _WORD_SQRT.sub(_spell_word, text)
     text = _ROMAN_ARGUMENT.sub(_roman_letter, text)
+    if "cis" in text:
+        text = _CIS.sub(lambda found: rf"(\cos({found[1] or found[2]})+i\sin({found[1] or found[2]}))", text)
     text = _IDLE_SPACE.sub("", _SPACE_BEFORE_DIGIT.sub(r"\1", text))
     if "°" in text and _TRIGONOMETRY.search(text):
         text = _ANGLE.sub(r"(\\frac{\1\\pi}{180})", text)  # `\\sin 60°`

@@ -19,6 +19,7 @@ from r1env_math.vocabulary import (
     NOUNS,
     SCALES,
     SHORT,
+    UNCLEAR,
     scale_of,
     unit_of,
 )
@@ -248,7 +249,7 @@ def _interpret(tokens: list[tuple[str, str]], asked: frozenset[str]) -> _Tail | 
             if (
                 text.lower() in ("of", "for", "with", "on")
                 and (tail.units or tail.nouns)
-                and not any(each[1].lower().rstrip(".") in CHANGES for each in tokens[place:])
+                and not any(each[1].lower().rstrip(".") in CHANGES | UNCLEAR for each in tokens[place:])
             ):
                 break  # "5 cups of sugar": whatever it is of
             if text.lower() in ("per", "pro", "je", "par", "por", "al", "в") and tail.units:
@@ -318,6 +319,9 @@ def _word(tail: _Tail, word: str, asked: frozenset[str], sign: int, *, alone: bo
         return True
     if low in CHANGES:
         tail.changed = True
+        return True
+    if low in UNCLEAR:
+        tail.unknown = tail.unknown or word
         return True
     if low in asked or low.rstrip("s") in asked or low + "s" in asked or low in NOUNS or low in FILLERS or low + "s" in NOUNS:
         tail.nouns = True

@@ -11,6 +11,7 @@ from fractions import Fraction
 
 import r1env
 from r1env_math import symbolic
+from r1env_math.ambiguity import Case, doubt, doubt_of_equal
 from r1env_math.ast import (
     INFINITY,
     Approximate,
@@ -31,7 +32,7 @@ from r1env_math.choice import Index, Pick, content_of_reference, letters_of_refe
 from r1env_math.compare import Context, Scalars, equal
 from r1env_math.exact import has_finite_decimal
 from r1env_math.extraction import PERCENT_DROPPED, Extraction, readings
-from r1env_math.guards import excess, unevaluated
+from r1env_math.guards import excess, repeats_question, unevaluated
 from r1env_math.normalize import normalize
 from r1env_math.numeric import rational, value_of
 from r1env_math.parser import read
@@ -55,6 +56,7 @@ class How(StrEnum):
     EXCESS = "excess"  # the answer is too long, too deep or too large to be looked at
     UNEVALUATED = "unevaluated"  # the answer is an integral, sum or limit still to be worked out, and the reference is none
     UNKNOWN_WORD = "unknown_word"  # a word beside a number of the answer is no known unit, and the number would be right
+    AMBIGUOUS = "ambiguous"  # the answer is right in one reading of its notation, or of the reference, and wrong in another
     UNREADABLE = "unreadable"  # the answer is no mathematics that can be read
     BAD_REFERENCE = "bad_reference"  # the reference cannot be read, so nothing can be said
 
@@ -64,6 +66,7 @@ _STATUS = {
     How.EXCESS: r1env.Status.UNPARSEABLE,
     How.UNREADABLE: r1env.Status.UNPARSEABLE,
     How.UNKNOWN_WORD: r1env.Status.UNPARSEABLE,
+    How.AMBIGUOUS: r1env.Status.UNPARSEABLE,
     How.BAD_REFERENCE: r1env.Status.UNPARSEABLE,
 }
 _SAYINGS = {
@@ -84,7 +87,7 @@ class Verdict:
     """Whether a completion is right, and why.
 
     Attributes:
-        correct: None when only the reference is to blame.
+        correct: None when it cannot be said: the reference cannot be read, or the answer is right in one reading only.
         how: see `How`.
         extracted: the answer that was found in the completion.
         reference_form, answer_form: how the two were read, for a person; empty where they were not.
@@ -158,8 +161,8 @@ def verify_choice(
 
 def _picked(reference: frozenset[str], picked: Pick) -> Verdict:
     shown = "".join(sorted(reference)), "".join(sorted(picked.letters))
-    if picked.contradictory:
-        return Verdict(None, How.CHOICE, picked.text, picked.reason, *shown)
+    if picked.candidates:  # unscored only where one of them is right: contradicting oneself is no way round a zero
+        return Verdict(None if reference in picked.candidates else False, How.CHOICE, picked.text, picked.reason, *shown)
     if not picked.letters:
         return Verdict(False, How.NO_ANSWER, picked.text, picked.reason, *shown)
     return Verdict(reference == picked.letters, How.CHOICE, picked.text, f"{_SAYINGS[How.CHOICE]} ({picked.reason})", *shown)
@@ -192,7 +195,7 @@ def _best_of_readings(
         if found.context == PERCENT_DROPPED and task is not None and task.question:
             continue
         verdict = _of_reading(answer, found, task, policy, with_algebra=with_algebra)
-        for other in found.others if verdict.correct else ():
+        for other in found.others if verdict.correct is not False else ():
             rival = _of_reading(answer, replace(found, text=other), task, policy, with_algebra=with_algebra)
             if rival.correct is False and rival.how is not How.UNREADABLE:
                 verdict = Verdict(False, How.NO_ANSWER, None, "different answers are stated", open=rival.open)
@@ -210,7 +213,8 @@ def _best_of_readings(
 def _of_reading(
     answer: str, found: Extraction, task: r1env.Task | None, policy: AnswerPolicy, *, with_algebra: bool
 ) -> Verdict:
-    return _refused_unread(answer, found) or _compared(answer, found, task, policy, with_algebra=with_algebra)
+    verdict = _refused_unread(answer, found) or _compared(answer, found, task, policy, with_algebra=with_algebra)
+    return replace(verdict, correct=None, how=How.AMBIGUOUS, reason=found.doubt) if found.doubt and verdict.correct else verdict
 
 
 def settle(
@@ -260,35 +264,45 @@ def _compared(answer: str, found: Extraction, task: r1env.Task | None, policy: A
     if reference is None:
         return Verdict(None, How.BAD_REFERENCE, found.text, _SAYINGS[How.BAD_REFERENCE])
     if reference == given:
+        if r"\frac" in answer and answer.count("{") != answer.count("}"):
+            return Verdict(None, How.BAD_REFERENCE, found.text, _SAYINGS[How.BAD_REFERENCE])
         return Verdict(True, How.TEXT, found.text, f"the same text ({found.reason})", reference[:_SHOWN], given[:_SHOWN])
     if too_much := excess(given):  # digits of other scripts, superscripts
         return Verdict(False, How.EXCESS, found.text, too_much)
     if left_over := unevaluated(reference, given):
         return Verdict(False, How.UNEVALUATED, found.text, left_over)
-    scalars = Scalars(
-        policy, Context(task.question if task is not None else ""), symbolic=_same_by_algebra if with_algebra else None
-    )
+    question = task.question if task is not None else ""
+    scalars = Scalars(policy, Context(question), symbolic=_same_by_algebra if with_algebra else None)
     forms = read(_compound(reference, "", in_base_units=True) or reference), read(given)
     correct: bool | None = bool(given) and (
         equal(*forms, scalars)
         or any(equal(forms[0], read(other), scalars) for other in _other_writings(reference, given, found, task))
     )
     how = _how(forms[0], scalars)
+    if correct and question and repeats_question(reference, given, question):
+        return Verdict(False, How.UNEVALUATED, found.text, "the answer only repeats what the question gives")
+    if doubtful := doubt_of_equal(reference, given) if correct else doubt(Case(reference, given, question, policy)):
+        reason = f"{doubtful} ({found.reason})"
+        open_ = not correct and not with_algebra and _is_open(forms, scalars)
+        return Verdict(None, How.AMBIGUOUS, found.text, reason, _shown(forms[0]), _shown(forms[1]), open=open_)
     if not correct and scalars.unknown:
         reason = f"{scalars.unknown!r} is no known unit, and the number would be right ({found.reason})"
         return Verdict(None, How.UNKNOWN_WORD, found.text, reason, _shown(forms[0]), _shown(forms[1]))
     if not correct and not with_algebra:
-        known = all(_is_readable(each, with_algebra=False) for form in forms for each in _expressions(form))
-        wanted = scalars.wants_symbolic or not known
-        return Verdict(
-            correct, how, found.text, f"{_SAYINGS[how]} ({found.reason})", _shown(forms[0]), _shown(forms[1]), open=wanted
-        )
+        reason, wanted = f"{_SAYINGS[how]} ({found.reason})", _is_open(forms, scalars)
+        return Verdict(correct, how, found.text, reason, _shown(forms[0]), _shown(forms[1]), open=wanted)
     if not correct:
         if not all(map(_is_readable, _expressions(forms[0]))):
             correct, how = None, How.BAD_REFERENCE
         elif not all(map(_is_readable, _expressions(forms[1]))):
             how = How.UNREADABLE
     return Verdict(correct, how, found.text, f"{_SAYINGS[how]} ({found.reason})", _shown(forms[0]), _shown(forms[1]))
+
+
+def _is_open(forms: tuple[Form, Form], scalars: Scalars) -> bool:
+    """Whether computer algebra could call equal what exact arithmetic did not."""
+    known = all(_is_readable(each, with_algebra=False) for form in forms for each in _expressions(form))
+    return scalars.wants_symbolic or not known
 
 
 _DECIMAL_COMMA = re.compile(r"(?<![0-9.,])(-?[0-9]+)(?:,|\{,\})([0-9]{1,2}|[0-9]{4,12})(?![0-9.,])")

@@ -70,16 +70,15 @@ FRACTIONS: Mapping[str, Fraction] = {
 CHANGES = frozenset(
     _table(
         """or: and nor but not no none never isn't isnt aren't neither either between plus minus negative positive less more fewer than
-over: under above below beyond beneath exceeding within outside upwards upward downwards onwards onward up down least most maximum
-minimum: max  about approximately approx roughly nearly almost around circa ca. ish    squared cubed factorial mod modulo
-base: choose to through thru until till from  time's divided multiplied  power root square-root cubed doubled tripled halved
+over: under above below beyond beneath within outside least most about approximately approx roughly nearly almost around circa ca. ish    squared cubed factorial modulo
+base: choose to through thru until till from  time's divided multiplied  power root square-root cubed
 infinity: infinite undefined unknown remainder r is are was were be wrong incorrect false true  maybe perhaps possibly probably if when unless
-before: after ago since later earlier ahead behind short loss debt   too  inclusive exclusive  pi e i sqrt
+before: after since   pi e i sqrt
 mehr: weniger oder und nicht über unter etwa ungefähr   mindestens höchstens
 plus: moins ou et pas environ presque au-dessus au-dessous
 más: menos o y  aproximadamente mas  não sem più meno non  circa
 больше: меньше или более менее не примерно около свыше минус
-以上: 以下 以内 以外 左右 多 余 不 不是 不到 上下 之间 到 至 倍 分之 负 约 超过 少于 以後 以前 之前 之后 前後 未満 程度 くらい ぐらい ほど 弱 強 より 以降
+以上: 以下 以内 以外 左右 多 余 不 不到 上下 之间 到 至 倍 分之 负 约 超过 少于 以後 以前 之前 之后 前後 未満 程度 くらい ぐらい ほど 弱 強 より 以降
 이상: 이하 미만 초과 정도 쯤 약 보다 내외 배
 أو: و ليس أكثر أقل تقريبا
 या: और नहीं से_अधिक से_कम लगभग
@@ -87,6 +86,14 @@ más: menos o y  aproximadamente mas  não sem più meno non  circa
     )
 )
 """Words that make another statement of the number they stand beside. Where one stands, nothing is ignored."""
+
+UNCLEAR = words_of(
+    """
+    too short loss lost debt owed doubled tripled halved up upward upwards down downward downwards onward onwards inclusive exclusive
+    exceeding maximum minimum max ahead behind later earlier ago mod 不是
+    """
+)
+"""Words that may make another statement of the number, or only say what it counts: `5 short`, `5 maximum`."""
 
 FILLERS = words_of(
     """

@@ -16,7 +16,7 @@ from r1env.envs.suite import Suite
 from r1env.runs.run import Run
 from r1env.runs.stages import is_stage
 from r1env_trainers.evaluate import log_accuracy
-from r1env_trainers.generate.engine import TransformersEngine
+from r1env_trainers.generate.engine import TransformersEngine, context_length
 from r1env_trainers.model.batching import left_pad, micro_batches
 from r1env_trainers.model.checkpoint import save_model
 from r1env_trainers.model.guards import rows_at_fault, shown_ids
@@ -28,15 +28,18 @@ from r1env_trainers.settings import SuiteSettings, open_evaluation, open_suite
 from r1env_trainers.sft.config import SFTConfig, TuningSettings
 from r1env_trainers.sft.data import (
     Demonstrations,
+    FileDemonstrations,
     best_fit,
-    encode,
+    encode_within,
     open_demonstrations,
     padded_batches,
+    prepare,
+    prepare_file,
     read_demonstrations,
     steps_of,
     waits_for_a_stage,
 )
-from r1env_trainers.sft.rows import Demonstration
+from r1env_trainers.sft.render import Demonstration, Encoded, end_of_turn
 
 
 class SFTTrainer:
@@ -56,18 +59,25 @@ class SFTTrainer:
 
 
 def tune(config: TuningSettings, demonstrations: Demonstrations, held_out: Sequence[Demonstration], run: Run) -> None:
-    """Learn the demonstrations, from the newest checkpoint where there is one, and leave the model."""
-    config = config.model_copy(update={"steps": steps_of(config, demonstrations)})
+    """Check the demonstrations, learn them, from the newest checkpoint where there is one, and leave the model."""
     session = begin(config, run)
     tokenizer = session.loaded.tokenizer
-    measured = [encode(one, tokenizer, config.max_length) for one in held_out]
+    if (context := context_length(session.loaded.model.config)) is not None:
+        config = config.model_copy(update={"max_length": min(config.max_length, context)})
+    demonstrations = prepare(demonstrations, tokenizer, config)
+    config = config.model_copy(update={"steps": steps_of(config, demonstrations)})
+    learn_to_stop(session.loaded)
+    measured: list[Pair] = []
+    if held_out:
+        held_out = prepare_file(FileDemonstrations(held_out, config.seed, "eval.data"), tokenizer, config).rows
+        measured = [_pair(encode_within(one, tokenizer, config)) for one in held_out]
     measurements = Measurements(config, session.loaded, measured)
     for step in range(session.first_step, config.steps):
         if measurements.due(step) and measurements.take(run, step):
             break
         start = time.perf_counter()
         positions = range(step * config.optim.batch_size, (step + 1) * config.optim.batch_size)
-        pairs = [encode(demonstrations.at(i), tokenizer, config.max_length) for i in positions]
+        pairs = [_pair(encode_within(demonstrations.at(i), tokenizer, config)) for i in positions]
         metrics = _update(session, pairs, config, step)
         run.log(step + 1, metrics | {"seconds/update": time.perf_counter() - start})
         session.guard.after(step + 1, metrics, at_fault=partial(_rows_at_fault, session.loaded, pairs, positions, config))
@@ -76,6 +86,17 @@ def tune(config: TuningSettings, demonstrations: Demonstrations, held_out: Seque
         if config.eval.every:
             measurements.take(run, config.steps)
     save_model(run.model_dir(), session.loaded)
+
+
+def learn_to_stop(loaded: LoadedModel) -> None:
+    """Add the chat template's end of turn to the tokens at which generation ends: the model learns to write it.
+
+    A base model often has another end of sequence in its settings, and would go on past the end of its turn.
+    """
+    settings, end = loaded.model.generation_config, end_of_turn(loaded.tokenizer)
+    if settings is not None and end is not None and end != loaded.tokenizer.eos_token_id:
+        ends = settings.eos_token_id if isinstance(settings.eos_token_id, list) else [settings.eos_token_id]
+        settings.eos_token_id = sorted({end, *(one for one in ends if one is not None)})
 
 
 def _update(session: Session, pairs: Sequence[Pair], config: TuningSettings, step: int) -> dict[str, float]:
@@ -115,6 +136,10 @@ def _rows_at_fault(
 
 Pair = tuple[list[int], list[int]]
 """Token ids of a prompt and of its response."""
+
+
+def _pair(encoded: Encoded) -> Pair:
+    return encoded.prompt, encoded.response
 
 
 def make_batch(pairs: Sequence[Pair], pad: int, device: torch.device) -> TokenBatch:
