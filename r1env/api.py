@@ -28,7 +28,7 @@ from r1env.evaluation.evaluate import evaluate as evaluate_with
 from r1env.importing import import_target
 from r1env.monitoring.monitor import Monitor
 from r1env.plugins import Plugins, installed
-from r1env.recipes import Plan, check_plan, continuation, execute, plan_training, stored_plan
+from r1env.recipes import Plan, check_plan, continuation, execute, plan_training, stored_plan, with_absolute_paths
 from r1env.rewards import Reward
 from r1env.rubrics import Rubric, RubricSpec
 from r1env.runs.run import Listener, Run
@@ -147,9 +147,11 @@ def evaluate(
 
 
 def create_run(plan: Plan, output: str | Path | None, command: Sequence[str]) -> Run:
-    """Create the run of a plan in the folder `output`; in a new one in `runs/` where that is None."""
+    """Create the run of a plan in the folder `output`; in a new one in `runs/` where that is None. Paths are stored absolute."""
     folder = Path(output) if output is not None else new_folder(Path("runs"), plan, time.strftime("%Y%m%d-%H%M%S"))
-    return Run.create(folder, plan.model_dump(mode="json"), seed=int(plan.stages[0].config["seed"]), command=command)
+    return Run.create(
+        folder, with_absolute_paths(plan.model_dump(mode="json")), seed=int(plan.stages[0].config["seed"]), command=command
+    )
 
 
 def new_folder(parent: Path, plan: Plan, stamp: str) -> Path:

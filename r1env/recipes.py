@@ -15,7 +15,9 @@ A trainer's own name is a recipe of one stage. `stages:` may also stand alone, w
 
 from __future__ import annotations
 
+import glob
 import json
+import os
 import re
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -28,7 +30,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from r1env.config import differences, load_yaml, merge, plain, validate, with_new_names
 from r1env.errors import UnknownNameError, UsageError
-from r1env.importing import import_target
+from r1env.importing import absolute_reference, import_target
 from r1env.plugins import Plugins, installed
 from r1env.runs.run import Run
 from r1env.runs.stages import STAGE_PREFIX, is_stage, parse_reference, references, resolved, write_stage_table
@@ -156,6 +158,31 @@ def stored_plan(run: Run, plugins: Plugins | None = None) -> Plan:
     plan = validate(Plan, run.plan, where=str(run.path / "config.yaml"))
     stages = [stage.model_copy(update={"config": plain(_config(plugins, stage))}) for stage in plan.stages]
     return plan.model_copy(update={"stages": tuple(stages)})
+
+
+FILES = (".json", ".jsonl", ".yaml", ".yml", ".csv", ".parquet", ".gz")
+
+
+def with_absolute_paths(settings: Any) -> Any:
+    """Return settings with an absolute path for every relative one that leads somewhere, so that a run can go on in another folder.
+
+    A path is a text that has a separator or the ending of a data file, or refers to a Python file (`rewards.py:exact`). A name without
+    either, such as `tiny`, may be anything else and stays.
+    """
+    if isinstance(settings, Mapping):
+        return {key: with_absolute_paths(value) for key, value in settings.items()}
+    if isinstance(settings, list | tuple):
+        return [with_absolute_paths(value) for value in settings]
+    if not isinstance(settings, str) or is_stage(settings) or len(settings) > LONGEST_PATH or "\n" in settings:
+        return settings
+    looks_like_one = os.sep in settings or settings.endswith(FILES)
+    if looks_like_one and not os.path.isabs(settings) and (os.path.exists(settings) or glob.glob(settings)):
+        return os.path.abspath(settings)
+    where = settings.rpartition(":")[0]
+    return absolute_reference(settings) if where.endswith(".py") and os.path.exists(where) else settings
+
+
+LONGEST_PATH = 4096  # characters
 
 
 @dataclass(frozen=True, slots=True)

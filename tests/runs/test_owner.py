@@ -73,13 +73,16 @@ def test_one_process_cannot_write_a_run_twice(folder):
         pass
 
 
-FORK = HOLD.replace("time.sleep(60)", """
+FORK = HOLD.replace(
+    "time.sleep(60)",
+    """
     import os
     child = os.fork()
     if child == 0:
         time.sleep(60)
     print(child, flush=True)
-    os._exit(0)""")
+    os._exit(0)""",
+)
 
 
 def test_a_worker_that_outlives_its_process_holds_no_lock(folder):
