@@ -26,7 +26,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from r1env.audit.corpus import WRAPPINGS
 from r1env.config import Settings
 from r1env.data.sources import iterate
+from r1env.engines import Engine, TokenEngine
 from r1env.envs.environment import Environment
+from r1env.envs.suite import Suite
 from r1env.errors import UsageError
 from r1env.rewards import Reward
 from r1env.rollout import ChatTemplateError, prompt_text
@@ -47,10 +49,13 @@ FORMAT = 1  # of what is kept; raised when the checks change
 PROGRESS = 10.0  # seconds between two lines of progress
 
 
+Mode = Literal["refuse", "report", "off"]
+
+
 class Preflight(Settings):
     """Checks before the first step."""
 
-    mode: Literal["refuse", "report", "off"] = Field(
+    mode: Mode = Field(
         default="refuse",
         description="What a fault does: stop the run before its first step, or only be reported. off checks nothing.",
     )
@@ -130,7 +135,7 @@ def settle(reports: Iterable[Report], settings: Preflight) -> None:
         more = f" ({len(fatal) - 1} more kinds of fault above)" if len(fatal) > 1 else ""
         raise PreflightError(
             f"{report.subject}: {fault.rows:,} of {report.checked:,} {fault.what}, the first: {fault.examples[0]}; {fault.remedy}{more}; "
-            "preflight.mode=report goes on in spite of it"
+            "preflight.mode=report (of `r1env eval`: --preflight report) goes on in spite of it"
         )
 
 
@@ -167,7 +172,7 @@ class Limits:
         tokenizer: of the model; None where it is not at hand, and prompts are not measured.
         max_prompt: most tokens of a prompt; None for no limit but the context.
         max_length: the model's context; None for no limit.
-        skip: prompts beyond `max_prompt` are left out of the run, and are no fault.
+        skip: prompts that are too long are left out of the run, which goes on.
     """
 
     tokenizer: Any = None
@@ -181,6 +186,47 @@ class Limits:
         limits = [self.max_prompt] if self.max_prompt is not None else []
         limits += [self.max_length - 1] if self.max_length is not None else []
         return min(limits, default=None)
+
+
+def check_suites(
+    suites: Iterable[Suite],
+    settings: Preflight,
+    engine: Engine | None = None,
+    *,
+    max_prompt: int | None = None,
+    count: int | None = None,
+    seed: int = 0,
+    progress: Progress | None = None,
+) -> None:
+    """Check every environment of the suites once, and report or raise; see `check_tasks` and `settle`.
+
+    Args:
+        engine: whose tokenizer and context measure the prompts, where it has them.
+        max_prompt: most tokens of a prompt; longer ones are left out of the run.
+
+    Raises:
+        PreflightError: as `settle`.
+    """
+    if settings.mode == "off":
+        return
+    limits = Limits()
+    if isinstance(engine, TokenEngine):
+        limits = Limits(engine.tokenizer, max_prompt, engine.max_length, skip=max_prompt is not None)
+    environments: dict[str, Environment] = {}
+    for environment in (environment for suite in suites for environment in suite.environments):
+        about = (
+            environment.name,
+            environment.split,
+            environment.options,
+            environment.rubric.describe(),
+            environment.template.name,
+        )
+        environments.setdefault(repr(about), environment)
+    reports = [
+        check_tasks(environment, settings, limits, count=count, seed=seed, progress=progress)
+        for environment in environments.values()
+    ]
+    settle(reports, settings)
 
 
 NO_ANSWER = "have no reference answer, and the checker needs one"
@@ -322,7 +368,7 @@ def _rank(result: Score) -> float:
 
 
 def _scores(checker: Reward, tasks: Sequence[Task], write: Callable[[str], str]) -> list[Score]:
-    return score([_answered(task, write((task.answer or "").strip())) for task in tasks], checker)
+    return score([_answered(task, write((task.answer or "").strip())) for task in tasks], checker, notify=False)
 
 
 def _answered(task: Task, completion: str) -> Rollout:
@@ -350,7 +396,7 @@ def _check_rewards(environment: Environment, tasks: Sequence[Task], writing: _Wr
         for text in (writing.ways[0]((task.answer or "1").strip()), writing.ways[0]("none"))
     ]
     for item in environment.rubric.rewards:
-        scores = score(rollouts, item.reward)
+        scores = score(rollouts, item.reward, notify=False)
         if all(result.value is None for result in scores):
             yield _silent_reward(item, scores, len(tasks))
 
@@ -404,10 +450,14 @@ def _measure_prompts(
         found.add(TOO_LONG, f"{where(texts[place][0])}: {lengths[place]:,} tokens, limit {most:,}")
     if lengths:
         facts.append(f"prompts have up to {max(lengths.values()):,} tokens")
-    skipped = limits.skip and limits.max_prompt is not None
-    if skipped and too_long:
-        facts.append(f"{len(too_long):,} too long prompts are left out")
-    return skipped
+    return limits.skip
+
+
+def prompt_length(environment: Environment, task: Task, tokenizer: Any) -> int:
+    """Return the number of tokens of a task's prompt."""
+    special = not (environment.template.chat and tokenizer.chat_template)
+    text = _prompt_of(environment, task, tokenizer)
+    return len(tokenizer(text, add_special_tokens=special, verbose=False)["input_ids"])
 
 
 def _prompt_of(environment: Environment, task: Task, tokenizer: Any) -> str:
@@ -421,8 +471,8 @@ def _prompt_of(environment: Environment, task: Task, tokenizer: Any) -> str:
 
 def _too_long_remedy(limits: Limits) -> str:
     if limits.max_prompt is not None:
-        return f"drop these rows, raise max_prompt_length ({limits.max_prompt:,}), or leave them out with too_long=skip"
-    return "drop these rows, set max_prompt_length with too_long=skip, or use a model with a longer context"
+        return f"filter.max_prompt_length={limits.max_prompt:,} leaves them out"
+    return "drop these rows, leave them out with filter.max_prompt_length, or use a model with a longer context"
 
 
 # The cache: what was checked once need not be checked again.

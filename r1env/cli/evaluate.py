@@ -7,6 +7,7 @@ import sys
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from statistics import fmean
 from typing import Annotated, Any
@@ -14,17 +15,19 @@ from typing import Annotated, Any
 import typer
 
 from r1env.cli import options as opt
-from r1env.cli.console import percent, print_json, print_table, progress
+from r1env.cli.console import percent, print_json, print_table, progress, told
 from r1env.config import parse_overrides
 from r1env.data.sources import iterate
-from r1env.engines import SamplingParams
+from r1env.engines import Engine, SamplingParams
 from r1env.envs.environment import Environment, make_evaluation_environment
+from r1env.envs.suite import Suite
 from r1env.errors import EngineError, UsageError
 from r1env.evaluation import Evaluation, EvaluationRow, accuracy_cell, evaluate, paired_difference
 from r1env.evaluation.evaluate import make_row
 from r1env.evaluation.run import EvaluationRun, check_same, describe_environment
 from r1env.hooks import SuiteSpec
 from r1env.plugins import Plugins
+from r1env.preflight import Mode, Preflight, check_suites
 from r1env.runs.files import replace_text, to_json
 from r1env.scoring import score
 from r1env.types import Rollout
@@ -56,6 +59,10 @@ def evaluate_command(
     rubric: opt.RubricName = "accuracy",
     seed: opt.Seed = 0,
     batch_size: opt.BatchSize = 32,
+    preflight: Annotated[
+        Mode,
+        typer.Option("--preflight", help="Check references, prompts and rewards before the first task: refuse, report or off."),
+    ] = "refuse",
     output: OutputFolder = None,
     resume: Annotated[
         Path | None, typer.Option("--resume", metavar="DIR", help="Complete this evaluation: what is missing, and what failed.")
@@ -109,7 +116,7 @@ def evaluate_command(
         run = EvaluationRun.create(output or _new_folder(asked.envs), settings, seed=seed, command=["r1env", *sys.argv[1:]])
     with contextlib.nullcontext() if run is None else run.writing():
         try:
-            found = _evaluate(asked, environments, plugins, run)
+            found = _evaluate(asked, environments, plugins, run, Preflight(mode=preflight))
         except (EngineError, KeyboardInterrupt):
             if run is not None:
                 typer.echo(f"what was scored is kept; go on with r1env eval --resume {run.path}", err=True)
@@ -191,7 +198,7 @@ class _Asked:
 
 
 def _evaluate(
-    asked: _Asked, environments: list[Environment], plugins: Plugins, run: EvaluationRun | None
+    asked: _Asked, environments: list[Environment], plugins: Plugins, run: EvaluationRun | None, preflight: Preflight
 ) -> dict[tuple[str, str], Evaluation]:
     done: dict[tuple[str, str], list[EvaluationRow]] = {}
     for model, name, row in run.rows() if run is not None else ():
@@ -201,6 +208,7 @@ def _evaluate(
         with progress("loading the model"):
             source = opt.open_engine(plugins, asked.engine, model, dict(asked.engine_options))
         with contextlib.closing(source):
+            _check(asked, environments, source, preflight)
             for environment in environments:
                 pair = (model, environment.name)
 
@@ -221,6 +229,14 @@ def _evaluate(
                         keep=keep,
                     )
     return found
+
+
+def _check(asked: _Asked, environments: list[Environment], engine: Engine, preflight: Preflight) -> None:
+    with told(partial(typer.echo, err=True), "r1env.preflight"), progress("checking the tasks") as advance:
+        for environment in environments:
+            count = opt.limit_for(environment, asked.limit)
+            suite = Suite(environment.name, [environment])
+            check_suites([suite], preflight, engine, count=count, seed=asked.seed, progress=advance)
 
 
 def _new_folder(envs: tuple[str, ...]) -> Path:

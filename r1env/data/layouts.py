@@ -64,6 +64,7 @@ class Layout:
         chosen, rejected, label, steps, tools, system: as they are called in preference, labelled, stepwise and tool data.
         id: the row's own name, where that is unique.
         skip: path → values for which a row is left out of the tasks, by a rule of the set; each such row is counted.
+        leave_out: a function of the row that says why it is left out; empty where it stays.
         same_length: lists that belong together.
         needs: text that every reference has.
         check: raises `DataError` for faults of its own.
@@ -92,6 +93,7 @@ class Layout:
     system: Field = ""
     id: Field = ""
     skip: Mapping[str, tuple[Any, ...]] = field(default_factory=dict)
+    leave_out: Callable[[Mapping[str, Any]], str] | None = None
     same_length: tuple[str, ...] = ()
     needs: str = ""
     check: Callable[[Mapping[str, Any]], None] | None = None
@@ -226,7 +228,7 @@ class Examples(Sequence[Example]):
 
     def __iter__(self) -> Iterator[Example]:
         for place, row in enumerate(self.rows):
-            yield self._example(row, place)
+            yield self.example(row, place)
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -238,9 +240,10 @@ class Examples(Sequence[Example]):
     def __getitem__(self, index: int | slice) -> Example | list[Example]:
         if isinstance(index, slice):
             return [self[place] for place in range(*index.indices(len(self)))]
-        return self._example(self.rows[index], index % len(self))
+        return self.example(self.rows[index], index % len(self))
 
-    def _example(self, row: Row, place: int) -> Example:
+    def example(self, row: Row, place: int) -> Example:
+        """The example of a row, which stands at `place` from 0; see `example_of`."""
         if not _has_columns(self.layout, row):
             self._refuse(row)
         return example_of(row, self.layout, place, self._reading)
@@ -541,6 +544,8 @@ def _conversations(
     if not any(message["role"] == "user" and message["content"].strip() for message in messages):
         raise _fault(row, path, question, "there is no user's message with text in it")
     if not reading.keep_instruction and kind not in (None, TaskKind.CHAT):
+        *earlier, last = messages
+        messages = (*earlier, {**last, "content": last["content"].strip()})
         messages, instruction = without_instruction(messages, is_code=program is not None)
         if instruction:
             extra["instruction"] = instruction
@@ -582,7 +587,7 @@ def _reference(
         raise DataError(
             where_of(row), f"no column {path!r}, where {layout.name} rows have the reference; {describe_columns(row)}"
         )
-    if kind is TaskKind.CHOICE and layout.options:
+    if kind is TaskKind.CHOICE and layout.options and answer is not None:
         return _choice(taken, answer, path, reading, place)
     text = answer_text(answer, row, path)
     if not text:
@@ -612,7 +617,7 @@ def _choice(taken: _Taken, answer: Any, path: str, reading: Reading, place: int)
         raise _fault(row, path, answer, f"it names none of the {len(texts)} options; {what}") from error
     if layout.agrees and at_path(row, layout.agrees) not in (MISSING, None):
         other = at_path(row, layout.agrees)
-        if {other} != right:
+        if len(right) != 1 or other != next(iter(right)):
             raise _fault(
                 row, path, answer, f"{layout.agrees!r} is {other!r}, which is another option or none; correct one of the two"
             )
@@ -792,7 +797,7 @@ def _left_out(row: Mapping[str, Any], layout: Layout) -> str:
         value = at_path(row, path)
         if value in values and value is not MISSING:
             return f"{path} is {value!r}"
-    return ""
+    return layout.leave_out(row) if layout.leave_out is not None else ""
 
 
 def _fault(row: Mapping[str, Any], path: str, found: Any, remedy: str) -> DataError:
@@ -1011,7 +1016,7 @@ def _alpaca_question(row: Mapping[str, Any]) -> Any:
     history = row.get("history") or []
     if not history or not text:
         return text
-    if not all(isinstance(turn, list) and len(turn) == 2 for turn in history):
+    if not isinstance(history, list) or not all(isinstance(turn, list) and len(turn) == 2 for turn in history):
         raise _fault(row, "history", history, "write a list of pairs: [[question, answer], …]")
     earlier = [
         {"role": role, "content": said} for turn in history for role, said in zip(("user", "assistant"), turn, strict=True)
@@ -1248,6 +1253,17 @@ def _agree_on_text(row: Mapping[str, Any]) -> None:
         raise _fault(row, "answer_letter", letter, f"'answer' is {text!r}, which is another option; correct one of the two")
 
 
+def _no_empty_reference(row: Mapping[str, Any]) -> None:
+    """Refuse to take a row whose reference is missing for one that never had one."""
+    for name in ("answer", "final_answer", "expected_answer", "ground_truth", "target", "label"):
+        if name in row and row[name] is None:
+            raise _fault(row, name, None, "write the reference answer there")
+
+
+def _talks(row: Mapping[str, Any]) -> str:
+    return "" if programs.reads_and_prints(row) else "the program talks to another or uses files"
+
+
 _LETTERED = Computed("A", lambda row: {letter: row[letter] for letter in LETTERS if isinstance(row.get(letter), str)})
 
 _PROOFS = {"answer": ("proof", "notfound", "")}
@@ -1316,11 +1332,11 @@ LAYOUTS: tuple[Layout, ...] = (
     # Programs.
     Layout("HumanEval", "prompt:text, entry_point, test|base_input", CODE, "prompt", tests=programs.humaneval,
         id="task_id"),
-    Layout("MBPP", "task_id, text|prompt, code, test_list", CODE, "text|prompt", tests=programs.mbpp),
+    Layout("MBPP", "task_id, text|prompt, test_list", CODE, "text|prompt", tests=programs.mbpp),
     Layout("LiveCodeBench", "question_content, public_test_cases|private_test_cases", CODE, "question_content",
         tests=programs.livecodebench),
-    Layout("Codeforces (open-r1)", "description, official_tests, input_format|input_mode", CODE, "description",
-        tests=programs.codeforces),
+    Layout("Codeforces (open-r1)", "description, official_tests", CODE, "description",
+        tests=programs.codeforces, leave_out=_talks),
     Layout("CodeContests", "description, public_tests, private_tests", CODE, "description", tests=programs.code_contests),
     Layout("APPS or TACO", "question, input_output, solutions", CODE, "question",
         tests=functools.partial(programs.of_column, column="input_output"), skip={"input_output": ("", None)}),
@@ -1329,7 +1345,7 @@ LAYOUTS: tuple[Layout, ...] = (
     Layout("verifiable coding problems", "problem|prompt, verification_info.test_cases", CODE, "problem|prompt",
         tests=functools.partial(programs.of_column, column="verification_info")),
     Layout("problems with tests", "problem|question|prompt, tests", CODE, "problem|question|prompt",
-        tests=functools.partial(programs.of_column, column="tests", starter="solutions")),
+        tests=functools.partial(programs.of_column, column="tests", starter="solutions"), id="id"),
     Layout("SWE-bench", "instance_id, problem_statement, FAIL_TO_PASS", None, "problem_statement", completions="patch",
         id="instance_id"),
     Layout("SWE-bench predictions", "instance_id, model_patch", None),
@@ -1400,7 +1416,7 @@ LAYOUTS: tuple[Layout, ...] = (
         completions="solution", weak=True),
     Layout("conversations", "messages:messages", CHAT, "messages", tools="tools|tool_defs", weak=True),
     Layout("prompts alone", "prompt|instruction|question|problem|input", CHAT, "prompt|instruction|question|problem|input",
-        weak=True),
+        check=_no_empty_reference, weak=True),
     Layout("plain text", "text:text", None, weak=True),
 )
 """The layouts, the special ones first. A row has the first one that fits."""

@@ -115,7 +115,8 @@ def test_what_the_installed_release_does_not_know_is_named(extra, complaint):
 ELSEWHERE = {
     # the prompt files and the agent
     *("env", "env_options", "hold_out", "mixture", "rubric", "template", "model", "eval.limit", "eval.env_options"),
-    *("filter.pass_rates", "filter.min_pass_rate", "filter.max_pass_rate"),
+    *("filter.pass_rates", "filter.min_pass_rate", "filter.max_pass_rate", "filter.max_prompt_length"),
+    *("preflight.mode", "preflight.max_faulty", "preflight.tasks"),
     # following the job
     *("eval.samples", "max_failed", "max_unscored", "log.samples_every"),
     # the job's environment

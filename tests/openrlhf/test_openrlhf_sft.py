@@ -77,6 +77,7 @@ ELSEWHERE = {
         "epochs",
         "max_length",
         "too_long",
+        "columns",
         "preflight.mode",
         "preflight.max_faulty",
         "preflight.tasks",

@@ -73,6 +73,30 @@ def test_what_is_meant_as_a_box_and_is_none_is_unscored_where_it_is_right(writte
     assert verify("58", f"It is not {written}.").correct is False
 
 
+@pytest.mark.parametrize(
+    ("completion", "four", "factorial"),
+    [
+        ("The answer is 4!", True, False),
+        ("The answer is $4!$.", False, True),
+        ("#### 4!", False, True),
+        ("\\boxed{4!}", False, True),
+        ("4!", False, True),
+        ("Answer: 4!", None, None),
+        ("**Final Answer**\n4!", None, None),
+        ("Answer: 4!!", False, False),
+    ],
+)
+def test_an_exclamation_mark_is_a_factorial_in_formulas_and_either_behind_a_label(completion, four, factorial):
+    assert verify("4", completion).correct is four
+    assert verify("24", completion).correct is factorial
+    assert verify("7", completion).correct is False
+
+
+def test_a_factorial_that_is_the_reference_is_right_behind_a_label_too():
+    assert verify("4!", "Answer: 4!").correct is True
+    assert verify("(k+1)!", "Answer: (k+1)!").correct is True
+
+
 def test_a_point_that_groups_digits_is_doubtful_only_in_languages_that_write_it_so():
     german = r1env.Task(id="1", prompt="Wie viele Bücher hat die Bibliothek?", answer="2500")
     english = r1env.Task(id="2", prompt="How many books does the library have?", answer="2500")

@@ -228,6 +228,28 @@ NEAR_MISSES = [
 ]  # fmt: skip
 """Reference and an answer that is nearly that: what a policy would try, and what careless readers take for it."""
 
+SAME += [
+    ("45\\text{ minutes}", "45\\text{ min}"), ("2\\text{ L}", "2 L"), ("\\$7.25", "USD 7.25"), ("40", "\\text{Rs }40"),
+    ("5\\text{ m/s}^2", "5\\text{ meters per second squared}"), ("(-\\infty,2]\\cup[7,\\infty)", "\\mathbb{R}\\setminus(2,7)"),
+    ("(-\\infty,2]\\cup[7,\\infty)", "x\\le2, x\\ge7"), ("(0,\\infty)", "\\text{all positive real numbers}"),
+    ("[0,\\infty)", "\\text{nonnegative reals}"), ("\\mathbb{R}\\setminus\\{3,5\\}", "x\\ne 3,5"),
+    ("\\mathbb{R}\\setminus\\{3,5\\}", "x\\ne 5 \\text{ and } x\\ne 3"), ("y<3x+4", "y-3x<4"), ("y<3x+4", "3x-y+4>0"),
+    ("\\begin{pmatrix}1&2\\\\3&4\\end{pmatrix}", "[[1,2],[3,4]]"), ("\\begin{pmatrix}1\\\\3\\end{pmatrix}", "\\begin{pmatrix}1\\\\[2pt]3\\end{pmatrix}"),
+    ("\\begin{cases}x&x<1\\\\2&x\\ge1\\end{cases}", "\\begin{cases}x,&x<1\\\\2,&\\text{otherwise}\\end{cases}"), ("\\frac{8}{33}", "0.(24)"),
+    ("\\binom{9}{4}", "C_9^4"), ("\\binom{9}{4}", "{}_9C_4"), ("126", "C(9,4)"), ("126", "^9C_4"), ("1\\pm\\sqrt7", "\\{1\\pm\\sqrt7\\}"),
+    ("9", "a=b=9"), ("15", "\\text{fifteen marbles}"), ("15", "\\text{fifteen (15)}"), ("May 9", "\\text{May 9th}"), ("May 9", "\\text{the 9th of May}"),
+    ("15", "一共15本"), ("\\frac25", "五分之二"), ("0.07", "百分之七"), ("5:7", "5∶7"), ("\\sqrt{45}", "\\sqrt45"), ("-9", "\\text{negative 9}"),
+    ("\\frac12", "\\text{half}"), ("4, 9", "9 \\& 4"), ("(2,-5)", "2i-5j"), ("(2,-5)", "\\vec{u}=(2,-5)"), ("k^2+1", "k^2+1\\ (k\\ge 1)"),
+    ("k^2+1", "k^2+1 \\text{ for } k\\geq 1"), ("2/5, 3/5", "lose 2/5, win 3/5"), ("\\text{cis } 90^\\circ", "i"),
+]  # fmt: skip
+NEAR_MISSES += [
+    ("2,5", "win 5, lose 2"), ("9", "a=8=9"), ("15", "\\text{fifteen hundred}"), ("15", "\\text{fifteen or more}"), ("\\frac25", "二分之五"),
+    ("\\mathbb{R}\\setminus\\{3,5\\}", "x\\ne 3"), ("y<3x+4", "y-3x>4"), ("y<3x+4", "y-3x\\le4"), ("\\pm 3", "(3,-3)"), ("\\sqrt{45}", "\\sqrt4\\cdot5"),
+    ("\\begin{pmatrix}1&2\\\\3&4\\end{pmatrix}", "[[1,3],[2,4]]"), ("x>\\frac32", "2x>3"), ("\\binom{9}{4}", "C_9^3"),
+    ("(-\\infty,2]\\cup[7,\\infty)", "\\mathbb{R}\\setminus[2,7]"), ("(2,-5)", "2i+5j"), ("[0,\\infty)", "\\text{positive real numbers}"),
+    ("k^2+1", "k^2+1\\ (k\\ge 5)"), ("May 9", "\\text{9th of June}"), ("5\\text{ m/s}^2", "5\\text{ meters per second cubed}"),
+]  # fmt: skip
+
 RIGHT = [(cause, reference, answer) for cause, cases in CASES.items() for reference, right, _ in cases for answer in right]
 RIGHT += [("mixed", *pair) for pair in SAME]
 WRONG = [(cause, reference, answer) for cause, cases in CASES.items() for reference, _, wrong in cases for answer in wrong]

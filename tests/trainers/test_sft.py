@@ -80,7 +80,7 @@ def test_chat_rows_keep_their_conversation(tmp_path):
     messages = [{"role": "system", "content": "s"}, {"role": "user", "content": "q"}, {"role": "assistant", "content": "a"}]
     path.write_text(json.dumps({"messages": messages}))
     demonstration = open_demonstrations(SFTConfig(model="tiny", data=str(path))).at(0)
-    assert demonstration == Demonstration(tuple(messages[:2]), messages[2], where=f"{path}, row 1")
+    assert demonstration == Demonstration(tuple(messages[:2]), messages[2], where=f"{path}, line 1")
 
 
 @pytest.mark.parametrize(
@@ -89,7 +89,7 @@ def test_chat_rows_keep_their_conversation(tmp_path):
 def test_a_row_that_is_no_demonstration_is_named(tmp_path, row):
     path = tmp_path / "data.jsonl"
     path.write_text(json.dumps({"prompt": "q", "completion": "a"}) + "\n" + json.dumps(row))
-    with pytest.raises(UsageError, match=r"row 2.* needs"):
+    with pytest.raises(UsageError, match="line 2: "):
         open_demonstrations(SFTConfig(model="tiny", data=str(path)))
 
 

@@ -282,7 +282,7 @@ def _said(form: Form) -> str:
 def _roman_numeral(case: Case) -> bool:
     for text, other in case.both_ways:
         numeral = re.sub(r"\\text|[{}]", "", text).strip()
-        if _ROMAN.fullmatch(numeral) and numeral and rational(other) == _roman_value(numeral):
+        if len(numeral) > 1 and _ROMAN.fullmatch(numeral) and rational(other) == _roman_value(numeral):
             return True
     return False
 

@@ -72,6 +72,7 @@ _ONE = re.compile(
     rf"^[(（\[【]?\s?(?P<letter>[A-Ja-j])\s?(?P<close>[)）\]】])?(?P<mark>{_MARK})?(?:\s*[-–—=]\s*(?P<dashed>\S.*)|\s*(?P<content>.*))$",
     re.DOTALL,
 )
+_BRACKETED = re.compile(r"[(（]\s?([A-J])\s?[)）]")
 _LETTER_OR_FORMULA = re.compile(r"([A-J])\s?[-–=]\s?[-0-9\\(]")
 _SEVERAL = re.compile(
     r"^[(（\[【]?(?P<letters>[A-J](?:\s?(?:,|;|、|，|/|&|\+|\band\b|and|和|与|及|und|et|y|и|と|및)?\s?[A-J]){1,9})[)）\]】]?$"
@@ -93,7 +94,7 @@ _WRONG_AFTER = re.compile(
 _TOKEN = re.compile(r"(?<![A-Za-z0-9\\'’])(?P<open>[(（\[【])?(?P<letter>[A-J])(?P<shut>[)）\]】])?(?![A-Za-z0-9'’])")
 _SAYS_CORRECT = re.compile(
     r"(?:\b(?:option|choice|alternative|statement|answer)s?|选项|選択肢|보기|вариант|opción|opção|opzione|विकल्प|الخيار)?\s?[(（\[【]?(?P<letter>[A-J])[)）\]】]?\s?(?:选项|项)?"
-    r"(?:是(?:唯一)?(?:正确|对)的?|正确|对(?!于)|符合题意|が正しい|matches\b|fits\b|holds\b|이 정답|가 정답|is (?:the )?(?:only )?(?:correct|right|best|true)(?! that| for)(?: one| answer| option| choice)?|ist richtig|est correcte?|es (?:la )?correcta|é a correta|верен|правильный)",
+    r"(?:是(?:唯一)?(?:正确|对)的?|正确|对(?!于)|符合题意|が正しい|matches\b|fits\b|holds\b|이 정답|가 정답|is (?:the )?(?:only )?(?:correct|right|best|true)(?! that| for)(?: one| answer| option| choice)?|is the (?:answer|choice|option)\b(?! to)|ist richtig|est correcte?|es (?:la )?correcta|é a correta|верен|правильный)",
 )
 _CHOOSES = re.compile(
     r"(?:故选|应选择?|因此选择?|所以选择?|本题选择?|答案选择?|综上选择?|则选|于是选|选择|(?<![可备挑])选(?!项|取|举)|选项为|"
@@ -107,6 +108,7 @@ _OPTION_ALONE = re.compile(
     r"^(?:(?:the )?(?:option|choice|letter|选项|选|答)\s?[:：]?\s?)?[(（\[【]?(?P<letters>[A-J]{1,6})[)）\]】]?[.．。!]?$",
     re.IGNORECASE,
 )
+_SO = re.compile(r"[,;] (?:so|hence|thus|therefore),? (?:it(?:'s| is) |option )?(\(?[A-J]\)?)[.!]?$")
 _MENTION = re.compile(r"(?:\b(?:option|choice|answer)\s|选项)\(?(?P<letter>[A-J])(?![A-Za-z'’])|[(（](?P<bare>[A-J])[)）]")
 
 
@@ -239,7 +241,9 @@ def _plain(text: str) -> str:
 
 def _letters(text: str, options: Mapping[str, str], *, strict: bool = False, keep_case: bool = False) -> frozenset[str] | None:
     """The letters that a text consists of: `C`, `(C)`, `C. 12`, `A, C`, `AC`, `Option C`. None where it is no such text."""
-    bare = " ".join(_LATEX.sub(" ", text).split()).strip(" .。;")
+    bare = " ".join(_LATEX.sub(" ", text.replace(r"\&", "&")).split()).strip(" .。;")
+    if len(re.findall(_BRACKETED, bare)) > 1:  # `(A) and (C)`
+        bare = re.sub(_BRACKETED, r"\1", bare)
     bare = re.sub(r"^\(\s?\(?([A-J])\s?\)", r"(\1)", bare)
     opened = _OPENING.sub("", bare, count=1).strip() if not strict else bare
     bare = opened if opened else bare
@@ -439,6 +443,8 @@ def _letter_in_sentence(sentence: str) -> Pick | None:
 def _from_last_line(response: str, options: Mapping[str, str], policy: AnswerPolicy) -> Pick | None:
     """A last line, or a response, that is nothing but an option."""
     line = CONCLUSION.sub("", response.strip().rpartition("\n")[2].strip(), count=1)
+    if concluded := _SO.search(line):
+        line = concluded[1]
     if len(line) > 300 or ANNOUNCEMENT.search(line):
         return None  # what a line announces was read as a statement, and may have been denied or taken back
     alone = _OPTION_ALONE.match(" ".join(_LATEX.sub(" ", line).split()))

@@ -61,12 +61,13 @@ _JOINER = re.compile(
 )
 _NAMED = re.compile(r"(?<![a-zA-Z\\])([a-zA-Z](?:_\{?[0-9a-zA-Z]\}?)?)\s?=\s?\$?\s?$")
 _PART = re.compile(
-    r"(?:^|[\n;；。.]|\*\*)\s{0,4}[*_#]{0,3}\s?(?:(?:part|question|q|subpart|第)\s?)?[(（\[]?(?P<label>[a-h]|[1-9]|i{1,3}|iv|v|[①-⑨])(?:[)）\]]|[.:：](?=\s|\*)|\s?(?:部分|问|小题))",
+    r"(?:^|[\n;；。.,，]|\*\*)\s{0,4}[*_#]{0,3}\s?(?:(?:part|question|q|subpart|第)\s?)?[(（\[]?(?P<label>[a-h]|[1-9]|i{1,3}|iv|v|[①-⑨])(?:[)）\]]|[.:：](?=\s|\*)|\s?(?:部分|问|小题))",
     re.IGNORECASE,
 )
 _SENTENCE_END = re.compile(r"[.!?](?=\s|$|[*\"])|[。！？।]|\n")
 _CLAUSE_END = re.compile(
-    _SENTENCE_END.pattern + r"|,? (?:because|since|as) |, (?:which|so|but|not|and not|where|meaning|that is)\b|,? \(not "
+    _SENTENCE_END.pattern
+    + r"|,? (?:because|since|as) |, (?:which|so|but|not|and not|where|meaning|that is)\b|,? \((?:not|since|because|as) "
 )
 _FORMULA = re.compile(r"\$\$(.{1,1000}?)\$\$|\$([^$\n]{1,1000})\$|\\\((.{1,1000}?)\\\)|\\\[(.{1,1000}?)\\\]", re.DOTALL)
 _MORE_FORMULAS = re.compile(r"\s{0,3}(?:,|;|and|or|,\s?and|,\s?or)\s{0,3}(?:\$|\\[(\[])")
@@ -371,6 +372,9 @@ def _from_statements(text: str, policy: AnswerPolicy) -> list[Extraction]:
     announcement, said = stated[-1]
     others = _rivals([earlier for _, earlier in stated[:-1]], said) if policy.conflict is Conflict.REFUSE else ()
     readings = [Extraction(said, "final statement", announcement[0], others)]
+    if _exclaimed(text, announcement, said):
+        doubt = "the mark may be a factorial or an exclamation"
+        readings = [replace(readings[0], text=each, doubt=doubt) for each in (said, said + "!")]
     if (value := _value_in_sentence(said, _is_label(announcement[0]) and "##" not in announcement[0])) is not None:
         readings.append(Extraction(value, "number of the final statement", others=others))
     return readings
@@ -379,9 +383,25 @@ def _from_statements(text: str, policy: AnswerPolicy) -> list[Extraction]:
 def statement_of(text: str, announcement: re.Match[str]) -> str:
     """Return what an announcement in a text announces."""
     said = _stated(text[announcement.end() : announcement.end() + MAX_LENGTH + 1], _is_label(announcement[0]))
-    if announcement[0] == "####" and text.startswith("!", announcement.end() + length_of(text, announcement, said)):
+    behind = text[announcement.end() + length_of(text, announcement, said) :][:1]
+    if behind == "!" and (announcement[0] == "####" or said.endswith("!")):
         return said + "!"  # nothing but the answer stands behind `####`: `5!` is a factorial, no exclamation
     return said
+
+
+def _exclaimed(text: str, announcement: re.Match[str], said: str) -> bool:
+    """Whether a number or a letter behind a label or a heading ends in one exclamation mark: `Answer: 5!`."""
+    end = announcement.end() + length_of(text, announcement, said)
+    labelled = _is_label(announcement[0]) or text.startswith("\n", announcement.end())
+    return (
+        labelled
+        and _MAY_HAVE_FACTORIAL.search(said) is not None
+        and text.startswith("!", end)
+        and not text.startswith("!!", end)
+    )
+
+
+_MAY_HAVE_FACTORIAL = re.compile(r"[0-9)}]$|(?<![^\W_])[a-zA-Z]$")
 
 
 def length_of(text: str, announcement: re.Match[str], said: str) -> int:
@@ -518,6 +538,8 @@ def _only_formula(line: str) -> str | None:
 def _last_line(text: str) -> Extraction | None:
     """A last line (or display) that is nothing but a value, a conclusion that is nothing but one, or that ends in a bold one."""
     tail = text[-2 * MAX_LENGTH :].strip()
+    if tail.endswith("```") and (fenced := re.search(r"(?:^|\n)```[a-z]{0,12}\n([^`\n]{1,200})\n```$", tail)):
+        tail = tail[: fenced.start()] + "\n" + fenced[1]
     display = re.search(r"(?:^|\n)\s*(?:\$\$([^$]{1,600})\$\$|\\\[([^$]{1,600}?)\\\])[.。]?$", tail)
     line = (display[1] or display[2]) if display else tail.rpartition("\n")[2].strip()
     if len(line) > 300:

@@ -28,7 +28,7 @@ DEGREE = "°"
 MAX_LENGTH = 200  # of a text with a unit
 
 _CURRENCY_BEFORE = re.compile(
-    r"^(-?)(\\\$|\\text\{\s?[€£¥₹₩]\s?\}|[€£¥₹₩₽₫฿]|US\\\$|\\text\{\s?US\s?\}\\\$|(?:USD|EUR|GBP|Rs\.?|RMB|INR)(?=[ 0-9]))\s?(-?)"
+    r"^(-?)(\\\$|\\text\{\s?(?:[€£¥₹₩]|Rs\.?|USD|EUR)\s?\}|[€£¥₹₩₽₫฿]|US\\\$|\\text\{\s?US\s?\}\\\$|(?:USD|EUR|GBP|Rs\.?|RMB|INR)(?=[ 0-9]))\s?(-?)"
 )
 _TOKEN = re.compile(
     r"\\text\{(?P<roman>(?:[^{}]|\{[^{}]*\})*)\}|(?P<power>\^(?:\{-?[0-9]\}|[0-9]))|(?P<symbol>°[CF]?|℃|℉|\\\$|[€£¥₹¢₽₩฿₫]|\\(?:mu|Omega|AA)(?![a-zA-Z]))"
@@ -115,7 +115,8 @@ def has_words(normalized: str) -> bool:
 
 
 def _money(text: str, currency: re.Match[str], asked: frozenset[str]) -> Quantity:
-    sign = re.sub(r"\\text|[{}\s\\]", "", currency[2]).removeprefix("US") or "$"
+    sign = re.sub(r"\\text|[{}\s\\]", "", currency[2])
+    sign = "$" if sign in ("US", "US$") else sign
     name = unit_of(sign) or sign
     rest_text = currency[1] + currency[3] + text[currency.end() :]
     if (letter := re.fullmatch(r"(-?[0-9][0-9.]*) ?(?:\\text\{ ?)?([MmKkBbT])(?:n|N)?\}?", rest_text)) is not None:
@@ -316,6 +317,10 @@ def _word(tail: _Tail, word: str, asked: frozenset[str], sign: int, *, alone: bo
     unit = _unit(word)
     if unit is not None and low not in CHANGES - {"in", "min", "m", "l"}:
         tail.units += [(name, power * sign) for name, power in unit]
+        return True
+    if low in ("squared", "cubed") and tail.units:  # "per second squared"
+        name, power = tail.units[-1]
+        tail.units[-1] = (name, power * (2 if low == "squared" else 3))
         return True
     if low in CHANGES:
         tail.changed = True

@@ -40,7 +40,7 @@ from r1env_math.phrases import DENIAL, writes_decimal_comma
 from r1env_math.policy import AnswerPolicy
 from r1env_math.reference import final_answer
 from r1env_math.units import asked_for, quantity
-from r1env_math.vocabulary import MEASURES, number_in_words, unit_of
+from r1env_math.vocabulary import CHANGES, MEASURES, UNCLEAR, number_in_words, unit_of
 
 
 class How(StrEnum):
@@ -214,7 +214,9 @@ def _of_reading(
     answer: str, found: Extraction, task: r1env.Task | None, policy: AnswerPolicy, *, with_algebra: bool
 ) -> Verdict:
     verdict = _refused_unread(answer, found) or _compared(answer, found, task, policy, with_algebra=with_algebra)
-    return replace(verdict, correct=None, how=How.AMBIGUOUS, reason=found.doubt) if found.doubt and verdict.correct else verdict
+    if not found.doubt or not verdict.correct or (found.text == final_answer(answer) and answer.rstrip().endswith("!")):
+        return verdict
+    return replace(verdict, correct=None, how=How.AMBIGUOUS, reason=found.doubt)
 
 
 def settle(
@@ -308,6 +310,9 @@ def _is_open(forms: tuple[Form, Form], scalars: Scalars) -> bool:
 _DECIMAL_COMMA = re.compile(r"(?<![0-9.,])(-?[0-9]+)(?:,|\{,\})([0-9]{1,2}|[0-9]{4,12})(?![0-9.,])")
 _COMMA_AND_WORD = re.compile(r"[0-9],[0-9]+ ?[^\W\d_]{2,}")
 _PARAMETERS = frozenset("kmnltsujrCcKλμ")
+_SPACED_GROUPS = re.compile(r"-?[1-9][0-9]{0,2}(?: [0-9]{3})+")
+_WORDS_FIRST = re.compile(r"(?:\\text\{ ?)?([a-z -]{3,40}?) ?\}?\((-?[0-9]{1,12})\)\}?")
+_COMBINATIONS = re.compile(r"(?:C|\\text\{ ?C ?\}|nCr)\(([0-9]{1,3}),([0-9]{1,3})\)")
 _IN_WORDS_TOO = re.compile(r"(.+?) ?\(([a-z -]{3,40})\)")
 _ASIDE = re.compile(
     r"(.+?) ?(?:\(|\\text\{ ?\(? ?)(?:(?P<or>or)\b ?)?(?P<sign>i\.e\.|=|\\approx|approximately|approx\.?|about|≈)?:? ?\}? ?(?:\\approx)? ?(?P<rounded>-?[0-9][0-9.,/%]*)\)?\}?\)?"
@@ -337,14 +342,35 @@ def _other_writings(reference: str, given: str, found: Extraction, task: r1env.T
             yield aside[1]
     if (spoken := _IN_WORDS_TOO.fullmatch(given)) and rational(spoken[1]) == number_in_words(spoken[2]) is not None:
         yield spoken[1]  # `5 (five)`
+    if (spoken := _WORDS_FIRST.fullmatch(given)) and rational(spoken[2]) == number_in_words(spoken[1]) is not None:
+        yield spoken[2]  # `five (5)`
+    if combinations := _COMBINATIONS.fullmatch(given):
+        yield rf"\binom{{{combinations[1]}}}{{{combinations[2]}}}"
+    if (labelled := _labelled(given)) is not None:
+        yield labelled
     if prose := _LED_BY_PROSE.fullmatch(given):
         yield prose[1]
     if (renamed := _renamed(reference, given, task.question if task is not None else "")) is not None:
         yield renamed
     question = task.question if task is not None else ""
+    if _SPACED_GROUPS.fullmatch(given) and writes_decimal_comma(question):
+        yield given.replace(" ", "")
     for in_base_units in (True, False):
         if (compound := _compound(given, question, in_base_units=in_base_units)) is not None:
             yield compound
+
+
+_LABELLED = re.compile(r"(?:\\text\{ ?)?(?:the )?([a-zA-Z]{2,20}):? ?\}? ?(-?[0-9][0-9./]*|\\frac\{[0-9]+\}\{[0-9]+\})%?")
+
+
+def _labelled(given: str) -> str | None:
+    """`switch 3/4, stay 1/4`: values with their names, as a tuple."""
+    parts = [_LABELLED.fullmatch(part.strip()) for part in given.split(",")] if "," in given else []
+    found = [part for part in parts if part is not None]
+    names = {part[1].lower() for part in found}
+    if len(found) < 2 or len(found) < len(parts) or len(names) < len(found) or names & (CHANGES | UNCLEAR):
+        return None
+    return f"({','.join(part[2] for part in found)})"
 
 
 def _rounds(exact: Fraction, rounded: Fraction, written: str) -> bool:

@@ -78,8 +78,8 @@ mehr: weniger oder und nicht über unter etwa ungefähr   mindestens höchstens
 plus: moins ou et pas environ presque au-dessus au-dessous
 más: menos o y  aproximadamente mas  não sem più meno non  circa
 больше: меньше или более менее не примерно около свыше минус
-以上: 以下 以内 以外 左右 多 余 不 不到 上下 之间 到 至 倍 分之 负 约 超过 少于 以後 以前 之前 之后 前後 未満 程度 くらい ぐらい ほど 弱 強 より 以降
-이상: 이하 미만 초과 정도 쯤 약 보다 내외 배
+以上: 以下 以内 以外 左右 多 余 不 不到 上下 之间 到 至 倍 分之 负 约 超过 少于 以後 以前 之前 之后 前後 未満 程度 くらい ぐらい ほど 弱 強 より 以降 ではない ではありません じゃない でない
+이상: 이하 미만 초과 정도 쯤 약 보다 내외 배 아닙니다 아니다 아니에요 아닌 아님
 أو: و ليس أكثر أقل تقريبا
 या: और नहीं से_अधिक से_कम लगभग
 """
@@ -239,7 +239,7 @@ SHORT = words_of(
     """
     mm cm km dm ft kg mg lb lbs oz ml mL mph kmh kmph kph km/h m/s cm/s mi/h hr hrs min mins sec secs Hz kHz MHz GHz Pa
     kPa MPa mol mmol USD inches in yd kJ MJ kN eV keV MeV GeV kW kWh MW kV mV mA nm rad rpm GB MB KB TB gb lbs gal qt pt
-    kcal cal bits px ha cc RMB EUR dB m^2 m^3 m/s^2 rev deg atm bar cms kgs gms yrs yr wk ms ns sq
+    kcal cal bits px ha cc L RMB EUR dB m^2 m^3 m/s^2 rev deg atm bar cms kgs gms yrs yr wk ms ns sq
     """
 )
 """What is a unit also without `\\text` and without a space before it. Single letters are variables: `5m` is 5·m."""
@@ -352,16 +352,22 @@ def number_in_words(text: str) -> Fraction | None:
         return None
     if len(words) == 1 and all(char in HAN_DIGITS for char in words[0]):
         return _han(words[0])
-    sign = 1
+    if len(words) == 1 and "分之" in words[0]:  # 三分之二
+        parts = [part for part in words[0].partition("分之")[::2] if part and all(char in HAN_DIGITS for char in part)]
+        values = [Fraction(100) if part == "百" else _han(part) for part in parts]
+        return values[1] / values[0] if len(values) == 2 and values[0] and values[1] is not None else None
+    sign = Fraction(1)
     if words[0] in ("minus", "negative"):
-        sign, words = -1, words[1:]
+        sign, words = Fraction(-1), words[1:]
     halves = {"half": Fraction(1, 2), "quarter": Fraction(1, 4), "third": Fraction(1, 3)}
     if len(words) > 3 and words[-3:-1] == ["and", "a"] and words[-1] in halves:  # two and a half
         whole = _english(words[:-3])
         return None if whole is None else sign * (whole + halves[words[-1]])
     if words in (["a", "dozen"], ["one", "dozen"], ["dozen"]):
         return Fraction(12)
-    if words in (["half"], ["quarter"]):
+    if words == ["half"]:
+        return Fraction(1, 2)
+    if words == ["quarter"]:
         return None
     if len(words) > 1 and words[-1] in FRACTIONS and words[-1] not in ("percent", "percentage", "pct"):
         top = Fraction(1) if words[:-1] in (["a"], ["an"]) else _english(words[:-1])

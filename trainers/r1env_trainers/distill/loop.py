@@ -13,6 +13,7 @@ from torch import Tensor
 from r1env.engines import derive_seed
 from r1env.envs.suite import Suite
 from r1env.errors import UsageError
+from r1env.preflight import check_suites
 from r1env.rollout import play
 from r1env.runs.run import Run
 from r1env.runs.stages import is_stage
@@ -30,8 +31,9 @@ from r1env_trainers.rejection.draw import check_draw, demonstrations, draw_sampl
 from r1env_trainers.rejection.statistics import make_table, merged
 from r1env_trainers.rl.rollouts import draw_tasks, to_tokens
 from r1env_trainers.settings import open_suite
-from r1env_trainers.sft.data import FileDemonstrations, read_demonstrations
+from r1env_trainers.sft.data import FileDemonstrations
 from r1env_trainers.sft.loop import Measurements, evaluation_suite, tune
+from r1env_trainers.sft.rows import read_demonstrations
 
 
 class DistillTrainer:
@@ -77,6 +79,7 @@ def distill_on_policy(config: DistillConfig, run: Run) -> None:
     teacher = load_model(config.teacher, device=student.device, seed=config.seed)
     check_one_tokenizer(student, teacher)
     suite, engine = open_suite(config, config.rubric), LocalEngine(Sampler(student))
+    check_suites([suite], config.preflight, engine, seed=config.seed)
     measurements = Measurements(config, student)
     with Checkpoints(session, config, run) as checkpoints:
         for step in range(session.first_step, config.steps):

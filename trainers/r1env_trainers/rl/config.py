@@ -10,6 +10,7 @@ from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 from r1env.config import Preset, Settings
 from r1env.envs.suite import EnvironmentShare
 from r1env.hooks import AdvantageSpec, KLEstimatorSpec, LossAggregationSpec, LossSpec, PolicyRatioSpec
+from r1env.preflight import Preflight
 from r1env.rubrics import RubricSpec
 from r1env.trainer import BackendConfig, registered
 from r1env_trainers.generate.options import EngineName, VLLMOptions
@@ -102,6 +103,11 @@ class Filter(Settings):
     )
     min_pass_rate: float = Field(default=0.0, ge=0, le=1, description="Skip tasks with a lower pass rate.")
     max_pass_rate: float = Field(default=1.0, ge=0, le=1, description="Skip tasks with a higher pass rate.")
+    max_prompt_length: int | None = Field(
+        default=None,
+        ge=1,
+        description="Skip tasks with longer prompts, in tokens; null: a prompt beyond the context is refused.",
+    )
     dynamic_sampling: bool = Field(
         default=False,
         description="Draw further prompts for groups whose rewards are all alike (DAPO, arXiv 2503.14476, section 3.2).",
@@ -324,6 +330,7 @@ class RolloutConfig(SuiteSettings, LocalConfig):
     )
     sampling: RLSampling = RLSampling()
     engine: EngineSettings = EngineSettings()
+    preflight: Preflight = Preflight()
     filter: Filter = Filter()
     final_phase: FinalPhase = FinalPhase()
     optim: RLOptim = RLOptim()

@@ -10,6 +10,7 @@ import contextlib
 import time
 from functools import partial
 
+from r1env.preflight import check_suites
 from r1env.rollout import stop_when_scoring_fails, stop_when_unscored
 from r1env.runs.run import Run
 from r1env_trainers.generate.choose import training_engine
@@ -35,11 +36,11 @@ def train(config: GRPOConfig, run: Run) -> None:
     suite = training_suite(config)
     late_suite = training_suite(config, late=True) if config.final_phase.steps else suite
     run.note(**rubrics_of(suite), **({"late": rubrics_of(late_suite)} if config.final_phase.steps else {}))
-    keep_task = task_filter(config)
     held_out = evaluation_suite(config) if config.eval.every else None
 
     session = begin(config, run)
     policy, state = session.loaded, session.extra  # of the checkpoint; empty at the start
+    keep_task = task_filter(config, policy.tokenizer)
     reference = critic = None
     if config.algo.needs_reference:
         reference = Reference.start(config.model, policy, config.seed, state.get("reference", {}))
@@ -61,6 +62,11 @@ def train(config: GRPOConfig, run: Run) -> None:
         ) as engine,
         Checkpoints(session, config, run) as checkpoints,
     ):
+        check_suites(
+            [suite, late_suite], config.preflight, engine, max_prompt=config.filter.max_prompt_length, seed=config.seed
+        )
+        if held_out is not None:
+            check_suites([held_out], config.preflight, engine, count=config.eval.limit)
         for step in range(session.first_step, config.steps):
             if held_out is not None and step % config.eval.every == 0:
                 evaluate_held_out(held_out, engine, config, run, step)

@@ -8,15 +8,17 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from r1env.data.sources import read_jsonl
+from r1env.data.rows import read_rows
 from r1env.engines import TokenEngine, derive_seed
 from r1env.envs.environment import Environment
 from r1env.envs.suite import Suite
 from r1env.errors import UsageError
+from r1env.preflight import prompt_length
 from r1env.rollout import Trajectory, play
 from r1env.rubrics import Rubric
 from r1env.scoring import Scoring
@@ -221,7 +223,7 @@ class _Scored:
 MOST_SKIPPED = 10_000
 """Tasks in a row; a filter that skips more is an error rather than an endless loop."""
 
-TaskFilter = Callable[[Task], bool]
+TaskFilter = Callable[[Environment, Task], bool]
 """True for tasks to train on."""
 
 
@@ -244,26 +246,35 @@ def draw_tasks(suite: Suite, position: int, count: int, seed: int, keep: TaskFil
     while len(tasks) < count:
         environment, task = suite.at(position, seed)
         position += 1
-        if keep is None or keep(task):
+        if keep is None or keep(environment, task):
             tasks.append((environment, task))
             skipped = 0
         elif (skipped := skipped + 1) == MOST_SKIPPED:
             raise UsageError(
-                f"{MOST_SKIPPED:,} tasks of {suite.name!r} in a row are outside difficulty_low and difficulty_high; widen them"
+                f"{MOST_SKIPPED:,} tasks of {suite.name!r} in a row are left out by filter.min_pass_rate, filter.max_pass_rate or "
+                "filter.max_prompt_length; widen them"
             )
     return Drawn(tasks, position)
 
 
-# The difficulty filter: it keeps tasks whose pass rate, measured beforehand, is neither too low nor too high.
+# Filters. That by difficulty keeps tasks whose pass rate, measured beforehand, is neither too low nor too high.
 #
 # Measure with the model that will be trained: `r1env eval --model M --env E --n 16 --temperature 1 --output pass_rates.jsonl`.
 
 
-def task_filter(config: RolloutConfig) -> TaskFilter | None:
-    """Return the filter by measured difficulty, or None where the settings ask for none."""
-    if config.filter.pass_rates is None:
-        return None
-    return within(read_pass_rates(config.filter.pass_rates), config.filter.min_pass_rate, config.filter.max_pass_rate)
+def task_filter(config: RolloutConfig, tokenizer: Any = None) -> TaskFilter | None:
+    """Return the filter by measured difficulty and by the length of prompts, or None where the settings ask for neither.
+
+    Args:
+        tokenizer: that measures prompts; without one, their length is no matter.
+    """
+    filters: list[TaskFilter] = []
+    if config.filter.pass_rates is not None:
+        rates = read_pass_rates(config.filter.pass_rates)
+        filters.append(within(rates, config.filter.min_pass_rate, config.filter.max_pass_rate))
+    if tokenizer is not None and (most := config.filter.max_prompt_length) is not None:
+        filters.append(lambda environment, task: prompt_length(environment, task, tokenizer) <= most)
+    return (lambda environment, task: all(keep(environment, task) for keep in filters)) if filters else None
 
 
 def read_pass_rates(path: Path | str) -> dict[str, float]:
@@ -276,10 +287,10 @@ def read_pass_rates(path: Path | str) -> dict[str, float]:
         UsageError: the file cannot be read, or a row does not come from an evaluation.
     """
     verdicts: dict[str, list[bool]] = {}
-    for number, row in enumerate(read_jsonl(str(path)), start=1):
+    for row in read_rows(str(path)):
         task_id, correct = row.get("task_id"), row.get("correct")
         if not isinstance(task_id, str) or "correct" not in row or not isinstance(correct, bool | None):
-            raise UsageError(f"{path}, row {number}: needs task_id and correct, as `r1env eval --output` writes them")
+            raise UsageError(f"{row.where}: needs task_id and correct, as `r1env eval --output` writes them")
         if correct is not None:
             verdicts.setdefault(task_id, []).append(correct)
     if not verdicts:
@@ -290,7 +301,7 @@ def read_pass_rates(path: Path | str) -> dict[str, float]:
 def within(pass_rates: Mapping[str, float], low: float, high: float) -> TaskFilter:
     """Return a filter that drops tasks whose pass rate lies outside [low, high]; tasks that were not measured pass."""
 
-    def keep(task: Task) -> bool:
+    def keep(_environment: Environment, task: Task) -> bool:
         rate = pass_rates.get(task.id)
         return rate is None or low <= rate <= high
 

@@ -12,7 +12,7 @@ from typing import Protocol, cast
 import numpy as np
 from transformers import PreTrainedTokenizerBase
 
-from r1env.data.sources import Interleaving, read_jsonl, shuffled_index
+from r1env.data.sources import Interleaving, shuffled_index
 from r1env.envs.suite import Suite
 from r1env.errors import UsageError
 from r1env.importing import import_target
@@ -22,7 +22,7 @@ from r1env.types import Message, Task
 from r1env_trainers.settings import open_suite
 from r1env_trainers.sft.config import DataShare, SFTConfig, TuningSettings
 from r1env_trainers.sft.render import Demonstration, Encoded, encode, parts_of, write
-from r1env_trainers.sft.rows import TrainOn, parse_row
+from r1env_trainers.sft.rows import read_demonstrations
 
 Demonstrator = Callable[[Task, np.random.Generator], str]
 
@@ -110,10 +110,15 @@ def open_demonstrations(config: SFTConfig) -> Demonstrations:
     shares = [file for file in files if isinstance(file, DataShare)]
     if shares:
         opened = [
-            FileDemonstrations(read_demonstrations(share.data, config.train_on), config.seed, share.data) for share in shares
+            FileDemonstrations(
+                read_demonstrations(share.data, config.train_on, share.columns or config.columns), config.seed, share.data
+            )
+            for share in shares
         ]
         return MixedDemonstrations(opened, [share.weight for share in shares])
-    rows = [one for file in files if isinstance(file, str) for one in read_demonstrations(file, config.train_on)]
+    rows = [
+        one for file in files if isinstance(file, str) for one in read_demonstrations(file, config.train_on, config.columns)
+    ]
     return FileDemonstrations(rows, config.seed, ", ".join(map(str, files)))
 
 
@@ -121,18 +126,6 @@ def waits_for_a_stage(config: SFTConfig) -> bool:
     """Return whether the data come from an earlier stage, so that they need not exist yet."""
     files = [config.data] if config.data is None or isinstance(config.data, str) else config.data
     return any(is_stage(file.data if isinstance(file, DataShare) else file) for file in files)
-
-
-def read_demonstrations(path: str, train_on: TrainOn = "last") -> list[Demonstration]:
-    """Return the demonstrations of a file, in order.
-
-    Raises:
-        UsageError: it cannot be read, is empty, or has a row that is not a demonstration.
-    """
-    rows = read_jsonl(path)
-    if not rows:
-        raise UsageError(f"{path} has no rows")
-    return [one for number, row in enumerate(rows, start=1) for one in parse_row(row, f"{path}, row {number}", train_on)]
 
 
 def steps_of(config: TuningSettings, demonstrations: Demonstrations) -> int:

@@ -13,6 +13,7 @@ from transformers import PreTrainedModel
 
 from r1env.engines import SamplingParams
 from r1env.envs.suite import Suite
+from r1env.preflight import check_suites
 from r1env.runs.run import Run
 from r1env.runs.stages import is_stage
 from r1env_trainers.evaluate import log_accuracy
@@ -35,11 +36,11 @@ from r1env_trainers.sft.data import (
     padded_batches,
     prepare,
     prepare_file,
-    read_demonstrations,
     steps_of,
     waits_for_a_stage,
 )
 from r1env_trainers.sft.render import Demonstration, Encoded, end_of_turn
+from r1env_trainers.sft.rows import read_demonstrations
 
 
 class SFTTrainer:
@@ -189,6 +190,8 @@ class Measurements:
         self._held_out = held_out
         self._suite = evaluation_suite(config)
         self._engine = TransformersEngine(loaded)
+        if self._suite is not None:
+            check_suites([self._suite], config.preflight, self._engine, count=config.eval.limit)
 
     def due(self, step: int) -> bool:
         """Return whether to measure after `step` steps."""
