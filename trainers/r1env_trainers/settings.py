@@ -185,7 +185,9 @@ class Optim(Settings):
 class Checkpoint(Settings):
     """Checkpoints."""
 
-    every: int = Field(default=50, ge=0, description="Steps between checkpoints; 0 keeps only the final model.")
+    every: int = Field(
+        default=50, ge=0, description="Steps between checkpoints, and one after the last; 0: only where the run is interrupted."
+    )
 
 
 class Sampling(Settings):
@@ -251,6 +253,13 @@ class LocalConfig(TrainerConfig):
     optim: Optim = Optim()
     checkpoint: Checkpoint = Checkpoint()
 
+    may_change: ClassVar[frozenset[str]] = frozenset(
+        {
+            *("steps", "epochs", "device", "threads", "max_failed", "max_unscored", "checkpoint", "eval", "log", "engine"),
+            *("optim.lr", "optim.lr_schedule", "optim.min_lr_ratio", "optim.warmup_steps", "optim.max_grad_norm"),
+            *("optim.micro_batch_size", "optim.micro_batch_tokens", "optim.max_bad_steps"),
+        }
+    )
     names_elsewhere: ClassVar[Mapping[str, str]] = NAMES_ELSEWHERE
     renamed: ClassVar[Mapping[str, str]] = {
         "lr": "optim.lr",
