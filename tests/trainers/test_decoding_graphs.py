@@ -15,10 +15,12 @@ pytest.importorskip("triton", reason="Triton is not installed (it comes with tor
 from sharp_model import sharp_tiny
 
 from r1env.engines import SamplingParams
+from r1env_trainers.generate import graphs
 from r1env_trainers.generate.batches import LlamaBatch
 from r1env_trainers.generate.cache import graph_size
 from r1env_trainers.generate.engine import Sampler
 from r1env_trainers.generate.graphs import GraphDecoder
+from r1env_trainers.generate.step import FEW_ROWS
 from r1env_trainers.model.batching import left_pad
 from r1env_trainers.model.logprobs import TokenBatch, completion_logprobs
 
@@ -41,17 +43,37 @@ def loaded():
     return sharp_tiny("cuda" if CUDA else "cpu")
 
 
-@pytest.fixture(scope="module")
-def sampler(loaded):
+def test_products_of_few_rows_that_disagree_with_torch_are_left_out(loaded, monkeypatch, caplog):
+    decoder = decoder_of(loaded)
+    monkeypatch.setattr(graphs, "newest_hidden_states", lambda *arguments: torch.full((8, 4), float(arguments[-1] > 0)))
+    decoder._live = 3
+    decoder._try_few(8)
+    assert decoder._few == 0
+    assert "the matrix products of few rows are off by" in caplog.text
+
+
+def test_a_stride_is_short_while_rows_are_short():
+    assert [graphs.stride(drawn) for drawn in (1, 256, 512, 4096)] == [4, 4, 8, 16]
+
+
+def decoder_of(loaded, max_rows=None, few=FEW_ROWS):
+    """A decoder that takes our own matrix products up to so many rows."""
+    decoder = (GraphDecoder if CUDA else WithoutGraphs)(loaded.model, max_rows)
+    decoder._few = few
+    return decoder
+
+
+@pytest.fixture(scope="module", params=[0, FEW_ROWS])
+def sampler(loaded, request):
     sampler = Sampler(loaded)
-    sampler._start = (GraphDecoder if CUDA else WithoutGraphs)(loaded.model).start
+    sampler._start = decoder_of(loaded, few=request.param).start
     return sampler
 
 
 @pytest.mark.parametrize("temperature", [0, 1.0])
 def test_rows_that_take_the_slots_of_ended_ones_draw_what_they_would_have_drawn_side_by_side(loaded, sampler, temperature):
     few = Sampler(loaded)
-    few._start = (GraphDecoder if CUDA else WithoutGraphs)(loaded.model, max_rows=5).start
+    few._start = decoder_of(loaded, max_rows=5).start
     settings = {"n": 4, "max_new_tokens": 11, "temperature": temperature, "seed": 5}
     together, in_turn = (
         sampler.sample(PROMPTS, SamplingParams(top_p=1.0, **settings)),

@@ -81,11 +81,12 @@ class DeviceState:
         prompt_keys, prompt_values: [layers, P, kv_heads, L, D].
         own_keys, own_values: [layers, S, kv_heads, T, D].
         prompt_lengths: [P].
-        groups, lengths, rows: [S] the place of each slot's prompt, the prompt's length, and which row of the batch it is.
+        groups, rows: [S] the place of each slot's prompt, and which row of the batch it is.
         drawn: [S] tokens drawn so far. last: [S] the newest. ids, logprobs: [S, T] all of them.
         live: [graph_size(rows)] slots being decoded, then scratch.
         seed, temperature, top_p: [1].
         cos, sin: [L + T, D].
+        arrivals: zeros, for the kernels to count on.
     """
 
     def __init__(self, model: PreTrainedModel, capacity: Capacity) -> None:
@@ -104,7 +105,7 @@ class DeviceState:
         self.own_keys = torch.empty(own, dtype=dtype, device=device)
         self.own_values = torch.empty_like(self.own_keys)
         self.prompt_lengths = integers(capacity.prompts, 1)
-        self.groups, self.lengths, self.rows = integers(slots, 0), integers(slots, 1), integers(slots, 0)
+        self.groups, self.rows = integers(slots, 0), integers(slots, 0)
         self.drawn = integers(slots, 1)
         self.live = integers(graph_size(capacity.rows), capacity.rows)
         self.last = torch.zeros(slots, dtype=torch.long, device=device)
@@ -114,6 +115,7 @@ class DeviceState:
         self.temperature = torch.ones(1, dtype=torch.float32, device=device)
         self.top_p = torch.ones(1, dtype=torch.float32, device=device)
         self.cos, self.sin = rotary_table(model, capacity.prompt_tokens + capacity.new_tokens)
+        self.arrivals = integers(max(len(self.live) * shape.kv_heads, model.config.hidden_size), 0)
 
 
 # Which row is in which slot.

@@ -70,10 +70,20 @@ def cached_hidden_states(
         attends: one per layer.
     """
     ops = elementwise(ids.device.type)
+
+    def rotating(layer: LayerWeights, attend: Attend) -> Mix:
+        return lambda qkv: attend(*ops.rotate(qkv, *rotary, layer.q_norm, layer.k_norm, shape))
+
+    return mixed_hidden_states(ids, weights, shape, list(map(rotating, weights.layers, attends)))
+
+
+def mixed_hidden_states(ids: Tensor, weights: Weights, shape: Shape, mixes: Sequence[Mix]) -> Tensor:
+    """Compute `cached_hidden_states` where the caller rotates too: `mixes` takes the projections of every layer."""
+    ops = elementwise(ids.device.type)
     x = embedding(ids, weights.embedding).float()
     delta = torch.zeros_like(x, dtype=weights.head.dtype)
-    for layer, attend in zip(weights.layers, attends, strict=True):
-        x, delta = decoder_layer(x, delta, layer, *rotary, shape, attend, ops)
+    for layer, mix in zip(weights.layers, mixes, strict=True):
+        x, delta = decoder_layer(x, delta, layer, shape, mix, ops)
     _, hidden = ops.add_norm(x, delta, weights.norm, shape.eps)
     return hidden
 
@@ -93,10 +103,11 @@ def _causal_layer(
     """`decoder_layer` with the attention of packed sequences, as one function of tensors that can be compiled whole."""
     packing = Packing(starts, positions, longest, continuations)
 
-    def attend(queries: Tensor, keys: Tensor, values: Tensor) -> Tensor:
+    def mix(qkv: Tensor) -> Tensor:
+        queries, keys, values = rotate(qkv, cos, sin, weights.q_norm, weights.k_norm, shape)
         return causal_attention(queries, keys, values, packing, shape.scale)
 
-    return decoder_layer(x, delta, weights, cos, sin, shape, attend, PLAIN)
+    return decoder_layer(x, delta, weights, shape, mix, PLAIN)
 
 
 @functools.cache
@@ -113,6 +124,8 @@ def _packed_layer(device_type: str) -> Callable[..., tuple[Tensor, Tensor]]:
 
 Attend = Callable[[Tensor, Tensor, Tensor], Tensor]
 """Attention of one layer: queries [N, heads, D], keys and values [N, kv_heads, D] -> [N, heads * D]."""
+Mix = Callable[[Tensor], Tensor]
+"""The same from the projections [N, (heads + 2 * kv_heads) * D] of queries, keys and values, before norms and rotation."""
 
 
 def rms_norm(x: Tensor, weight: Tensor, eps: float) -> Tensor:
@@ -174,7 +187,7 @@ def elementwise(device_type: str) -> Elementwise:
 
 
 def decoder_layer(
-    x: Tensor, delta: Tensor, weights: LayerWeights, cos: Tensor, sin: Tensor, shape: Shape, attend: Attend, ops: Elementwise
+    x: Tensor, delta: Tensor, weights: LayerWeights, shape: Shape, mix: Mix, ops: Elementwise
 ) -> tuple[Tensor, Tensor]:
     """Run one layer over N tokens.
 
@@ -188,8 +201,7 @@ def decoder_layer(
         x and delta for the next layer.
     """
     x, normed = ops.add_norm(x, delta, weights.input_norm, shape.eps)
-    qkv = linear(normed, weights.qkv, weights.qkv_bias)
-    attended = attend(*ops.rotate(qkv, cos, sin, weights.q_norm, weights.k_norm, shape))
+    attended = mix(linear(normed, weights.qkv, weights.qkv_bias))
     x, normed = ops.add_norm(x, linear(attended, weights.out), weights.output_norm, shape.eps)
     return x, linear(ops.swiglu(linear(normed, weights.gate_up)), weights.down)
 
