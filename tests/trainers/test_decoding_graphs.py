@@ -13,6 +13,7 @@ if not torch.cuda.is_available():
 pytest.importorskip("triton", reason="Triton is not installed (it comes with torch for a GPU)")
 
 from sharp_model import sharp_tiny
+from transformers import AutoModelForCausalLM, Gemma3TextConfig
 
 from r1env.engines import SamplingParams
 from r1env_trainers.generate import graphs
@@ -22,7 +23,9 @@ from r1env_trainers.generate.engine import Sampler
 from r1env_trainers.generate.graphs import GraphDecoder
 from r1env_trainers.generate.step import FEW_ROWS
 from r1env_trainers.model.batching import left_pad
+from r1env_trainers.model.load import LoadedModel
 from r1env_trainers.model.logprobs import TokenBatch, completion_logprobs
+from r1env_trainers.model.tiny import build_tokenizer
 
 PROMPTS = [[5, 6, 7, 8], [9], [10, 11]]
 CUDA = torch.cuda.is_available()
@@ -114,6 +117,38 @@ def test_a_nucleus_keeps_to_the_likeliest_tokens(loaded, sampler):
     whole = trainers_logprobs(loaded, samples, 8, 1.0)
     assert (samples.logprobs >= whole - ROUNDING).all()  # renormalised over fewer tokens
     assert (samples.logprobs * samples.mask).mean() > (whole * samples.mask).mean() + 0.1
+
+
+def test_gemma_in_slots_draws_the_tokens_of_plain_decoding():
+    """Norms of queries and keys, two rotary embeddings, and windows shorter than the prompts."""
+    config = Gemma3TextConfig(
+        vocab_size=64,
+        hidden_size=64,
+        intermediate_size=96,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        head_dim=16,
+        max_position_embeddings=128,
+        sliding_window=5,
+        layer_types=["sliding_attention", "full_attention"],
+        query_pre_attn_scalar=20,
+        initializer_range=0.2,
+        eos_token_id=1,
+        bos_token_id=None,
+    )
+    torch.manual_seed(0)
+    loaded = LoadedModel(AutoModelForCausalLM.from_config(config).eval().to("cuda" if CUDA else "cpu"), build_tokenizer())
+    sampler = Sampler(loaded)
+    sampler._start = decoder_of(loaded).start
+    prompts, params = [PROMPTS[0] * 3, PROMPTS[1]], SamplingParams(max_new_tokens=5, temperature=0)
+    samples = sampler.sample(prompts, params)
+    plain = LlamaBatch(loaded.model, prompts, params)
+    with torch.no_grad():
+        expected = [plain.advance() for _ in range(5)]
+    assert torch.equal(samples.ids[:, :3], torch.stack([ids for ids, _ in expected], dim=1)[:, :3])
+    first = torch.stack([logprobs for _, logprobs in expected], dim=1)[:, :3]
+    assert (samples.logprobs[:, :3] - first).abs().max() < ROUNDING
 
 
 def test_one_decoder_serves_batches_of_any_size_and_sees_new_weights(loaded, sampler):

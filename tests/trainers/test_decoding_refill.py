@@ -28,8 +28,9 @@ def look_up(slots, groups, prompt_lengths, drawn):
     return torch.stack([slots.long(), of, prompt_lengths[of].long(), (drawn[slots.long()] - 1).clamp(min=0).long()], dim=1)
 
 
-def append_and_attend(qkv, whereabouts, cache, heads, scale, *, q_norm, k_norm, eps):
+def append_and_attend(qkv, whereabouts, cache, heads, scale, *, q_norm, k_norm, eps, window):
     assert q_norm is None
+    assert not window
     kv_heads, attended = cache.own_keys.shape[1], []
     split = qkv.unflatten(1, (heads + 2 * kv_heads, -1)).split([heads, kv_heads, kv_heads], dim=1)
     for row, (slot, place, length, earlier) in enumerate(whereabouts.tolist()):

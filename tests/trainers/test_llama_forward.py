@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 from transformers import (
     AutoModelForCausalLM,
+    Gemma3TextConfig,
     GPT2Config,
     LlamaConfig,
     MistralConfig,
@@ -45,6 +46,13 @@ LLAMA3_ROTARY = {
     "high_freq_factor": 4.0,
     "original_max_position_embeddings": 64,
 }
+GEMMA = {
+    "num_hidden_layers": 3,
+    "layer_types": ["sliding_attention", "full_attention", "sliding_attention"],
+    "sliding_window": 5,  # shorter than the sequences of the tests
+    "query_pre_attn_scalar": 20,
+    "tie_word_embeddings": True,
+}
 GPT2 = GPT2Config(vocab_size=60, n_embd=32, n_layer=1, n_head=2)
 Forward = Callable[[PreTrainedModel, TokenBatch, float], Tensor]
 FITTING = {
@@ -54,6 +62,7 @@ FITTING = {
     "qwen2": Qwen2Config(**SIZES),
     "qwen3": Qwen3Config(**SIZES),
     "mistral": MistralConfig(**SIZES, sliding_window=None),
+    "gemma3": Gemma3TextConfig(**(SIZES | GEMMA)),
 }
 
 

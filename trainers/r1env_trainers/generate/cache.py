@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from r1env_trainers.model.llama import Shape, compute_dtype, rotary_table
+from r1env_trainers.model.llama import Shape, compute_dtype, rotary_tables
 
 MEMORY_SHARE = 0.5
 """Share of the free memory when the cache is made: before the optimizer's state exists, and an update needs room as well."""
@@ -85,7 +85,7 @@ class DeviceState:
         drawn: [S] tokens drawn so far. last: [S] the newest. ids, logprobs: [S, T] all of them.
         live: [graph_size(rows)] slots being decoded, then scratch.
         seed, temperature, top_p: [1].
-        cos, sin: [L + T, D].
+        rotaries: of `rotary_tables`, for all L + T positions.
         arrivals: zeros, for the kernels to count on.
     """
 
@@ -114,7 +114,7 @@ class DeviceState:
         self.seed = torch.zeros(1, dtype=torch.long, device=device)
         self.temperature = torch.ones(1, dtype=torch.float32, device=device)
         self.top_p = torch.ones(1, dtype=torch.float32, device=device)
-        self.cos, self.sin = rotary_table(model, capacity.prompt_tokens + capacity.new_tokens)
+        self.rotaries = rotary_tables(model, capacity.prompt_tokens + capacity.new_tokens)
         self.arrivals = integers(max(len(self.live) * shape.kv_heads, model.config.hidden_size), 0)
 
 

@@ -211,13 +211,13 @@ class GraphDecoder:
             def attend(queries: Tensor, keys: Tensor, values: Tensor) -> Tensor:
                 state.prompt_keys[layer][of_token, :, packing.positions] = keys
                 state.prompt_values[layer][of_token, :, packing.positions] = values
-                return causal_attention(queries, keys, values, packing, shape.scale)
+                return causal_attention(queries, keys, values, packing, shape.scale, shape.window_of(layer))
 
             return attend
 
-        rotary = (state.cos[packing.positions], state.sin[packing.positions])
+        rotaries = [(cos[packing.positions], sin[packing.positions]) for cos, sin in state.rotaries]
         attends = [attend_in(layer) for layer in range(shape.layers)]
-        hidden = cached_hidden_states(ids, self._weights, rotary, shape, attends)
+        hidden = cached_hidden_states(ids, self._weights, rotaries, shape, attends)
         return logits_of(hidden[packing.starts[1:].long() - 1], self._weights.head)
 
 

@@ -24,10 +24,15 @@ def newest_hidden_states(weights: Weights, shape: Shape, state: DeviceState, slo
         few: the most rows for our own matrix products; 0 for torch's alone.
     """
     mixes = _mixes(weights, shape, state, slots)
-    first = weights.layers[0]
-    if len(slots) <= few and fits(weights.embedding.shape[1], first.down.shape[1], len(first.qkv)):
+    if len(slots) <= few and _suits(weights):
         return _few_hidden_states(weights, shape, state, slots, mixes)
     return mixed_hidden_states(state.last[slots], weights, shape, mixes)
+
+
+def _suits(weights: Weights) -> bool:
+    """Return whether our own matrix products can do a layer: its sizes, and no norms of what it adds (Gemma 3)."""
+    layer = weights.layers[0]
+    return layer.attention_norm is None and fits(weights.embedding.shape[1], layer.down.shape[1], len(layer.qkv))
 
 
 def _mixes(weights: Weights, shape: Shape, state: DeviceState, slots: Tensor) -> list[Mix]:
@@ -40,12 +45,19 @@ def _mixes(weights: Weights, shape: Shape, state: DeviceState, slots: Tensor) ->
             state.prompt_values[number],
             state.own_keys[number],
             state.own_values[number],
-            state.cos,
-            state.sin,
+            *state.rotaries[shape.sliding[number]],
             state.arrivals,
         )
         return lambda qkv: append_and_attend(
-            qkv, whereabouts, cache, shape.heads, shape.scale, q_norm=layer.q_norm, k_norm=layer.k_norm, eps=shape.eps
+            qkv,
+            whereabouts,
+            cache,
+            shape.heads,
+            shape.scale,
+            q_norm=layer.q_norm,
+            k_norm=layer.k_norm,
+            eps=shape.eps,
+            window=shape.window_of(number),
         )
 
     return [mix_of(number, layer) for number, layer in enumerate(weights.layers)]

@@ -14,7 +14,7 @@ from transformers import PreTrainedModel
 
 from r1env_trainers.model.attention import Packing, pack_prompts_once
 from r1env_trainers.model.batching import micro_batches
-from r1env_trainers.model.llama import is_llama, packed_hidden_states
+from r1env_trainers.model.llama import Shape, is_llama, packed_hidden_states
 from r1env_trainers.model.load import autocast, has_triton
 
 
@@ -125,11 +125,11 @@ def packed_predictors(model: PreTrainedModel, batch: TokenBatch) -> tuple[Tensor
 
 
 def shares_prompts(model: PreTrainedModel) -> bool:
-    """Return whether rows share one copy of their prompt in the forward pass: Llama-shaped models on a CPU.
+    """Return whether rows share one copy of their prompt in the forward pass: Llama-shaped models without windows on a CPU.
 
     On a GPU attention needs the keys of a row in one piece, and its backward pass would have to sum those of the copies.
     """
-    return model.device.type == "cpu" and is_llama(model)
+    return model.device.type == "cpu" and is_llama(model) and not Shape.of(model.config).window
 
 
 def micro_batches_of(batch: TokenBatch, model: PreTrainedModel, rows: int | None) -> list[list[int]]:
