@@ -207,13 +207,15 @@ def plain_transformers(environment: Environment, loaded: LoadedModel, config: GR
             completions,
             (completions != loaded.pad).float(),
         )
-        tokens = float(batch.completion_mask.sum())
+        tokens, total_loss = float(batch.completion_mask.sum()), 0.0
         for rows in torch.arange(len(batch), device=device).split(config.optim.micro_batch_size or PEER_MICRO_BATCH):
             logprobs = padded_logprobs(model, batch.select(rows), config.sampling.temperature)
             some = batch.completion_mask[rows, : logprobs.shape[1]]
             losses = policy_loss(logprobs, logprobs.detach(), advantages[rows], clip_low=0.2, clip_high=0.28)
-            ((losses * some).sum() / tokens).backward()
-        optimizer_step(loaded, optimizer, config, number, total=config.steps)
+            loss = (losses * some).sum() / tokens
+            loss.backward()
+            total_loss += float(loss.detach())
+        optimizer_step(loaded, optimizer, config, number, total=config.steps, loss=total_loss)
         seconds = generated - start
         yield Step(seconds, seconds, 0.0, wait(device) - generated, tokens)
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from r1env.errors import UsageError
-from r1env.types import Conversation, Task
+from r1env.types import Conversation, Task, fault_of_messages
 
 R1_ZERO = (
     "A conversation between User and Assistant. The user asks a question, and the Assistant solves it. "
@@ -40,6 +40,20 @@ class PromptTemplate:
     render: Callable[[Task], Conversation]
     stop: tuple[str, ...] = ()
     chat: bool = True
+
+    def messages(self, task: Task) -> Conversation:
+        """Return what `render` makes of a task.
+
+        Raises:
+            UsageError: `render` raised, or returned something else than messages.
+        """
+        try:
+            messages = self.render(task)
+        except Exception as error:
+            raise UsageError(f"template {self.name!r} raised {type(error).__name__}: {error}, on task {task.id!r}") from error
+        if fault := fault_of_messages(messages):
+            raise UsageError(f"template {self.name!r} returned {fault}, on task {task.id!r}")
+        return tuple(messages)
 
 
 def _in_last_user_message(pattern: str) -> Callable[[Task], Conversation]:
@@ -76,6 +90,12 @@ def as_template(found: Any, name: str) -> PromptTemplate:
     if isinstance(found, PromptTemplate):
         return found
     if isinstance(found, str) and "{question}" in found:
+        try:
+            found.format(question="")
+        except (KeyError, IndexError, ValueError) as error:
+            raise UsageError(
+                f"template {name!r}: {{question}} is the only field; write other braces twice, {{{{ and }}}} ({error!r})"
+            ) from error
         return PromptTemplate(name, _in_last_user_message(found))
     if callable(found):
         return PromptTemplate(name, found)

@@ -211,6 +211,16 @@ class Reward:
         name = getattr(self.function, "__qualname__", type(self.function).__qualname__)
         return {"function": f"{where}:{name}", "sha256": source_digest(self.function)}
 
+    @property
+    def read_reference(self) -> Callable[[str], str | None] | None:
+        """The rule by which the reward reads the final answer out of a reference column, which may hold a worked solution.
+
+        None where it has no rule of its own: then the column is the answer. A class gives it as a static method `read_reference(text)`, which
+        returns None where the text marks no answer.
+        """
+        rule = getattr(self.function, "read_reference", None)
+        return rule if callable(rule) else None
+
     def with_options(self, **options: Any) -> Reward:
         """Return the same reward with some options changed. Unknown options raise `UnknownNameError`."""
         return replace(self, options={**self.options, **options})

@@ -6,11 +6,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Protocol, Self, TypeVar
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import Field, model_validator
 
-from r1env.config import Preset, Settings, merge, plain, with_new_names
+from r1env.config import Name, Preset, Settings, merge, plain, with_new_names
 from r1env.errors import UnknownNameError
-from r1env.hooks import Spec
+from r1env.hooks import KIND_OF, Spec
 from r1env.importing import is_reference
 from r1env.plugins import installed
 from r1env.runs.run import Run
@@ -40,8 +40,8 @@ class TrainerConfig(Settings):
         return type(self).model_validate(merge(plain(self), with_new_names(type(self), changes)))
 
 
-def registered(spec_type: type[Spec]) -> AfterValidator:
-    """Return a pydantic validator for a setting that names something of a plugin, or `module:attribute`, or `file.py:attribute`.
+def registered(spec_type: type[Spec]) -> Name:
+    """Return the annotation of a setting that names something of a plugin, or `module:attribute`, or `file.py:attribute`.
 
     An unknown name is refused when the settings are made, with the nearest known ones.
 
@@ -60,7 +60,7 @@ def registered(spec_type: type[Spec]) -> AfterValidator:
             installed().find(spec_type, name)
         return name
 
-    return AfterValidator(check)
+    return Name(check, lambda: installed().provided(KIND_OF[spec_type]))
 
 
 def preset_of(trainer: str, config: type[TrainerConfig], name: str) -> Preset:

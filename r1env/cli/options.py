@@ -52,17 +52,17 @@ def plugins_of(ctx: typer.Context) -> Plugins:
 def open_environment(
     plugins: Plugins,
     name: str,
-    options: list[str] | None,
+    options: list[str] | Mapping[str, Any] | None,
     data: Path | None = None,
     make: Callable[..., Environment] = make_environment,
     **settings: Any,
 ) -> Environment:
-    """The environment with options from the command line.
+    """Return the environment with options from the command line.
 
     Raises:
         UsageError: unknown name, unreadable option, or an option that is a setting of its own.
     """
-    given = parse_overrides(options or [])
+    given = dict(options) if isinstance(options, Mapping) else parse_overrides(options or [])
     if data is not None:
         given["data"] = str(data)
     own = {"rubric": "--rubric", "template": "--template", "plugins": None, "reward_options": None, "max_turns": None}
@@ -71,14 +71,14 @@ def open_environment(
     return make(name, plugins=plugins, **settings, **given)
 
 
-def open_engine(plugins: Plugins, name: str, model: str, options: list[str] | None) -> Engine:
+def open_engine(plugins: Plugins, name: str, model: str, options: list[str] | Mapping[str, Any] | None) -> Engine:
     """The engine with its model.
 
     Raises:
         UsageError: unknown name, or an option that the engine does not take.
     """
     make = import_target(plugins.engine(name).target)
-    given: Mapping[str, Any] = parse_overrides(options or [])
+    given = options if isinstance(options, Mapping) else parse_overrides(options or [])
     try:
         engine: Engine = make(model, **given)
     except TypeError as error:

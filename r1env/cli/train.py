@@ -14,7 +14,7 @@ import typer
 from typer.core import TyperCommand
 
 from r1env.api import create_run
-from r1env.cli.console import print_json, program, progress, stdout_console
+from r1env.cli.console import print_json, program, progress, stdout_console, told
 from r1env.cli.live import LiveTable, PlainLog, Stages
 from r1env.cli.main import INTERRUPTED
 from r1env.cli.options import Json, plugins_of
@@ -199,6 +199,8 @@ def _execute(plan: Plan, run: Run, plugins: Plugins, track: list[str], only: lis
             run.subscribe(shown)
             say = shown.tell
         run.subscribe(Monitor(run, lambda event, alert: say(f"{event.stage}, step {event.step}: {alert}")))
+        if not quiet:
+            stack.enter_context(told(say, "r1env.preflight"))
         stack.enter_context(followed(run, track, plugins, say))
         execute(plan, run, plugins, only=only)
 

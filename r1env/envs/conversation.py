@@ -15,7 +15,7 @@ from typing import Any, Protocol, TypeVar, cast, runtime_checkable
 
 from r1env.errors import UsageError
 from r1env.scoring.limits import PerProcess
-from r1env.types import Completion, Conversation, EndedBy, FinishReason, Message, Rollout, Task, Turn
+from r1env.types import Completion, Conversation, EndedBy, FinishReason, Message, Rollout, Task, Turn, fault_of_messages
 
 R = TypeVar("R")
 
@@ -357,6 +357,11 @@ class Episode:
         self._turns[-1] = replace(last, replies=())
         self._end(EndedBy.LIMIT)
 
+    def fail(self, reason: str) -> None:
+        """End the episode as failed: it has no score, and `reason` says why."""
+        self.error = " ".join(reason.split())[:MAX_ERROR]
+        self._end(EndedBy.ERROR)
+
     def close(self) -> None:
         """Give the episode up: release what the environment holds. Does nothing where the episode is over."""
         if not self.done:
@@ -377,7 +382,7 @@ class Episode:
             token_ids=last.token_ids,
             logprobs=last.logprobs,
             ended_by=self.ended_by,
-            error=self.error,
+            error=self.error or ("the engine failed" if last.finish_reason is FinishReason.ERROR else ""),
         )
 
     def _begin_turn(self, completion: Completion) -> Message:
@@ -426,8 +431,8 @@ class Episode:
             self.ended_by = EndedBy.ERROR
         elif self.turns >= self._max_turns:
             self.ended_by = EndedBy.LIMIT
-        elif not result.messages:
-            raise ValueError("the environment answered with no message, and the episode is not over")
+        elif fault := fault_of_messages(result.messages):
+            raise TypeError(f"the environment answered with {fault}, and the episode is not over")
         return () if self.done else tuple(result.messages)
 
     def _end_turn(self, message: Message, completion: Completion, replies: Conversation, reward: float | None = None) -> None:
@@ -463,9 +468,9 @@ class Episode:
         assert self._env is not None
         try:
             opening = await asyncio.wait_for(_awaited(self._env.reset(self.task)), self._step_seconds)
+            if fault := fault_of_messages(opening):
+                raise TypeError(f"reset returned {fault}")
             self._messages = [cast(Message, dict(message)) for message in opening]
-            if not self._messages:
-                raise ValueError("reset returned no message")
         except Exception as error:  # noqa: BLE001 - a stranger's environment may raise anything; the episode says so
             self._fail(error)
             await self._close()

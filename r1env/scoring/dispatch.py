@@ -18,7 +18,9 @@ from r1env.scoring.pool import ScoringPool, default_pool
 from r1env.types import Rollout, Score, Status
 
 
-def score(rollouts: Sequence[Rollout], rubric: Rubric | Reward, *, pool: ScoringPool | None = None) -> list[Score]:
+def score(
+    rollouts: Sequence[Rollout], rubric: Rubric | Reward, *, pool: ScoringPool | None = None, notify: bool = True
+) -> list[Score]:
     """Score rollouts and return the scores in the same order.
 
     It can be called from any thread, and inside a running event loop (which it blocks; see `ascore`).
@@ -34,13 +36,14 @@ def score(rollouts: Sequence[Rollout], rubric: Rubric | Reward, *, pool: Scoring
         rubric: a rubric, or a single reward.
         pool: workers to use instead of the process's own, which has `R1ENV_WORKERS` of them (default: one a processor, at
             most 8).
+        notify: call the hook `r1env_scored`; False for scores that are not of a model's rollouts.
 
     Raises:
         UsageError: a reward cannot be sent to a worker, or the pool is closed.
     """
     if not rollouts:
         return []
-    scoring = Scoring(rubric, pool=pool)
+    scoring = Scoring(rubric, pool=pool, notify=notify)
     try:
         scoring.add(rollouts)
         return scoring.finish()
@@ -79,11 +82,12 @@ class Scoring:
         futures: of what has been handed over.
     """
 
-    def __init__(self, rubric: Rubric | Reward, *, pool: ScoringPool | None = None) -> None:
+    def __init__(self, rubric: Rubric | Reward, *, pool: ScoringPool | None = None, notify: bool = True) -> None:
         self.futures: list[Future[list[Score]]] = []
         self._rubric = rubric
         self._rewards = [rubric] if isinstance(rubric, Reward) else [item.reward for item in rubric.rewards]
         self._pool = pool
+        self._notify = notify
         self._rollouts: list[Rollout] = []
         self._here: dict[str, list[Score]] = {}
         self._elsewhere = {reward.name: _Elsewhere() for reward in self._rewards if not _runs_here(reward)}
@@ -129,7 +133,7 @@ class Scoring:
             Score.failure(Status.ERROR, rollout.error, parts=self._rubric.part_keys) if rollout.error else score
             for rollout, score in zip(self._rollouts, scores, strict=True)
         ]
-        if not inside_worker() and (plugins := installed()).listens("r1env_scored"):
+        if self._notify and not inside_worker() and (plugins := installed()).listens("r1env_scored"):
             plugins.notify("r1env_scored", rollouts=tuple(self._rollouts), scores=tuple(scores))
         return scores
 

@@ -34,6 +34,14 @@ def test_settings_for_people_are_grouped():
     shown = run("settings", "sft").stdout
     assert "\noptim: Optimizer (AdamW) and learning rate." in shown
     assert "  optim.lr " in shown
+    assert "module:attribute" not in shown
+
+
+def test_settings_show_the_names_of_an_open_list():
+    shown = " ".join(run("settings", "grpo").stdout.split())
+    assert "names, or module:attribute, or file.py:attribute" in shown
+    assert "algo.kl_estimator k1, k2, k3" in shown
+    assert "algo.loss clipped, cispo" in shown
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """Evaluation against engines whose answers are known."""
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import pytest
 
@@ -9,7 +10,8 @@ from r1env.data.sources import GeneratedSource, ListSource
 from r1env.engines import SamplingParams, ScriptedEngine
 from r1env.envs.environment import Environment
 from r1env.errors import UsageError
-from r1env.evaluation import evaluate
+from r1env.evaluation import EvaluationRow, evaluate
+from r1env.evaluation.run import check_same, describe_environment
 from r1env.plugins import installed
 from r1env.rewards import Reward
 from r1env.rubrics import Rubric, WeightedReward
@@ -163,3 +165,25 @@ def test_an_evaluation_survives_json() -> None:
     again = type(found).model_validate_json(found.model_dump_json())
     assert again.rows[0].score == found.rows[0].score
     assert again.statuses == {Status.ERROR: 1}
+
+
+def test_the_same_file_with_other_rows_is_another_evaluation(tmp_path: Path) -> None:
+    data = tmp_path / "tasks.jsonl"
+    data.write_text("{}\n")
+    found = environment(options={"data": str(data)})
+    before = {"environments": [describe_environment(found)], "seed": 1}
+    check_same(before, {"environments": [describe_environment(found)], "seed": 1}, tmp_path)
+    data.write_text("{} \n")
+    with pytest.raises(UsageError, match=r"data_sha256 was \w+, is \w+; seed was 1, is 2"):
+        check_same(before, {"environments": [describe_environment(found)], "seed": 2}, tmp_path)
+
+
+def test_rows_come_while_others_are_sampled_and_only_what_is_missing_is_sampled_again() -> None:
+    kept: list[EvaluationRow] = []
+    whole = evaluate(environment(), Cycling(), SamplingParams(n=3, seed=1), batch_size=2, keep=kept.extend)
+    assert sorted(kept, key=lambda row: (row.position, row.sample)) == list(whole.rows)
+    engine = Cycling()
+    done = [row for row in whole.rows if (row.position, row.sample) not in {(0, 1), (3, 0), (3, 1), (3, 2)}]
+    again = evaluate(environment(), engine, SamplingParams(n=3, seed=1), batch_size=2, done=done)
+    assert [(prompts, params.first, params.n) for prompts, params in engine.calls] == [(1, 1, 1), (1, 0, 3)]
+    assert [row.task_id for row in again.rows] == [row.task_id for row in whole.rows]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
-from judge_stub import fails, serving, verdict
+from chat_stub import fails, serving, verdict
 from typer.testing import CliRunner
 
 import r1env

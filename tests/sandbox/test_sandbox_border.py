@@ -282,6 +282,48 @@ def test_a_module_of_the_submission_that_is_under_test_is_named(spawning):
     )
 
 
+FILES_OF_A_SUBMISSION = (
+    {},
+    {"json.py": "def dumps(x): return 'yes'\n"},
+    {"rules.py": "def is_free(name): return name == 'air'\n"},
+    {"rules/__init__.py": "", "rules/free.py": "def is_free(name): return name == 'air'\n"},
+    {"strange.py": "yes = True\ndef wraps(f): return f\n"},
+    {"pytest.py": "", "numpy.py": "def sum(x): return 3\n", "math.py": "def floor(x): return 3\n"},
+    {"test_it.py": "", "conftest.py": "import os; os._exit(0)\n", "r1env_examiner.py": "", "sitecustomize.py": "1 / 0\n"},
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "scored"),
+    [
+        ("from solution import f\nimport json\ndef test_a(): assert f(1) == json.dumps(1)", True),
+        ("from solution import f\nimport numpy\ndef test_a(): assert f(1) == numpy.sum([1, 1])", True),
+        ("from solution import f\nfrom math import floor\ndef test_a(): assert f(1) == floor(1.5)", True),
+        ("from rules import is_free\ndef test_a(): assert is_free('air') is True", True),
+        ("from rules.free import is_free\ndef test_a(): assert is_free('air') == True", True),
+        ("import pytest\nfrom rules import Taken\nfrom solution import f\ndef test_a():\n    with pytest.raises(Taken): f(1)", True),
+        ("from solution import f\nfrom rules import is_free\ndef test_a(): assert is_free(f(1))", False),
+        ("from solution import f\nimport strange\ndef test_a(): assert f(1) == strange.yes", False),
+        ("from solution import f\nfrom strange import wraps\n@wraps\ndef test_a(): assert f(1) == 2", False),
+        ("from solution import f\nfrom numpy_like import sum as total\ndef test_a(): assert f(1) == total([1])", False),
+    ],
+)  # fmt: skip
+def test_a_submissions_files_do_not_decide_whether_it_is_judged(text, scored, spawning):
+    test = TestCase.pytest({"test_it.py": text})
+    verdicts = {
+        str(files): spawning.judge(
+            Submission(language="python", source="def f(x): return 0", files=files), [test], LIMITS
+        ).status
+        for files in FILES_OF_A_SUBMISSION
+    }
+    assert {verdict.scored for verdict in verdicts.values()} == {scored}, verdicts
+
+
+def test_a_named_module_that_a_submission_lacks_is_its_own_fault(spawning):
+    test = TestCase.pytest({"test_it.py": "from rules import is_free\ndef test_a(): assert is_free('air')"}, modules=["rules"])
+    assert spawning.judge(Submission(language="python", source=""), [test], LIMITS).status is Verdict.WRONG_ANSWER
+
+
 def test_a_function_with_the_name_of_a_builtin_does_not_take_its_place_in_the_test(spawning):
     code = "assert candidate([1, 2]) == sum([1, 2])"
     assert verdict(spawning, "def sum(xs): return len(xs)", code, "sum")[0] is Verdict.WRONG_ANSWER

@@ -6,7 +6,7 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, Gemma3TextConfig, GPT2Config, LlamaConfig, Qwen3Config
 
-from r1env.engines import SamplingParams
+from r1env.engines import SamplingParams, derive_seed
 from r1env.errors import EngineError
 from r1env_trainers.generate.batches import Drawn, LlamaBatch, TransformersBatch
 from r1env_trainers.generate.engine import Sampler, choose_decoding, decode_samples
@@ -172,8 +172,8 @@ def test_a_batch_in_parts_draws_what_the_parts_alone_would_draw(name):
     )  # two prompts at once
     sampler = Sampler(loaded)
     parts = [
-        sampler.sample(prompts, SamplingParams(top_p=1.0, n=2, max_new_tokens=12, temperature=1.0, seed=7 + first))
-        for first, prompts in ((0, PROMPTS[:2]), (2, PROMPTS[2:]))
+        sampler.sample(prompts, SamplingParams(top_p=1.0, n=2, max_new_tokens=12, temperature=1.0, seed=seed))
+        for seed, prompts in ((7, PROMPTS[:2]), (derive_seed(7, 2), PROMPTS[2:]))
     ]
     assert decode_samples(TOKENIZER, whole) == [text for part in parts for text in decode_samples(TOKENIZER, part)]
     assert torch.cat([part.finished for part in parts]).tolist() == whole.finished.tolist()

@@ -152,6 +152,33 @@ def test_one_decoder_serves_batches_of_any_size(sampler_of):
     )
 
 
+def test_a_cache_that_leaves_no_room_for_an_update_is_freed_after_each_batch(sampler_of, monkeypatch):
+    sampler, decoder = sampler_of(6)
+    settings = SamplingParams(top_p=1.0, n=2, max_new_tokens=6, temperature=1.0, seed=3)
+    kept = sampler.sample(PROMPTS, settings)
+    assert decoder.capacity.rows > 1
+    monkeypatch.setattr(f"{GRAPHS}.leaves_room", lambda model, size: False)
+    for _ in range(2):
+        again = sampler.sample(PROMPTS, settings)
+        assert decoder.capacity.rows == 1
+        assert torch.equal(again.ids, kept.ids)
+
+
+def test_prompts_that_are_prefilled_in_turn_draw_what_they_do_together(sampler_of, monkeypatch):
+    settings = SamplingParams(top_p=1.0, n=2, max_new_tokens=6, temperature=1.0, seed=3)
+    together = sampler_of()[0].sample(PROMPTS, settings)
+    monkeypatch.setattr(f"{GRAPHS}.PREFILL_TOKENS", 5)
+    assert torch.equal(sampler_of()[0].sample(PROMPTS, settings).ids, together.ids)
+
+
+@pytest.mark.parametrize(("lengths", "most", "runs"), [([3], 2, 1), ([2, 2, 2], 4, 2), ([9, 1, 1], 4, 2), ([1] * 7, 3, 3)])
+def test_prompts_are_cut_into_runs_that_fit(sampler_of, lengths, most, runs):
+    found = importlib.import_module(GRAPHS).chunks(lengths, most)
+    assert len(found) == runs
+    assert [place for run in found for place in range(len(lengths))[run]] == list(range(len(lengths)))
+    assert all(run.stop - run.start == 1 or sum(lengths[run]) <= most for run in found)
+
+
 def test_a_cache_that_memory_is_not_enough_for_gets_fewer_slots(loaded, sampler_of, monkeypatch):
     settings = {"n": 6, "max_new_tokens": 12, "temperature": 1.0, "seed": 2}
     together = sampler_of()[0].sample(PROMPTS, SamplingParams(top_p=1.0, **settings))

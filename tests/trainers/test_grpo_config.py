@@ -25,7 +25,7 @@ def plan(**settings):
         ({"env": None, "mixture": [{"env": "sort-4"}], "template": "plain"}, "each share has its own"),
         ({"algo.kl_in": "reward"}, "kl_coef=0 takes nothing"),
         ({"algo.ref_model_sync_steps": 5}, "without kl_coef or track_kl there is none"),
-        ({"algo.policy_ratio": "cispo", "algo.dual_clip": 3.0}, "ratio=cispo has none"),
+        ({"algo.loss": "cispo", "algo.dual_clip": 3.0}, "dual_clip describe loss=clipped"),
         ({"algo.dual_clip": 1.0}, "greater than 1"),
         ({"sampling.group_size": 1}, "group_size must be 2 or more"),
         (

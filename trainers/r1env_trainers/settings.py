@@ -171,6 +171,11 @@ class Optim(Settings):
     micro_batch_size: int | None = Field(
         default=None, ge=1, description="Sequences per forward pass; affects memory, not results. null: chosen by memory."
     )
+    max_bad_steps: int = Field(
+        default=3,
+        ge=1,
+        description="Steps in a row without a finite loss and gradient after which training stops; each is skipped and shown.",
+    )
     dither: bool = Field(
         default=True,
         description="Spread float32 weights that were loaded from few bits, so that small updates count from the first step on.",
@@ -243,6 +248,11 @@ class LocalConfig(TrainerConfig):
     steps: int = Field(default=100, ge=1, description="Training steps.")
     device: Device = Field(default="auto", description="Where to compute; auto: cuda where there is a GPU.")
     threads: int | None = Field(default=None, ge=1, description="CPU threads; null: 1 for small models, else torch's choice.")
+    memory_gb: float | None = Field(
+        default=None,
+        gt=0,
+        description="Most GPU memory to take; costs time, changes no result. null: all. Below what fits, layers are recomputed.",
+    )
     optim: Optim = Optim()
     checkpoint: Checkpoint = Checkpoint()
 

@@ -23,11 +23,10 @@ from r1env.config import parse_overrides, validate
 from r1env.data.sources import read_jsonl
 from r1env.prompts import parse_response
 from r1env.types import Conversation, Message
-from r1env_judge.errors import NoVerdictError
 from r1env_judge.prompts import preference
 from r1env_judge.rewards import MAX_CHARACTERS, JudgeServer
 from r1env_judge.server import ServerSettings
-from r1env_judge.verdicts import Verdict
+from r1env_judge.verdicts import NoVerdictError, Verdict
 
 LEADS: Mapping[str, int] = {"A>>B": 2, "A>B": 1, "A=B": 0, "B>A": -1, "B>>A": -2}
 """The lead of the response shown first, by verdict."""

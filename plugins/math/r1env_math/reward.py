@@ -6,6 +6,7 @@ import r1env
 from r1env_math import symbolic
 from r1env_math.choice import Index
 from r1env_math.policy import AnswerPolicy
+from r1env_math.reference import final_answer
 from r1env_math.verdict import Verdict, settle, verify, verify_choice
 
 
@@ -39,6 +40,8 @@ class Math:
             rounded_reference=rounded_reference,
             case=case,  # type: ignore[arg-type]
         )
+
+    read_reference = staticmethod(final_answer)
 
     def warm_up(self) -> None:
         """Load Math-Verify."""

@@ -245,4 +245,5 @@ def isolated(rubric: Rubric) -> Rubric:
             else item
             for item in rubric.rewards
         ],
+        rubric.on_none,
     )

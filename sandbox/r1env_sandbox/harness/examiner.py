@@ -374,15 +374,22 @@ def filled(kind: type[Exception], message: str, described: dict[str, Any]) -> Ex
 
 
 class RemoteModules(importlib.abc.MetaPathFinder, importlib.abc.Loader):
-    """Finds the submission's modules, after everything that is really here."""
+    """Finds the submission's modules, after everything that is really here.
 
-    def __init__(self, examination: Examination, modules: list[str]) -> None:
-        self._examination = examination
+    Args:
+        modules: that the submission has.
+        expected: packages that are under test: that the submission lacks one is its own fault.
+    """
+
+    def __init__(self, examination: Examination, modules: list[str], expected: set[str]) -> None:
+        self._examination, self._expected = examination, expected
         self._modules = {**dict.fromkeys(testcode.ALIASES, MAIN), **{name: name for name in modules}}
 
     def find_spec(self, name: str, path: Any, target: Any = None) -> Any:
         if name in self._modules:
             return importlib.machinery.ModuleSpec(name, self, is_package=name not in testcode.ALIASES)
+        if name.partition(".")[0] in self._expected:
+            self._examination.asked += 1
         return None
 
     def create_module(self, spec: Any) -> None:
@@ -405,16 +412,15 @@ class RemoteModules(importlib.abc.MetaPathFinder, importlib.abc.Loader):
         module.__getattr__ = attribute
 
 
-def what_is_missing(trees: list[ast.AST], own: set[str], theirs: set[str], given: set[str]) -> str:
+def what_is_missing(trees: list[ast.AST], own: set[str], given: set[str]) -> str:
     """What tests use and nobody has: neither they, nor Python, nor the image. Never taken from the submission.
 
     Args:
-        own, theirs: modules that are the tests' and the submission's.
+        own: modules that are the tests' or the submission's.
         given: names that the tests are given.
     """
-    modules = {name for tree in trees for name in testcode.imported_modules(tree)} - own - theirs
-    missing = sorted(name for name in modules if name.partition(".")[0] not in own and not is_here(name.partition(".")[0]))
-    if missing:
+    packages = {name.partition(".")[0] for tree in trees for name in testcode.imported_modules(tree)} - own
+    if missing := sorted(name for name in packages if not is_here(name)):
         return f"it imports {', '.join(missing)}, which the image does not have"
     for tree in trees:
         stars = {module for module, _ in testcode.star_imports(tree)}
@@ -444,7 +450,7 @@ def public_names(module: str) -> set[str]:
 def run_assertions(examination: Examination, code: str, function: str) -> dict[str, Any]:
     """Run `check(candidate)`, or code that holds the assertions itself."""
     tree = ast.parse(code)
-    if fault := what_is_missing([tree], set(), set(), {"candidate", *function.split(".")}):
+    if fault := what_is_missing([tree], set(), {"candidate", *function.split(".")}):
         return {"outcome": "broken", "note": fault}
     owner, _, last = function.rpartition(".")
     candidate: Any = RemoteFunction(examination, MAIN, function)
@@ -512,20 +518,60 @@ class Outcomes:
             self.tests[report.nodeid] = "passed"
 
 
-def run_pytest(examination: Examination, files: list[str], modules: list[str]) -> dict[str, Any]:
+def what_is_not_named(texts: dict[str, str], own: set[str], under_test: list[str], theirs: list[str]) -> tuple[set[str], str]:
+    """The packages that tests take from the submission without naming them in `modules`, and why that cannot be judged, if so.
+
+    The tests' text alone decides, never which files the submission has: it would choose whether it is judged. A package that neither
+    the tests nor the image has is the submission's if it is plainly under test.
+
+    Args:
+        texts: of the tests' files.
+        own: modules that are the tests'.
+        under_test: those that the tests name.
+        theirs: those that the submission has.
+    """
+    known = own | {name.partition(".")[0] for name in (*testcode.ALIASES, *under_test)}
+    packages = {name.partition(".")[0] for text in texts.values() for name in testcode.imported_modules(ast.parse(text))}
+    unnamed = {package for package in packages - known if not is_here(package)}
+    for name, text in texts.items():
+        modules = {module for module in testcode.imported_modules(ast.parse(text)) if module.partition(".")[0] in unnamed}
+        if found := testcode.helper_faults(
+            text, modules | {module for module in theirs if module.partition(".")[0] in unnamed}
+        ):
+            return unnamed, f"{name}: {found[0]}"
+    strange = {package for package in unnamed if not any(testcode.is_under_test(text, package) for text in texts.values())}
+    if strange:
+        missing = ", ".join(sorted(strange)[:5])
+        return unnamed, f"it imports {missing}, which the image does not have and which its `modules` do not name as under test"
+    return unnamed, ""
+
+
+def run_pytest(
+    examination: Examination, files: list[str], helpers: list[str], modules: list[str], under_test: list[str]
+) -> dict[str, Any]:
+    """Run pytest on files, which import the submission.
+
+    Args:
+        helpers: the tests' other Python files.
+        modules: that the submission has, besides its main one.
+        under_test: modules that the tests name.
+    """
     here = os.path.dirname(os.path.abspath(__file__))
-    trees: list[ast.AST] = []
-    for name in files:
+    texts: dict[str, str] = {}
+    for name in (*files, *helpers):
         with open(os.path.join(here, name), encoding="utf-8") as file:
-            trees.append(ast.parse(file.read()))
+            texts[name] = file.read()
+    trees: list[ast.AST] = [ast.parse(texts[name]) for name in files]
     own = {part for name in files for part in name.removesuffix(".py").split("/")}
     own.update(name.removesuffix(".py") for name in os.listdir(here))
-    if fault := what_is_missing(trees, own, {*testcode.ALIASES, *modules}, set()):
+    unnamed, fault = what_is_not_named(texts, own, under_test, modules)
+    theirs = unnamed | {name.partition(".")[0] for name in (*testcode.ALIASES, *under_test)}
+    if fault := fault or what_is_missing(trees, own | theirs, set()):
         return {"outcome": "broken", "note": fault, "tests": {}}
     import pytest
 
     examination.mentioned = testcode.mentioned_names(trees)
-    sys.meta_path.append(RemoteModules(examination, modules))
+    sys.meta_path.append(RemoteModules(examination, modules, theirs))
     outcomes = Outcomes()
     options = ["-q", "-p", "no:cacheprovider", "--rootdir", here, "-c", os.devnull, "--import-mode=importlib"]
     code = pytest.main([*options, *(os.path.join(here, name) for name in files)], plugins=[outcomes])
@@ -547,7 +593,7 @@ def main() -> None:
         if "code" in order:
             outcome = run_assertions(examination, order["code"], order["function"])
         else:
-            outcome = run_pytest(examination, order["files"], order["modules"])
+            outcome = run_pytest(examination, order["files"], order["helpers"], order["modules"], order["under_test"])
     except borders.Ended:
         outcome = {"outcome": "failed", "note": "the submission ended before the tests did"}
     except CannotBeJudged as error:

@@ -7,6 +7,7 @@ of the standard library are copied everywhere. Arrays and frames are rebuilt onl
 
 from __future__ import annotations
 
+import math
 import re
 import sys
 from collections import Counter, OrderedDict, defaultdict, deque, namedtuple
@@ -26,8 +27,10 @@ else:
     from r1env_sandbox.harness import plain
 
 MAX_EXPONENT = 100_000  # of a Decimal: comparing one with an integer writes it out
+MAX_FRACTION_BITS = 1 << 16  # reducing one takes quadratic time: three seconds for a million bits
 MAX_FIELDS = 255
 MAX_ARRAY_ITEMS = 1 << 22
+MAX_EMPTY_ROWS = 100  # of an array without items: a shape of a few characters could ask for any number of them
 _TYPES: tuple[type, ...] = (bool, int, float, complex, str, bytes, list, tuple, dict, set, frozenset, object, type(None))
 BUILTIN_TYPES = {kind.__name__: kind for kind in _TYPES}
 _DTYPE = re.compile(r"[<>|=]?(?:[biufcUSO][0-9]{0,6}|[mM]8(?:\[[a-zA-Z0-9]{1,8}\])?)")
@@ -186,6 +189,8 @@ def _decode_fraction(content: Any, _depth: int, _take: Take | None) -> Any:
     from fractions import Fraction
 
     numerator, denominator = (plain.decode(number) for number in content)
+    if max(numerator.bit_length(), denominator.bit_length()) > MAX_FRACTION_BITS:
+        raise ValueError("too long")
     return Fraction(numerator, denominator)
 
 
@@ -221,12 +226,14 @@ def _decode_path(content: Any, _depth: int, _take: Take | None) -> Any:
 
     if type(content) is not str:
         raise TypeError("not a path")
-    return pathlib.PosixPath(content)
+    return pathlib.PosixPath(plain.encode(content))  # refuses a lone surrogate
 
 
 def _path(value: Any, _depth: int, _give: Give | None) -> Any:
     pathlib = sys.modules["pathlib"]
-    return {"__path__": pathlib.PurePath.__str__(value)} if issubclass(type(value), pathlib.PurePosixPath) else None
+    return (
+        {"__path__": plain.encode(pathlib.PurePath.__str__(value))} if issubclass(type(value), pathlib.PurePosixPath) else None
+    )
 
 
 def _decimal(value: Any, _depth: int, _give: Give | None) -> Any:
@@ -326,11 +333,10 @@ def _plain_array(content: Any, depth: int, take: Take | None) -> Any:
     flat = _items(items, depth, take)
     if not (type(shape) is list and all(type(size) is int and size >= 0 for size in shape) and len(shape) <= 32):
         raise ValueError("not a shape")
-    size = 1
-    for length in shape:
-        size *= length
-    if size != len(flat):
+    if math.prod(shape) != len(flat):
         raise ValueError("not a shape of so many items")
+    if not flat and math.prod(filter(None, shape)) > MAX_EMPTY_ROWS:
+        raise ValueError("too many rows of nothing")
     for length in reversed(shape[1:]):
         flat = [flat[start : start + length] for start in range(0, len(flat), length)] if length else [[]] * shape[0]
     return flat if shape else flat[0]

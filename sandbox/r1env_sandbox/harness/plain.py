@@ -133,7 +133,7 @@ def decode(value: Any, depth: int = 0, *, take: Take | None = None) -> Any:
             return _kinds().decode(tag, content, depth, take)
     except NotPlainData:
         raise
-    except (TypeError, ValueError, LookupError, ArithmeticError, AttributeError) as error:
+    except (TypeError, ValueError, LookupError, ArithmeticError, AttributeError, MemoryError, RecursionError) as error:
         raise NotPlainData(f"{tag} holds something else") from error
     raise NotPlainData("an object where a value is expected")
 
@@ -155,11 +155,10 @@ def spread(keys: list[Any]) -> list[Any]:
     """Return keys that a set or dict can be made of in linear time.
 
     Raises:
-        NotPlainData: most of them have one hash: 50,000 such integers take half a minute.
+        NotPlainData: more than `MAX_COLLISIONS` of them have the hash of another: 50,000 such integers take half a minute.
         TypeError: one of them has none.
     """
-    hashes = {hash(key) for key in keys}
-    if len(keys) > MAX_COLLISIONS and len(hashes) < len(keys) // 2:
+    if len(keys) > MAX_COLLISIONS and len(keys) - len({hash(key) for key in keys}) > MAX_COLLISIONS:
         raise NotPlainData("a set or dict whose keys have the same hash")
     return keys
 

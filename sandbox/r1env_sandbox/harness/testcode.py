@@ -90,6 +90,20 @@ def helper_faults(code: str, helpers: Iterable[str]) -> list[str]:
     return []
 
 
+def is_under_test(code: str, package: str) -> bool:
+    """Whether a test plainly tests a package: it compares what comes from there with something of its own, or expects its exceptions."""
+    tree = ast.parse(code)
+    modules = {name for name in imported_modules(tree) if name.partition(".")[0] == package}
+    names = _derived(tree, names_from(tree, modules))
+    if not names or helper_faults(code, modules):
+        return False
+    for node in ast.walk(tree):
+        called = node.func.attr if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) else ""
+        if (isinstance(node, ast.Assert) or called == "raises" or called.startswith("assert")) and names_in(node) & names:
+            return True
+    return False
+
+
 def imported_modules(tree: ast.AST) -> set[str]:
     """Modules that code imports outside `try`."""
     guarded = {

@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention
 from transformers import DynamicCache, PreTrainedModel
 
-from r1env.engines import SamplingParams
+from r1env.engines import SamplingParams, derive_seed
 from r1env_trainers.model.attention import Packing, causal_attention
 from r1env_trainers.model.batching import left_pad
 from r1env_trainers.model.llama import Attend, Shape, all_weights, cached_hidden_states, compute_dtype, rotary_tables
@@ -150,8 +150,13 @@ class Lockstep:
         prompts = self._prompts[first : first + self._prompts_at_once]
         self._begun += len(prompts)
         self._rows = torch.arange(first * self._params.n, self._begun * self._params.n)
-        self._in_step = self._start(prompts, self._params.model_copy(update={"seed": self._params.seed + first}))
+        self._in_step = self._start(prompts, self._params.model_copy(update={"seed": _seed_from(self._params.seed, first)}))
         self._drawn = 0
+
+
+def _seed_from(seed: int, first: int) -> int:
+    """Return the seed of the rows from prompt `first` on: `seed` itself for the first ones, and never a neighbour's (seed + 1)."""
+    return derive_seed(seed, first) if first else seed
 
 
 # Decoding Llama-shaped models with plain torch operations, on any device.

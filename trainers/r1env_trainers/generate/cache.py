@@ -9,10 +9,16 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
+from r1env_trainers.model.batching import activation_bytes
 from r1env_trainers.model.llama import Shape, compute_dtype, rotary_tables
+from r1env_trainers.model.load import free_memory, usable_memory
 
-MEMORY_SHARE = 0.5
-"""Share of the free memory when the cache is made: before the optimizer's state exists, and an update needs room as well."""
+MEMORY_SHARE = 0.8
+"""Share of the free memory that a cache may take; prompts and what a step computes need the rest."""
+UPDATE_TOKENS = 8192
+"""A cache stays between two batches where beside it an update has room for the activations of twice as many tokens."""
+TRAINING_BYTES = 18
+"""Of a parameter in training: weight, gradient and two moments in float32, and the weight in bfloat16."""
 PLACES = 3
 """Of 16 completions whose lengths are spread exponentially, the longest is 3.4 times as long as the mean; until then their prompt stays."""
 LOGITS_BYTES = 12
@@ -70,8 +76,17 @@ def memory_budget(device: torch.device) -> float:
     """Return how many bytes a cache may take; unlimited on a CPU, whose batches are small."""
     if device.type != "cuda":
         return float("inf")
-    unused = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
-    return MEMORY_SHARE * (torch.cuda.mem_get_info(device)[0] + unused)
+    return MEMORY_SHARE * free_memory(device)
+
+
+def leaves_room(model: PreTrainedModel, size: int) -> bool:
+    """Return whether a cache of so many bytes leaves an update of the model the memory to be fast."""
+    if model.device.type != "cuda":
+        return True
+    config = model.config
+    activations = activation_bytes(config.num_hidden_layers, config.hidden_size, config.intermediate_size)
+    training = TRAINING_BYTES * sum(parameter.numel() for parameter in model.parameters())
+    return size + training + 2 * UPDATE_TOKENS * activations <= usable_memory(model.device)
 
 
 class DeviceState:

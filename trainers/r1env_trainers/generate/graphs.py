@@ -17,7 +17,7 @@ from transformers import PreTrainedModel
 
 from r1env.engines import SamplingParams
 from r1env_trainers.generate.batches import Drawn, nucleus
-from r1env_trainers.generate.cache import Capacity, DeviceState, Slots, graph_size, memory_budget, token_bytes
+from r1env_trainers.generate.cache import Capacity, DeviceState, Slots, graph_size, leaves_room, memory_budget, token_bytes
 from r1env_trainers.generate.kernels import draw_into
 from r1env_trainers.generate.step import FEW_ROWS, newest_hidden_states
 from r1env_trainers.model.attention import Packing, causal_attention
@@ -28,6 +28,9 @@ logger = logging.getLogger(__name__)
 
 PROMPT_BLOCK = 64
 """Reserve prompt columns in multiples of this, so that a slightly longer prompt needs no new cache."""
+NOTHING = Capacity(1, PROMPT_BLOCK, 1, 1)
+PREFILL_TOKENS = 65_536
+"""Prompts that go through the network at once, unless one is longer: enough to keep an H200 busy, and what they compute fits."""
 STRIDE = 4
 LONG_STRIDE = 16
 """Steps queued at once, at the start and for long rows. Two strides are pending, so up to twice as many tokens are drawn behind the end
@@ -49,9 +52,9 @@ class GraphDecoder:
         self._shape = Shape.of(model.config)
         with torch.no_grad():
             self._weights = all_weights(model, compute_dtype(model.device))
-        self._asked = Capacity(1, PROMPT_BLOCK, 1, 1)  # what the cache was last asked to hold; it may be smaller
-        self._state = DeviceState(model, self._asked)
         self._graphs: dict[tuple[int, bool], torch.cuda.CUDAGraph] = {}
+        self._asked = NOTHING  # what the cache was last asked to hold; it may be smaller
+        self._state = DeviceState(model, NOTHING)
         self._few = FEW_ROWS if model.device.type == "cuda" else 0
         self._tried = False  # whether our own matrix products have been compared with torch's
         self._live = 0  # rows of a step
@@ -89,7 +92,9 @@ class GraphDecoder:
         slot, group, row = self._on_device([slots, groups, rows])
         state.groups[slot], state.rows[slot] = group, row
         state.drawn[slot] = 0
-        logits = self._prefill(list(prompts.values()), places)
+        lengths = [len(prompt) for prompt in prompts.values()]
+        passes = chunks(lengths, PREFILL_TOKENS)
+        logits = torch.cat([self._prefill([prompts[place] for place in places[some]], places[some]) for some in passes])
         which_prompt = {place: which for which, place in enumerate(places)}
         (which,) = self._on_device([[which_prompt[group] for group in groups]])
         self._draw(logits[which], slot, self._nucleus)
@@ -107,6 +112,16 @@ class GraphDecoder:
         for _ in range(count):
             graph.replay()
         return self._newest(rows, live[: len(slots)], count)
+
+    def rest(self) -> None:
+        """Free the cache, and with it the graphs, if an update could not do with what it leaves."""
+        size = self.capacity.size(token_bytes(self._shape, compute_dtype(self._model.device)), 0)
+        if self._asked == NOTHING or leaves_room(self._model, size):
+            return
+        self._graphs.clear()
+        del self._state
+        torch.cuda.empty_cache()
+        self._asked, self._state = NOTHING, DeviceState(self._model, NOTHING)
 
     def _reserve(self, wanted: Capacity) -> None:
         """Make the cache large enough, as far as memory allows. Graphs hold addresses, so they are dropped with the old cache."""
@@ -226,6 +241,17 @@ def stride(shortest: int) -> int:
     return min(LONG_STRIDE, max(STRIDE, shortest // 64))
 
 
+def chunks(lengths: Sequence[int], most: int) -> list[slice]:
+    """Cut a sequence of prompts into runs of at most `most` tokens; a longer prompt is a run of its own."""
+    runs, first, total = list[slice](), 0, 0
+    for place, length in enumerate(lengths):
+        if place > first and total + length > most:
+            runs.append(slice(first, place))
+            first, total = place, 0
+        total += length
+    return [*runs, slice(first, len(lengths))]
+
+
 class GraphBatch:
     """A `Batch` in the slots of a decoder; waiting rows take the slots of ended ones."""
 
@@ -242,6 +268,7 @@ class GraphBatch:
         if begun := self._slots.begin():
             return self._begin(begun)
         if not self._slots.live:
+            self._decoder.rest()
             return None
         rows, slots = list(self._slots.live), list(self._slots.live.values())
         drawn_so_far = [self._drawn[row] for row in rows]

@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import embedding, gelu, linear, silu
+from torch.utils.checkpoint import checkpoint
 from transformers import PretrainedConfig, PreTrainedModel
 from transformers.models.gemma3.modeling_gemma3 import Gemma3ForCausalLM, Gemma3RMSNorm
 from transformers.models.llama.modeling_llama import LlamaForCausalLM
@@ -21,6 +22,7 @@ from transformers.models.qwen2.modeling_qwen2 import Qwen2ForCausalLM
 from transformers.models.qwen3.modeling_qwen3 import Qwen3ForCausalLM
 
 from r1env_trainers.model.attention import Continuations, Packing, causal_attention
+from r1env_trainers.model.batching import recomputes
 from r1env_trainers.model.load import has_triton
 
 
@@ -29,6 +31,8 @@ def compute_dtype(device: torch.device) -> torch.dtype:
     return torch.bfloat16 if device.type == "cuda" else torch.float32
 
 
+Through = tuple[Tensor, Tensor, Tensor | None]
+"""The residual stream behind a layer, what is to be added to it, and the weights of that one's norm."""
 Rotary = tuple[Tensor, Tensor]
 """cos and sin, [N, D] float32 each."""
 
@@ -59,7 +63,8 @@ def packed_hidden_states(model: PreTrainedModel, ids: Tensor, packing: Packing, 
     delta_norm: Tensor | None = None
     usual = dtype == compute_dtype(ids.device)  # for another format compiling would not pay
     layer, ops = (_packed_layer(ids.device.type), elementwise(ids.device.type)) if usual else (_causal_layer, PLAIN)
-    for module, sliding in zip(body.layers, shape.sliding, strict=True):
+
+    def through(module: nn.Module, x: Tensor, delta: Tensor, delta_norm: Tensor | None, sliding: bool) -> Through:
         weights, (cos, sin) = layer_weights(module, dtype), rotaries[sliding]
         x, delta = layer(
             x,
@@ -75,7 +80,12 @@ def packed_hidden_states(model: PreTrainedModel, ids: Tensor, packing: Packing, 
             packing.continuations,
             sliding,
         )
-        delta_norm = weights.feed_forward_norm
+        return x, delta, weights.feed_forward_norm
+
+    again = recomputes(model, len(ids))
+    for module, sliding in zip(body.layers, shape.sliding, strict=True):
+        arguments = (module, x, delta, delta_norm, sliding)
+        x, delta, delta_norm = checkpoint(through, *arguments, use_reentrant=False) if again else through(*arguments)
     _, hidden = ops.add_norm(x, delta, norm_weight(body.norm), shape.eps, delta_norm)
     return hidden
 

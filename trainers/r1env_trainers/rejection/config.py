@@ -8,6 +8,7 @@ from typing import Any, ClassVar, Self
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from r1env.config import Preset, Settings
+from r1env.preflight import Preflight
 from r1env.rubrics import RubricSpec
 from r1env.trainer import TrainerConfig
 from r1env_trainers.settings import NAMES_ELSEWHERE, Device, Sampling, SuiteSettings
@@ -104,6 +105,7 @@ class DrawSettings(SuiteSettings):
     )
     sampling: DrawSampling = DrawSampling()
     engine: DrawEngine = DrawEngine()
+    preflight: Preflight = Preflight()
     keep: Selection = Selection()
 
     names_elsewhere: ClassVar[Mapping[str, str]] = NAMES_ELSEWHERE

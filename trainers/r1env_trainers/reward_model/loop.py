@@ -6,7 +6,8 @@ import math
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import cast
+from functools import partial
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -19,6 +20,7 @@ from r1env.runs.run import Run
 from r1env.runs.stages import is_stage
 from r1env_trainers.model.batching import micro_batches
 from r1env_trainers.model.checkpoint import save_model
+from r1env_trainers.model.guards import rows_at_fault, shown_ids
 from r1env_trainers.model.load import LoadedModel
 from r1env_trainers.model.session import Session, begin, check_local, checkpoint_when_due, optimizer_step
 from r1env_trainers.reward_model.config import RewardModelConfig
@@ -73,6 +75,7 @@ class RewardModelTrainer:
             if heldout and (step + 1 == config.steps or (config.eval.every and (step + 1) % config.eval.every == 0)):
                 metrics |= _evaluate(session.loaded, heldout, config)
             run.log(step + 1, metrics)
+            session.guard.after(step + 1, metrics, at_fault=partial(_rows_at_fault, session.loaded, batch, config))
             checkpoint_when_due(session, config, run, step + 1)
         save_model(run.model_dir(), session.loaded)
         save_record(run.model_dir(), _record(session.loaded, heldout or train, config))
@@ -103,8 +106,27 @@ def _update(session: Session, batch: Sequence[Item], config: RewardModelConfig, 
         loss.backward()
         total += loss.detach()
         gaps += _gaps(rewards.detach(), chunk)
-    taken = optimizer_step(loaded, session.optimizer, config, step, total=config.steps)
+    taken = optimizer_step(loaded, session.optimizer, config, step, total=config.steps, loss=float(total))
     return {"loss": float(total), "accuracy": pair_accuracy(gaps)} | taken
+
+
+def _rows_at_fault(loaded: LoadedModel, batch: Sequence[Item], config: RewardModelConfig) -> list[dict[str, Any]]:
+    """Describe the examples of a step whose loss or gradient is not finite."""
+
+    def loss(places: Sequence[int]) -> Tensor:
+        chunk = [batch[place] for place in places]
+        return _loss(_rewards(loaded, chunk), chunk).sum()
+
+    batches = micro_batches([item.length for item in batch], loaded.model, config.optim.micro_batch_size)
+    found = rows_at_fault(batches, loss, loaded.model.parameters())
+    return [
+        {
+            "row": row,
+            "texts": [shown_ids(loaded.tokenizer, ids) for ids in batch[row].sequences],
+            "target": batch[row].target,
+        }
+        for row in found
+    ]
 
 
 def _rewards(loaded: LoadedModel, items: Sequence[Item]) -> torch.Tensor:

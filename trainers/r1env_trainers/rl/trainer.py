@@ -10,7 +10,7 @@ from r1env_trainers.model.load import check_model_name
 from r1env_trainers.model.session import check_local
 from r1env_trainers.rl.config import GRPOConfig
 from r1env_trainers.rl.loop import train
-from r1env_trainers.rl.metrics import check_rewards_to_separate, evaluation_suite, training_suite
+from r1env_trainers.rl.metrics import check_rewards_to_separate, check_verdicts_to_compare, evaluation_suite, training_suite
 from r1env_trainers.rl.rollouts import draw_tasks, task_filter
 
 
@@ -39,6 +39,8 @@ def check_rollouts(config: GRPOConfig) -> list[Suite]:
     suites = [training_suite(config, late=late) for late in (False, True)[: 2 if config.final_phase.steps else 1]]
     for suite in suites:
         draw_tasks(suite, 0, 1, config.seed)
+        if config.filter.dynamic_sampling and config.filter.dynamic_sampling_metric == "accuracy":
+            check_verdicts_to_compare(suite)
     if config.filter.pass_rates is not None and not is_stage(config.filter.pass_rates):
         draw_tasks(suites[0], 0, config.sampling.prompts_per_step, config.seed, task_filter(config))
     if config.eval.every:
