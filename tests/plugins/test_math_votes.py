@@ -6,7 +6,14 @@ from r1env.evaluation.voting import majority_is_correct, votes
 
 def test_two_writings_of_one_number_are_one_vote():
     task = r1env.Task(id="t", prompt="What is half of one?", answer="0.5")
-    said = [r"So \boxed{\frac12}", "<answer>0.5</answer>", r"It is \boxed{2}.", "I do not know.\n\nSorry about that, really.", r"\boxed{1/2}", r"\boxed{2.0}"]
+    said = [
+        r"So \boxed{\frac12}",
+        "<answer>0.5</answer>",
+        r"It is \boxed{2}.",
+        "I do not know.\n\nSorry about that, really.",
+        r"\boxed{1/2}",
+        r"\boxed{2.0}",
+    ]
     assert votes([(task, said)], r1env.get_reward("math")) == [[0, 0, 1, None, 0, 1]]
 
 

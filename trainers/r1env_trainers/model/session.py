@@ -18,7 +18,7 @@ from r1env_trainers.model.checkpoint import list_checkpoints, load_state, restor
 from r1env_trainers.model.dither import dither_matrices
 from r1env_trainers.model.guards import SKIPPED, Guard
 from r1env_trainers.model.llama import compute_dtype
-from r1env_trainers.model.load import LoadedModel, check_model_name, choose_device, limit_threads, load_model
+from r1env_trainers.model.load import LoadedModel, check_model_name, choose_device, limit_memory, limit_threads, load_model
 from r1env_trainers.settings import LocalConfig, Schedule
 
 logger = logging.getLogger(__name__)
@@ -74,7 +74,9 @@ class Loader(Protocol):
 def begin(config: LocalConfig, run: Run, load: Loader = load_model) -> Session:
     """Load the model, or the newest checkpoint of the stage, in which case the run's logs are cut back to it."""
     checkpoint = next(reversed(list_checkpoints(run.checkpoint_dir)), None)
-    loaded = load(str(checkpoint or config.model), device=choose_device(config.device), seed=config.seed)
+    device = choose_device(config.device)
+    limit_memory(device, config.memory_gb)
+    loaded = load(str(checkpoint or config.model), device=device, seed=config.seed)
     limit_threads(loaded.parameters, config.threads)
     optimizer, guard = make_optimizer(loaded, config), Guard(run, config.optim.max_bad_steps)
     if checkpoint is None:
