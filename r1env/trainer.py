@@ -25,6 +25,8 @@ class TrainerConfig(Settings):
     Attributes:
         presets: settings by name: a `Preset`, or a nested mapping.
         set_by_stage: settings that an option of the command line skips if another stage has them too; they are set as STAGE.key=value.
+        may_change: settings, and groups of them, that a run which has begun may go on with other values of; the rest would make two
+            trainings out of one.
         reset_with: setting → those that a preset or recipe gives for its value, and that are dropped when the user gives another one.
     """
 
@@ -34,6 +36,7 @@ class TrainerConfig(Settings):
     presets: ClassVar[Mapping[str, Preset | Mapping[str, Any]]] = {}
     set_by_stage: ClassVar[frozenset[str]] = frozenset()
     reset_with: ClassVar[Mapping[str, tuple[str, ...]]] = {}
+    may_change: ClassVar[frozenset[str]] = frozenset({"steps"})
 
     def updated(self, changes: Mapping[str, Any]) -> Self:
         """Return a copy with nested changes, validated: `config.updated({"optim": {"lr": 1e-4}})`."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import sys
 from collections.abc import Callable, Mapping
 from typing import Annotated, Any
 
@@ -116,10 +117,20 @@ def name_of_environment(name: str | None, data: str | None) -> str:
 
 
 class _ToStandardError(logging.Handler):
-    """Prints to what is the standard error when the record comes, not when the handler was made."""
+    """Prints to what is the standard error when the record comes, not when the handler was made. A message comes once."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._said: set[str] = set()
+        self._stream: object = None
 
     def emit(self, record: logging.LogRecord) -> None:
-        typer.echo(record.getMessage(), err=True)
+        if self._stream is not sys.stderr:  # another call of the program in this process
+            self._stream, self._said = sys.stderr, set()
+        message = record.getMessage()
+        if message not in self._said:  # a command may open its data several times
+            self._said.add(message)
+            typer.echo(message, err=True)
 
 
 def open_engine(plugins: Plugins, name: str, model: str, options: list[str] | Mapping[str, Any] | None) -> Engine:

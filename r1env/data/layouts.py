@@ -381,7 +381,7 @@ def mapped(columns: ColumnMap) -> Layout:
     # Not as paths, since a map's may hold any character.
     at = {name: Computed(path, functools.partial(at_path, path=path)) for name, path in known.items()}
     return Layout(
-        name=f"mapped ({columns})",
+        name=str(columns),
         when="",
         kind=kind,
         question=at.get("question", ""),
