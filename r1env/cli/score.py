@@ -248,7 +248,7 @@ def export(
     # The stack may load the file in another folder.
     absolute = (choice.model_copy(update={"reward": absolute_reference(choice.reward)}) for choice in spec.rewards)
     spec = spec.model_copy(update={"rewards": tuple(absolute)})
-    loaded = load_rubric(spec, plugins=plugins)
+    loaded = load_rubric(spec, plugins=plugins, one_by_one="" if to == "trl" else to)
     text = render(to, spec, path=output, parts=loaded.part_keys)
     try:
         with output.open("w" if force else "x", encoding="utf-8") as file:
