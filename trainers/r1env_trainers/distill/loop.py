@@ -96,7 +96,7 @@ def distill_on_policy(config: DistillConfig, run: Run) -> None:
         else:
             if config.eval.every:
                 measurements.take(run, config.steps)
-    save_model(run.model_dir(), student)
+    save_model(run.model_dir(), student, config.checkpoint.dtype)
 
 
 def check_one_tokenizer(student: LoadedModel, teacher: LoadedModel) -> None:

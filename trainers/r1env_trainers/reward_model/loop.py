@@ -78,7 +78,7 @@ class RewardModelTrainer:
                 run.log(step + 1, metrics)
                 session.guard.after(step + 1, metrics, at_fault=partial(_rows_at_fault, session.loaded, batch, config))
                 checkpoints.step_done(step + 1)
-        save_model(run.model_dir(), session.loaded)
+        save_model(run.model_dir(), session.loaded, config.checkpoint.dtype)
         save_record(run.model_dir(), _record(session.loaded, heldout or train, config))
 
 

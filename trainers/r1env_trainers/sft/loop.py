@@ -87,7 +87,7 @@ def tune(config: TuningSettings, demonstrations: Demonstrations, held_out: Seque
         else:
             if config.eval.every:
                 measurements.take(run, config.steps)
-    save_model(run.model_dir(), session.loaded)
+    save_model(run.model_dir(), session.loaded, config.checkpoint.dtype)
 
 
 def learn_to_stop(loaded: LoadedModel) -> None:
