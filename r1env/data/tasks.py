@@ -23,8 +23,8 @@ Data = Source | Mapping[str, Source]
 ReadReference = Callable[[str], str | None]
 """What a reward makes of a reference column; see `Reward.read_reference`."""
 
-CHECKED_ROWS = 50_000
-"""Rows that opening checks, about a second. Beyond them rows are checked when they are used, and by the check before a training."""
+CHECKED_ROWS = 20_000
+"""Rows that opening checks, in about a second. Beyond them rows are checked when they are used, and by the check before a training."""
 
 REWARD_OF_KIND: Mapping[TaskKind, str] = {
     TaskKind.MATH: "math",
