@@ -117,6 +117,15 @@ def length(completion: str) -> float:
     return len(completion) / 100
 
 
+def test_puzzles_are_scored_by_the_rule_of_their_generator(tmp_path):
+    environment = r1env.make_environment("data", data=write(tmp_path, {"target": 4, "nums": [8, 6, 3]}))
+    task = environment.task(0)
+    assert (environment.accuracy, task.answer, environment.template.name) == ("countdown", None, "plain")
+    answers = ("8 * 3 / 6", "8 - 6 + 3")
+    rollouts = [r1env.Rollout(task=task, completion=f"<answer>{text}</answer>") for text in answers]
+    assert [score.value for score in r1env.score(rollouts, environment.rubric)] == [1.0, 0.0]
+
+
 def test_preference_pairs_are_no_tasks(tmp_path):
     with pytest.raises(DataError, match=r"its rows \(preference pairs\) are no tasks"):
         file_tasks(write(tmp_path, {"prompt": "a", "chosen": "b", "rejected": "c"}))
