@@ -30,7 +30,7 @@ from r1env.importing import import_target
 from r1env.monitoring.monitor import Monitor
 from r1env.plugins import Plugins, installed
 from r1env.prompts import PromptTemplate
-from r1env.recipes import Plan, check_plan, execute, plan_training, stored_plan
+from r1env.recipes import Plan, check_plan, continuation, execute, plan_training, stored_plan, with_absolute_paths
 from r1env.rewards import Reward
 from r1env.rubrics import Rubric, RubricSpec
 from r1env.runs.run import Listener, Run
@@ -62,7 +62,8 @@ def train(
         preset: settings by name.
         rewards: what is rewarded, instead of the setting `rubric`; `"accuracy"` is the environment's own checker. Functions may be given as they are.
         output: the run's folder; a new one in `runs/` by default.
-        resume: go on with the run in this folder instead; it has all settings.
+        resume: go on with the run in this folder instead. It has all settings; those given change it, as far as a begun run can change:
+            `steps=60` extends a finished one.
         listeners: called with every step's event, see `Run.subscribe`.
         settings: of a trainer: `steps=5`, `optim={"lr": 1e-4}` or `**{"optim.lr": 1e-4}`. Of a recipe: `model`, `env`, `steps`, `seed`, and those of its
             stages by name: `rl={"steps": 5}`. Where a setting names something, the object itself will do: an `EnvironmentSpec` as `env`, a
@@ -78,15 +79,23 @@ def train(
     """
     plugins = plugins or installed()
     if resume is not None:
-        if name or preset or rewards or settings or output:
-            raise UsageError(f"resume takes every setting from {resume}; leave out all others")
+        if name or preset or rewards or output:
+            raise UsageError(f"resume takes the recipe, its preset, the rewards and the folder from {resume}; leave them out")
         run = Run.open(Path(resume))
-        plan = stored_plan(run, plugins)
+        names = [stage.name for stage in stored_plan(run, plugins).stages]
+        of_stages = settings if len(names) == 1 else {key: value for key, value in settings.items() if key in names}
+        common = {key: value for key, value in settings.items() if key not in of_stages}
+        further = continuation(run, overrides=of_stages, common=common, plugins=plugins)
+        plan = further.plan
     else:
         plan = _plan(name, preset, rewards, settings, plugins)
     check_plan(plan, plugins)
     if resume is None:
         run = create_run(plan, output, ["r1env.train", name])
+    elif further.changes:
+        logger.warning("%s goes on with changed settings: %s", run.path, "; ".join(further.changes))
+        with run.locked():
+            run.change_plan(plan.model_dump(mode="json"), again=further.again)
     run.subscribe(Monitor(run, lambda event, alert: logger.warning("%s, step %d: %s", event.stage, event.step, alert)))
     for listener in listeners:
         run.subscribe(listener)
@@ -144,9 +153,11 @@ def evaluate(
 
 
 def create_run(plan: Plan, output: str | Path | None, command: Sequence[str]) -> Run:
-    """Create the run of a plan in the folder `output`; in a new one in `runs/` where that is None."""
+    """Create the run of a plan in the folder `output`; in a new one in `runs/` where that is None. Paths are stored absolute."""
     folder = Path(output) if output is not None else new_folder(Path("runs"), plan, time.strftime("%Y%m%d-%H%M%S"))
-    return Run.create(folder, plan.model_dump(mode="json"), seed=int(plan.stages[0].config["seed"]), command=command)
+    return Run.create(
+        folder, with_absolute_paths(plan.model_dump(mode="json")), seed=int(plan.stages[0].config["seed"]), command=command
+    )
 
 
 def new_folder(parent: Path, plan: Plan, stamp: str) -> Path:

@@ -117,9 +117,10 @@ def _show_warning(message: Warning | str, *_: object, **__: object) -> None:
 
 # What a fault looks like on the command line: one plain line on stderr and an exit code; a traceback only with `--debug`.
 #
-# Exit codes: 0 done, 1 something was found or failed, 2 wrong usage, 130 interrupted.
+# Exit codes: 0 done, 1 something was found or failed, 2 wrong usage, 130 interrupted, 143 terminated.
 
 INTERRUPTED = 130  # 128 + SIGINT, as shells count
+TERMINATED = 143  # 128 + SIGTERM
 
 # The parent of all of typer's usage errors. Its home moved between versions; a public child leads to it in all of them.
 _PARSE_ERROR: Any = typer.BadParameter.__base__

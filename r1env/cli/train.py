@@ -16,7 +16,7 @@ from typer.core import TyperCommand
 from r1env.api import create_run
 from r1env.cli.console import print_json, program, progress, stdout_console, told
 from r1env.cli.live import LiveTable, PlainLog, Stages
-from r1env.cli.main import INTERRUPTED
+from r1env.cli.main import INTERRUPTED, TERMINATED
 from r1env.cli.options import Data, Json, Map, data_options, plugins_of
 from r1env.cli.outcome import Outcome, Usage, next_commands, outcome_of, report_of
 from r1env.cli.settings import help_lines
@@ -30,13 +30,14 @@ from r1env.recipes import (
     check_only,
     check_plan,
     config_class_of,
+    continuation,
     estimate_lines,
     estimates,
     execute,
     plan_training,
     plan_yaml,
-    stored_plan,
 )
+from r1env.runs.owner import Terminated
 from r1env.runs.run import Run
 from r1env.runs.tables import read_tables
 from r1env.trackers import find_tracker, followed
@@ -100,7 +101,8 @@ def train(
 ) -> None:
     """Train a model.
 
-    Everything is checked before the first step. Ctrl-C keeps the last checkpoint; --resume continues from it.
+    Everything is checked before the first step. Ctrl-C and SIGTERM write a checkpoint, SIGUSR1 writes one and goes on; --resume continues
+    from the newest, with --steps or --set where more steps or another learning rate are wanted.
     `r1env train NAME --help` lists the settings of a trainer.
 
     \b
@@ -111,6 +113,7 @@ def train(
       r1env train r1-zero --track tensorboard
       r1env train r1 --dry-run > plan.yaml && r1env train plan.yaml
       r1env train --resume runs/r1-zero-tiny-cpu-20260131-120000
+      r1env train --resume runs/r1-zero-tiny-cpu-20260131-120000 --steps 300
       r1env train --resume runs/r1-tiny-cpu-20260131-120000 --only dev3
     """
     plugins = plugins_of(ctx)
@@ -126,26 +129,34 @@ def train(
     run: Run | None = None
     if resume is not None:
         run = Run.open(resume)
-        plan = stored_plan(run, plugins)
-        if name not in (None, plan.name) or preset not in (None, plan.preset) or given or settings or output:
-            raise UsageError(f"--resume takes every setting from {resume}; leave out all others")
+        further = continuation(run, overrides=parse_overrides(settings or []), common=given, plugins=plugins)
+        plan = further.plan
+        if name not in (None, plan.name) or preset not in (None, plan.preset) or output:
+            raise UsageError(f"--resume takes the recipe, its preset and the folder from {resume}; leave them out")
     else:
         plan = make_plan(plugins, name, preset, given, settings or [])
     check_plan(plan, plugins)
-    check_only(plan, only or [], run.finished_stages() if run else [])
+    check_only(plan, only or [], [name for name in run.finished_stages() if name not in further.again] if run else [])
     if dry_run:
         _print_plan(plan, plugins, as_json, everything)
         return
     if run is None:
         run = create_run(plan, output, ["r1env", *sys.argv[1:]])
+    elif further.changes:
+        for line in further.changes:
+            typer.echo(f"changed: {line}", err=True)
+        with run.locked():
+            run.change_plan(plan.model_dump(mode="json"), again=further.again)
     if not (quiet or as_json):
         typer.echo(f"run folder: {run.path}")
     usage = Usage.start()
     try:
         _execute(plan, run, plugins, track, only or [], quiet=quiet or as_json)
-    except KeyboardInterrupt:
-        typer.echo(f"interrupted; go on with: {program()} train --resume {run.path}", err=True)
-        raise typer.Exit(INTERRUPTED) from None
+    except KeyboardInterrupt as interruption:
+        terminated = isinstance(interruption, Terminated)
+        how = "terminated" if terminated else "interrupted"
+        typer.echo(f"{how}; go on with: {program()} train --resume {run.path}", err=True)
+        raise typer.Exit(TERMINATED if terminated else INTERRUPTED) from None
     _tell(outcome_of(run, plan, usage, report_of(run, plugins)), run, plan, as_json)
 
 

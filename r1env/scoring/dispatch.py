@@ -7,19 +7,24 @@ import atexit
 import itertools
 import os
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any
 
 from r1env.plugins import installed
 from r1env.rewards import Isolation, Reward, Scope, group_by_task
-from r1env.rubrics import Rubric
+from r1env.rubrics import Rubric, scorable
 from r1env.scoring.limits import PerProcess, inside_worker
 from r1env.scoring.pool import ScoringPool, default_pool
 from r1env.types import Rollout, Score, Status
 
 
 def score(
-    rollouts: Sequence[Rollout], rubric: Rubric | Reward, *, pool: ScoringPool | None = None, notify: bool = True
+    rollouts: Sequence[Rollout],
+    rubric: Rubric | Reward | Callable[..., Any] | str,
+    *,
+    pool: ScoringPool | None = None,
+    notify: bool = True,
 ) -> list[Score]:
     """Score rollouts and return the scores in the same order.
 
@@ -33,7 +38,7 @@ def score(
 
     Args:
         rollouts: what to score.
-        rubric: a rubric, or a single reward.
+        rubric: a rubric, or a single reward: the object, a function, or its name.
         pool: workers to use instead of the process's own, which has `R1ENV_WORKERS` of them (default: one a processor, at
             most 8).
         notify: call the hook `r1env_scored`; False for scores that are not of a model's rollouts.
@@ -82,9 +87,11 @@ class Scoring:
         futures: of what has been handed over.
     """
 
-    def __init__(self, rubric: Rubric | Reward, *, pool: ScoringPool | None = None, notify: bool = True) -> None:
+    def __init__(
+        self, rubric: Rubric | Reward | Callable[..., Any] | str, *, pool: ScoringPool | None = None, notify: bool = True
+    ) -> None:
         self.futures: list[Future[list[Score]]] = []
-        self._rubric = rubric
+        self._rubric = rubric = scorable(rubric)
         self._rewards = [rubric] if isinstance(rubric, Reward) else [item.reward for item in rubric.rewards]
         self._pool = pool
         self._notify = notify

@@ -63,7 +63,7 @@ def test_dotted_settings_and_listeners(tmp_path):
 
 def test_a_finished_run_is_gone_on_with_by_its_folder_alone(trained):
     assert r1env.train(resume=trained.path).finished_stages() == ["grpo"]
-    with pytest.raises(UsageError, match="leave out all others"):
+    with pytest.raises(UsageError, match="leave them out"):
         r1env.train("grpo", resume=trained.path)
 
 

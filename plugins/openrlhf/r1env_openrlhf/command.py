@@ -19,8 +19,7 @@ from r1env.runs.files import replace_text, to_json
 from r1env.types import Task
 from r1env_openrlhf.config import OpenRLHFOptions, options_of
 from r1env_trainers.rl.config import GRPOConfig
-from r1env_trainers.rl.metrics import evaluation_suite, training_suite
-from r1env_trainers.rl.rollouts import draw_tasks, task_filter
+from r1env_trainers.rl.rollouts import draw_tasks, evaluation_suite, task_filter, training_suite
 from r1env_trainers.settings import LocalConfig
 
 MODULE = "openrlhf.cli.train_ppo_ray"

@@ -28,7 +28,7 @@ from r1env_openrlhf.job import Job
 from r1env_openrlhf.stage import check_installation, environment_of, follow, keep_model, rewind, start_model
 from r1env_trainers.model.load import check_model_name
 from r1env_trainers.rl.config import GRPOConfig
-from r1env_trainers.rl.metrics import evaluation_suite, training_suite
+from r1env_trainers.rl.rollouts import evaluation_suite, training_suite
 
 ACTOR = "_actor"
 """Where OpenRLHF puts the policy's checkpoints, below the folder that it is given."""

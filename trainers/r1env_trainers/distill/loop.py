@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
@@ -25,7 +25,7 @@ from r1env_trainers.model.checkpoint import save_model
 from r1env_trainers.model.guards import rows_at_fault, shown_ids
 from r1env_trainers.model.load import LoadedModel, check_model_name, load_model
 from r1env_trainers.model.logprobs import TokenBatch, completion_logprobs, micro_batches_of, predicted
-from r1env_trainers.model.session import Session, begin, check_local, checkpoint_when_due, optimizer_step
+from r1env_trainers.model.session import Checkpoints, Session, begin, check_local, optimizer_step
 from r1env_trainers.rejection.data import DATA, by_domain, check_extra, extra_rows, write_data
 from r1env_trainers.rejection.draw import check_draw, demonstrations, draw_samples
 from r1env_trainers.rejection.statistics import make_table, merged
@@ -81,20 +81,21 @@ def distill_on_policy(config: DistillConfig, run: Run) -> None:
     suite, engine = open_suite(config, config.rubric), LocalEngine(Sampler(student))
     check_suites([suite], config.preflight, engine, seed=config.seed)
     measurements = Measurements(config, student)
-    for step in range(session.first_step, config.steps):
-        if measurements.due(step) and measurements.take(run, step):
-            break
-        start = time.perf_counter()
-        answers = _answers(suite, student, engine, config, step)
-        generated = time.perf_counter()
-        metrics = _update(session, teacher, answers, config, step)
-        seconds = {"seconds/generate": generated - start, "seconds/update": time.perf_counter() - generated}
-        run.log(step + 1, metrics | _lengths(answers) | seconds)
-        session.guard.after(step + 1, metrics, at_fault=partial(_rows_at_fault, student, teacher, answers, config))
-        checkpoint_when_due(session, config, run, step + 1)
-    else:
-        if config.eval.every:
-            measurements.take(run, config.steps)
+    with Checkpoints(session, config, run) as checkpoints:
+        for step in range(session.first_step, config.steps):
+            if measurements.due(step) and measurements.take(run, step):
+                break
+            start = time.perf_counter()
+            answers = _answers(suite, student, engine, config, step)
+            generated = time.perf_counter()
+            metrics = _update(session, teacher, answers, config, step, checkpoints.hold)
+            seconds = {"seconds/generate": generated - start, "seconds/update": time.perf_counter() - generated}
+            run.log(step + 1, metrics | _lengths(answers) | seconds)
+            session.guard.after(step + 1, metrics, at_fault=partial(_rows_at_fault, student, teacher, answers, config))
+            checkpoints.step_done(step + 1)
+        else:
+            if config.eval.every:
+                measurements.take(run, config.steps)
     save_model(run.model_dir(), student)
 
 
@@ -121,8 +122,10 @@ def _answers(suite: Suite, student: LoadedModel, engine: LocalEngine, config: Di
     return to_tokens(play(tasks, engine, params), student)[0]
 
 
-def _update(session: Session, teacher: LoadedModel, answers: TokenBatch, config: DistillConfig, step: int) -> dict[str, float]:
-    """Take one optimizer step on sampled answers; the loss is the mean over their tokens."""
+def _update(
+    session: Session, teacher: LoadedModel, answers: TokenBatch, config: DistillConfig, step: int, hold: Callable[[], object]
+) -> dict[str, float]:
+    """Take one optimizer step on sampled answers; the loss is the mean over their tokens. `hold` is called before weights change."""
     student = session.loaded
     tokens = float(answers.completion_mask.sum())
     divergence, loss_sum = torch.zeros((), device=student.device), torch.zeros((), device=student.device)
@@ -132,6 +135,7 @@ def _update(session: Session, teacher: LoadedModel, answers: TokenBatch, config:
         loss.backward()
         loss_sum += loss.detach()
         divergence += gap
+    hold()
     taken = optimizer_step(student, session.optimizer, config, step, total=config.steps, loss=float(loss_sum))
     return {"loss": float(loss_sum), "kl": float(divergence) / tokens} | taken
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from types import TracebackType
 from typing import Any, Protocol
 
 import torch
@@ -16,8 +18,10 @@ from r1env_trainers.model.checkpoint import list_checkpoints, load_state, restor
 from r1env_trainers.model.dither import dither_matrices
 from r1env_trainers.model.guards import SKIPPED, Guard
 from r1env_trainers.model.llama import compute_dtype
-from r1env_trainers.model.load import LoadedModel, check_model_name, choose_device, limit_threads, load_model
+from r1env_trainers.model.load import LoadedModel, check_model_name, choose_device, limit_memory, limit_threads, load_model
 from r1env_trainers.settings import LocalConfig, Schedule
+
+logger = logging.getLogger(__name__)
 
 # Learning rates are pure functions of the step, so that resuming needs no state.
 
@@ -44,7 +48,7 @@ class Session:
     Attributes:
         guard: asked after every step, so that nothing that is not finite is learned from unseen.
         first_step: 0, or where the newest checkpoint left off.
-        extra: what the trainer passed to `checkpoint_when_due` for that checkpoint, tensors on the CPU; empty at the start.
+        extra: what the trainer passed to `Checkpoints.step_done` for that checkpoint, tensors on the CPU; empty at the start.
     """
 
     loaded: LoadedModel
@@ -70,7 +74,9 @@ class Loader(Protocol):
 def begin(config: LocalConfig, run: Run, load: Loader = load_model) -> Session:
     """Load the model, or the newest checkpoint of the stage, in which case the run's logs are cut back to it."""
     checkpoint = next(reversed(list_checkpoints(run.checkpoint_dir)), None)
-    loaded = load(str(checkpoint or config.model), device=choose_device(config.device), seed=config.seed)
+    device = choose_device(config.device)
+    limit_memory(device, config.memory_gb)
+    loaded = load(str(checkpoint or config.model), device=device, seed=config.seed)
     limit_threads(loaded.parameters, config.threads)
     optimizer, guard = make_optimizer(loaded, config), Guard(run, config.optim.max_bad_steps)
     if checkpoint is None:
@@ -154,16 +160,67 @@ def apply_gradients(optimizer: torch.optim.Optimizer, rate: float, *, finite: bo
     optimizer.zero_grad(set_to_none=True)
 
 
-def checkpoint_when_due(
-    session: Session, config: LocalConfig, run: Run, steps_done: int, extra: Mapping[str, Any] | None = None
-) -> None:
-    """Write a checkpoint every `checkpoint_every` steps; not after the last one, whose model is the stage's result.
+class Checkpoints:
+    """Writes the checkpoints of a training loop: every so many steps, after the last one, on SIGUSR1, and where Ctrl-C or SIGTERM ends it.
 
-    Not after a bad step either: nobody knows yet whether the weights, which it left as they were, are any good.
+    A context manager around the loop. An interruption reaches the loop anywhere but between `hold`, called before weights change, and
+    `step_done`, so that the last finished step is always there to be written; what was begun since is dropped and done again.
 
-    Args:
-        extra: becomes `Session.extra` of a resumed run.
+    Example:
+        >>> with Checkpoints(session, config, run) as checkpoints:
+        ...     for step in range(session.first_step, config.steps):
+        ...         ...  # forward and backward passes
+        ...         checkpoints.hold()
+        ...         ...  # optimizer step, log
+        ...         checkpoints.step_done(step + 1)
     """
-    due = config.checkpoint.every and steps_done % config.checkpoint.every == 0 and steps_done < config.steps
-    if due and not session.guard.bad:
-        save_checkpoint(run.checkpoint_dir, steps_done, session.loaded, session.optimizer, run.position(), extra=extra)
+
+    def __init__(self, session: Session, config: LocalConfig, run: Run) -> None:
+        self._session, self._config, self._run = session, config, run
+        self._done: int | None = None  # steps, since the start of this process
+        self._written = session.first_step
+        self._extra: Mapping[str, Any] = {}
+        self._sizes: Mapping[str, int] = {}
+        self._random = torch.get_rng_state()
+
+    def __enter__(self) -> Checkpoints:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        signals = self._run.signals
+        as_of_the_last_step = not signals.holding  # a listener may raise too, after weights have changed
+        if error is None:
+            return
+        signals.hold()
+        written = self._done is None or self._done == self._written
+        if isinstance(error, KeyboardInterrupt) and as_of_the_last_step and not written and not self._session.guard.bad:
+            self._write(int(self._done or 0))
+            logger.warning("interrupted: step %d is in a checkpoint, and --resume goes on from it", self._done)
+
+    def hold(self) -> None:
+        """From here to `step_done` an interruption waits."""
+        self._run.signals.hold()
+
+    def step_done(self, steps_done: int, extra: Mapping[str, Any] | None = None) -> None:
+        """Remember a finished step, which is logged, and write a checkpoint of it where one is due.
+
+        Not after a bad step: nobody knows yet whether the weights, which it left as they were, are any good.
+
+        Args:
+            extra: becomes `Session.extra` of a resumed run.
+        """
+        self._done, self._extra, self._sizes = steps_done, extra or {}, self._run.sizes()
+        self._random = torch.get_rng_state()
+        every = self._config.checkpoint.every
+        due = every and (steps_done % every == 0 or steps_done == self._config.steps)
+        if (due or self._run.signals.checkpoint_wanted) and not self._session.guard.bad:
+            self._run.signals.checkpoint_wanted = False
+            self._write(steps_done)
+        self._run.signals.release()
+
+    def _write(self, steps_done: int) -> None:
+        self._run.rewind(self._sizes)  # of a step that was begun, an evaluation may have been logged
+        torch.set_rng_state(self._random)
+        loaded, optimizer = self._session.loaded, self._session.optimizer
+        save_checkpoint(self._run.checkpoint_dir, steps_done, loaded, optimizer, self._run.position(), extra=self._extra)
+        self._written = steps_done

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, cast
@@ -24,7 +24,7 @@ from r1env_trainers.model.batching import micro_batches
 from r1env_trainers.model.checkpoint import save_model
 from r1env_trainers.model.guards import rows_at_fault, shown_ids
 from r1env_trainers.model.load import LoadedModel
-from r1env_trainers.model.session import Session, begin, check_local, checkpoint_when_due, optimizer_step
+from r1env_trainers.model.session import Checkpoints, Session, begin, check_local, optimizer_step
 from r1env_trainers.reward_model.config import RewardModelConfig
 from r1env_trainers.reward_model.data import Examples, Labelled, Pair, open_examples
 from r1env_trainers.reward_model.model import (
@@ -73,17 +73,18 @@ class RewardModelTrainer:
         if not train:
             raise UsageError(f"{config.data}: every row is longer than max_length {config.max_length}; raise it")
         run.note(examples=_counts(examples, train, heldout))
-        for step in range(session.first_step, config.steps):
-            start = time.perf_counter()
-            positions = range(step * config.optim.batch_size, (step + 1) * config.optim.batch_size)
-            batch = [train[shuffled_index(position, len(train), config.seed)] for position in positions]
-            metrics = _update(session, batch, config, step)
-            metrics["seconds/update"] = time.perf_counter() - start
-            if heldout and (step + 1 == config.steps or (config.eval.every and (step + 1) % config.eval.every == 0)):
-                metrics |= _evaluate(session.loaded, heldout, config)
-            run.log(step + 1, metrics)
-            session.guard.after(step + 1, metrics, at_fault=partial(_rows_at_fault, session.loaded, batch, config))
-            checkpoint_when_due(session, config, run, step + 1)
+        with Checkpoints(session, config, run) as checkpoints:
+            for step in range(session.first_step, config.steps):
+                start = time.perf_counter()
+                positions = range(step * config.optim.batch_size, (step + 1) * config.optim.batch_size)
+                batch = [train[shuffled_index(position, len(train), config.seed)] for position in positions]
+                metrics = _update(session, batch, config, step, checkpoints.hold)
+                metrics["seconds/update"] = time.perf_counter() - start
+                if heldout and (step + 1 == config.steps or (config.eval.every and (step + 1) % config.eval.every == 0)):
+                    metrics |= _evaluate(session.loaded, heldout, config)
+                run.log(step + 1, metrics)
+                session.guard.after(step + 1, metrics, at_fault=partial(_rows_at_fault, session.loaded, batch, config))
+                checkpoints.step_done(step + 1)
         save_model(run.model_dir(), session.loaded)
         save_record(run.model_dir(), _record(session.loaded, heldout or train, config))
 
@@ -116,8 +117,10 @@ def _item(row: Pair | Labelled, loaded: LoadedModel, config: RewardModelConfig) 
     return Item((chosen, rejected), config.pairs.margin_scale * (row.margin or 0.0), len(chosen) < len(rejected))
 
 
-def _update(session: Session, batch: Sequence[Item], config: RewardModelConfig, step: int) -> dict[str, float]:
-    """One optimizer step; the loss is the mean over the batch, however it is cut into micro-batches."""
+def _update(
+    session: Session, batch: Sequence[Item], config: RewardModelConfig, step: int, hold: Callable[[], object]
+) -> dict[str, float]:
+    """Take one optimizer step, before which `hold` is called; the loss is the mean over the batch, however it is cut into micro-batches."""
     loaded = session.loaded
     total = torch.zeros((), device=loaded.device)
     gaps: list[float] = []
@@ -128,6 +131,7 @@ def _update(session: Session, batch: Sequence[Item], config: RewardModelConfig, 
         loss.backward()
         total += loss.detach()
         gaps += _gaps(rewards.detach(), chunk)
+    hold()
     taken = optimizer_step(loaded, session.optimizer, config, step, total=config.steps, loss=float(total))
     return {"loss": float(total), "accuracy": pair_accuracy(gaps)} | taken
 

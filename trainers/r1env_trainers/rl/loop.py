@@ -15,19 +15,17 @@ from r1env.rollout import stop_when_scoring_fails, stop_when_unscored
 from r1env.runs.run import Run
 from r1env_trainers.generate.choose import training_engine
 from r1env_trainers.model.checkpoint import save_model
-from r1env_trainers.model.session import begin, checkpoint_when_due
+from r1env_trainers.model.session import Checkpoints, begin
 from r1env_trainers.rl.config import GRPOConfig
 from r1env_trainers.rl.critic import Critic
 from r1env_trainers.rl.metrics import (
     evaluate_held_out,
-    evaluation_suite,
     rollout_metrics,
     rubrics_of,
     sample_rows,
     speed_metrics,
-    training_suite,
 )
-from r1env_trainers.rl.rollouts import collect, task_filter
+from r1env_trainers.rl.rollouts import collect, evaluation_suite, task_filter, training_suite
 from r1env_trainers.rl.update import Reference, describe_rows_at_fault, update
 
 
@@ -48,17 +46,20 @@ def train(config: GRPOConfig, run: Run) -> None:
         critic = Critic.start(config, policy, state.get("critic", {}))
     position = state.get("position", 0)  # in the endless stream of tasks
 
-    with contextlib.closing(
-        training_engine(
-            policy,
-            config.engine.name,
-            config.engine.vllm,
-            config.seed,
-            config.engine.max_num_seqs,
-            model=config.model,
-            options=config.engine.options,
-        )
-    ) as engine:
+    with (
+        contextlib.closing(
+            training_engine(
+                policy,
+                config.engine.name,
+                config.engine.vllm,
+                config.seed,
+                config.engine.max_num_seqs,
+                model=config.model,
+                options=config.engine.options,
+            )
+        ) as engine,
+        Checkpoints(session, config, run) as checkpoints,
+    ):
         limits = Limits(engine.tokenizer, config.filter.max_prompt_length, engine.max_length)
         check_suites([suite, late_suite], config.preflight, limits, seed=config.seed)
         if held_out is not None:
@@ -78,7 +79,8 @@ def train(config: GRPOConfig, run: Run) -> None:
             # Learn: epochs * mini_batches optimizer steps.
             start = time.perf_counter()
             frozen = None if reference is None else reference.loaded
-            metrics = update(policy, session.optimizer, experience, config, step, frozen, critic)
+            metrics = update(policy, session.optimizer, experience, config, step, frozen, critic, checkpoints.hold)
+            checkpoints.hold()
             if (
                 reference is not None
                 and config.algo.ref_model_sync_steps
@@ -100,7 +102,7 @@ def train(config: GRPOConfig, run: Run) -> None:
                 **({} if reference is None else {"reference": reference.state()}),
                 **({} if critic is None else {"critic": critic.state()}),
             }
-            checkpoint_when_due(session, config, run, step + 1, state)
+            checkpoints.step_done(step + 1, state)
         if held_out is not None:
             evaluate_held_out(held_out, engine, config, run, config.steps)
     save_model(run.model_dir(), policy)

@@ -6,6 +6,7 @@ Losses, ratios, aggregations and estimators are found by name: those below, a pl
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
@@ -14,7 +15,8 @@ from r1env.errors import UsageError
 from r1env.hooks import KLEstimatorSpec, LossAggregationSpec, LossSpec, PolicyRatioSpec
 from r1env.importing import accepted
 from r1env.plugins import installed
-from r1env_trainers.rl.config import Correction
+from r1env_trainers.rl.advantages import estimate_advantages
+from r1env_trainers.rl.config import Algo, Correction
 
 
 def policy_loss(
@@ -278,6 +280,33 @@ def k3(logprobs: Tensor, reference: Tensor) -> Tensor:
     """
     log_ratio = (reference - logprobs).clamp(max=20.0)
     return log_ratio.exp() - log_ratio - 1
+
+
+def check_formulas(algo: Algo) -> None:
+    """Call every function that the settings name on small tensors, so that one which cannot be used is refused before the first step.
+
+    Raises:
+        UsageError: a function raised, or returned something else than it must.
+    """
+    logprobs, old, mask = torch.tensor([[-1.0, -2.0], [-0.5, -1.0]]), torch.tensor([[-1.1, -1.9]] * 2), torch.ones(2, 2)
+    advantages, clip = torch.tensor([1.0, -1.0]), {"clip_low": algo.clip_ratio_low, "clip_high": algo.clip_ratio_high}
+    calls: dict[str, Callable[[], object]] = {
+        f"loss={algo.loss}": lambda: other_loss(algo.loss, logprobs, old, advantages, mask=mask, **clip),
+        f"policy_ratio={algo.policy_ratio}": lambda: policy_ratio(algo.policy_ratio, logprobs, old, mask),
+        f"kl_estimator={algo.kl_estimator}": lambda: estimate_kl(algo.kl_estimator, logprobs, old),
+        f"loss_aggregation={algo.loss_aggregation}": lambda: loss_denominator(mask, algo.loss_aggregation, 2),
+    }
+    if algo.advantage not in ("gdpo", "gae"):  # which need more than rewards
+        calls[f"advantage={algo.advantage}"] = lambda: estimate_advantages(
+            algo.advantage, torch.tensor([[0.0, 1.0], [1.0, torch.nan]])
+        )
+    for setting, call in calls.items():
+        try:
+            call()
+        except UsageError:
+            raise
+        except Exception as error:
+            raise UsageError(f"algo.{setting} raised {type(error).__name__} on small tensors: {error}") from error
 
 
 # The critic's loss, and how much of the returns it explains.

@@ -28,6 +28,7 @@ from r1env_trainers.model.load import LoadedModel
 from r1env_trainers.model.logprobs import TokenBatch
 from r1env_trainers.rl.advantages import mixed
 from r1env_trainers.rl.config import RolloutConfig
+from r1env_trainers.settings import open_evaluation, open_suite
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,6 +217,31 @@ class _Scored:
             return self.rewards(n)
         keys = [environment.accuracy for environment in self.environments for _ in range(n)]
         return torch.tensor([score.parts[key] for key, score in zip(keys, self.scores, strict=True)]).view(-1, n)
+
+
+# The suites that tasks come from: of the steps, of the last ones, and of the evaluation.
+
+
+def training_suite(config: RolloutConfig, *, late: bool = False) -> Suite:
+    """Return the suite of the steps; `late` for that of the last `late_steps`."""
+    if not late:
+        return open_suite(config, config.rubric)
+    shares = config.final_phase.mixture or config.mixture
+    if config.final_phase.rubric is not None:
+        shares = tuple(share.model_copy(update={"rubric": None}) for share in shares)
+    rubric = config.rubric if config.final_phase.rubric is None else config.final_phase.rubric
+    return open_suite(config.model_copy(update={"mixture": shares}), rubric)
+
+
+def evaluation_suite(config: RolloutConfig) -> Suite:
+    """The same environments on tasks that training does not see, scored by their checkers alone.
+
+    Raises:
+        UsageError: there are no such tasks.
+    """
+    shares = tuple(share.model_copy(update={"rubric": None}) for share in config.mixture)
+    training = [training_suite(config), *([training_suite(config, late=True)] if config.final_phase.steps else [])]
+    return open_evaluation(config.model_copy(update={"mixture": shares}), "accuracy", training, **config.eval.env_options)
 
 
 # The tasks of a step: the next ones of a suite's endless stream, without those that the difficulty filter skips.

@@ -60,6 +60,7 @@ def update(
     step: int,
     reference: LoadedModel | None = None,
     critic: Critic | None = None,
+    hold: Callable[[], object] = lambda: None,
 ) -> dict[str, float]:
     """Improve the policy, and the critic where there is one, on one batch of rollouts; return metrics.
 
@@ -70,6 +71,7 @@ def update(
         step: from 0; with the settings' seed it decides how the rows are shuffled.
         reference: the model that the KL is measured to.
         critic: needed for `advantage="gae"`, and for nothing else.
+        hold: called before weights change, see `Checkpoints`.
     """
     if not experience.sampled_logprobs.isfinite().all():  # the sampler computes with weights that are broken already
         return {"loss": math.nan, "grad_norm": math.nan, UPDATES: 0.0, SKIPPED: float(config.optim.updates_per_step)}
@@ -90,6 +92,7 @@ def update(
                 (loss if critic is None else loss + critic.weight * critic_loss).backward()
                 losses += torch.stack([loss.detach(), critic_loss.detach()])
             of_losses = dict(zip(("loss", "value/loss")[: 1 if critic is None else 2], losses.tolist(), strict=False))
+            hold()
             index = epoch * config.optim.mini_batches + number
             taken.append(of_losses | _optimizer_steps(policy, optimizer, critic, config, step, index, of_losses.values()))
     return _before_the_update(batch) | _over_the_updates(taken) | means.values()

@@ -95,7 +95,11 @@ class SFTOptim(Optim):
 class SFTCheckpoint(Checkpoint):
     """Checkpoints."""
 
-    every: int = Field(default=200, ge=0, description="Steps between checkpoints; 0 keeps only the final model.")
+    every: int = Field(
+        default=200,
+        ge=0,
+        description="Steps between checkpoints, and one after the last; 0: only where the run is interrupted.",
+    )
 
 
 class TuningEval(Eval):

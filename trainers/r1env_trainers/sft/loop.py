@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
@@ -24,7 +24,7 @@ from r1env_trainers.model.guards import rows_at_fault, shown_ids
 from r1env_trainers.model.llama import is_llama
 from r1env_trainers.model.load import LoadedModel
 from r1env_trainers.model.logprobs import TokenBatch, completion_logprobs
-from r1env_trainers.model.session import Session, begin, check_local, checkpoint_when_due, optimizer_step
+from r1env_trainers.model.session import Checkpoints, Session, begin, check_local, optimizer_step
 from r1env_trainers.settings import SuiteSettings, open_evaluation, open_suite
 from r1env_trainers.sft.config import SFTConfig, TuningSettings
 from r1env_trainers.sft.data import (
@@ -73,19 +73,20 @@ def tune(config: TuningSettings, demonstrations: Demonstrations, held_out: Seque
         held_out = prepare_file(FileDemonstrations(held_out, config.seed, "eval.data"), tokenizer, config).rows
         measured = [_pair(encode_within(one, tokenizer, config)) for one in held_out]
     measurements = Measurements(config, session.loaded, measured)
-    for step in range(session.first_step, config.steps):
-        if measurements.due(step) and measurements.take(run, step):
-            break
-        start = time.perf_counter()
-        positions = range(step * config.optim.batch_size, (step + 1) * config.optim.batch_size)
-        pairs = [_pair(encode_within(demonstrations.at(i), tokenizer, config)) for i in positions]
-        metrics = _update(session, pairs, config, step)
-        run.log(step + 1, metrics | {"seconds/update": time.perf_counter() - start})
-        session.guard.after(step + 1, metrics, at_fault=partial(_rows_at_fault, session.loaded, pairs, positions, config))
-        checkpoint_when_due(session, config, run, step + 1)
-    else:
-        if config.eval.every:
-            measurements.take(run, config.steps)
+    with Checkpoints(session, config, run) as checkpoints:
+        for step in range(session.first_step, config.steps):
+            if measurements.due(step) and measurements.take(run, step):
+                break
+            start = time.perf_counter()
+            positions = range(step * config.optim.batch_size, (step + 1) * config.optim.batch_size)
+            pairs = [_pair(encode_within(demonstrations.at(i), tokenizer, config)) for i in positions]
+            metrics = _update(session, pairs, config, step, checkpoints.hold)
+            run.log(step + 1, metrics | {"seconds/update": time.perf_counter() - start})
+            session.guard.after(step + 1, metrics, at_fault=partial(_rows_at_fault, session.loaded, pairs, positions, config))
+            checkpoints.step_done(step + 1)
+        else:
+            if config.eval.every:
+                measurements.take(run, config.steps)
     save_model(run.model_dir(), session.loaded)
 
 
@@ -100,8 +101,10 @@ def learn_to_stop(loaded: LoadedModel) -> None:
         settings.eos_token_id = sorted({end, *(one for one in ends if one is not None)})
 
 
-def _update(session: Session, pairs: Sequence[Pair], config: TuningSettings, step: int) -> dict[str, float]:
-    """Take one optimizer step on a batch of (prompt, response) ids."""
+def _update(
+    session: Session, pairs: Sequence[Pair], config: TuningSettings, step: int, hold: Callable[[], object]
+) -> dict[str, float]:
+    """Take one optimizer step on a batch of (prompt, response) ids; `hold` is called before weights change."""
     loaded = session.loaded
     tokens = float(sum(len(response) for _, response in pairs))
     total = torch.zeros((), device=loaded.device)
@@ -109,6 +112,7 @@ def _update(session: Session, pairs: Sequence[Pair], config: TuningSettings, ste
         loss = response_loss(loaded.model, make_batch(chosen, loaded.pad, loaded.device), tokens)
         loss.backward()
         total += loss.detach()
+    hold()
     taken = optimizer_step(loaded, session.optimizer, config, step, total=config.steps, loss=float(total))
     return {"loss": float(total), "tokens": tokens} | taken
 
