@@ -275,7 +275,7 @@ class FileTasks:
             logger.info("%s read from worked solutions", _rows(tally.worked, "reference"))
         if tally.repeated and not self._drop_repeated:
             logger.warning(
-                "%s: %s of %s rows ask what an earlier row asks (-o drop_repeated=true leaves them out)",
+                "%s: %s of %s rows ask what an earlier row asks (--drop-repeated leaves them out)",
                 rows.name, f"{tally.repeated:,}", f"{looked_at:,}",
             )  # fmt: skip
         elif tally.repeated:

@@ -50,7 +50,7 @@ def test_a_reward_reads_every_column_of_its_row(tmp_path):
 def test_repeated_rows_are_counted_and_left_out_when_asked(tmp_path, caplog):
     path = write(tmp_path, *sums(1, 2, 1, 1), {"question": " 2  + 2? ", "answer": "#### 4"})
     assert file_tasks(path).checked(None).size == 5
-    assert "3 of 5 rows ask what an earlier row asks (-o drop_repeated=true leaves them out)" in caplog.text
+    assert "3 of 5 rows ask what an earlier row asks (--drop-repeated leaves them out)" in caplog.text
     source = file_tasks(path, drop_repeated=True).checked(None)
     assert [source.task(place).question for place in range(source.size)] == ["1 + 1?", "2 + 2?"]
     assert "3 repeated rows left out" in caplog.text
