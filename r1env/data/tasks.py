@@ -23,8 +23,8 @@ Data = Source | Mapping[str, Source]
 ReadReference = Callable[[str], str | None]
 """What a reward makes of a reference column; see `Reward.read_reference`."""
 
-CHECKED_ROWS = 50_000
-"""Rows that opening checks, about a second. Beyond them rows are checked when they are used, and by the check before a training."""
+CHECKED_ROWS = 20_000
+"""Rows that opening checks, in about a second. Beyond them rows are checked when they are used, and by the check before a training."""
 
 REWARD_OF_KIND: Mapping[TaskKind, str] = {
     TaskKind.MATH: "math",
@@ -275,7 +275,7 @@ class FileTasks:
             logger.info("%s read from worked solutions", _rows(tally.worked, "reference"))
         if tally.repeated and not self._drop_repeated:
             logger.warning(
-                "%s: %s of %s rows ask what an earlier row asks (-o drop_repeated=true leaves them out)",
+                "%s: %s of %s rows ask what an earlier row asks (--drop-repeated leaves them out)",
                 rows.name, f"{tally.repeated:,}", f"{looked_at:,}",
             )  # fmt: skip
         elif tally.repeated:
