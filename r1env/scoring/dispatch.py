@@ -7,8 +7,10 @@ import atexit
 import itertools
 import os
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+
+from pydantic import BaseModel
 
 from r1env.plugins import installed
 from r1env.rewards import Isolation, Reward, Scope, group_by_task
@@ -215,38 +217,73 @@ def without_tokens(rollout: Rollout) -> Rollout:
 class Distinct:
     """The different ones among the rollouts that are added.
 
+    Rollouts are compared only if what usually tells them apart is equal: id, answer and completion. If many are alike in that, a hash of
+    everything else decides which are compared, so that a rollout is never compared with more than a few others.
+
     Attributes:
         found: each different rollout once, in order of appearance.
     """
 
+    COMPARED = 4
+
     def __init__(self) -> None:
         self.found: list[Rollout] = []
-        self._alike: dict[tuple[object, ...], list[int]] = {}  # a cheap key first: comparing whole tasks is the slow part
+        self._alike: dict[int, int | list[int]] = {}  # by hash; a bare number is much smaller than a list of one
 
     def place(self, rollout: Rollout) -> int:
         """Return the index in `found` of a rollout that is equal to this one; add this one if there is none."""
-        key = (rollout.task.id, rollout.completion, rollout.finish_reason, len(rollout.messages))
-        candidates = self._alike.setdefault(key, [])
+        task = rollout.task
+        key = hash((task.id, task.answer, rollout.completion, rollout.finish_reason, len(rollout.messages)))
+        known = self._alike.get(key)
+        candidates = [] if known is None else [known] if isinstance(known, int) else known
+        if len(candidates) >= self.COMPARED:
+            key = hash((key, _content_hash(task), _content_hash(rollout.messages), rollout.token_ids))
+            more = self._alike.get(key, [])
+            candidates = [*candidates, *([more] if isinstance(more, int) else more)]
         place = next((index for index in candidates if _equal(self.found[index], rollout)), None)
         if place is None:
             place = len(self.found)
             self.found.append(rollout)
-            candidates.append(place)
+            self._add(key, place)
         return place
+
+    def _add(self, key: int, place: int) -> None:
+        known = self._alike.setdefault(key, place)
+        if known is place:
+            return
+        if isinstance(known, int):
+            self._alike[key] = [known, place]
+        elif len(known) < self.COMPARED:
+            known.append(place)
 
 
 def _equal(one: Rollout, other: Rollout) -> bool:
     """Return whether two rollouts are equal. Tasks that are the same object are not compared field by field."""
     try:
         return (
-            (one.task is other.task or one.task == other.task)
+            one.completion == other.completion
+            and one.finish_reason == other.finish_reason
+            and (one.task is other.task or one.task == other.task)
             and one.messages == other.messages
             and one.recorded_turns == other.recorded_turns
             and one.token_ids == other.token_ids
             and one.logprobs == other.logprobs
         )
-    except (ValueError, RuntimeError):  # arrays and tensors in a task's metadata have no truth value; then score both
+    except Exception:  # noqa: BLE001 - arrays, tensors and tables in a task's metadata have no truth value; then both are scored
         return False
+
+
+def _content_hash(value: object) -> int:
+    """Return a number that is equal for equal values, and that plain values which differ rarely share."""
+    if isinstance(value, str | int | float | None):
+        return hash(value)
+    if isinstance(value, BaseModel):
+        return _content_hash(value.__dict__)
+    if isinstance(value, Mapping):
+        return hash(frozenset((key, _content_hash(item)) for key, item in value.items() if isinstance(key, str)))
+    if isinstance(value, list | tuple):
+        return hash(tuple(map(_content_hash, value)))
+    return 0  # of a class that may define equality in any way
 
 
 # Asynchronous rewards run on one private event loop in its own thread, for the life of the process.

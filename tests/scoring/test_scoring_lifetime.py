@@ -110,7 +110,10 @@ def test_no_process_survives_the_end_of_its_program(
     pids = tmp_path / "pids"
     pids.mkdir()
     program = subprocess.Popen(
-        [*script(SLEEPER), str(pids)], stderr=subprocess.PIPE, text=True, env={**os.environ, **NO_NAMESPACE, "R1ENV_WORKERS": "2"}
+        [*script(SLEEPER), str(pids)],
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, **NO_NAMESPACE, "R1ENV_WORKERS": "2"},
     )
     assert eventually(lambda: len(list(pids.iterdir())) == 4), "two workers, and a child of each"
     program.send_signal(number)
