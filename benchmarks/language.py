@@ -19,7 +19,7 @@ from typing import Any
 
 from r1env.errors import UsageError
 from r1env_language import consistency, identify
-from r1env_language.consistency import MAX_CHARACTERS
+from r1env_language.counting import MAX_CHARACTERS
 from r1env_language.detectors import DETECTORS, Detector, get_detector
 
 LABELS = Path(__file__).parents[1] / "tests/plugins"

@@ -18,16 +18,16 @@ import difflib
 import types
 import typing
 import warnings
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import Any, ClassVar, Literal, TypeVar, Union
 
 import yaml
-from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, GetCoreSchemaHandler, ValidationError, model_validator
 from pydantic.fields import FieldInfo
-from pydantic_core import PydanticUndefined
+from pydantic_core import PydanticUndefined, core_schema
 
 from r1env.errors import UsageError
 
@@ -44,20 +44,36 @@ class Settings(BaseModel):
     Attributes:
         renamed: old name of a setting of this model → its path now, e.g. `{"grad_clip": "optim.max_grad_norm"}`. Where the old name is
             that of a group now (`engine`), only a value that is no mapping is moved.
-        renamed_values: path → {old value: new value}.
+        renamed_values: path → {old value: new value}; a mapping of paths to values replaces a value that is another setting's now.
         names_elsewhere: names of other libraries → our paths, for the suggestion after an unknown key. Never accepted as input.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     renamed: ClassVar[Mapping[str, str]] = {}
-    renamed_values: ClassVar[Mapping[str, Mapping[str, str]]] = {}
+    renamed_values: ClassVar[Mapping[str, Mapping[str, str | Mapping[str, str]]]] = {}
     names_elsewhere: ClassVar[Mapping[str, str]] = {}
 
     @model_validator(mode="before")
     @classmethod
     def _accept_old_names(cls, data: Any) -> Any:
         return with_new_names(cls, data) if isinstance(data, Mapping) else data
+
+
+@dataclass(frozen=True, slots=True)
+class Name:
+    """Marks a text setting as a name out of an open list, `Annotated[str, Name(check, names)]`. Listings show the known names.
+
+    Attributes:
+        check: returns the name, or raises ValueError or UsageError.
+        names: returns the known names; `check` takes `module:attribute` and `file.py:attribute` too.
+    """
+
+    check: Callable[[str], str]
+    names: Callable[[], Iterable[str]]
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> core_schema.CoreSchema:
+        return core_schema.no_info_after_validator_function(self.check, handler(source))
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,8 +211,17 @@ def with_new_names(model: type[Settings], data: Mapping[str, Any]) -> dict[str, 
     for path, values in model.renamed_values.items():
         value = _value_at(tree, path)
         if isinstance(value, str) and value in values:
-            _warn(f"{path}={value} is called {values[value]!r} now; the old name works for one more version")
-            merge(tree, nested(path, values[value]))
+            new = values[value]
+            if isinstance(new, str):
+                _warn(f"{path}={value} is called {new!r} now; the old name works for one more version")
+                merge(tree, nested(path, new))
+                continue
+            _warn(f"{path}={value} is {_shown(new)} now; the old setting works for one more version")
+            _remove(tree, path)
+            for where, meant in new.items():
+                if _value_at(tree, where) not in (None, meant):
+                    raise ValueError(f"{path}={value} is {_shown(new)} now; another {where} is given too")
+                merge(tree, nested(where, meant))
     return tree
 
 
@@ -208,6 +233,17 @@ def _value_at(tree: object, path: str) -> object:
     for key in path.split("."):
         tree = tree.get(key) if isinstance(tree, Mapping) else None
     return tree
+
+
+def _remove(tree: dict[str, Any], path: str) -> None:
+    group, _, name = path.rpartition(".")
+    inner = _value_at(tree, group) if group else tree
+    if isinstance(inner, dict):
+        inner.pop(name, None)
+
+
+def _shown(settings: Mapping[str, str]) -> str:
+    return ", ".join(f"{path}={value}" for path, value in settings.items())
 
 
 def _warn(message: str) -> None:
@@ -264,6 +300,7 @@ class Setting:
         type: as people write it, e.g. `float > 0`, `token|sequence`, `int|null`.
         default: as plain data; None also where `required`.
         source: where the default was published; empty for our own choice.
+        names: the known names where the value is a name out of an open list, see `Name`.
     """
 
     path: str
@@ -272,6 +309,7 @@ class Setting:
     required: bool
     description: str
     source: str
+    names: tuple[str, ...] = ()
 
     @property
     def group(self) -> str:
@@ -335,6 +373,7 @@ def _settings(model: type[BaseModel], prefix: str, default: BaseModel | None) ->
                 required=required,
                 description=info.description or "",
                 source=str(info.json_schema_extra.get("source", "")) if isinstance(info.json_schema_extra, dict) else "",
+                names=_names_of(info) or (),
             )
     for name, info in model.model_fields.items():
         if (inner := _group_of(info)) is not None:
@@ -361,7 +400,14 @@ def _as_plain(value: object) -> object:
     return value
 
 
+def _names_of(info: FieldInfo) -> tuple[str, ...] | None:
+    """The known names of a setting that is marked with `Name`; None for any other."""
+    return next((tuple(marker.names()) for marker in info.metadata if isinstance(marker, Name)), None)
+
+
 def _type_of(info: FieldInfo) -> str:
+    if (names := _names_of(info)) is not None:
+        return "|".join([*names, "module:attribute"])
     bounds = {"gt": ">", "ge": ">=", "lt": "<", "le": "<="}
     limits = [
         f"{sign} {getattr(constraint, name):g}"

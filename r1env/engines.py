@@ -21,6 +21,8 @@ class SamplingParams(BaseModel):
         top_p: nucleus; 1 keeps the whole distribution.
         max_new_tokens: the longest completion, in tokens.
         n: completions per prompt.
+        first: number of the first of the `n` completions. An engine that gives every completion a seed of its own draws the completions
+            `first` to `first + n - 1` of each prompt, so that an evaluation that was cut short can be completed with the same ones.
         stop: texts that end a completion; kept in its text.
         seed: same seed, same prompts, same engine: same completions, where the engine can promise it.
         chat: wrap the messages in the model's chat template; False concatenates their contents. Used by `Engine.generate` only.
@@ -35,6 +37,7 @@ class SamplingParams(BaseModel):
     top_p: float = Field(default=0.95, gt=0, le=1)
     max_new_tokens: int = Field(default=512, ge=1)
     n: int = Field(default=1, ge=1)
+    first: int = Field(default=0, ge=0)
     stop: tuple[str, ...] = ()
     seed: int = 0
     chat: bool = True
@@ -57,6 +60,31 @@ class Engine(Protocol):
 
 OnFinished = Callable[[Sequence[int], Sequence[Completion]], None]
 """Receives some rows that are complete, by their places in the result, and their completions."""
+
+ToolSchema = Mapping[str, Any]
+"""A tool as chat templates and OpenAI-compatible servers take it: `{"type": "function", "function": {"name": …, "parameters": …}}`."""
+
+
+@runtime_checkable
+class ChatEngine(Engine, Protocol):
+    """An engine that takes messages, tells its model which tools it may call, and says when each completion is there."""
+
+    def generate_chat(
+        self,
+        prompts: Sequence[Conversation],
+        params: SamplingParams,
+        tools: Sequence[Sequence[ToolSchema]],
+        on_finished: OnFinished | None = None,
+    ) -> list[Completion]:
+        """Return `params.n` completions for each prompt, in prompt-major order. Calls of tools are text, as in `parse_tool_calls`.
+
+        Args:
+            tools: that the model may call, for each prompt.
+            on_finished: receives every row once, as soon as it is complete, in the calling thread.
+
+        Raises:
+            EngineError: as `generate`.
+        """
 
 
 @runtime_checkable
@@ -122,9 +150,9 @@ class ScriptedEngine:
         return self._script(prompt)
 
 
-def make_scripted(model: str, **options: str) -> ScriptedEngine:
-    """The entry of the engine plugin: `model` is the text that is always answered."""
-    return ScriptedEngine(options.get("text", model))
+def make_scripted(model: str, *, text: Any = None) -> ScriptedEngine:
+    """The entry of the engine plugin: `text`, or else `model`, is the text that is always answered."""
+    return ScriptedEngine(model if text is None else text if callable(text) or isinstance(text, Mapping) else str(text))
 
 
 def __getattr__(name: str) -> Any:

@@ -43,6 +43,20 @@ class UnknownNameError(UsageError, LookupError):
         self.name = name
 
 
+class DataError(UsageError):
+    """A data file, or a row of one, that cannot be used.
+
+    Attributes:
+        where: the file, and the row where there is one: `train.jsonl, line 3`.
+        what: what was found there, and what to write instead.
+    """
+
+    def __init__(self, where: str, what: str) -> None:
+        super().__init__(f"{where}: {what}")
+        self.where = where
+        self.what = what
+
+
 class NoSplitError(UsageError):
     """A task source was asked for a split that it does not have."""
 

@@ -65,10 +65,11 @@ class EnvironmentSpec:
     Attributes:
         name: registered with Gymnasium as `r1env/<name>`.
         source: a callable that returns a `TaskSource`; called with `options`.
-        reward: name of the accuracy reward, or its import string; rubrics refer to it as `accuracy`.
+        reward: name of the accuracy reward, or its import string; rubrics refer to it as `accuracy`. Empty where the source says which
+            reward checks its tasks, by an attribute `reward` (see `r1env.data.tasks.FileTasks`).
         options: default keyword arguments of the source; `gymnasium.make(id, **options)` overrides them.
         reward_options: options of the accuracy reward.
-        template: name of the prompt template that renders the task's prompt.
+        template: name of the prompt template that renders the task's prompt; empty where it follows from the kind of the source's tasks.
         max_turns: 1 for single-turn.
         other: what answers the model in each turn; required when `max_turns` > 1. A class or function that returns an
             `r1env.envs.conversation.ConversationEnv` (called for each episode) or a `Dialogue`, or a function `reply(task, messages)`.
@@ -196,6 +197,43 @@ class LossSpec:
 
 
 @dataclass(frozen=True, slots=True)
+class PolicyRatioSpec:
+    """A probability ratio for the clipped loss. `target` is a function of log-probs and old log-probs, [B, T] each, that returns the ratio
+    of each token, [B, T], or of each sequence, [B, 1].
+
+    It may take `mask`, [B, T], by name. The setting `algo.policy_ratio` names it.
+    """
+
+    name: str
+    target: Target
+    summary: str
+
+
+@dataclass(frozen=True, slots=True)
+class LossAggregationSpec:
+    """A way to reduce the losses of tokens to one number. `target` is a function of the loss per token and the mask, [B, T] each, and
+    `max_new_tokens`, that returns a total and a count, scalars that are added up over micro-batches; the loss is total / count.
+
+    The count may depend on the mask and on `max_new_tokens` only. The setting `algo.loss_aggregation` names it.
+    """
+
+    name: str
+    target: Target
+    summary: str
+
+
+@dataclass(frozen=True, slots=True)
+class KLEstimatorSpec:
+    """An estimator of KL(policy || reference). `target` is a function of the log-probs of sampled tokens under the policy and under the
+    reference, [B, T] each, that returns an estimate per token, [B, T]. The setting `algo.kl_estimator` names it.
+    """
+
+    name: str
+    target: Target
+    summary: str
+
+
+@dataclass(frozen=True, slots=True)
 class ToolParserSpec:
     """A parser of tool calls. `target` is a function of a completion's text that returns its tool calls, in the order they were written."""
 
@@ -258,6 +296,9 @@ Spec = (
     | TrainerSpec
     | AdvantageSpec
     | LossSpec
+    | PolicyRatioSpec
+    | LossAggregationSpec
+    | KLEstimatorSpec
     | ToolParserSpec
     | BackendSpec
     | RecipeSpec
@@ -305,6 +346,18 @@ class HookSpecs:
     @hookspec
     def r1env_losses(self) -> list[LossSpec]:  # type: ignore[empty-body]
         """Return policy losses, for the setting `algo.loss`."""
+
+    @hookspec
+    def r1env_policy_ratios(self) -> list[PolicyRatioSpec]:  # type: ignore[empty-body]
+        """Return probability ratios for the clipped loss, for the setting `algo.policy_ratio`."""
+
+    @hookspec
+    def r1env_loss_aggregations(self) -> list[LossAggregationSpec]:  # type: ignore[empty-body]
+        """Return ways to reduce the losses of tokens to one number, for the setting `algo.loss_aggregation`."""
+
+    @hookspec
+    def r1env_kl_estimators(self) -> list[KLEstimatorSpec]:  # type: ignore[empty-body]
+        """Return estimators of the KL divergence to the reference model, for the setting `algo.kl_estimator`."""
 
     @hookspec
     def r1env_tool_parsers(self) -> list[ToolParserSpec]:  # type: ignore[empty-body]
@@ -373,6 +426,9 @@ HOOKS: Mapping[str, type] = {
     "trainers": TrainerSpec,
     "advantages": AdvantageSpec,
     "losses": LossSpec,
+    "policy_ratios": PolicyRatioSpec,
+    "loss_aggregations": LossAggregationSpec,
+    "kl_estimators": KLEstimatorSpec,
     "tool_parsers": ToolParserSpec,
     "backends": BackendSpec,
     "recipes": RecipeSpec,
@@ -387,6 +443,7 @@ KIND_OF: Mapping[type, str] = {spec_type: kind for kind, spec_type in HOOKS.item
 
 SINGULAR: Mapping[str, str] = {kind: kind.removesuffix("s").replace("_", " ") for kind in HOOKS} | {
     "losses": "loss",
+    "kl_estimators": "KL estimator",
     "templates": "prompt template",
 }
 """Kind of thing → the word for one of it, for messages and tables."""

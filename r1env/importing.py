@@ -13,6 +13,7 @@ import inspect
 import os
 import pkgutil
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -71,6 +72,19 @@ def load_object(reference: str, kind: str) -> Any:
         except Exception as error:  # a lazy module attribute, whose import fails
             raise _refusal(wanted, _raised(where, error)) from error
     return found
+
+
+def accepted(function: Callable[..., Any], **offered: Any) -> dict[str, Any]:
+    """Return those of the offered arguments that a function takes by name; all of them where it takes `**anything`.
+
+    Example:
+        >>> accepted(lambda logprobs, mask: None, mask=1, clip_low=0.2)
+        {'mask': 1}
+    """
+    parameters = inspect.signature(function).parameters
+    if any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values()):
+        return offered
+    return {key: value for key, value in offered.items() if key in parameters}
 
 
 def absolute_reference(name: str) -> str:

@@ -11,10 +11,11 @@ import importlib
 import importlib.util
 import sys
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec
 from types import ModuleType
+from typing import Any
 
 
 def redirect(moved: Mapping[str, str]) -> None:
@@ -23,6 +24,27 @@ def redirect(moved: Mapping[str, str]) -> None:
     if finder is None:
         sys.meta_path.append(finder := _MovedFinder())  # last: it is asked only about modules that nobody else finds
     finder.moved.update(moved)
+
+
+def lazy_exports(package: str, homes: Mapping[str, Sequence[str]]) -> Callable[[str], Any]:
+    """Return a `__getattr__` for a package whose public names are loaded when they are first used.
+
+    So a plugin module, which is imported with every command, does not load the rest of its package.
+
+    Args:
+        package: the package's `__name__`.
+        homes: the modules of the package, each with the public names that it holds. No name may be a module's own.
+    """
+    home_of = {name: module for module, names in homes.items() for name in names}
+
+    def load(name: str) -> Any:
+        if name not in home_of:
+            raise AttributeError(f"module {package!r} has no attribute {name!r}")
+        value = getattr(importlib.import_module(home_of[name]), name)
+        setattr(sys.modules[package], name, value)
+        return value
+
+    return load
 
 
 class _MovedFinder(MetaPathFinder):

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from r1env.errors import UsageError
-from r1env.types import Conversation, Task
+from r1env.types import Conversation, Task, fault_of_messages
 
 R1_ZERO = (
     "A conversation between User and Assistant. The user asks a question, and the Assistant solves it. "
@@ -41,6 +41,20 @@ class PromptTemplate:
     stop: tuple[str, ...] = ()
     chat: bool = True
 
+    def messages(self, task: Task) -> Conversation:
+        """Return what `render` makes of a task.
+
+        Raises:
+            UsageError: `render` raised, or returned something else than messages.
+        """
+        try:
+            messages = self.render(task)
+        except Exception as error:
+            raise UsageError(f"template {self.name!r} raised {type(error).__name__}: {error}, on task {task.id!r}") from error
+        if fault := fault_of_messages(messages):
+            raise UsageError(f"template {self.name!r} returned {fault}, on task {task.id!r}")
+        return tuple(messages)
+
 
 def _in_last_user_message(pattern: str) -> Callable[[Task], Conversation]:
     def render(task: Task) -> Conversation:
@@ -55,7 +69,15 @@ def _in_last_user_message(pattern: str) -> Callable[[Task], Conversation]:
 
 PLAIN_TEMPLATE = PromptTemplate("plain", lambda task: task.prompt)
 R1_ZERO_TEMPLATE = PromptTemplate("r1-zero", _in_last_user_message(R1_ZERO), stop=("</answer>",), chat=False)
-BOXED_TEMPLATE = PromptTemplate("boxed", _in_last_user_message(BOXED))
+
+
+def _boxed(task: Task) -> Conversation:
+    """Ask for a box, unless the prompt does that already in its own words: a row of somebody's data set may."""
+    asked = task.prompt[-1]["content"]
+    return task.prompt if "\\boxed" in asked else _in_last_user_message(BOXED)(task)
+
+
+BOXED_TEMPLATE = PromptTemplate("boxed", _boxed)
 TAGGED_TEMPLATE = PromptTemplate("tagged", _in_last_user_message(TAGGED), stop=("</answer>",))
 
 
@@ -76,6 +98,12 @@ def as_template(found: Any, name: str) -> PromptTemplate:
     if isinstance(found, PromptTemplate):
         return found
     if isinstance(found, str) and "{question}" in found:
+        try:
+            found.format(question="")
+        except (KeyError, IndexError, ValueError) as error:
+            raise UsageError(
+                f"template {name!r}: {{question}} is the only field; write other braces twice, {{{{ and }}}} ({error!r})"
+            ) from error
         return PromptTemplate(name, _in_last_user_message(found))
     if callable(found):
         return PromptTemplate(name, found)

@@ -211,6 +211,29 @@ class Reward:
         name = getattr(self.function, "__qualname__", type(self.function).__qualname__)
         return {"function": f"{where}:{name}", "sha256": source_digest(self.function)}
 
+    @property
+    def read_reference(self) -> Callable[[str], str | None] | None:
+        """The rule by which the reward reads the final answer out of a reference column, which may hold a worked solution.
+
+        None where it has no rule of its own: then the column is the answer. A class gives it as a static method `read_reference(text)`, which
+        returns None where the text marks no answer.
+        """
+        rule = getattr(self.function, "read_reference", None)
+        return rule if callable(rule) else None
+
+    def read_answer(self, completion: str, task: Task) -> str | None:
+        """Return the answer that the reward reads in a completion, for comparing completions with each other; None where it reads none.
+
+        A class gives the rule as a method `read_answer(completion, task)`. Without one it is the content of the only `<answer>` block, or else
+        the response after the thinking.
+        """
+        rule = getattr(self.prepared, "read_answer", None)
+        if rule is not None:
+            found: str | None = rule(completion, task)
+            return found
+        parsed = parse_response(completion)
+        return (parsed.answer if parsed.answer is not None else parsed.summary.strip()) or None
+
     def with_options(self, **options: Any) -> Reward:
         """Return the same reward with some options changed. Unknown options raise `UnknownNameError`."""
         return replace(self, options={**self.options, **options})
@@ -378,6 +401,8 @@ class Reward:
         """
         if self.convention is Convention.OPENRLHF and isinstance(results, Mapping):
             results = results["rewards"]
+        if not hasattr(results, "__len__") or isinstance(results, str | Mapping):
+            raise _ResultError(f"returned {type(results).__name__}, not a list of {count} results")
         if len(results) != count:
             raise _ResultError(f"returned {len(results)} results for {count} rollouts")
         return cast(Sequence[Any], results)

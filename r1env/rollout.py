@@ -10,17 +10,21 @@ An engine that knows text only (not a `TokenEngine`) is asked for whole conversa
 
 from __future__ import annotations
 
+import contextlib
+import functools
+import itertools
 import json
 import logging
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
-from r1env.engines import Engine, SamplingParams, TokenEngine, derive_seed
-from r1env.envs.conversation import Episode, Tool, submit_all
+from r1env.engines import ChatEngine, Engine, OnFinished, SamplingParams, TokenEngine, derive_seed
+from r1env.envs.conversation import MAX_ERROR, Episode, Tool, submit_all
 from r1env.envs.environment import Environment
 from r1env.errors import TrainingStoppedError, UsageError
-from r1env.types import Completion, Conversation, FinishReason, Rollout, Score, Task
+from r1env.types import Completion, Conversation, FinishReason, Message, Rollout, Score, Task
 
 logger = logging.getLogger(__name__)
 
@@ -85,6 +89,9 @@ class Trajectory:
         sampled: True where the model drew the token.
         logprobs: of the sampler; 0 for the environment's tokens.
         truncated: a token limit cut a turn off, or the context was full.
+        place: in the result of `play`: trajectory `task * params.n + sample`.
+        tools_as_user: replies of role `tool` that the chat template takes only as the user's; see `render_chat`.
+        merged: replies that were shown as part of another.
     """
 
     environment: Environment
@@ -94,6 +101,9 @@ class Trajectory:
     sampled: list[bool] = field(default_factory=list)
     logprobs: list[float] = field(default_factory=list)
     truncated: bool = False
+    place: int = 0
+    tools_as_user: int = 0
+    merged: int = 0
 
     @property
     def tokens(self) -> list[int]:
@@ -109,9 +119,20 @@ class Trajectory:
         self.truncated |= completion.finish_reason is FinishReason.LENGTH
 
     def read_replies(self, tokenizer: Any, max_length: int | None, *, chat: bool) -> None:
-        """Append the environment's replies; or end the episode, where no token of another turn would fit behind them."""
-        between = encode_replies(tokenizer, self.episode.replies, chat=chat)
-        between = join_turns(tokenizer, self.ids, between)
+        """Append the environment's replies; or end the episode, where no token of another turn would fit behind them.
+
+        A reply that the chat template cannot show costs this episode alone: it ends as failed, without a score.
+        """
+        try:
+            replies = self.episode.replies
+            messages = self.episode.messages
+            shown = reply_text(tokenizer, replies, chat=chat, so_far=messages[: len(messages) - len(replies)])
+        except ChatTemplateError as error:
+            self.episode.fail(str(error))
+            return
+        self.tools_as_user += shown.tools_as_user
+        self.merged += shown.merged
+        between = join_turns(tokenizer, self.ids, tokenizer(shown.text, add_special_tokens=False)["input_ids"])
         if not has_room(len(self.prompt) + len(self.ids) + len(between), max_length):
             self.truncated = True
             self.episode.stop()
@@ -153,6 +174,8 @@ def _take_all_turns(
             opened = turns.open(environment, task, params)
             trajectories += (trajectory for group in opened for trajectory in group)
             groups += [group for group in opened if not group[0].episode.done]
+        for place, trajectory in enumerate(trajectories):
+            trajectory.place = place
         if on_done is not None and (failed := [trajectory for trajectory in trajectories if trajectory.episode.done]):
             on_done(failed)
         calls = 0
@@ -168,6 +191,10 @@ def _take_all_turns(
             if on_done is not None and (stopped := [trajectory for trajectory in going_on if trajectory.episode.done]):
                 on_done(stopped)
             groups = [[trajectory] for trajectory in going_on if not trajectory.episode.done]
+        if shown_as_user := sum(trajectory.tools_as_user for trajectory in trajectories):
+            logger.info("%d replies of role tool were shown as the user's: the chat template takes no such role", shown_as_user)
+        if merged := sum(trajectory.merged for trajectory in trajectories):
+            logger.info("%d replies were shown as part of another: the chat template wants user and assistant in turn", merged)
     finally:
         for trajectory in trajectories:  # those that an exception cut short: their environments are closed all the same
             trajectory.episode.close()
@@ -198,11 +225,18 @@ class _TokenTurns:
         return [
             [Trajectory(environment, episode, list(prompt)) for episode in members]
             for members in _alike(episodes)
-            for prompt in [self._prompt(members[0], task, chat=params.chat and environment.template.chat)]
+            for prompt in [self._prompt(members, task, chat=params.chat and environment.template.chat)]
         ]
 
-    def _prompt(self, episode: Episode, task: Task, *, chat: bool) -> list[int]:
-        prompt = encode_prompt(self._engine.tokenizer, episode.messages, chat=chat, tools=episode.tools)
+    def _prompt(self, members: Sequence[Episode], task: Task, *, chat: bool) -> list[int]:
+        """Return the prompt of episodes that open alike. They fail where the chat template cannot show it."""
+        episode = members[0]
+        try:
+            prompt = encode_prompt(self._engine.tokenizer, episode.messages, chat=chat, tools=episode.tools)
+        except ChatTemplateError as error:
+            for member in members:
+                member.fail(str(error))
+            return encode_prompt(self._engine.tokenizer, episode.messages, chat=False)  # for the record
         if not has_room(len(prompt), self._engine.max_length):
             raise UsageError(
                 f"the prompt of task {task.id!r} has {len(prompt)} tokens and leaves no room in the model's context of "
@@ -212,13 +246,7 @@ class _TokenTurns:
 
     def take(self, groups: Sequence[list[Trajectory]], params: SamplingParams, on_done: OnDone | None) -> None:
         """Take one turn of every episode; those of a group have the same tokens so far."""
-        trajectories = [trajectory for group in groups for trajectory in group]
-
-        def finish(rows: Sequence[int], completions: Sequence[Completion]) -> None:
-            take_turns([trajectories[row] for row in rows], completions)
-            if on_done is not None:
-                on_done([trajectories[row] for row in rows if trajectories[row].episode.done])
-
+        finish = _finisher([trajectory for group in groups for trajectory in group], on_done)
         self._engine.generate_tokens([group[0].tokens for group in groups], params, finish)
 
     def read(self, trajectory: Trajectory, params: SamplingParams) -> None:
@@ -238,14 +266,34 @@ class _MessageTurns:
         return [[Trajectory(environment, episode) for episode in members] for members in _alike(episodes)]
 
     def take(self, groups: Sequence[list[Trajectory]], params: SamplingParams, on_done: OnDone | None) -> None:
-        answers = self._engine.generate([group[0].episode.messages for group in groups], params)
-        for group, completions in zip(groups, answers, strict=True):
-            take_turns(group, completions)
-        if on_done is not None:
-            on_done([trajectory for group in groups for trajectory in group if trajectory.episode.done])
+        finish = _finisher([trajectory for group in groups for trajectory in group], on_done)
+        episodes = [group[0].episode for group in groups]
+        if isinstance(self._engine, ChatEngine):
+            tools = [[tool.as_function() for tool in episode.tools] for episode in episodes]
+            self._engine.generate_chat([episode.messages for episode in episodes], params, tools, finish)
+            return
+        answers = self._engine.generate([_told_of_tools(episode) for episode in episodes], params)
+        completions = [completion for group in answers for completion in group]
+        finish(range(len(completions)), completions)
 
     def read(self, trajectory: Trajectory, params: SamplingParams) -> None:
         """Nothing: the conversation is encoded by the engine."""
+
+
+def _finisher(trajectories: Sequence[Trajectory], on_done: OnDone | None) -> OnFinished:
+    """Return what takes completions as turns of these trajectories, and passes on those that are over."""
+
+    def finish(rows: Sequence[int], completions: Sequence[Completion]) -> None:
+        take_turns([trajectories[row] for row in rows], completions)
+        if on_done is not None and (over := [trajectories[row] for row in rows if trajectories[row].episode.done]):
+            on_done(over)
+
+    return finish
+
+
+def _told_of_tools(episode: Episode) -> Conversation:
+    """Return the conversation for an engine that cannot be told about tools: a system message describes them."""
+    return next(_with_tools_in_words(episode.messages, episode.tools)) if episode.tools else episode.messages
 
 
 def _alike(episodes: Sequence[Episode]) -> list[list[Episode]]:
@@ -268,13 +316,167 @@ def encode_prompt(tokenizer: Any, messages: Conversation, *, chat: bool, tools: 
         chat: use the tokenizer's chat template. Without one (a base model), and when False, the contents are joined as plain
             text, which is how R1-Zero's prompt is meant.
         tools: that the model may call; the chat template says how. Plain text begins with a description of them.
+
+    Raises:
+        ChatTemplateError: the chat template cannot show these messages.
     """
+    special = not (chat and tokenizer.chat_template)  # a chat template writes the special tokens itself
+    text = prompt_text(tokenizer, messages, chat=chat, tools=tools)
+    return cast(list[int], tokenizer(text, add_special_tokens=special)["input_ids"])
+
+
+def prompt_text(tokenizer: Any, messages: Conversation, *, chat: bool, tools: Sequence[Tool] = ()) -> str:
+    """Return the text whose tokens `encode_prompt` returns; see there."""
     if chat and tokenizer.chat_template:
-        given = {"tools": [tool.as_function() for tool in tools]} if tools else {}
-        text = tokenizer.apply_chat_template(list(messages), add_generation_prompt=True, tokenize=False, **given)
-        return cast(list[int], tokenizer(text, add_special_tokens=False)["input_ids"])
-    text = "\n".join([*([_tools_in_words(tools)] if tools else []), *(message["content"] for message in messages)])
-    return cast(list[int], tokenizer(text)["input_ids"])
+        return render_chat(tokenizer, messages, tools=tools).text
+    return "\n".join([*([_tools_in_words(tools)] if tools else []), *(message["content"] for message in messages)])
+
+
+class ChatTemplateError(UsageError):
+    """A tokenizer's chat template cannot show a conversation."""
+
+
+class ChatText(NamedTuple):
+    """A conversation as a chat template writes it.
+
+    Attributes:
+        tools_as_user: messages of role `tool` that are shown as the user's, because the template takes none.
+        merged: messages that are shown as part of another, because the template wants user and assistant in turn.
+    """
+
+    text: str
+    tools_as_user: int = 0
+    merged: int = 0
+
+
+def render_chat(
+    tokenizer: Any, messages: Conversation, *, tools: Sequence[Tool] = (), generation_prompt: bool = True
+) -> ChatText:
+    """Return a conversation as the tokenizer's chat template writes it, with all keys of its messages.
+
+    Templates differ in what they take, so these are tried in turn:
+
+    - Arguments of tool calls are shown as objects; as JSON text where the template raises on objects, or prints them as Python would.
+    - Where the template raises on role `tool`, such messages become the user's, each between `<tool_response>` tags, neighbours in one
+      message.
+    - Where the template still raises (those of Llama 2 and Gemma want user and assistant in turn, Gemma's no system message), neighbours of one role become
+      one message, and the system message goes to the start of the first user message.
+    - Where the template takes no notice of `tools`, their description goes to the end of the system message, or to the start of the
+      first message where the template has no system messages.
+
+    Args:
+        generation_prompt: end with the opening of the model's turn.
+
+    Raises:
+        ChatTemplateError: the template raises on all of these; the message has its first error.
+    """
+    fault = ""
+    for form, merged in _forms(messages):
+        try:
+            text = _apply(tokenizer, form, tools, generation_prompt)
+            tools_ignored = bool(tools) and text == _apply(tokenizer, form, (), generation_prompt)
+        except Exception as error:  # noqa: BLE001 - a template is a program by the model's author; it may raise anything
+            fault = fault or f"{type(error).__name__}: {error}"
+            continue
+        if any(str(arguments) in text for arguments in _python_arguments(form)):
+            fault = fault or "it writes the arguments of a tool call as Python, not as JSON"
+            continue
+        if not tools_ignored:
+            if merged:
+                _warn_once("the chat template wants user and assistant in turn: neighbouring messages are shown as one")
+            return ChatText(text, _tool_messages(messages) - _tool_messages(form), merged)
+        _warn_once("the chat template takes no notice of tools: they are described in the system message instead")
+        for told in _with_tools_in_words(messages, tools):
+            with contextlib.suppress(ChatTemplateError):
+                return render_chat(tokenizer, told, generation_prompt=generation_prompt)
+        fault = "it has no place for a description of tools"
+    raise ChatTemplateError(
+        f"the tokenizer's chat template cannot show the conversation: {' '.join(fault.split())[:MAX_ERROR]}"
+    )
+
+
+def _apply(tokenizer: Any, messages: Conversation, tools: Sequence[Tool], generation_prompt: bool) -> str:
+    given = {"tools": [tool.as_function() for tool in tools]} if tools else {}
+    shown = tokenizer.apply_chat_template(list(messages), add_generation_prompt=generation_prompt, tokenize=False, **given)
+    return cast(str, shown)
+
+
+def _forms(messages: Conversation) -> Iterator[tuple[Conversation, int]]:
+    """The ways to put a conversation to a template, the plainest first; and how many messages became part of another for the sake of turns."""
+    as_user = _tools_as_user(messages)
+    alternating = _alternating(as_user)
+    forms = [(messages, 0), (as_user, 0), (alternating, len(as_user) - len(alternating))]
+    for number, (form, merged) in enumerate(forms):
+        if number and form == forms[number - 1][0]:
+            continue
+        yield form, merged
+        if any(message.get("tool_calls") for message in form):
+            yield _with_text_arguments(form), merged
+
+
+def _python_arguments(messages: Conversation) -> Iterator[dict[str, Any]]:
+    """Arguments of tool calls, as objects, that Python prints otherwise than JSON."""
+    for message in messages:
+        for call in message.get("tool_calls", ()):
+            given = call["function"].get("arguments")
+            arguments = dict(given) if isinstance(given, Mapping) else {}
+            if str(arguments) != json.dumps(arguments, ensure_ascii=False):
+                yield arguments
+
+
+def _with_text_arguments(messages: Conversation) -> Conversation:
+    def as_text(call: Mapping[str, Any]) -> Mapping[str, Any]:
+        function = call["function"]
+        if not isinstance(function.get("arguments"), Mapping):
+            return call
+        return {**call, "function": {**function, "arguments": json.dumps(function["arguments"], ensure_ascii=False)}}
+
+    return tuple(
+        cast(Message, {**message, "tool_calls": [as_text(call) for call in message["tool_calls"]]})
+        if message.get("tool_calls")
+        else message
+        for message in messages
+    )
+
+
+def _tool_messages(messages: Conversation) -> int:
+    return sum(message["role"] == "tool" for message in messages)
+
+
+def _tools_as_user(messages: Conversation) -> Conversation:
+    shown: list[Message] = []
+    for is_tool, members in itertools.groupby(messages, key=lambda message: message["role"] == "tool"):
+        if is_tool:
+            content = "\n".join(f"<tool_response>\n{message['content']}\n</tool_response>" for message in members)
+            shown.append({"role": "user", "content": content})
+        else:
+            shown += members
+    return tuple(shown)
+
+
+def _alternating(messages: Conversation) -> Conversation:
+    """The conversation with neighbours of one role as one message, and the system message at the start of the first user message."""
+    shown: list[Message] = []
+    for message in messages:
+        before = shown[-1] if shown else None
+        if before is not None and before["role"] in (message["role"], "system"):
+            joined = {**before, **message, "content": f"{before['content']}\n\n{message['content']}"}
+            if before.get("tool_calls") or message.get("tool_calls"):
+                joined["tool_calls"] = [*before.get("tool_calls", ()), *message.get("tool_calls", ())]
+            shown[-1] = cast(Message, joined)
+        else:
+            shown.append(message)
+    return tuple(shown)
+
+
+def _with_tools_in_words(messages: Conversation, tools: Sequence[Tool]) -> Iterator[Conversation]:
+    first, *rest = messages
+    words = _tools_in_words(tools)
+    if first["role"] == "system":
+        yield (cast(Message, {**first, "content": f"{first['content']}\n\n{words}"}), *rest)
+    else:
+        yield ({"role": "system", "content": words}, *messages)
+        yield (cast(Message, {**first, "content": f"{words}\n\n{first['content']}"}), *rest)
 
 
 def _tools_in_words(tools: Sequence[Tool]) -> str:
@@ -282,30 +484,67 @@ def _tools_in_words(tools: Sequence[Tool]) -> str:
     return f'You can call these tools by writing <tool_call>{{"name": …, "arguments": {{…}}}}</tool_call>:\n{listed}'
 
 
+@functools.cache
+def _warn_once(message: str) -> None:
+    logger.warning(message)
+
+
 SENTINEL = "r1env-turn"
 """Stands for the model's turn where a template is asked what it writes after one."""
 
 
-def encode_replies(tokenizer: Any, replies: Conversation, *, chat: bool) -> list[int]:
-    """Return the token ids between the model's turn and its next one: the end of its turn, the replies, the next turn's opening.
+def reply_text(tokenizer: Any, replies: Conversation, *, chat: bool, so_far: Conversation = ()) -> ChatText:
+    """Return what stands between the model's turn and its next one: the end of its turn, the replies, the next turn's opening.
 
-    They are to be appended to the tokens so far. Where the model drew the template's end-of-turn token itself, see `join_turns`.
+    Its tokens are to be appended to those so far. Where the model drew the template's end-of-turn token itself, see `join_turns`.
+
+    The template is shown the conversation so far and the replies, with a stand-in for the model's last turn; what it writes after the stand-in
+    is the result. So a template may count turns, and whatever it does to earlier turns does not matter. Where it raises, or does not
+    show the stand-in, these are tried: the conversation without its tool calls, the stand-in at the end of what the model wrote,
+    and a conversation of a question and the stand-in.
 
     Args:
+        replies: empty for the end of the turn alone.
         chat: as in `encode_prompt`. A plain conversation goes on in a new line, and the model's next turn begins where the reply ends.
+        so_far: the conversation up to the model's last turn, that one included.
+
+    Raises:
+        ChatTemplateError: the chat template cannot show the replies.
     """
-    if chat and tokenizer.chat_template:
-        # A short conversation is enough: templates that cut the thinking out of earlier turns change what comes before this.
-        messages = [
-            {"role": "user", "content": "?"},
-            {"role": "assistant", "content": SENTINEL},
-            *replies,
-        ]
-        text = cast(str, tokenizer.apply_chat_template(messages, add_generation_prompt=True, tokenize=False))
-        after = text[text.index(SENTINEL) + len(SENTINEL) :]
-    else:
-        after = "".join(f"\n{reply['content']}" for reply in replies)
-    return cast(list[int], tokenizer(after, add_special_tokens=False)["input_ids"])
+    if not (chat and tokenizer.chat_template):
+        return ChatText("".join(f"\n{reply['content']}" for reply in replies))
+    written = [message["content"] for message in (*so_far, *replies)]
+    candidates = (f"{SENTINEL}{number}." for number in itertools.count())
+    sentinel = next(one for one in candidates if not any(one in text for text in written))
+    fault = ChatTemplateError("the tokenizer's chat template does not show what the model said before")
+    for before, text in _before_the_reply(so_far):
+        messages: Conversation = (*before, {"role": "assistant", "content": text + sentinel}, *replies)
+        try:
+            shown = render_chat(tokenizer, messages, generation_prompt=bool(replies))
+        except ChatTemplateError as error:
+            fault = error
+            continue
+        if sentinel in shown.text:
+            after = shown.text[shown.text.rindex(sentinel) + len(sentinel) :]
+            as_user = _tools_as_user(replies)
+            return ChatText(
+                after,
+                tools_as_user=_tool_messages(replies) if shown.tools_as_user else 0,
+                merged=len(as_user) - len(_alternating(as_user)) if shown.merged else 0,
+            )
+    raise fault
+
+
+def _before_the_reply(so_far: Conversation) -> Iterator[tuple[Conversation, str]]:
+    """What may stand before a reply, the likeliest first: earlier messages, and the text of the model's turn before the stand-in."""
+    if so_far:
+        *earlier, last = so_far
+        yield tuple(earlier), ""
+        if any("tool_calls" in message for message in earlier):
+            bare = ({key: value for key, value in message.items() if key != "tool_calls"} for message in earlier)
+            yield tuple(cast(Message, message) for message in bare), ""
+        yield tuple(earlier), last["content"]
+    yield ({"role": "user", "content": "?"},), ""
 
 
 def join_turns(tokenizer: Any, turn: Sequence[int], between: Sequence[int]) -> list[int]:
@@ -329,4 +568,20 @@ def stop_when_scoring_fails(scores: Sequence[Score], max_failed: float, what: st
         raise TrainingStoppedError(
             f"scoring failed for {len(reasons) / len(scores):.0%} of {what} (limit {max_failed:.0%}, setting max_failed); "
             f"the commonest reason: {commonest}"
+        )
+
+
+def stop_when_unscored(scores: Sequence[Score], max_unscored: float, what: str) -> None:
+    """Raise TrainingStoppedError where the share of scores without a value, for whatever reason, reaches `max_unscored`.
+
+    Args:
+        what: the scores are of, for the message: "the rollouts of a step".
+    """
+    reasons = Counter(score.reason for score in scores if score.value is None)
+    if scores and reasons.total() >= max_unscored * len(scores) and reasons:
+        shown = "; ".join(f"{reason} ({count / len(scores):.0%})" for reason, count in reasons.most_common(3))
+        raise TrainingStoppedError(
+            f"{reasons.total() / len(scores):.0%} of {what} have no score (limit {max_unscored:.0%}, setting max_unscored): {shown}; a "
+            "reward that returns None for tasks that are not its own needs the rubric's `on_none: skip`, or a mixture in which each "
+            "environment has its own rubric"
         )

@@ -6,11 +6,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Protocol, Self, TypeVar
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import Field, model_validator
 
-from r1env.config import Preset, Settings, merge, plain, with_new_names
-from r1env.errors import UnknownNameError
-from r1env.hooks import Spec
+from r1env.config import Name, Preset, Settings, merge, plain, with_new_names
+from r1env.errors import UnknownNameError, UsageError
+from r1env.hooks import KIND_OF, SINGULAR, Spec
 from r1env.importing import is_reference
 from r1env.plugins import installed
 from r1env.runs.run import Run
@@ -25,6 +25,8 @@ class TrainerConfig(Settings):
     Attributes:
         presets: settings by name: a `Preset`, or a nested mapping.
         set_by_stage: settings that an option of the command line skips if another stage has them too; they are set as STAGE.key=value.
+        may_change: settings, and groups of them, that a run which has begun may go on with other values of; the rest would make two
+            trainings out of one.
         reset_with: setting → those that a preset or recipe gives for its value, and that are dropped when the user gives another one.
     """
 
@@ -34,14 +36,15 @@ class TrainerConfig(Settings):
     presets: ClassVar[Mapping[str, Preset | Mapping[str, Any]]] = {}
     set_by_stage: ClassVar[frozenset[str]] = frozenset()
     reset_with: ClassVar[Mapping[str, tuple[str, ...]]] = {}
+    may_change: ClassVar[frozenset[str]] = frozenset({"steps"})
 
     def updated(self, changes: Mapping[str, Any]) -> Self:
         """Return a copy with nested changes, validated: `config.updated({"optim": {"lr": 1e-4}})`."""
         return type(self).model_validate(merge(plain(self), with_new_names(type(self), changes)))
 
 
-def registered(spec_type: type[Spec]) -> AfterValidator:
-    """Return a pydantic validator for a setting that names something of a plugin, or `module:attribute`, or `file.py:attribute`.
+def registered(spec_type: type[Spec]) -> Name:
+    """Return the annotation of a setting that names something of a plugin, or `module:attribute`, or `file.py:attribute`.
 
     An unknown name is refused when the settings are made, with the nearest known ones.
 
@@ -55,12 +58,16 @@ def registered(spec_type: type[Spec]) -> AfterValidator:
 
     def check(name: str) -> str:
         if is_reference(name):
-            installed().load(spec_type, name)
+            found = installed().load(spec_type, name)
+            if not callable(found):
+                raise UsageError(
+                    f"{name!r} is a {type(found).__name__}, not a function or class for the {SINGULAR[KIND_OF[spec_type]]}"
+                )
         else:
             installed().find(spec_type, name)
         return name
 
-    return AfterValidator(check)
+    return Name(check, lambda: installed().provided(KIND_OF[spec_type]))
 
 
 def preset_of(trainer: str, config: type[TrainerConfig], name: str) -> Preset:

@@ -34,6 +34,30 @@ Conversation = tuple[Message, ...]
 """Messages in order; what an environment shows the model."""
 
 
+ROLES = ("system", "user", "assistant", "tool", "developer")
+
+
+def fault_of_messages(messages: object) -> str:
+    """Return what keeps `messages` from being a conversation, in words; empty where nothing does.
+
+    Example:
+        >>> fault_of_messages([{"role": "user", "content": None}])
+        'message 0: its content is a NoneType, not text'
+    """
+    if isinstance(messages, str) or not isinstance(messages, Sequence):
+        return f"a {type(messages).__name__}, not a list of messages"
+    if not messages:
+        return "no message"
+    for number, message in enumerate(messages):
+        if not isinstance(message, Mapping):
+            return f"message {number}: a {type(message).__name__}, not a mapping with role and content"
+        if message.get("role") not in ROLES:
+            return f"message {number}: its role is {message.get('role')!r}; roles are {', '.join(ROLES)}"
+        if not isinstance(message.get("content"), str):
+            return f"message {number}: its content is a {type(message.get('content')).__name__}, not text"
+    return ""
+
+
 class TaskKind(StrEnum):
     """What sort of problem a task is; rubrics choose their accuracy reward by it."""
 
@@ -41,6 +65,7 @@ class TaskKind(StrEnum):
     CODE = "code"  # the answer is a program, judged by tests
     LOGIC = "logic"  # the answer is checked by the generator's own rule
     CHOICE = "choice"  # the answer is one of the options shown
+    SHORT = "short"  # the answer is a name, a word, a date or a number; there may be several references
     CHAT = "chat"  # no reference answer: judged by a preference model
 
 
@@ -161,7 +186,7 @@ class Rollout(BaseModel):
             `turns=` where it knows more than the texts; otherwise they are read off `messages`.
         token_ids, logprobs: of the final turn, as `turns[-1]` has them. They go in the version after next.
         ended_by: who ended the episode; None where that was not observed.
-        error: why the environment failed; a rollout with an error is not scored.
+        error: why the environment or the engine failed; a rollout with an error is not scored.
 
     Example:
         >>> Rollout(task=Task(id="1", prompt="2 + 2?"), completion="4").turns[-1].message["content"]

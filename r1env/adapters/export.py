@@ -104,7 +104,8 @@ def render(stack: str, spec: RubricSpec, *, path: Path, parts: Sequence[str]) ->
 
 def _literal(spec: RubricSpec) -> str:
     lines = "".join(f"        {_line(choice)},\n" for choice in spec.rewards)
-    return f'RUBRIC = {{\n    "name": {json.dumps(spec.name)},\n    "rewards": [\n{lines}    ],\n}}'
+    abstaining = "" if spec.on_none == "unscored" else f'    "on_none": {json.dumps(spec.on_none)},\n'
+    return f'RUBRIC = {{\n    "name": {json.dumps(spec.name)},\n    "rewards": [\n{lines}    ],\n{abstaining}}}'
 
 
 def _line(choice: RewardChoice) -> str:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import shutil
 import sys
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -55,7 +57,7 @@ def print_json(value: Any) -> None:
 
 @contextmanager
 def progress(what: str, *, unit: bool = True) -> Iterator[Advance]:
-    """A progress bar on stderr, gone when done; nothing at all where stderr is no terminal.
+    """Show progress on stderr: a bar that is gone when done, or where stderr is no terminal a line every half minute.
 
     Args:
         unit: show "done/in all"; pass False where the numbers mean nothing to a person (bytes).
@@ -63,13 +65,61 @@ def progress(what: str, *, unit: bool = True) -> Iterator[Advance]:
     columns = [SpinnerColumn(), TextColumn("{task.description}"), BarColumn()]
     columns += [MofNCompleteColumn()] if unit else []
     console = Console(stderr=True)
-    with Progress(*columns, TimeRemainingColumn(), console=console, transient=True, disable=not console.is_terminal) as bar:
+    if not console.is_terminal:
+        yield _progress_lines(what, unit)
+        return
+    with Progress(*columns, TimeRemainingColumn(), console=console, transient=True) as bar:
         task = bar.add_task(what, total=None)
 
         def advance(done: int, total: int) -> None:
             bar.update(task, completed=done, total=total)
 
         yield advance
+
+
+LINE_EVERY = 30.0
+"""Seconds between two lines of progress in a log."""
+
+
+def _progress_lines(what: str, unit: bool) -> Advance:
+    start = last = time.monotonic()
+
+    def advance(done: int, total: int) -> None:
+        nonlocal last
+        now = time.monotonic()
+        if now - last >= LINE_EVERY and done:
+            last = now
+            left = (now - start) / done * (total - done)
+            count = f"{done}/{total}" if unit else f"{done / total:.0%}"
+            typer.echo(f"{what}: {count}, about {left:.0f} s left", err=True)
+
+    return advance
+
+
+@contextmanager
+def told(say: Callable[[str], None], logger: str) -> Iterator[None]:
+    """Say what a logger logs, from INFO on, instead of what happens to its records otherwise."""
+    handler = _Saying(say)
+    source = logging.getLogger(logger)
+    before = source.level, source.propagate
+    source.addHandler(handler)
+    source.setLevel(logging.INFO)
+    source.propagate = False
+    try:
+        yield
+    finally:
+        source.removeHandler(handler)
+        source.setLevel(before[0])
+        source.propagate = before[1]
+
+
+class _Saying(logging.Handler):
+    def __init__(self, say: Callable[[str], None]) -> None:
+        super().__init__()
+        self._say = say
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self._say(printable(record.getMessage()))
 
 
 def printable(value: object) -> str:

@@ -1,28 +1,54 @@
-"""`r1env eval`: how often a model is right in an environment."""
+"""`r1env eval`, `compare` and `rescore`: how often models are right, kept in a folder."""
 
 from __future__ import annotations
 
 import contextlib
+import itertools
+import sys
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
+from statistics import fmean
 from typing import Annotated, Any
 
 import typer
 
 from r1env.cli import options as opt
-from r1env.cli.console import percent, print_json, print_table, progress
-from r1env.envs.environment import make_evaluation_environment
-from r1env.errors import UsageError
-from r1env.evaluation import Evaluation, evaluate
+from r1env.cli.console import percent, print_json, print_table, progress, told
+from r1env.config import parse_overrides
+from r1env.data.sources import iterate
+from r1env.engines import Engine, SamplingParams
+from r1env.envs.environment import Environment, make_evaluation_environment
+from r1env.envs.suite import Suite
+from r1env.errors import EngineError, UsageError
+from r1env.evaluation import Evaluation, EvaluationRow, accuracy_cell, evaluate, paired_difference
+from r1env.evaluation.evaluate import score_again
+from r1env.evaluation.run import EvaluationRun, check_same, describe_environment
+from r1env.hooks import SuiteSpec
+from r1env.plugins import Plugins
+from r1env.preflight import Mode, Preflight, check_suites
 from r1env.runs.files import replace_text, to_json
+
+OutputFolder = Annotated[
+    Path | None,
+    typer.Option(
+        "--output", metavar="DIR", help="Folder of the result. Default: a new one in runs/. FILE.jsonl: the rows alone."
+    ),
+]
 
 
 def evaluate_command(
     ctx: typer.Context,
-    model: opt.Model,
-    env: opt.EnvName,
+    model: Annotated[
+        list[str] | None, typer.Option("--model", help="Model: a name, a folder or a hub name. Repeatable.")
+    ] = None,
+    env: Annotated[list[str] | None, typer.Option("--env", help="Environment or suite (see `r1env envs`). Repeatable.")] = None,
     engine: opt.EngineName = "transformers",
     engine_options: opt.EngineOptions = None,
     data: opt.Data = None,
+    columns: opt.Map = None,
     env_options: opt.EnvOptions = None,
     limit: opt.Limit = None,
     n: opt.Samples = 1,
@@ -33,37 +59,217 @@ def evaluate_command(
     rubric: opt.RubricName = "accuracy",
     seed: opt.Seed = 0,
     batch_size: opt.BatchSize = 32,
-    output: Annotated[
-        Path | None, typer.Option("--output", metavar="FILE", help="Write JSON Lines to this file, one line per completion.")
+    preflight: Annotated[
+        Mode,
+        typer.Option("--preflight", help="Check references, prompts and rewards before the first task: refuse, report or off."),
+    ] = "refuse",
+    output: OutputFolder = None,
+    resume: Annotated[
+        Path | None, typer.Option("--resume", metavar="DIR", help="Complete this evaluation: what is missing, and what failed.")
     ] = None,
     as_json: opt.Json = False,
 ) -> None:
-    """Evaluate a model: accuracy with its 95 % interval, pass@k, statuses, lengths.
+    """Evaluate models: accuracy with its 95 % interval, pass@k, statuses, lengths.
 
-    The sampling defaults are DeepSeek-R1's protocol: temperature 0.6, top-p 0.95. Use --n for several completions a task.
+    The sampling defaults are DeepSeek-R1's protocol: temperature 0.6, top-p 0.95. Use --n for several completions a task; the
+    accuracy is then pass@1, the mean over them. Every completion is kept as soon as it is scored, and --resume completes what was cut short.
 
     \b
     Example:
       r1env eval --model smollm2-135m --env gsm8k --data gsm8k_test.jsonl --limit 16
-      r1env eval --model runs/mine/checkpoints/rl/model --env sort-4 --temperature 0
+      r1env eval --model smollm2-135m --data mine.parquet --map question=q,answer=a --limit 16
+      r1env eval --model runs/mine/checkpoints/rl/model --model smollm2-135m --env sort-4 --env add-1digit --temperature 0
+      r1env eval --resume runs/eval-sort-4-20260131-120000
     """
     plugins = opt.plugins_of(ctx)
-    params = opt.make_sampling(n, temperature, top_p, max_new_tokens, seed)
-    environment = opt.open_environment(
-        plugins, env, env_options, data, make_evaluation_environment, template=template, rubric=rubric
-    )
-    if output is not None and not output.parent.is_dir():
-        raise UsageError(f"cannot write {output}: there is no folder {output.parent}")
-    with progress("loading the model"):
-        source = opt.open_engine(plugins, engine, model, engine_options)
-    with contextlib.closing(source), progress("evaluating") as advance:
-        found = evaluate(environment, source, params, opt.limit_for(environment, limit), seed, advance, batch_size=batch_size)
-    if output is not None:
-        replace_text(output, "".join(to_json(row.model_dump(mode="json")) + "\n" for row in found.rows))
-    if as_json:
-        print_json({"model": model, "split": environment.split or "all", **found.model_dump(mode="json", exclude={"rows"})})
+    run = None if resume is None else EvaluationRun.open(resume)
+    if run is not None:
+        asked = _Asked.from_settings(run.settings)
+    elif not model or not (env or data):
+        raise UsageError(
+            f"give --model and --env or --data, or --resume with the folder of an evaluation (see `{ctx.command_path} --help`)"
+        )
     else:
-        print_table(("", ""), _lines(found, model), title=f"{found.environment}, split {environment.split or 'all'}")
+        given = parse_overrides(env_options or []) | opt.data_options(data, columns)
+        if data is not None and Path(data).exists():
+            given["data"] = str(Path(data).resolve())
+        asked = _Asked(
+            models=tuple(model),
+            envs=tuple(env or [opt.name_of_environment(None, data)]),
+            engine=engine,
+            engine_options=parse_overrides(engine_options or []),
+            env_options=given,
+            template=template,
+            rubric=rubric,
+            params=opt.make_sampling(n, temperature, top_p, max_new_tokens, seed),
+            limit=limit,
+            seed=seed,
+            batch_size=batch_size,
+        )
+    environments = asked.open(plugins)
+    rows_only = output is not None and output.suffix == ".jsonl"
+    if rows_only and output is not None and not output.parent.is_dir():
+        raise UsageError(f"cannot write {output}: there is no folder {output.parent}")
+    settings = asked.settings(environments)
+    if run is not None:
+        check_same(run.settings, settings, run.path)
+    elif not rows_only:
+        run = EvaluationRun.create(output or _new_folder(asked.envs), settings, seed=seed, command=["r1env", *sys.argv[1:]])
+    with contextlib.nullcontext() if run is None else run.writing():
+        try:
+            found = _evaluate(asked, environments, plugins, run, Preflight(mode=preflight))
+        except (EngineError, KeyboardInterrupt):
+            if run is not None:
+                typer.echo(f"what was scored is kept; go on with r1env eval --resume {run.path}", err=True)
+            raise
+        if run is not None:
+            run.finish(found)
+    if rows_only and output is not None:
+        rows = [row for one in found.values() for row in one.rows]
+        replace_text(output, "".join(to_json(row.model_dump(mode="json")) + "\n" for row in rows))
+    _show(found, environments, as_json)
+    if run is not None and not as_json:
+        typer.echo(f"kept in {run.path}; compare it with another by `r1env compare {run.path} OTHER`", err=True)
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """What is to be evaluated, and how."""
+
+    models: tuple[str, ...]
+    envs: tuple[str, ...]
+    engine: str
+    engine_options: Mapping[str, Any]
+    env_options: Mapping[str, Any]
+    template: str | None
+    rubric: str
+    params: SamplingParams
+    limit: int | None
+    seed: int
+    batch_size: int
+
+    def settings(self, environments: list[Environment]) -> dict[str, Any]:
+        """Return everything that a manifest keeps."""
+        return {
+            "models": list(self.models),
+            "env": list(self.envs),
+            "engine": self.engine,
+            "engine_options": dict(self.engine_options),
+            "env_options": dict(self.env_options),
+            "template": self.template,
+            "rubric": self.rubric,
+            "sampling": self.params.model_dump(mode="json"),
+            "limit": self.limit,
+            "seed": self.seed,
+            "batch_size": self.batch_size,
+            "environments": [describe_environment(environment) for environment in environments],
+        }
+
+    @classmethod
+    def from_settings(cls, settings: Mapping[str, Any]) -> _Asked:
+        """Return what the settings of a manifest asked for."""
+        same = ("engine", "engine_options", "env_options", "template", "rubric", "limit", "seed", "batch_size")
+        return cls(
+            models=tuple(settings["models"]),
+            envs=tuple(settings["env"]),
+            params=SamplingParams.model_validate(settings["sampling"]),
+            **{name: settings[name] for name in same},
+        )
+
+    def open(self, plugins: Plugins) -> list[Environment]:
+        """Open the environments; a suite stands for its members.
+
+        Raises:
+            UsageError: a wrong name or option, or an environment that is named twice.
+        """
+        names: list[str] = []
+        for name in self.envs:
+            names += plugins.find(SuiteSpec, name).environments if name in plugins.provided("suites") else [name]
+        if twice := sorted(
+            {name for name in names if names.count(name) > 1} | {m for m in self.models if self.models.count(m) > 1}
+        ):
+            raise UsageError(f"{twice[0]!r} is named twice")
+        return [
+            opt.open_environment(
+                plugins,
+                name,
+                self.env_options,
+                None,
+                make=make_evaluation_environment,
+                template=self.template,
+                rubric=self.rubric,
+            )
+            for name in names
+        ]
+
+
+def _evaluate(
+    asked: _Asked, environments: list[Environment], plugins: Plugins, run: EvaluationRun | None, preflight: Preflight
+) -> dict[tuple[str, str], Evaluation]:
+    done: dict[tuple[str, str], list[EvaluationRow]] = {}
+    for model, name, row in run.rows() if run is not None else ():
+        done.setdefault((model, name), []).append(row)
+    found = {}
+    for model in asked.models:
+        with progress("loading the model"):
+            source = opt.open_engine(plugins, asked.engine, model, dict(asked.engine_options))
+        with contextlib.closing(source):
+            _check(asked, environments, source, preflight)
+            for environment in environments:
+                pair = (model, environment.name)
+
+                def keep(rows: Any, pair: tuple[str, str] = pair) -> None:
+                    if run is not None:
+                        run.append(*pair, rows)
+
+                with progress(f"evaluating {environment.name}") as advance:
+                    found[pair] = evaluate(
+                        environment,
+                        source,
+                        asked.params,
+                        opt.limit_for(environment, asked.limit),
+                        asked.seed,
+                        advance,
+                        batch_size=asked.batch_size,
+                        done=done.get(pair, ()),
+                        keep=keep,
+                    )
+    return found
+
+
+def _check(asked: _Asked, environments: list[Environment], engine: Engine, preflight: Preflight) -> None:
+    with told(partial(typer.echo, err=True), "r1env.preflight"), progress("checking the tasks") as advance:
+        for environment in environments:
+            count = opt.limit_for(environment, asked.limit)
+            suite = Suite(environment.name, [environment])
+            check_suites([suite], preflight, engine, count=count, seed=asked.seed, progress=advance)
+
+
+def _new_folder(envs: tuple[str, ...]) -> Path:
+    """Return a path in `runs` that nothing has yet."""
+    stem = f"eval-{envs[0].replace('/', '-').replace(':', '-')}{'' if len(envs) == 1 else '-and-more'}-{time.strftime('%Y%m%d-%H%M%S')}"
+    names = (stem if number == 1 else f"{stem}-{number}" for number in range(1, 10_000))
+    return next(path for name in names if not (path := Path("runs") / name).exists())
+
+
+def _show(found: Mapping[tuple[str, str], Evaluation], environments: list[Environment], as_json: bool) -> None:
+    splits = {environment.name: environment.split or "all" for environment in environments}
+    if as_json:
+        data = [
+            {"model": model, "split": splits[name], **one.model_dump(mode="json", exclude={"rows"})}
+            for (model, name), one in found.items()
+        ]
+        print_json(data[0] if len(data) == 1 else data)
+    elif len(found) == 1:
+        [((model, name), one)] = found.items()
+        print_table(("", ""), _lines(one, model), title=f"{name}, split {splits[name]}")
+    else:
+        models = list(dict.fromkeys(model for model, _ in found))
+        rows = [(model, *(accuracy_cell(found[model, name]) for name in splits)) for model in models]
+        print_table(("model", *splits), rows, title="accuracy and its 95 % interval")
+        unscored = sum(one.unscored for one in found.values())
+        if unscored:
+            typer.echo(f"{unscored} completions are unscored and left out of the accuracy", err=True)
 
 
 def _lines(found: Evaluation, model: str) -> list[tuple[str, Any]]:
@@ -74,8 +280,180 @@ def _lines(found: Evaluation, model: str) -> list[tuple[str, Any]]:
         ("accuracy", percent(found.accuracy) + interval),
     ]
     lines += [(f"pass@{k}", percent(value)) for k, value in found.pass_at.items()]
+    lines += [(f"cons@{found.samples}", percent(found.consensus))] if found.consensus is not None else []
     lines += [(part, f"{value:.3f}") for part, value in found.parts.items()]
     lines += [("statuses", ", ".join(f"{status} {count}" for status, count in found.statuses.items()))]
     lines += [("unscored", f"{found.unscored} (left out of the accuracy)")] if found.unscored else []
     lines += [("mean length", f"{found.mean_length:.0f}"), ("cut off", percent(found.truncated))]
     return lines
+
+
+# `r1env compare`: the same tasks, two models.
+
+
+def compare(
+    runs: Annotated[
+        list[Path], typer.Argument(metavar="RUN...", help="Folders that `r1env eval` wrote; the first is the base.")
+    ],
+    by: Annotated[
+        str | None, typer.Option("--by", metavar="KEY", help="Also by a key of the tasks' metadata, such as level or subject.")
+    ] = None,
+    flips: Annotated[int, typer.Option("--flips", min=0, help="Tasks to list whose verdict changed.")] = 10,
+    as_json: opt.Json = False,
+) -> None:
+    """Compare models on the tasks that they have in common: differences with intervals and significance, and tasks that flipped.
+
+    \b
+    Example:
+      r1env compare runs/eval-gsm8k-base runs/eval-gsm8k-trained
+      r1env compare runs/eval-two-models --by level
+    """
+    contestants = _contestants(runs)
+    if len(contestants) < 2:
+        raise UsageError("there is one model only: name another evaluation, or one of several models")
+    base, *others = contestants
+    rows, data, listed = [], [], []
+    for other in others:
+        for environment in [name for name in base.tasks if name in other.tasks]:
+            for stratum, pairs in _strata(base.tasks[environment], other.tasks[environment], by).items():
+                first, second = [fmean(a) for a, _ in pairs.values()], [fmean(b) for _, b in pairs.values()]
+                found = paired_difference(first, second)
+                low, high = found.interval
+                rows.append(
+                    (
+                        environment + (f", {by} {stratum}" if stratum else ""),
+                        f"{base.label} → {other.label}",
+                        len(pairs),
+                        f"{percent(fmean(first))} → {percent(fmean(second))}",
+                        f"{100 * found.difference:+.1f} [{100 * low:+.1f}, {100 * high:+.1f}]",
+                        f"{found.p_value:.3g} ({found.test})",
+                        f"+{found.better} −{found.worse}",
+                    )
+                )
+                data.append(
+                    {
+                        "environment": environment,
+                        "stratum": stratum or None,
+                        "base": base.label,
+                        "other": other.label,
+                        "tasks": len(pairs),
+                        "accuracy": [fmean(first), fmean(second)],
+                        "difference": found.difference,
+                        "interval": list(found.interval),
+                        "p_value": found.p_value,
+                        "test": found.test,
+                        "better": found.better,
+                        "worse": found.worse,
+                    }
+                )
+                if not stratum:
+                    listed += _flips(environment, pairs)
+    if not rows:
+        raise UsageError("the evaluations have no task in common: compare runs of the same environment, split and seed")
+    if as_json:
+        print_json({"comparisons": data, "flips": [{"environment": e, "task": t, "change": c} for e, t, c in listed]})
+        return
+    print_table(("environment", "models", "tasks", "accuracy", "difference, points", "p", "tasks changed"), rows)
+    if flips and listed:
+        print_table(("environment", "task", "change"), listed[:flips], title=f"tasks that flipped ({len(listed)})")
+
+
+@dataclass(frozen=True, slots=True)
+class _Contestant:
+    """A model of an evaluation: environment → task → (its verdicts, a row of it)."""
+
+    label: str
+    tasks: dict[str, dict[str, tuple[list[bool], EvaluationRow]]]
+
+
+def _contestants(runs: list[Path]) -> list[_Contestant]:
+    found: list[_Contestant] = []
+    for path in runs:
+        tasks: dict[str, dict[str, dict[str, tuple[list[bool], EvaluationRow]]]] = {}
+        for model, environment, row in EvaluationRun.open(path).rows():
+            if row.correct is not None:
+                of_task = tasks.setdefault(model, {}).setdefault(environment, {})
+                of_task.setdefault(row.task_id, ([], row))[0].append(row.correct)
+        found += [_Contestant(model if len(runs) == 1 else f"{path.name}:{Path(model).name}", tasks[model]) for model in tasks]
+    return found
+
+
+_Pairs = dict[str, tuple[list[bool], list[bool]]]
+
+
+def _strata(
+    first: Mapping[str, tuple[list[bool], EvaluationRow]],
+    second: Mapping[str, tuple[list[bool], EvaluationRow]],
+    by: str | None,
+) -> dict[str, _Pairs]:
+    """Return the tasks that both have, all together under the name "", then by the value of `by`."""
+    strata: dict[str, _Pairs] = {}
+    for task in first.keys() & second.keys():
+        (a, row), (b, _) = first[task], second[task]
+        if row.prompt != second[task][1].prompt:
+            continue  # the same id for another question: another seed or another file
+        strata.setdefault("", {})[task] = (a, b)
+        if by is not None:
+            strata.setdefault(str(row.metadata.get(by, "none")), {})[task] = (a, b)
+    return {name: dict(sorted(strata[name].items())) for name in sorted(strata)}
+
+
+def _flips(environment: str, pairs: _Pairs) -> list[tuple[str, str, str]]:
+    """Return the tasks whose majority of completions changed from right to wrong or back."""
+    changed = []
+    for task, (a, b) in pairs.items():
+        before, after = fmean(a), fmean(b)
+        if (before > 0.5) != (after > 0.5):
+            changed.append((environment, task, f"{before:.2g} → {after:.2g}"))
+    return changed
+
+
+# `r1env rescore`: new scores for old completions.
+
+
+def rescore(
+    ctx: typer.Context,
+    source: Annotated[Path, typer.Argument(metavar="RUN", help="Folder that `r1env eval` wrote.")],
+    rubric: opt.RubricName = "accuracy",
+    output: OutputFolder = None,
+    as_json: opt.Json = False,
+) -> None:
+    """Score the completions of an evaluation again, say after a reward was mended, without sampling any.
+
+    \b
+    Example:
+      r1env rescore runs/eval-gsm8k-20260131-120000
+      r1env rescore runs/eval-gsm8k-20260131-120000 --rubric my_rubric.yaml --output runs/rescored
+    """
+    plugins = opt.plugins_of(ctx)
+    old = EvaluationRun.open(source)
+    was = _Asked.from_settings(old.settings)
+    asked = replace(was, rubric=rubric)
+    environments = asked.open(plugins)
+    by_pair: dict[tuple[str, str], list[EvaluationRow]] = {}
+    for model, name, row in old.rows():
+        by_pair.setdefault((model, name), []).append(row)
+    settings = asked.settings(environments) | {"rescored_from": str(source.resolve())}
+    run = EvaluationRun.create(output or _new_folder(asked.envs), settings, seed=asked.seed, command=["r1env", *sys.argv[1:]])
+    found: dict[tuple[str, str], Evaluation] = {}
+    with run.writing():
+        for model, environment in itertools.product(asked.models, environments):
+            tasks = list(iterate(environment.source, opt.limit_for(environment, asked.limit), asked.seed))
+            rows = by_pair.get((model, environment.name), [])
+            if moved := [row for row in rows if row.position >= len(tasks) or tasks[row.position].id != row.task_id]:
+                raise UsageError(
+                    f"task {moved[0].task_id!r} of {environment.name!r} is no longer at place {moved[0].position} of its source: "
+                    "the data have changed since; evaluate again"
+                )
+            if rows:
+                found[model, environment.name] = score_again(environment, tasks, rows, asked.params.n)
+        run.finish(found)
+    pairs = [
+        (before, after)
+        for pair, one in found.items()
+        for before, after in zip(sorted(by_pair[pair], key=lambda row: (row.position, row.sample)), one.rows, strict=True)
+    ]
+    changed = sum(before.correct != after.correct for before, after in pairs)
+    _show(found, environments, as_json)
+    if not as_json:
+        typer.echo(f"{changed} of {len(pairs)} verdicts changed; kept in {run.path}", err=True)

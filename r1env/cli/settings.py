@@ -45,6 +45,11 @@ def settings(
         for row in members:
             line = f"  {row.setting.path:<{path_width}}  {row.value_text:<{value_width}}  {row.origin:<8}  {row.source}"
             console.print(printable(line.rstrip()), markup=False, soft_wrap=True)
+    named = [row.setting for row in rows if row.setting.names]
+    if named:
+        console.print("\nnames, or module:attribute, or file.py:attribute", markup=False, style="bold")
+    for setting in named:
+        console.print(printable(f"  {setting.path:<{path_width}}  {', '.join(setting.names)}"), markup=False, soft_wrap=True)
     typer.echo(f"\nSet one with --set PATH=VALUE. Descriptions: {program()} train {name} --help")
 
 

@@ -1,1 +1,5 @@
-"""Where tasks come from: `sources` (task sources, files, mixing and epochs)."""
+"""Where tasks come from: `rows` (files and the hub), `layouts` (what their columns mean), `sources` (task sources, mixing and epochs)."""
+
+from r1env.data.rows import ColumnMap, Row, Rows, read_rows
+
+__all__ = ["ColumnMap", "Row", "Rows", "read_rows"]

@@ -22,13 +22,14 @@ Point = tuple[int, float]  # (step, value)
 
 
 class Curves:
-    """The values of every metric over the steps of a stage. Values that are not finite are left out."""
+    """The values of every metric over the steps of a stage. Values that are not finite are kept apart, see `not_finite`."""
 
     def __init__(self, rows: Iterable[Mapping[str, Any]] = ()) -> None:
         """Args:
         rows: of `Run.metrics(stage)`.
         """
         self._points: dict[str, list[Point]] = {}
+        self._not_finite: dict[str, list[int]] = {}
         self.step = 0
         for row in rows:
             self.add(row["step"], {name: value for name, value in row.items() if name not in ("stage", "step", "time")})
@@ -39,6 +40,8 @@ class Curves:
         for name, value in metrics.items():
             if value is not None and math.isfinite(value):
                 self._points.setdefault(name, []).append((step, value))
+            else:
+                self._not_finite.setdefault(name, []).append(step)
 
     def names(self, prefix: str = "") -> list[str]:
         """Metrics that have a value and begin with `prefix`, in the order of their first value."""
@@ -55,6 +58,10 @@ class Curves:
     def last(self, name: str, count: int) -> list[float]:
         """Its last values."""
         return [value for _, value in self.points(name)[-count:]]
+
+    def not_finite(self, name: str) -> list[int]:
+        """The steps whose value was not finite, in order."""
+        return self._not_finite.get(name, [])
 
     def around(self, name: str, step: int, count: int) -> list[float]:
         """The `count` values up to a step; of a step before them all, the first ones."""
@@ -149,15 +156,20 @@ def hollow_reward(curves: Curves) -> Alert | None:
     return None
 
 
+UNSCORED = "unscored/share"
+MUCH_UNSCORED = 0.2  # of the rollouts: a fifth of the signal is gone, and which fifth is seldom chance
+
 FEW_MIXED = 0.1
 SOLVED = 0.9
 
 
 def flat_groups(curves: Curves) -> Alert | None:
     """Hardly any group has rewards that differ: nothing is left to learn from."""
-    mixed = curves.last("mixed_groups", RECENT)
+    mixed, unscored_share = curves.last("mixed_groups", RECENT), curves.last(UNSCORED, RECENT)
     if len(mixed) < RECENT or fmean(mixed) >= FEW_MIXED:
         return None
+    if unscored_share and fmean(unscored_share) >= MUCH_UNSCORED:
+        return None  # the rule `unscored` says why
     cause, remedy = _why_flat(_mean_of(curves.last(ACCURACY, RECENT)))
     return Alert(
         "flat-groups", "mixed_groups", f"only {fmean(mixed):.0%} of the groups have rewards that differ", cause, remedy
@@ -241,7 +253,58 @@ def logprob_gap(curves: Curves) -> Alert | None:
     )
 
 
-RULES: tuple[Rule, ...] = (reward_hacking, hollow_reward, flat_groups, entropy_collapse, length_limit, logprob_gap)
+def not_finite(curves: Curves) -> Alert | None:
+    """A loss or a gradient norm is NaN or infinite. One step is enough: the numbers behind it do not come back by themselves."""
+    for metric in ("loss", "grad_norm", "value/loss", "value/grad_norm"):
+        if steps := curves.not_finite(metric):
+            seen = f"{metric} is not finite at step {steps[-1]} ({len(steps)} of {curves.step} steps so far)"
+            break
+    else:
+        skipped = [step for step, count in curves.points("skipped_updates") if count]
+        if not skipped:
+            return None
+        metric, seen = "skipped_updates", f"optimizer steps were skipped at step {skipped[-1]}, since a gradient was not finite"
+    return Alert(
+        "not-finite",
+        metric,
+        seen,
+        "a learning rate that is too high, a row that the model cannot compute, or arithmetic that overflows",
+        "read the event `skipped` in events.jsonl, which names the rows; lower lr or lengthen the warm-up; compare with --device cpu",
+    )
+
+
+def unscored(curves: Curves) -> Alert | None:
+    """A large share of the rollouts has no score: every reward that should have judged them abstained or failed."""
+    recent = curves.last(UNSCORED, RECENT)
+    if not recent or recent[-1] < MUCH_UNSCORED or fmean(recent) < MUCH_UNSCORED:
+        return None
+    now = curves.points(UNSCORED)[-1][0]
+    reasons = {
+        name.removeprefix("unscored/"): curves.points(name)[-1][1]
+        for name in curves.names("unscored/")
+        if name != UNSCORED and curves.points(name)[-1][0] == now
+    }
+    by = ", ".join(f"{name} {share:.0%}" for name, share in sorted(reasons.items(), key=lambda pair: -pair[1])[:3] if share)
+    return Alert(
+        "unscored",
+        UNSCORED,
+        f"{recent[-1]:.0%} of the rollouts have no score" + (f" ({by})" if by else ""),
+        "a reward that returns None for these rows, reference answers that cannot be read, or scoring that fails",
+        "read the reasons in the report; give rewards that are for different tasks each its own environment (mixture), or let the "
+        "rubric skip a part without a value",
+    )
+
+
+RULES: tuple[Rule, ...] = (
+    not_finite,
+    unscored,
+    reward_hacking,
+    hollow_reward,
+    flat_groups,
+    entropy_collapse,
+    length_limit,
+    logprob_gap,
+)
 
 
 def _climbs(before: list[float], after: list[float]) -> bool:

@@ -5,22 +5,35 @@ from __future__ import annotations
 import asyncio
 import atexit
 import itertools
+import logging
 import os
 import threading
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any, TypeVar
 
 from pydantic import BaseModel
 
 from r1env.plugins import installed
 from r1env.rewards import Isolation, Reward, Scope, group_by_task
-from r1env.rubrics import Rubric
+from r1env.rubrics import Rubric, scorable
 from r1env.scoring.limits import PerProcess, inside_worker
 from r1env.scoring.pool import ScoringPool, default_pool
 from r1env.types import Rollout, Score, Status
 
+logger = logging.getLogger(__name__)
 
-def score(rollouts: Sequence[Rollout], rubric: Rubric | Reward, *, pool: ScoringPool | None = None) -> list[Score]:
+T = TypeVar("T")
+
+
+def score(
+    rollouts: Sequence[Rollout],
+    rubric: Rubric | Reward | Callable[..., Any] | str,
+    *,
+    pool: ScoringPool | None = None,
+    notify: bool = True,
+) -> list[Score]:
     """Score rollouts and return the scores in the same order.
 
     It can be called from any thread, and inside a running event loop (which it blocks; see `ascore`).
@@ -33,16 +46,17 @@ def score(rollouts: Sequence[Rollout], rubric: Rubric | Reward, *, pool: Scoring
 
     Args:
         rollouts: what to score.
-        rubric: a rubric, or a single reward.
+        rubric: a rubric, or a single reward: the object, a function, or its name.
         pool: workers to use instead of the process's own, which has `R1ENV_WORKERS` of them (default: one a processor, at
             most 8).
+        notify: call the hook `r1env_scored`; False for scores that are not of a model's rollouts.
 
     Raises:
         UsageError: a reward cannot be sent to a worker, or the pool is closed.
     """
     if not rollouts:
         return []
-    scoring = Scoring(rubric, pool=pool)
+    scoring = Scoring(rubric, pool=pool, notify=notify)
     try:
         scoring.add(rollouts)
         return scoring.finish()
@@ -52,23 +66,38 @@ def score(rollouts: Sequence[Rollout], rubric: Rubric | Reward, *, pool: Scoring
 
 
 async def ascore(rollouts: Sequence[Rollout], rubric: Rubric | Reward, *, pool: ScoringPool | None = None) -> list[Score]:
-    """`score` without blocking the event loop. Cancelling it stops the work, inline rewards excepted."""
+    """`score` without blocking the event loop. Cancelling it, or closing the loop, stops the work, inline rewards excepted."""
     if not rollouts:
         return []
     scoring = Scoring(rubric, pool=pool)
-    run = asyncio.get_running_loop().run_in_executor
+    loop = asyncio.get_running_loop()
+    watch = _loop_thread.get().call(_cancel_with(loop, scoring))
     try:
-        await run(_threads.get(), scoring.add, rollouts)
-        await run(_threads.get(), scoring.score_here)
+        await loop.run_in_executor(_threads.get(), scoring.add, rollouts)
+        await loop.run_in_executor((_inline_threads if scoring.runs_here else _threads).get(), scoring.score_here)
         await asyncio.gather(*map(asyncio.wrap_future, scoring.futures))
-        return await run(_threads.get(), scoring.finish)
+        return await loop.run_in_executor(_threads.get(), scoring.finish)
     except BaseException:
         scoring.cancel()
         raise
+    finally:
+        watch.cancel()
 
 
-_threads = PerProcess(lambda: ThreadPoolExecutor(max_workers=2, thread_name_prefix="r1env-ascore"))
-"""Threads for `ascore`. The loop's own executor may be full of calls to an engine that take minutes."""
+_threads = PerProcess(lambda: ThreadPoolExecutor(max_workers=4, thread_name_prefix="r1env-ascore"))
+"""Threads for the short steps of `ascore`. The loop's own executor may be full of calls to an engine that take minutes."""
+
+_inline_threads = PerProcess(lambda: ThreadPoolExecutor(max_workers=INLINE_THREADS, thread_name_prefix="r1env-inline"))
+"""Threads for its inline rewards, which may take long: apart, so that calls without inline rewards do not wait for them."""
+
+INLINE_THREADS = 8
+
+
+async def _cancel_with(loop: asyncio.AbstractEventLoop, scoring: Scoring) -> None:
+    """Cancel the scoring once the event loop that waits for it is closed: nobody there can do it any more."""
+    while not loop.is_closed():
+        await asyncio.sleep(BEAT_SECONDS)
+    scoring.cancel()
 
 
 class Scoring:
@@ -81,16 +110,24 @@ class Scoring:
         futures: of what has been handed over.
     """
 
-    def __init__(self, rubric: Rubric | Reward, *, pool: ScoringPool | None = None) -> None:
+    def __init__(
+        self, rubric: Rubric | Reward | Callable[..., Any] | str, *, pool: ScoringPool | None = None, notify: bool = True
+    ) -> None:
         self.futures: list[Future[list[Score]]] = []
-        self._rubric = rubric
+        self._rubric = rubric = scorable(rubric)
         self._rewards = [rubric] if isinstance(rubric, Reward) else [item.reward for item in rubric.rewards]
         self._pool = pool
+        self._notify = notify
         self._rollouts: list[Rollout] = []
         self._here: dict[str, list[Score]] = {}
         self._elsewhere = {reward.name: _Elsewhere() for reward in self._rewards if not _runs_here(reward)}
         self._all_added = False
         self._cancelled = False
+
+    @property
+    def runs_here(self) -> bool:
+        """True if some reward runs in the calling thread."""
+        return len(self._elsewhere) < len(self._rewards)
 
     def add(self, rollouts: Sequence[Rollout]) -> None:
         """Hand over more rollouts to the rewards that run elsewhere.
@@ -131,7 +168,7 @@ class Scoring:
             Score.failure(Status.ERROR, rollout.error, parts=self._rubric.part_keys) if rollout.error else score
             for rollout, score in zip(self._rollouts, scores, strict=True)
         ]
-        if not inside_worker() and (plugins := installed()).listens("r1env_scored"):
+        if self._notify and not inside_worker() and (plugins := installed()).listens("r1env_scored"):
             plugins.notify("r1env_scored", rollouts=tuple(self._rollouts), scores=tuple(scores))
         return scores
 
@@ -289,8 +326,8 @@ def _content_hash(value: object) -> int:
 # Asynchronous rewards run on one private event loop in its own thread, for the life of the process.
 #
 # `ascore` uses it too, not the caller's loop: a client that a reward keeps open belongs to one loop, and a reward that is slow between
-# two awaits does not block the caller. It does block other asynchronous rewards, and no deadline can interrupt it: a reward that
-# computes belongs in `isolation="process"`.
+# two awaits does not block the caller. It does block other asynchronous rewards, whose deadlines then stand still, and no deadline can
+# interrupt it: a reward that computes belongs in `isolation="process"`.
 
 CONCURRENCY = 64
 """Rollouts (or groups) awaited at once, over all calls: a served model batches that many well, and its queue does not grow."""
@@ -309,31 +346,66 @@ def submit_async(reward: Reward, rollouts: Sequence[Rollout], groups: Sequence[i
     return _loop_thread.get().submit(reward, [rollouts[start:end] for start, end in itertools.pairwise([0, *ends])])
 
 
+BEAT_SECONDS = 0.1
+"""How often the loop shows that it runs."""
+
+BLOCKED_SECONDS = 1.0
+"""After so long without a sign, the reward that blocks the loop is named in the log."""
+
+
 class LoopThread:
-    """An event loop in a daemon thread, which runs until the process ends."""
+    """An event loop in a daemon thread, which runs until the process ends.
+
+    While a reward blocks the loop, the deadlines of the others stand still, and a second thread says in the log which reward it is.
+    """
 
     def __init__(self) -> None:
         self._owner = os.getpid()
         self._loop = asyncio.new_event_loop()
         self._turns = asyncio.Semaphore(CONCURRENCY)
+        self._under_way = 0
+        self._beat = time.monotonic()
+        self._blocked_seconds = 0.0  # until the last beat
         self._thread = threading.Thread(target=self._loop.run_forever, name="r1env-async-rewards", daemon=True)
         self._thread.start()
+        self._working = threading.Event()
+        threading.Thread(target=self._watch, name="r1env-async-watchdog", daemon=True).start()
         atexit.register(self._stop)
 
     def submit(self, reward: Reward, groups: Sequence[Sequence[Rollout]]) -> Future[list[Score]]:
-        return asyncio.run_coroutine_threadsafe(self._score_all(reward, groups), self._loop)
+        return self.call(self._score_all(reward, groups))
+
+    def call(self, work: Coroutine[Any, Any, T]) -> Future[T]:
+        """Run a coroutine on the loop."""
+        return asyncio.run_coroutine_threadsafe(work, self._loop)
 
     async def _score_all(self, reward: Reward, groups: Sequence[Sequence[Rollout]]) -> list[Score]:
-        scored = await asyncio.gather(*(self._score_in_time(reward, group) for group in groups))
+        self._under_way += 1
+        if self._under_way == 1:
+            self._beat = time.monotonic()
+            self._working.set()
+            self._beating = asyncio.create_task(self._keep_beating())
+        try:
+            scored = await asyncio.gather(*(self._score_in_time(reward, group) for group in groups))
+        finally:
+            self._under_way -= 1
+            if not self._under_way:
+                self._working.clear()
+                self._beating.cancel()
         return [score for scores in scored for score in scores]
 
     async def _score_in_time(self, reward: Reward, group: Sequence[Rollout]) -> list[Score]:
         seconds = reward.limits.wall_seconds * len(group)
         async with self._turns:
-            task = asyncio.create_task(_score_one_group(reward, group))
+            task = asyncio.create_task(_score_one_group(reward, group), name=reward.name)
+            before, left = self._blocked(), seconds
             try:
-                # `wait_for` would wait until the cancellation is obeyed, and a reward may ignore it.
-                finished, _ = await asyncio.wait({task}, timeout=seconds)
+                finished: set[asyncio.Task[list[Score]]] = set()
+                while left > 0 and not finished:
+                    # `wait_for` would wait until the cancellation is obeyed, and a reward may ignore it.
+                    finished, _ = await asyncio.wait({task}, timeout=left)
+                    blocked = self._blocked()
+                    before, left = blocked, blocked - before
             finally:
                 task.cancel()
         if not finished:
@@ -343,6 +415,33 @@ class LoopThread:
         if task.cancelled():
             return [Score.failure(Status.ERROR, "the reward cancelled itself", parts=reward.part_keys)] * len(group)
         return task.result()
+
+    async def _keep_beating(self) -> None:
+        while True:
+            await asyncio.sleep(BEAT_SECONDS)
+            self._blocked_seconds = self._blocked()
+            self._beat = time.monotonic()
+
+    def _blocked(self) -> float:
+        """Return for how many seconds the loop has been blocked altogether."""
+        return self._blocked_seconds + max(0.0, time.monotonic() - self._beat - 2 * BEAT_SECONDS)
+
+    def _watch(self) -> None:
+        """Run by the second thread."""
+        named = 0.0  # the beat after which the loop was blocked last
+        while not self._loop.is_closed():
+            self._working.wait()
+            time.sleep(BLOCKED_SECONDS / 2)
+            silent = time.monotonic() - self._beat
+            if self._working.is_set() and silent > BLOCKED_SECONDS and named != self._beat:
+                named = self._beat
+                task = asyncio.current_task(self._loop)
+                logger.warning(
+                    "reward %r has blocked the event loop of all asynchronous rewards for %.1f s; a reward that computes or waits "
+                    "without `await` belongs in isolation='process'",
+                    task.get_name() if task else "?",
+                    silent,
+                )
 
     def _stop(self) -> None:
         if self._owner == os.getpid():

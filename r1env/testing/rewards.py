@@ -71,7 +71,20 @@ def check_reward(reward: Reward | str, examples: Sequence[Example]) -> None:
     scores = _check_verdicts(subject, {f"example {n}": example.rollout() for n, example in enumerate(examples)})
     for (label, found), example in zip(scores.items(), examples, strict=True):
         _check_example(f"reward {subject.name!r}, {label} ({example.completion[:60]!r})", found, example)
-    task = examples[0].rollout().task
+    check_hostile_texts(subject, examples[0].rollout().task)
+
+
+def check_hostile_texts(reward: Reward | str, task: Task | None = None) -> None:
+    """Check the part of a reward's contract that needs no examples: what it does on every hostile text, see `check_reward`.
+
+    Args:
+        task: that the texts are answers to; left out, a question with the answer 42.
+
+    Raises:
+        AssertionError: a promise is broken; the message says which, on which text.
+    """
+    subject = get_reward(reward) if isinstance(reward, str) else reward
+    task = task or Example("", value=None, answer="42").rollout().task
     hostile = {label: Rollout(task=task, completion=completion) for label, completion in hostile_completions().items()}
     if subject.scope is Scope.TURN:
         hostile |= {

@@ -74,7 +74,7 @@ def check_value(test: TestCase, value: Any) -> str | None:
             )
         else:
             same = _agree(value, expected, _equal_numbers)
-    except (ArithmeticError, RecursionError, TypeError, ValueError):  # too large, too deep, not comparable: no task expects it
+    except (ArithmeticError, MemoryError, RecursionError, TypeError, ValueError):  # too large, too deep, not comparable
         same = False
     if same:
         return None

@@ -347,6 +347,10 @@ class TestResult(BaseModel):
     value: ReturnedValue = None
     note: str = ""
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Travel to other processes as JSON: `value` may be of a type that cannot be pickled (`dict_keys`, a named tuple)."""
+        return type(self).model_validate_json, (self.model_dump_json(),)
+
 
 class CompileResult(BaseModel):
     """What the compiler said and used. `cached`: it did not run, as the same source was compiled before."""

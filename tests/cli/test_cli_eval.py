@@ -6,6 +6,12 @@ from typing import Any
 
 import pytest
 
+
+@pytest.fixture(autouse=True)
+def a_folder_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
 ENGINE = ("--model", "any", "--engine", "obedient")
 
 

@@ -26,6 +26,7 @@ OURS = {
     "r1env_logic": ROOT / "plugins/logic/r1env_logic",
     "r1env_benchmarks": ROOT / "plugins/benchmarks/r1env_benchmarks",
     "r1env_judge": ROOT / "plugins/judge/r1env_judge",
+    "r1env_openai": ROOT / "plugins/openai/r1env_openai",
     "r1env_openrlhf": ROOT / "plugins/openrlhf/r1env_openrlhf",
     "r1env_trainers": ROOT / "trainers/r1env_trainers",
 }
@@ -38,7 +39,8 @@ MAY_IMPORT = {
     "r1env_language": {"r1env"},
     "r1env_logic": {"r1env"},
     "r1env_benchmarks": {"r1env"},
-    "r1env_judge": {"r1env"},
+    "r1env_judge": {"r1env", "r1env_openai"},
+    "r1env_openai": {"r1env"},
     "r1env_trainers": {"r1env"},
     "r1env_openrlhf": {"r1env", "r1env_trainers"},
 }

@@ -1,4 +1,4 @@
-"""Thinking, answer and summary out of a completion."""
+"""Thinking, answer and summary out of a completion; and what a prompt template may be."""
 
 from __future__ import annotations
 
@@ -6,7 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from r1env.prompts import ParsedResponse, answer_block, parse_response
+from r1env.errors import UsageError
+from r1env.prompts import ParsedResponse, answer_block, as_template, parse_response
+from r1env.types import Task
 
 TAGS = st.sampled_from(["<think>", "</think>", "<answer>", "</answer>", "a", " ", "\n", "<", ">", "\ud800", "42"])
 
@@ -60,3 +62,27 @@ def test_any_text_is_parsed_and_nothing_inside_the_thinking_is_an_answer(text, p
         assert parsed.answer in parsed.response
     if not parsed.closed:
         assert parsed.response == ""
+
+
+@pytest.mark.parametrize(
+    ("render", "message"),
+    [
+        (lambda task: task.question, "template 'mine' returned a str, not a list of messages, on task 'one'"),
+        (lambda task: [{"role": "user", "content": 3}], "message 0: its content is a int, not text"),
+        (lambda task: [{"content": "hi"}], "its role is None; roles are"),
+        (lambda task: task.nothing, "template 'mine' raised AttributeError"),
+    ],
+)
+def test_a_template_that_returns_no_messages_is_named_with_the_task(render, message):
+    template = as_template(render, "mine")
+    with pytest.raises(UsageError, match=message):
+        template.messages(Task(id="one", prompt="2 + 2?"))
+
+
+def test_a_text_with_other_braces_than_the_question_is_refused_when_it_is_named():
+    with pytest.raises(UsageError, match="write other braces twice"):
+        as_template("{question} Use \\boxed{}.", "mine")
+    assert (
+        as_template("{question} Use \\boxed{{}}.", "mine").messages(Task(id="1", prompt="2?"))[0]["content"]
+        == "2? Use \\boxed{}."
+    )

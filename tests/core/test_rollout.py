@@ -6,18 +6,21 @@ import itertools
 
 import pytest
 import torch
+from chat_templates import CHATML, GEMMA, LLAMA2, LLAMA3, NUMBERED, WANTS_THINKING, tokenizer_of
+from chat_templates import DROPS_THINKING as OPENS_THINKING
 from hypothesis import given
 from hypothesis import strategies as st
 
 import r1env
 from r1env.data.sources import ListSource
 from r1env.engines import SamplingParams, ScriptedEngine, derive_seed
+from r1env.envs.conversation import ToolEnv
 from r1env.envs.environment import Environment, Episode
 from r1env.envs.suite import make_suite
 from r1env.errors import TrainingStoppedError, UsageError
 from r1env.evaluation import evaluate
 from r1env.plugins import installed
-from r1env.rollout import encode_prompt, has_room, play, sample_rollouts, stop_when_scoring_fails
+from r1env.rollout import encode_prompt, has_room, play, render_chat, reply_text, sample_rollouts, stop_when_scoring_fails
 from r1env.rubrics import Rubric, WeightedReward
 from r1env.types import Completion, EndedBy, FinishReason, Score, Status, Task
 from r1env_trainers.model.load import load_model
@@ -262,3 +265,127 @@ def test_the_old_name_of_the_sampling_parameters_warns():
 
     with pytest.warns(DeprecationWarning, match="SamplingParams"):
         assert r1env.engines.Sampling is SamplingParams
+
+
+# Chat templates of others, which may raise on what they do not know.
+
+
+def add(a: int, b: int) -> int:
+    "Add two whole numbers."
+    return a + b
+
+
+CALL = '<tool_call>{"name": "add", "arguments": {"a": 50, "b": 98}}</tool_call>'
+
+
+def play_with_tools(template, *turns, n=1):
+    engine = Scripted(*turns)
+    engine.tokenizer = tokenizer_of(template)
+    found = environment(max_turns=3)
+    found = Environment(**{**vars(found), "other": lambda: ToolEnv([add])})
+    played = play([(found, found.task(0))], engine, SamplingParams(n=n, max_new_tokens=200))
+    return engine, played
+
+
+def test_a_template_without_the_role_tool_is_shown_a_tool_s_reply_as_the_user_s():
+    engine, (one,) = play_with_tools(LLAMA3, CALL, "148")
+    second = engine.tokenizer.decode(engine.asked[1][0])
+    assert "<|start_header_id|>user<|end_header_id|>\n\n<tool_response>\n148\n</tool_response><|eot_id|>" in second
+    assert (one.tools_as_user, one.episode.error) == (1, "")
+    _, (native,) = play_with_tools(CHATML, CALL, "148")
+    assert native.tools_as_user == 0
+
+
+def test_a_template_that_takes_no_notice_of_tools_describes_them_in_words():
+    engine, _ = play_with_tools(LLAMA3, "148")
+    opening = engine.tokenizer.decode(engine.asked[0][0])
+    assert opening.startswith("<|begin_of_text|><|start_header_id|>system<|end_header_id|>\n\nYou can call these tools")
+    without_system = LLAMA3.replace("('system', 'user', 'assistant')", "('user', 'assistant')")
+    engine, _ = play_with_tools(without_system, "148")
+    opening = engine.tokenizer.decode(engine.asked[0][0])
+    assert opening.startswith("<|begin_of_text|><|start_header_id|>user<|end_header_id|>\n\nYou can call these tools")
+    engine, _ = play_with_tools(CHATML, "148")
+    assert "You can call" not in engine.tokenizer.decode(engine.asked[0][0])
+
+
+def test_a_template_that_raises_on_the_replies_costs_the_episode_and_not_the_call():
+    raises = LLAMA3.replace("m.role not in", "(not loop.first and m.role == 'user') or m.role not in")
+    _, played = play_with_tools(raises, CALL, "148", n=2)
+    assert [one.episode.ended_by for one in played] == [EndedBy.ERROR] * 2
+    assert "chat template cannot show the conversation: TemplateError: roles are system" in played[0].episode.rollout().error
+
+
+def test_a_template_that_raises_on_the_opening_costs_the_task_s_episodes():
+    engine, played = play_with_tools("{{ raise_exception('never') }}", "148", n=2)
+    assert [one.episode.rollout().error[:32] for one in played] == ["the tokenizer's chat template ca"] * 2
+    assert engine.asked == []
+    assert all(one.prompt for one in played)
+
+
+def test_the_end_of_a_turn_that_the_model_wrote_itself_is_not_written_again_before_a_tool_s_reply():
+    engine, (one,) = play_with_tools(LLAMA3, CALL + "<|eot_id|>", "148<|eot_id|>")
+    assert engine.tokenizer.decode(one.tokens).count("<|eot_id|><|eot_id|>") == 0
+
+
+def talk(*contents: str, system: str = "") -> tuple:
+    """A conversation: user and assistant in turn."""
+    opening = ({"role": "system", "content": system},) if system else ()
+    return (*opening, *({"role": ("user", "assistant")[n % 2], "content": text} for n, text in enumerate(contents)))
+
+
+REPLY = ({"role": "user", "content": "Higher."},)
+
+
+@pytest.mark.parametrize(
+    ("template", "expected"),
+    [
+        (CHATML, "<|im_end|>\n<|im_start|>user\nHigher.<|im_end|>\n<|im_start|>assistant\n"),
+        (LLAMA2, " </s><s>[INST] Higher. [/INST]"),
+        (GEMMA, "<end_of_turn>\n<start_of_turn>user\nHigher.<end_of_turn>\n<start_of_turn>model\n"),
+        (NUMBERED, "\n[5 user] Higher.\n[6 assistant] "),
+        (OPENS_THINKING, "<|im_end|>\n<|im_start|>user\nHigher.<|im_end|>\n<|im_start|>assistant\n<think>\n"),
+        (WANTS_THINKING, "</a><u>Higher.</u><a><think>"),
+    ],
+    ids=["chatml", "llama2", "gemma", "numbered", "drops thinking", "wants thinking"],
+)
+def test_a_reply_is_what_the_template_writes_after_the_conversation_so_far(template, expected):
+    so_far = talk("Guess.", "<think>low</think>3", "No.", "<think>r1env-turn0.</think>5")
+    tokenizer = tokenizer_of(template)
+    assert reply_text(tokenizer, REPLY, chat=True, so_far=so_far).text == expected
+    assert render_chat(tokenizer, (*so_far, *REPLY)).text.endswith(expected)
+
+
+def test_a_template_that_wants_roles_in_turn_is_shown_neighbours_as_one_message():
+    two = ({"role": "user", "content": "Higher."}, {"role": "user", "content": "You have 3 guesses."})
+    shown = reply_text(tokenizer_of(LLAMA2), two, chat=True, so_far=talk("Guess.", "3"))
+    assert (shown.text, shown.merged) == (" </s><s>[INST] Higher.\n\nYou have 3 guesses. [/INST]", 1)
+    assert reply_text(tokenizer_of(CHATML), two, chat=True, so_far=talk("Guess.", "3")).merged == 0
+
+
+def test_a_template_without_system_messages_is_shown_the_system_message_in_the_user_s():
+    shown = render_chat(tokenizer_of(GEMMA), talk("Guess.", system="Be brief."))
+    assert shown.text == "<start_of_turn>user\nBe brief.\n\nGuess.<end_of_turn>\n<start_of_turn>model\n"
+    assert shown.merged == 1
+
+
+def test_tool_replies_reach_a_template_that_wants_roles_in_turn():
+    engine, (one,) = play_with_tools(LLAMA2, CALL, "148")
+    assert one.episode.error == ""
+    assert "[INST] <tool_response>\n148\n</tool_response> [/INST]" in engine.tokenizer.decode(engine.asked[1][0])
+
+
+def test_a_template_that_can_show_no_reply_costs_the_episode_its_score_with_the_reason():
+    refusing = "{% for m in messages %}{% if m.role == 'assistant' %}{{ raise_exception('one turn only') }}{% endif %}{{ m.content }}{% endfor %}"
+    engine = Scripted("50", "98")
+    engine.tokenizer = tokenizer_of(refusing)
+    found = Environment(**{**vars(environment(max_turns=3)), "other": lambda: lambda task, messages: "Again."})
+    (one,) = play([(found, found.task(0))], engine, SamplingParams(max_new_tokens=5))
+    assert "the tokenizer's chat template cannot show the conversation" in one.episode.error
+    assert "one turn only" in one.episode.error
+
+
+@given(st.lists(st.text("ab<>/th ink\n0.r1env-u", max_size=20), min_size=1, max_size=5), st.text(max_size=10))
+def test_a_reply_is_found_whatever_was_written_before(contents, reply):
+    so_far = talk(*contents, *(() if len(contents) % 2 == 0 else ("answer",)))
+    shown = reply_text(tokenizer_of(CHATML), ({"role": "user", "content": reply},), chat=True, so_far=so_far)
+    assert shown.text == f"<|im_end|>\n<|im_start|>user\n{reply}<|im_end|>\n<|im_start|>assistant\n"

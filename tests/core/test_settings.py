@@ -221,3 +221,18 @@ def test_values_that_were_renamed_work_with_a_warning():
         config = config_class(model="tiny", env="sort-4", advantage="loo", aggregation="constant")
     assert (config.algo.advantage, config.algo.loss_aggregation) == ("rloo", "seq-mean-token-sum-norm")
     assert len(caught) == 4  # two names and two values
+
+
+def test_a_value_that_is_another_setting_now_works_with_a_warning():
+    config_class = config_class_of(r1env.installed(), "grpo")
+    with pytest.warns(SettingRenamedWarning, match=r"algo\.policy_ratio=cispo is algo\.loss=cispo now"):
+        config = config_class(model="tiny", env="sort-4", algo={"policy_ratio": "cispo", "clip_ratio_low": 1.0})
+    assert (config.algo.loss, config.algo.policy_ratio, config.algo.clip_ratio_low) == ("cispo", "token", 1.0)
+    with pytest.warns(SettingRenamedWarning), pytest.raises(ValueError, match=r"another algo\.loss is given too"):
+        config_class(model="tiny", env="sort-4", algo={"policy_ratio": "cispo", "loss": "clipped"})
+
+
+def test_settings_out_of_an_open_list_show_its_names():
+    types = {setting.path: setting.type for setting in list_settings(config_class_of(r1env.installed(), "grpo"))}
+    assert types["algo.kl_estimator"] == "k1|k2|k3|module:attribute"
+    assert types["algo.policy_ratio"] == "token|sequence|module:attribute"

@@ -115,11 +115,14 @@ def test_what_the_installed_release_does_not_know_is_named(extra, complaint):
 ELSEWHERE = {
     # the prompt files and the agent
     *("env", "env_options", "hold_out", "mixture", "rubric", "template", "model", "eval.limit", "eval.env_options"),
-    *("filter.pass_rates", "filter.min_pass_rate", "filter.max_pass_rate"),
+    *("filter.pass_rates", "filter.min_pass_rate", "filter.max_pass_rate", "filter.max_prompt_length"),
+    *("preflight.mode", "preflight.max_faulty", "preflight.tasks"),
     # following the job
-    *("eval.samples", "max_failed", "log.samples_every"),
+    *("eval.samples", "max_failed", "max_unscored", "log.samples_every"),
     # the job's environment
-    "optim.dither",
+    *("optim.dither", "optim.max_bad_steps"),
+    # OpenRLHF has one way: flat groups count, and its dynamic filtering compares the checker's verdicts
+    *("algo.count_flat_groups", "filter.dynamic_sampling_metric"),
     # the process that trains here, which there is none of
     *("threads", "backend", "backend_options", "device", "engine.max_num_seqs"),
     # of the critic, which advantage=gae asks for, and that is refused
@@ -229,7 +232,8 @@ def test_settings_that_were_stored_with_a_run_are_taken_again():
         ({"algo.advantage": "maxrl"}, "advantage"),
         ({"algo.advantage": "grpo", "algo.normalize_advantages": True}, "normalize_advantages"),
         ({"algo.loss_aggregation": "seq-mean-token-sum-norm"}, "loss_aggregation=seq-mean-token-sum-norm"),
-        ({"algo.policy_ratio": "cispo"}, "policy_ratio=cispo"),
+        ({"algo.loss": "cispo"}, "no counterpart of algo.loss"),
+        ({"algo.kl_estimator": "r1env_trainers.rl.losses:k2", "algo.kl_coef": 0.1}, "algo.kl_estimator"),
         ({"algo.importance_sampling_correction": "sequence"}, "importance_sampling_correction=token"),
         ({"algo.mask_truncated_completions": True}, "mask_truncated_completions"),
         ({"optim.lr_schedule": "linear", "optim.min_lr_ratio": 0.1}, "min_lr_ratio=0"),

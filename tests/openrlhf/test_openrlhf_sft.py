@@ -21,8 +21,8 @@ from r1env_openrlhf.rank import log_steps
 from r1env_openrlhf.sft import MODULE, Files, arguments_of, check_settings, job_spec, write_rows
 from r1env_trainers.model.tiny import build_tokenizer
 from r1env_trainers.sft.config import SFTConfig
-from r1env_trainers.sft.data import FileDemonstrations, encode, open_demonstrations
-from r1env_trainers.sft.rows import Demonstration
+from r1env_trainers.sft.data import FileDemonstrations, open_demonstrations
+from r1env_trainers.sft.render import Demonstration, encode
 
 needs_openrlhf = pytest.mark.skipif(importlib.util.find_spec("openrlhf") is None, reason="OpenRLHF is not installed")
 
@@ -76,12 +76,17 @@ ELSEWHERE = {
         "train_on",
         "epochs",
         "max_length",
+        "too_long",
+        "columns",
+        "preflight.mode",
+        "preflight.max_faulty",
+        "preflight.tasks",
         "model",
     ),
     # only with a setting that is refused
     *("eval.env", "eval.template", "eval.env_options", "eval.limit", "eval.temperature", "eval.max_new_tokens", "eval.samples"),
     # the job's environment, and the process that trains here, which there is none of
-    *("device", "threads", "backend", "backend_options", "optim.dither"),
+    *("device", "threads", "backend", "backend_options", "optim.dither", "optim.max_bad_steps"),
 }
 CHANGED = {
     **{
@@ -145,17 +150,21 @@ def test_the_data_file_holds_what_the_local_backend_learns_token_for_token(tmp_p
     assert len(rows) == 3 * config.optim.batch_size
     lengths = []
     for position, row in enumerate(rows):
-        prompt, response = encode(demonstrations.at(position), TOKENIZER, config.max_length)
-        assert TOKENIZER(row["prompt"], add_special_tokens=False)["input_ids"] == prompt
-        assert TOKENIZER(row["prompt"] + row["response"], add_special_tokens=False)["input_ids"] == prompt + response
-        lengths.append(len(prompt) + len(response))
+        expected = encode(demonstrations.at(position), TOKENIZER)
+        assert TOKENIZER(row["prompt"], add_special_tokens=False)["input_ids"] == expected.prompt
+        joined = TOKENIZER(row["prompt"] + row["response"], add_special_tokens=False)["input_ids"]
+        assert joined == expected.prompt + expected.response
+        lengths.append(len(expected))
     assert longest == max(lengths)
 
 
 class PairTokenizer:
     """Takes two letters for one token, wherever they stand together."""
 
-    eos_token, eos_token_id, chat_template = "</s>", 0, None
+    eos_token, eos_token_id, chat_template, unk_token_id, all_special_ids = "</s>", 0, None, None, (0,)
+
+    def convert_tokens_to_ids(self, token):
+        return None
 
     def __call__(self, text, **_):
         return {"input_ids": [hash(text[place : place + 2]) for place in range(0, len(text), 2)]}
@@ -165,7 +174,9 @@ class PairTokenizer:
 
 
 def test_a_prompt_and_a_response_that_grow_together_are_refused(tmp_path):
-    demonstrations = FileDemonstrations([Demonstration(({"role": "user", "content": "abc"},), "def", chat=False)], seed=0)
+    demonstrations = FileDemonstrations(
+        [Demonstration(({"role": "user", "content": "abc"},), {"role": "assistant", "content": "def"}, chat=False)], seed=0
+    )
     with pytest.raises(UsageError, match="where its prompt ends"):
         write_rows(tmp_path / "data.jsonl", config_of(optim={"batch_size": 1}), demonstrations, 1, PairTokenizer())
     assert not (tmp_path / "data.jsonl").exists()

@@ -42,6 +42,7 @@ def test_the_reward_keeps_the_contract():
         "We can eliminate A, B and D. Answer: C", "The answer is not A but C.", "The answer is neither A nor B; it is C.", "Answer: A careful look gives C",
         "Answer: I think it is C", "The answer is A. No wait, the answer is C.", "ANSWER: A\nWait, that is wrong.\n\nANSWER: C", "\\boxed{A}. That is wrong.\n\nFinal: \\boxed{C}",
         "The distance is \\boxed{3 \\text{ km}}.\n\n**Answer: C**", "Réponse : C", "La respuesta correcta es la C.", "Правильный ответ: C", "정답: C", "Die richtige Antwort ist C.",
+        "So C is the answer.", "Only Porto is by the sea, so C.",
     ],
 )  # fmt: skip
 def test_the_pick_is_read_however_it_is_put(completion):
@@ -103,6 +104,8 @@ def test_an_article_is_no_letter():
         "答案：AC",
         "故选AC",
         "The correct options are A and C.",
+        "(A) and (C)",
+        "\\boxed{A \\& C}",
     ],
 )
 @pytest.mark.parametrize("reference", ["AC", "A,C", "A, C", '["A", "C"]'])

@@ -7,7 +7,7 @@ import pytest
 import r1env
 from r1env.testing import Example, check_reward
 from r1env_format import reflection
-from r1env_format.reflection import WORDS
+from r1env_format.reflective_words import WORDS
 
 
 def score(completion):

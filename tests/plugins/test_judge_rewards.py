@@ -6,15 +6,14 @@ import json
 import threading
 
 import pytest
+from chat_stub import says, serving, verdict
 from hypothesis import given
 from hypothesis import strategies as st
-from judge_stub import says, serving, verdict
 
 import r1env
 from r1env.testing import Example, check_reward
-from r1env_judge.errors import TooLongError
 from r1env_judge.prompts import correctness, fenced, ticket_for
-from r1env_judge.verdicts import Correctness, Helpfulness, parse_verdict
+from r1env_judge.verdicts import Correctness, Helpfulness, TooLongError, parse_verdict
 
 TASK = r1env.Task(id="t", prompt="What is 6 times 7?", answer="42")
 THOUGHT = "<think>a secret plan</think>It is 42."

@@ -6,15 +6,13 @@ import asyncio
 import json
 import logging
 import time
-from datetime import UTC, datetime
 
-import httpx
 import pytest
-from judge_stub import drips, fails, resets, says, sends, serving, slowly, stalls, verdict
+from chat_stub import drips, fails, resets, says, sends, serving, slowly, stalls, verdict
 
 import r1env
-from r1env_judge.errors import ServerError
-from r1env_judge.server import Server, ServerSettings, retry_after
+from r1env_judge.server import Server, ServerSettings
+from r1env_openai import RequestError
 
 TASK = r1env.Task(id="t", prompt="What is 6 times 7?", answer="42")
 
@@ -33,9 +31,9 @@ def no_long_waits(monkeypatch):
     """Waits between attempts are tenacity's; here they are short."""
     import tenacity
 
-    from r1env_judge import server
+    from r1env_openai import client
 
-    monkeypatch.setattr(server, "wait_exponential_jitter", lambda **_: tenacity.wait_fixed(0.01))
+    monkeypatch.setattr(client, "wait_exponential_jitter", lambda **_: tenacity.wait_fixed(0.01))
 
 
 def test_a_verdict_becomes_the_value():
@@ -53,8 +51,8 @@ UNSCORED = {
     "stalls": (stalls, "timeout", "silent for 0.3 s"),
     "drips": (drips, "timeout", "within 1 s"),
     "resets the connection": (resets, "error", "no answer from the judge's server"),
-    "sends no JSON": (sends(b"<html>"), "error", "no chat completion"),
-    "sends another JSON": (sends(b'{"choices": []}'), "error", "no chat completion"),
+    "sends no JSON": (sends(b"<html>"), "error", "no completion"),
+    "sends another JSON": (sends(b'{"choices": []}'), "error", "no completion"),
     "sends 10 MB": (sends(b'{"x": "' + b"a" * 10_000_000 + b'"}'), "error", "more than 1000000 bytes"),
     "answers nonsense": (says("I cannot decide."), "error", "no verdict, twice: the verdict is no JSON object"),
     "answers with a bare word": (says("correct"), "error", "no verdict, twice"),
@@ -118,17 +116,6 @@ def test_a_server_that_says_when_to_come_back_is_left_alone_until_then():
         assert "the last attempt: the judge's server answered with status 429" in found.reason
 
 
-def test_a_retry_after_is_a_number_or_a_date():
-    now = datetime(2026, 1, 1, tzinfo=UTC)
-    assert retry_after("7", now) == 7
-    assert retry_after("Thu, 01 Jan 2026 00:01:00 GMT", now) == 60
-    assert retry_after("Wed, 31 Dec 2025 00:00:00 GMT", now) == 0
-    assert retry_after("soon", now) is None
-    assert retry_after("-1", now) is None
-    assert retry_after(None, now) is None
-    assert retry_after("9" * 1000, now) < 1e9
-
-
 def test_one_stalled_request_costs_only_its_own_rollout():
     def behave(handler):
         (stalls if "slow" in handler.material else verdict(verdict="correct"))(handler)
@@ -166,7 +153,7 @@ def test_equal_requests_are_sent_once_and_counted_as_cached():
 def test_a_failure_is_not_remembered():
     async def ask_twice(url):
         server = Server(ServerSettings(url=url, model="m", attempts=1))
-        with pytest.raises(ServerError):
+        with pytest.raises(RequestError):
             await server.ask([])
         answer = await server.ask([])
         await server.close()
@@ -228,7 +215,3 @@ def test_a_key_that_is_not_set_is_said_by_its_name(monkeypatch):
 def test_settings_that_cannot_be_are_refused_by_name(options):
     with pytest.raises(r1env.UsageError, match="reward 'judge'"):
         r1env.get_reward("judge").function(**{"model": "m", **options})
-
-
-def test_nothing_is_followed_out_of_a_compressed_body():
-    assert "identity" in httpx.Headers(Server(ServerSettings(url="http://x", model="m"))._headers())["accept-encoding"]

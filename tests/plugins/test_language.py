@@ -15,7 +15,7 @@ from r1env.plugins import Plugins, installed
 from r1env.rubrics import find_rubric, resolve_rubric
 from r1env.testing import Example, check_reward
 from r1env_language import Language
-from r1env_language.consistency import MAX_CHARACTERS
+from r1env_language.counting import MAX_CHARACTERS
 
 ENGLISH = "First we add the two numbers."
 FRENCH = "Ensuite on multiplie par deux."

@@ -10,7 +10,7 @@ Case = tuple[str, tuple[str, ...], tuple[str, ...]]
 
 CASES: dict[str, list[Case]] = {
     "integers": [
-        ("42", ("\\approx 42", "42 apples per day", "\\$42 per day"), ("\\approx 43", "42 per cent", "24 per day")),
+        ("42", ("42 apples per day", "\\$42 per day"), ("\\approx 43", "42 per cent", "24 per day")),
         ("42", ("42.", "+42", "42.0", "042", "\\text{42}", "$42$", "\\(42\\)", "**42**", "{42}", "６×7"), ("-42", "24", "4 2", "42.5")),
         ("-7", ("−7", "–7", "-7.00", "(-7)", "-\\,7"), ("7", "--7", "- 7 7")),
         ("1234567", ("1,234,567", "1{,}234{,}567", "1\\,234\\,567", "1,\\!234,\\!567"), ("1,234", "1.234567", "1,234,576")),
@@ -190,7 +190,7 @@ NEAR_MISSES = [
     ("7", "7 pct"), ("7", "7 tenths"), ("7", "7 percent"), ("2\\pi R", "2\\pi r"), ("x=2", "x=2,3"), ("5", "5,5"),
     ("10", "10!"), ("\\frac12", "\\frac12x"), ("x^{2}", "x^22"), ("5", "5'"), ("5", "5\\text{ is the wrong answer}"),
     ("5", "5 apples and 3 oranges"), ("A", "A or B"), ("5", "approximately 5"), ("5", "about 5"), ("5", "5 thousand"),
-    ("5", "n=5,7"), ("x>3", "x>3 or x<1"), ("(1,2)", "(1,2]"), ("7", "7 mod 10"), ("x\\le 3", "x\\le 3, x\\ge 0"),
+    ("5", "n=5,7"), ("x>3", "x>3 or x<1"), ("(1,2)", "(1,2]"),  ("x\\le 3", "x\\le 3, x\\ge 0"),
     ("5", "5.0.0"), ("5", "5+"), ("5", "5-"), ("5", "5)"), ("5", "(5"), ("5", "5="), ("5", "=5="), ("12", "1\\,2"),
     ("12", "1{,}2"), ("0.5", "0,5"), ("x", "x!"), ("1", "x^0 y"), ("2", "2i"), ("4", "2^2i"), ("-1", "i"), ("3", "|3"),
     ("3", "-|3|"), ("8", "2^{3}x^{0.5}"), ("5", "5\\%"), ("100", "100\\%"), ("1", "100\\%x"), ("6", "\\{6,6,7\\}"),
@@ -205,7 +205,7 @@ NEAR_MISSES = [
     ("10^{100}", "10^{100}+1"), ("\\sin(10^{-30})", "0"), ("\\frac{\\pi}{10^{40}}", "\\frac{2\\pi}{10^{40}}"),
     ("\\ln 2", "0.693147180559945309417"), ("\\tan 1", "1.5574077246549"), ("\\cos 1", "\\cos 1^\\circ"),
     ("\\sin x", "sinx+0.0000000000000000001"), ("|x|", "x"), ("\\sqrt{x^2}", "x"), ("x", "\\frac{x^2}{x}+10^{-30}"),
-    ("2^n", "n^2"), ("\\log x", "\\ln x"), ("\\log_2 3", "\\log_3 2"), ("\\vec{AB}", "\\vec{BA}"), ("\\overline{AB}", "AB"),
+    ("2^n", "n^2"), ("\\log_2 3", "\\log_3 2"), ("\\vec{AB}", "\\vec{BA}"), ("\\overline{AB}", "AB"),
     ("\\angle A", "A"), ("x'", "x"), ("f'(x)", "f(x)"), ("f(x)", "f(y)"), ("\\hat{x}", "x"), ("\\bar{x}", "x"),
     ("A^T", "A"), ("\\lfloor x\\rfloor", "\\lceil x\\rceil"), ("\\lfloor x\\rfloor", "x"), ("a\\times b", "a+b"),
     ("1\\text{ cm}", "1\\text{ cm}^{-1}"), ("5\\text{ m/s}", "5\\text{ m}"), ("5\\text{ cm}^2", "5\\text{ cm}"),
@@ -222,11 +222,34 @@ NEAR_MISSES = [
     ("\\frac{1}{3}", ".33333333"), ("9", "9\\%"), ("9\\%", "9"), ("1", "1.0000001"), ("10000", "9999"),
     ("99999999999999999999", "1e20"), ("i", "-i"), ("-3\\leq x<5", "-3 \\leq x \\leq 5"),
     ("\\frac{\\sqrt{6}+\\sqrt{2}}{4}", "\\sin 15^\\circ"), ("\\cos\\theta", "\\sin\\theta"), ("n!", "(n-1)!"),
-    ("2^{n}-1", "2^{n-1}"), ("4x^3-2x+C", "4x^3-2x"), ("10\\text{ m/s}", "10 km/h"), ("5:00", "5"), ("10^{-10}", "0"),
+    ("2^{n}-1", "2^{n-1}"), ("10\\text{ m/s}", "10 km/h"), ("5:00", "5"), ("10^{-10}", "0"),
     ("0", "10^{-30}"), ("1/7", "0.142857"), ("11/2", "1\\frac12"), ("1\\frac12", "11/2"), ("-1\\frac12", "-0.5"),
     ("12 hours 30 minutes", "12 hours 20 minutes"), ("90^\\circ", "\\frac{\\pi}{3}"),
 ]  # fmt: skip
 """Reference and an answer that is nearly that: what a policy would try, and what careless readers take for it."""
+
+SAME += [
+    ("45\\text{ minutes}", "45\\text{ min}"), ("2\\text{ L}", "2 L"), ("\\$7.25", "USD 7.25"), ("40", "\\text{Rs }40"),
+    ("5\\text{ m/s}^2", "5\\text{ meters per second squared}"), ("(-\\infty,2]\\cup[7,\\infty)", "\\mathbb{R}\\setminus(2,7)"),
+    ("(-\\infty,2]\\cup[7,\\infty)", "x\\le2, x\\ge7"), ("(0,\\infty)", "\\text{all positive real numbers}"),
+    ("[0,\\infty)", "\\text{nonnegative reals}"), ("\\mathbb{R}\\setminus\\{3,5\\}", "x\\ne 3,5"),
+    ("\\mathbb{R}\\setminus\\{3,5\\}", "x\\ne 5 \\text{ and } x\\ne 3"), ("y<3x+4", "y-3x<4"), ("y<3x+4", "3x-y+4>0"),
+    ("\\begin{pmatrix}1&2\\\\3&4\\end{pmatrix}", "[[1,2],[3,4]]"), ("\\begin{pmatrix}1\\\\3\\end{pmatrix}", "\\begin{pmatrix}1\\\\[2pt]3\\end{pmatrix}"),
+    ("\\begin{cases}x&x<1\\\\2&x\\ge1\\end{cases}", "\\begin{cases}x,&x<1\\\\2,&\\text{otherwise}\\end{cases}"), ("\\frac{8}{33}", "0.(24)"),
+    ("\\binom{9}{4}", "C_9^4"), ("\\binom{9}{4}", "{}_9C_4"), ("126", "C(9,4)"), ("126", "^9C_4"), ("1\\pm\\sqrt7", "\\{1\\pm\\sqrt7\\}"),
+    ("9", "a=b=9"), ("15", "\\text{fifteen marbles}"), ("15", "\\text{fifteen (15)}"), ("May 9", "\\text{May 9th}"), ("May 9", "\\text{the 9th of May}"),
+    ("15", "一共15本"), ("\\frac25", "五分之二"), ("0.07", "百分之七"), ("5:7", "5∶7"), ("\\sqrt{45}", "\\sqrt45"), ("-9", "\\text{negative 9}"),
+    ("\\frac12", "\\text{half}"), ("4, 9", "9 \\& 4"), ("(2,-5)", "2i-5j"), ("(2,-5)", "\\vec{u}=(2,-5)"), ("k^2+1", "k^2+1\\ (k\\ge 1)"),
+    ("k^2+1", "k^2+1 \\text{ for } k\\geq 1"), ("2/5, 3/5", "lose 2/5, win 3/5"), ("\\text{cis } 90^\\circ", "i"),
+]  # fmt: skip
+NEAR_MISSES += [
+    ("2,5", "win 5, lose 2"), ("\\frac{2\\pi}{3} or 120^\\circ", "60^\\circ"), ("2 or 3", "2"), ("\\text{Dana and Igor}", "\\text{Dana}"), ("\\text{Dana and Igor}", "\\text{Dana or Igor}"),
+    ("乙", "甲"), ("3", "\\lim_{x\\to0}\\frac{3x}{x}=4"), ("3", "\\lim_{x\\to0}\\frac{3x}{x}"), ("x\\in\\mathbb{R}, y>3", "y>3"), ("\\text{C}\\text{O}_2", "CO_3"), ("9", "a=8=9"), ("15", "\\text{fifteen hundred}"), ("15", "\\text{fifteen or more}"), ("\\frac25", "二分之五"),
+    ("\\mathbb{R}\\setminus\\{3,5\\}", "x\\ne 3"), ("y<3x+4", "y-3x>4"), ("y<3x+4", "y-3x\\le4"), ("\\pm 3", "(3,-3)"), ("\\sqrt{45}", "\\sqrt4\\cdot5"),
+    ("\\begin{pmatrix}1&2\\\\3&4\\end{pmatrix}", "[[1,3],[2,4]]"), ("x>\\frac32", "2x>3"), ("\\binom{9}{4}", "C_9^3"),
+    ("(-\\infty,2]\\cup[7,\\infty)", "\\mathbb{R}\\setminus[2,7]"), ("(2,-5)", "2i+5j"), ("[0,\\infty)", "\\text{positive real numbers}"),
+    ("k^2+1", "k^2+1\\ (k\\ge 5)"), ("May 9", "\\text{9th of June}"), ("5\\text{ m/s}^2", "5\\text{ meters per second cubed}"),
+]  # fmt: skip
 
 RIGHT = [(cause, reference, answer) for cause, cases in CASES.items() for reference, right, _ in cases for answer in right]
 RIGHT += [("mixed", *pair) for pair in SAME]

@@ -191,6 +191,11 @@ def test_a_number_that_is_not_given_as_the_answer_earns_nothing(completion):
         # asides that give a second value
         ("0.375", "\\boxed{0.375 (or 0.38)}"),
         ("0.375", "The answer is 0.375 + 0(or 0.4)."),
+        ("6", "Maybe the answer is 6."),
+        ("6", "答えは6ではない"),
+        ("6", "정답은 6이 아닙니다"),
+        ("6", "The answer is 6, not really; it's 7"),
+        ("(2,6)", "\\boxed{2 or 6}"),
     ],
 )
 def test_an_answer_that_is_asked_changed_denied_or_doubted_earns_nothing(reference, completion):
@@ -215,6 +220,13 @@ def test_an_answer_that_is_asked_changed_denied_or_doubted_earns_nothing(referen
         ("(2, 3)", "The answer is the point (2, 3)."),
         ("70", "The final price is $90 - $20 = $70\\n#### 70"),
         ("70", "The final price is $90 - $20 = $70"),
+        ("6", "Ans. 6"),
+        ("6", "Het antwoord is 6"),
+        ("6", "so much for that\n```\n6\n```"),
+        ("6", "Answer: 6 (since 4 + 2 = 6)"),
+        ("6", "答案不是5，而是6"),
+        ("(3, 8)", "(a) \\boxed{3}, (b) \\boxed{8}"),
+        ("(1) 3 (2) 8", "(1) \\boxed{3} (2) \\boxed{8}"),
         ("70", "The answer is 90 - . The answer is 70."),  # a fragment contradicts nothing
     ],
 )

@@ -214,20 +214,40 @@ def test_a_special_checker_decides(spawning):
     assert status(spawning, "print(4)", test) is Verdict.WRONG_ANSWER
 
 
-@pytest.mark.parametrize("broken", ["1 / 0", "import sys; sys.exit(7)", "import sys; sys.exit("])
-def test_a_special_checker_that_judges_no_output_is_the_tasks_fault(spawning, broken):
-    test = TestCase.stdio("9", "", "special", checker_program=python(broken))
-    result = spawning.judge(python("print(3)"), [test], QUICK)
+BROKEN_CHECKERS = {
+    "raises": "1 / 0",
+    "another status": "import sys; sys.exit(7)",
+    "no Python": "import sys; sys.exit(",
+    "a module that is not there": "import sys\ntext = open(sys.argv[2]).read()\nimport module_that_nobody_has\n",
+    "a name that is not there": "import sys\nsys.exit(judge(open(sys.argv[2]).read()))\n",
+}
+
+
+@pytest.mark.parametrize("printed", ["3", "", "x" * 100])
+@pytest.mark.parametrize("broken", [*BROKEN_CHECKERS, pytest.param("no end", marks=pytest.mark.slow)])
+def test_a_special_checker_that_judges_no_output_is_the_tasks_fault(broken, printed, spawning):
+    test = TestCase.stdio("9", "", "special", checker_program=python(BROKEN_CHECKERS.get(broken, "while True: pass")))
+    result = spawning.judge(python(f"print({printed!r})"), [test], Limits(cpu_s=0.3, wall_s=1))
     assert (result.status, result.score, result.info.attempts) == (Verdict.REJECTED_INPUT, None, 1)
-    assert "the checker fails on every output" in result.info.note
+    assert "the checker" in result.info.note
 
 
-def test_a_checker_that_has_judged_an_output_is_not_broken(spawning):
-    picky = python("import sys\nword = open(sys.argv[2]).read().strip()\nsys.exit({'yes': 0, 'no': 1}[word])  # of its own\n")
-    test = TestCase.stdio("9", "", "special", checker_program=picky)
-    assert spawning.judge(python("print('maybe')"), [test], QUICK).status is Verdict.REJECTED_INPUT
-    assert spawning.judge(python("print('no')"), [test], QUICK).status is Verdict.WRONG_ANSWER
-    assert spawning.judge(python("print('maybe')"), [test], QUICK).status is Verdict.WRONG_ANSWER
+PICKY_CHECKERS = {
+    "a word": "word = text.strip()\nsys.exit({'right': 0, 'wrong': 1}[word])\n",
+    "a form": "assert text.strip() in ('right', 'wrong')\nsys.exit(text.strip() != 'right')\n",
+    "always the same error": "if text.strip() not in ('right', 'wrong'): raise ValueError('bad form')\nsys.exit(text.strip() != 'right')\n",
+    "a status of its own": "sys.exit({'right': 0, 'wrong': 1}.get(text.strip(), 3))\n",
+}
+
+
+@pytest.mark.parametrize("picky", PICKY_CHECKERS)
+def test_no_output_makes_a_checker_the_tasks_fault(picky, spawning):
+    """One that fails on all that it is tried with, as it wants an output of a certain form: the submission cannot choose its fault."""
+    checker = python(f"import sys\ntext = open(sys.argv[2]).read()\n{PICKY_CHECKERS[picky]}")
+    test = TestCase.stdio("9", "", "special", checker_program=checker)
+    for printed in ("maybe", "", "wrong", "maybe"):
+        assert status(spawning, f"print({printed!r})", test) is Verdict.WRONG_ANSWER
+    assert status(spawning, "print('right')", test) is Verdict.ACCEPTED
 
 
 def test_a_special_checker_that_does_not_compile_is_the_tasks_fault(spawning):

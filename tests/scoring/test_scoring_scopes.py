@@ -244,3 +244,32 @@ def test_what_another_scope_is_given_is_refused_by_name() -> None:
         reward(scope="group")(lambda completion: [1.0])
     with pytest.raises(r1env.UsageError, match="asks for 'rollouts'; a reward of scope 'turn' may ask for completion"):
         reward(scope="turn")(lambda rollouts: 1.0)
+
+
+def test_score_takes_a_function_and_the_name_of_a_reward():
+    def exact(completion, answer):
+        return completion == answer
+
+    rollouts = [r1env.Rollout(task=r1env.Task(id="1", prompt="6 * 7?", answer="42"), completion=text) for text in ("42", "41")]
+    assert [score.value for score in r1env.score(rollouts, exact)] == [1.0, 0.0]
+    assert [score.value for score in r1env.score(rollouts, "math")] == [1.0, 0.0]
+    assert [score.value for score in asyncio.run(r1env.ascore(rollouts, exact))] == [1.0, 0.0]
+
+
+@pytest.mark.parametrize(
+    ("what", "message"),
+    [(["math"], "cannot score with a list"), (3, "cannot score with a int"), ("mth", "did you mean 'math'")],
+)
+def test_what_cannot_score_is_named(what, message):
+    rollout = r1env.Rollout(task=r1env.Task(id="1", prompt="?"), completion="")
+    with pytest.raises(r1env.UsageError, match=message):
+        r1env.score([rollout], what)
+
+
+def test_a_group_reward_that_returns_no_list_says_so():
+    @r1env.reward(scope="group")
+    def one_number(completions):
+        return 1.0
+
+    rollout = r1env.Rollout(task=r1env.Task(id="1", prompt="?"), completion="")
+    assert r1env.score([rollout], one_number)[0].reason == "returned float, not a list of 1 results"

@@ -98,6 +98,118 @@ def test_a_vector_form_that_shows_other_tasks_is_found(register):
         check_environment(register("Shifted-v0", Sound, vector=Shifted))
 
 
+WITH_A_TOOL = """
+import r1env
+from r1env.data.sources import ListSource
+from r1env.envs.conversation import StepResult, ToolEnv
+
+def tasks():
+    return ListSource([r1env.Task(id=str(n), prompt=f"What is {n} + 1?", answer=str(n + 1)) for n in range(5)])
+
+def SPEC():
+    return r1env.EnvironmentSpec("adder", tasks, reward="short_answer", summary="sums", other=Other, max_turns=4)
+
+SHARED = []
+
+class Adder(ToolEnv):
+    def __init__(self):
+        super().__init__([self.add])
+
+    def add(self, a: int, b: int) -> str:
+        "Add two whole numbers."
+        return str(a + b)
+
+class Remembering(Adder):
+    "Its episodes share a list."
+
+    def add(self, a: int, b: int) -> str:
+        "Add two whole numbers."
+        SHARED.append(a)
+        return str(len(SHARED))
+
+class Strict(Adder):
+    "Raises where the model does not write a number."
+
+    async def step(self, message):
+        if not message.get("tool_calls"):
+            int(message["content"])
+        return await super().step(message)
+
+class Undescribed(ToolEnv):
+    def __init__(self):
+        super().__init__([lambda a: a])
+
+class Silent(ToolEnv):
+    def __init__(self):
+        super().__init__([self.plus])
+
+    def plus(self, a: int, b: int) -> str:
+        return str(a + b)
+
+class Anonymous(Adder):
+    "Its replies do not say which call they answer."
+
+    async def step(self, message):
+        result = await super().step(message)
+        for reply in result.messages:
+            del reply["tool_call_id"]
+        return result
+
+class Unpaid(Adder):
+    async def step(self, message):
+        return StepResult(done=True, reward=float("nan"))
+
+class Wordless(Adder):
+    async def step(self, message):
+        return StepResult([{"role": "user", "content": None}])
+
+class Closed(Adder):
+    "Cannot be opened."
+
+    def reset(self, task):
+        raise RuntimeError("no vault")
+
+class Unloggable(Adder):
+    async def step(self, message):
+        return StepResult(done=True, info={"self": object()})
+
+def guess(task, messages):
+    return "higher" if int(messages[-1]["content"]) < 3 else None
+"""
+
+
+def with_a_tool(tmp_path, name):
+    path = tmp_path / f"of_{name.lower()}.py"
+    path.write_text(WITH_A_TOOL + f"\nOther = {name}\n")
+    return f"{path}:SPEC"
+
+
+def test_a_sound_environment_with_a_tool_passes(tmp_path):
+    check_environment(with_a_tool(tmp_path, "Adder"))
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("Remembering", "they share state, or are random"),
+        ("Strict", "the environment failed: ValueError: .*when the model wrote"),
+        ("Undescribed", "name that is no identifier"),
+        ("Silent", "the tool 'plus' has no description"),
+        ("Anonymous", "no tool_call_id of a call"),
+        ("Unpaid", "the reward of a turn is nan"),
+        ("Wordless", "its content is a NoneType, not text"),
+        ("Closed", "the environment failed: RuntimeError: no vault, at the opening"),
+        ("Unloggable", "not JSON serializable"),
+        ("guess", "the environment failed: ValueError"),
+    ],
+)
+def test_a_bad_environment_with_turns_is_named(tmp_path, name, message):
+    from r1env.testing.environments import _check_episodes
+
+    with pytest.raises(AssertionError, match=message):
+        _check_episodes(with_a_tool(tmp_path, name), {})
+
+
 def test_importing_the_kit_imports_neither_gymnasium_nor_pytest():
     code = "import r1env.testing, sys; print([m for m in ('gymnasium', 'pytest', 'torch') if m in sys.modules])"
     assert subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout.strip() == "[]"

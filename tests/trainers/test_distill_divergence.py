@@ -9,10 +9,10 @@ import torch
 
 from r1env.errors import UsageError
 from r1env_trainers.distill import divergence
-from r1env_trainers.distill.divergence import Predictions, chunked_reverse_kl, policy_gradient, predictions, reverse_kl
+from r1env_trainers.distill.divergence import chunked_reverse_kl, policy_gradient, reverse_kl
 from r1env_trainers.distill.loop import check_one_tokenizer
 from r1env_trainers.model.load import load_model
-from r1env_trainers.model.logprobs import completion_logprobs
+from r1env_trainers.model.logprobs import Predicted, completion_logprobs, predicted
 from r1env_trainers.sft.loop import make_batch
 
 PAIRS = [([4, 39, 5, 51], [6, 1]), ([31, 4, 3, 51], [55, 56, 57, 3, 4, 58, 1]), ([4], [5, 5, 5, 1])]
@@ -54,7 +54,7 @@ def test_chunks_change_neither_the_divergence_nor_its_gradient(monkeypatch, stud
     monkeypatch.setitem(divergence.CHUNK_ELEMENTS, "cpu", elements)
     ours, theirs = load_model(student, seed=1), load_model(teacher, seed=2)
     batch = make_batch(PAIRS, ours.pad, ours.device)
-    found = chunked_reverse_kl(predictions(ours.model, batch), predictions(theirs.model, batch), 0.8)
+    found = chunked_reverse_kl(predicted(ours.model, batch), predicted(theirs.model, batch), 0.8)
 
     def logits(loaded):
         rows = [
@@ -72,15 +72,15 @@ def test_chunks_change_neither_the_divergence_nor_its_gradient(monkeypatch, stud
 def test_predictions_stand_in_the_order_of_the_log_probs():
     loaded = load_model("tiny-gpt2", seed=1)
     batch = make_batch(PAIRS, loaded.pad, loaded.device)
-    found = predictions(loaded.model, batch)
-    ids = batch.completion_ids[batch.completion_mask > 0]
-    logprobs = found.features.log_softmax(-1).gather(1, ids[:, None]).squeeze(1)
+    found = predicted(loaded.model, batch)
+    assert found.ids.tolist() == [token for _, response in PAIRS for token in response]
+    logprobs = (found.features @ found.head.T).log_softmax(-1).gather(1, found.ids[:, None]).squeeze(1)
     torch.testing.assert_close(logprobs, completion_logprobs(loaded.model, batch)[batch.completion_mask > 0])
 
 
 def test_a_vocabulary_padded_to_a_larger_size_is_cut_to_the_smaller():
     student, teacher = torch.randn(4, 10), torch.randn(4, 12)
-    found = chunked_reverse_kl(Predictions(student, None), Predictions(teacher, None))
+    found = chunked_reverse_kl(Predicted(student, None, torch.arange(4)), Predicted(teacher, None, torch.arange(4)))
     torch.testing.assert_close(found, reverse_kl(student, teacher[:, :10]))
 
 

@@ -7,7 +7,7 @@ import pytest
 from r1env.errors import UsageError
 from r1env.recipes import check_plan, plan_training
 from r1env_trainers.rl.config import GRPOConfig
-from r1env_trainers.rl.metrics import evaluation_suite, training_suite
+from r1env_trainers.rl.rollouts import evaluation_suite, training_suite
 
 MINIMAL = {"model": "tiny", "env": "sort-4"}
 PUBLISHED = sorted(set(GRPOConfig.presets) - {"tiny-cpu", "smol-135m"})
@@ -25,7 +25,7 @@ def plan(**settings):
         ({"env": None, "mixture": [{"env": "sort-4"}], "template": "plain"}, "each share has its own"),
         ({"algo.kl_in": "reward"}, "kl_coef=0 takes nothing"),
         ({"algo.ref_model_sync_steps": 5}, "without kl_coef or track_kl there is none"),
-        ({"algo.policy_ratio": "cispo", "algo.dual_clip": 3.0}, "ratio=cispo has none"),
+        ({"algo.loss": "cispo", "algo.dual_clip": 3.0}, "dual_clip describe loss=clipped"),
         ({"algo.dual_clip": 1.0}, "greater than 1"),
         ({"sampling.group_size": 1}, "group_size must be 2 or more"),
         (
@@ -51,7 +51,7 @@ def test_settings_that_contradict_each_other_are_one_line(settings, message):
     ("settings", "message"),
     [
         ({"algo.advantage": "gdpo", "rubric": "accuracy"}, "the rubric has one that counts"),
-        ({"filter.pass_rates": "nowhere.jsonl"}, "cannot read nowhere.jsonl"),
+        ({"filter.pass_rates": "nowhere.jsonl"}, "nowhere.jsonl: cannot read it"),
         ({"final_phase.steps": 5, "final_phase.rubric": "zeroo"}, "unknown rubric 'zeroo'"),
         ({"env": None, "mixture": [{"env": "sort-44"}]}, "unknown environment 'sort-44'"),
         ({"final_phase.steps": 5, "final_phase.mixture": [{"env": "sort-44"}]}, "unknown environment 'sort-44'"),

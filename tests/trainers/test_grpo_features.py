@@ -153,7 +153,7 @@ VARIANTS = [
     {"algo.advantage": "reinforce_pp"},
     {"algo.normalize_advantages": True},
     {"algo.policy_ratio": "sequence", "optim.mini_batches": 2, "algo.loss_aggregation": "seq-mean-token-mean"},
-    {"algo.policy_ratio": "cispo", "optim.mini_batches": 2},
+    {"algo.loss": "cispo", "optim.mini_batches": 2},
     {"algo.dual_clip": 3.0, "optim.mini_batches": 2},
     {"algo.entropy_coef": 0.1},
     {"algo.importance_sampling_correction": "token"},

@@ -22,7 +22,15 @@ from r1env_trainers.rl.advantages import (
     whiten,
     with_kl_reward,
 )
-from r1env_trainers.rl.losses import aggregate, clipped_share, loss_denominator, policy_loss, sampler_correction, sequence_ratio
+from r1env_trainers.rl.losses import (
+    aggregate,
+    cispo_loss,
+    clipped_share,
+    loss_denominator,
+    policy_loss,
+    sampler_correction,
+    sequence_ratio,
+)
 
 NAN = math.nan
 OF_GROUPS = [group_mean, group_std, leave_one_out, maxrl]
@@ -170,11 +178,12 @@ def test_the_ratio_of_sequences_wants_their_mask():
 
 def test_cispo_keeps_the_gradient_of_a_clipped_token():
     logprobs = torch.tensor([[math.log(3.0), math.log(0.5)]], requires_grad=True)
-    settings = {"clip_low": 1.0, "clip_high": 0.5, "ratio": "cispo"}
-    policy_loss(logprobs, torch.zeros(1, 2), torch.tensor([2.0]), **settings).sum().backward()
+    settings = {"clip_low": 1.0, "clip_high": 0.5}
+    cispo_loss(logprobs, torch.zeros(1, 2), torch.tensor([2.0]), **settings).sum().backward()
     assert logprobs.grad is not None
     assert logprobs.grad.tolist() == [[pytest.approx(-1.5 * 2), pytest.approx(-0.5 * 2)]]
-    assert clipped_share(logprobs, torch.zeros(1, 2), torch.tensor([-1.0]), **settings).tolist() == [[1.0, 0.0]]
+    share = clipped_share(logprobs, torch.zeros(1, 2), torch.tensor([-1.0]), bounds_weight=True, **settings)
+    assert share.tolist() == [[1.0, 0.0]]
 
 
 def test_the_dual_clip_bounds_what_a_bad_token_can_cost():

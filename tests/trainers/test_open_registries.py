@@ -6,6 +6,7 @@ import pytest
 import torch
 from training_runs import trained
 
+import r1env
 from r1env.engines import SamplingParams, ScriptedEngine, TokenEngine
 from r1env.errors import UsageError
 from r1env.plugins import installed
@@ -15,7 +16,7 @@ from r1env_trainers.generate.choose import EncodingEngine
 from r1env_trainers.model.load import load_model
 from r1env_trainers.model.logprobs import TokenBatch, completion_logprobs
 from r1env_trainers.rl.advantages import estimate_advantages, group_mean
-from r1env_trainers.rl.losses import other_loss, policy_loss
+from r1env_trainers.rl.losses import aggregate, estimate_kl, loss_denominator, other_loss, policy_loss, policy_ratio
 
 MINE = """
 import itertools
@@ -40,6 +41,30 @@ class Counting:
         return [[Completion(text=str(next(self.numbers) % 10)) for _ in range(params.n)] for _ in prompts]
     def close(self):
         CALLS.append("closed")
+
+def geometric(logprobs, old_logprobs, mask):
+    CALLS.append("ratio")
+    return (((logprobs - old_logprobs) * mask).sum(1, keepdim=True) / mask.sum(1, keepdim=True).clamp(min=1)).exp()
+
+def longest(per_token, mask, *, max_new_tokens):
+    CALLS.append(f"aggregation {max_new_tokens}")
+    return (per_token * mask).sum(), mask.sum(1).amax()
+
+def absolute(logprobs, reference):
+    CALLS.append("kl")
+    return (logprobs - reference).abs()
+
+def one_number_too(logprobs, other):
+    return logprobs.sum()
+
+def just_the_mean(per_token, mask):
+    return (per_token * mask).sum() / mask.sum()
+
+def minus_one(per_token, mask):
+    return (per_token * mask).sum(), -1.0
+
+def a_word(per_token, mask):
+    return (per_token * mask).sum(), "three"
 
 def row(rewards):
     return rewards[0]
@@ -100,6 +125,21 @@ def test_a_run_learns_with_the_loss_the_advantage_and_the_engine_of_a_file(tmp_p
     assert all(row["reward"] is not None and abs(row["logprob_gap"]) < 1e-4 for row in rows)
 
 
+def test_a_run_learns_with_the_ratio_the_aggregation_and_the_kl_estimator_of_a_file(tmp_path, mine):
+    settings = {
+        **SMALL,
+        "rubric": digit_rubric(tmp_path),
+        "sampling.max_new_tokens": 5,
+        "algo.policy_ratio": mine("geometric"),
+        "algo.loss_aggregation": mine("longest"),
+        "algo.kl_estimator": mine("absolute"),
+        "algo.kl_coef": 0.1,
+    }
+    run = trained(plan_training("grpo", preset="tiny-cpu", overrides=settings), tmp_path / "run")
+    assert {"ratio", "aggregation 5", "kl"} <= set(calls(mine))
+    assert all(row["grad_norm"] > 0 for row in run.metrics())
+
+
 def test_the_scripted_engine_trains_too(tmp_path):
     settings = {**SMALL, "rubric": digit_rubric(tmp_path), "engine": {"name": "scripted", "options": {"text": "77"}}}
     run = trained(plan_training("grpo", preset="tiny-cpu", overrides=settings), tmp_path / "run")
@@ -125,9 +165,13 @@ def test_a_group_reward_sees_every_group_whole_in_training_though_episodes_are_s
         ({"algo.advantage": "dr_grop"}, "unknown advantage 'dr_grop'; did you mean 'dr_grpo'"),
         ({"algo.loss": "cliped"}, "unknown loss 'cliped'; did you mean 'clipped'"),
         ({"engine.name": "vlm"}, "unknown engine 'vlm'; did you mean 'vllm'"),
+        ({"algo.kl_estimator": "k4"}, "unknown KL estimator 'k4'; did you mean 'k3'"),
+        ({"algo.policy_ratio": "sequences"}, "unknown policy ratio 'sequences'; did you mean 'sequence'"),
+        ({"algo.loss_aggregation": "token_mean"}, "unknown loss aggregation 'token_mean'; did you mean 'token-mean'"),
         ({"algo.loss": "no_such.py:f"}, "cannot load the loss 'no_such.py:f': cannot read"),
+        ({"algo.loss": "math:tau"}, "'math:tau' is a float, not a function or class for the loss"),
         ({"algo.advantage": "math:nothing"}, "cannot load the advantage 'math:nothing'"),
-        ({"algo.loss": "math:tau", "algo.policy_ratio": "sequence"}, "policy_ratio and dual_clip describe loss=clipped"),
+        ({"algo.loss": "cispo", "algo.policy_ratio": "sequence"}, "policy_ratio and dual_clip describe loss=clipped"),
     ],
 )
 def test_a_name_that_leads_nowhere_is_refused_with_the_settings(settings, message):
@@ -135,6 +179,24 @@ def test_a_name_that_leads_nowhere_is_refused_with_the_settings(settings, messag
         plan_training("grpo", preset="tiny-cpu", overrides={**SMALL, **settings})
     assert message in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"loss": "math:sqrt"}, "algo.loss=math:sqrt raised TypeError on small tensors"),
+        ({"loss": "one_number"}, r"it must return a loss per token"),
+        ({"advantage": "row"}, r"returned \[3\]|returned \[2\]"),
+        ({"policy_ratio": "one_number_too"}, "a ratio per token or per sequence"),
+        ({"kl_estimator": "one_number_too", "kl_coef": 0.1}, "an estimate per token"),
+        ({"loss_aggregation": "just_the_mean"}, "a total and a count"),
+    ],
+)
+def test_a_function_that_cannot_be_used_is_refused_before_the_first_step(settings, message, mine, tmp_path):
+    named = {key: mine(value) if isinstance(value, str) and ":" not in value else value for key, value in settings.items()}
+    with pytest.raises(UsageError, match=message):
+        r1env.train("grpo", preset="tiny-cpu", algo=named, output=tmp_path / "run", **SMALL)
+    assert not (tmp_path / "run").exists()
 
 
 def test_an_estimator_that_returns_something_else_is_named(mine):
@@ -156,6 +218,33 @@ def test_a_loss_gets_tensors_of_one_shape_and_must_return_one(mine):
     assert torch.equal(ours, policy_loss(logprobs, old, advantages, mask=mask, **clip))
     with pytest.raises(UsageError, match=r"returned \[\]; it must return a loss per token, \[2, 3\]"):
         other_loss(mine("one_number"), logprobs, old, advantages, mask=mask, **clip)
+
+
+def test_the_functions_of_a_file_give_what_ours_give(mine):
+    logprobs, old = torch.randn(2, 3), torch.randn(2, 3)
+    mask = torch.tensor([[1.0, 1.0, 0.0], [1.0, 1.0, 1.0]])
+    assert torch.allclose(
+        policy_ratio(mine("geometric"), logprobs, old, mask), policy_ratio("sequence", logprobs, old, mask), atol=1e-6
+    )
+    assert torch.equal(estimate_kl(mine("absolute"), logprobs, old), estimate_kl("k1", logprobs, old).abs())
+    assert loss_denominator(mask, mine("longest"), 5) == 3.0
+    assert aggregate(logprobs, mask, mine("longest"), 3.0) == aggregate(logprobs, mask, "token-mean", 3.0)
+
+
+def test_a_ratio_an_estimate_or_an_aggregation_of_another_shape_is_named(mine):
+    logprobs, mask = torch.randn(2, 3), torch.ones(2, 3)
+    with pytest.raises(
+        UsageError, match=r"returned \[\]; it must return a ratio per token or per sequence, \[2, 3\] or \[2, 1\]"
+    ):
+        policy_ratio(mine("one_number_too"), logprobs, logprobs, mask)
+    with pytest.raises(UsageError, match=r"returned \[\]; it must return an estimate per token, \[2, 3\]"):
+        estimate_kl(mine("one_number_too"), logprobs, logprobs)
+    with pytest.raises(UsageError, match="returned Tensor; it must return a total and a count"):
+        loss_denominator(mask, mine("just_the_mean"), 5)
+    with pytest.raises(UsageError, match="returned str; it must return a total and a count, scalars"):
+        loss_denominator(mask, mine("a_word"), 5)
+    with pytest.raises(UsageError, match=r"returned the count -1\.0; it must be finite and not negative"):
+        loss_denominator(mask, mine("minus_one"), 5)
 
 
 def test_an_engine_that_knows_text_gets_tokens_and_the_policys_logprobs():

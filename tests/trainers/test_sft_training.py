@@ -7,12 +7,20 @@ from collections import Counter
 
 import pytest
 import torch
+from chat_templates import CHATML, LLAMA3, tokenizer_of
 from training_runs import assert_bit_for_bit, at_step, interrupted, trained
 
 from r1env.errors import UsageError
+from r1env.preflight import PreflightError
 from r1env.recipes import check_plan, execute, plan_training
+from r1env.runs.run import Run
+from r1env_trainers.model.checkpoint import list_checkpoints
+from r1env_trainers.model.load import LoadedModel, load_model
+from r1env_trainers.model.session import learning_rate
+from r1env_trainers.model.tiny import build_tokenizer
 from r1env_trainers.sft.config import SFTConfig
-from r1env_trainers.sft.data import open_demonstrations, steps_of
+from r1env_trainers.sft.data import open_demonstrations, prepare, steps_of
+from r1env_trainers.sft.loop import learn_to_stop
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -54,7 +62,9 @@ def test_epochs_are_turned_into_steps(tmp_path):
     assert steps_of(config, open_demonstrations(config)) == 5
     run = train(tmp_path / "run", data=data, epochs=2, optim={"batch_size": 4, "warmup_steps": 0})
     assert [row["step"] for row in run.metrics()] == [1, 2, 3, 4, 5]
-    assert run.metrics()[-1]["lr"] == pytest.approx(1e-4)
+    assert run.metrics()[-1]["lr"] == pytest.approx(
+        learning_rate(4, peak=1e-3, warmup=0, total=5, schedule="cosine", floor=0.1)
+    )
 
 
 def test_the_loss_on_held_out_demonstrations_is_measured_and_falls(tmp_path):
@@ -126,3 +136,101 @@ def test_the_presets_of_distillation_have_the_published_numbers(size, lr):
 def test_settings_that_cannot_be_meant_are_refused(settings, message):
     with pytest.raises(ValueError, match=message):
         SFTConfig(model="tiny", **settings)
+
+
+# Pre-flight: no fault of a row waits for the step that draws it.
+
+
+def with_row(path, row, count=40):
+    """A file with a faulty row among good ones."""
+    write(path, "a", count)
+    lines = path.read_text().splitlines()
+    lines.insert(count // 2, json.dumps(row))
+    path.write_text("\n".join(lines))
+    return str(path)
+
+
+LONG = {"prompt": "a?", "completion": "1" * 300}
+
+
+def test_a_long_row_stops_the_run_before_its_first_step_with_its_number(tmp_path):
+    data = with_row(tmp_path / "a.jsonl", LONG)
+    with pytest.raises(
+        PreflightError, match=r"a\.jsonl: 1 of 41 are too long, the first: .*a\.jsonl, line 21: 303 tokens, max_length 128"
+    ):
+        train(tmp_path / "run", data=data, max_length=128, epochs=1, optim={"batch_size": 8})
+    run = Run.open(tmp_path / "run")
+    assert run.metrics() == []
+    assert list_checkpoints(run.path / "checkpoints" / "sft") == []
+
+
+@pytest.mark.parametrize(("too_long", "rows"), [("skip", 40), ("truncate", 41)])
+def test_long_rows_are_left_out_or_cut_where_the_settings_say_so_and_counted(tmp_path, caplog, too_long, rows):
+    data = with_row(tmp_path / "a.jsonl", LONG)
+    config = SFTConfig(model="tiny", data=data, max_length=128, too_long=too_long)
+    kept = prepare(open_demonstrations(config), build_tokenizer(), config)
+    assert kept.size == rows
+    assert "1 of 41 are too long" in caplog.text
+    run = train(tmp_path / "run", data=data, max_length=128, too_long=too_long, epochs=1, optim={"batch_size": 41})
+    assert [row["step"] for row in run.metrics()] == [1]
+
+
+def test_the_context_of_the_model_is_a_limit_too(tmp_path):
+    data = with_row(tmp_path / "a.jsonl", LONG)
+    with pytest.raises(PreflightError, match="line 21: 303 tokens, max_length 256"):
+        train(tmp_path / "run", data=data, steps=2)
+
+
+def test_an_empty_answer_is_named(tmp_path):
+    data = with_row(tmp_path / "a.jsonl", {"prompt": "a?", "completion": " "})
+    with pytest.raises(PreflightError, match=r"1 of 41 have an empty answer, the first: .*line 21; they teach to say nothing"):
+        train(tmp_path / "run", data=data, steps=2)
+    train(tmp_path / "reported", data=data, steps=2, preflight={"mode": "report"})
+
+
+def test_a_row_that_the_template_cannot_show_is_named_or_left_out(tmp_path, caplog):
+    refusing = tokenizer_of(
+        LLAMA3.replace("not in ('system', 'user', 'assistant')", "== 'user' and m.content == 'bad'").replace(
+            "roles are system, user and assistant", "no"
+        )
+    )
+    data = with_row(tmp_path / "a.jsonl", {"prompt": "bad", "completion": "1"})
+    config = SFTConfig(model="tiny", data=data)
+    with pytest.raises(PreflightError, match=r"line 21: .*TemplateError: no"):
+        prepare(open_demonstrations(config), refusing, config)
+    reporting = config.updated({"preflight.mode": "report"})
+    assert prepare(open_demonstrations(reporting), refusing, reporting).size == 40
+    assert "1 rows are left out" in caplog.text
+
+
+def test_the_rules_that_were_needed_are_counted(tmp_path, caplog):
+    caplog.set_level("INFO")
+    answer = {"role": "assistant", "content": "1", "reasoning_content": "b"}
+    config = SFTConfig(model="tiny", data=with_row(tmp_path / "a.jsonl", {"prompt": "a", "completion": [answer]}))
+    prepare(open_demonstrations(config), tokenizer_of(LLAMA3), config)
+    assert "thinking put into the content, between <think> tags: 1 rows" in caplog.text
+
+
+def test_a_mixture_and_held_out_rows_are_checked_too(tmp_path):
+    good, bad = write(tmp_path / "a.jsonl", "a", 10), with_row(tmp_path / "b.jsonl", LONG, 2)
+    with pytest.raises(PreflightError, match=r"b\.jsonl, line 2: "):
+        train(tmp_path / "mixed", data=[{"data": good, "weight": 99}, {"data": bad, "weight": 1}], steps=2, max_length=128)
+    with pytest.raises(PreflightError, match=r"eval\.data: .*b\.jsonl, line 2: "):
+        train(tmp_path / "held-out", data=good, eval={"data": bad, "every": 5}, steps=2, max_length=128)
+
+
+def test_without_pre_flight_a_long_row_is_met_at_its_step_and_named_all_the_same(tmp_path):
+    data = with_row(tmp_path / "a.jsonl", LONG)
+    settings = {"max_length": 128, "epochs": 1, "preflight": {"mode": "off"}}
+    with pytest.raises(UsageError, match=r"a\.jsonl, line 21 has 303 tokens, more than max_length 128"):
+        train(tmp_path / "run", data=data, **settings)
+
+
+def test_a_model_that_learns_the_template_s_end_of_turn_stops_at_it():
+    loaded = load_model("tiny")
+    before = loaded.model.generation_config.eos_token_id
+    learn_to_stop(loaded)  # its template ends no turn
+    assert loaded.model.generation_config.eos_token_id == before
+    other = LoadedModel(loaded.model, tokenizer_of(CHATML))
+    learn_to_stop(other)
+    assert other.tokenizer.convert_tokens_to_ids("<|im_end|>") in loaded.model.generation_config.eos_token_id

@@ -22,10 +22,11 @@ from r1env_trainers.model import tiny
 from r1env_trainers.model.batching import CPU_ROWS, GPU_SHARE, GPU_TOKENS, activation_bytes
 from r1env_trainers.model.load import SMALL_MODEL, choose_device
 from r1env_trainers.rl.config import GRPOConfig
-from r1env_trainers.rl.metrics import training_suite
+from r1env_trainers.rl.rollouts import training_suite
 from r1env_trainers.settings import LocalConfig
 from r1env_trainers.sft.config import SFTConfig
 from r1env_trainers.sft.data import open_demonstrations, steps_of, waits_for_a_stage
+from r1env_trainers.sft.render import as_text
 
 DECODING_SHARE = 0.45  # of the peak, one token a row at a time
 TRAINING_SHARE = 0.65  # of the peak, in the matrix products of an update
@@ -219,7 +220,7 @@ def estimate_tuning(config: SFTConfig, hardware: Hardware | None) -> Estimate | 
         return None
     learnt = open_demonstrations(config)
     demonstrations, steps = [learnt.at(i) for i in range(LOOKED_AT)], steps_of(config, learnt)
-    responses = _mean_tokens([one.response for one in demonstrations], shape)
+    responses = _mean_tokens([as_text(one.response) for one in demonstrations], shape)
     prompts = _mean_tokens(["\n".join(message["content"] for message in one.prompt) for one in demonstrations], shape)
     row = prompts + responses
     held = weights_bytes(shape, reference=False)

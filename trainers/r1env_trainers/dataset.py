@@ -51,7 +51,7 @@ def rows(config: DatasetConfig) -> Iterator[dict[str, Any]]:
 
 
 def _row(environment: Environment, task: Task, written: object, config: DatasetConfig) -> dict[str, Any]:
-    prompt = list(environment.template.render(task))
+    prompt = list(environment.template.messages(task))
     about = {"task_id": task.id, "domain": environment.name, "language": task.language, "chat": environment.template.chat}
     if config.rows == "demonstration" and isinstance(written, str):
         return {"messages": [*prompt, {"role": "assistant", "content": written}], **about}

@@ -2,7 +2,20 @@
 
 from __future__ import annotations
 
-from r1env.hooks import AdvantageSpec, EngineSpec, LossSpec, RecipeSpec, ReportSpec, TrainerSpec, hookimpl
+from r1env.hooks import (
+    AdvantageSpec,
+    EngineSpec,
+    KLEstimatorSpec,
+    LossAggregationSpec,
+    LossSpec,
+    PolicyRatioSpec,
+    RecipeSpec,
+    ReportSpec,
+    TrainerSpec,
+    hookimpl,
+)
+
+LOSSES = "r1env_trainers.rl.losses"
 
 
 @hookimpl
@@ -13,7 +26,7 @@ def r1env_trainers() -> list[TrainerSpec]:
             config="r1env_trainers.rl.config:GRPOConfig",
             target="r1env_trainers.rl.trainer:GRPOTrainer",
             summary="group relative policy optimisation from the rewards of an environment",
-            presets=("tiny-cpu", "smol-135m", "r1-zero", "r1-stage1", "r1-stage2", "deepseekmath", "dapo", "drgrpo"),
+            presets=("tiny-cpu", "smol-135m", "r1-zero", "r1-stage1", "r1-stage2", "deepseekmath", "dapo", "gspo", "drgrpo"),
             estimate="r1env_trainers.cost:estimate_grpo",
         ),
         TrainerSpec(
@@ -97,7 +110,42 @@ def r1env_advantages() -> list[AdvantageSpec]:
 
 @hookimpl
 def r1env_losses() -> list[LossSpec]:
-    return [LossSpec("clipped", "r1env_trainers.rl.losses:policy_loss", "the clipped loss of PPO, GRPO, GSPO and CISPO")]
+    return [
+        LossSpec("clipped", f"{LOSSES}:policy_loss", "the clipped loss of PPO, GRPO and GSPO"),
+        LossSpec("cispo", f"{LOSSES}:cispo_loss", "REINFORCE, weighted by the clipped ratio (CISPO)"),
+    ]
+
+
+@hookimpl
+def r1env_policy_ratios() -> list[PolicyRatioSpec]:
+    return [
+        PolicyRatioSpec("token", f"{LOSSES}:importance_ratio", "of each token (PPO, GRPO)"),
+        PolicyRatioSpec("sequence", f"{LOSSES}:sequence_ratio", "of each sequence, the geometric mean over its tokens (GSPO)"),
+    ]
+
+
+@hookimpl
+def r1env_loss_aggregations() -> list[LossAggregationSpec]:
+    return [
+        LossAggregationSpec("token-mean", f"{LOSSES}:token_mean", "the mean over all tokens (DAPO)"),
+        LossAggregationSpec(
+            "seq-mean-token-mean", f"{LOSSES}:seq_mean_token_mean", "the mean over sequences of their token means (GRPO)"
+        ),
+        LossAggregationSpec(
+            "seq-mean-token-sum-norm",
+            f"{LOSSES}:seq_mean_token_sum_norm",
+            "the mean over sequences of sum / max_new_tokens (Dr. GRPO)",
+        ),
+    ]
+
+
+@hookimpl
+def r1env_kl_estimators() -> list[KLEstimatorSpec]:
+    return [
+        KLEstimatorSpec("k1", f"{LOSSES}:k1", "-log r: unbiased, may be negative"),
+        KLEstimatorSpec("k2", f"{LOSSES}:k2", "(log r)² / 2: biased, never negative"),
+        KLEstimatorSpec("k3", f"{LOSSES}:k3", "r - log r - 1: unbiased, never negative (GRPO)"),
+    ]
 
 
 @hookimpl

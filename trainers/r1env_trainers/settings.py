@@ -171,6 +171,11 @@ class Optim(Settings):
     micro_batch_size: int | None = Field(
         default=None, ge=1, description="Sequences per forward pass; affects memory, not results. null: chosen by memory."
     )
+    max_bad_steps: int = Field(
+        default=3,
+        ge=1,
+        description="Steps in a row without a finite loss and gradient after which training stops; each is skipped and shown.",
+    )
     dither: bool = Field(
         default=True,
         description="Spread float32 weights that were loaded from few bits, so that small updates count from the first step on.",
@@ -180,7 +185,9 @@ class Optim(Settings):
 class Checkpoint(Settings):
     """Checkpoints."""
 
-    every: int = Field(default=50, ge=0, description="Steps between checkpoints; 0 keeps only the final model.")
+    every: int = Field(
+        default=50, ge=0, description="Steps between checkpoints, and one after the last; 0: only where the run is interrupted."
+    )
 
 
 class Sampling(Settings):
@@ -243,9 +250,21 @@ class LocalConfig(TrainerConfig):
     steps: int = Field(default=100, ge=1, description="Training steps.")
     device: Device = Field(default="auto", description="Where to compute; auto: cuda where there is a GPU.")
     threads: int | None = Field(default=None, ge=1, description="CPU threads; null: 1 for small models, else torch's choice.")
+    memory_gb: float | None = Field(
+        default=None,
+        gt=0,
+        description="Most GPU memory to take; costs time, changes no result. null: all. Below what fits, layers are recomputed.",
+    )
     optim: Optim = Optim()
     checkpoint: Checkpoint = Checkpoint()
 
+    may_change: ClassVar[frozenset[str]] = frozenset(
+        {
+            *("steps", "epochs", "device", "threads", "max_failed", "max_unscored", "checkpoint", "eval", "log", "engine"),
+            *("optim.lr", "optim.lr_schedule", "optim.min_lr_ratio", "optim.warmup_steps", "optim.max_grad_norm"),
+            *("optim.micro_batch_size", "optim.micro_batch_tokens", "optim.max_bad_steps"),
+        }
+    )
     names_elsewhere: ClassVar[Mapping[str, str]] = NAMES_ELSEWHERE
     renamed: ClassVar[Mapping[str, str]] = {
         "lr": "optim.lr",

@@ -8,7 +8,10 @@ from collections.abc import Mapping
 from r1env import (
     AdvantageSpec,
     EnvironmentSpec,
+    KLEstimatorSpec,
+    LossAggregationSpec,
     LossSpec,
+    PolicyRatioSpec,
     RewardSpec,
     RubricPresetSpec,
     TemplateSpec,
@@ -73,6 +76,23 @@ def r1env_advantages() -> list[AdvantageSpec]:
 @hookimpl
 def r1env_losses() -> list[LossSpec]:
     return [LossSpec("reinforce", f"{HERE}.learning:reinforce_loss", "REINFORCE without a ratio")]
+
+
+@hookimpl
+def r1env_policy_ratios() -> list[PolicyRatioSpec]:
+    return [PolicyRatioSpec("smoothed", f"{HERE}.learning:smoothed_ratio", "the ratio to the mean of both policies")]
+
+
+@hookimpl
+def r1env_loss_aggregations() -> list[LossAggregationSpec]:
+    return [
+        LossAggregationSpec("root-length", f"{HERE}.learning:long_sequences", "sums over sequences by the root of their length")
+    ]
+
+
+@hookimpl
+def r1env_kl_estimators() -> list[KLEstimatorSpec]:
+    return [KLEstimatorSpec("absolute", f"{HERE}.learning:absolute_kl", "the absolute difference of the log-probs")]
 
 
 @hookimpl

@@ -4,23 +4,25 @@ from __future__ import annotations
 
 import json
 
+import pytest
 import torch
 
 import r1env
 from r1env.envs.environment import make_environment
-from r1env.testing import Example, check_environment, check_reward
+from r1env.testing import Example, plugin_checks
 from r1env.types import Completion
 from r1env_example_full.learning import rank_advantages, reinforce_loss
 
+EXAMPLES = {
+    "vault-opened": [Example("42", answer="42", value=1.0), Example("43", answer="42", value=0.0)],
+    "terse": [Example("42", value=1.0), Example("no " * 50, value=0.0)],
+    "varied": [Example("42", value=0.0)],  # alone in its group
+}
 
-def test_the_rewards_keep_the_contract():
-    check_reward("vault-opened", [Example("42", answer="42", value=1.0), Example("43", answer="42", value=0.0)])
-    check_reward("terse", [Example("42", value=1.0), Example("no " * 50, value=0.0)])
-    check_reward("varied", [Example("42", value=0.0)])  # alone in its group
 
-
-def test_the_environment_keeps_the_contract():
-    check_environment("r1env/vault")
+@pytest.mark.parametrize("check", plugin_checks("r1env_example_full.plugin", examples=EXAMPLES), ids=str)
+def test_everything_keeps_its_contract(check):
+    check()
 
 
 def test_a_look_costs_and_the_tool_answers():

@@ -18,7 +18,9 @@ def r1env_rewards() -> list[RewardSpec]:
         RewardSpec("repetition", "r1env_format.repetition:Repetition", "a penalty for repeated n-grams"),
         RewardSpec("length", "r1env_format.length:Length", "1 for short completions, falling to 0 along a cosine"),
         RewardSpec("overlong", "r1env_format.length:Overlong", "DAPO's soft punishment of completions near the length limit"),
-        RewardSpec("reflection", "r1env_format.reflection:reflection", "the share of reflective words; a metric, weight 0"),
+        RewardSpec(
+            "reflection", "r1env_format.reflective_words:reflection", "the share of reflective words; a metric, weight 0"
+        ),
     ]
 
 

@@ -9,7 +9,7 @@ from typing import Protocol, cast
 
 from r1env import UsageError
 from r1env.types import Conversation
-from r1env_judge.errors import TooLongError
+from r1env_judge.verdicts import TooLongError
 
 LOADER = "r1env_trainers.reward_model.model:RewardModel"
 """An import string, because plugins depend on r1env alone and a judge behind a server needs no torch."""

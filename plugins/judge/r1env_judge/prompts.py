@@ -7,7 +7,7 @@ import secrets
 from collections.abc import Mapping
 
 from r1env.types import Conversation
-from r1env_judge.errors import TooLongError
+from r1env_judge.verdicts import TooLongError
 
 Messages = list[dict[str, str]]
 

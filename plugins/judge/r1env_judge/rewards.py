@@ -9,11 +9,11 @@ from typing import Any, TypeVar
 import r1env
 from r1env.types import Conversation
 from r1env_judge import prompts
-from r1env_judge.errors import NonsenseError, NoVerdictError
 from r1env_judge.local import LOADER, BatchScorer
 from r1env_judge.prompts import Messages
 from r1env_judge.server import Server, ServerSettings, check_settings
-from r1env_judge.verdicts import Correctness, Helpfulness, Safety, Verdict, parse_verdict
+from r1env_judge.verdicts import Correctness, Helpfulness, NoVerdictError, Safety, Verdict, parse_verdict
+from r1env_openai import RequestError
 
 # The time a rollout may wait for its turn and its verdict; the client has its own deadline for each verdict.
 LIMITS = r1env.Limits(wall_seconds=3600.0)
@@ -48,17 +48,19 @@ class JudgeServer:
         """Ask the judge; if the answer is not a verdict, ask once more under the next seed.
 
         Raises:
-            NonsenseError: neither answer is a verdict.
-            ServerError, DeadlineError: see `Server.ask`.
+            NoVerdictError: neither answer is a verdict, or there is no answer.
         """
         fault = ""
         for attempt in range(2):
-            answer = await self.server.ask(messages, seed=seed + attempt)
+            try:
+                answer = await self.server.ask(messages, seed=seed + attempt)
+            except RequestError as error:
+                raise NoVerdictError(str(error), r1env.Status.TIMEOUT if error.timed_out else r1env.Status.ERROR) from None
             try:
                 return parse_verdict(answer, kind, ticket)
             except ValueError as error:
                 fault = str(error)
-        raise NonsenseError(f"the judge gave no verdict, twice: {fault}")
+        raise NoVerdictError(f"the judge gave no verdict, twice: {fault}")
 
 
 @r1env.reward(name="helpful", isolation="async", limits=LIMITS)

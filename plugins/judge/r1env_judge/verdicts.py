@@ -1,4 +1,4 @@
-"""The verdicts of judges and their parser: one JSON object with exactly the fields asked for, or no verdict at all."""
+"""The verdicts of judges, their parser (one JSON object with exactly the fields asked for, or no verdict at all), and why there may be none."""
 
 from __future__ import annotations
 
@@ -7,9 +7,28 @@ from typing import Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from r1env import parse_response
+from r1env import Status, parse_response
 
 MAX_VERDICT_CHARACTERS = 20_000  # an analysis of several pages; more is a judge that repeats itself
+
+
+class NoVerdictError(Exception):
+    """There is no verdict. The message is one line and contains no key and no text from a model.
+
+    Attributes:
+        status: of the resulting score, which has no value; it is never 0.
+    """
+
+    def __init__(self, message: str, status: Status = Status.ERROR) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+class TooLongError(NoVerdictError):
+    """The text is longer than the judge may be shown. It is not judged at all, because only a part of it would be."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message, Status.UNPARSEABLE)
 
 
 class Verdict(BaseModel):

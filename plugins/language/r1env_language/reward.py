@@ -5,7 +5,7 @@ from __future__ import annotations
 import r1env
 from r1env.errors import UnknownNameError
 from r1env.prompts import parse_response
-from r1env_language.consistency import MAX_CHARACTERS, Consistency, consistency, identify
+from r1env_language.counting import MAX_CHARACTERS, Consistency, consistency, identify
 from r1env_language.detectors import get_detector
 from r1env_language.languages import LANGUAGES, UNDETERMINED, language_of_tag
 

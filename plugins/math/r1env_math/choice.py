@@ -48,13 +48,13 @@ class Pick:
         letters: the options picked; empty where there is none.
         text: what was read, or None where there was nothing.
         reason: where it was found, or why there is none.
-        contradictory: two answers were given, or a letter with another option's text: nothing can be said.
+        candidates: the options that may be meant where it is not clear which: a letter with another option's text.
     """
 
     letters: frozenset[str]
     text: str | None
     reason: str
-    contradictory: bool = False
+    candidates: tuple[frozenset[str], ...] = ()
 
 
 _TAKEN_BACK = "the answer is taken back"
@@ -72,6 +72,8 @@ _ONE = re.compile(
     rf"^[(（\[【]?\s?(?P<letter>[A-Ja-j])\s?(?P<close>[)）\]】])?(?P<mark>{_MARK})?(?:\s*[-–—=]\s*(?P<dashed>\S.*)|\s*(?P<content>.*))$",
     re.DOTALL,
 )
+_BRACKETED = re.compile(r"[(（]\s?([A-J])\s?[)）]")
+_LETTER_OR_FORMULA = re.compile(r"([A-J])\s?[-–=]\s?[-0-9\\(]")
 _SEVERAL = re.compile(
     r"^[(（\[【]?(?P<letters>[A-J](?:\s?(?:,|;|、|，|/|&|\+|\band\b|and|和|与|及|und|et|y|и|と|및)?\s?[A-J]){1,9})[)）\]】]?$"
 )
@@ -92,7 +94,7 @@ _WRONG_AFTER = re.compile(
 _TOKEN = re.compile(r"(?<![A-Za-z0-9\\'’])(?P<open>[(（\[【])?(?P<letter>[A-J])(?P<shut>[)）\]】])?(?![A-Za-z0-9'’])")
 _SAYS_CORRECT = re.compile(
     r"(?:\b(?:option|choice|alternative|statement|answer)s?|选项|選択肢|보기|вариант|opción|opção|opzione|विकल्प|الخيار)?\s?[(（\[【]?(?P<letter>[A-J])[)）\]】]?\s?(?:选项|项)?"
-    r"(?:是(?:唯一)?(?:正确|对)的?|正确|对(?!于)|符合题意|が正しい|matches\b|fits\b|holds\b|이 정답|가 정답|is (?:the )?(?:only )?(?:correct|right|best|true)(?! that| for)(?: one| answer| option| choice)?|ist richtig|est correcte?|es (?:la )?correcta|é a correta|верен|правильный)",
+    r"(?:是(?:唯一)?(?:正确|对)的?|正确|对(?!于)|符合题意|が正しい|matches\b|fits\b|holds\b|이 정답|가 정답|is (?:the )?(?:only )?(?:correct|right|best|true)(?! that| for)(?: one| answer| option| choice)?|is the (?:answer|choice|option)\b(?! to)|ist richtig|est correcte?|es (?:la )?correcta|é a correta|верен|правильный)",
 )
 _CHOOSES = re.compile(
     r"(?:故选|应选择?|因此选择?|所以选择?|本题选择?|答案选择?|综上选择?|则选|于是选|选择|(?<![可备挑])选(?!项|取|举)|选项为|"
@@ -106,6 +108,7 @@ _OPTION_ALONE = re.compile(
     r"^(?:(?:the )?(?:option|choice|letter|选项|选|答)\s?[:：]?\s?)?[(（\[【]?(?P<letters>[A-J]{1,6})[)）\]】]?[.．。!]?$",
     re.IGNORECASE,
 )
+_SO = re.compile(r"[,;] (?:so|hence|thus|therefore),? (?:it(?:'s| is) |option )?(\(?[A-J]\)?)[.!]?$")
 _MENTION = re.compile(r"(?:\b(?:option|choice|answer)\s|选项)\(?(?P<letter>[A-J])(?![A-Za-z'’])|[(（](?P<bare>[A-J])[)）]")
 
 
@@ -238,7 +241,9 @@ def _plain(text: str) -> str:
 
 def _letters(text: str, options: Mapping[str, str], *, strict: bool = False, keep_case: bool = False) -> frozenset[str] | None:
     """The letters that a text consists of: `C`, `(C)`, `C. 12`, `A, C`, `AC`, `Option C`. None where it is no such text."""
-    bare = " ".join(_LATEX.sub(" ", text).split()).strip(" .。;")
+    bare = " ".join(_LATEX.sub(" ", text.replace(r"\&", "&")).split()).strip(" .。;")
+    if len(re.findall(_BRACKETED, bare)) > 1:  # `(A) and (C)`
+        bare = re.sub(_BRACKETED, r"\1", bare)
     bare = re.sub(r"^\(\s?\(?([A-J])\s?\)", r"(\1)", bare)
     opened = _OPENING.sub("", bare, count=1).strip() if not strict else bare
     bare = opened if opened else bare
@@ -306,7 +311,8 @@ def pick(completion: str, options: Mapping[str, str], policy: AnswerPolicy) -> P
     if boxed is not None and stated is not None and boxed.letters and stated.letters and boxed.letters != stated.letters:
         if policy.conflict is Conflict.LAST and policy.where is not Where.STRICT:
             return stated
-        return Pick(frozenset(), None, "the box and the final statement disagree", contradictory=True)
+        candidates = (boxed.letters, stated.letters)
+        return Pick(frozenset(), None, "the box and the final statement disagree", candidates)
     if policy.where is Where.STRICT:
         if boxed is None and in_block and (stated is None or not stated.letters):
             boxed = _read_pick(response.strip(), options, policy, "answer block")
@@ -352,6 +358,8 @@ def _read_pick(text: str, options: Mapping[str, str], policy: AnswerPolicy, wher
         if len(by_text) > 1:
             return None
         return Pick(by_text, kept, f"the text of an option ({where})")
+    if letters is None and (formula := _LETTER_OR_FORMULA.match(_LATEX.sub(" ", kept).strip())):
+        return Pick(frozenset(), kept, f"a letter, or a formula ({where})", (frozenset(formula[1]),))
     if letters is None:
         return None
     if len(options) > 1 and not letters <= set(options):
@@ -360,7 +368,7 @@ def _read_pick(text: str, options: Mapping[str, str], policy: AnswerPolicy, wher
         (letter,) = letters
         others = _by_text(content, options)
         if others and letter not in others:
-            return Pick(frozenset(), kept, "the letter and the text beside it are of two options", contradictory=True)
+            return Pick(frozenset(), kept, "the letter and the text beside it are of two options", (letters, others))
     return Pick(letters, kept, where)
 
 
@@ -405,7 +413,7 @@ def _from_statements(text: str, options: Mapping[str, str], policy: AnswerPolicy
             and picks[-1].letters
         ):
             return picks[-1]
-        return Pick(frozenset(), None, "there are statements with different answers", contradictory=False)
+        return Pick(frozenset(), None, "there are statements with different answers")
     return next((each for each in reversed(picks) if each.letters), picks[-1])
 
 
@@ -435,6 +443,8 @@ def _letter_in_sentence(sentence: str) -> Pick | None:
 def _from_last_line(response: str, options: Mapping[str, str], policy: AnswerPolicy) -> Pick | None:
     """A last line, or a response, that is nothing but an option."""
     line = CONCLUSION.sub("", response.strip().rpartition("\n")[2].strip(), count=1)
+    if concluded := _SO.search(line):
+        line = concluded[1]
     if len(line) > 300 or ANNOUNCEMENT.search(line):
         return None  # what a line announces was read as a statement, and may have been denied or taken back
     alone = _OPTION_ALONE.match(" ".join(_LATEX.sub(" ", line).split()))

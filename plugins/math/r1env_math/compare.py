@@ -71,6 +71,9 @@ def equal(reference: Form, answer: Form, rules: Scalars) -> bool:
             return equal(value, answer, rules)
         case (Piecewise(), Equation(members=(_, Piecewise() as value))):
             return equal(reference, value, rules)
+        case (Inequality(), Region()) | (Region(), Inequality()):
+            first, second = (_as_inequality(form) if isinstance(form, Region) else form for form in (reference, answer))
+            return first is not None and second is not None and equal(first, second, rules)
         case Inequality(), Inequality():
             same_sign = rules.same(f">{reference.positive}", f">{answer.positive}")
             return reference.strict is answer.strict and same_sign
@@ -95,12 +98,22 @@ def equal(reference: Form, answer: Form, rules: Scalars) -> bool:
             return isinstance(reference, Expression) and bool(answer.content) and rules.same(reference.text, answer.content)
         case Region() | Items(), Region() | Items():
             return _collections(reference, answer, rules)
+        case Items("", "", (way, *ways), "or"), Expression() if ways and all(equal(way, other, rules) for other in ways):
+            return equal(way, answer, rules)  # the reference writes one value in two ways
+        case Words(), Words() | Items() if (names := _listed_names(reference)) is not None:
+            return rules.same_words(_text_of(reference), _text_of(answer)) or names == _listed_names(answer)
+        case Items("", ""), Words() if (names := _listed_names(reference)) is not None:
+            return names == _listed_names(answer)
         case (_, Items("", "", (_, _, *_) as ways, "or")) if not isinstance(reference, Words):
             return all(equal(reference, way, rules) for way in ways)  # `\frac12 or 0.5`
         case (Items("{", "}", (item,)), _) | (Items("", "", (item,)), _):
             return equal(item, answer, rules)
         case _, Items("{", "}", (item,)):
             return equal(reference, item, rules)
+        case Matrix(), Items("[", "]") if (rows := _rows(answer)) is not None:
+            return _matrices(reference, rows, rules)
+        case Items("[", "]"), Matrix() if (rows := _rows(reference)) is not None:
+            return _matrices(rows, answer, rules)
         case Matrix(), Matrix():
             return _matrices(reference, answer, rules)
         case Ratio() | Expression(), Ratio() | Expression():
@@ -113,6 +126,20 @@ def equal(reference: Form, answer: Form, rules: Scalars) -> bool:
         case Words(), Words():
             return rules.same_words(reference.text, answer.text)
     return False
+
+
+def _text_of(form: Form) -> str:
+    return form.text if isinstance(form, Words | Expression) else ""
+
+
+def _listed_names(form: Form) -> list[str] | None:
+    """The names that a text or a list gives, in no order: `Alice and Bob`; None where it gives fewer than two, or other things."""
+    if isinstance(form, Items):
+        names = [_text_of(item) for item in form.items] if form.separator != "or" and not form.opening else []
+    else:
+        names = re.split(r",\s*(?:and )?| and | & ", _text_of(form))
+    names = sorted(re.sub(r"\\text|[{}]", "", name).strip().casefold() for name in names)
+    return names if len(names) > 1 and all(re.fullmatch(r"[^\W\d_]{2,}(?: [^\W\d_]+){0,2}", name) for name in names) else None
 
 
 def _rounds_well(exact: Form, rounded: Form) -> bool:
@@ -171,6 +198,11 @@ def _piecewise(reference: Piecewise, answer: Piecewise, rules: Scalars) -> bool:
 
 
 def _same_condition(reference: Form, answer: Form, rules: Scalars) -> bool:
+    otherwise = [
+        isinstance(form, Words) and form.text.lower() in ("otherwise", "else", "elsewhere") for form in (reference, answer)
+    ]
+    if any(otherwise) and isinstance(answer if otherwise[0] else reference, Region | Expression | Inequality | Words):
+        return True  # the last of two conditions; `_piecewise` compares the others
     return reference == answer or equal(reference, answer, rules)
 
 
@@ -189,7 +221,13 @@ def _has_no_decimal(form: Form) -> bool:
 def consistent(equation: Equation, rules: Scalars) -> bool:
     """Whether the members of a chain are equal to each other: `x = 4/2 = 2`, not `3 = 4 = 5`."""
     values = equation.members[1:] if equation.names else equation.members
+    if equation.names:  # `a=b=5` gives both their value
+        values = tuple(value for value in values[:-1] if not _is_letter(value)) + values[-1:]
     return all(equal(values[-1], value, rules) for value in values[:-1])
+
+
+def _is_letter(form: Form) -> bool:
+    return isinstance(form, Expression) and re.fullmatch(r"[a-zA-Z](?:_[0-9a-z])?", form.text) is not None
 
 
 def _gives(equation: Equation) -> bool:
@@ -221,7 +259,7 @@ def _equations(reference: Equation, answer: Equation, rules: Scalars) -> bool:
 def _interchangeable(reference: Equation, answer: Equation) -> bool:
     """Whether one writes `f(x)=` and the other `y=`."""
     names = reference.names + answer.names
-    called = [name for name in names if re.fullmatch(r"[a-zA-Z]'?\([a-z]\)", name)]
+    called = [name for name in names if re.fullmatch(r"[a-zA-Z]'?(?:\^\{-1\})?\([a-z]\)", name)]
     return len(names) == 2 and len(called) == 1 and "y" in names
 
 
@@ -281,7 +319,8 @@ def _collections(reference: Region | Items, answer: Region | Items, rules: Scala
         return _any_order(_values(reference.items), _values(answer.items), rules)
     if kinds == ("", ""):
         return _lists(reference, answer, rules)
-    if "" in kinds and kinds[0] + kinds[1] in ("()", "[]"):
+    separators = {reference.separator, answer.separator}
+    if "" in kinds and kinds[0] + kinds[1] in ("()", "[]") and not separators & {"±", "or"}:
         names = _given_names(reference.items), _given_names(answer.items)
         if not all(len(set(given)) in (0, len(given)) for given in names):
             return False
@@ -461,6 +500,27 @@ def _matrices(reference: Matrix, answer: Matrix, rules: Scalars) -> bool:
     return all(
         rules.same(*cells) for rows in zip(reference.rows, answer.rows, strict=True) for cells in zip(*rows, strict=True)
     )
+
+
+def _rows(listed: Items) -> Matrix | None:
+    """`[[1,0],[0,1]]` as a matrix."""
+    rows = [row for row in listed.items if isinstance(row, Items) and row.opening + row.closing == "[]"]
+    cells = [[cell.text for cell in row.items if isinstance(cell, Expression)] for row in rows]
+    if not rows or len(rows) < len(listed.items) or any(len(row) != len(rows[0].items) for row in cells):
+        return None
+    return Matrix(tuple(map(tuple, cells)))
+
+
+def _as_inequality(region: Region) -> Inequality | None:
+    """`y<2x+1`, said of y, as an inequality of x and y; None where no other variable occurs."""
+    if len(region.pieces) != 1 or not region.variable:
+        return None
+    (piece,) = region.pieces
+    if piece.low == "-" + INFINITY and _variables(piece.high):
+        return Inequality(f"{piece.high}-({region.variable})", not piece.closed[1])
+    if piece.high == INFINITY and _variables(piece.low):
+        return Inequality(f"{region.variable}-({piece.low})", not piece.closed[0])
+    return None
 
 
 def _ratios(reference: Ratio | Expression, answer: Ratio | Expression, rules: Scalars) -> bool:

@@ -7,7 +7,9 @@ different values are different numbers unless something was not looked into (`op
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
+from decimal import Decimal, localcontext
 from fractions import Fraction
 from math import isqrt
 
@@ -297,6 +299,37 @@ def ratio(left: Value, right: Value) -> Fraction | None:
         return None
     ratios = {first[monomial] / second[monomial] for monomial in first}
     return ratios.pop() if len(ratios) == 1 else None
+
+
+def approximation(value: Value) -> Decimal | None:
+    """Return about 25 digits of a real value of surds, π, e and natural logarithms; None for what has anything else in it."""
+    with localcontext(prec=60):
+        parts = []
+        for polynomial in (value.numerator, value.denominator):
+            total = Decimal(0)
+            for monomial, coefficient in polynomial.items():
+                term = Decimal(coefficient.numerator) / Decimal(coefficient.denominator)
+                for name, exponent in monomial:
+                    factor = _decimal(name)
+                    if factor is None or exponent > 99 or abs(term.adjusted()) > 99:
+                        return None
+                    term *= factor**exponent
+                total += term
+            parts.append(total)
+        if abs(parts[1]) < Decimal("1e-20") or abs(parts[0]) < Decimal("1e-20"):
+            return None  # what cancels has too few digits left
+        return parts[0] / parts[1]
+
+
+def _decimal(name: str) -> Decimal | None:
+    if name == "π":
+        return Decimal("3.14159265358979323846264338327950288419716939937511")
+    if name == "e":
+        return Decimal(1).exp()
+    if name[0] == ROOT:
+        return Decimal(name[1:]).sqrt()
+    natural = re.fullmatch(r"\?ln\(([0-9]+)/1\)", name)
+    return Decimal(natural[1]).ln() if natural else None
 
 
 def has_finite_decimal(value: Fraction) -> bool:

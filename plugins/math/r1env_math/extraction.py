@@ -38,7 +38,7 @@ from r1env_math.phrases import (
 )
 from r1env_math.policy import AnswerPolicy, Conflict, Where
 from r1env_math.units import has_words, quantity
-from r1env_math.vocabulary import CHANGES, FRACTIONS, MEASURES, SCALES, scale_of, unit_of, words_of
+from r1env_math.vocabulary import CHANGES, FRACTIONS, MEASURES, SCALES, UNCLEAR, scale_of, unit_of, words_of
 
 MAX_TAIL = 20_000
 """Characters at the end of a response in which a final statement is looked for."""
@@ -51,18 +51,23 @@ _END_TOKEN = re.compile(
     r"<\|im_(?:start|end)\|>|<\|end(?:oftext|_of_text)\|>|<\|eot_id\|>|</s>|<end_of_turn>|<｜end▁of▁sentence｜>|<eos>|<\|end\|>|<\|return\|>|<\|eom_id\|>"
 )
 _BRACE_OR_BOX = re.compile(r"(?P<box>\\?\\(?:boxed|fbox|framebox|answer)\s*\{)|(?P<escaped>\\[{}\\])|[{}]")
+_BROKEN_BOX = re.compile(
+    r"(?:(?<![a-zA-Z\\])[bB]oxed|\\(?:Boxed|BOXED|box|bbox|colorbox\{[a-z]{1,12}\}))\s?\{([^{}]{1,200})\}|"
+    r"\\boxed\s?(?:\\\{([^{}]{1,200})\\\}|\[([^\[\]]{1,200})\]|\(([^()]{1,200})\))"
+)
 _JOINER = re.compile(
     r"(?<![a-zA-Z])[a-zA-Z](?:_\{?[0-9a-zA-Z]\}?)?\s?=|\\text\s*\{\s*(?:and|or)\s*\}|\\(?:quad|qquad|[,;! ()\[\]])|\band\b|\bor\b|\bet\b|\bund\b|\by\b|和|或|及|与|[\s,;$&]|(?<![a-zA-Z])[a-zA-Z](?:_\{?[0-9a-zA-Z]\}?)?\s?=",
     re.IGNORECASE,
 )
 _NAMED = re.compile(r"(?<![a-zA-Z\\])([a-zA-Z](?:_\{?[0-9a-zA-Z]\}?)?)\s?=\s?\$?\s?$")
 _PART = re.compile(
-    r"(?:^|[\n;；。.]|\*\*)\s{0,4}[*_#]{0,3}\s?(?:(?:part|question|q|subpart|第)\s?)?[(（\[]?(?P<label>[a-h]|[1-9]|i{1,3}|iv|v|[①-⑨])(?:[)）\]]|[.:：](?=\s|\*)|\s?(?:部分|问|小题))",
+    r"(?:^|[\n;；。.,，]|\*\*)\s{0,4}[*_#]{0,3}\s?(?:(?:part|question|q|subpart|第)\s?)?[(（\[]?(?P<label>[a-h]|[1-9]|i{1,3}|iv|v|[①-⑨])(?:[)）\]]|[.:：](?=\s|\*)|\s?(?:部分|问|小题))",
     re.IGNORECASE,
 )
 _SENTENCE_END = re.compile(r"[.!?](?=\s|$|[*\"])|[。！？।]|\n")
 _CLAUSE_END = re.compile(
-    _SENTENCE_END.pattern + r"|,? (?:because|since|as) |, (?:which|so|but|not|and not|where|meaning|that is)\b|,? \(not "
+    _SENTENCE_END.pattern
+    + r"|,? (?:because|since|as) |, (?:which|so|but|not|and not|where|meaning|that is)\b|,? \((?:not|since|because|as) "
 )
 _FORMULA = re.compile(r"\$\$(.{1,1000}?)\$\$|\$([^$\n]{1,1000})\$|\\\((.{1,1000}?)\\\)|\\\[(.{1,1000}?)\\\]", re.DOTALL)
 _MORE_FORMULAS = re.compile(r"\s{0,3}(?:,|;|and|or|,\s?and|,\s?or)\s{0,3}(?:\$|\\[(\[])")
@@ -99,12 +104,14 @@ class Extraction:
         reason: where it was found; or why there is none.
         context: what announced it.
         others: other answers that the completion states as firmly; where one of them is wrong, it has none.
+        doubt: why this is no answer to be paid for even where it is right; empty where it is one.
     """
 
     text: str | None
     reason: str
     context: str = ""
     others: tuple[str, ...] = ()
+    doubt: str = ""
 
 
 def extract(completion: str, policy: AnswerPolicy | None = None) -> Extraction:
@@ -176,16 +183,19 @@ def _from_text(text: str, policy: AnswerPolicy, *, in_block: bool = False) -> li
     boxes = list(_boxes(text)) if "\\" in text else []
     if boxes:
         return [_from_boxes(text, boxes, policy)]
+    broken = _broken_box(text, policy)
+    if broken and policy.where is not Where.LENIENT:
+        return broken
     alone = text.strip()
     whole = [Extraction(alone, "answer block")] if in_block else []
     if policy.where is Where.STRICT:
         return whole or [Extraction(None, "no answer block and no box")]
     stated = _from_statements(text[-MAX_TAIL:], policy)
     if stated:
-        return [*stated, *whole]
+        return [*stated, *whole, *broken]
     if in_block:
-        return whole
-    found: list[Extraction] = []
+        return [*whole, *broken]
+    found = broken
     if alone and "\n" not in alone:
         formula = _only_formula(alone)
         found.append(Extraction(formula, "only formula of the response") if formula else Extraction(alone, "whole response"))
@@ -196,6 +206,18 @@ def _from_text(text: str, policy: AnswerPolicy, *, in_block: bool = False) -> li
         if (bare := (found[-1].text or "").removesuffix("%")) != (found[-1].text or ""):
             found.append(Extraction(bare.strip(" \\"), "last number", PERCENT_DROPPED))
     return found or [Extraction(None, "no answer block, no box, no final statement")]
+
+
+def _broken_box(text: str, policy: AnswerPolicy) -> list[Extraction]:
+    """What is meant as a box at the end of a text that has none: `boxed{5}`, `\\boxed(5)`."""
+    broken = _BROKEN_BOX.search(text) if "box" in text.lower() else None
+    if broken is None or text[broken.end() :].strip(" .$\n") or is_denied(text, broken.start()):
+        return []
+    content = next(group for group in broken.groups() if group is not None)
+    stated = _from_statements(text[: broken.start()][-MAX_TAIL:], policy)
+    if stated and stated[0].text and _disagree([stated[0].text, content]):
+        return []
+    return [Extraction(content, "broken box", doubt="what is meant as a box is no command of LaTeX")]
 
 
 # Boxes.
@@ -350,6 +372,9 @@ def _from_statements(text: str, policy: AnswerPolicy) -> list[Extraction]:
     announcement, said = stated[-1]
     others = _rivals([earlier for _, earlier in stated[:-1]], said) if policy.conflict is Conflict.REFUSE else ()
     readings = [Extraction(said, "final statement", announcement[0], others)]
+    if _exclaimed(text, announcement, said):
+        doubt = "the mark may be a factorial or an exclamation"
+        readings = [replace(readings[0], text=each, doubt=doubt) for each in (said, said + "!")]
     if (value := _value_in_sentence(said, _is_label(announcement[0]) and "##" not in announcement[0])) is not None:
         readings.append(Extraction(value, "number of the final statement", others=others))
     return readings
@@ -358,9 +383,25 @@ def _from_statements(text: str, policy: AnswerPolicy) -> list[Extraction]:
 def statement_of(text: str, announcement: re.Match[str]) -> str:
     """Return what an announcement in a text announces."""
     said = _stated(text[announcement.end() : announcement.end() + MAX_LENGTH + 1], _is_label(announcement[0]))
-    if announcement[0] == "####" and text.startswith("!", announcement.end() + length_of(text, announcement, said)):
+    behind = text[announcement.end() + length_of(text, announcement, said) :][:1]
+    if behind == "!" and (announcement[0] == "####" or said.endswith("!")):
         return said + "!"  # nothing but the answer stands behind `####`: `5!` is a factorial, no exclamation
     return said
+
+
+def _exclaimed(text: str, announcement: re.Match[str], said: str) -> bool:
+    """Whether a number or a letter behind a label or a heading ends in one exclamation mark: `Answer: 5!`."""
+    end = announcement.end() + length_of(text, announcement, said)
+    labelled = _is_label(announcement[0]) or text.startswith("\n", announcement.end())
+    return (
+        labelled
+        and _MAY_HAVE_FACTORIAL.search(said) is not None
+        and text.startswith("!", end)
+        and not text.startswith("!!", end)
+    )
+
+
+_MAY_HAVE_FACTORIAL = re.compile(r"[0-9)}]$|(?<![^\W_])[a-zA-Z]$")
 
 
 def length_of(text: str, announcement: re.Match[str], said: str) -> int:
@@ -469,7 +510,14 @@ _OF_ANOTHER = re.compile(r"[?？]|\b(?:wrong|false|but|except|other)\b")
 
 def _changes(word: str) -> bool:
     low = word.lower()
-    return (low in CHANGES and low not in _SAYS_NOTHING) or low in ("half", "twice", "double", "triple", "but", "except")
+    return (low in CHANGES | UNCLEAR and low not in _SAYS_NOTHING) or low in (
+        "half",
+        "twice",
+        "double",
+        "triple",
+        "but",
+        "except",
+    )
 
 
 # Nothing but the answer, and the lenient policy's last resort.
@@ -490,6 +538,8 @@ def _only_formula(line: str) -> str | None:
 def _last_line(text: str) -> Extraction | None:
     """A last line (or display) that is nothing but a value, a conclusion that is nothing but one, or that ends in a bold one."""
     tail = text[-2 * MAX_LENGTH :].strip()
+    if tail.endswith("```") and (fenced := re.search(r"(?:^|\n)```[a-z]{0,12}\n([^`\n]{1,200})\n```$", tail)):
+        tail = tail[: fenced.start()] + "\n" + fenced[1]
     display = re.search(r"(?:^|\n)\s*(?:\$\$([^$]{1,600})\$\$|\\\[([^$]{1,600}?)\\\])[.。]?$", tail)
     line = (display[1] or display[2]) if display else tail.rpartition("\n")[2].strip()
     if len(line) > 300:

@@ -8,6 +8,8 @@ from __future__ import annotations
 import re
 from math import lgamma, log, log10
 
+from r1env_math.normalize import normalize
+
 MAX_LENGTH = 1000  # characters; the longest reference answers of MATH have about 150
 MAX_NESTING = 24  # the parser is recursive, and slow on parentheses in each other
 MAX_DIGITS = 400  # of one number; 2^1000 has 302
@@ -65,6 +67,48 @@ def unevaluated(reference: str, answer: str) -> str | None:
     """An integral, sum, product or limit in an answer whose reference has none: it says what was asked, not what comes out."""
     operators = set(_OPERATOR.findall(answer)) - set(_OPERATOR.findall(reference))
     return f"an unevaluated \\{min(operators)}" if operators else None
+
+
+def repeats_question(reference: str, answer: str, question: str) -> bool:
+    """Return whether an answer equal to the reference copies what the question asks to be worked out, or written otherwise.
+
+    `17+25` answers "What is 17 + 25?" no more than `0.5` answers "Write 0.5 as a fraction." Where the reference stands in the
+    question as well, one of several things that it shows is asked for.
+
+    Args:
+        reference, answer: normalized; they are not the same text.
+        question: as it was written.
+    """
+    finished = _FINISHED.fullmatch(answer) is not None
+    if len(answer) < 2 or len(answer) > 200 or len(question) > 4000:
+        return False
+    if finished and (not _OTHER_FORM.search(question) or _notation(reference) == _notation(answer)):
+        return False
+    if not finished and (not _OPERATES.search(answer) or any(sign in answer for sign in "=<>,")):
+        return False
+    asked = normalize(re.sub(r"[?？]", " ? ", question))
+    return _stands_in(answer, asked) and not _stands_in(reference, asked)
+
+
+_FINISHED = re.compile(
+    r"-?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)%?|-?[0-9]+ ?\\frac\{[0-9]+\}\{[0-9]+\}|-?(?:\\frac\{-?[0-9]+\}\{[0-9]+\}|[0-9]+/[0-9]+)"
+)
+_OPERATES = re.compile(r"(?<=.)[-+*/^!]|\\(?:cdot|times|frac|sqrt|binom|sin|cos|tan|ln|log|gcd|lcm)(?![a-zA-Z])")
+_OTHER_FORM = re.compile(
+    r"\b(?:as|into|to) (?:a |an )?(?:[a-z]+ ){0,3}(?:fraction|decimal|percent|percentage|mixed number|ratio)\b|in scientific notation",
+    re.IGNORECASE,
+)
+
+
+def _notation(text: str) -> str:
+    return "%" if "%" in text else "." if "." in text else "/" if "/" in text or r"\frac" in text else ""
+
+
+def _stands_in(piece: str, text: str) -> bool:
+    """Whether an expression stands in a text as a whole, and not as a part of a larger one."""
+    spaced = " ?".join(map(re.escape, piece.replace(" ", "")))
+    letters = "a-zA-Z" if piece[0].isalnum() else ""
+    return re.search(rf"(?<![0-9{letters})}}\]^*/.\-+(\[{{\\_]){spaced}(?![0-9(\[{{)\]}}^*/!+\-_%]|\.[0-9])", text) is not None
 
 
 def _too_large_a_power(power: re.Match[str]) -> bool:

@@ -13,7 +13,7 @@ _SYMBOLS = {
     "π": r"\pi ", "α": r"\alpha ", "β": r"\beta ", "γ": r"\gamma ", "δ": r"\delta ", "θ": r"\theta ", "λ": r"\lambda ",
     "μ": r"\mu ", "φ": r"\phi ", "ϕ": r"\phi ", "ω": r"\omega ", "σ": r"\sigma ", "ρ": r"\rho ", "ε": r"\epsilon ",
     "º": "°", "˚": "°", "…": r"\ldots ", "⋯": r"\ldots ", "′": "'", "’": "'", "٪": "%", "٫": ".", "٬": ",", "、": ",",
-    "｛": r"\{", "｝": r"\}", "ℝ": r"\mathbb{R}", "√": r"\sqrt ", "∛": r"\sqrt[3]",
+    "∶": ":", "｛": r"\{", "｝": r"\}", "ℝ": r"\mathbb{R}", "√": r"\sqrt ", "∛": r"\sqrt[3]",
 }  # fmt: skip
 _SUPERSCRIPTS = dict(zip("⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻ⁿ", "0123456789+-n", strict=True))
 _SUBSCRIPTS = dict(zip("₀₁₂₃₄₅₆₇₈₉₊₋ₙ", "0123456789+-n", strict=True))
@@ -31,6 +31,13 @@ _CHOOSE = re.compile(r"\{\s?([^{}]{1,30}?)\s?\\choose\s?([^{}]{1,30}?)\s?\}")
 _OPERATORNAME = re.compile(
     r"\\(?:operatorname\*?|mathrm|text|rm)\s?\{\s?(sin|cos|tan|cot|sec|csc|ln|log|lg|exp|gcd|lcm|min|max|arcsin|arccos|arctan|sinh|cosh|tanh|mod|deg|det|Re|Im)\s?\}"
 )
+_MINUTES = re.compile(r"(?<=[0-9])(?:[\s~]|\\[,; ]){0,2}\\(?:text|mathrm|rm)\s?\{\s?(min|sec|deg)\s?\}")
+_ROW_SKIP = re.compile(r"(\\\\)\s?\[[0-9.]{1,4}\s?(?:pt|ex|em|mm|cm)\]")
+_COMBINATIONS = re.compile(
+    r"(?:\{\}|(?<![0-9a-zA-Z}^_]))(?:[_^]\{?(?P<n>[0-9]{1,3})\}?\s?(?:\\(?:mathrm|text|rm)\s?\{\s?C\s?\}|C)\s?_\{?(?P<k>[0-9]{1,3})\}?"
+    r"|(?:\\(?:mathrm|text|rm)\s?\{\s?C\s?\}|C)_\{?(?P<below>[0-9]{1,3})\}?\s?\^\{?(?P<above>[0-9]{1,3})\}?)(?![0-9])"
+)
+_REPEATING_IN_PARENTHESES = re.compile(r"(-?[0-9]{1,9}\.[0-9]{0,9})\(([0-9]{1,9})\)")
 _UPPER_FIRST = re.compile(
     r"\\(sum|prod|int|bigcup|bigcap)\s?\^(\{[^{}]{1,40}\}|[0-9a-zA-Z]|\\[a-zA-Z]+)\s?_(\{[^{}]{1,40}\}|[0-9a-zA-Z])"
 )
@@ -63,7 +70,7 @@ _SPELLINGS = {
     "lor": r"\text{ or }", "wedge": r"\text{ and }", "vee": r"\text{ or }", "varphi": r"\phi", "varepsilon": r"\epsilon",
     "imath": "i", "euro": r"\text{€}", "pounds": r"\text{£}", "prime": "'", "div": "/", "operatorname*": r"\text",
     "infin": r"\infty", "lg": r"\log_{10}", "tg": r"\tan", "ctg": r"\cot", "arctg": r"\arctan", "arcctg": r"\arccot", "sh": r"\sinh",
-    "ch": r"\cosh", "th": r"\tanh", "gtrsim": r"\gtrsim", "ldotp": ".", "dotsm": r"\ldots", "smallmatrix": r"\smallmatrix", "langle": "(", "rangle": ")", "rightarrow": r"\to", "implies": r"\Rightarrow",
+    "ch": r"\cosh", "th": r"\tanh", "gtrsim": r"\gtrsim", "ldotp": ".", "dotsm": r"\ldots", "smallmatrix": r"\smallmatrix", "langle": "(", "rangle": ")", "rightarrow": r"\to", "overrightarrow": r"\vec", "implies": r"\Rightarrow",
 }  # fmt: skip
 _TEXT_COMMANDS = frozenset(
     re.split(
@@ -94,6 +101,9 @@ _SCIENTIFIC = re.compile(r"(?<![0-9a-zA-Z.])([0-9]+(?:\.[0-9]+)?)[eE]([+-]?[0-9]
 _SPACE_BEFORE_DIGIT = re.compile(r"(\\[a-zA-Z]+) (?=[0-9])")
 _IDLE_SPACE = re.compile(r" (?!\w)|(?<!\w) ")
 _WANTS_BRACES = re.compile(r"\\(?:frac|sqrt|binom)(?![a-zA-Z])")
+_CIS = re.compile(
+    r"(?:\\text\{ ?cis ?\}|\\cis|(?<![a-zA-Z])cis)(?![a-zA-Z]) ?(?:\(([^()]{1,40})\)|\{?([0-9.]{1,9}°?|\\frac\{[^{}]{1,20}\}\{[^{}]{1,20}\}|\\?[a-z]+)\}?)"
+)
 _ANGLE = re.compile(r"([0-9]+)°")
 _TRIGONOMETRY = re.compile(r"\\(?:sin|cos|tan|cot|sec|csc)(?![a-zA-Z])")
 _TOKEN = re.compile(r"\\[a-zA-Z]+|\\?.", re.DOTALL)
@@ -120,6 +130,10 @@ def normalize(text: str) -> str:
         text = quoted[1]
     if "\\" in text:
         text = _respelled(text)
+    if "C" in text and ("_" in text or "^" in text):
+        text = _COMBINATIONS.sub(_combinations, text)
+    if text.endswith(")") and (repeating := _REPEATING_IN_PARENTHESES.fullmatch(text.strip())):
+        text = rf"{repeating[1]}\overline{{{repeating[2]}}}"
     if "..." in text or "dots" in text:
         text = _RECURRING.sub(_recurring, text)
     text = _GROUPING.sub(",", text)
@@ -132,6 +146,8 @@ def normalize(text: str) -> str:
         text = _GROUPED.sub(lambda found: found[0].replace(",", ""), text)
     text = _without_markdown(text)
     text = _FULL_STOPS.sub("", text) or text.strip()
+    if "& " in text and "\\begin" not in text:
+        text = re.sub(r" \\?& ", r"\\text{ and }", text)
     text = _PERCENT.sub("%", text)
     text = _ORDINAL.sub(r" \\text{th}", text)
     text = _POWER_IN_CODE.sub("^", text)
@@ -145,6 +161,8 @@ def normalize(text: str) -> str:
     text = _SCIENTIFIC.sub(r"\1\\times 10^{\2}", text)
     text = _WORD_SQRT.sub(_spell_word, text)
     text = _ROMAN_ARGUMENT.sub(_roman_letter, text)
+    if "cis" in text:
+        text = _CIS.sub(lambda found: rf"(\cos({found[1] or found[2]})+i\sin({found[1] or found[2]}))", text)
     text = _IDLE_SPACE.sub("", _SPACE_BEFORE_DIGIT.sub(r"\1", text))
     if "°" in text and _TRIGONOMETRY.search(text):
         text = _ANGLE.sub(r"(\\frac{\1\\pi}{180})", text)  # `\\sin 60°`
@@ -161,14 +179,21 @@ def _respelled(text: str) -> str:
         text, found = _ENVIRONMENT.subn(" ", text)
         if found:
             text = re.sub(r"\\\\(?:\[[^\]]{0,8}\])?\s*", ", ", text.replace("&", " ")).strip(" ,")
-    elif "&" not in text and re.search(r"\\\\\s*(?![a-zA-Z])(?=.*[=])|\\\\\s+(?=[a-zA-Z]\s?=)", text):
-        text = re.sub(r"\\\\\s+(?=\S)", ", ", text)
+    elif "&" not in text and re.search(r"\\\\\s*(?![a-zA-Z])(?=.*[=])|\\\\\s*(?=[a-zA-Z]\s?=)", text):
+        text = re.sub(r"\\\\(?:\s+(?=\S)|(?=[a-zA-Z]\s?=))", ", ", text)
     text = _TEXT_SIGN.sub(r"\1", _LABEL.sub("", _COLOR.sub("", text)))
+    text = _ROW_SKIP.sub(r"\1", text)
+    text = _MINUTES.sub(r" \1 ", text)
     text = _CHOOSE.sub(r"\\binom{\1}{\2}", text)
     text = _OPERATORNAME.sub(r"\\\1 ", text)
     text = _UPPER_FIRST.sub(r"\\\1_\3^\2", text)
     text = _UNIT_VECTOR.sub(r"\\hat{\1}", text)
     return _DOTTED.sub(r"\1\\overline{\2\3\4}", text)
+
+
+def _combinations(found: re.Match[str]) -> str:
+    """`C_{10}^3`, `{}_{10}C_3` as binomial coefficients."""
+    return rf"\binom{{{found['n'] or found['below']}}}{{{found['k'] or found['above']}}}"
 
 
 def _recurring(found: re.Match[str]) -> str:
@@ -280,17 +305,20 @@ class _Braces:
         if token in (r"\frac", r"\binom"):
             return token + self._argument() + self._argument()
         if token == r"\sqrt":
-            return token + self._index() + self._argument()
+            return token + self._index() + self._argument(of_root=True)
         if token == "{":
             return "{" + self.rest("}") + "}"
         return token
 
-    def _argument(self) -> str:
+    def _argument(self, *, of_root: bool = False) -> str:
         while self._next < len(self._tokens) and self._tokens[self._next] == " ":
             self._next += 1
         if self._next == len(self._tokens) or self._tokens[self._next] in ("}", ")", "]", ","):
             return ""  # malformed; left as it is
         token = self._take()
+        if of_root and token.isdecimal():  # `\\sqrt20`
+            while self._next < len(self._tokens) and self._tokens[self._next].isdecimal():
+                token += self._take()
         if token == "{":
             return "{" + self.rest("}") + "}"
         if token == "(":  # `\\sqrt(2)`

@@ -52,7 +52,7 @@ _NAME = r"(?:[a-zA-Z]|\\[a-zA-Z]+)'{0,3}(?:_(?:[0-9a-zA-Z]|\{[^{}]{1,12}\}))?"
 _IS_NAME = re.compile(_NAME)
 _IS_FUNCTION = re.compile(rf"({_NAME}(?:\^\{{?-1\}}?)?)\(({_NAME}(?:,{_NAME})*|[0-9])\)")
 _IS_LABEL = re.compile(
-    r"[A-Z]{2,4}|\|[A-Z]{2}\||\\(?:angle|triangle|overline|measuredangle|vec)[ {]?[A-Z]{1,4}\}?|m\\angle ?[A-Z]{1,3}"
+    r"[A-Z]{2,4}|\|[A-Z]{2}\||\\(?:angle|triangle|overline|measuredangle|vec)[ {]?[A-Za-z]{1,4}\}?|m\\angle ?[A-Z]{1,3}"
     r"|\\text\{[^{}]*\}(?:_\{?[a-zA-Z0-9]+\}?)?|(?!\\)[^\W\d_]{2,}(?: [^\W\d_]+)*"
 )
 _LABEL = r"(?:[A-Z]{2,3}|\\overline\{[A-Z]{2}\}|\|[A-Z]{2}\||[SV]_\{[^{}]{1,20}\})"
@@ -61,6 +61,7 @@ _IS_SUM_OF_NAMES = re.compile(
     rf"|\\(?:max|min|gcd|lcm|deg|det|tr)\(?.{{1,30}}|P\(.{{1,30}}\)|\|{_NAME}(?:[-+]{_NAME})*\|"
 )
 _MATRIX = re.compile(r"[(\[]?\\begin\{([pbB]?matrix|smallmatrix|array)\}(?:\{[clr|]*\})?(.*)\\end\{\1\}[)\]]?", re.DOTALL)
+_SCALED_MATRIX = re.compile(r"([^&]{1,40}?)(?:\\cdot|\\times|\*)? ?([(\[]?\\begin\{.*)", re.DOTALL)
 _BASE_NAME = r"[0-9]{1,2}|two|three|four|five|six|seven|eight|nine|ten|twelve|sixteen"
 _BASED = re.compile(
     rf"\(?(?:\\text\{{)?([0-9a-zA-Z]+)\}}?\)?_(?:([0-9])|\{{?\(?(?:\\text\{{ ?)?(?:base ?)?\}}?({_BASE_NAME}) ?\}}?\)?\}}?)"
@@ -111,9 +112,13 @@ _DOMAIN = re.compile(
     r"(?:for all |where |with )?\\?(?:forall ?)?[a-zA-Z](?:,[a-zA-Z])?\\in ?"
     r"(?:\\mathbb\{?[NZRQC]\}?|\\text\{[NZRQC]\}|[NZRQC]|\\mathbb [NZRQC])(?:\^\{?[*+]\}?|_\{?[+*0-9]\}?|\*|\+)*\)?$"
 )
+_DOMAIN_FIRST = re.compile(r"^[knm]\\in ?\\mathbb\{[NZ]\}(?:\^\{?[*+]\}?)?,(?=.*=)")
 _FOR_ALL = re.compile(
     r"[, ]?\(?\\text\{[, ]*(?:for|where|with|is|and)? ?(?:all|any|every|each|an|some|arbitrary)? ?(?:(?:arbitrary|constants?|real|integers?|positive|natural|numbers?) ?)*\}? ?[a-zA-Z]?\}?"
     r"(?:\\text\{ ?(?:is |are )?(?:an? |any )?(?:arbitrary |real |positive |natural )*(?:integers?|constants?|numbers?|real)?\})?\)?$"
+)
+_FROM_ONE = re.compile(
+    r"(?:[, ]|\(|\\text\{[, ]*(?:for|where|with|when)?(?: all| any)? ?\})+(?:for (?:all )?)?\(?(?P<name>[nkm])(?:(?:\\ge|>) ?[0-2]|=[01],[12](?:,[23])?(?:,(?:\.\.\.|\\ldots ?)){1,2})\)?$"
 )
 _REMARK = re.compile(
     r"[, ]?(?:\(\\text\{(?P<a>[^{}()]*)\}\)|\\text\{[, ]*\((?P<b>[^{}()]*)\)\}|(?<=[0-9a-zA-Z)},])\\text\{[, ]*(?P<c>(?:because|since|as) [^{}]*)\}.*|(?<=[0-9)} ])\((?P<d>[a-zA-Z]{2,}(?: [a-zA-Z]+){1,9})\))$"
@@ -123,7 +128,7 @@ _UNEQUAL = re.compile(
     r"(?:[, ]?\(?\\text\{[, ]*(?:for|where|with|if|when|provided)?(?: that)? ?(?:all )?\}|,|[, ]\()?(?<![=<>+*/^-])(?P<name>[a-zA-Z])\\neq ?(?P<value>[^,=<>()]{1,20})\)?$"
 )
 _SAID = re.compile(
-    r"^\\text\{ ?(?:(?:so|thus|hence|therefore|and),? )?(?:the |our |final |correct )*(?:answer|result|value|solution|total|sum)s?(?: is| are| equals|:)? ?:?\}(?=.)|^(?:答案|结果|答)(?:是|为|等于)?[:：]?(?=.)",
+    r"^\\text\{ ?(?:(?:so|thus|hence|therefore|and),? )?(?:the |our |final |correct )*(?:answer|result|value|solution|total|sum)s?(?: is| are| equals|:)? ?:?\}(?=.)|^(?:(?:答案|结果|答)(?:是|为|等于)?[:：]?|(?:一共|总共|合计|共)(?:有|是|为)?)(?=.)",
     re.IGNORECASE,
 )
 _PART_LABEL = re.compile(r"^\\text\{ ?([^{}:]{1,24}): ?\}|^([A-Z][a-z]{1,15}):(?=[0-9])")
@@ -160,13 +165,21 @@ def read(normalized: str) -> Form:
     """Take a normalized answer apart."""
     if _NUMBER.fullmatch(normalized):
         return Expression(normalized)
-    if moment := _moment(normalized):
+    if moment := _moment(_flatten(normalized)):
         return moment
     if parts := _labelled_parts(normalized):
         return parts
     normalized = _without_remarks(normalized)
     if _ALL_REAL.fullmatch(words(normalized)):
         return Region((Interval("-" + INFINITY, INFINITY, (False, False)),))
+    if punctured := _REALS_EXCEPT.fullmatch(words(normalized)):
+        return _list([rf"{punctured[1] or 'x'}\neq {part}" for part in re.split(r",|and|or", punctured[2])], ",")
+    if signed := _SIGNED_REALS.fullmatch(words(normalized)):
+        half = (signed["strict"] or signed["closed"]).lower()
+        is_positive = half in ("positive", "nonnegative", "non-negative")
+        closed = signed["closed"] is not None
+        ends = ("0", INFINITY) if is_positive else ("-" + INFINITY, "0")
+        return Region((Interval(*ends, (closed and is_positive, closed and not is_positive)),))
     if _ELLIPSIS.search(normalized):
         return Words(normalized.replace(" ", ""))
     plain = words(normalized)
@@ -187,6 +200,8 @@ def read(normalized: str) -> Form:
         return Words(plain)
     if (number := number_in_words(plain)) is not None and plain:
         return Expression(str(number))
+    if negative := _NEGATIVE.fullmatch(plain):
+        return Expression(f"-{negative[1]}")
     if _is_words(normalized):
         if (counted := _counted_in_words(plain)) is not None:
             return counted
@@ -196,26 +211,42 @@ def read(normalized: str) -> Form:
         if modulus:
             residues = sorted({int(residue) % modulus for residue in congruence["residues"].split(",")})
             return Congruence(congruence["variable"] or "", tuple(residues), modulus)
+    if "i" in normalized and "j" in normalized and _PLAIN_VECTOR.fullmatch(normalized):
+        normalized = re.sub(r"(?<![a-zA-Z\\])([ijk])(?![a-zA-Z])", r"\\hat{\1}", normalized)
     if r"\hat{" in normalized and (vector := _unit_vectors(normalized)) is not None:
         return vector
     normalized = _FOREIGN_JOIN.sub(lambda found: _MEANS_OR.get(found[1] or found[2] or found[3], r"\text{ or }"), normalized)
     return _read(_flatten(normalized))
 
 
+_REALS_EXCEPT = re.compile(
+    r"(?:all |any )?real(?: number)?s? ?(?:[a-z] )?(?:except|other than|but|excluding|not equal to|without)(?: for)? ?(?:([a-z])=)?(-?[0-9./]{1,9}(?: ?(?:,|and|or) ?-?[0-9./]{1,9}){0,3})",
+    re.IGNORECASE,
+)
+_SIGNED_REALS = re.compile(
+    r"(?:all |the )?(?:the )?(?:(?P<strict>positive|negative)|(?P<closed>non-?negative|non-?positive)) reals?(?: numbers?)?",
+    re.IGNORECASE,
+)
 _ALL_REAL = re.compile(
     r"(?:the set of |x is |x can be )?(?:all|any) (?:the )?reals?(?: numbers?)?|任意实数|全体实数|所有实数|すべての実数",
     re.IGNORECASE,
 )
-_PART_LABELS = re.compile(r"(?:^|[,; ]|(?<=[0-9)}]))\(([a-e])\) ?")
+_LINE = Interval("-" + INFINITY, INFINITY, (False, False))
+_PLAIN_VECTOR = re.compile(
+    r"(?=[^i]*i[^i]*$)(?=[^j]*j[^j]*$)-?(?:[0-9./]{0,9}|\\frac\{[0-9]+\}\{[0-9]+\}|[0-9]*\\sqrt\{[0-9]+\})[ijk](?:[-+](?:[0-9./]{0,9}|\\frac\{[0-9]+\}\{[0-9]+\}|[0-9]*\\sqrt\{[0-9]+\})[ijk]){1,2}"
+)
+_NEGATIVE = re.compile(r"(?:negative|minus) ([0-9]{1,30}(?:\.[0-9]{1,30})?)", re.IGNORECASE)
+_PART_LABELS = re.compile(r"(?:^|[,; ]|(?<=[0-9)}]))\(([a-e1-5])\) ?")
 
 
 def _labelled_parts(text: str) -> Form | None:
     """`(a) 3, (b) 5`: the answers to the parts, in order."""
-    if "(a)" not in text or "(b)" not in text or not text.startswith("(a)"):
+    if not text.startswith(("(a)", "(1)")) or ("(b)" not in text and "(2)" not in text):
         return None
     pieces = _PART_LABELS.split(text)[1:]
     labels, contents = pieces[::2], [piece.strip(" ,;") for piece in pieces[1::2]]
-    if len(labels) < 2 or labels != list("abcde"[: len(labels)]) or not all(contents):
+    names = "abcde" if text[1] == "a" else "12345"
+    if len(labels) < 2 or labels != list(names[: len(labels)]) or not all(contents):
         return None
     return Items("(", ")", tuple(_read(content) for content in contents))
 
@@ -236,7 +267,7 @@ def _moment(text: str) -> Form | None:
     if found is not None:
         year, month, day = (int(found[name] or found[name + "2"]) for name in ("year", "month", "day"))
         return Date(year, month, day) if 1 <= month <= 12 and 1 <= day <= 31 else None
-    found = _DATE_WORDS.fullmatch(words(text).replace("th", "", 1) if "\\text{th}" in text else words(text))
+    found = _DATE_WORDS.fullmatch(re.sub(r"(?<=[0-9]) ?th\b", "", words(text)).removeprefix("the "))
     if found is not None:
         month_name = (found["month"] or found["month2"]).lower()
         if month_name in MONTHS:
@@ -246,7 +277,7 @@ def _moment(text: str) -> Form | None:
 
 def _without_remarks(text: str) -> str:
     """An answer without what it says besides: where its letters range, a remark in parentheses, a reason, "the answer is"."""
-    text = _SAID.sub("", text, count=1)
+    text = _DOMAIN_FIRST.sub("", _SAID.sub("", text, count=1), count=1)
     if len(text) > 1 and text[0] == "=" and "=" not in text[1:]:
         text = text[1:]
     for _ in range(2):
@@ -258,6 +289,14 @@ def _without_remarks(text: str) -> str:
                 if pattern is _FOR_ALL and not re.search(r"all|any|every|each|arbitrary|integer|constant", found[0]):
                     continue
                 text = text[: found.start()].rstrip(" ,")
+    first = _FROM_ONE.search(text)
+    if (
+        first
+        and first.start() > 0
+        and first["name"] in _letters_of(text[: first.start()])
+        and _ends_well(text[: first.start()])
+    ):
+        text = text[: first.start()].rstrip(" ,")
     text = _PLAIN_REASON.sub("", text)
     found = _REMARK.search(text)
     if found and found.start() > 0:
@@ -271,6 +310,7 @@ def _without_remarks(text: str) -> str:
         and unequal.start() > 0
         and unequal["name"] in _letters_of(text[: unequal.start()])
         and "\\neq" not in text[: unequal.start()]
+        and not re.match(r"[a-zA-Z]\\in", text)
     ) and (
         not re.fullmatch(r"[a-zA-Z]", text[: unequal.start()].strip(" ,("))
         and rational(unequal["value"].strip()) is not None
@@ -295,7 +335,13 @@ def _ends_well(text: str) -> bool:
 
 
 def _counted_in_words(plain: str) -> Form | None:
-    """`十二个` as the number 12, where what follows is a counter."""
+    """`十二个` and `twelve apples` as the number 12, where what follows is a counter or what is counted."""
+    spoken = plain.split(" ")
+    for length in range(min(len(spoken) - 1, 6), 0, -1):
+        if plain.isascii() and (number := number_in_words(" ".join(spoken[:length]))) is not None:
+            counted = quantity(f"{number} {' '.join(spoken[length:])}")
+            known = counted.core == str(number) and not counted.unknown and not counted.changed
+            return Expression(f"{number} {' '.join(spoken[length:])}") if known else None
     digits = next((at for at, char in enumerate(plain) if char not in HAN_DIGITS), len(plain))
     value = number_in_words(plain[:digits]) if digits else None
     if value is None:
@@ -332,9 +378,25 @@ def _read(text: str) -> Form:
 
 
 def _list(parts: list[str], separator: str) -> Form:
-    items = [_read(part) for part in parts]
+    unequal = re.match(r"([a-zA-Z])\\neq", parts[0])
+    if (
+        unequal
+        and separator in (",", "and")
+        and all(rational(part.removeprefix(unequal[0]).strip()) is not None for part in parts)
+    ):
+        points = sorted({rational(part.removeprefix(unequal[0]).strip()) or Fraction(0) for part in parts})
+        ends = ["-" + INFINITY, *map(str, points), INFINITY]
+        return Region(tuple(Interval(*pair, (False, False)) for pair in pairwise(ends)), unequal[1])
+    items = [_item(part) for part in parts]
     if separator in ("and", "or") and not all(isinstance(item, Items) for item in items):  # `1, 2, 3 and 4` is one list
         items = [each for item in items for each in (item.items if isinstance(item, Items) and not item.opening else (item,))]
+    if separator in (",", "and"):  # `x\in\mathbb{R}, x\ne 0`
+        narrowed = {item.variable for item in items if isinstance(item, Region) and item.pieces != (_LINE,)}
+        items = [
+            item for item in items if not (isinstance(item, Region) and item.pieces == (_LINE,) and item.variable in narrowed)
+        ]
+        if len(items) == 1:
+            return items[0]
     regions = [item for item in items if isinstance(item, Region)]
     if len(regions) == len(items):
         merged = _joined(regions, separator)
@@ -343,6 +405,15 @@ def _list(parts: list[str], separator: str) -> Form:
     spread = [each for item in items for each in _plus_minus(item)]
     flat = [each for item in spread for each in (item.items if isinstance(item, Items) and item.separator == "±" else (item,))]
     return Items("", "", tuple(flat), separator)
+
+
+def _item(part: str) -> Form:
+    """A part of a list: words are words there too."""
+    plain = words(part)
+    if len(plain) > 2 and _is_words(part):
+        number = number_in_words(plain)
+        return Words(plain) if number is None else Expression(str(number))
+    return _read(part)
 
 
 def _plus_minus(item: Form) -> tuple[Form, ...]:
@@ -381,6 +452,12 @@ def _single(text: str) -> Form:
     if matrix := _MATRIX.fullmatch(text):
         whole = _matrix(matrix[2])
         return whole if len(whole.rows) > 1 or len(whole.rows[0]) > 1 else Expression(whole.rows[0][0])
+    if (
+        (scaled := _SCALED_MATRIX.fullmatch(text))
+        and value_of(scaled[1]) is not None
+        and (times := _MATRIX.fullmatch(scaled[2]))
+    ):
+        return Matrix(tuple(tuple(f"({scaled[1]})*({cell})" for cell in row) for row in _matrix(times[2]).rows))
     if point := re.fullmatch(r"[A-Z]'?\(([^()]+,[^()]+)\)", text):
         return _single(f"({point[1]})")
     if text in (r"\mathbb{R}^+", r"\mathbb{R}^{+}", r"\mathbb{R}_{>0}", r"\mathbb{R}_+", r"\mathbb{R}_{+}"):
@@ -540,22 +617,38 @@ def _joined(regions: list[Region], separator: str) -> Region | None:
             return None
         for lower, upper in ((first, second), (second, first)):
             if lower.high == INFINITY and upper.low == "-" + INFINITY:
+                apart = (rational(lower.low), rational(upper.high))
+                if separator == "," and apart[0] is not None and apart[1] is not None and apart[0] > apart[1]:
+                    return Region((upper, lower), *variables)  # `x<-1, x>4` can only mean "or"
                 return Region((Interval(lower.low, upper.high, (lower.closed[0], upper.closed[1])),), *variables)
     return None
 
 
-def _union(text: str) -> Region | None:
+def _union(text: str) -> Region | Items | None:
     """Intervals joined by `\\cup`, an interval without some points, `\\{x | x<3\\}`."""
     parts, _ = _split(text, r"\cup")
     if len(parts) > 1:
+        sets = [_enclosed(part) for part in parts]
+        if all(isinstance(each, Items) and each.opening == "{" for each in sets):
+            return Items("{", "}", tuple(item for each in sets if isinstance(each, Items) for item in each.items))
         regions = [_region_of(part) for part in parts]
         if all(region is not None for region in regions):
             return Region(tuple(piece for region in regions if region for piece in region.pieces))
         return None
     for sign in (r"\setminus", "-"):
         parts, _ = _split(text, sign)
-        if len(parts) == 2 and all(parts) and parts[1].startswith(r"\{"):
+        if len(parts) == 2 and all(parts) and parts[1].startswith((r"\{", "(", "[")):
             whole, points = _region_of(parts[0]), _enclosed(parts[1])
+            hole = as_region(points) if points else None
+            if (
+                whole
+                and hole
+                and len(whole.pieces) == 1
+                and whole.pieces[0] == Interval("-" + INFINITY, INFINITY, (False, False))
+            ):
+                (gap,) = hole.pieces
+                low = Interval("-" + INFINITY, gap.low, (False, not gap.closed[0]))
+                return Region((low, Interval(gap.high, INFINITY, (not gap.closed[1], False))))
             if whole and isinstance(points, Items) and all(isinstance(point, Expression) for point in points.items):
                 return _without(whole, [_text(point) for point in points.items])
     return _builder(text)
@@ -624,7 +717,10 @@ def _enclosed(text: str) -> Form | None:
             parts, separator = _split(inside, ";")
         if len(parts) == 1 and opening != r"\{":
             return None  # `(x+1)` is an expression
-        items = tuple(each for part in parts for each in _plus_minus(_single(part)))
+        spread = [each for part in parts for each in _plus_minus(_single(part))]
+        items = tuple(
+            each for item in spread for each in (item.items if isinstance(item, Items) and item.separator == "±" else (item,))
+        )
         return Items(opening.strip("\\"), closing.strip("\\"), items, separator)
     return None
 
@@ -739,6 +835,7 @@ def _is_words(text: str) -> bool:
         or plain.lower() in ("no", "ja", "da", "sí", "si", "ne")
         or text.startswith(r"\text{")
         or (longest == 2 and plain.isupper())
+        or all("\u3040" <= char <= "\u9fff" for char in plain)
     )
 
 

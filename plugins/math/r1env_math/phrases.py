@@ -20,8 +20,9 @@ _ANNOUNCEMENTS = {
         rf"\b(?:required|desired|requested|sought|resulting|final|correct) (?:value|number|amount|total|quantity|sum|probability|area|length|time|cost|price){_GAP}\b(?:is|equals){_STARS}",
         rf"\b(?:answers?|result|Ans){_STARS}{_MARK}",
         r"(?:(?<=\n)|^)[ \t*_>]{0,6}(?:A|Ans)[*_]{0,3}\s?[:：]",
+        r"(?:(?<=\n)|^)[ \t*_>]{0,6}Ans[*_]{0,3}\.(?=\s)",
     ),
-    "zh": (rf"(?:答案|结果){_GAP}(?:是|为|等于)\s?[:：]?", rf"(?:答案|答|结果){_STARS}{_MARK}"),
+    "zh": (r"(?:答案|结果)不是[^，。,\n]{1,30}[，,]\s?而是", rf"(?:答案|结果){_GAP}(?:是|为|等于)\s?[:：]?", rf"(?:答案|答|结果){_STARS}{_MARK}"),
     "ja": (rf"(?:答え|解答|答|正解){_GAP}は(?!ない)", rf"(?:答え|解答|答|正解){_STARS}{_MARK}"),
     "ko": (rf"(?:정답|답|결과){_GAP}(?:은|는|이|가)\s", rf"(?:정답|답){_STARS}{_MARK}"),
     "fr": (rf"\b(?:réponse|résultat|solution){_STARS}{_GAP}\b(?:est|vaut){_STARS}\s?:?", rf"\bréponse(?: finale)?{_STARS}{_MARK}"),
@@ -75,7 +76,7 @@ _HINT_WORDS = (
     "answer|result|solution|ans|####|a:|a :|a*|a：|答|结果|正解|답|결과|réponse|résultat|antwort|ergebnis|lösung|respuesta|"
     "resultado|solución|resposta|solução|risposta|risultato|soluzione|ответ|результат|відповідь|جواب|جابة|ناتج|نتيج"
     "ة|حل|پاسخ|תשובה|उत्तर|जवाब|परिणाम|উত্তর|సమాధానం|జవాబు|பதில்|விடை|ตอบ|jibu|cevap|cevab|yanıt|sonuç|đáp|kết quả|"
-    "trả lời|jawaban|hasilnya|resultaat|svar|facit|vastaus|odp|wynik|výsled|válasz|eredmény|megoldás|răspuns|rezult"
+    "trả lời|jawaban|hasilnya|resultaat|svar|facit|vastaus|antwoord|odp|wynik|výsled|válasz|eredmény|megoldás|răspuns|rezult"
     "at|απάντηση|отговор|required|desired|requested|sought|resulting|final|correct"
 )
 _HINTS = tuple(_HINT_WORDS.split("|"))
@@ -138,7 +139,7 @@ DENIAL = re.compile(
 """Begins a text that says which number, letter or formula the answer is not: "anything but 42", `\\neq B`."""
 
 SUPPOSED_BEFORE = re.compile(
-    r"(?:\b(?:suppose|assume|imagine|let's say|let us say|say|guess|guessed|if|whether|pretend|hypothesi[sz]e|"
+    r"(?:\b(?:maybe|perhaps|possibly|probably|suppose|assume|imagine|let's say|let us say|say|guess|guessed|if|whether|pretend|hypothesi[sz]e|"
     r"false|wrong|incorrect|untrue|not true|not the case|doubt|unlikely|impossible|deny|denied|"
     r"says?|said|claims?|claimed|thinks?|thought|believes?|believed|angenommen|supposons|supongamos|suponha|supponiamo)\b"
     r"(?:\s(?:that|dass|que|che))?(?:\s(?:the|my|our|your|his|her|die|das|la|le|el|a|o|correct|final|right|initial|first|wrong|naive)){0,3}"
@@ -157,7 +158,7 @@ _WRONG = (
 RETRACTION = re.compile(
     rf"^[\s$.,;:!()\]}}*_。，…—-]{{0,12}}(?:(?:but |and |so |oh |oops,? |hmm,? |no,? |well,? ){{0,3}}"
     rf"(?:(?:is|was|are|would be|seems?|looks?|must be|can't be|cannot be|that|this|it|which|that's|this is|that is|that was|it's|it is|the above|above|my answer)\s){{0,3}}(?:clearly |obviously |actually |definitely )?(?:[这那它此]个?(?:答案|结果)?(?:是|显然)?)?"
-    rf"(?:{_WRONG})"
+    rf"(?:{_WRONG}|not (?:really|quite|exactly)\b)"
     r"|(?:but |oh |oops|hmm+,? |no,? |ah,? |uh,? ){0,2}(?:wait|hold on|actually|no[,.! ]|scratch that|correction|let me (?:re|double|correct|fix|try again)|"
     r"i made|i was wrong|i miscalculated|on (?:second thoughts?|reflection)|oops|my mistake|sorry|strike that|strictly that|rather[,:]|"
     r"attends|non,|warte|moment|nein|espera|espere|aspetta|подожди\w*|нет,|стоп|等等|等一下|不对|不，|错了|待って|いや|잠깐|아니))",

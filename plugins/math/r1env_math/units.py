@@ -19,6 +19,7 @@ from r1env_math.vocabulary import (
     NOUNS,
     SCALES,
     SHORT,
+    UNCLEAR,
     scale_of,
     unit_of,
 )
@@ -27,7 +28,7 @@ DEGREE = "°"
 MAX_LENGTH = 200  # of a text with a unit
 
 _CURRENCY_BEFORE = re.compile(
-    r"^(-?)(\\\$|\\text\{\s?[€£¥₹₩]\s?\}|[€£¥₹₩₽₫฿]|US\\\$|\\text\{\s?US\s?\}\\\$|(?:USD|EUR|GBP|Rs\.?|RMB|INR)(?=[ 0-9]))\s?(-?)"
+    r"^(-?)(\\\$|\\text\{\s?(?:[€£¥₹₩]|Rs\.?|USD|EUR)\s?\}|[€£¥₹₩₽₫฿]|US\\\$|\\text\{\s?US\s?\}\\\$|(?:USD|EUR|GBP|Rs\.?|RMB|INR)(?=[ 0-9]))\s?(-?)"
 )
 _TOKEN = re.compile(
     r"\\text\{(?P<roman>(?:[^{}]|\{[^{}]*\})*)\}|(?P<power>\^(?:\{-?[0-9]\}|[0-9]))|(?P<symbol>°[CF]?|℃|℉|\\\$|[€£¥₹¢₽₩฿₫]|\\(?:mu|Omega|AA)(?![a-zA-Z]))"
@@ -114,7 +115,8 @@ def has_words(normalized: str) -> bool:
 
 
 def _money(text: str, currency: re.Match[str], asked: frozenset[str]) -> Quantity:
-    sign = re.sub(r"\\text|[{}\s\\]", "", currency[2]).removeprefix("US") or "$"
+    sign = re.sub(r"\\text|[{}\s\\]", "", currency[2])
+    sign = "$" if sign in ("US", "US$") else sign
     name = unit_of(sign) or sign
     rest_text = currency[1] + currency[3] + text[currency.end() :]
     if (letter := re.fullmatch(r"(-?[0-9][0-9.]*) ?(?:\\text\{ ?)?([MmKkBbT])(?:n|N)?\}?", rest_text)) is not None:
@@ -248,7 +250,7 @@ def _interpret(tokens: list[tuple[str, str]], asked: frozenset[str]) -> _Tail | 
             if (
                 text.lower() in ("of", "for", "with", "on")
                 and (tail.units or tail.nouns)
-                and not any(each[1].lower().rstrip(".") in CHANGES for each in tokens[place:])
+                and not any(each[1].lower().rstrip(".") in CHANGES | UNCLEAR for each in tokens[place:])
             ):
                 break  # "5 cups of sugar": whatever it is of
             if text.lower() in ("per", "pro", "je", "par", "por", "al", "в") and tail.units:
@@ -316,8 +318,15 @@ def _word(tail: _Tail, word: str, asked: frozenset[str], sign: int, *, alone: bo
     if unit is not None and low not in CHANGES - {"in", "min", "m", "l"}:
         tail.units += [(name, power * sign) for name, power in unit]
         return True
+    if low in ("squared", "cubed") and tail.units:  # "per second squared"
+        name, power = tail.units[-1]
+        tail.units[-1] = (name, power * (2 if low == "squared" else 3))
+        return True
     if low in CHANGES:
         tail.changed = True
+        return True
+    if low in UNCLEAR:
+        tail.unknown = tail.unknown or word
         return True
     if low in asked or low.rstrip("s") in asked or low + "s" in asked or low in NOUNS or low in FILLERS or low + "s" in NOUNS:
         tail.nouns = True

@@ -11,6 +11,7 @@ from fractions import Fraction
 
 import r1env
 from r1env_math import symbolic
+from r1env_math.ambiguity import Case, doubt, doubt_of_equal
 from r1env_math.ast import (
     INFINITY,
     Approximate,
@@ -31,7 +32,7 @@ from r1env_math.choice import Index, Pick, content_of_reference, letters_of_refe
 from r1env_math.compare import Context, Scalars, equal
 from r1env_math.exact import has_finite_decimal
 from r1env_math.extraction import PERCENT_DROPPED, Extraction, readings
-from r1env_math.guards import excess, unevaluated
+from r1env_math.guards import excess, repeats_question, unevaluated
 from r1env_math.normalize import normalize
 from r1env_math.numeric import rational, value_of
 from r1env_math.parser import read
@@ -39,7 +40,7 @@ from r1env_math.phrases import DENIAL, writes_decimal_comma
 from r1env_math.policy import AnswerPolicy
 from r1env_math.reference import final_answer
 from r1env_math.units import asked_for, quantity
-from r1env_math.vocabulary import MEASURES, number_in_words, unit_of
+from r1env_math.vocabulary import CHANGES, MEASURES, UNCLEAR, number_in_words, unit_of
 
 
 class How(StrEnum):
@@ -55,6 +56,7 @@ class How(StrEnum):
     EXCESS = "excess"  # the answer is too long, too deep or too large to be looked at
     UNEVALUATED = "unevaluated"  # the answer is an integral, sum or limit still to be worked out, and the reference is none
     UNKNOWN_WORD = "unknown_word"  # a word beside a number of the answer is no known unit, and the number would be right
+    AMBIGUOUS = "ambiguous"  # the answer is right in one reading of its notation, or of the reference, and wrong in another
     UNREADABLE = "unreadable"  # the answer is no mathematics that can be read
     BAD_REFERENCE = "bad_reference"  # the reference cannot be read, so nothing can be said
 
@@ -64,6 +66,7 @@ _STATUS = {
     How.EXCESS: r1env.Status.UNPARSEABLE,
     How.UNREADABLE: r1env.Status.UNPARSEABLE,
     How.UNKNOWN_WORD: r1env.Status.UNPARSEABLE,
+    How.AMBIGUOUS: r1env.Status.UNPARSEABLE,
     How.BAD_REFERENCE: r1env.Status.UNPARSEABLE,
 }
 _SAYINGS = {
@@ -84,7 +87,7 @@ class Verdict:
     """Whether a completion is right, and why.
 
     Attributes:
-        correct: None when only the reference is to blame.
+        correct: None when it cannot be said: the reference cannot be read, or the answer is right in one reading only.
         how: see `How`.
         extracted: the answer that was found in the completion.
         reference_form, answer_form: how the two were read, for a person; empty where they were not.
@@ -158,8 +161,8 @@ def verify_choice(
 
 def _picked(reference: frozenset[str], picked: Pick) -> Verdict:
     shown = "".join(sorted(reference)), "".join(sorted(picked.letters))
-    if picked.contradictory:
-        return Verdict(None, How.CHOICE, picked.text, picked.reason, *shown)
+    if picked.candidates:  # unscored only where one of them is right: contradicting oneself is no way round a zero
+        return Verdict(None if reference in picked.candidates else False, How.CHOICE, picked.text, picked.reason, *shown)
     if not picked.letters:
         return Verdict(False, How.NO_ANSWER, picked.text, picked.reason, *shown)
     return Verdict(reference == picked.letters, How.CHOICE, picked.text, f"{_SAYINGS[How.CHOICE]} ({picked.reason})", *shown)
@@ -192,7 +195,7 @@ def _best_of_readings(
         if found.context == PERCENT_DROPPED and task is not None and task.question:
             continue
         verdict = _of_reading(answer, found, task, policy, with_algebra=with_algebra)
-        for other in found.others if verdict.correct else ():
+        for other in found.others if verdict.correct is not False else ():
             rival = _of_reading(answer, replace(found, text=other), task, policy, with_algebra=with_algebra)
             if rival.correct is False and rival.how is not How.UNREADABLE:
                 verdict = Verdict(False, How.NO_ANSWER, None, "different answers are stated", open=rival.open)
@@ -210,7 +213,10 @@ def _best_of_readings(
 def _of_reading(
     answer: str, found: Extraction, task: r1env.Task | None, policy: AnswerPolicy, *, with_algebra: bool
 ) -> Verdict:
-    return _refused_unread(answer, found) or _compared(answer, found, task, policy, with_algebra=with_algebra)
+    verdict = _refused_unread(answer, found) or _compared(answer, found, task, policy, with_algebra=with_algebra)
+    if not found.doubt or not verdict.correct or (found.text == final_answer(answer) and answer.rstrip().endswith("!")):
+        return verdict
+    return replace(verdict, correct=None, how=How.AMBIGUOUS, reason=found.doubt)
 
 
 def settle(
@@ -260,29 +266,34 @@ def _compared(answer: str, found: Extraction, task: r1env.Task | None, policy: A
     if reference is None:
         return Verdict(None, How.BAD_REFERENCE, found.text, _SAYINGS[How.BAD_REFERENCE])
     if reference == given:
+        if r"\frac" in answer and answer.count("{") != answer.count("}"):
+            return Verdict(None, How.BAD_REFERENCE, found.text, _SAYINGS[How.BAD_REFERENCE])
         return Verdict(True, How.TEXT, found.text, f"the same text ({found.reason})", reference[:_SHOWN], given[:_SHOWN])
     if too_much := excess(given):  # digits of other scripts, superscripts
         return Verdict(False, How.EXCESS, found.text, too_much)
+    given = _worked_out(reference, given)
     if left_over := unevaluated(reference, given):
         return Verdict(False, How.UNEVALUATED, found.text, left_over)
-    scalars = Scalars(
-        policy, Context(task.question if task is not None else ""), symbolic=_same_by_algebra if with_algebra else None
-    )
+    question = task.question if task is not None else ""
+    scalars = Scalars(policy, Context(question), symbolic=_same_by_algebra if with_algebra else None)
     forms = read(_compound(reference, "", in_base_units=True) or reference), read(given)
     correct: bool | None = bool(given) and (
         equal(*forms, scalars)
         or any(equal(forms[0], read(other), scalars) for other in _other_writings(reference, given, found, task))
     )
     how = _how(forms[0], scalars)
+    if correct and question and repeats_question(reference, given, question):
+        return Verdict(False, How.UNEVALUATED, found.text, "the answer only repeats what the question gives")
+    if doubtful := doubt_of_equal(reference, given) if correct else doubt(Case(reference, given, question, policy)):
+        reason = f"{doubtful} ({found.reason})"
+        open_ = not correct and not with_algebra and _is_open(forms, scalars)
+        return Verdict(None, How.AMBIGUOUS, found.text, reason, _shown(forms[0]), _shown(forms[1]), open=open_)
     if not correct and scalars.unknown:
         reason = f"{scalars.unknown!r} is no known unit, and the number would be right ({found.reason})"
         return Verdict(None, How.UNKNOWN_WORD, found.text, reason, _shown(forms[0]), _shown(forms[1]))
     if not correct and not with_algebra:
-        known = all(_is_readable(each, with_algebra=False) for form in forms for each in _expressions(form))
-        wanted = scalars.wants_symbolic or not known
-        return Verdict(
-            correct, how, found.text, f"{_SAYINGS[how]} ({found.reason})", _shown(forms[0]), _shown(forms[1]), open=wanted
-        )
+        reason, wanted = f"{_SAYINGS[how]} ({found.reason})", _is_open(forms, scalars)
+        return Verdict(correct, how, found.text, reason, _shown(forms[0]), _shown(forms[1]), open=wanted)
     if not correct:
         if not all(map(_is_readable, _expressions(forms[0]))):
             correct, how = None, How.BAD_REFERENCE
@@ -291,9 +302,29 @@ def _compared(answer: str, found: Extraction, task: r1env.Task | None, policy: A
     return Verdict(correct, how, found.text, f"{_SAYINGS[how]} ({found.reason})", _shown(forms[0]), _shown(forms[1]))
 
 
+def _worked_out(reference: str, given: str) -> str:
+    """The result of `\\lim_{x\\to0} f=1`, which repeats the question before its result; other answers as they are."""
+    if "=" not in given or not unevaluated(reference, given):
+        return given
+    form = read(given)
+    if not isinstance(form, Equation) or not all(isinstance(member, Expression) for member in form.members):
+        return given
+    *before, last = (member.text for member in form.members if isinstance(member, Expression))
+    return last if all(unevaluated(reference, each) for each in before) and not unevaluated(reference, last) else given
+
+
+def _is_open(forms: tuple[Form, Form], scalars: Scalars) -> bool:
+    """Whether computer algebra could call equal what exact arithmetic did not."""
+    known = all(_is_readable(each, with_algebra=False) for form in forms for each in _expressions(form))
+    return scalars.wants_symbolic or not known
+
+
 _DECIMAL_COMMA = re.compile(r"(?<![0-9.,])(-?[0-9]+)(?:,|\{,\})([0-9]{1,2}|[0-9]{4,12})(?![0-9.,])")
 _COMMA_AND_WORD = re.compile(r"[0-9],[0-9]+ ?[^\W\d_]{2,}")
 _PARAMETERS = frozenset("kmnltsujrCcKλμ")
+_SPACED_GROUPS = re.compile(r"-?[1-9][0-9]{0,2}(?: [0-9]{3})+")
+_WORDS_FIRST = re.compile(r"(?:\\text\{ ?)?([a-z -]{3,40}?) ?\}?\((-?[0-9]{1,12})\)\}?")
+_COMBINATIONS = re.compile(r"(?:C|\\text\{ ?C ?\}|nCr)\(([0-9]{1,3}),([0-9]{1,3})\)")
 _IN_WORDS_TOO = re.compile(r"(.+?) ?\(([a-z -]{3,40})\)")
 _ASIDE = re.compile(
     r"(.+?) ?(?:\(|\\text\{ ?\(? ?)(?:(?P<or>or)\b ?)?(?P<sign>i\.e\.|=|\\approx|approximately|approx\.?|about|≈)?:? ?\}? ?(?:\\approx)? ?(?P<rounded>-?[0-9][0-9.,/%]*)\)?\}?\)?"
@@ -323,14 +354,44 @@ def _other_writings(reference: str, given: str, found: Extraction, task: r1env.T
             yield aside[1]
     if (spoken := _IN_WORDS_TOO.fullmatch(given)) and rational(spoken[1]) == number_in_words(spoken[2]) is not None:
         yield spoken[1]  # `5 (five)`
+    if (spoken := _WORDS_FIRST.fullmatch(given)) and rational(spoken[2]) == number_in_words(spoken[1]) is not None:
+        yield spoken[2]  # `five (5)`
+    if combinations := _COMBINATIONS.fullmatch(given):
+        yield rf"\binom{{{combinations[1]}}}{{{combinations[2]}}}"
+    if (labelled := _labelled(given)) is not None:
+        yield labelled
+    if "_" in given and _CHEMICAL.fullmatch(_unmarked(given)) and _unmarked(given) == _unmarked(reference):
+        yield reference  # `H_2O` with some of it in roman type
     if prose := _LED_BY_PROSE.fullmatch(given):
         yield prose[1]
     if (renamed := _renamed(reference, given, task.question if task is not None else "")) is not None:
         yield renamed
     question = task.question if task is not None else ""
+    if _SPACED_GROUPS.fullmatch(given) and writes_decimal_comma(question):
+        yield given.replace(" ", "")
     for in_base_units in (True, False):
         if (compound := _compound(given, question, in_base_units=in_base_units)) is not None:
             yield compound
+
+
+_CHEMICAL = re.compile(r"(?:\(?[A-Z][a-z]?\)?(?:_[0-9]{1,3})?){1,12}")
+
+
+def _unmarked(text: str) -> str:
+    return re.sub(r"\\text|[{} ]", "", text)
+
+
+_LABELLED = re.compile(r"(?:\\text\{ ?)?(?:the )?([a-zA-Z]{2,20}):? ?\}? ?(-?[0-9][0-9./]*|\\frac\{[0-9]+\}\{[0-9]+\})%?")
+
+
+def _labelled(given: str) -> str | None:
+    """`switch 3/4, stay 1/4`: values with their names, as a tuple."""
+    parts = [_LABELLED.fullmatch(part.strip()) for part in given.split(",")] if "," in given else []
+    found = [part for part in parts if part is not None]
+    names = {part[1].lower() for part in found}
+    if len(found) < 2 or len(found) < len(parts) or len(names) < len(found) or names & (CHANGES | UNCLEAR):
+        return None
+    return f"({','.join(part[2] for part in found)})"
 
 
 def _rounds(exact: Fraction, rounded: Fraction, written: str) -> bool:
@@ -372,7 +433,9 @@ def _is_free(text: str, letter: str) -> bool:
         return False  # it is given a value
     if r"\mathbb{Z}" in text or "integer" in text or ("=" in text and r"\pi" in text):
         return True
-    if re.fullmatch(rf"[a-zA-Z]=-?[0-9]*{letter}(?:[+-][0-9]+)?", text):
+    if re.fullmatch(
+        rf"[a-zA-Z]=(?:-?[0-9]*{letter}|[0-9]+\^(?:{letter}|\{{{letter}\}})|{letter}\^\{{?[0-9]\}}?)(?:[+-][0-9]+)?", text
+    ):
         return letter in "kmnlj"
     return letter in "tsurλμk" and text.count("=") > 1
 

@@ -70,23 +70,30 @@ FRACTIONS: Mapping[str, Fraction] = {
 CHANGES = frozenset(
     _table(
         """or: and nor but not no none never isn't isnt aren't neither either between plus minus negative positive less more fewer than
-over: under above below beyond beneath exceeding within outside upwards upward downwards onwards onward up down least most maximum
-minimum: max  about approximately approx roughly nearly almost around circa ca. ish    squared cubed factorial mod modulo
-base: choose to through thru until till from  time's divided multiplied  power root square-root cubed doubled tripled halved
+over: under above below beyond beneath within outside least most about approximately approx roughly nearly almost around circa ca. ish    squared cubed factorial modulo
+base: choose to through thru until till from  time's divided multiplied  power root square-root cubed
 infinity: infinite undefined unknown remainder r is are was were be wrong incorrect false true  maybe perhaps possibly probably if when unless
-before: after ago since later earlier ahead behind short loss debt   too  inclusive exclusive  pi e i sqrt
+before: after since   pi e i sqrt
 mehr: weniger oder und nicht über unter etwa ungefähr   mindestens höchstens
 plus: moins ou et pas environ presque au-dessus au-dessous
 más: menos o y  aproximadamente mas  não sem più meno non  circa
 больше: меньше или более менее не примерно около свыше минус
-以上: 以下 以内 以外 左右 多 余 不 不是 不到 上下 之间 到 至 倍 分之 负 约 超过 少于 以後 以前 之前 之后 前後 未満 程度 くらい ぐらい ほど 弱 強 より 以降
-이상: 이하 미만 초과 정도 쯤 약 보다 내외 배
+以上: 以下 以内 以外 左右 多 余 不 不到 上下 之间 到 至 倍 分之 负 约 超过 少于 以後 以前 之前 之后 前後 未満 程度 くらい ぐらい ほど 弱 強 より 以降 ではない ではありません じゃない でない
+이상: 이하 미만 초과 정도 쯤 약 보다 내외 배 아닙니다 아니다 아니에요 아닌 아님
 أو: و ليس أكثر أقل تقريبا
 या: और नहीं से_अधिक से_कम लगभग
 """
     )
 )
 """Words that make another statement of the number they stand beside. Where one stands, nothing is ignored."""
+
+UNCLEAR = words_of(
+    """
+    too short loss lost debt owed doubled tripled halved up upward upwards down downward downwards onward onwards inclusive exclusive
+    exceeding maximum minimum max ahead behind later earlier ago mod 不是
+    """
+)
+"""Words that may make another statement of the number, or only say what it counts: `5 short`, `5 maximum`."""
 
 FILLERS = words_of(
     """
@@ -232,7 +239,7 @@ SHORT = words_of(
     """
     mm cm km dm ft kg mg lb lbs oz ml mL mph kmh kmph kph km/h m/s cm/s mi/h hr hrs min mins sec secs Hz kHz MHz GHz Pa
     kPa MPa mol mmol USD inches in yd kJ MJ kN eV keV MeV GeV kW kWh MW kV mV mA nm rad rpm GB MB KB TB gb lbs gal qt pt
-    kcal cal bits px ha cc RMB EUR dB m^2 m^3 m/s^2 rev deg atm bar cms kgs gms yrs yr wk ms ns sq
+    kcal cal bits px ha cc L RMB EUR dB m^2 m^3 m/s^2 rev deg atm bar cms kgs gms yrs yr wk ms ns sq
     """
 )
 """What is a unit also without `\\text` and without a space before it. Single letters are variables: `5m` is 5·m."""
@@ -345,16 +352,22 @@ def number_in_words(text: str) -> Fraction | None:
         return None
     if len(words) == 1 and all(char in HAN_DIGITS for char in words[0]):
         return _han(words[0])
-    sign = 1
+    if len(words) == 1 and "分之" in words[0]:  # 三分之二
+        parts = [part for part in words[0].partition("分之")[::2] if part and all(char in HAN_DIGITS for char in part)]
+        values = [Fraction(100) if part == "百" else _han(part) for part in parts]
+        return values[1] / values[0] if len(values) == 2 and values[0] and values[1] is not None else None
+    sign = Fraction(1)
     if words[0] in ("minus", "negative"):
-        sign, words = -1, words[1:]
+        sign, words = Fraction(-1), words[1:]
     halves = {"half": Fraction(1, 2), "quarter": Fraction(1, 4), "third": Fraction(1, 3)}
     if len(words) > 3 and words[-3:-1] == ["and", "a"] and words[-1] in halves:  # two and a half
         whole = _english(words[:-3])
         return None if whole is None else sign * (whole + halves[words[-1]])
     if words in (["a", "dozen"], ["one", "dozen"], ["dozen"]):
         return Fraction(12)
-    if words in (["half"], ["quarter"]):
+    if words == ["half"]:
+        return Fraction(1, 2)
+    if words == ["quarter"]:
         return None
     if len(words) > 1 and words[-1] in FRACTIONS and words[-1] not in ("percent", "percentage", "pct"):
         top = Fraction(1) if words[:-1] in (["a"], ["an"]) else _english(words[:-1])

@@ -18,9 +18,8 @@ from r1env.rollout import encode_prompt
 from r1env.runs.files import replace_text, to_json
 from r1env.types import Task
 from r1env_openrlhf.config import OpenRLHFOptions, options_of
-from r1env_trainers.rl.config import CLIPPED, GRPOConfig
-from r1env_trainers.rl.metrics import evaluation_suite, training_suite
-from r1env_trainers.rl.rollouts import draw_tasks, read_pass_rates, within
+from r1env_trainers.rl.config import GRPOConfig
+from r1env_trainers.rl.rollouts import draw_tasks, evaluation_suite, task_filter, training_suite
 from r1env_trainers.settings import LocalConfig
 
 MODULE = "openrlhf.cli.train_ppo_ray"
@@ -36,6 +35,7 @@ ESTIMATORS: Mapping[tuple[str, bool], str] = {
 
 AGGREGATIONS: Mapping[str, str] = {name: name for name in ("token-mean", "seq-mean-token-mean")}
 RATIOS: Mapping[str, str] = {"token": "ppo", "sequence": "gspo"}
+KL_ESTIMATORS: Mapping[str, str] = {name: name for name in ("k1", "k2", "k3")}
 
 NO_COUNTERPART = frozenset(
     {
@@ -83,6 +83,7 @@ def check_settings(config: GRPOConfig, options: OpenRLHFOptions) -> None:
     choose(ESTIMATORS, (config.algo.advantage, config.algo.normalizes), "algo.advantage and normalize_advantages")
     choose(AGGREGATIONS, config.algo.loss_aggregation, "algo.loss_aggregation")
     choose(RATIOS, config.algo.policy_ratio, "algo.policy_ratio")
+    choose(KL_ESTIMATORS, config.algo.kl_estimator, "algo.kl_estimator")
     if config.algo.importance_sampling_correction == "sequence":
         raise UsageError(
             "backend=openrlhf weighs tokens, or drops whole sequences: use algo.importance_sampling_correction=token"
@@ -91,10 +92,6 @@ def check_settings(config: GRPOConfig, options: OpenRLHFOptions) -> None:
     if any("lora" in word for word in options.extra):
         raise UsageError(
             "LoRA breaks OpenRLHF's Ray trainer at the first copy of the weights (its issue 1349): train all weights, or use backend=local"
-        )
-    if config.algo.loss != CLIPPED:
-        raise UsageError(
-            f"backend=openrlhf has no counterpart of algo.loss={config.algo.loss}; use loss=clipped, or backend=local"
         )
     if options.packing and options.attention != "flash_attention_2":
         raise UsageError("openrlhf.packing needs openrlhf.attention=flash_attention_2, and flash-attn installed")
@@ -210,7 +207,7 @@ def _method(config: GRPOConfig) -> dict[str, Any]:
         "actor.loss_agg_mode": AGGREGATIONS[config.algo.loss_aggregation],
         "actor.entropy_coef": config.algo.entropy_coef or None,
         "algo.kl.init_coef": coefficient,
-        "algo.kl.estimator": config.algo.kl_estimator,
+        "algo.kl.estimator": KL_ESTIMATORS[config.algo.kl_estimator],
         "algo.kl.use_loss": coefficient > 0 and config.algo.kl_in == "loss",
         "algo.dynamic_filtering_enable": config.filter.dynamic_sampling,
     }
@@ -350,10 +347,8 @@ def write_prompts(train: Path, evaluation: Path | None, config: GRPOConfig, toke
     The tasks are those of the backend `local`, drawn under the seed; OpenRLHF puts them in an order of its own.
     """
     suite = training_suite(config)
-    keep = None
-    if config.filter.pass_rates is not None:
-        keep = within(read_pass_rates(config.filter.pass_rates), config.filter.min_pass_rate, config.filter.max_pass_rate)
-    drawn = draw_tasks(suite, 0, config.steps * config.sampling.prompts_per_step, config.seed, keep).tasks
+    count = config.steps * config.sampling.prompts_per_step
+    drawn = draw_tasks(suite, 0, count, config.seed, task_filter(config, tokenizer)).tasks
     longest = _write(train, "train", suite, drawn, tokenizer)
     if evaluation is not None:
         held_out = evaluation_suite(config)

@@ -28,7 +28,7 @@ from r1env_openrlhf.job import Job
 from r1env_openrlhf.stage import check_installation, environment_of, follow, keep_model, rewind, start_model
 from r1env_trainers.model.load import check_model_name
 from r1env_trainers.sft.config import SFTConfig
-from r1env_trainers.sft.data import Demonstrations, encode, open_demonstrations, steps_of, waits_for_a_stage
+from r1env_trainers.sft.data import Demonstrations, encode_within, open_demonstrations, prepare, steps_of, waits_for_a_stage
 
 
 def check(config: SFTConfig) -> None:
@@ -63,11 +63,12 @@ def train(config: SFTConfig, run: Run) -> None:
     files = _files(folder, start_model(folder, config.model, config.seed))
     done = newest_checkpoint(files.checkpoints)
     first = rewind(run, folder, done)
-    demonstrations = open_demonstrations(config)
+    tokenizer = AutoTokenizer.from_pretrained(files.model)
+    demonstrations = prepare(open_demonstrations(config), tokenizer, config)
     steps = steps_of(config, demonstrations)
-    longest = write_rows(files.data, config, demonstrations, steps, AutoTokenizer.from_pretrained(files.model))
+    longest = write_rows(files.data, config, demonstrations, steps, tokenizer)
     arguments = arguments_of(config, options, files, steps=steps, longest=longest, resume=done > 0)
-    follower = TuningFollower(run, config.checkpoint.every, folder, first)
+    follower = TuningFollower(run, config.checkpoint.every, folder, first, config.optim.max_bad_steps)
     with Job(installation.interpreter, job_spec(config, installation, arguments), folder) as job:
         follow(job, follower, options.start_seconds)
     keep_model(files.result, run.model_dir())
@@ -204,10 +205,15 @@ def write_rows(
     with partial.open("w", encoding="utf-8") as file:
         for position in range(steps * config.optim.batch_size):
             demonstration = demonstrations.at(position)
-            prompt_ids, response_ids = encode(demonstration, tokenizer, config.max_length)
-            prompt, response = str(tokenizer.decode(prompt_ids)), demonstration.response + str(tokenizer.eos_token)
+            encoded = encode_within(demonstration, tokenizer, config)
+            if encoded.response[-1:] != [tokenizer.eos_token_id]:
+                raise UsageError(
+                    f"OpenRLHF ends every response with the tokenizer's {tokenizer.eos_token}, and {demonstration.where} ends with "
+                    f"{tokenizer.decode(encoded.response[-1:])!r}: make that the tokenizer's eos_token, or use backend=local"
+                )
+            prompt, response = str(tokenizer.decode(encoded.prompt)), str(tokenizer.decode(encoded.response))
             joined = tokenizer(prompt + response, add_special_tokens=False)["input_ids"]
-            if not prompt_ids or joined != [*prompt_ids, *response_ids]:
+            if not encoded.prompt or joined != [*encoded.prompt, *encoded.response]:
                 raise UsageError(
                     f"OpenRLHF would cut a demonstration into other tokens where its prompt ends ({prompt[-40:]!r}) and its response "
                     f"begins ({response[:40]!r}): end prompts with a line break, or use backend=local"

@@ -29,6 +29,7 @@ KINDS = frozenset((
     *("__complex__", "__range__", "__slice__", "__bytearray__", "__ellipsis__", "__type__", "__view__"),
     *("__counter__", "__ordereddict__", "__defaultdict__", "__deque__", "__namedtuple__", "__fraction__", "__decimal__"),
     *("__date__", "__time__", "__datetime__", "__timedelta__", "__path__", "__ndarray__", "__npscalar__", "__frame__", "__series__"),
+    "__sympy__",
 ))  # fmt: skip
 """Tags of `kinds`."""
 OBJECTS = frozenset(("__mine__", "__yours__", "__record__"))
@@ -133,7 +134,7 @@ def decode(value: Any, depth: int = 0, *, take: Take | None = None) -> Any:
             return _kinds().decode(tag, content, depth, take)
     except NotPlainData:
         raise
-    except (TypeError, ValueError, LookupError, ArithmeticError, AttributeError) as error:
+    except (TypeError, ValueError, LookupError, ArithmeticError, AttributeError, MemoryError, RecursionError) as error:
         raise NotPlainData(f"{tag} holds something else") from error
     raise NotPlainData("an object where a value is expected")
 
@@ -155,11 +156,10 @@ def spread(keys: list[Any]) -> list[Any]:
     """Return keys that a set or dict can be made of in linear time.
 
     Raises:
-        NotPlainData: most of them have one hash: 50,000 such integers take half a minute.
+        NotPlainData: more than `MAX_COLLISIONS` of them have the hash of another: 50,000 such integers take half a minute.
         TypeError: one of them has none.
     """
-    hashes = {hash(key) for key in keys}
-    if len(keys) > MAX_COLLISIONS and len(hashes) < len(keys) // 2:
+    if len(keys) > MAX_COLLISIONS and len(keys) - len({hash(key) for key in keys}) > MAX_COLLISIONS:
         raise NotPlainData("a set or dict whose keys have the same hash")
     return keys
 

@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import torch
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
-from transformers import PreTrainedModel
 
-from r1env_trainers.model.llama import is_llama
-from r1env_trainers.model.logprobs import CHUNK_ELEMENTS, TokenBatch, logits_of, packed_predictors, padded_logits
+from r1env_trainers.model.logprobs import CHUNK_ELEMENTS, Predicted, logits_of
 
 
 def reverse_kl(student: Tensor, teacher: Tensor, temperature: float = 1.0) -> Tensor:
@@ -27,7 +23,7 @@ def reverse_kl(student: Tensor, teacher: Tensor, temperature: float = 1.0) -> Te
     return (log_student.exp() * (log_student - log_teacher)).sum(dim=-1)
 
 
-def chunked_reverse_kl(student: Predictions, teacher: Predictions, temperature: float = 1.0) -> Tensor:
+def chunked_reverse_kl(student: Predicted, teacher: Predicted, temperature: float = 1.0) -> Tensor:
     """Return `reverse_kl` of N predicted tokens, a chunk of logits at a time, forward and backward. Gradients reach the student.
 
     Where one vocabulary is padded to a larger size, its further tokens are ignored: no text contains them.
@@ -63,31 +59,3 @@ def _chunk(
 
 def _logits(features: Tensor, head: Tensor | None) -> Tensor:
     return features if head is None else logits_of(features, head.to(features.dtype))
-
-
-# Predictions of completion tokens, in the cheapest form that the model's forward pass offers.
-
-
-@dataclass(frozen=True, slots=True)
-class Predictions:
-    """What a model predicts for N tokens.
-
-    Attributes:
-        features: [N, H] hidden states to be multiplied by `head`, or [N, V] logits where there is none.
-        head: [V, H].
-    """
-
-    features: Tensor
-    head: Tensor | None
-
-    @property
-    def vocabulary(self) -> int:
-        return (self.features if self.head is None else self.head).shape[1 if self.head is None else 0]
-
-
-def predictions(model: PreTrainedModel, batch: TokenBatch) -> Predictions:
-    """Return the predictions of every completion token that counts, row by row."""
-    if is_llama(model):
-        hidden, _ = packed_predictors(model, batch)
-        return Predictions(hidden, model.get_output_embeddings().weight)
-    return Predictions(padded_logits(model, batch)[batch.completion_mask > 0], None)

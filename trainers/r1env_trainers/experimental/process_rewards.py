@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits
 
-from r1env_trainers.model.batching import left_pad
+from r1env_trainers.model.batching import right_pad
 from r1env_trainers.model.load import LoadedModel, autocast, load_model
 from r1env_trainers.reward_model.model import with_scalar_head
 from r1env_trainers.rl.advantages import FLAT
@@ -77,17 +77,11 @@ def _logits(prm: LoadedModel, solutions: Sequence[tuple[str, Sequence[str]]]) ->
         first, *rest = (_encode(prm, text) for text in (prompt, *steps))
         sequences.append([*first, *(token for step in rest for token in step)])
         ends.append([len(first) + end for end in step_ends([len(step) for step in rest])])
-    ids, mask = left_pad(sequences, prm.pad, prm.device)
+    ids, _ = right_pad(sequences, prm.pad, prm.device)  # nothing sees the padding, so no mask is needed
     with autocast(prm.device):
-        hidden = prm.model.base_model(
-            input_ids=ids, attention_mask=mask, position_ids=(mask.cumsum(dim=1) - 1).clamp(min=0), use_cache=False
-        ).last_hidden_state
+        hidden = prm.model.base_model(input_ids=ids, use_cache=False).last_hidden_state
     values: Tensor = prm.model.score(hidden.float()).squeeze(-1)  # type: ignore[operator]
-    padding = ids.shape[1]
-    return [
-        row[[padding - len(sequence) + place for place in places]]
-        for row, sequence, places in zip(values, sequences, ends, strict=True)
-    ]
+    return [row[places] for row, places in zip(values, ends, strict=True)]
 
 
 def _encode(prm: LoadedModel, text: str) -> list[int]:

@@ -12,7 +12,8 @@ import torch
 from safetensors import SafetensorError
 from transformers import PreTrainedTokenizerBase
 
-from r1env.errors import RunError
+from r1env.errors import RunError, TrainingStoppedError
+from r1env_trainers.model.guards import TO_TRY, first_not_finite, last_good, why_unusable
 from r1env_trainers.model.load import LoadedModel
 
 PREFIX = "step-"
@@ -40,7 +41,9 @@ def save_checkpoint(
 
     Raises:
         RunError: it could not be written; older checkpoints are untouched.
+        TrainingStoppedError: the model or the optimizer's state is not finite; older checkpoints are untouched.
     """
+    _check_worth_saving(loaded, optimizer, folder)
     target = folder / f"{PREFIX}{step:06d}"
     partial = folder / f".{target.name}.partial"
     state = {
@@ -69,7 +72,9 @@ def save_model(folder: Path, loaded: LoadedModel) -> None:
 
     Raises:
         RunError: it could not be written.
+        TrainingStoppedError: the model is not finite; what was there is untouched.
     """
+    _check_worth_saving(loaded, None, folder.parent)
     partial = folder.with_name(f".{folder.name}.partial")
     try:
         shutil.rmtree(partial, ignore_errors=True)
@@ -93,8 +98,17 @@ def load_state(checkpoint: Path) -> dict[str, Any]:
 
 
 def restore(state: Mapping[str, Any], optimizer: torch.optim.Optimizer) -> int:
-    """Restore optimizer and random state; return the step to continue with."""
+    """Restore optimizer and random state; return the step to continue with.
+
+    Raises:
+        RunError: the optimizer's state is not finite.
+    """
     optimizer.load_state_dict(state["optimizer"])
+    if (found := first_not_finite(_moments(optimizer))) is not None:
+        raise RunError(
+            f"the checkpoint of step {state['step']} has an optimizer state that is not finite ({found}): its next step would make "
+            "every weight NaN; delete it, so that --resume goes on from the one before"
+        )
     torch.set_rng_state(state["torch_rng"])
     if state["cuda_rng"] and torch.cuda.is_available():
         torch.cuda.set_rng_state_all(state["cuda_rng"])
@@ -107,6 +121,24 @@ def save_pretrained(folder: Path, loaded: LoadedModel) -> None:
     loaded.model.save_pretrained(folder)
     tokenizer: PreTrainedTokenizerBase = loaded.tokenizer
     tokenizer.save_pretrained(folder)
+
+
+def _check_worth_saving(loaded: LoadedModel, optimizer: torch.optim.Optimizer | None, folder: Path) -> None:
+    """Refuse to replace a good model or checkpoint by one that computes NaN."""
+    reason = why_unusable(loaded.model)
+    if reason is None and optimizer is not None and (found := first_not_finite(_moments(optimizer))) is not None:
+        reason = f"the optimizer's state is not finite ({found})"
+    if reason is not None:
+        raise TrainingStoppedError(f"the model is not saved: {reason}; {last_good(folder)}; try this: {TO_TRY}")
+
+
+def _moments(optimizer: torch.optim.Optimizer) -> list[tuple[str, torch.Tensor]]:
+    return [
+        (name, value)
+        for of_parameter in optimizer.state.values()
+        for name, value in of_parameter.items()
+        if isinstance(value, torch.Tensor)
+    ]
 
 
 def _replace(partial: Path, target: Path) -> None:

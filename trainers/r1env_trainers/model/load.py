@@ -14,6 +14,7 @@ from transformers.utils.logging import disable_progress_bar
 
 from r1env.errors import UnknownNameError, UsageError
 from r1env_trainers.model import smollm2, tiny
+from r1env_trainers.model.guards import check_loaded
 from r1env_trainers.settings import Device
 
 
@@ -68,11 +69,12 @@ def load_model(name: str, *, device: torch.device | str = "cpu", seed: int = 0) 
         seed: of the initial weights, for models made from scratch.
 
     Raises:
-        UsageError: it is unknown or unreadable, or an optional dependency is missing.
+        UsageError: it is unknown or unreadable, has weights that are not finite, or an optional dependency is missing.
     """
     check_model_name(name)
     disable_progress_bar()  # one bar per shard, in the middle of the run's own table
     model, tokenizer = NAMED[name](seed) if name in NAMED else _from_pretrained(name)
+    check_loaded(model, name)
     tokenizer.padding_side = "left"
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = tokenizer.eos_token
@@ -115,6 +117,25 @@ def autocast(device: torch.device) -> AbstractContextManager[object]:
 def has_triton() -> bool:
     """Return whether torch can compile for a GPU."""
     return importlib.util.find_spec("triton") is not None
+
+
+def limit_memory(device: torch.device, gigabytes: float | None) -> None:
+    """Have torch take at most so much of a GPU's memory; None for all of it. Nothing on a CPU."""
+    if device.type == "cuda":
+        total = torch.cuda.get_device_properties(device).total_memory
+        torch.cuda.set_per_process_memory_fraction(1.0 if gigabytes is None else min(1.0, gigabytes * 1e9 / total), device)
+
+
+def usable_memory(device: torch.device) -> float:
+    """Return the bytes of a GPU that this process may take, see `limit_memory`."""
+    total: int = torch.cuda.get_device_properties(device).total_memory
+    return total * torch.cuda.get_per_process_memory_fraction(device)
+
+
+def free_memory(device: torch.device) -> float:
+    """Return the bytes of a GPU that this process can still take, including what torch holds unused."""
+    reserved, allocated = torch.cuda.memory_reserved(device), torch.cuda.memory_allocated(device)
+    return min(torch.cuda.mem_get_info(device)[0] + reserved - allocated, usable_memory(device) - allocated)
 
 
 def limit_threads(parameters: int, threads: int | None) -> None:

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import functools
+import weakref
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 from transformers import PreTrainedModel
 
 from r1env_trainers.model.attention import Packing, pack_prompts_once
 from r1env_trainers.model.batching import micro_batches
-from r1env_trainers.model.llama import is_llama, packed_hidden_states
+from r1env_trainers.model.llama import Shape, compute_dtype, is_llama, packed_hidden_states
 from r1env_trainers.model.load import autocast, has_triton
 
 
@@ -77,21 +78,53 @@ def completion_logprobs(model: PreTrainedModel, batch: TokenBatch, temperature: 
     Args:
         temperature: that they were sampled with; logits are divided by it.
     """
-    if is_llama(model):
-        return packed_logprobs(model, batch, temperature)
-    return padded_logprobs(model, batch, temperature)
+    found = predicted(model, batch)
+    if found.head is not None:
+        return _in_place(batch, linear_logprobs(found.features, found.head, found.ids, temperature))
+    return _in_place(batch, chosen((found.features / temperature).log_softmax(dim=-1), found.ids))
 
 
 def completion_logprobs_and_entropies(
     model: PreTrainedModel, batch: TokenBatch, temperature: float = 1.0
 ) -> tuple[Tensor, Tensor]:
     """Return `completion_logprobs`, and the entropies [B, T] (nats) of the distributions sampled from; both have gradients."""
+    found = predicted(model, batch)
+    if found.head is not None:
+        logprobs, entropies = linear_logprobs_and_entropies(found.features, found.head, found.ids, temperature)
+    else:
+        whole = (found.features / temperature).log_softmax(dim=-1)
+        logprobs, entropies = chosen(whole, found.ids), _entropies(whole)
+    return _in_place(batch, logprobs), _in_place(batch, entropies)
+
+
+@dataclass(frozen=True, slots=True)
+class Predicted:
+    """What a model predicts for the C tokens of a batch that count, row by row.
+
+    Attributes:
+        features: [C, H] hidden states to be multiplied by `head`, or [C, V] logits where there is none.
+        head: [V, H].
+        ids: [C] the tokens themselves.
+    """
+
+    features: Tensor
+    head: Tensor | None
+    ids: Tensor
+
+    @property
+    def vocabulary(self) -> int:
+        return (self.features if self.head is None else self.head).shape[1 if self.head is None else 0]
+
+
+def predicted(model: PreTrainedModel, batch: TokenBatch) -> Predicted:
+    """Run the model over a batch in the cheapest way it offers: packed, or padded and without the logits of all tokens."""
+    head = model.get_output_embeddings()
     if is_llama(model):
         hidden, ids = packed_predictors(model, batch)
-        logprobs, entropies = linear_logprobs_and_entropies(hidden, model.get_output_embeddings().weight, ids, temperature)
-        return _in_place(batch, logprobs), _in_place(batch, entropies)
-    scaled = padded_logits(model, batch) / temperature
-    return _where_counting(batch, _logprobs_of(scaled, batch)), _where_counting(batch, entropies_of(scaled))
+        return Predicted(hidden, head.weight, ids)
+    if has_plain_head(model):
+        return Predicted(padded_hidden_states(model, batch), head.weight, packed_ids(batch))
+    return Predicted(padded_logits(model, batch), None, packed_ids(batch))
 
 
 def packed_logprobs(model: PreTrainedModel, batch: TokenBatch, temperature: float) -> Tensor:
@@ -101,8 +134,9 @@ def packed_logprobs(model: PreTrainedModel, batch: TokenBatch, temperature: floa
 
 
 def padded_logprobs(model: PreTrainedModel, batch: TokenBatch, temperature: float) -> Tensor:
-    """Compute `completion_logprobs` of any model by transformers' forward pass; it holds the logits of all completion tokens."""
-    return _where_counting(batch, _logprobs_of(padded_logits(model, batch) / temperature, batch))
+    """Compute `completion_logprobs` of any model by transformers' forward pass and its own head, holding the logits of all tokens."""
+    logprobs = (padded_logits(model, batch) / temperature).log_softmax(dim=-1)
+    return _in_place(batch, chosen(logprobs, packed_ids(batch)))
 
 
 def packed_predictors(model: PreTrainedModel, batch: TokenBatch) -> tuple[Tensor, Tensor]:
@@ -125,16 +159,17 @@ def packed_predictors(model: PreTrainedModel, batch: TokenBatch) -> tuple[Tensor
 
 
 def shares_prompts(model: PreTrainedModel) -> bool:
-    """Return whether rows share one copy of their prompt in the forward pass: Llama-shaped models on a CPU.
+    """Return whether rows share one copy of their prompt in the forward pass: Llama-shaped models without windows on a CPU.
 
     On a GPU attention needs the keys of a row in one piece, and its backward pass would have to sum those of the copies.
     """
-    return model.device.type == "cpu" and is_llama(model)
+    return model.device.type == "cpu" and is_llama(model) and not Shape.of(model.config).window
 
 
 def micro_batches_of(batch: TokenBatch, model: PreTrainedModel, rows: int | None) -> list[list[int]]:
     """Return the rows of each forward pass over a batch, see `micro_batches`; rows that share a prompt stay together."""
-    return micro_batches(batch.lengths.tolist(), model, rows, batch.prompt_numbers() if shares_prompts(model) else None)
+    groups = batch.prompt_numbers() if shares_prompts(model) else None
+    return micro_batches(batch.lengths.tolist(), model, rows, groups, recomputing=is_llama(model))
 
 
 def _in_place(batch: TokenBatch, values: Tensor) -> Tensor:
@@ -142,27 +177,72 @@ def _in_place(batch: TokenBatch, values: Tensor) -> Tensor:
     return torch.zeros_like(batch.completion_mask).masked_scatter(batch.completion_mask > 0, values)
 
 
-def padded_logits(model: PreTrainedModel, batch: TokenBatch) -> Tensor:
-    """Return [B, T, V] float32 logits that predict the completion tokens."""
-    mask = torch.cat([batch.prompt_mask, batch.present.long()], dim=1)
+def packed_ids(batch: TokenBatch) -> Tensor:
+    """Return [C], the completion tokens that count, row by row."""
+    return batch.completion_ids[batch.completion_mask > 0]
+
+
+# transformers' forward pass. Rows are padded on the right and need no mask: a causal model looks at nothing behind a token, and every
+# token, padding too, sees itself. With padding on the left its tokens see nothing at all, in every layer, and so do those that lie more
+# than a sliding window behind a row's end; what attention makes of a row of scores that are all minus infinity is up to the kernel,
+# and NaN times a probability of 0 is NaN. Without a mask attention is also free to take its fastest kernel.
+
+
+def right_padded(batch: TokenBatch) -> tuple[Tensor, Tensor]:
+    """Return ids [B, W], each row's prompt and completion in one piece from column 0 on, and [B, T] the columns of the completion."""
+    prompts = batch.prompt_mask.sum(dim=1, keepdim=True)  # [B, 1]
+    ids = torch.cat([batch.prompt_ids, batch.completion_ids], dim=1)
+    columns = torch.arange(int(batch.lengths.max()), device=ids.device)
+    shifted = (columns + batch.prompt_ids.shape[1] - prompts).clamp(max=ids.shape[1] - 1)
+    return ids.gather(1, shifted), prompts + torch.arange(batch.completion_ids.shape[1], device=ids.device)
+
+
+def padded_hidden_states(model: PreTrainedModel, batch: TokenBatch) -> Tensor:
+    """Return [C, H] hidden states that predict the tokens that count, by transformers' forward pass, ready for the head."""
+    ids, columns = right_padded(batch)
     with autocast(model.device):
-        output = model(
-            input_ids=torch.cat([batch.prompt_ids, batch.completion_ids], dim=1),
-            attention_mask=mask,
-            position_ids=(mask.cumsum(dim=1) - 1).clamp(min=0),
-            logits_to_keep=batch.completion_ids.shape[1] + 1,
-            use_cache=False,
-        )
-    logits: Tensor = output.logits[:, :-1].float()
+        hidden: Tensor = model.base_model(input_ids=ids, use_cache=False).last_hidden_state
+    rows, places = (batch.completion_mask > 0).nonzero(as_tuple=True)
+    return hidden[rows, columns[rows, places] - 1].to(compute_dtype(model.device))
+
+
+def padded_logits(model: PreTrainedModel, batch: TokenBatch) -> Tensor:
+    """Return [C, V] float32 logits that predict the tokens that count."""
+    ids, columns = right_padded(batch)
+    first = int(columns[:, 0].min()) - 1  # nothing before it predicts a token of a completion
+    with autocast(model.device):
+        output = model(input_ids=ids, logits_to_keep=ids.shape[1] - first, use_cache=False)
+    rows, places = (batch.completion_mask > 0).nonzero(as_tuple=True)
+    logits: Tensor = output.logits[rows, columns[rows, places] - 1 - first].float()
     return logits
 
 
-def _logprobs_of(logits: Tensor, batch: TokenBatch) -> Tensor:
-    return logits.log_softmax(dim=-1).gather(2, batch.completion_ids[:, :, None]).squeeze(2)
+_plain: weakref.WeakKeyDictionary[PreTrainedModel, bool] = weakref.WeakKeyDictionary()
 
 
-def _where_counting(batch: TokenBatch, values: Tensor) -> Tensor:
-    return torch.where(batch.completion_mask > 0, values, 0.0)
+def has_plain_head(model: PreTrainedModel) -> bool:
+    """Return whether a model's logits are its last hidden states times its head and nothing else: no bias, cap or scale.
+
+    Tried once per model on a few tokens, like `is_llama`.
+    """
+    if model not in _plain:
+        head = model.get_output_embeddings()
+        _plain[model] = type(head) is nn.Linear and head.bias is None and _is_all_there_is(head, model)
+    return _plain[model]
+
+
+@torch.no_grad()
+def _is_all_there_is(head: nn.Linear, model: PreTrainedModel) -> bool:
+    """Whether the head reads what the body returns, and what it returns is what the model does, in one forward pass of each."""
+    ids = torch.arange(2, 10, device=model.device)[None] % head.out_features
+    seen: list[tuple[Tensor, Tensor]] = []
+    hook = head.register_forward_hook(lambda _, inputs, output: seen.append((inputs[0], output)))
+    try:
+        logits = model(input_ids=ids, use_cache=False).logits
+    finally:
+        hook.remove()
+    hidden = model.base_model(input_ids=ids, use_cache=False)[0]
+    return len(seen) == 1 and torch.equal(seen[0][1].to(logits.dtype), logits) and torch.allclose(seen[0][0], hidden)
 
 
 # Log-probabilities of given tokens under a linear head, without ever holding the logits of all tokens.

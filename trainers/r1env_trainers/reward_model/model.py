@@ -20,8 +20,9 @@ from r1env.errors import UsageError
 from r1env.rollout import encode_prompt
 from r1env.runs.files import replace_text
 from r1env.types import Conversation
-from r1env_trainers.model.batching import left_pad, micro_batches
+from r1env_trainers.model.batching import micro_batches, right_pad
 from r1env_trainers.model.checkpoint import STATE
+from r1env_trainers.model.guards import check_loaded
 from r1env_trainers.model.load import LoadedModel, autocast, choose_device, limit_threads, load_model
 from r1env_trainers.reward_model.config import Objective, Reads
 from r1env_trainers.settings import Device
@@ -89,13 +90,14 @@ def load_classifier(folder: Path, device: torch.device | str) -> LoadedModel:
     """The weights and tokenizer of a reward-model folder or checkpoint, in float32.
 
     Raises:
-        UsageError: they cannot be read.
+        UsageError: they cannot be read, or are not finite.
     """
     try:
         tokenizer = AutoTokenizer.from_pretrained(folder)
         model = AutoModelForSequenceClassification.from_pretrained(folder, num_labels=1, dtype=torch.float32)
     except (OSError, ValueError) as error:
         raise UsageError(f"cannot load the reward model {str(folder)!r}: {str(error).strip().splitlines()[0]}") from error
+    check_loaded(model, str(folder))
     tokenizer.padding_side = "left"
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = tokenizer.eos_token
@@ -137,11 +139,10 @@ def encode(tokenizer: PreTrainedTokenizerBase, prompt: Conversation, text: str) 
 
 def rewards_of(loaded: LoadedModel, sequences: Sequence[Sequence[int]]) -> Tensor:
     """[B] float32 rewards of token sequences: the head on the hidden state of the last token."""
-    ids, mask = left_pad(sequences, loaded.pad, loaded.device)
+    ids, lengths = right_pad(sequences, loaded.pad, loaded.device)  # which nothing sees, so no mask is needed
     with autocast(loaded.device):
-        hidden = loaded.model.base_model(
-            input_ids=ids, attention_mask=mask, position_ids=(mask.cumsum(dim=1) - 1).clamp(min=0), use_cache=False
-        ).last_hidden_state[:, -1]  # [B, H]
+        whole = loaded.model.base_model(input_ids=ids, use_cache=False).last_hidden_state
+    hidden = whole[torch.arange(len(ids), device=ids.device), lengths - 1]  # [B, H]
     rewards: Tensor = loaded.model.score(hidden.float()).squeeze(-1)  # type: ignore[operator]
     return rewards
 

@@ -9,7 +9,8 @@ from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 
 from r1env.config import Preset, Settings
 from r1env.envs.suite import EnvironmentShare
-from r1env.hooks import AdvantageSpec, LossSpec
+from r1env.hooks import AdvantageSpec, KLEstimatorSpec, LossAggregationSpec, LossSpec, PolicyRatioSpec
+from r1env.preflight import Preflight
 from r1env.rubrics import RubricSpec
 from r1env.trainer import BackendConfig, registered
 from r1env_trainers.generate.options import EngineName, VLLMOptions
@@ -18,13 +19,15 @@ from r1env_trainers.settings import Eval, LocalConfig, Optim, Sampling, SuiteSet
 
 AdvantageEstimator = Annotated[str, registered(AdvantageSpec)]
 PolicyLoss = Annotated[str, registered(LossSpec)]
-PolicyRatio = Literal["token", "sequence", "cispo"]
-Aggregation = Literal["token-mean", "seq-mean-token-mean", "seq-mean-token-sum-norm"]
-KLEstimator = Literal["k1", "k2", "k3"]
+PolicyRatio = Annotated[str, registered(PolicyRatioSpec)]
+Aggregation = Annotated[str, registered(LossAggregationSpec)]
+KLEstimator = Annotated[str, registered(KLEstimatorSpec)]
 Correction = Literal["token", "sequence"]
 
 CLIPPED = "clipped"
 """The loss of PPO and its relatives, `losses.policy_loss`."""
+CISPO = "cispo"
+"""The loss `losses.cispo_loss`, whose clip bounds weights."""
 
 T = TypeVar("T")
 
@@ -100,9 +103,18 @@ class Filter(Settings):
     )
     min_pass_rate: float = Field(default=0.0, ge=0, le=1, description="Skip tasks with a lower pass rate.")
     max_pass_rate: float = Field(default=1.0, ge=0, le=1, description="Skip tasks with a higher pass rate.")
+    max_prompt_length: int | None = Field(
+        default=None,
+        ge=1,
+        description="Skip tasks with longer prompts, in tokens; null: a prompt beyond the context is refused.",
+    )
     dynamic_sampling: bool = Field(
         default=False,
         description="Draw further prompts for groups whose rewards are all alike (DAPO, arXiv 2503.14476, section 3.2).",
+    )
+    dynamic_sampling_metric: Literal["reward", "accuracy"] = Field(
+        default="reward",
+        description="What must differ within a group: the summed reward, or the verdict of the environment's own checker (DAPO).",
     )
     max_extra_batches: int = Field(default=4, ge=0, description="Most further batches of dynamic sampling per step.")
 
@@ -145,7 +157,7 @@ class Algo(Settings):
 
     advantage: AdvantageEstimator = Field(
         default="dr_grpo",
-        description="Advantage estimator: a name from docs/grpo.md or of a plugin, module:attribute or file.py:attribute.",
+        description="Advantage estimator (docs/grpo.md has the formulas).",
         json_schema_extra={"source": "Dr. GRPO, arXiv 2503.20783"},
     )
     normalize_advantages: bool = Field(
@@ -153,11 +165,11 @@ class Algo(Settings):
     )
     loss: PolicyLoss = Field(
         default="clipped",
-        description="Policy loss: clipped, which the next settings describe, a plugin's, module:attribute or file.py:attribute.",
+        description="Policy loss: clipped, which the next settings describe, CISPO's, or another.",
     )
     policy_ratio: PolicyRatio = Field(
         default="token",
-        description="Probability ratio of the clipped loss: per token (PPO), per sequence (GSPO), or CISPO's weight.",
+        description="Probability ratio of the clipped loss: per token (PPO) or per sequence (GSPO).",
     )
     clip_ratio_low: float = Field(
         default=0.2,
@@ -178,6 +190,10 @@ class Algo(Settings):
         default="token-mean",
         description="Mean over all tokens, over sequences of their token means, or over sequences of sum / max_new_tokens.",
         json_schema_extra={"source": "DAPO, arXiv 2503.14476"},
+    )
+    count_flat_groups: bool = Field(
+        default=False,
+        description="Groups whose rewards are all alike count in the loss's denominator, as in the papers; false: only the others.",
     )
     kl_coef: float = Field(
         default=0.0, ge=0, description="Weight of the KL divergence to the reference model; 0: no reference model is loaded."
@@ -214,12 +230,15 @@ class Algo(Settings):
     def _terms_fit_together(self) -> Self:
         if self.kl_in == "reward" and self.kl_coef == 0 and self.advantage != "gae":  # of PPO it is where a KL would go
             raise ValueError("kl_in=reward takes the KL from the reward, and kl_coef=0 takes nothing; give kl_coef")
+        if self.kl_in == "loss" and self.kl_coef > 0 and self.kl_estimator == "k1":
+            raise ValueError(
+                "kl_estimator=k1 in the loss regularises nothing: the gradient of log π - log π_ref is that of log π, whose mean over "
+                "samples of the policy is 0; use k2, whose gradient is the KL's, or k3, or kl_in=reward"
+            )
         if self.ref_model_sync_steps and not self.needs_reference:
             raise ValueError("ref_model_sync_steps replaces a reference model, and without kl_coef or track_kl there is none")
         if self.loss != CLIPPED and (self.policy_ratio != "token" or self.dual_clip is not None):
             raise ValueError(f"policy_ratio and dual_clip describe loss=clipped, and loss is {self.loss}; leave them out")
-        if self.policy_ratio == "cispo" and self.dual_clip is not None:
-            raise ValueError("dual_clip bounds a ratio's loss, and policy_ratio=cispo has none; leave one of them out")
         return self
 
     @property
@@ -303,8 +322,15 @@ class RolloutConfig(SuiteSettings, LocalConfig):
     max_failed: float = Field(
         default=0.2, ge=0, le=1, description="Share of a step's rollouts whose scoring may fail before training stops."
     )
+    max_unscored: float = Field(
+        default=1.0,
+        gt=0,
+        le=1,
+        description="Share of a step's rollouts without a score, whatever the reason, from which training stops.",
+    )
     sampling: RLSampling = RLSampling()
     engine: EngineSettings = EngineSettings()
+    preflight: Preflight = Preflight()
     filter: Filter = Filter()
     final_phase: FinalPhase = FinalPhase()
     optim: RLOptim = RLOptim()
@@ -380,7 +406,8 @@ class GRPOConfig(RolloutConfig, BackendConfig):
     critic: CriticSettings = CriticSettings()
 
     presets: ClassVar[Mapping[str, Preset | Mapping[str, Any]]] = GRPO_PRESETS
-    renamed_values: ClassVar[Mapping[str, Mapping[str, str]]] = {
+    renamed_values: ClassVar[Mapping[str, Mapping[str, str | Mapping[str, str]]]] = {
+        "algo.policy_ratio": {"cispo": {"algo.loss": CISPO}},
         "algo.advantage": {"group_mean": "dr_grpo", "group_std": "grpo", "loo": "rloo"},
         "algo.loss_aggregation": {
             "token": "token-mean",

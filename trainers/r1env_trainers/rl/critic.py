@@ -11,8 +11,8 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from r1env_trainers.model.load import LoadedModel, autocast
-from r1env_trainers.model.logprobs import TokenBatch, completion_logprobs, completion_logprobs_and_entropies
-from r1env_trainers.model.session import dither_start, learning_rate
+from r1env_trainers.model.logprobs import TokenBatch, completion_logprobs, completion_logprobs_and_entropies, right_padded
+from r1env_trainers.model.session import dither_start, parameter_groups
 from r1env_trainers.reward_model.model import start_reward_model
 from r1env_trainers.rl.config import GRPOConfig
 
@@ -46,7 +46,7 @@ class Critic:
             own = head = _zero_head(policy)
             body = None
         optimizer = torch.optim.AdamW(
-            own.parameters(), lr=config.critic.lr, betas=config.optim.betas, weight_decay=config.optim.weight_decay, fused=True
+            parameter_groups(own, config.optim.weight_decay), lr=config.critic.lr, betas=config.optim.betas, fused=True
         )
         if state:
             own.load_state_dict(state["weights"])
@@ -69,26 +69,10 @@ class Critic:
             logprobs, found = completion_logprobs_and_entropies(policy, batch, temperature)
         else:
             logprobs = completion_logprobs(policy, batch, temperature)
-        with autocast(batch.prompt_ids.device):
-            hidden = self.body(**_inputs(batch)).last_hidden_state
-        return logprobs, self._values(hidden, batch), found
-
-    def step(self, config: GRPOConfig, index: int, total: int) -> dict[str, float]:
-        """Clip the gradients of the critic's own parameters, take optimizer step `index` of `total`, clear the gradients."""
-        rate = learning_rate(
-            index,
-            peak=config.critic.lr,
-            warmup=config.optim.warmup_steps,
-            total=total,
-            schedule=config.optim.lr_schedule,
-            floor=config.optim.min_lr_ratio,
-        )
-        for group in self.optimizer.param_groups:
-            group["lr"] = rate
-        norm = float(nn.utils.clip_grad_norm_(self.own.parameters(), config.optim.max_grad_norm))
-        self.optimizer.step()
-        self.optimizer.zero_grad(set_to_none=True)
-        return {"value/grad_norm": norm, "value/lr": rate}
+        ids, columns = right_padded(batch)
+        with autocast(ids.device):
+            hidden = self.body(input_ids=ids, use_cache=False).last_hidden_state
+        return logprobs, self._values(hidden, batch, columns), found
 
     def state(self) -> dict[str, Any]:
         """Return what a checkpoint stores."""
@@ -98,18 +82,24 @@ class Critic:
         self, policy: PreTrainedModel, batch: TokenBatch, temperature: float, *, entropies: bool
     ) -> tuple[Tensor, Tensor, Tensor | None]:
         counting = batch.completion_mask > 0
+        ids, columns = right_padded(batch)
+        first = int(columns[:, 0].min()) - 1  # nothing before it predicts a token of a completion
         with autocast(policy.device):
-            output = policy(**_inputs(batch), logits_to_keep=batch.completion_ids.shape[1] + 1, output_hidden_states=True)
-        logprobs = (output.logits[:, :-1].float() / temperature).log_softmax(dim=-1)  # [B, T, V]
-        chosen = logprobs.gather(2, batch.completion_ids[:, :, None]).squeeze(2)
-        found = torch.where(counting, -(logprobs.exp() * logprobs).sum(dim=-1), 0.0) if entropies else None
-        return torch.where(counting, chosen, 0.0), self._values(output.hidden_states[-1], batch), found
+            output = policy(input_ids=ids, use_cache=False, logits_to_keep=ids.shape[1] - first, output_hidden_states=True)
+        rows, places = counting.nonzero(as_tuple=True)
+        logits = output.logits[rows, columns[rows, places] - 1 - first].float()
+        logprobs = (logits / temperature).log_softmax(dim=-1)  # [C, V]
+        empty = torch.zeros_like(batch.completion_mask)
+        chosen = empty.masked_scatter(counting, logprobs.gather(1, batch.completion_ids[counting][:, None]).squeeze(1))
+        found = empty.masked_scatter(counting, -(logprobs.exp() * logprobs).sum(dim=-1)) if entropies else None
+        return chosen, self._values(output.hidden_states[-1], batch, columns), found
 
-    def _values(self, hidden: Tensor, batch: TokenBatch) -> Tensor:
-        """Return [B, T] from hidden states [B, L + T, H] of prompts and completions."""
-        predicting = hidden[:, -batch.completion_ids.shape[1] - 1 : -1].float()  # a token's state is the one before it
-        values: Tensor = self.head(predicting).squeeze(-1)
-        return torch.where(batch.completion_mask > 0, values, 0.0)
+    def _values(self, hidden: Tensor, batch: TokenBatch, columns: Tensor) -> Tensor:
+        """Return [B, T] from hidden states [B, W, H] of rows padded on the right, with the completions in `columns` [B, T]."""
+        counting = batch.completion_mask > 0
+        rows, places = counting.nonzero(as_tuple=True)
+        predicting = hidden[rows, columns[rows, places] - 1].float()  # a token's state is the one before it
+        return torch.zeros_like(batch.completion_mask).masked_scatter(counting, self.head(predicting).squeeze(-1))
 
 
 def _zero_head(policy: LoadedModel) -> nn.Linear:
@@ -117,13 +107,3 @@ def _zero_head(policy: LoadedModel) -> nn.Linear:
     head = nn.Linear(policy.model.config.hidden_size, 1, bias=False, device=policy.device)
     nn.init.zeros_(head.weight)
     return head
-
-
-def _inputs(batch: TokenBatch) -> dict[str, Any]:
-    mask = torch.cat([batch.prompt_mask, batch.present.long()], dim=1)
-    return {
-        "input_ids": torch.cat([batch.prompt_ids, batch.completion_ids], dim=1),
-        "attention_mask": mask,
-        "position_ids": (mask.cumsum(dim=1) - 1).clamp(min=0),
-        "use_cache": False,
-    }

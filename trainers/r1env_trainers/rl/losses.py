@@ -1,16 +1,22 @@
-"""Losses: the clipped policy loss in its forms, its aggregation to one number, KL estimators, the critic's loss. Pure functions."""
+"""Losses: the clipped policy loss, its ratios, its aggregation to one number, KL estimators, the critic's loss. Pure functions.
+
+Losses, ratios, aggregations and estimators are found by name: those below, a plugin's, `module:attribute` and `file.py:attribute`.
+"""
 
 from __future__ import annotations
 
-import inspect
+import math
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
 
 from r1env.errors import UsageError
-from r1env.hooks import LossSpec
+from r1env.hooks import KLEstimatorSpec, LossAggregationSpec, LossSpec, PolicyRatioSpec
+from r1env.importing import accepted
 from r1env.plugins import installed
-from r1env_trainers.rl.config import Aggregation, Correction, PolicyRatio
+from r1env_trainers.rl.advantages import estimate_advantages
+from r1env_trainers.rl.config import Algo, Correction
 
 
 def policy_loss(
@@ -20,7 +26,7 @@ def policy_loss(
     *,
     clip_low: float,
     clip_high: float,
-    ratio: PolicyRatio = "token",
+    ratio: str = "token",
     mask: Tensor | None = None,
     dual_clip: float | None = None,
 ) -> Tensor:
@@ -31,7 +37,7 @@ def policy_loss(
         old_logprobs: [B, T] of the policy that sampled, without gradient.
         advantages: [B] or [B, T].
         clip_low, clip_high: R1 uses 10 for both, which leaves the lower side open; DAPO 0.2 and 0.28.
-        ratio: `token`; `sequence` for GSPO's ratio of whole sequences (`sequence_ratio`); `cispo` for `cispo_loss`.
+        ratio: `token`; `sequence` for GSPO's ratio of whole sequences (`sequence_ratio`); or another's, see `policy_ratio`.
         mask: [B, T]; `sequence` needs it.
         dual_clip: bound of the loss of a negative advantage, dual_clip * |A| (arXiv 1912.09729); above 1, or None for no bound.
 
@@ -39,9 +45,7 @@ def policy_loss(
         [B, T].
     """
     advantage = _per_token(advantages)
-    if ratio == "cispo":
-        return cispo_loss(logprobs, old_logprobs, advantage, clip_low=clip_low, clip_high=clip_high)
-    rho = _ratio(logprobs, old_logprobs, ratio, mask)
+    rho = policy_ratio(ratio, logprobs, old_logprobs, mask)
     clipped = rho.clamp(1 - clip_low, 1 + clip_high)
     objective = torch.minimum(rho * advantage, clipped * advantage)
     if dual_clip is not None:
@@ -72,15 +76,9 @@ def other_loss(
         ...     return -advantages * logprobs
     """
     function = installed().load(LossSpec, name)
-    settings = {"mask": mask, "clip_low": clip_low, "clip_high": clip_high}
-    parameters = inspect.signature(function).parameters
-    if not any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values()):
-        settings = {key: value for key, value in settings.items() if key in parameters}
+    settings = accepted(function, mask=mask, clip_low=clip_low, clip_high=clip_high)
     per_token = function(logprobs, old_logprobs, _per_token(advantages).expand_as(logprobs), **settings)
-    if not isinstance(per_token, Tensor) or per_token.shape != logprobs.shape:
-        shown = list(per_token.shape) if isinstance(per_token, Tensor) else type(per_token).__name__
-        raise UsageError(f"loss {name!r} returned {shown}; it must return a loss per token, {list(logprobs.shape)}")
-    return per_token
+    return _of_shape(f"loss {name!r}", "a loss per token", per_token, list(logprobs.shape))
 
 
 def cispo_loss(logprobs: Tensor, old_logprobs: Tensor, advantages: Tensor, *, clip_low: float, clip_high: float) -> Tensor:
@@ -91,6 +89,24 @@ def cispo_loss(logprobs: Tensor, old_logprobs: Tensor, advantages: Tensor, *, cl
     """
     weight = importance_ratio(logprobs, old_logprobs).clamp(1 - clip_low, 1 + clip_high).detach()
     return -weight * _per_token(advantages) * logprobs
+
+
+def policy_ratio(name: str, logprobs: Tensor, old_logprobs: Tensor, mask: Tensor | None = None) -> Tensor:
+    """Return the ratio called `name` (`token`, `sequence`), of a plugin or at `module:attribute`, with gradient: [B, T] or [B, 1].
+
+    The function is called with both log-probs, and with `mask` by name if it takes that.
+
+    Raises:
+        ValueError: the function needs the mask, and it is None.
+        UsageError: it returned another shape.
+    """
+    function = installed().load(PolicyRatioSpec, name)
+    settings = accepted(function, mask=mask)
+    if "mask" in settings and mask is None:
+        raise ValueError(f"the ratio {name!r} needs the mask of the tokens")
+    ratio = function(logprobs, old_logprobs, **settings)
+    rows, columns = logprobs.shape
+    return _of_shape(f"policy ratio {name!r}", "a ratio per token or per sequence", ratio, [rows, columns], [rows, 1])
 
 
 def importance_ratio(logprobs: Tensor, old_logprobs: Tensor) -> Tensor:
@@ -112,14 +128,19 @@ def clipped_share(
     *,
     clip_low: float,
     clip_high: float,
-    ratio: PolicyRatio = "token",
+    ratio: str = "token",
     mask: Tensor | None = None,
+    bounds_weight: bool = False,
 ) -> Tensor:
-    """Return [B, T], 1.0 where the clip removed the gradient (`cispo`: bounded the weight); arguments as in `policy_loss`."""
+    """Return [B, T], 1.0 where the clip removed the gradient; arguments as in `policy_loss`.
+
+    Args:
+        bounds_weight: count every ratio beyond the clip, whatever the advantage's sign: `cispo_loss` bounds weights.
+    """
     advantage = _per_token(advantages)
-    rho = _ratio(logprobs, old_logprobs, ratio, mask)
+    rho = policy_ratio(ratio, logprobs, old_logprobs, mask)
     over, under = rho > 1 + clip_high, rho < 1 - clip_low
-    if ratio != "cispo":
+    if not bounds_weight:
         over, under = over & (advantage > 0), under & (advantage < 0)
     return (over | under).float().expand_as(logprobs)
 
@@ -144,38 +165,78 @@ def sampler_correction(logprobs: Tensor, sampled_logprobs: Tensor, mask: Tensor,
     return gap.clamp(-20.0, 20.0).exp().clamp(max=cap)
 
 
-def aggregate(per_token: Tensor, mask: Tensor, mode: Aggregation, denominator: float) -> Tensor:
-    """Sum the token losses of a micro-batch, so that the micro-batches of one update add up to the loss of the whole.
+# Aggregation. A function of the loss per token and its mask, [B, T] each, returns a total and a count, scalars. Both are added up over
+# the micro-batches of an update, whose loss is total / count: cutting it into micro-batches changes memory, not mathematics.
+
+
+def token_mean(per_token: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the sum over tokens, and their number: DAPO (arXiv 2503.14476, eq. 8)."""
+    return (per_token * mask).sum(), mask.sum()
+
+
+def seq_mean_token_mean(per_token: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the sum over sequences of the mean over their tokens, and the number of sequences: 1/|o_i| of DeepSeekMath eq. 3."""
+    return ((per_token * mask).sum(dim=1) / mask.sum(dim=1).clamp(min=1)).sum(), _sequences(mask)
+
+
+def seq_mean_token_sum_norm(per_token: Tensor, mask: Tensor, *, max_new_tokens: int) -> tuple[Tensor, Tensor]:
+    """Return the sum over tokens, and the number of sequences times `max_new_tokens`: Dr. GRPO (arXiv 2503.20783)."""
+    return (per_token * mask).sum(), _sequences(mask) * max_new_tokens
+
+
+def aggregate(per_token: Tensor, mask: Tensor, mode: str, denominator: float, *, max_new_tokens: int = 1) -> Tensor:
+    """Return what a micro-batch adds to the loss of its update: its total by the aggregation `mode`, divided by `denominator`.
 
     Args:
         per_token, mask: [B, T].
-        mode: `token-mean` sums tokens (DAPO, arXiv 2503.14476, eq. 8); `seq-mean-token-mean` averages each sequence over its own tokens first
-            (the 1/|o_i| of DeepSeekMath eq. 3); `seq-mean-token-sum-norm` sums tokens (Dr. GRPO).
+        mode: `token-mean`, `seq-mean-token-mean`, `seq-mean-token-sum-norm`, a plugin's name, or `module:attribute`.
         denominator: of the whole update, from `loss_denominator`.
+        max_new_tokens: the limit of a completion; no total of ours depends on it.
+
+    Raises:
+        UsageError: the function returned anything but two scalars.
     """
-    if mode == "seq-mean-token-mean":
-        return ((per_token * mask).sum(dim=1) / mask.sum(dim=1).clamp(min=1)).sum() / denominator
-    return (per_token * mask).sum() / denominator
+    return _total_and_count(per_token, mask, mode, max_new_tokens)[0] / denominator
 
 
-def loss_denominator(mask: Tensor, mode: Aggregation, max_new_tokens: int) -> float:
-    """Return what the sums of `aggregate` are divided by, over all sequences [B, T] of one update.
+def loss_denominator(mask: Tensor, mode: str, max_new_tokens: int) -> float:
+    """Return the count of the aggregation `mode` over all sequences [B, T] of one update; 1 where it is 0, and there is nothing to add.
 
-    `token-mean`: the number of tokens that count. `seq-mean-token-mean`: of sequences that have any. `seq-mean-token-sum-norm`: of those,
-    times `max_new_tokens`.
+    Raises:
+        UsageError: the function returned anything but two scalars, or a count that is negative or not finite.
     """
-    sequences = float((mask.sum(dim=1) > 0).sum())
-    if mode == "token-mean":
-        return max(float(mask.sum()), 1.0)
-    return max(sequences * (max_new_tokens if mode == "seq-mean-token-sum-norm" else 1), 1.0)
+    count = float(_total_and_count(torch.zeros_like(mask), mask, mode, max_new_tokens)[1])
+    if not (math.isfinite(count) and count >= 0):
+        raise UsageError(f"loss aggregation {mode!r} returned the count {count}; it must be finite and not negative")
+    return count or 1.0
 
 
-def _ratio(logprobs: Tensor, old_logprobs: Tensor, ratio: PolicyRatio, mask: Tensor | None) -> Tensor:
-    if ratio != "sequence":
-        return importance_ratio(logprobs, old_logprobs)
-    if mask is None:
-        raise ValueError("the ratio of sequences needs the mask of their tokens")
-    return sequence_ratio(logprobs, old_logprobs, mask)
+def _total_and_count(per_token: Tensor, mask: Tensor, mode: str, max_new_tokens: int) -> tuple[Tensor, Tensor]:
+    function = installed().load(LossAggregationSpec, mode)
+    result = function(per_token, mask, **accepted(function, max_new_tokens=max_new_tokens))
+    if not isinstance(result, tuple) or len(result) != 2:
+        raise UsageError(f"loss aggregation {mode!r} returned {type(result).__name__}; it must return a total and a count")
+    total, count = result
+    what, wanted = f"loss aggregation {mode!r}", "a total and a count, scalars"
+    count = torch.as_tensor(count) if isinstance(count, int | float) else count
+    return _of_shape(what, wanted, total, []), _of_shape(what, wanted, count, [])
+
+
+def _sequences(mask: Tensor) -> Tensor:
+    """The number of sequences that have a token."""
+    return (mask.sum(dim=1) > 0).sum()
+
+
+def _of_shape(what: str, wanted: str, found: object, *shapes: list[int]) -> Tensor:
+    """Return `found`.
+
+    Raises:
+        UsageError: a stranger's function returned no tensor, or one of another shape.
+    """
+    if not isinstance(found, Tensor) or list(found.shape) not in shapes:
+        shown = list(found.shape) if isinstance(found, Tensor) else type(found).__name__
+        raise UsageError(f"{what} returned {shown}; it must return {wanted}, {' or '.join(map(str, shapes))}")
+    return found
 
 
 def _per_token(advantages: Tensor) -> Tensor:
@@ -186,6 +247,20 @@ def _per_token(advantages: Tensor) -> Tensor:
 # Estimators of KL(policy || reference) from samples of the policy (J. Schulman, "Approximating KL divergence", 2020).
 #
 # Each takes log-probs of the sampled tokens, [B, T], and returns [B, T]. With r = reference / policy:
+
+
+def estimate_kl(name: str, logprobs: Tensor, reference: Tensor) -> Tensor:
+    """Return [B, T], estimates by the function called `name` (`k1`, `k2`, `k3`), of a plugin or at `module:attribute`.
+
+    Raises:
+        UsageError: the function returned another shape.
+
+    Example:
+        >>> estimate_kl("k1", torch.tensor([[-1.0]]), torch.tensor([[-3.0]])).tolist()
+        [[2.0]]
+    """
+    estimate = installed().load(KLEstimatorSpec, name)(logprobs, reference)
+    return _of_shape(f"KL estimator {name!r}", "an estimate per token", estimate, list(logprobs.shape))
 
 
 def k1(logprobs: Tensor, reference: Tensor) -> Tensor:
@@ -207,7 +282,31 @@ def k3(logprobs: Tensor, reference: Tensor) -> Tensor:
     return log_ratio.exp() - log_ratio - 1
 
 
-ESTIMATORS = {"k1": k1, "k2": k2, "k3": k3}
+def check_formulas(algo: Algo) -> None:
+    """Call every function that the settings name on small tensors, so that one which cannot be used is refused before the first step.
+
+    Raises:
+        UsageError: a function raised, or returned something else than it must.
+    """
+    logprobs, old, mask = torch.tensor([[-1.0, -2.0], [-0.5, -1.0]]), torch.tensor([[-1.1, -1.9]] * 2), torch.ones(2, 2)
+    advantages, clip = torch.tensor([1.0, -1.0]), {"clip_low": algo.clip_ratio_low, "clip_high": algo.clip_ratio_high}
+    calls: dict[str, Callable[[], object]] = {
+        f"loss={algo.loss}": lambda: other_loss(algo.loss, logprobs, old, advantages, mask=mask, **clip),
+        f"policy_ratio={algo.policy_ratio}": lambda: policy_ratio(algo.policy_ratio, logprobs, old, mask),
+        f"kl_estimator={algo.kl_estimator}": lambda: estimate_kl(algo.kl_estimator, logprobs, old),
+        f"loss_aggregation={algo.loss_aggregation}": lambda: loss_denominator(mask, algo.loss_aggregation, 2),
+    }
+    if algo.advantage not in ("gdpo", "gae"):  # which need more than rewards
+        calls[f"advantage={algo.advantage}"] = lambda: estimate_advantages(
+            algo.advantage, torch.tensor([[0.0, 1.0], [1.0, torch.nan]])
+        )
+    for setting, call in calls.items():
+        try:
+            call()
+        except UsageError:
+            raise
+        except Exception as error:
+            raise UsageError(f"algo.{setting} raised {type(error).__name__} on small tensors: {error}") from error
 
 
 # The critic's loss, and how much of the returns it explains.

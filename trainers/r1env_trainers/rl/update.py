@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,26 +11,38 @@ import torch
 from torch import Tensor
 
 from r1env.engines import derive_seed
+from r1env_trainers.generate.batches import nucleus
+from r1env_trainers.model.guards import SKIPPED, UPDATES, rows_at_fault, shown, shown_ids
 from r1env_trainers.model.load import LoadedModel, load_model
-from r1env_trainers.model.logprobs import TokenBatch, completion_logprobs, completion_logprobs_and_entropies, micro_batches_of
-from r1env_trainers.model.session import optimizer_step
-from r1env_trainers.rl import losses as kl_estimators
+from r1env_trainers.model.logprobs import (
+    CHUNK_ELEMENTS,
+    TokenBatch,
+    completion_logprobs,
+    completion_logprobs_and_entropies,
+    logits_of,
+    micro_batches_of,
+    predicted,
+)
+from r1env_trainers.model.session import apply_gradients, clip_gradients, scheduled_rate
 from r1env_trainers.rl.advantages import (
     estimate_advantages,
     gae,
     gdpo,
+    leave_one_out,
     mixed,
     mixed_parts,
     token_rewards,
     whiten,
     with_kl_reward,
 )
-from r1env_trainers.rl.config import CLIPPED, GRPOConfig
+from r1env_trainers.rl.config import CISPO, CLIPPED, GRPOConfig
 from r1env_trainers.rl.critic import Critic
 from r1env_trainers.rl.losses import (
     aggregate,
     clipped_share,
+    estimate_kl,
     explained_variance,
+    k3,
     loss_denominator,
     other_loss,
     policy_loss,
@@ -48,6 +60,7 @@ def update(
     step: int,
     reference: LoadedModel | None = None,
     critic: Critic | None = None,
+    hold: Callable[[], object] = lambda: None,
 ) -> dict[str, float]:
     """Improve the policy, and the critic where there is one, on one batch of rollouts; return metrics.
 
@@ -58,43 +71,109 @@ def update(
         step: from 0; with the settings' seed it decides how the rows are shuffled.
         reference: the model that the KL is measured to.
         critic: needed for `advantage="gae"`, and for nothing else.
+        hold: called before weights change, see `Checkpoints`.
     """
+    if not experience.sampled_logprobs.isfinite().all():  # the sampler computes with weights that are broken already
+        return {"loss": math.nan, "grad_norm": math.nan, UPDATES: 0.0, SKIPPED: float(config.optim.updates_per_step)}
     batch = prepare(policy, experience, config, reference, critic)
-    if len(batch.rows) == 0:
-        return _before_the_update(batch) | {"loss": 0.0, "grad_norm": 0.0}
-    tokens, means, taken = experience.tokens, TokenMeans(), []
-    losses = torch.zeros(2, device=policy.device)  # of the policy and of the critic, summed over the optimizer steps
+    if bool(batch.flat[batch.rows].all()):  # or there are none
+        return _before_the_update(batch) | {"loss": 0.0, "grad_norm": 0.0, UPDATES: 0.0, SKIPPED: 0.0}
+    tokens, means, taken = experience.tokens, TokenMeans(), list[dict[str, float]]()
     generator = torch.Generator().manual_seed(derive_seed(config.seed, step) ^ 1)
     for epoch in range(config.optim.epochs):
-        order = torch.randperm(len(batch.rows), generator=generator)
-        for number, mini_batch in enumerate(batch.rows[order.to(batch.rows.device)].chunk(config.optim.mini_batches)):
+        order = batch.rows[torch.randperm(len(batch.rows), generator=generator).to(batch.rows.device)]
+        # Sizes differ by one at most; torch.chunk would make 5 of 8 mini-batches of 9 rows.
+        for number, mini_batch in enumerate(order.tensor_split(min(config.optim.mini_batches, len(order)))):
             denominators = Denominators.of(tokens.completion_mask[mini_batch], config, step)
-            for places in micro_batches_of(tokens.select(mini_batch), policy.model, config.optim.micro_batch_size):
-                loss, critic_loss = micro_batch_losses(policy, critic, batch, mini_batch[places], config, denominators, means)
+            rows = mini_batch[~batch.flat[mini_batch]]
+            losses = torch.zeros(2, device=policy.device)  # of the policy and of the critic
+            for places in passes_of(tokens, rows, policy, config):
+                loss, critic_loss = micro_batch_losses(policy, critic, batch, rows[places], config, denominators, means)
                 (loss if critic is None else loss + critic.weight * critic_loss).backward()
                 losses += torch.stack([loss.detach(), critic_loss.detach()])
-            index = (step * config.optim.epochs + epoch) * config.optim.mini_batches + number
-            taken.append(_optimizer_steps(policy, optimizer, critic, config, step, index))
-    of_losses = dict(zip(("loss", "value/loss")[: 1 if critic is None else 2], losses.tolist(), strict=False))
-    return (
-        _before_the_update(batch)
-        | {name: value / len(taken) for name, value in of_losses.items()}
-        | {name: sum(one[name] for one in taken) / len(taken) for name in taken[0]}
-        | {name: value for name, value in taken[-1].items() if name.endswith("lr")}
-        | means.values()
-    )
+            of_losses = dict(zip(("loss", "value/loss")[: 1 if critic is None else 2], losses.tolist(), strict=False))
+            hold()
+            index = epoch * config.optim.mini_batches + number
+            taken.append(of_losses | _optimizer_steps(policy, optimizer, critic, config, step, index, of_losses.values()))
+    return _before_the_update(batch) | _over_the_updates(taken) | means.values()
+
+
+def passes_of(tokens: TokenBatch, rows: Tensor, policy: LoadedModel, config: GRPOConfig) -> list[list[int]]:
+    """Return the places in `rows` of each micro-batch; none for no rows."""
+    return micro_batches_of(tokens.select(rows), policy.model, config.optim.micro_batch_size) if len(rows) else []
 
 
 def _optimizer_steps(
-    policy: LoadedModel, optimizer: torch.optim.Optimizer, critic: Critic | None, config: GRPOConfig, step: int, index: int
+    policy: LoadedModel,
+    optimizer: torch.optim.Optimizer,
+    critic: Critic | None,
+    config: GRPOConfig,
+    step: int,
+    number: int,
+    losses: Iterable[float],
 ) -> dict[str, float]:
-    """Take optimizer step `index` of the critic, and of the policy unless the critic still learns alone."""
-    total = config.steps * config.optim.updates_per_step
-    taken = {} if critic is None else critic.step(config, index, total)
-    if critic is not None and step < config.critic.warmup_steps:
+    """Take optimizer step `number` of a training step: of the critic, and of the policy unless the critic still learns alone.
+
+    Both or neither: where one of the losses or gradients is not finite, the other came out of the same forward pass.
+    """
+    each, first = config.optim.updates_per_step, config.critic.warmup_steps if critic is not None else 0
+    norms = {"grad_norm": clip_gradients(policy.model.parameters(), config) if step >= first else 0.0}
+    if critic is not None:
+        norms["value/grad_norm"] = clip_gradients(critic.own.parameters(), config)
+    finite = all(map(math.isfinite, [*losses, *norms.values()]))
+    rates = {}
+    if critic is not None:
+        rates["value/lr"] = scheduled_rate(config, config.critic.lr, step * each + number, config.steps * each)
+        apply_gradients(critic.optimizer, rates["value/lr"], finite=finite)
+    if step < first:  # the policy has not learned yet, so neither its warm-up nor its schedule has begun
         optimizer.zero_grad(set_to_none=True)
-        return taken | {"grad_norm": 0.0, "lr": 0.0}
-    return taken | optimizer_step(policy, optimizer, config, index, total)
+        return norms | rates | {"lr": 0.0, SKIPPED: float(not finite)}
+    rates["lr"] = scheduled_rate(config, config.optim.lr, (step - first) * each + number, (config.steps - first) * each)
+    apply_gradients(optimizer, rates["lr"], finite=finite)
+    return norms | rates | {SKIPPED: float(not finite)}
+
+
+def _over_the_updates(taken: Sequence[Mapping[str, float]]) -> dict[str, float]:
+    """Return the metrics of a training step from those of its optimizer steps: rates as of the last one, skipped ones counted, of
+    everything else the mean over those that were not skipped (NaN where all were)."""
+    good = [one for one in taken if not one[SKIPPED]]
+    means = {name: sum(one[name] for one in good) / len(good) if good else math.nan for name in taken[0]}
+    rates = {name: value for name, value in taken[-1].items() if name.endswith("lr")}
+    return means | rates | {UPDATES: float(len(good)), SKIPPED: sum(one[SKIPPED] for one in taken)}
+
+
+def describe_rows_at_fault(
+    policy: LoadedModel,
+    experience: Experience,
+    config: GRPOConfig,
+    step: int,
+    reference: LoadedModel | None = None,
+    critic: Critic | None = None,
+) -> list[dict[str, Any]]:
+    """Describe the rollouts whose sampled log-probs, loss or gradient is not finite."""
+    found = (~experience.sampled_logprobs.isfinite()).any(dim=1).nonzero().flatten().tolist()
+    if not found:
+        batch = prepare(policy, experience, config, reference, critic)
+        rows = batch.rows[~batch.flat[batch.rows]]
+        denominators = Denominators.of(experience.tokens.completion_mask[rows], config, step)
+
+        def loss_of(places: Sequence[int]) -> Tensor:
+            some = rows[list(places)]
+            loss, critic_loss = micro_batch_losses(policy, critic, batch, some, config, denominators, TokenMeans())
+            return loss + critic_loss
+
+        parameters = [*policy.model.parameters(), *([] if critic is None else critic.own.parameters())]
+        passes = passes_of(experience.tokens, rows, policy, config)
+        found = [int(rows[place]) for place in rows_at_fault(passes, loss_of, parameters)]
+    return [
+        {
+            "row": row,
+            "task_id": experience.rollouts[row].task.id,
+            "prompt": shown_ids(policy.tokenizer, experience.tokens.prompt_ids[row][experience.tokens.prompt_mask[row] > 0]),
+            "completion": shown(experience.rollouts[row].completion),
+        }
+        for row in found
+    ]
 
 
 # Before the first optimizer step: log-probs and values of the whole batch, the rows to learn from, and the advantages.
@@ -106,6 +185,8 @@ class Batch:
 
     Attributes:
         rows: [R] to learn from.
+        flat: [B] True for those of `rows` that count in the denominators and have no gradient.
+        sampled: [B, T] log-probs of the sampler, under the whole distribution at the sampling temperature.
         advantages: [B], or [B, T] where they differ from token to token.
         old, reference: [B, T] log-probs of the policy that is about to be updated, and of the reference.
         values, returns: [B, T] of the critic, and its targets.
@@ -113,6 +194,8 @@ class Batch:
 
     experience: Experience
     rows: Tensor
+    flat: Tensor
+    sampled: Tensor
     advantages: Tensor
     old: Tensor | None = None
     reference: Tensor | None = None
@@ -133,26 +216,51 @@ def prepare(
     The policy's own log-probs are needed where they are not those of the first and only forward pass of the update.
     """
     theirs = None if reference is None else logprobs_of(reference, experience, config)
+    sampled = experience.sampled_logprobs
+    if config.sampling.top_p < 1:
+        (mass,) = _over(experience, policy, config, lambda tokens: [nucleus_mass(policy, tokens, experience, config)])
+        sampled = sampled + mass
     old = values = None
     if critic is not None:
         old, values = _over(experience, policy, config, lambda tokens: critic(policy.model, tokens, experience.temperature)[:2])
     elif config.optim.updates_per_step > 1 or config.algo.penalizes_kl:
         old = logprobs_of(policy, experience, config)
-    rows = learning_rows(experience, config)
-    advantages, returns = advantages_of(experience, config, rows, old, theirs, values)
-    return Batch(experience, rows, advantages, old, theirs, values, returns)
+    learning = learning_rows(experience, config)
+    rows = learning_rows(experience, config, with_flat=config.algo.count_flat_groups)
+    advantages, returns = advantages_of(experience, config, learning, old, theirs, values)
+    flat = torch.ones(len(experience.tokens), dtype=torch.bool, device=rows.device).index_fill(0, learning, False)
+    return Batch(experience, rows, flat, sampled, advantages, old, theirs, values, returns)
 
 
-def learning_rows(experience: Experience, config: GRPOConfig) -> Tensor:
+def nucleus_mass(policy: LoadedModel, tokens: TokenBatch, experience: Experience, config: GRPOConfig) -> Tensor:
+    """Return [B, T] the log of the policy's probability of the nucleus that each token was drawn from; 0 where the mask is 0.
+
+    A sampler with top_p < 1 reports log-probs of the renormalised nucleus. Added to them, this gives those of the whole distribution, in
+    which the trainer computes: compared as they are, equal policies would seem to differ by the nucleus's share, token by token.
+    """
+    found = predicted(policy.model, tokens)
+    rows = max(1, CHUNK_ELEMENTS[found.features.device.type] // found.vocabulary)
+    masses = [torch.zeros(0, device=found.features.device)]
+    for features in found.features.split(rows):
+        logits = features if found.head is None else logits_of(features, found.head.to(features.dtype))
+        logprobs = (logits / experience.temperature).log_softmax(dim=-1)
+        masses.append(nucleus(logprobs, config.sampling.top_p).logsumexp(dim=-1))
+    return torch.zeros_like(tokens.completion_mask).masked_scatter(tokens.completion_mask > 0, torch.cat(masses))
+
+
+def learning_rows(experience: Experience, config: GRPOConfig, *, with_flat: bool = False) -> Tensor:
     """Return [R], the rows that have a gradient: scored, of a kept prompt, and of a group whose rewards differ.
 
     A term that does not come from the rewards (KL, entropy) has a gradient in every scored row; so has an advantage that is not
     measured within its group (`reinforce_pp`, `gae`). `refill` drops groups without a difference whatever the other terms, and
     `mask_truncated` cut-off rows.
+
+    Args:
+        with_flat: also those whose group's rewards do not differ, which have no gradient and count in the denominators.
     """
     n = experience.rewards.shape[1]
     useful = experience.rewards.flatten().isfinite() & experience.kept.repeat_interleave(n)
-    if config.algo.kl_coef == 0 and config.algo.entropy_coef == 0 and config.algo.compares_groups:
+    if not with_flat and config.algo.kl_coef == 0 and config.algo.entropy_coef == 0 and config.algo.compares_groups:
         differing = mixed_parts(experience.parts) if config.algo.advantage == "gdpo" else mixed(experience.rewards)
         useful &= differing.repeat_interleave(n)
     if config.algo.mask_truncated_completions:
@@ -183,7 +291,7 @@ def advantages_of(
     if config.algo.penalizes_kl:
         assert old is not None  # `prepare` has both for this setting
         assert reference is not None
-        kl = kl_estimators.ESTIMATORS[config.algo.kl_estimator](old, reference)
+        kl = estimate_kl(config.algo.kl_estimator, old, reference)
     returns = None
     if config.algo.advantage == "gae":
         assert values is not None  # `prepare` has them from the critic
@@ -192,9 +300,14 @@ def advantages_of(
         advantages = gae(given, values, mask, gamma=config.algo.gamma, gae_lambda=config.algo.gae_lambda)
         returns = advantages + values
     else:
-        advantages = _from_groups(experience, config).flatten().to(mask.device)
-        if kl is not None:
-            advantages = with_kl_reward(advantages, kl, mask, config.algo.kl_coef)
+        if kl is not None and config.algo.advantage == "rloo":
+            # RLOO's reward is that of the sequence, KL included, and so is the baseline (arXiv 2402.14740, eq. 3).
+            penalty = config.algo.kl_coef * (kl * mask).sum(dim=1).cpu().view_as(experience.rewards)
+            advantages = leave_one_out(experience.rewards - penalty).flatten().to(mask.device)
+        else:
+            advantages = _from_groups(experience, config).flatten().to(mask.device)
+            if kl is not None:
+                advantages = with_kl_reward(advantages, kl, mask, config.algo.kl_coef)
     if config.algo.normalizes:
         learning = torch.zeros_like(mask)
         learning[rows] = mask[rows]
@@ -244,12 +357,14 @@ class Denominators:
 
     loss: float
     tokens: float
+    max_new_tokens: int
 
     @classmethod
     def of(cls, mask: Tensor, config: GRPOConfig, step: int) -> Denominators:
         """Return the denominators of a mini-batch with this mask [B, T]."""
         limit = config.sampling.max_new_tokens_at(step)
-        return cls(loss_denominator(mask, config.algo.loss_aggregation, limit), loss_denominator(mask, "token-mean", limit))
+        loss = loss_denominator(mask, config.algo.loss_aggregation, limit)
+        return cls(loss, loss_denominator(mask, "token-mean", limit), limit)
 
 
 def micro_batch_losses(
@@ -278,7 +393,7 @@ def micro_batch_losses(
     else:
         logprobs = completion_logprobs(policy.model, tokens, experience.temperature)
     old = logprobs.detach() if batch.old is None else batch.old[rows, :length]
-    sampled = experience.sampled_logprobs[rows, :length]
+    sampled = batch.sampled[rows, :length]
     advantages = batch.advantages[rows] if batch.advantages.dim() == 1 else batch.advantages[rows, :length]
     clip = {"clip_low": config.algo.clip_ratio_low, "clip_high": config.algo.clip_ratio_high}
     if config.algo.loss == CLIPPED:
@@ -294,9 +409,11 @@ def micro_batch_losses(
         per_token = per_token * weights
         means.add("correction", weights.expand_as(mask), mask)
     if config.algo.kl_coef > 0 and config.algo.kl_in == "loss" and batch.reference is not None:
-        estimate = kl_estimators.ESTIMATORS[config.algo.kl_estimator]
-        per_token = per_token + config.algo.kl_coef * estimate(logprobs, batch.reference[rows, :length])
-    loss = aggregate(per_token, mask, config.algo.loss_aggregation, denominators.loss)
+        kl = estimate_kl(config.algo.kl_estimator, logprobs, batch.reference[rows, :length])
+        per_token = per_token + config.algo.kl_coef * kl
+    loss = aggregate(
+        per_token, mask, config.algo.loss_aggregation, denominators.loss, max_new_tokens=denominators.max_new_tokens
+    )
     if entropies is not None:
         loss = loss - config.algo.entropy_coef * aggregate(entropies, mask, "token-mean", denominators.tokens)
         means.add("entropy/exact", entropies, mask)
@@ -306,10 +423,17 @@ def micro_batch_losses(
         assert batch.returns is not None
         errors = value_loss(values, batch.values[rows, :length], batch.returns[rows, :length], config.critic.value_clip)
         critic_loss = aggregate(errors, mask, "token-mean", denominators.tokens)
-    means.add(
-        "clip_fraction", clipped_share(logprobs, old, advantages, ratio=config.algo.policy_ratio, mask=mask, **clip), mask
+    clipped = clipped_share(
+        logprobs,
+        old,
+        advantages,
+        ratio=config.algo.policy_ratio,
+        mask=mask,
+        bounds_weight=config.algo.loss == CISPO,
+        **clip,
     )
-    means.add("logprob_gap", (logprobs - sampled).abs(), mask)
+    means.add("clip_fraction", clipped, mask)
+    means.add("logprob_gap", (old - sampled).abs(), mask)  # of the policy that sampled, not of its later self
     return loss, critic_loss
 
 
@@ -352,7 +476,7 @@ def _before_the_update(batch: Batch) -> dict[str, float]:
     """
     means, mask, rows = TokenMeans(), batch.experience.tokens.completion_mask, batch.rows
     if batch.reference is not None:
-        means.add("kl", kl_estimators.k3(batch.experience.sampled_logprobs, batch.reference), mask)
+        means.add("kl", k3(batch.sampled, batch.reference), mask)
     if batch.values is None or batch.returns is None:
         return means.values()
     values, returns, counting = batch.values[rows], batch.returns[rows], mask[rows]

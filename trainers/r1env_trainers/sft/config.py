@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from r1env.config import Preset
+from r1env.preflight import Preflight
 from r1env.trainer import BackendConfig
 from r1env_trainers.settings import Checkpoint, Eval, LocalConfig, Optim, Schedule, SuiteSettings
 from r1env_trainers.sft.rows import TrainOn
 
+TooLong = Literal["refuse", "skip", "truncate"]
 LONGEST = 32_768  # tokens; R1's training length, in all of its SFT
 _R1_PAPER = "DeepSeek-R1, arXiv 2501.12948v2, appendix B.4"
 _NO_WARMUP = "our choice: no warm-up was published"
@@ -57,7 +59,8 @@ class DataShare(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    data: str = Field(description="A JSON Lines file.")
+    data: str = Field(description="A file, a folder or a hub data set (hub:owner/name).")
+    columns: str | None = Field(default=None, description="What its columns are; see columns of the trainer.")
     weight: float = Field(gt=0, allow_inf_nan=False, description="Share relative to the other files.")
 
 
@@ -92,7 +95,11 @@ class SFTOptim(Optim):
 class SFTCheckpoint(Checkpoint):
     """Checkpoints."""
 
-    every: int = Field(default=200, ge=0, description="Steps between checkpoints; 0 keeps only the final model.")
+    every: int = Field(
+        default=200,
+        ge=0,
+        description="Steps between checkpoints, and one after the last; 0: only where the run is interrupted.",
+    )
 
 
 class TuningEval(Eval):
@@ -122,10 +129,12 @@ class TuningSettings(SuiteSettings, LocalConfig):
     epochs: float | None = Field(
         default=None, gt=0, allow_inf_nan=False, description="Passes over the data files, instead of steps."
     )
-    max_length: int = Field(
-        default=2048, ge=2, description="Most tokens of prompt plus response; longer demonstrations are rejected."
+    max_length: int = Field(default=2048, ge=2, description="Most tokens of prompt plus response.")
+    too_long: TooLong = Field(
+        default="refuse", description="What is done with a longer demonstration; truncate cuts the end of its response off."
     )
     optim: SFTOptim = SFTOptim()
+    preflight: Preflight = Preflight()
     eval: TuningEval = TuningEval()
     checkpoint: SFTCheckpoint = SFTCheckpoint()
 
@@ -162,13 +171,17 @@ class SFTEval(TuningEval):
 class SFTConfig(TuningSettings, BackendConfig):
     """Settings of the trainer `sft`.
 
-    Demonstrations come from JSON Lines files (`data`), or are written for the tasks of an environment by a `demonstrator`. A row is
-    one of {"prompt": text, "completion": text} or {"messages": [...]}, where the last message, an assistant's, is the response
-    (`"chat": false` marks prompts that are raw text).
+    Demonstrations come from files (`data`), or are written for the tasks of an environment by a `demonstrator`. A row has `messages`, of
+    which the last, an assistant's, is the response, or `prompt` and `completion`, each a text or messages (`"chat": false` marks prompts that
+    are raw text). Prompt and response go through the model's chat template.
     """
 
     data: str | tuple[str, ...] | tuple[DataShare, ...] | None = Field(
-        default=None, description="A JSON Lines file, several, or several with weights: [{data: FILE, weight: 3}, …]."
+        default=None,
+        description="A file, a folder or a hub data set (hub:owner/name), several, or several with weights: [{data: FILE, weight: 3}, …].",
+    )
+    columns: str | None = Field(
+        default=None, description="What the columns are: question=problem,completion=solution; null: they are recognised."
     )
     train_on: TrainOn = Field(default="last", description="Turns of the assistant to learn.")
     demonstrator: str | None = Field(
@@ -191,7 +204,7 @@ class SFTConfig(TuningSettings, BackendConfig):
     def _one_origin(self) -> Self:
         tasks = self.env is not None or bool(self.mixture)
         if (self.data is None) != tasks:
-            raise ValueError("give either data (JSON Lines files) or env with a demonstrator")
+            raise ValueError("give either data (files) or env with a demonstrator")
         if tasks and self.demonstrator is None:
             raise ValueError("env needs a demonstrator that writes the responses, as module:function")
         if tasks and self.epochs is not None:

@@ -1,24 +1,28 @@
-"""Demonstrations: where they come from, and how they become token ids."""
+"""Demonstrations: where they come from, and what they are checked for before the first step."""
 
 from __future__ import annotations
 
+import hashlib
 import math
+import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Protocol, cast
 
 import numpy as np
 from transformers import PreTrainedTokenizerBase
 
-from r1env.data.sources import Interleaving, read_jsonl, shuffled_index
+from r1env.data.sources import Interleaving, shuffled_index
 from r1env.envs.suite import Suite
 from r1env.errors import UsageError
 from r1env.importing import import_target
-from r1env.rollout import encode_prompt
+from r1env.preflight import FORMAT, SLOW, Collected, Report, cached, keep, settle, tokenizer_digest
 from r1env.runs.stages import is_stage
-from r1env.types import Task
+from r1env.types import Message, Task
 from r1env_trainers.settings import open_suite
 from r1env_trainers.sft.config import DataShare, SFTConfig, TuningSettings
-from r1env_trainers.sft.rows import Demonstration, TrainOn, parse_row
+from r1env_trainers.sft.render import Demonstration, Encoded, encode, parts_of, write
+from r1env_trainers.sft.rows import read_demonstrations
 
 Demonstrator = Callable[[Task, np.random.Generator], str]
 
@@ -34,34 +38,45 @@ class Demonstrations(Protocol):
 
 
 class FileDemonstrations:
-    """Demonstrations held in memory, in a new random order each epoch."""
+    """Demonstrations held in memory, in a new random order each epoch.
 
-    def __init__(self, demonstrations: Sequence[Demonstration], seed: int) -> None:
-        self._all = demonstrations
+    Attributes:
+        rows: in the order of the file.
+        name: of the file, for reports.
+    """
+
+    def __init__(self, demonstrations: Sequence[Demonstration], seed: int, name: str = "the data") -> None:
+        self.rows = demonstrations
+        self.name = name
         self._seed = seed
 
     @property
     def size(self) -> int:
-        return len(self._all)
+        return len(self.rows)
 
     def at(self, position: int) -> Demonstration:
-        return self._all[shuffled_index(position, len(self._all), self._seed)]
+        return self.rows[shuffled_index(position, len(self.rows), self._seed)]
+
+    def with_rows(self, rows: Sequence[Demonstration]) -> FileDemonstrations:
+        """Return the same file with other rows."""
+        return FileDemonstrations(rows, self._seed, self.name)
 
 
 class MixedDemonstrations:
     """Files mixed by weight, each with its own epochs. An epoch of the mixture has as many rows as all files together."""
 
     def __init__(self, files: Sequence[FileDemonstrations], weights: Sequence[float]) -> None:
-        self._files = files
+        self.files = files
+        self.weights = weights
         self._order = Interleaving(weights)
 
     @property
     def size(self) -> int:
-        return sum(file.size for file in self._files)
+        return sum(file.size for file in self.files)
 
     def at(self, position: int) -> Demonstration:
         file, place = self._order.at(position)
-        return self._files[file].at(place)
+        return self.files[file].at(place)
 
 
 class WrittenDemonstrations:
@@ -77,7 +92,8 @@ class WrittenDemonstrations:
     def at(self, position: int) -> Demonstration:
         environment, task = self._suite.at(position, self._seed)
         response = self._demonstrator(task, np.random.default_rng([self._seed, position, 1]))
-        return Demonstration(environment.template.render(task), response, environment.template.chat)
+        answer: Message = {"role": "assistant", "content": response}
+        return Demonstration(environment.template.messages(task), answer, environment.template.chat, where=f"task {task.id!r}")
 
 
 def open_demonstrations(config: SFTConfig) -> Demonstrations:
@@ -93,28 +109,23 @@ def open_demonstrations(config: SFTConfig) -> Demonstrations:
     files = [config.data] if isinstance(config.data, str) else config.data
     shares = [file for file in files if isinstance(file, DataShare)]
     if shares:
-        opened = [FileDemonstrations(read_demonstrations(share.data, config.train_on), config.seed) for share in shares]
+        opened = [
+            FileDemonstrations(
+                read_demonstrations(share.data, config.train_on, share.columns or config.columns), config.seed, share.data
+            )
+            for share in shares
+        ]
         return MixedDemonstrations(opened, [share.weight for share in shares])
-    rows = [one for file in files if isinstance(file, str) for one in read_demonstrations(file, config.train_on)]
-    return FileDemonstrations(rows, config.seed)
+    rows = [
+        one for file in files if isinstance(file, str) for one in read_demonstrations(file, config.train_on, config.columns)
+    ]
+    return FileDemonstrations(rows, config.seed, ", ".join(map(str, files)))
 
 
 def waits_for_a_stage(config: SFTConfig) -> bool:
     """Return whether the data come from an earlier stage, so that they need not exist yet."""
     files = [config.data] if config.data is None or isinstance(config.data, str) else config.data
     return any(is_stage(file.data if isinstance(file, DataShare) else file) for file in files)
-
-
-def read_demonstrations(path: str, train_on: TrainOn = "last") -> list[Demonstration]:
-    """Return the demonstrations of a file, in order.
-
-    Raises:
-        UsageError: it cannot be read, is empty, or has a row that is not a demonstration.
-    """
-    rows = read_jsonl(path)
-    if not rows:
-        raise UsageError(f"{path} has no rows")
-    return [one for number, row in enumerate(rows, start=1) for one in parse_row(row, f"{path}, row {number}", train_on)]
 
 
 def steps_of(config: TuningSettings, demonstrations: Demonstrations) -> int:
@@ -124,22 +135,115 @@ def steps_of(config: TuningSettings, demonstrations: Demonstrations) -> int:
     return math.ceil(config.epochs * demonstrations.size / config.optim.batch_size)
 
 
-def encode(demonstration: Demonstration, tokenizer: PreTrainedTokenizerBase, max_length: int) -> tuple[list[int], list[int]]:
-    """Return the token ids of the prompt, and of the response with the end-of-sequence token.
+# Pre-flight: every demonstration is written and measured before the first step.
+
+EMPTY = "have an empty answer"
+TOO_LONG = "are too long"
+UNSHOWN = "cannot be shown by the chat template"
+
+
+def prepare(demonstrations: Demonstrations, tokenizer: PreTrainedTokenizerBase, config: TuningSettings) -> Demonstrations:
+    """Check demonstrations, and return those to learn.
+
+    Of those that never end, the first `preflight.tasks` are checked; the others when they are drawn (see `encode_within`).
 
     Raises:
-        UsageError: together they are longer than `max_length`; cutting would teach the model to stop half-way.
+        PreflightError: rows are too long, empty, or cannot be shown, and the settings do not say to go on without them.
     """
-    prompt = encode_prompt(tokenizer, demonstration.prompt, chat=demonstration.chat)
-    response = cast(list[int], tokenizer(demonstration.response, add_special_tokens=False)["input_ids"])
-    if isinstance(tokenizer.eos_token_id, int):
-        response = [*response, tokenizer.eos_token_id]
-    if len(prompt) + len(response) > max_length:
-        raise UsageError(
-            f"a demonstration has {len(prompt) + len(response)} tokens, more than max_length {max_length}; "
-            "raise it or filter the data"
-        )
-    return prompt, response
+    if isinstance(demonstrations, MixedDemonstrations):
+        kept = [prepare_file(file, tokenizer, config) for file in demonstrations.files]
+        return MixedDemonstrations(kept, demonstrations.weights)
+    if isinstance(demonstrations, FileDemonstrations):
+        return prepare_file(demonstrations, tokenizer, config)
+    if config.preflight.mode != "off":
+        first = [demonstrations.at(position) for position in range(config.preflight.tasks)]
+        settle([_checked(first, "the demonstrator", tokenizer, config)[0]], config.preflight)
+    return demonstrations
+
+
+def prepare_file(file: FileDemonstrations, tokenizer: PreTrainedTokenizerBase, config: TuningSettings) -> FileDemonstrations:
+    """Check the demonstrations of a file, and return those to learn; see `prepare`."""
+    if config.preflight.mode == "off" and config.too_long != "skip":
+        return file
+    digest = _digest(file.rows, tokenizer, config)
+    if (known := cached(digest)) is not None and not known.faults:
+        settle([known], config.preflight)
+        return file
+    start = time.monotonic()
+    report, kept = _checked(file.rows, file.name, tokenizer, config)
+    if time.monotonic() - start > SLOW and len(kept) == len(file.rows):
+        keep(digest, report)
+    settle([report], config.preflight)
+    if not kept:
+        raise UsageError(f"{file.name}: no row is left to learn from; see the report above")
+    return file if len(kept) == len(file.rows) else file.with_rows(kept)
+
+
+def _checked(
+    rows: Sequence[Demonstration], name: str, tokenizer: PreTrainedTokenizerBase, config: TuningSettings
+) -> tuple[Report, list[Demonstration]]:
+    """Return what was found, and the rows that can be learnt."""
+    found, repairs, longest = Collected(), Counter[str](), 0
+    kept: list[Demonstration] = []
+    for one in rows:
+        try:
+            written = write(one, tokenizer)
+            bound = written.tokens_at_most
+            tokens = bound if bound is not None and bound <= config.max_length else len(encode(one, tokenizer))
+        except UsageError as error:
+            found.add(UNSHOWN, str(error))
+            continue
+        repairs[written.repair] += bool(written.repair)
+        longest = max(longest, tokens)
+        if not (any(parts_of(one.response)) or one.response.get("tool_calls")):
+            found.add(EMPTY, one.where)
+        if tokens > config.max_length:
+            found.add(TOO_LONG, f"{one.where}: {tokens:,} tokens, max_length {config.max_length:,}")
+            if config.too_long != "truncate":
+                continue
+        kept.append(one)
+    faults = [
+        *found.fault(EMPTY, "they teach to say nothing; drop them", fatal=True),
+        *found.fault(
+            TOO_LONG,
+            f"too_long={config.too_long}; raise max_length, or too_long=skip or truncate",
+            fatal=config.too_long == "refuse",
+        ),
+        *found.fault(UNSHOWN, "drop them, or use another chat template", fatal=True),
+    ]
+    facts = [f"at most {longest:,} tokens"]
+    facts += [f"{rule}: {count:,} rows" for rule, count in repairs.items() if count]
+    facts += [f"{len(rows) - len(kept):,} rows are left out"] if len(kept) < len(rows) else []
+    return Report(subject=name, checked=len(rows), faults=tuple(faults), facts=tuple(facts)), kept
+
+
+def _digest(rows: Sequence[Demonstration], tokenizer: PreTrainedTokenizerBase, config: TuningSettings) -> str:
+    digest = hashlib.blake2b(
+        f"{FORMAT}{tokenizer_digest(tokenizer)}{config.max_length}{config.too_long}".encode(), digest_size=16
+    )
+    for one in rows:
+        digest.update(repr(one).encode("utf-8", "surrogatepass"))
+    return digest.hexdigest()
+
+
+def encode_within(demonstration: Demonstration, tokenizer: PreTrainedTokenizerBase, config: TuningSettings) -> Encoded:
+    """Return the token ids of a demonstration, cut to `max_length` where `too_long` is `truncate`.
+
+    What is cut off is the end of the response, with its end of turn: the model is not taught to stop half-way.
+
+    Raises:
+        UsageError: it is too long; or its prompt alone is.
+    """
+    encoded = encode(demonstration, tokenizer)
+    room = config.max_length - len(encoded.prompt)
+    if len(encoded.response) <= room:
+        return encoded
+    if config.too_long == "truncate" and room > 0:
+        return Encoded(encoded.prompt, encoded.response[:room], encoded.repair)
+    raise UsageError(
+        f"{demonstration.where} has {len(encoded)} tokens, more than max_length {config.max_length}; "
+        "raise it, drop the row, or set too_long=skip or truncate"
+    )
 
 
 # Packing: demonstrations into forward passes of a number of tokens. It changes memory, never the loss. Pure functions.

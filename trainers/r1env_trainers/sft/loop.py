@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -11,29 +13,34 @@ from transformers import PreTrainedModel
 
 from r1env.engines import SamplingParams
 from r1env.envs.suite import Suite
+from r1env.preflight import check_suites
 from r1env.runs.run import Run
 from r1env.runs.stages import is_stage
 from r1env_trainers.evaluate import log_accuracy
-from r1env_trainers.generate.engine import TransformersEngine
+from r1env_trainers.generate.engine import TransformersEngine, context_length
 from r1env_trainers.model.batching import left_pad, micro_batches
 from r1env_trainers.model.checkpoint import save_model
+from r1env_trainers.model.guards import rows_at_fault, shown_ids
 from r1env_trainers.model.llama import is_llama
 from r1env_trainers.model.load import LoadedModel
 from r1env_trainers.model.logprobs import TokenBatch, completion_logprobs
-from r1env_trainers.model.session import Session, begin, check_local, checkpoint_when_due, optimizer_step
+from r1env_trainers.model.session import Checkpoints, Session, begin, check_local, optimizer_step
 from r1env_trainers.settings import SuiteSettings, open_evaluation, open_suite
 from r1env_trainers.sft.config import SFTConfig, TuningSettings
 from r1env_trainers.sft.data import (
     Demonstrations,
+    FileDemonstrations,
     best_fit,
-    encode,
+    encode_within,
     open_demonstrations,
     padded_batches,
-    read_demonstrations,
+    prepare,
+    prepare_file,
     steps_of,
     waits_for_a_stage,
 )
-from r1env_trainers.sft.rows import Demonstration
+from r1env_trainers.sft.render import Demonstration, Encoded, end_of_turn
+from r1env_trainers.sft.rows import read_demonstrations
 
 
 class SFTTrainer:
@@ -53,29 +60,51 @@ class SFTTrainer:
 
 
 def tune(config: TuningSettings, demonstrations: Demonstrations, held_out: Sequence[Demonstration], run: Run) -> None:
-    """Learn the demonstrations, from the newest checkpoint where there is one, and leave the model."""
-    config = config.model_copy(update={"steps": steps_of(config, demonstrations)})
+    """Check the demonstrations, learn them, from the newest checkpoint where there is one, and leave the model."""
     session = begin(config, run)
     tokenizer = session.loaded.tokenizer
-    measured = [encode(one, tokenizer, config.max_length) for one in held_out]
+    if (context := context_length(session.loaded.model.config)) is not None:
+        config = config.model_copy(update={"max_length": min(config.max_length, context)})
+    demonstrations = prepare(demonstrations, tokenizer, config)
+    config = config.model_copy(update={"steps": steps_of(config, demonstrations)})
+    learn_to_stop(session.loaded)
+    measured: list[Pair] = []
+    if held_out:
+        held_out = prepare_file(FileDemonstrations(held_out, config.seed, "eval.data"), tokenizer, config).rows
+        measured = [_pair(encode_within(one, tokenizer, config)) for one in held_out]
     measurements = Measurements(config, session.loaded, measured)
-    for step in range(session.first_step, config.steps):
-        if measurements.due(step) and measurements.take(run, step):
-            break
-        start = time.perf_counter()
-        positions = range(step * config.optim.batch_size, (step + 1) * config.optim.batch_size)
-        pairs = [encode(demonstrations.at(i), tokenizer, config.max_length) for i in positions]
-        metrics = _update(session, pairs, config, step)
-        run.log(step + 1, metrics | {"seconds/update": time.perf_counter() - start})
-        checkpoint_when_due(session, config, run, step + 1)
-    else:
-        if config.eval.every:
-            measurements.take(run, config.steps)
+    with Checkpoints(session, config, run) as checkpoints:
+        for step in range(session.first_step, config.steps):
+            if measurements.due(step) and measurements.take(run, step):
+                break
+            start = time.perf_counter()
+            positions = range(step * config.optim.batch_size, (step + 1) * config.optim.batch_size)
+            pairs = [_pair(encode_within(demonstrations.at(i), tokenizer, config)) for i in positions]
+            metrics = _update(session, pairs, config, step, checkpoints.hold)
+            run.log(step + 1, metrics | {"seconds/update": time.perf_counter() - start})
+            session.guard.after(step + 1, metrics, at_fault=partial(_rows_at_fault, session.loaded, pairs, positions, config))
+            checkpoints.step_done(step + 1)
+        else:
+            if config.eval.every:
+                measurements.take(run, config.steps)
     save_model(run.model_dir(), session.loaded)
 
 
-def _update(session: Session, pairs: Sequence[Pair], config: TuningSettings, step: int) -> dict[str, float]:
-    """Take one optimizer step on a batch of (prompt, response) ids."""
+def learn_to_stop(loaded: LoadedModel) -> None:
+    """Add the chat template's end of turn to the tokens at which generation ends: the model learns to write it.
+
+    A base model often has another end of sequence in its settings, and would go on past the end of its turn.
+    """
+    settings, end = loaded.model.generation_config, end_of_turn(loaded.tokenizer)
+    if settings is not None and end is not None and end != loaded.tokenizer.eos_token_id:
+        ends = settings.eos_token_id if isinstance(settings.eos_token_id, list) else [settings.eos_token_id]
+        settings.eos_token_id = sorted({end, *(one for one in ends if one is not None)})
+
+
+def _update(
+    session: Session, pairs: Sequence[Pair], config: TuningSettings, step: int, hold: Callable[[], object]
+) -> dict[str, float]:
+    """Take one optimizer step on a batch of (prompt, response) ids; `hold` is called before weights change."""
     loaded = session.loaded
     tokens = float(sum(len(response) for _, response in pairs))
     total = torch.zeros((), device=loaded.device)
@@ -83,14 +112,39 @@ def _update(session: Session, pairs: Sequence[Pair], config: TuningSettings, ste
         loss = response_loss(loaded.model, make_batch(chosen, loaded.pad, loaded.device), tokens)
         loss.backward()
         total += loss.detach()
-    taken = optimizer_step(loaded, session.optimizer, config, step, total=config.steps)
+    hold()
+    taken = optimizer_step(loaded, session.optimizer, config, step, total=config.steps, loss=float(total))
     return {"loss": float(total), "tokens": tokens} | taken
+
+
+def _rows_at_fault(
+    loaded: LoadedModel, pairs: Sequence[Pair], positions: Sequence[int], config: TuningSettings
+) -> list[dict[str, Any]]:
+    """Describe the demonstrations of a step whose loss or gradient is not finite."""
+
+    def loss(places: Sequence[int]) -> Tensor:
+        chosen = [pairs[place] for place in places]
+        return response_loss(loaded.model, make_batch(chosen, loaded.pad, loaded.device), len(chosen))
+
+    return [
+        {
+            "position": positions[place],
+            "tokens": len(pairs[place][0]) + len(pairs[place][1]),
+            "prompt": shown_ids(loaded.tokenizer, pairs[place][0]),
+            "completion": shown_ids(loaded.tokenizer, pairs[place][1]),
+        }
+        for place in rows_at_fault(_forward_passes(pairs, loaded.model, config), loss, loaded.model.parameters())
+    ]
 
 
 # The loss: cross-entropy of the response's tokens, and of nothing else.
 
 Pair = tuple[list[int], list[int]]
 """Token ids of a prompt and of its response."""
+
+
+def _pair(encoded: Encoded) -> Pair:
+    return encoded.prompt, encoded.response
 
 
 def make_batch(pairs: Sequence[Pair], pad: int, device: torch.device) -> TokenBatch:
@@ -112,12 +166,16 @@ def response_loss(model: PreTrainedModel, batch: TokenBatch, tokens: float) -> T
 
 def forward_passes(pairs: Sequence[Pair], model: PreTrainedModel, config: TuningSettings) -> list[list[Pair]]:
     """Split the pairs of an optimizer step into micro-batches; the loss is unchanged."""
+    return [[pairs[place] for place in batch] for batch in _forward_passes(pairs, model, config)]
+
+
+def _forward_passes(pairs: Sequence[Pair], model: PreTrainedModel, config: TuningSettings) -> list[list[int]]:
+    """The places of the pairs of each micro-batch."""
     lengths = [len(prompt) + len(response) for prompt, response in pairs]
     if config.optim.micro_batch_tokens is None:
-        places = micro_batches(lengths, model, config.optim.micro_batch_size)
-    else:  # padding costs nothing only where Llama-shaped models run packed
-        places = (best_fit if is_llama(model) else padded_batches)(lengths, config.optim.micro_batch_tokens)
-    return [[pairs[place] for place in batch] for batch in places]
+        return micro_batches(lengths, model, config.optim.micro_batch_size)
+    # Padding costs nothing only where Llama-shaped models run packed.
+    return (best_fit if is_llama(model) else padded_batches)(lengths, config.optim.micro_batch_tokens)
 
 
 # Evaluation during training: the loss on held-out demonstrations, and the accuracy in an environment.
@@ -132,6 +190,8 @@ class Measurements:
         self._held_out = held_out
         self._suite = evaluation_suite(config)
         self._engine = TransformersEngine(loaded)
+        if self._suite is not None:
+            check_suites([self._suite], config.preflight, self._engine, count=config.eval.limit)
 
     def due(self, step: int) -> bool:
         """Return whether to measure after `step` steps."""

@@ -1,4 +1,4 @@
-"""A judge's server that misbehaves on request: real sockets, one behaviour a request."""
+"""An OpenAI-compatible server that misbehaves on request: real sockets, one behaviour a request."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class Handler(BaseHTTPRequestHandler):
         with stub.lock:
             behaviour = stub.behaviours[min(len(stub.requests), len(stub.behaviours) - 1)]
             stub.requests.append(self.asked)
-            stub.headers.append(dict(self.headers))
+            stub.headers.append({name.title(): value for name, value in self.headers.items()})
             stub.at_once += 1
             stub.most_at_once = max(stub.most_at_once, stub.at_once)
         try:
