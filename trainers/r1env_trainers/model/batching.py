@@ -20,7 +20,10 @@ GPU_TOKENS = 32_768
 32,600 and 0.43 s at 38,100."""
 GPU_SHARE = 0.5
 """Share of the free memory for activations; logits and fragmentation need the rest."""
-FEW_TOKENS = 4096
+TIGHT_SHARE = 0.65
+"""The same where it is not enough for `GOOD_TOKENS`, up to so many: there logits weigh less."""
+GOOD_TOKENS = 8192
+FEW_TOKENS = 3072
 """Where memory is enough for no more tokens at a time, layers are computed again in the backward pass: that takes a third more time,
 smaller passes more, since each has to round all weights and to add to all gradients."""
 RECOMPUTING_SHARE = 0.8
@@ -133,10 +136,10 @@ def _cut_into(batch: Sequence[int], pieces: int) -> list[list[int]]:
 
 def _token_budget(model: PreTrainedModel, recomputing: bool) -> int:
     """Return the tokens of one forward pass on a GPU, from its free memory and the activation bytes of a token."""
-    free = GPU_SHARE * _free_for_activations(model)
-    tokens = free / _token_bytes(model)
+    free, token = _free_for_activations(model), _token_bytes(model)
+    tokens = max(GPU_SHARE * free / token, min(GOOD_TOKENS, TIGHT_SHARE * free / token))
     if tokens < FEW_TOKENS and recomputing:
-        tokens = free / _recomputed_token_bytes(model)
+        tokens = GPU_SHARE * free / _recomputed_token_bytes(model)
     return int(min(GPU_TOKENS, tokens))
 
 

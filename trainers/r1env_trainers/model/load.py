@@ -149,13 +149,19 @@ def limit_memory(device: torch.device, gigabytes: float | None) -> None:
     """Have torch take at most so much of a GPU's memory; None for all of it. Nothing on a CPU."""
     if device.type == "cuda":
         total = torch.cuda.get_device_properties(device).total_memory
-        torch.cuda.set_per_process_memory_fraction(1.0 if gigabytes is None else min(1.0, gigabytes * 1e9 / total), device)
+        share = 1.0 if gigabytes is None else min(1.0, gigabytes * 1e9 / total)
+        torch.cuda.set_per_process_memory_fraction(share, _number_of(device))
 
 
 def usable_memory(device: torch.device) -> float:
     """Return the bytes of a GPU that this process may take, see `limit_memory`."""
     total: int = torch.cuda.get_device_properties(device).total_memory
-    return total * torch.cuda.get_per_process_memory_fraction(device)
+    return total * torch.cuda.get_per_process_memory_fraction(_number_of(device))
+
+
+def _number_of(device: torch.device) -> int:
+    """Return the number of a GPU: the current one's, where the device does not say."""
+    return torch.cuda.current_device() if device.index is None else device.index
 
 
 def free_memory(device: torch.device) -> float:
