@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
@@ -30,7 +30,7 @@ from r1env_trainers.model.checkpoint import save_model
 from r1env_trainers.model.guards import rows_at_fault, shown_ids
 from r1env_trainers.model.load import LoadedModel
 from r1env_trainers.model.logprobs import completion_logprobs
-from r1env_trainers.model.session import Session, begin, check_local, checkpoint_when_due, optimizer_step
+from r1env_trainers.model.session import Checkpoints, Session, begin, check_local, optimizer_step
 from r1env_trainers.reward_model.data import Pair, read_pairs, select_pairs, split_by_prompt
 from r1env_trainers.rl.update import Reference
 from r1env_trainers.sft.data import check_demonstrations, encode_within
@@ -61,24 +61,34 @@ class DPOTrainer:
             config = config.model_copy(update={"steps": math.ceil(config.epochs * len(train) / config.optim.batch_size)})
         learn_to_stop(policy)
         reference = None if config.algo.reference_free else Reference.start(config.model, policy, config.seed, {}).loaded
-        for step in range(session.first_step, config.steps):
-            start = time.perf_counter()
-            positions = range(step * config.optim.batch_size, (step + 1) * config.optim.batch_size)
-            batch = [train[shuffled_index(position, len(train), config.seed)] for position in positions]
-            metrics = _update(session, reference, batch, config, step)
-            metrics["seconds/update"] = time.perf_counter() - start
-            if held_out and (step + 1 == config.steps or (config.eval.every and (step + 1) % config.eval.every == 0)):
-                metrics |= {f"eval/{name}": value for name, value in _measure(policy, reference, held_out, config).items()}
-            run.log(step + 1, metrics)
-            session.guard.after(step + 1, metrics, at_fault=partial(_at_fault, policy, reference, batch, config))
-            checkpoint_when_due(session, config, run, step + 1)
-        save_model(run.model_dir(), policy)
+        with Checkpoints(session, config, run) as checkpoints:
+            for step in range(session.first_step, config.steps):
+                start = time.perf_counter()
+                positions = range(step * config.optim.batch_size, (step + 1) * config.optim.batch_size)
+                batch = [train[shuffled_index(position, len(train), config.seed)] for position in positions]
+                metrics = _update(session, reference, batch, config, step, checkpoints.hold)
+                metrics["seconds/update"] = time.perf_counter() - start
+                if held_out and (step + 1 == config.steps or (config.eval.every and (step + 1) % config.eval.every == 0)):
+                    metrics |= {f"eval/{name}": value for name, value in _measure(policy, reference, held_out, config).items()}
+                run.log(step + 1, metrics)
+                session.guard.after(step + 1, metrics, at_fault=partial(_at_fault, policy, reference, batch, config))
+                checkpoints.step_done(step + 1)
+        save_model(run.model_dir(), policy, config.checkpoint.dtype)
 
 
 def _update(
-    session: Session, reference: LoadedModel | None, batch: Sequence[Sides], config: DPOConfig, step: int
+    session: Session,
+    reference: LoadedModel | None,
+    batch: Sequence[Sides],
+    config: DPOConfig,
+    step: int,
+    hold: Callable[[], None],
 ) -> dict[str, float]:
-    """Take one optimizer step; the loss is the mean over the pairs, however they are cut into micro-batches."""
+    """Take one optimizer step; the loss is the mean over the pairs, however they are cut into micro-batches.
+
+    Args:
+        hold: called before the weights change.
+    """
     policy = session.loaded
     total = torch.zeros((), device=policy.device)
     found = []
@@ -88,6 +98,7 @@ def _update(
         loss.backward()
         total += loss.detach()
         found.append(margins.detached())
+    hold()
     taken = optimizer_step(policy, session.optimizer, config, step, total=config.steps, loss=float(total))
     return {"loss": float(total)} | _metrics(found, config.algo.beta) | taken
 
