@@ -50,6 +50,7 @@ def evaluate_command(
     engine_options: opt.EngineOptions = None,
     data: opt.Data = None,
     columns: opt.Map = None,
+    drop_repeated: opt.DropRepeated = False,
     env_options: opt.EnvOptions = None,
     limit: opt.Limit = None,
     n: opt.Samples = 1,
@@ -91,7 +92,7 @@ def evaluate_command(
             f"give --model and --env or --data, or --resume with the folder of an evaluation (see `{ctx.command_path} --help`)"
         )
     else:
-        given = parse_overrides(env_options or []) | opt.data_options(data, columns)
+        given = parse_overrides(env_options or []) | opt.data_options(data, columns, drop_repeated=drop_repeated)
         if data is not None and Path(data).exists():
             given["data"] = str(Path(data).resolve())
         asked = _Asked(

@@ -1293,7 +1293,7 @@ LAYOUTS: tuple[Layout, ...] = (
     Layout("DAPO-Math-17k processed", "prompt:text, solution:text, source_prompt, data_source", MATH, "prompt",
         "solution"),
     Layout("verl, Countdown (TinyZero)", "data_source, prompt:messages, reward_model.ground_truth.numbers", LOGIC,
-        "prompt", extra=lambda row: dict(row["reward_model"]["ground_truth"]), reward="countdown"),
+        "prompt", extra=lambda row: {**row["reward_model"]["ground_truth"], "operations": "+-*/"}, reward="countdown"),
     Layout("verl, knights and knaves (Logic-RL)",
         "data_source, prompt:messages, reward_model.ground_truth.solution_text_format", LOGIC, "quiz|prompt",
         "reward_model.ground_truth.solution_text_format"),
@@ -1343,7 +1343,7 @@ LAYOUTS: tuple[Layout, ...] = (
         reward="reasoning-gym"),
     # Logic.
     Layout("Countdown", "target:number, nums:list", LOGIC, _countdown_question, reward="countdown",
-        extra=lambda row: {"numbers": row["nums"], "target": row["target"]}),
+        extra=lambda row: {"numbers": row["nums"], "target": row["target"], "operations": "+-*/"}),
     Layout("knights and knaves", "quiz, solution_text_format", LOGIC, "quiz", "solution_text_format"),
     # Programs.
     Layout("HumanEval", "prompt:text, entry_point, test|base_input", CODE, "prompt", tests=programs.humaneval,

@@ -89,6 +89,15 @@ def test_rows_are_evaluated_without_a_word_about_an_environment(run, rows):
     assert json.loads(Path("out.jsonl").read_text("utf-8").splitlines()[0])["task_id"] == "data-0"
 
 
+def test_repeated_rows_are_left_out_on_request(run, rows):
+    twice = write("twice.jsonl", *ROWS, *ROWS)
+    command = ("eval", "--engine", "scripted", "--model", "x", "--data", twice, *MAP, "--json", "--output", "out.jsonl")
+    assert json.loads(run(*command).stdout)["tasks"] == 6
+    assert json.loads(run(*command, "--drop-repeated").stdout)["tasks"] == 3
+    refused = run("train", "sft", "--model", "tiny", "--data", twice, "--drop-repeated")
+    assert "--drop-repeated is for tasks, and sft learns from demonstrations or pairs" in refused.stderr
+
+
 def test_samples_are_drawn_for_rows(run, rows):
     result = run("sample", "--engine", "scripted", "--model", "x", "--data", rows, *MAP, "--limit", 1, "--json")
     row = json.loads(result.stdout)

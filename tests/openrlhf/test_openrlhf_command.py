@@ -147,6 +147,7 @@ CHANGED = {
         "optim.weight_decay": 0.1,
         "optim.max_grad_norm": 2.0,
         "checkpoint.every": 7,
+        "checkpoint.dtype": "float32",
         "sampling.prompts_per_step": 8,
         "sampling.group_size": 8,
     },

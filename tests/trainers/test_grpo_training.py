@@ -278,7 +278,9 @@ def test_a_prompt_beyond_the_context_stops_the_run_before_its_first_step(tmp_pat
     rows = [{"question": f"{n} + 1?", "answer": str(n + 1)} for n in range(11)]
     plan = plan_grpo(model="tiny-gpt2", **question_file(tmp_path / "q.jsonl", *rows, LONG_QUESTION))
     check_plan(plan)
-    with pytest.raises(PreflightError, match=r"1 of 12 have a prompt that is too long, the first: row 12 .* limit 255"):
+    with pytest.raises(
+        PreflightError, match=r"1 of 12 have a prompt that is too long, the first: .*q.jsonl, line 12: .* limit 255"
+    ):
         trained(plan, tmp_path / "run")
     assert Run.open(tmp_path / "run").metrics() == []
 
