@@ -460,6 +460,8 @@ def _backend(plugins: Plugins, trainer: str, config: TrainerConfig) -> Backend |
 # Plans as YAML for people.
 
 LINE = 120  # columns that a list or mapping may take on one line
+SCREEN = 80  # lines from which stages are written as running text
+WRAPPED = 3  # lines that a stage, or its settings, may then take
 SHARED = 60  # characters from which a value that comes again is written as an alias
 
 
@@ -468,6 +470,8 @@ def plan_yaml(plan: Plan, plugins: Plugins | None = None, *, everything: bool = 
 
     Args:
         everything: all settings; by default only those that differ from the trainers' defaults. Planning the text again gives the same plan.
+
+    A plan of more than `SCREEN` lines is written again with its stages as running text.
     """
     plugins = plugins or installed()
     content = plan.model_dump(mode="json", exclude_none=True)
@@ -476,7 +480,11 @@ def plan_yaml(plan: Plan, plugins: Plugins | None = None, *, everything: bool = 
             shown["config"] = differences(_config(plugins, stage))
     if not everything:
         _share_settings(content["stages"])
-    return yaml.dump(content, Dumper=_PlanDumper, sort_keys=False, allow_unicode=True, width=LINE)
+    how: dict[str, Any] = {"sort_keys": False, "allow_unicode": True, "width": LINE}
+    text = cast(str, yaml.dump(content, Dumper=_PlanDumper, **how))
+    if everything or text.count("\n") <= SCREEN:
+        return text
+    return cast(str, yaml.dump(content, Dumper=_CompactPlanDumper, **how))
 
 
 class _Like(dict[str, Any]):
@@ -514,6 +522,8 @@ def _whole(own: _Like, base: Mapping[str, Any]) -> _Like:
 class _PlanDumper(yaml.SafeDumper):
     """Writes short lists and mappings on one line, equal long values of settings only once, and `_Like` with a merge key."""
 
+    compact = False
+
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
         self._names: dict[int, str] = {}  # id of a node → what its anchor is called
@@ -538,7 +548,7 @@ class _PlanDumper(yaml.SafeDumper):
         self._taken[name] = self._taken.get(name, 0) + 1
         return name if self._taken[name] == 1 else f"{name}-{self._taken[name]}"
 
-    def _lay_out(self, node: Any, indent: int) -> int:
+    def _lay_out(self, node: Any, indent: int, key_of_node: str = "") -> int:
         """Choose the style of `node` and of all within it; returns the characters that it takes on one line."""
         if isinstance(node, yaml.ScalarNode):
             return len(node.value)
@@ -555,15 +565,31 @@ class _PlanDumper(yaml.SafeDumper):
             if id(part) in self._names:
                 length += len(self._names[id(part)]) + 1  # an alias
             else:
-                length += self._lay_out(part, indent + 2)
+                length += self._lay_out(part, indent + 2, key or f"in {key_of_node}")
                 if isinstance(part, yaml.CollectionNode):
                     fits = fits and bool(part.flow_style)
                     self._names.update({id(part): name} if name else {})
         node.flow_style = fits and indent + length < LINE
+        if self.compact and key_of_node in ("config", "in stages") and indent + length < WRAPPED * LINE:
+            self._run_on(node)
         return length
 
+    def _run_on(self, node: Any) -> None:
+        """Write a node and all within it as running text."""
+        if isinstance(node, yaml.CollectionNode) and not node.flow_style:
+            node.flow_style = True
+            for part in [value for _, value in node.value] if isinstance(node, yaml.MappingNode) else node.value:
+                self._run_on(part)
 
-_PlanDumper.add_representer(_Like, _PlanDumper.represent_like)
+
+class _CompactPlanDumper(_PlanDumper):
+    """Writes stages, or their settings, as running text where that takes `WRAPPED` lines."""
+
+    compact = True
+
+
+for _dumper in (_PlanDumper, _CompactPlanDumper):
+    _dumper.add_representer(_Like, _PlanDumper.represent_like)
 
 
 # Cost estimates for a plan, printed by `r1env train --dry-run`.

@@ -226,6 +226,23 @@ def as_rubric(found: Any, name: str) -> RubricSpec | Rubric:
     raise UsageError(f"{name!r} is a {type(found).__name__}, not a rubric; see r1env.rubrics.as_rubric for what can be one")
 
 
+def scorable(found: Any) -> Rubric | Reward:
+    """Return what `r1env.score` can score with: a rubric or a reward as it is, a function as a reward, and the reward of a name.
+
+    Raises:
+        UsageError: it is none of these.
+    """
+    if isinstance(found, Rubric | Reward):
+        return found
+    if isinstance(found, str):
+        return installed().reward(found)
+    if is_reward(found):
+        return as_reward(found, getattr(found, "__name__", "reward"))
+    raise UsageError(
+        f"cannot score with a {type(found).__name__}; give a reward, a function, a reward's name, or an r1env.Rubric"
+    )
+
+
 def is_reward(found: Any) -> bool:
     """Return True for a reward, a class, and a function with parameters; a function without any makes a rubric."""
     return (

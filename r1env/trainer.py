@@ -9,8 +9,8 @@ from typing import Any, ClassVar, Protocol, Self, TypeVar
 from pydantic import Field, model_validator
 
 from r1env.config import Name, Preset, Settings, merge, plain, with_new_names
-from r1env.errors import UnknownNameError
-from r1env.hooks import KIND_OF, Spec
+from r1env.errors import UnknownNameError, UsageError
+from r1env.hooks import KIND_OF, SINGULAR, Spec
 from r1env.importing import is_reference
 from r1env.plugins import installed
 from r1env.runs.run import Run
@@ -58,7 +58,11 @@ def registered(spec_type: type[Spec]) -> Name:
 
     def check(name: str) -> str:
         if is_reference(name):
-            installed().load(spec_type, name)
+            found = installed().load(spec_type, name)
+            if not callable(found):
+                raise UsageError(
+                    f"{name!r} is a {type(found).__name__}, not a function or class for the {SINGULAR[KIND_OF[spec_type]]}"
+                )
         else:
             installed().find(spec_type, name)
         return name

@@ -21,8 +21,8 @@ _TRL = """\
 # On the command line, started in this folder:
 #     trl grpo --reward_funcs $module.reward ...
 #
-# The reference answer is read from the data set's column `ground_truth`, `answer`, `solution` or `label`. A completion that cannot be
-# scored gets None, and TRL leaves it out of its group.
+# Rows are read by the layout of their columns, worked solutions included: see docs/data.md. A completion that cannot be scored gets
+# None, and TRL leaves it out of its group.
 
 from r1env.adapters.trl import reward_function
 

@@ -32,7 +32,7 @@ class Computed:
     """A field that a function of the row gives; `MISSING` where it gives none.
 
     Attributes:
-        path: what it is made of, for messages.
+        path: what it is made of, for messages; several with `|` between them.
     """
 
     path: str
@@ -206,11 +206,13 @@ class Reading:
         first_index: what an index says that names the first option, 0 or 1.
         shuffle_seed: shuffle the options of each row; the same seed gives the same order.
         keep_instruction: leave in the prompt what it says about the form of the answer.
+        needs_question: refuse a row without a question.
     """
 
     first_index: int = 0
     shuffle_seed: int | None = None
     keep_instruction: bool = False
+    needs_question: bool = True
 
 
 class Examples(Sequence[Example]):
@@ -379,7 +381,7 @@ def mapped(columns: ColumnMap) -> Layout:
     # Not as paths, since a map's may hold any character.
     at = {name: Computed(path, functools.partial(at_path, path=path)) for name, path in known.items()}
     return Layout(
-        name=f"mapped ({columns})",
+        name=str(columns),
         when="",
         kind=kind,
         question=at.get("question", ""),
@@ -425,7 +427,7 @@ class _Taken:
         if not spec:
             return MISSING, ""
         if isinstance(spec, Computed):
-            value, path = spec.read(self.row), spec.path
+            value, path = spec.read(self.row), spec.path.split("|")[0]
         else:
             value, path = MISSING, spec.split("|")[0]
             for one in spec.split("|"):
@@ -433,7 +435,8 @@ class _Taken:
                 if found is not MISSING and value in (MISSING, None):
                     value, path = found, one
         if value is not MISSING and value is not None:
-            self.note(path, field_name)
+            for one in spec.path.split("|") if isinstance(spec, Computed) else [path]:
+                self.note(one, field_name)
         return value, path
 
     def note(self, path: str, meaning: str) -> None:
@@ -462,7 +465,8 @@ def example_of(row: Mapping[str, Any], layout: Layout | None = None, place: int 
     left_out = _left_out(row, layout)
     kind = layout.kind(row) if callable(layout.kind) else layout.kind
 
-    program = None if layout.tests is None or kind is not TaskKind.CODE or left_out else _program(row, layout, taken)
+    has_tests = layout.tests is not None and (kind is TaskKind.CODE or (layout.name == "r1env" and row.get("tests")))
+    program = _program(row, layout, taken) if has_tests and not left_out else None
     tools = _tools(taken)
     answer, options = (None, {}) if left_out else _reference(taken, kind, layout, reading, place)
     prompt, demonstrations, extra = _conversations(taken, kind, program, reading)
@@ -478,13 +482,11 @@ def example_of(row: Mapping[str, Any], layout: Layout | None = None, place: int 
     if program is not None:
         extra = {**extra, **program.metadata}
 
-    metadata = {**_plain({k: v for k, v in row.items() if program is None or k not in program.columns}), **extra}
-    for column in row:
-        taken.columns.setdefault(column, "metadata" if column in metadata else "tests")
     chosen, rejected, prompt = _pair(taken, prompt)
-    label, _ = taken("label")
+    label, (identity, _), steps = taken("label")[0], taken("id"), _steps(taken)
+    metadata = {**plain_data({k: v for k, v in row.items() if program is None or k not in program.columns}), **extra}
+    taken.columns = {column: taken.columns.get(column, "metadata" if column in metadata else "tests") for column in row}
     text = row["text"] if layout.name == "plain text" else ""
-    identity, _ = taken("id")
     return Example(
         row=row,
         layout=layout.name,
@@ -497,7 +499,7 @@ def example_of(row: Mapping[str, Any], layout: Layout | None = None, place: int 
         chosen=chosen,
         rejected=rejected,
         label=None if label is MISSING or label is None else _truth(row, label),
-        steps=_steps(taken),
+        steps=steps,
         tools=tools,
         id="" if identity is MISSING or identity is None else str(identity),
         metadata=metadata,
@@ -529,6 +531,8 @@ def _conversations(
         return (), (), extra
     if program is not None and program.question:
         question = program.question
+    if not reading.needs_question and question in (MISSING, None, "", []):
+        question = [{"role": "user", "content": ""}]
     if question is MISSING or question is None or question == "" or question == []:
         raise _fault(row, path, question, "write the question there")
     messages = messages_of(question, row, path)
@@ -541,14 +545,14 @@ def _conversations(
     if messages[-1]["role"] == "assistant":
         messages, tail = messages[: last_user + 1], messages[last_user + 1 :]
         spoken.append(tail)
-    if not any(message["role"] == "user" and message["content"].strip() for message in messages):
+    if reading.needs_question and not any(message["role"] == "user" and message["content"].strip() for message in messages):
         raise _fault(row, path, question, "there is no user's message with text in it")
     if not reading.keep_instruction and kind not in (None, TaskKind.CHAT):
         *earlier, last = messages
         messages = (*earlier, {**last, "content": last["content"].strip()})
         messages, instruction = without_instruction(messages, is_code=program is not None)
         if instruction:
-            extra["instruction"] = instruction
+            extra["removed_instruction"] = instruction
 
     if program is not None and program.ask and "```python" not in messages[-1]["content"]:
         *earlier, last = messages
@@ -804,14 +808,20 @@ def _fault(row: Mapping[str, Any], path: str, found: Any, remedy: str) -> DataEr
     """`data.jsonl, line 3: column 'answer' holds 7 (int): …`"""
     if found is MISSING:
         return DataError(where_of(row), f"there is no {path!r}: {remedy}")
-    shown = json.dumps(_plain(found), ensure_ascii=False)
+    shown = json.dumps(plain_data(found), ensure_ascii=False)
     shown = f"{shown[:60]}…" if len(shown) > 60 else shown
     kind = "" if isinstance(found, str) or found is None else f" ({type(found).__name__})"
     return DataError(where_of(row), f"{path!r} is {shown}{kind}: {remedy}")
 
 
-def _plain(value: Any) -> Any:
-    """The value as plain data: arrays as lists, bytes in base 64, None for what is no data (an image)."""
+def language_of(row: Mapping[str, Any]) -> str | None:
+    """A row's own `language`, where it is a tag such as `en` or the name of a programming language; OlympiadBench has `English` there."""
+    value = row.get("language")
+    return value if isinstance(value, str) and re.fullmatch(r"[a-z][\w+#-]{0,11}", value) else None
+
+
+def plain_data(value: Any) -> Any:
+    """Return the value as plain data: arrays as lists, bytes in base 64, None for what is no data (an image)."""
     return to_jsonable_python(value, inf_nan_mode="constants", bytes_mode="base64", fallback=_list_or_none)
 
 
@@ -1006,10 +1016,12 @@ def _computed(path: str) -> Callable[[Callable[[Mapping[str, Any]], Any]], Compu
 
 def _joined(separator: str, *paths: str) -> Computed:
     """Texts of several columns as one; empty ones are left out."""
-    return Computed(paths[-1], lambda row: separator.join(filter(None, (_text_at(row, path) for path in paths))))
+    return Computed(
+        "|".join(reversed(paths)), lambda row: separator.join(filter(None, (_text_at(row, path) for path in paths)))
+    )
 
 
-@_computed("instruction")
+@_computed("instruction|input|history")
 def _alpaca_question(row: Mapping[str, Any]) -> Any:
     """Instruction and input, behind earlier turns where the row has some (LLaMA-Factory)."""
     text = "\n".join(filter(None, (_text_at(row, "instruction"), _text_at(row, "input"))))
@@ -1033,7 +1045,7 @@ def _thought(thinking: str, attempt: str) -> Computed:
             return MISSING
         return [{"role": "assistant", "content": content, "reasoning_content": reasoning}]
 
-    return Computed(attempt, read)
+    return Computed(f"{attempt}|{thinking}", read)
 
 
 @_computed("generations")
@@ -1134,13 +1146,13 @@ def _alternatives(path: str, place: slice | int) -> Computed:
     return Computed(path, read)
 
 
-@_computed("text")
+@_computed("text|target")
 def _wsc_question(row: Mapping[str, Any]) -> str:
     target = row.get("target") or {}
     return f"{row.get('text')}\n此处，“{target.get('span2_text')}”是否指代“{target.get('span1_text')}”？"
 
 
-@_computed("nums")
+@_computed("nums|target")
 def _countdown_question(row: Mapping[str, Any]) -> str:
     numbers = row.get("nums")
     if not isinstance(numbers, list) or not numbers or not all(isinstance(one, int) for one in numbers):
@@ -1212,7 +1224,11 @@ IFBENCH_FAMILIES = frozenset({"count", "ratio", "words", "sentence", "format", "
 
 
 def _tests_of_ours(row: Mapping[str, Any]) -> programs.Program:
-    program = programs.of_tests(row.get("tests"))
+    tests = row.get("tests")
+    if isinstance(tests, list) and all(isinstance(test, Mapping) for test in tests):
+        program = programs.Program(tuple(tests))
+    else:
+        program = programs.of_tests(tests)
     known = ("programming_language", "limits", "preamble", "epilogue", "samples")
     return replace(program, columns=("tests",), metadata={name: row[name] for name in known if row.get(name) is not None})
 
@@ -1277,7 +1293,7 @@ LAYOUTS: tuple[Layout, ...] = (
     Layout("DAPO-Math-17k processed", "prompt:text, solution:text, source_prompt, data_source", MATH, "prompt",
         "solution"),
     Layout("verl, Countdown (TinyZero)", "data_source, prompt:messages, reward_model.ground_truth.numbers", LOGIC,
-        "prompt", extra=lambda row: dict(row["reward_model"]["ground_truth"]), reward="countdown"),
+        "prompt", extra=lambda row: {**row["reward_model"]["ground_truth"], "operations": "+-*/"}, reward="countdown"),
     Layout("verl, knights and knaves (Logic-RL)",
         "data_source, prompt:messages, reward_model.ground_truth.solution_text_format", LOGIC, "quiz|prompt",
         "reward_model.ground_truth.solution_text_format"),
@@ -1327,7 +1343,7 @@ LAYOUTS: tuple[Layout, ...] = (
         reward="reasoning-gym"),
     # Logic.
     Layout("Countdown", "target:number, nums:list", LOGIC, _countdown_question, reward="countdown",
-        extra=lambda row: {"numbers": row["nums"], "target": row["target"]}),
+        extra=lambda row: {"numbers": row["nums"], "target": row["target"], "operations": "+-*/"}),
     Layout("knights and knaves", "quiz, solution_text_format", LOGIC, "quiz", "solution_text_format"),
     # Programs.
     Layout("HumanEval", "prompt:text, entry_point, test|base_input", CODE, "prompt", tests=programs.humaneval,
@@ -1399,6 +1415,8 @@ LAYOUTS: tuple[Layout, ...] = (
     Layout("preference pairs", "prompt, chosen|rejected", None, "prompt", chosen="chosen", rejected="rejected"),
     Layout("preference pairs without a prompt", "chosen, rejected", None, chosen="chosen", rejected="rejected"),
     Layout("stepwise", "prompt, completions:list, labels", None, "prompt", steps="completions"),
+    Layout("questions with completions", "prompt|question|problem, completion, answer|ground_truth", MATH,
+        "prompt|question|problem", "answer|ground_truth", completions="completion"),
     Layout("labelled completions", "prompt, completion, label|safe", None, "prompt", completions="completion",
         label="label|safe" ),
     Layout("prompts with completions", "prompt, completion|response|output", CHAT, "prompt",
@@ -1409,9 +1427,10 @@ LAYOUTS: tuple[Layout, ...] = (
         "question|problem|prompt|Question|input", "answer|label|target|answer_key|answerKey", options="options|choices",
         weak=True),
     Layout("questions with a short answer",
-        "problem|question|Problem|Question|prompt|instruction|query|input, answer|final_answer|expected_answer|ground_truth|target|Answer|label",
+        "problem|question|Problem|Question|prompt|instruction|query|input, ground_truth|answer|final_answer|expected_answer|target|Answer|label|reward_model.ground_truth|reward_spec.ground_truth",
         MATH, "problem|question|Problem|Question|prompt|instruction|query|input",
-        "answer|final_answer|expected_answer|ground_truth|target|Answer|label", completions="solution", weak=True),
+        "ground_truth|answer|final_answer|expected_answer|target|Answer|label|reward_model.ground_truth|reward_spec.ground_truth",
+        completions="solution", weak=True),
     Layout("questions with a solution", "problem|question|prompt, solution", MATH, "problem|question|prompt", "solution",
         completions="solution", weak=True),
     Layout("conversations", "messages:messages", CHAT, "messages", tools="tools|tool_defs", weak=True),

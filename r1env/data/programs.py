@@ -291,7 +291,7 @@ def kodcode(row: Row) -> Program:
 def bigcodebench(row: Row) -> Program:
     """BigCodeBench: a class of unittest about the function that `entry_point` names."""
     function = _filled(row, "entry_point")
-    test = f"from solution import *\nfrom solution import {function}\n\n{_filled(row, 'test')}"
+    test = f"from solution import {function}\n\n{_filled(row, 'test')}"
     return Program(
         ({"kind": "pytest", "files": {"test_solution.py": test}},),
         ("test",),

@@ -5,13 +5,12 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-import re
 from array import array
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from typing import Literal
 
-from r1env.data.layouts import Example, Examples, Layout, read_examples
+from r1env.data.layouts import Example, Examples, Layout, language_of, read_examples
 from r1env.data.rows import ColumnMap, Source, where_of
 from r1env.errors import DataError, NoSplitError, UsageError
 from r1env.types import Task, TaskKind
@@ -24,8 +23,8 @@ Data = Source | Mapping[str, Source]
 ReadReference = Callable[[str], str | None]
 """What a reward makes of a reference column; see `Reward.read_reference`."""
 
-CHECKED_ROWS = 50_000
-"""Rows that opening checks, about a second. Beyond them rows are checked when they are used, and by the check before a training."""
+CHECKED_ROWS = 20_000
+"""Rows that opening checks, in about a second. Beyond them rows are checked when they are used, and by the check before a training."""
 
 REWARD_OF_KIND: Mapping[TaskKind, str] = {
     TaskKind.MATH: "math",
@@ -169,11 +168,19 @@ class FileTasks:
     def task(self, index: int, seed: int = 0) -> Task:
         if not 0 <= index < self.size:
             raise IndexError(index)
-        place = index if self._kept is None else self._kept[index]
+        place = self._place(index)
         example = self.examples[place]
         if fault := self._unfit(example):
             raise DataError(example.where, fault)
         return task_of_example(example, example.id or f"{self._name}-{place}", self._read_reference)
+
+    def where(self, index: int) -> str:
+        """Return the file and the row of a task, for messages."""
+        return where_of(self.examples.rows[self._place(index)])
+
+    def _place(self, index: int) -> int:
+        """The place of a task among all rows."""
+        return index if self._kept is None else self._kept[index]
 
     def checked(self, read_reference: ReadReference | None) -> FileTasks:
         """Look at the rows, log what they are and what becomes of them, and return the source.
@@ -273,14 +280,14 @@ class FileTasks:
         if tally.dropped or tally.bad:
             logger.warning("%s: %s", rows.name, tally.said())
         if tally.worked:
-            logger.info("%s references read from worked solutions", f"{tally.worked:,}")
+            logger.info("%s read from worked solutions", _rows(tally.worked, "reference"))
         if tally.repeated and not self._drop_repeated:
             logger.warning(
-                "%s: %s of %s rows ask what an earlier row asks (-o drop_repeated=true leaves them out)",
+                "%s: %s of %s rows ask what an earlier row asks (--drop-repeated leaves them out)",
                 rows.name, f"{tally.repeated:,}", f"{looked_at:,}",
             )  # fmt: skip
         elif tally.repeated:
-            logger.info("%s: %s repeated rows left out", rows.name, f"{tally.repeated:,}")
+            logger.info("%s: %s left out", rows.name, _rows(tally.repeated, "repeated row"))
         if tally.unreadable:
             if len(tally.unreadable) == tally.tasks:
                 first = tally.unreadable[0]
@@ -291,8 +298,8 @@ class FileTasks:
                 )
             named = ", ".join(where_of(one.row).rpartition(", ")[2] for one in tally.unreadable[:NAMED_ROWS])
             logger.warning(
-                "%s: %s references cannot be read and stay unscored: %s%s",
-                rows.name, f"{len(tally.unreadable):,}", named, ", …" if len(tally.unreadable) > NAMED_ROWS else "",
+                "%s: %s cannot be read and stay unscored: %s%s",
+                rows.name, _rows(len(tally.unreadable), "reference"), named, ", …" if len(tally.unreadable) > NAMED_ROWS else "",
             )  # fmt: skip
 
 
@@ -314,10 +321,14 @@ class _Tally:
         return bool(self.left_out or self.kinds or self.bad)
 
     def said(self) -> str:
-        parts = [f"{count:,} rows left out: {why}" for why, count in self.left_out.most_common()]
-        parts += [f"{count:,} rows of the kind {kind} left out" for kind, count in self.kinds.most_common()]
-        parts += [f"{len(self.bad):,} bad rows skipped, the first: {self.bad[0]}"] if self.bad else []
+        parts = [f"{_rows(count)} left out: {why}" for why, count in self.left_out.most_common()]
+        parts += [f"{_rows(count)} of the kind {kind} left out" for kind, count in self.kinds.most_common()]
+        parts += [f"{_rows(len(self.bad), 'bad row')} skipped, the first: {self.bad[0]}"] if self.bad else []
         return "; ".join(parts) or "nothing was left out"
+
+
+def _rows(count: int, noun: str = "row") -> str:
+    return f"{count:,} {noun}{'s' * (count != 1)}"
 
 
 def task_of_example(example: Example, task_id: str, read_reference: ReadReference | None = None) -> Task:
@@ -336,15 +347,9 @@ def task_of_example(example: Example, task_id: str, read_reference: ReadReferenc
         answer=answer,
         tests=example.tests,
         kind=example.kind or TaskKind.CHAT,
-        language=_language(example),
+        language=language_of(example.row),
         metadata=example.metadata,
     )
-
-
-def _language(example: Example) -> str | None:
-    """A row's own `language`, where it is a tag such as `en` or the name of a programming language; OlympiadBench has `English` there."""
-    value = example.row.get("language")
-    return value if isinstance(value, str) and re.fullmatch(r"[a-z][\w+#-]{0,11}", value) else None
 
 
 def _digest(example: Example) -> bytes:

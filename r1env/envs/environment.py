@@ -51,19 +51,27 @@ class Environment:
         return self.split == other.split or None in (self.split, other.split) or "all" in (self.split, other.split)
 
     def open(self, task: Task) -> Episode:
-        """Start an episode of a task.
+        """Start an episode of a task. One whose environment cannot be made, or cannot be reset, is over and has the reason as `error`.
 
         Raises:
             UsageError: the template raised, or returned something else than messages.
         """
-        return Episode(
+        messages, other, fault = self.template.messages(task), None, ""
+        try:
+            other = None if self.other is None else self.other()
+        except (Exception, SystemExit) as error:  # noqa: BLE001 - a stranger's class may raise anything; the episode says so
+            fault = f"the environment failed: {type(error).__name__}: {error}"
+        episode = Episode(
             task,
-            self.template.messages(task),
+            messages,
             max_turns=self.max_turns,
-            other=None if self.other is None else self.other(),
+            other=other,
             tool_parser=self.tool_parser,
             step_seconds=self.step_seconds,
         )
+        if fault:
+            episode.fail(fault)
+        return episode
 
     def task(self, index: int, seed: int = 0) -> Task:
         """Task `index`; a finite source starts over after its last task."""

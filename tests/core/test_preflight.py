@@ -135,7 +135,7 @@ def test_a_prompt_beyond_the_context_is_found_and_left_out_only_where_the_run_le
     fault = faults(environment("1", "2", "3", prompts=prompts), Limits(tokenizer, max_length=64))[preflight.TOO_LONG]
     assert (fault.rows, fault.fatal) == (1, True)
     assert fault.examples == ("row 2 (task 't2'): 100 tokens, limit 63",)
-    skipping = Limits(tokenizer, max_prompt=50, max_length=64, skip=True)
+    skipping = Limits(tokenizer, max_prompt=50, max_length=64)
     fault = faults(environment("1", "2", "3", prompts=prompts), skipping)[preflight.TOO_LONG]
     assert (fault.fatal, fault.remedy) == (False, "filter.max_prompt_length=50 leaves them out")
 
@@ -199,3 +199,30 @@ def test_each_environment_is_checked_once_and_off_checks_nothing(caplog):
     check_suites([Suite("a", [environment(None)])], Preflight(mode="report"))
     with pytest.raises(PreflightError):
         check_suites([Suite("a", [environment(None)])], Preflight())
+
+
+def test_prose_that_is_compared_word_for_word_is_told_from_a_solution_that_is_read():
+    prose = "We add the first number to the second number and get one hundred and forty eight in all."
+
+    @r1env.reward(name="reads_solutions")
+    def reads_solutions(completion, answer):
+        return float(answer.rpartition("####")[2].strip() in completion)
+
+    solution = prose + " #### 148"
+    assert faults(environment(solution, reward=reads_solutions)) == {}
+    assert faults(environment(prose))[preflight.WORDY].rows == 1
+
+
+def test_rows_of_a_file_are_named_by_their_line(tmp_path):
+    path = tmp_path / "q.jsonl"
+    path.write_text('\n{"question": "1 + 1?", "answer": "2"}\n{"question": "%s", "answer": "3"}\n' % ("1 + 2? " * 20))
+    mine = r1env.make_environment("data", data=str(path))
+    fault = faults(mine, Limits(tokenizer_of(None), max_length=100))[preflight.TOO_LONG]
+    assert fault.examples[0].startswith(f"{path}, line 3: ")
+
+
+def test_more_tasks_than_a_batch_are_all_checked(monkeypatch):
+    monkeypatch.setattr(preflight, "BATCH", 2)
+    report = check_tasks(environment("1", "2", "3", None, "5"), Preflight(max_faulty=1))
+    assert (report.checked, report.faults[0].examples[0][:5]) == (5, "row 4")
+    assert "4 of 4 references" in report.lines()[0]

@@ -123,7 +123,7 @@ def files(folder: Path) -> None:
         "in.jsonl": [{"id": 1, "answer": "4", "language": "en", "completion": "<think>2 + 2</think> \\boxed{4}"}],
         "gsm8k_test.jsonl": [{"question": "2 + 2?", "answer": "#### 4"}],
         "gsm8k_train.jsonl": [{"question": "1 + 2?", "answer": "#### 3"}],
-        "problems.jsonl": [{"q": "2 + 2?", "a": "4"}],
+        "problems.jsonl": [{"q": f"{n} + 2?", "a": str(n + 2)} for n in range(2, 32)],
         "pairs.jsonl": [{"prompt": "2 + 2?", "chosen": "4", "rejected": "5"}],
         "labels.jsonl": [{"prompt": "2 + 2?", "completion": "4", "safe": True}],
         "demonstrations.jsonl": [{"prompt": "2 + 2?", "completion": "4"}],

@@ -132,6 +132,7 @@ ELSEWHERE = {
     *("algo.kl_in", "algo.normalize_advantages"),
 }
 CHANGED = {
+    "memory_gb": 3.0,
     **{
         "seed": 3,
         "steps": 21,

@@ -89,6 +89,7 @@ ELSEWHERE = {
     *("device", "threads", "backend", "backend_options", "optim.dither", "optim.max_bad_steps"),
 }
 CHANGED = {
+    "memory_gb": 3.0,
     **{
         "seed": 3,
         "steps": 21,

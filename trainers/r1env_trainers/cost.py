@@ -22,7 +22,7 @@ from r1env_trainers.model import tiny
 from r1env_trainers.model.batching import CPU_ROWS, GPU_SHARE, GPU_TOKENS, activation_bytes
 from r1env_trainers.model.load import SMALL_MODEL, choose_device
 from r1env_trainers.rl.config import GRPOConfig
-from r1env_trainers.rl.metrics import training_suite
+from r1env_trainers.rl.rollouts import training_suite
 from r1env_trainers.settings import LocalConfig
 from r1env_trainers.sft.config import SFTConfig
 from r1env_trainers.sft.data import open_demonstrations, steps_of, waits_for_a_stage

@@ -265,6 +265,11 @@ class LocalConfig(TrainerConfig):
     steps: int = Field(default=100, ge=1, description="Training steps.")
     device: Device = Field(default="auto", description="Where to compute; auto: cuda where there is a GPU.")
     threads: int | None = Field(default=None, ge=1, description="CPU threads; null: 1 for small models, else torch's choice.")
+    memory_gb: float | None = Field(
+        default=None,
+        gt=0,
+        description="Most GPU memory to take; costs time, changes no result. null: all. Below what fits, layers are recomputed.",
+    )
     optim: Optim = Optim()
     checkpoint: Checkpoint = Checkpoint()
     lora: LoRA = LoRA()

@@ -98,6 +98,12 @@ def equal(reference: Form, answer: Form, rules: Scalars) -> bool:
             return isinstance(reference, Expression) and bool(answer.content) and rules.same(reference.text, answer.content)
         case Region() | Items(), Region() | Items():
             return _collections(reference, answer, rules)
+        case Items("", "", (way, *ways), "or"), Expression() if ways and all(equal(way, other, rules) for other in ways):
+            return equal(way, answer, rules)  # the reference writes one value in two ways
+        case Words(), Words() | Items() if (names := _listed_names(reference)) is not None:
+            return rules.same_words(_text_of(reference), _text_of(answer)) or names == _listed_names(answer)
+        case Items("", ""), Words() if (names := _listed_names(reference)) is not None:
+            return names == _listed_names(answer)
         case (_, Items("", "", (_, _, *_) as ways, "or")) if not isinstance(reference, Words):
             return all(equal(reference, way, rules) for way in ways)  # `\frac12 or 0.5`
         case (Items("{", "}", (item,)), _) | (Items("", "", (item,)), _):
@@ -120,6 +126,20 @@ def equal(reference: Form, answer: Form, rules: Scalars) -> bool:
         case Words(), Words():
             return rules.same_words(reference.text, answer.text)
     return False
+
+
+def _text_of(form: Form) -> str:
+    return form.text if isinstance(form, Words | Expression) else ""
+
+
+def _listed_names(form: Form) -> list[str] | None:
+    """The names that a text or a list gives, in no order: `Alice and Bob`; None where it gives fewer than two, or other things."""
+    if isinstance(form, Items):
+        names = [_text_of(item) for item in form.items] if form.separator != "or" and not form.opening else []
+    else:
+        names = re.split(r",\s*(?:and )?| and | & ", _text_of(form))
+    names = sorted(re.sub(r"\\text|[{}]", "", name).strip().casefold() for name in names)
+    return names if len(names) > 1 and all(re.fullmatch(r"[^\W\d_]{2,}(?: [^\W\d_]+){0,2}", name) for name in names) else None
 
 
 def _rounds_well(exact: Form, rounded: Form) -> bool:
@@ -239,7 +259,7 @@ def _equations(reference: Equation, answer: Equation, rules: Scalars) -> bool:
 def _interchangeable(reference: Equation, answer: Equation) -> bool:
     """Whether one writes `f(x)=` and the other `y=`."""
     names = reference.names + answer.names
-    called = [name for name in names if re.fullmatch(r"[a-zA-Z]'?\([a-z]\)", name)]
+    called = [name for name in names if re.fullmatch(r"[a-zA-Z]'?(?:\^\{-1\})?\([a-z]\)", name)]
     return len(names) == 2 and len(called) == 1 and "y" in names
 
 

@@ -70,7 +70,7 @@ _SPELLINGS = {
     "lor": r"\text{ or }", "wedge": r"\text{ and }", "vee": r"\text{ or }", "varphi": r"\phi", "varepsilon": r"\epsilon",
     "imath": "i", "euro": r"\text{€}", "pounds": r"\text{£}", "prime": "'", "div": "/", "operatorname*": r"\text",
     "infin": r"\infty", "lg": r"\log_{10}", "tg": r"\tan", "ctg": r"\cot", "arctg": r"\arctan", "arcctg": r"\arccot", "sh": r"\sinh",
-    "ch": r"\cosh", "th": r"\tanh", "gtrsim": r"\gtrsim", "ldotp": ".", "dotsm": r"\ldots", "smallmatrix": r"\smallmatrix", "langle": "(", "rangle": ")", "rightarrow": r"\to", "implies": r"\Rightarrow",
+    "ch": r"\cosh", "th": r"\tanh", "gtrsim": r"\gtrsim", "ldotp": ".", "dotsm": r"\ldots", "smallmatrix": r"\smallmatrix", "langle": "(", "rangle": ")", "rightarrow": r"\to", "overrightarrow": r"\vec", "implies": r"\Rightarrow",
 }  # fmt: skip
 _TEXT_COMMANDS = frozenset(
     re.split(
@@ -179,8 +179,8 @@ def _respelled(text: str) -> str:
         text, found = _ENVIRONMENT.subn(" ", text)
         if found:
             text = re.sub(r"\\\\(?:\[[^\]]{0,8}\])?\s*", ", ", text.replace("&", " ")).strip(" ,")
-    elif "&" not in text and re.search(r"\\\\\s*(?![a-zA-Z])(?=.*[=])|\\\\\s+(?=[a-zA-Z]\s?=)", text):
-        text = re.sub(r"\\\\\s+(?=\S)", ", ", text)
+    elif "&" not in text and re.search(r"\\\\\s*(?![a-zA-Z])(?=.*[=])|\\\\\s*(?=[a-zA-Z]\s?=)", text):
+        text = re.sub(r"\\\\(?:\s+(?=\S)|(?=[a-zA-Z]\s?=))", ", ", text)
     text = _TEXT_SIGN.sub(r"\1", _LABEL.sub("", _COLOR.sub("", text)))
     text = _ROW_SKIP.sub(r"\1", text)
     text = _MINUTES.sub(r" \1 ", text)

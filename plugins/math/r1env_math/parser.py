@@ -61,6 +61,7 @@ _IS_SUM_OF_NAMES = re.compile(
     rf"|\\(?:max|min|gcd|lcm|deg|det|tr)\(?.{{1,30}}|P\(.{{1,30}}\)|\|{_NAME}(?:[-+]{_NAME})*\|"
 )
 _MATRIX = re.compile(r"[(\[]?\\begin\{([pbB]?matrix|smallmatrix|array)\}(?:\{[clr|]*\})?(.*)\\end\{\1\}[)\]]?", re.DOTALL)
+_SCALED_MATRIX = re.compile(r"([^&]{1,40}?)(?:\\cdot|\\times|\*)? ?([(\[]?\\begin\{.*)", re.DOTALL)
 _BASE_NAME = r"[0-9]{1,2}|two|three|four|five|six|seven|eight|nine|ten|twelve|sixteen"
 _BASED = re.compile(
     rf"\(?(?:\\text\{{)?([0-9a-zA-Z]+)\}}?\)?_(?:([0-9])|\{{?\(?(?:\\text\{{ ?)?(?:base ?)?\}}?({_BASE_NAME}) ?\}}?\)?\}}?)"
@@ -111,6 +112,7 @@ _DOMAIN = re.compile(
     r"(?:for all |where |with )?\\?(?:forall ?)?[a-zA-Z](?:,[a-zA-Z])?\\in ?"
     r"(?:\\mathbb\{?[NZRQC]\}?|\\text\{[NZRQC]\}|[NZRQC]|\\mathbb [NZRQC])(?:\^\{?[*+]\}?|_\{?[+*0-9]\}?|\*|\+)*\)?$"
 )
+_DOMAIN_FIRST = re.compile(r"^[knm]\\in ?\\mathbb\{[NZ]\}(?:\^\{?[*+]\}?)?,(?=.*=)")
 _FOR_ALL = re.compile(
     r"[, ]?\(?\\text\{[, ]*(?:for|where|with|is|and)? ?(?:all|any|every|each|an|some|arbitrary)? ?(?:(?:arbitrary|constants?|real|integers?|positive|natural|numbers?) ?)*\}? ?[a-zA-Z]?\}?"
     r"(?:\\text\{ ?(?:is |are )?(?:an? |any )?(?:arbitrary |real |positive |natural )*(?:integers?|constants?|numbers?|real)?\})?\)?$"
@@ -163,13 +165,15 @@ def read(normalized: str) -> Form:
     """Take a normalized answer apart."""
     if _NUMBER.fullmatch(normalized):
         return Expression(normalized)
-    if moment := _moment(normalized):
+    if moment := _moment(_flatten(normalized)):
         return moment
     if parts := _labelled_parts(normalized):
         return parts
     normalized = _without_remarks(normalized)
     if _ALL_REAL.fullmatch(words(normalized)):
         return Region((Interval("-" + INFINITY, INFINITY, (False, False)),))
+    if punctured := _REALS_EXCEPT.fullmatch(words(normalized)):
+        return _list([rf"{punctured[1] or 'x'}\neq {part}" for part in re.split(r",|and|or", punctured[2])], ",")
     if signed := _SIGNED_REALS.fullmatch(words(normalized)):
         half = (signed["strict"] or signed["closed"]).lower()
         is_positive = half in ("positive", "nonnegative", "non-negative")
@@ -215,6 +219,10 @@ def read(normalized: str) -> Form:
     return _read(_flatten(normalized))
 
 
+_REALS_EXCEPT = re.compile(
+    r"(?:all |any )?real(?: number)?s? ?(?:[a-z] )?(?:except|other than|but|excluding|not equal to|without)(?: for)? ?(?:([a-z])=)?(-?[0-9./]{1,9}(?: ?(?:,|and|or) ?-?[0-9./]{1,9}){0,3})",
+    re.IGNORECASE,
+)
 _SIGNED_REALS = re.compile(
     r"(?:all |the )?(?:the )?(?:(?P<strict>positive|negative)|(?P<closed>non-?negative|non-?positive)) reals?(?: numbers?)?",
     re.IGNORECASE,
@@ -223,6 +231,7 @@ _ALL_REAL = re.compile(
     r"(?:the set of |x is |x can be )?(?:all|any) (?:the )?reals?(?: numbers?)?|任意实数|全体实数|所有实数|すべての実数",
     re.IGNORECASE,
 )
+_LINE = Interval("-" + INFINITY, INFINITY, (False, False))
 _PLAIN_VECTOR = re.compile(
     r"(?=[^i]*i[^i]*$)(?=[^j]*j[^j]*$)-?(?:[0-9./]{0,9}|\\frac\{[0-9]+\}\{[0-9]+\}|[0-9]*\\sqrt\{[0-9]+\})[ijk](?:[-+](?:[0-9./]{0,9}|\\frac\{[0-9]+\}\{[0-9]+\}|[0-9]*\\sqrt\{[0-9]+\})[ijk]){1,2}"
 )
@@ -268,7 +277,7 @@ def _moment(text: str) -> Form | None:
 
 def _without_remarks(text: str) -> str:
     """An answer without what it says besides: where its letters range, a remark in parentheses, a reason, "the answer is"."""
-    text = _SAID.sub("", text, count=1)
+    text = _DOMAIN_FIRST.sub("", _SAID.sub("", text, count=1), count=1)
     if len(text) > 1 and text[0] == "=" and "=" not in text[1:]:
         text = text[1:]
     for _ in range(2):
@@ -301,6 +310,7 @@ def _without_remarks(text: str) -> str:
         and unequal.start() > 0
         and unequal["name"] in _letters_of(text[: unequal.start()])
         and "\\neq" not in text[: unequal.start()]
+        and not re.match(r"[a-zA-Z]\\in", text)
     ) and (
         not re.fullmatch(r"[a-zA-Z]", text[: unequal.start()].strip(" ,("))
         and rational(unequal["value"].strip()) is not None
@@ -377,9 +387,16 @@ def _list(parts: list[str], separator: str) -> Form:
         points = sorted({rational(part.removeprefix(unequal[0]).strip()) or Fraction(0) for part in parts})
         ends = ["-" + INFINITY, *map(str, points), INFINITY]
         return Region(tuple(Interval(*pair, (False, False)) for pair in pairwise(ends)), unequal[1])
-    items = [_read(part) for part in parts]
+    items = [_item(part) for part in parts]
     if separator in ("and", "or") and not all(isinstance(item, Items) for item in items):  # `1, 2, 3 and 4` is one list
         items = [each for item in items for each in (item.items if isinstance(item, Items) and not item.opening else (item,))]
+    if separator in (",", "and"):  # `x\in\mathbb{R}, x\ne 0`
+        narrowed = {item.variable for item in items if isinstance(item, Region) and item.pieces != (_LINE,)}
+        items = [
+            item for item in items if not (isinstance(item, Region) and item.pieces == (_LINE,) and item.variable in narrowed)
+        ]
+        if len(items) == 1:
+            return items[0]
     regions = [item for item in items if isinstance(item, Region)]
     if len(regions) == len(items):
         merged = _joined(regions, separator)
@@ -388,6 +405,15 @@ def _list(parts: list[str], separator: str) -> Form:
     spread = [each for item in items for each in _plus_minus(item)]
     flat = [each for item in spread for each in (item.items if isinstance(item, Items) and item.separator == "±" else (item,))]
     return Items("", "", tuple(flat), separator)
+
+
+def _item(part: str) -> Form:
+    """A part of a list: words are words there too."""
+    plain = words(part)
+    if len(plain) > 2 and _is_words(part):
+        number = number_in_words(plain)
+        return Words(plain) if number is None else Expression(str(number))
+    return _read(part)
 
 
 def _plus_minus(item: Form) -> tuple[Form, ...]:
@@ -426,6 +452,12 @@ def _single(text: str) -> Form:
     if matrix := _MATRIX.fullmatch(text):
         whole = _matrix(matrix[2])
         return whole if len(whole.rows) > 1 or len(whole.rows[0]) > 1 else Expression(whole.rows[0][0])
+    if (
+        (scaled := _SCALED_MATRIX.fullmatch(text))
+        and value_of(scaled[1]) is not None
+        and (times := _MATRIX.fullmatch(scaled[2]))
+    ):
+        return Matrix(tuple(tuple(f"({scaled[1]})*({cell})" for cell in row) for row in _matrix(times[2]).rows))
     if point := re.fullmatch(r"[A-Z]'?\(([^()]+,[^()]+)\)", text):
         return _single(f"({point[1]})")
     if text in (r"\mathbb{R}^+", r"\mathbb{R}^{+}", r"\mathbb{R}_{>0}", r"\mathbb{R}_+", r"\mathbb{R}_{+}"):
@@ -480,6 +512,8 @@ def _related(members: list[str], relations: list[str]) -> Form:
         inside = _single(members[1])
         if isinstance(inside, Items) and (region := as_region(inside)):
             inside = region
+        if not _names(members[0]):
+            return Words(rf"{members[0]}\in {members[1]}")  # `2x\in[0,1]` says something else of x
         if isinstance(inside, Region):
             return Region(inside.pieces, members[0])
         return Equation((Expression(members[0]), inside), (members[0],), *members)
@@ -592,10 +626,13 @@ def _joined(regions: list[Region], separator: str) -> Region | None:
     return None
 
 
-def _union(text: str) -> Region | None:
+def _union(text: str) -> Region | Items | None:
     """Intervals joined by `\\cup`, an interval without some points, `\\{x | x<3\\}`."""
     parts, _ = _split(text, r"\cup")
     if len(parts) > 1:
+        sets = [_enclosed(part) for part in parts]
+        if all(isinstance(each, Items) and each.opening == "{" for each in sets):
+            return Items("{", "}", tuple(item for each in sets if isinstance(each, Items) for item in each.items))
         regions = [_region_of(part) for part in parts]
         if all(region is not None for region in regions):
             return Region(tuple(piece for region in regions if region for piece in region.pieces))
@@ -800,6 +837,7 @@ def _is_words(text: str) -> bool:
         or plain.lower() in ("no", "ja", "da", "sí", "si", "ne")
         or text.startswith(r"\text{")
         or (longest == 2 and plain.isupper())
+        or all("\u3040" <= char <= "\u9fff" for char in plain)
     )
 
 

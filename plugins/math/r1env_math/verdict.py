@@ -271,6 +271,7 @@ def _compared(answer: str, found: Extraction, task: r1env.Task | None, policy: A
         return Verdict(True, How.TEXT, found.text, f"the same text ({found.reason})", reference[:_SHOWN], given[:_SHOWN])
     if too_much := excess(given):  # digits of other scripts, superscripts
         return Verdict(False, How.EXCESS, found.text, too_much)
+    given = _worked_out(reference, given)
     if left_over := unevaluated(reference, given):
         return Verdict(False, How.UNEVALUATED, found.text, left_over)
     question = task.question if task is not None else ""
@@ -299,6 +300,17 @@ def _compared(answer: str, found: Extraction, task: r1env.Task | None, policy: A
         elif not all(map(_is_readable, _expressions(forms[1]))):
             how = How.UNREADABLE
     return Verdict(correct, how, found.text, f"{_SAYINGS[how]} ({found.reason})", _shown(forms[0]), _shown(forms[1]))
+
+
+def _worked_out(reference: str, given: str) -> str:
+    """The result of `\\lim_{x\\to0} f=1`, which repeats the question before its result; other answers as they are."""
+    if "=" not in given or not unevaluated(reference, given):
+        return given
+    form = read(given)
+    if not isinstance(form, Equation) or not all(isinstance(member, Expression) for member in form.members):
+        return given
+    *before, last = (member.text for member in form.members if isinstance(member, Expression))
+    return last if all(unevaluated(reference, each) for each in before) and not unevaluated(reference, last) else given
 
 
 def _is_open(forms: tuple[Form, Form], scalars: Scalars) -> bool:
@@ -348,6 +360,8 @@ def _other_writings(reference: str, given: str, found: Extraction, task: r1env.T
         yield rf"\binom{{{combinations[1]}}}{{{combinations[2]}}}"
     if (labelled := _labelled(given)) is not None:
         yield labelled
+    if "_" in given and _CHEMICAL.fullmatch(_unmarked(given)) and _unmarked(given) == _unmarked(reference):
+        yield reference  # `H_2O` with some of it in roman type
     if prose := _LED_BY_PROSE.fullmatch(given):
         yield prose[1]
     if (renamed := _renamed(reference, given, task.question if task is not None else "")) is not None:
@@ -358,6 +372,13 @@ def _other_writings(reference: str, given: str, found: Extraction, task: r1env.T
     for in_base_units in (True, False):
         if (compound := _compound(given, question, in_base_units=in_base_units)) is not None:
             yield compound
+
+
+_CHEMICAL = re.compile(r"(?:\(?[A-Z][a-z]?\)?(?:_[0-9]{1,3})?){1,12}")
+
+
+def _unmarked(text: str) -> str:
+    return re.sub(r"\\text|[{} ]", "", text)
 
 
 _LABELLED = re.compile(r"(?:\\text\{ ?)?(?:the )?([a-zA-Z]{2,20}):? ?\}? ?(-?[0-9][0-9./]*|\\frac\{[0-9]+\}\{[0-9]+\})%?")
@@ -412,7 +433,9 @@ def _is_free(text: str, letter: str) -> bool:
         return False  # it is given a value
     if r"\mathbb{Z}" in text or "integer" in text or ("=" in text and r"\pi" in text):
         return True
-    if re.fullmatch(rf"[a-zA-Z]=-?[0-9]*{letter}(?:[+-][0-9]+)?", text):
+    if re.fullmatch(
+        rf"[a-zA-Z]=(?:-?[0-9]*{letter}|[0-9]+\^(?:{letter}|\{{{letter}\}})|{letter}\^\{{?[0-9]\}}?)(?:[+-][0-9]+)?", text
+    ):
         return letter in "kmnlj"
     return letter in "tsurλμk" and text.count("=") > 1
 

@@ -19,8 +19,7 @@ from r1env.runs.files import replace_text, to_json
 from r1env.types import Task
 from r1env_openrlhf.config import OpenRLHFOptions, options_of
 from r1env_trainers.rl.config import GRPOConfig
-from r1env_trainers.rl.metrics import evaluation_suite, training_suite
-from r1env_trainers.rl.rollouts import draw_tasks, task_filter
+from r1env_trainers.rl.rollouts import draw_tasks, evaluation_suite, task_filter, training_suite
 from r1env_trainers.settings import LocalConfig
 
 MODULE = "openrlhf.cli.train_ppo_ray"
@@ -40,7 +39,7 @@ KL_ESTIMATORS: Mapping[str, str] = {name: name for name in ("k1", "k2", "k3")}
 
 NO_COUNTERPART = frozenset(
     {
-        *("final_phase", "sampling.length_schedule", "sampling.temperature_schedule"),
+        *("memory_gb", "final_phase", "sampling.length_schedule", "sampling.temperature_schedule"),
         *("optim.epochs", "algo.ref_model_sync_steps", "algo.mask_truncated_completions"),
         "lora",
         "checkpoint.dtype",  # its own settings say what it saves

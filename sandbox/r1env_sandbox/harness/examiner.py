@@ -77,6 +77,9 @@ class Examination:
         self.lock = threading.RLock()
         self.mentioned: frozenset[str] = frozenset()
         self.asked = 0  # calls and names of the submission's: no test passes, and none is blamed on it, without
+        self.function = ""  # that an `assert` test calls `candidate`
+        self.trees: list[ast.AST] = []  # of the tests
+        self.operators: frozenset[str] = frozenset()  # that the tests use between an instance that they have made and a value
         self.exceptions: dict[str, type[Exception]] = {}
         self.raised: BaseException | None = None  # the last exception of the submission's
         self.unexpected: str = ""  # the first one that the test does not mention
@@ -99,11 +102,31 @@ class Examination:
             self.raised, self.unexpected = raised, unexpected
             raise AttributeError(f"the submission has no {name}") from None
         kind = object.__getattribute__(found, "_kind") if isinstance(found, borders.Proxy) else ""
-        if kind == "function" or (kind == "class" and not testcode.is_class_name(name)):
+        if kind == "function" or (kind == "class" and not self.expects_objects(name)):
             return RemoteFunction(self, module, name)
         if kind == "class":
             return RemoteClass(self, object.__getattribute__(found, "_number"), kind, name)
         return found
+
+    def expects_objects(self, name: str) -> bool:
+        """Whether the tests expect a class under a name, or a function that makes objects."""
+        names = {self.function, "candidate"} if name in (self.function, "candidate") else {name}
+        return any(testcode.is_class_name(one) or testcode.expects_objects(self.trees, one) for one in names)
+
+    def read_tests(self, trees: list[ast.AST], theirs: set[str]) -> None:
+        """Learn from the text of the tests what they expect of the submission.
+
+        Args:
+            theirs: names that are the submission's.
+        """
+        self.trees = trees
+        self.mentioned = testcode.mentioned_names(trees)
+        self.border.brings_back = testcode.brings_back(trees, theirs)
+        self.operators = testcode.operators_with_values(trees, {name for name in theirs if self.expects_objects(name)})
+
+    def may_mix(self, operators: str, other: Any) -> bool:
+        """Whether an instance of the submission's may be used with something in an operator."""
+        return isinstance(other, borders.Proxy) or operators in self.operators
 
     def make_proxy(self, number: int, kind: str, name: str, via: Any) -> Any:
         if kind == "exception":
@@ -267,9 +290,18 @@ class RemoteObject(borders.Proxy):
 
 
 class RemoteInstance(RemoteObject):
-    """An instance of a class under test, made by the test itself: its operators are under test as well."""
+    """An instance of a class under test, made by the test itself, or what its methods give: its operators are under test as well.
+
+    With a value of the test's it would decide itself how it compares, and `stack.top() > 3` is about a number. So it does that only where
+    the test uses such an operator on an instance that it has made there (`Examination.operators`).
+    """
 
     __slots__ = ()
+
+    def __contains__(self, thing: Any) -> bool:
+        if object.__getattribute__(self, "_border").may_mix("contains", thing):
+            return ask(self, "operator", self, "contains", args=(thing,)) is True
+        return any(item is thing or item == thing for item in iter(self))
 
 
 class RemoteClass(RemoteObject):
@@ -305,8 +337,26 @@ def _operator(name: str, text: bool = False) -> Any:
     return whole if text else method
 
 
+def _leave(self: Any, kind: Any, error: Any, _trace: Any) -> bool:
+    """Leave a `with` block. What the test raises in it is swallowed only where the block is told to (`with candidate(KeyError):`)."""
+    swallowed = ask(self, "operator", self, "exit", args=(kind, error, None))
+    trees = object.__getattribute__(self, "_border").trees
+    return swallowed is True and kind is not None and kind.__name__ in testcode.names_given_to_blocks(trees)
+
+
+def _ordered(name: str) -> Any:
+    def method(self: Any, other: Any) -> Any:
+        if not object.__getattribute__(self, "_border").may_mix("order", other):
+            return NotImplemented
+        return ask(self, "operator", self, name, args=(other,))
+
+    return method
+
+
 def _arithmetic(name: str) -> Any:
     def method(self: Any, *args: Any) -> Any:
+        if args and not object.__getattribute__(self, "_border").may_mix("arithmetic", args[0]):
+            return NotImplemented
         value = ask(self, "operator", self, name, args=args)
         if args and not isinstance(args[0], borders.Proxy) and not isinstance(value, borders.Proxy):
             # `abs(candidate(1) - 0.5) < 1e-6` must not hold because the submission says that its object less 0.5 is 0.
@@ -316,12 +366,15 @@ def _arithmetic(name: str) -> Any:
     return method
 
 
-for _name in ("len", "iter", "getitem", "setitem", "delitem", "bool", "enter", "exit", "reversed"):
+for _name in ("len", "iter", "getitem", "setitem", "delitem", "bool", "enter", "reversed"):
     setattr(RemoteObject, f"__{_name}__", _operator(_name))
 for _name in ("str", "repr", "format"):
     setattr(RemoteObject, f"__{_name}__", _operator(_name, text=True))
-for _name in ("contains", "int", "float", "complex", "index", "abs", "round", "neg", "pos", "invert", "lt", "le", "gt", "ge"):
+for _name in ("int", "float", "complex", "index", "abs", "round", "neg", "pos", "invert"):
     setattr(RemoteInstance, f"__{_name}__", _operator(_name))
+for _name in ("lt", "le", "gt", "ge"):
+    setattr(RemoteInstance, f"__{_name}__", _ordered(_name))
+RemoteObject.__exit__ = _leave  # type: ignore[attr-defined]
 for _name in borders.ARITHMETIC:
     setattr(RemoteInstance, f"__{_name}__", _arithmetic(_name))
 
@@ -453,11 +506,13 @@ def run_assertions(examination: Examination, code: str, function: str) -> dict[s
     if fault := what_is_missing([tree], set(), {"candidate", *function.split(".")}):
         return {"outcome": "broken", "note": fault}
     owner, _, last = function.rpartition(".")
+    theirs = {"candidate", *function.split(".")}
+    examination.function = function
+    examination.read_tests([tree], theirs)
     candidate: Any = RemoteFunction(examination, MAIN, function)
     scope: dict[str, Any] = {"__name__": "tests"}
-    expected = (
-        owner if owner and owner not in testcode.bound_names(tree) else function if testcode.is_class_name(function) else ""
-    )
+    is_object = not owner and examination.expects_objects(function)
+    expected = owner if owner and owner not in testcode.bound_names(tree) else function if is_object else ""
     if expected:
         try:
             scope[expected] = examination.lookup(MAIN, expected)
@@ -471,7 +526,6 @@ def run_assertions(examination: Examination, code: str, function: str) -> dict[s
         scope[last] = candidate
     # A test that fails before it has asked anything is broken, unless it may be for want of the class that it expects.
     examination.asked = 0 if not expected or isinstance(scope[expected], RemoteClass) else 1
-    examination.mentioned = testcode.mentioned_names([tree])
     module = types.ModuleType("tests")  # where its classes say they are from
     module.__dict__.update(scope)
     sys.modules["tests"] = module
@@ -570,7 +624,8 @@ def run_pytest(
         return {"outcome": "broken", "note": fault, "tests": {}}
     import pytest
 
-    examination.mentioned = testcode.mentioned_names(trees)
+    theirs_here = {name for tree in trees for name in testcode.names_from(tree, {*testcode.ALIASES, *under_test})}
+    examination.read_tests(trees, theirs_here)
     sys.meta_path.append(RemoteModules(examination, modules, theirs))
     outcomes = Outcomes()
     options = ["-q", "-p", "no:cacheprovider", "--rootdir", here, "-c", os.devnull, "--import-mode=importlib"]

@@ -17,7 +17,7 @@ from r1env.engines import SamplingParams, derive_seed
 from r1env.errors import EngineError
 from r1env_trainers.model.attention import Packing, causal_attention
 from r1env_trainers.model.batching import left_pad
-from r1env_trainers.model.llama import Attend, Shape, all_weights, cached_hidden_states, compute_dtype, rotary_table
+from r1env_trainers.model.llama import Attend, Shape, all_weights, cached_hidden_states, compute_dtype, rotary_tables
 from r1env_trainers.model.load import autocast
 from r1env_trainers.model.logprobs import logits_of
 
@@ -178,7 +178,7 @@ class LlamaBatch:
         lengths = [len(prompt) for prompt in prompts]
         self._columns = max(lengths)  # of the cache, in use
         self._capacity = self._columns + params.max_new_tokens
-        self._rotary = rotary_table(model, self._capacity)
+        self._rotaries = rotary_tables(model, self._capacity)
         self._keys: list[Tensor] = []
         self._values: list[Tensor] = []
         self._logits: Tensor | None = self._prefill(prompts, n)  # [R, V]
@@ -225,7 +225,10 @@ class LlamaBatch:
         prompt = torch.repeat_interleave(torch.arange(len(prompts), device=device), packing.starts.diff(), output_size=len(ids))
         column = self._columns - ends[prompt] + torch.arange(len(ids), device=device)
 
-        def attend(queries: Tensor, keys: Tensor, values: Tensor) -> Tensor:
+        def attend_in(layer: int) -> Attend:
+            return lambda queries, keys, values: attend(queries, keys, values, shape.window_of(layer))
+
+        def attend(queries: Tensor, keys: Tensor, values: Tensor, window: int) -> Tensor:
             for cache, new in ((self._keys, keys), (self._values, values)):
                 # Zeros on padding: they are multiplied with a probability of 0, and 0 times NaN would be NaN.
                 padded = new.new_zeros((len(prompts), shape.kv_heads, self._columns, shape.head_dim))
@@ -233,22 +236,23 @@ class LlamaBatch:
                 whole = new.new_empty((len(prompts) * n, shape.kv_heads, self._capacity, shape.head_dim))
                 whole[:, :, : self._columns] = padded.repeat_interleave(n, dim=0)
                 cache.append(whole)
-            return causal_attention(queries, keys, values, packing, shape.scale)
+            return causal_attention(queries, keys, values, packing, shape.scale, window)
 
-        hidden = self._run(ids, packing.positions, [attend] * shape.layers)
+        hidden = self._run(ids, packing.positions, list(map(attend_in, range(shape.layers))))
         return logits_of(hidden[ends - 1], self._weights.head).repeat_interleave(n, dim=0)
 
     def _attend_to_cache(self, layer: int) -> Attend:
         def attend(queries: Tensor, keys: Tensor, values: Tensor) -> Tensor:
-            used, rows = self._columns, len(keys)
+            used, rows, window = self._columns, len(keys), self._shape.window_of(layer)
+            first = max(0, used - window) if window else 0  # of the columns seen: all rows end at the same
             self._keys[layer][:rows, :, used - 1] = keys
             self._values[layer][:rows, :, used - 1] = values
             # The heads that share keys take the place of a sequence of queries, so that no key is ever repeated.
             attended = scaled_dot_product_attention(
                 queries.unflatten(1, (self._shape.kv_heads, -1)),
-                self._keys[layer][:rows, :, :used],
-                self._values[layer][:rows, :, :used],
-                attn_mask=None if self._mask is None else self._mask[:rows, None, None, :used],
+                self._keys[layer][:rows, :, first:used],
+                self._values[layer][:rows, :, first:used],
+                attn_mask=None if self._mask is None else self._mask[:rows, None, None, first:used],
                 scale=self._shape.scale,
             )
             return attended.flatten(1)
@@ -256,8 +260,8 @@ class LlamaBatch:
         return attend
 
     def _run(self, ids: Tensor, positions: Tensor, attends: Sequence[Attend]) -> Tensor:
-        cos, sin = self._rotary
-        return cached_hidden_states(ids, self._weights, (cos[positions], sin[positions]), self._shape, attends)
+        rotaries = [(cos[positions], sin[positions]) for cos, sin in self._rotaries]
+        return cached_hidden_states(ids, self._weights, rotaries, self._shape, attends)
 
 
 # Decoding with transformers' own forward pass and cache: any causal language model, on any device.

@@ -222,6 +222,31 @@ def has_triton() -> bool:
     return importlib.util.find_spec("triton") is not None
 
 
+def limit_memory(device: torch.device, gigabytes: float | None) -> None:
+    """Have torch take at most so much of a GPU's memory; None for all of it. Nothing on a CPU."""
+    if device.type == "cuda":
+        total = torch.cuda.get_device_properties(device).total_memory
+        share = 1.0 if gigabytes is None else min(1.0, gigabytes * 1e9 / total)
+        torch.cuda.set_per_process_memory_fraction(share, _number_of(device))
+
+
+def usable_memory(device: torch.device) -> float:
+    """Return the bytes of a GPU that this process may take, see `limit_memory`."""
+    total: int = torch.cuda.get_device_properties(device).total_memory
+    return total * torch.cuda.get_per_process_memory_fraction(_number_of(device))
+
+
+def _number_of(device: torch.device) -> int:
+    """Return the number of a GPU: the current one's, where the device does not say."""
+    return torch.cuda.current_device() if device.index is None else device.index
+
+
+def free_memory(device: torch.device) -> float:
+    """Return the bytes of a GPU that this process can still take, including what torch holds unused."""
+    reserved, allocated = torch.cuda.memory_reserved(device), torch.cuda.memory_allocated(device)
+    return min(torch.cuda.mem_get_info(device)[0] + reserved - allocated, usable_memory(device) - allocated)
+
+
 def limit_threads(parameters: int, threads: int | None) -> None:
     """Set torch's number of CPU threads: `threads` if given, one for a small model, else torch's default."""
     if threads is not None:

@@ -18,7 +18,15 @@ from r1env_trainers.model.checkpoint import list_checkpoints, load_state, restor
 from r1env_trainers.model.dither import dither_matrices
 from r1env_trainers.model.guards import SKIPPED, Guard
 from r1env_trainers.model.llama import compute_dtype
-from r1env_trainers.model.load import LoadedModel, check_model_name, check_peft, choose_device, limit_threads, load_model
+from r1env_trainers.model.load import (
+    LoadedModel,
+    check_model_name,
+    check_peft,
+    choose_device,
+    limit_memory,
+    limit_threads,
+    load_model,
+)
 from r1env_trainers.model.lora import read_adapters, with_adapters
 from r1env_trainers.settings import LocalConfig, Schedule
 
@@ -78,7 +86,9 @@ def begin(config: LocalConfig, run: Run, load: Loader = load_model) -> Session:
     """Load the model, or the newest checkpoint of the stage, in which case the run's logs are cut back to it."""
     checkpoint = next(reversed(list_checkpoints(run.checkpoint_dir)), None)
     start = str(config.model if checkpoint is None or config.lora.rank else checkpoint)
-    loaded = load(start, device=choose_device(config.device), seed=config.seed)
+    device = choose_device(config.device)
+    limit_memory(device, config.memory_gb)
+    loaded = load(start, device=device, seed=config.seed)
     if config.lora.rank:
         loaded = with_adapters(loaded, config.lora, config.model, config.seed)
         if checkpoint is not None:

@@ -62,7 +62,7 @@ class ExtraData(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    data: str = Field(description="A JSON Lines file as sft reads it.")
+    data: str = Field(description="A file, a folder or a hub data set, as sft reads it.")
     count: int | None = Field(default=None, ge=1, description="Rows to draw at random; or weight.")
     weight: float | None = Field(
         default=None,

@@ -15,15 +15,17 @@ import logging
 import math
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Protocol, TypeVar
 
 from r1env.data.layouts import Example, read_examples
+from r1env.envs.conversation import Tool
 from r1env.errors import DataError, UsageError
 from r1env.prompts import parse_response
 from r1env.types import Conversation
 from r1env_trainers.reward_model.config import Reads, RewardModelConfig
 from r1env_trainers.sft.render import as_text
+from r1env_trainers.sft.rows import tools_of
 
 logger = logging.getLogger(__name__)
 
@@ -41,12 +43,16 @@ class Pair:
 
     Attributes:
         votes: of a judge, each how far `chosen` leads, from -2 to 2; empty where nobody voted.
+        where: file and row, for messages.
+        tools: that the conversation may call.
     """
 
     prompt: Conversation
     chosen: str
     rejected: str
     votes: tuple[float, ...] = ()
+    where: str = field(default="a pair", compare=False)
+    tools: tuple[Tool, ...] = ()
 
     @property
     def margin(self) -> float | None:
@@ -95,16 +101,17 @@ def _bucket(pair: Pair) -> int:
 def _turned(pair: Pair) -> Pair:
     if (pair.margin or 0.0) >= 0:
         return pair
-    return Pair(pair.prompt, pair.rejected, pair.chosen, tuple(-vote for vote in pair.votes))
+    return replace(pair, chosen=pair.rejected, rejected=pair.chosen, votes=tuple(-vote for vote in pair.votes))
 
 
 @dataclass(frozen=True, slots=True)
 class Labelled:
-    """A completion, and whether it is safe."""
+    """A completion, and whether it is safe. `where` is its file and row, for messages."""
 
     prompt: Conversation
     completion: str
     safe: bool
+    where: str = field(default="a row", compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,7 +199,7 @@ def read_pairs(file: str, reads: Reads = "completion") -> list[Pair]:
                 example.where, f"needs chosen and rejected; read as {example.layout}; its columns: {', '.join(row)}"
             )
         chosen, rejected = (read_part(_only_text(side, example), reads) for side in (example.chosen, example.rejected))
-        pairs.append(Pair(example.prompt, chosen, rejected, _votes(example)))
+        pairs.append(Pair(example.prompt, chosen, rejected, _votes(example), example.where, tools_of(example)))
     if equal:
         logger.warning("%s: %d pairs of two equal responses are left out", file, equal)
     return pairs
@@ -205,7 +212,8 @@ def _labelled(file: str, reads: Reads) -> list[Labelled]:
             raise DataError(
                 example.where, f"needs a prompt, a completion and whether it is safe; its columns: {', '.join(example.row)}"
             )
-        rows.append(Labelled(example.prompt, read_part(_only_text(example.demonstrations[0], example), reads), example.label))
+        completion = read_part(_only_text(example.demonstrations[0], example), reads)
+        rows.append(Labelled(example.prompt, completion, example.label, example.where))
     return rows
 
 

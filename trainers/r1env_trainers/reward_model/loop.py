@@ -16,8 +16,10 @@ from torch.nn.functional import binary_cross_entropy_with_logits, softplus
 
 from r1env.data.sources import shuffled_index
 from r1env.errors import UsageError
+from r1env.preflight import Collected, Preflight, Report, settle
 from r1env.runs.run import Run
 from r1env.runs.stages import is_stage
+from r1env_trainers.generate.engine import context_length
 from r1env_trainers.model.batching import micro_batches, within_memory
 from r1env_trainers.model.guards import rows_at_fault, shown_ids
 from r1env_trainers.model.load import LoadedModel
@@ -31,6 +33,7 @@ from r1env_trainers.reward_model.model import (
     save_record,
     start_reward_model,
 )
+from r1env_trainers.sft.data import TOO_LONG
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +66,11 @@ class RewardModelTrainer:
     def train(self, config: RewardModelConfig, run: Run) -> None:
         examples = open_examples(config)
         session = begin(config, run, start_reward_model)
-        train, heldout = (_encoded(rows, session.loaded, config) for rows in (examples.train, examples.heldout))
+        if (context := context_length(session.loaded.model.config)) is not None:
+            config = config.model_copy(update={"max_length": min(config.max_length, context)})
+        found = Collected()
+        train, heldout = (_encoded(rows, session.loaded, config, found) for rows in (examples.train, examples.heldout))
+        _report(config, len(examples.train) + len(examples.heldout), found)
         if not train:
             raise UsageError(f"{config.data}: every row is longer than max_length {config.max_length}; raise it")
         run.note(examples=_counts(examples, train, heldout))
@@ -83,10 +90,25 @@ class RewardModelTrainer:
         save_record(run.model_dir(), _record(session.loaded, heldout or train, config))
 
 
-def _encoded(rows: Sequence[Pair] | Sequence[Labelled], loaded: LoadedModel, config: RewardModelConfig) -> list[Item]:
-    """The rows that fit `max_length`, as token ids."""
-    items = [_item(row, loaded, config) for row in rows]
-    return [item for item in items if max(map(len, item.sequences)) <= config.max_length]
+def _encoded(
+    rows: Sequence[Pair] | Sequence[Labelled], loaded: LoadedModel, config: RewardModelConfig, found: Collected
+) -> list[Item]:
+    """The rows that fit `max_length`, as token ids; the others are collected."""
+    items = []
+    for row in rows:
+        item = _item(row, loaded, config)
+        longest = max(map(len, item.sequences))
+        if longest <= config.max_length:
+            items.append(item)
+        else:
+            found.add(TOO_LONG, f"{row.where}: {longest:,} tokens, max_length {config.max_length:,}")
+    return items
+
+
+def _report(config: RewardModelConfig, rows: int, found: Collected) -> None:
+    """Report what is left out, before the first step."""
+    faults = tuple(found.fault(TOO_LONG, "they are left out; raise max_length to learn them", fatal=False))
+    settle([Report(subject=config.data, checked=rows, faults=faults)], Preflight())
 
 
 def _item(row: Pair | Labelled, loaded: LoadedModel, config: RewardModelConfig) -> Item:

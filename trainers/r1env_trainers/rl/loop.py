@@ -10,7 +10,7 @@ import contextlib
 import time
 from functools import partial
 
-from r1env.preflight import check_suites
+from r1env.preflight import Limits, check_suites
 from r1env.rollout import stop_when_scoring_fails, stop_when_unscored
 from r1env.runs.run import Run
 from r1env_trainers.generate.choose import training_engine
@@ -19,14 +19,12 @@ from r1env_trainers.rl.config import GRPOConfig
 from r1env_trainers.rl.critic import Critic
 from r1env_trainers.rl.metrics import (
     evaluate_held_out,
-    evaluation_suite,
     rollout_metrics,
     rubrics_of,
     sample_rows,
     speed_metrics,
-    training_suite,
 )
-from r1env_trainers.rl.rollouts import collect, task_filter
+from r1env_trainers.rl.rollouts import collect, evaluation_suite, task_filter, training_suite
 from r1env_trainers.rl.update import Reference, describe_rows_at_fault, update
 
 
@@ -61,9 +59,8 @@ def train(config: GRPOConfig, run: Run) -> None:
         ) as engine,
         Checkpoints(session, config, run) as checkpoints,
     ):
-        check_suites(
-            [suite, late_suite], config.preflight, engine, max_prompt=config.filter.max_prompt_length, seed=config.seed
-        )
+        limits = Limits(engine.tokenizer, config.filter.max_prompt_length, engine.max_length)
+        check_suites([suite, late_suite], config.preflight, limits, seed=config.seed)
         if held_out is not None:
             check_suites([held_out], config.preflight, engine, count=config.eval.limit)
         for step in range(session.first_step, config.steps):

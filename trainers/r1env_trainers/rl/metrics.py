@@ -1,4 +1,4 @@
-"""Metrics of a step: pure functions from an experience to named numbers; and the suites that a run trains and evaluates on."""
+"""Metrics of a step: pure functions from an experience to named numbers; and the evaluation on held-out tasks."""
 
 from __future__ import annotations
 
@@ -23,7 +23,6 @@ from r1env_trainers.evaluate import log_accuracy
 from r1env_trainers.rl.advantages import mixed
 from r1env_trainers.rl.config import RolloutConfig
 from r1env_trainers.rl.rollouts import Experience
-from r1env_trainers.settings import open_evaluation, open_suite
 
 
 def step_metrics(experience: Experience, verdicts: Sequence[float]) -> dict[str, float]:
@@ -127,29 +126,7 @@ def speed_metrics(experience: Experience, seconds: dict[str, float]) -> dict[str
     }
 
 
-# The suites for training, for the last steps and for evaluation; and per-environment metrics.
-
-
-def training_suite(config: RolloutConfig, *, late: bool = False) -> Suite:
-    """Return the suite of the steps; `late` for that of the last `late_steps`."""
-    if not late:
-        return open_suite(config, config.rubric)
-    shares = config.final_phase.mixture or config.mixture
-    if config.final_phase.rubric is not None:
-        shares = tuple(share.model_copy(update={"rubric": None}) for share in shares)
-    rubric = config.rubric if config.final_phase.rubric is None else config.final_phase.rubric
-    return open_suite(config.model_copy(update={"mixture": shares}), rubric)
-
-
-def evaluation_suite(config: RolloutConfig) -> Suite:
-    """The same environments on tasks that training does not see, scored by their checkers alone.
-
-    Raises:
-        UsageError: there are no such tasks.
-    """
-    shares = tuple(share.model_copy(update={"rubric": None}) for share in config.mixture)
-    training = [training_suite(config), *([training_suite(config, late=True)] if config.final_phase.steps else [])]
-    return open_evaluation(config.model_copy(update={"mixture": shares}), "accuracy", training, **config.eval.env_options)
+# Evaluation on held-out tasks, and per-environment metrics.
 
 
 def evaluate_held_out(suite: Suite, engine: Engine, config: RolloutConfig, run: Run, step: int) -> None:

@@ -28,6 +28,7 @@ from r1env_trainers.model.load import LoadedModel
 from r1env_trainers.model.logprobs import TokenBatch
 from r1env_trainers.rl.advantages import mixed
 from r1env_trainers.rl.config import RolloutConfig
+from r1env_trainers.settings import open_evaluation, open_suite
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +100,7 @@ def collect(
             seed=derive_seed(config.seed, step, batches),
         )
         start = time.perf_counter()
-        with EarlyScoring(len(drawn.tasks) * n) as scoring:
+        with EarlyScoring(drawn.tasks, n) as scoring:
             trajectories = play(drawn.tasks, engine, params, scoring.add)
             generated = time.perf_counter()
             scores = scoring.finish(trajectories)
@@ -218,6 +219,31 @@ class _Scored:
         return torch.tensor([score.parts[key] for key, score in zip(keys, self.scores, strict=True)]).view(-1, n)
 
 
+# The suites that tasks come from: of the steps, of the last ones, and of the evaluation.
+
+
+def training_suite(config: RolloutConfig, *, late: bool = False) -> Suite:
+    """Return the suite of the steps; `late` for that of the last `late_steps`."""
+    if not late:
+        return open_suite(config, config.rubric)
+    shares = config.final_phase.mixture or config.mixture
+    if config.final_phase.rubric is not None:
+        shares = tuple(share.model_copy(update={"rubric": None}) for share in shares)
+    rubric = config.rubric if config.final_phase.rubric is None else config.final_phase.rubric
+    return open_suite(config.model_copy(update={"mixture": shares}), rubric)
+
+
+def evaluation_suite(config: RolloutConfig) -> Suite:
+    """The same environments on tasks that training does not see, scored by their checkers alone.
+
+    Raises:
+        UsageError: there are no such tasks.
+    """
+    shares = tuple(share.model_copy(update={"rubric": None}) for share in config.mixture)
+    training = [training_suite(config), *([training_suite(config, late=True)] if config.final_phase.steps else [])]
+    return open_evaluation(config.model_copy(update={"mixture": shares}), "accuracy", training, **config.eval.env_options)
+
+
 # The tasks of a step: the next ones of a suite's endless stream, without those that the difficulty filter skips.
 
 MOST_SKIPPED = 10_000
@@ -318,11 +344,12 @@ class EarlyScoring:
     """Scores a batch of episodes, each by its own environment's rubric. A context manager: leaving it by an error cancels the rest.
 
     Args:
-        episodes: how many there will be in all.
+        tasks: with their environments; there will be `n` episodes of each.
     """
 
-    def __init__(self, episodes: int) -> None:
-        self._enough = max(1, episodes // PARTS)
+    def __init__(self, tasks: Sequence[tuple[Environment, Task]], n: int) -> None:
+        self._tasks, self._n = tasks, n
+        self._enough = max(1, len(tasks) * n // PARTS)
         self._waiting: list[Trajectory] = []
         self._scorings: dict[int, Scoring] = {}  # by the identity of the rubric
         self._added: dict[int, list[Trajectory]] = {}
@@ -358,5 +385,7 @@ class EarlyScoring:
         for key, (rubric, members) in by_rubric.items():
             if key not in self._scorings:
                 self._scorings[key], self._added[key] = Scoring(rubric), []
+                own = (task for environment, task in self._tasks if environment.rubric is rubric)
+                self._scorings[key].expect(own, self._n)
             self._scorings[key].add([member.episode.rollout() for member in members])
             self._added[key] += members

@@ -10,8 +10,9 @@ from r1env_trainers.model.load import check_model_name
 from r1env_trainers.model.session import check_local
 from r1env_trainers.rl.config import GRPOConfig
 from r1env_trainers.rl.loop import train
-from r1env_trainers.rl.metrics import check_rewards_to_separate, check_verdicts_to_compare, evaluation_suite, training_suite
-from r1env_trainers.rl.rollouts import draw_tasks, task_filter
+from r1env_trainers.rl.losses import check_formulas
+from r1env_trainers.rl.metrics import check_rewards_to_separate, check_verdicts_to_compare
+from r1env_trainers.rl.rollouts import draw_tasks, evaluation_suite, task_filter, training_suite
 
 
 class GRPOTrainer:
@@ -35,6 +36,7 @@ def check_rollouts(config: GRPOConfig) -> list[Suite]:
         The suite of the steps, and that of the late ones where there are any.
     """
     check_local(config)
+    check_formulas(config.algo)
     check_engine(config.engine.name)
     suites = [training_suite(config, late=late) for late in (False, True)[: 2 if config.final_phase.steps else 1]]
     for suite in suites:

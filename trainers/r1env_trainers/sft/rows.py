@@ -61,7 +61,7 @@ def demonstrations_of(example: Example, train_on: TrainOn = "last") -> list[Demo
     chat = example.row.get("chat", True)
     if not isinstance(chat, bool):
         raise DataError(example.where, f'"chat" is {chat!r}; it must be true or false')
-    tools = tuple(_tool(schema, example.where) for schema in example.tools)
+    tools = tools_of(example)
     found = []
     for conversation in conversations_of(example):
         turns = [place for place, one in enumerate(conversation) if one["role"] == "assistant" and place > 0]
@@ -101,6 +101,15 @@ def rows_of(example: Example) -> list[dict[str, Any]]:
 def _says_nothing(example: Example) -> bool:
     """Whether the row has a place for the answer, and nothing there. Pre-flight counts such rows."""
     return any(at_path(example.row, name) in ("", []) for name in ANSWERS if at_path(example.row, name) is not MISSING)
+
+
+def tools_of(example: Example) -> tuple[Tool, ...]:
+    """Return the tools that a row offers.
+
+    Raises:
+        DataError: one has no name.
+    """
+    return tuple(_tool(schema, example.where) for schema in example.tools)
 
 
 def _tool(schema: Mapping[str, Any], where: str) -> Tool:
