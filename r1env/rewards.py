@@ -35,7 +35,7 @@ import math
 import pkgutil
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from enum import StrEnum
@@ -408,7 +408,10 @@ class Reward:
         return cast(Sequence[Any], results)
 
     def _failure(self, error: BaseException, seconds: float) -> Score:
-        said = (str(error).splitlines() or [""])[0]
+        try:
+            said = (str(error).splitlines() or [""])[0]
+        except Exception:  # noqa: BLE001 - an exception of somebody's class, whose text cannot be had
+            said = ""
         reason = said if isinstance(error, _ResultError) else f"{type(error).__name__}: {said}"
         status = Status.LIMIT if isinstance(error, MemoryError) else Status.ERROR
         return Score.failure(status, reason[:300], parts=self.part_keys, seconds=seconds)
@@ -418,8 +421,12 @@ class Reward:
             if self.convention is Convention.VERL and isinstance(result, Mapping):
                 return _score_of_verl(self.name, result, seconds)
             return to_score(self.name, self.parts, result, seconds)
-        except (TypeError, ValueError, OverflowError) as error:
+        except _ResultError as error:
             return self._failure(error, seconds)
+        except Exception as error:  # noqa: BLE001 - what was returned may be an object of any class, and reading it may raise anything
+            reason = f"returned {type(result).__name__}, which cannot be read as a score"
+            failure = self._failure(error, seconds)
+            return failure.model_copy(update={"reason": f"{reason}: {failure.reason}"[:300]})
 
     def _is_given(self, parameter: inspect.Parameter) -> bool:
         """True for a parameter that the scoring fills, False for an option."""
@@ -486,14 +493,23 @@ def group_by_task(rollouts: Sequence[Rollout]) -> list[list[int]]:
 
     Tasks are the same if their id, prompt and answer are: rows of a file often say more about each sample, which lands in the metadata.
     """
-    groups: dict[tuple[str, str | None, str], list[int]] = {}
-    keys: dict[int, tuple[str, str | None, str]] = {}  # by the identity of a task: most groups share one object
+    groups: dict[TaskKey, list[int]] = {}
+    keys: dict[int, TaskKey] = {}  # by the identity of a task: most groups share one object
     for place, rollout in enumerate(rollouts):
         task = rollout.task
         if id(task) not in keys:
-            keys[id(task)] = (task.id, task.answer, repr(task.prompt))
+            keys[id(task)] = task_key(task)
         groups.setdefault(keys[id(task)], []).append(place)
     return list(groups.values())
+
+
+TaskKey = tuple[str, str | None, str]
+"""What tasks have in common that are the same for a group reward."""
+
+
+def task_key(task: Task) -> TaskKey:
+    """Return what `group_by_task` tells tasks apart by."""
+    return (task.id, task.answer, repr(task.prompt))
 
 
 def combine_turns(scores: Sequence[Score]) -> Score:
@@ -530,18 +546,18 @@ def to_score(name: str, parts: tuple[str, ...], result: Any, seconds: float) -> 
     `value`, or else the sum of the parts. A `Score` keeps everything and gets the reward's name in its parts.
 
     Raises:
-        TypeError, ValueError, OverflowError: it is none of these, it is not finite, or its parts are not those that the reward declared.
+        ValueError: it is none of these, it is not finite, or its parts are not those that the reward declared.
     """
     if type(result) is float:  # first: it is the usual case, and a check for an abstract type takes as long as a small reward
         return _numeric_score(_finite(result), {name: result}, seconds)
     if isinstance(result, Score):
         given = {key: value for key, value in result.parts.items() if key != name}
         found = _named_parts(name, parts, given)
-        value = math.nan if result.value is None else result.value
+        value = math.nan if result.value is None else _finite(_number(result.value))
         return result.model_copy(update={"parts": {name: value, **found}, "seconds": result.seconds or seconds})
     if isinstance(result, Mapping):
-        numbers = {key: _number(value) for key, value in result.items()}
-        value = _finite(numbers.pop("value") if "value" in numbers else math.fsum(numbers.values()))
+        numbers = {_part_name(key): _number(value) for key, value in result.items()}
+        value = _finite(numbers.pop("value") if "value" in numbers else _sum(numbers.values()))
         return _numeric_score(value, {name: value, **_named_parts(name, parts, numbers)}, seconds)
     if result is None:
         return Score.failure(
@@ -557,7 +573,7 @@ def _numeric_score(value: float, parts: dict[str, float], seconds: float) -> Sco
 
 def _number(value: Any) -> float:
     """Return a number as a float. Arrays and tensors are recognised by `item` and `shape`: numpy and torch are not imported here."""
-    if isinstance(value, float):
+    if type(value) is float:
         return value
     shape = getattr(value, "shape", None)
     if shape is not None and callable(getattr(value, "item", None)):
@@ -570,6 +586,19 @@ def _number(value: Any) -> float:
         return float(value)
     except OverflowError:
         raise _ResultError("returned a number too large for a float") from None
+
+
+def _part_name(key: Any) -> str:
+    if not isinstance(key, str):
+        raise _ResultError(f"returned a mapping with the key {key!r}; keys must be text")
+    return key
+
+
+def _sum(values: Iterable[float]) -> float:
+    try:
+        return math.fsum(values)
+    except OverflowError:
+        raise _ResultError("returned parts whose sum is too large for a float") from None
 
 
 def _finite(value: float) -> float:

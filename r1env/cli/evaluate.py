@@ -6,6 +6,7 @@ import contextlib
 import itertools
 import sys
 import time
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import partial
@@ -284,7 +285,10 @@ def _lines(found: Evaluation, model: str) -> list[tuple[str, Any]]:
     lines += [(f"cons@{found.samples}", percent(found.consensus))] if found.consensus is not None else []
     lines += [(part, f"{value:.3f}") for part, value in found.parts.items()]
     lines += [("statuses", ", ".join(f"{status} {count}" for status, count in found.statuses.items()))]
-    lines += [("unscored", f"{found.unscored} (left out of the accuracy)")] if found.unscored else []
+    if found.unscored:
+        lines.append(("unscored", f"{found.unscored} (left out of the accuracy)"))
+        reasons = Counter(row.score.reason or str(row.score.status) for row in found.rows if row.correct is None)
+        lines += [("mostly because", reason) for reason, _ in reasons.most_common(1)]
     lines += [("mean length", f"{found.mean_length:.0f}"), ("cut off", percent(found.truncated))]
     return lines
 

@@ -170,11 +170,19 @@ class FileTasks:
     def task(self, index: int, seed: int = 0) -> Task:
         if not 0 <= index < self.size:
             raise IndexError(index)
-        place = index if self._kept is None else self._kept[index]
+        place = self._place(index)
         example = self.examples[place]
         if fault := self._unfit(example):
             raise DataError(example.where, fault)
         return task_of_example(example, example.id or f"{self._name}-{place}", self._read_reference)
+
+    def where(self, index: int) -> str:
+        """Return the file and the row of a task, for messages."""
+        return where_of(self.examples.rows[self._place(index)])
+
+    def _place(self, index: int) -> int:
+        """The place of a task among all rows."""
+        return index if self._kept is None else self._kept[index]
 
     def checked(self, read_reference: ReadReference | None) -> FileTasks:
         """Look at the rows, log what they are and what becomes of them, and return the source.

@@ -14,6 +14,7 @@ from collections import OrderedDict, deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
+from functools import partial
 from types import TracebackType
 
 import cloudpickle
@@ -62,7 +63,7 @@ class ScoringPool:
         self._owner = os.getpid()
         self._changed = threading.Condition()
         self._queue: deque[Job] = deque()  # with rollouts that no worker has taken
-        self._jobs: set[Job] = set()  # whose callers wait
+        self._jobs: dict[int, Job] = {}  # whose callers wait
         self._threads: list[threading.Thread] = []
         self._busy = 0
         self._closed = False
@@ -88,11 +89,12 @@ class ScoringPool:
         with self._changed:
             if self._closed:
                 raise UsageError("this scoring pool is closed")
-            self._jobs.add(job)
+            self._jobs[id(job)] = job
             self._queue.append(job)
             self._add_threads()
             self._changed.notify_all()
-        job.future.add_done_callback(lambda _: self._jobs.discard(job))
+        # A callback that held the job would keep it, and all rollouts of the call, until the garbage collector runs.
+        job.future.add_done_callback(partial(_discard, self._jobs, id(job)))
         return job.future
 
     def close(self) -> None:
@@ -102,7 +104,7 @@ class ScoringPool:
         with self._changed:
             self._closed = True
             self._closing.set()
-            jobs = list(self._jobs)
+            jobs = list(self._jobs.values())
             self._changed.notify_all()
         for job in jobs:
             job.abort(UsageError("the scoring pool was closed before all rollouts were scored"))
@@ -143,6 +145,7 @@ class ScoringPool:
         """Wait for the next chunk and return it; None if the pool is closed."""
         with self._changed:
             while not self._closed:
+                job: Job | None
                 while self._queue:
                     job = self._queue.popleft()
                     chunk = job.take(self.workers)
@@ -151,6 +154,7 @@ class ScoringPool:
                     if chunk:
                         self._busy += 1
                         return job, chunk
+                job = None  # nothing of a call stays while this thread waits
                 self._changed.wait()
             return None
 
@@ -161,6 +165,10 @@ class ScoringPool:
             if job.waiting and job not in self._queue:
                 self._queue.append(job)
                 self._changed.notify_all()
+
+
+def _discard(jobs: dict[int, Job], key: int, _: Future[list[Score]]) -> None:
+    jobs.pop(key, None)
 
 
 def default_pool() -> ScoringPool:

@@ -183,7 +183,11 @@ class Optim(Settings):
 
 
 class Checkpoint(Settings):
-    """Checkpoints."""
+    """Checkpoints, and the model that training leaves."""
+
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = Field(
+        default="auto", description="Number format of the model that training leaves; auto: that in which it was loaded."
+    )
 
     every: int = Field(
         default=50, ge=0, description="Steps between checkpoints, and one after the last; 0: only where the run is interrupted."

@@ -512,6 +512,8 @@ def _related(members: list[str], relations: list[str]) -> Form:
         inside = _single(members[1])
         if isinstance(inside, Items) and (region := as_region(inside)):
             inside = region
+        if not _names(members[0]):
+            return Words(rf"{members[0]}\in {members[1]}")  # `2x\in[0,1]` says something else of x
         if isinstance(inside, Region):
             return Region(inside.pieces, members[0])
         return Equation((Expression(members[0]), inside), (members[0],), *members)

@@ -347,6 +347,9 @@ HAN_DIGITS = "".join((*_HAN, *_HAN_SCALES, *_HAN_BIG))
 
 def number_in_words(text: str) -> Fraction | None:
     """The number that words spell: `seven`, `one hundred and five`, `two thirds`, `十二`; None where they spell none."""
+    if text.startswith("-"):
+        value = None if "negative" in text or "minus" in text else number_in_words(text[1:].strip())
+        return None if value is None else -value
     words = text.casefold().replace("-", " ").split()
     if not words or len(words) > 12:
         return None

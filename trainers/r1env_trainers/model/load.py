@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 from transformers.utils.logging import disable_progress_bar
 
 from r1env.errors import UnknownNameError, UsageError
@@ -20,10 +20,15 @@ from r1env_trainers.settings import Device
 
 @dataclass(frozen=True, slots=True)
 class LoadedModel:
-    """A causal language model and its tokenizer. The tokenizer pads on the left and has a pad token."""
+    """A causal language model and its tokenizer. The tokenizer pads on the left and has a pad token.
+
+    Attributes:
+        dtype: the number format that the weights were stored in; they are float32 here, and are stored in it again.
+    """
 
     model: PreTrainedModel
     tokenizer: PreTrainedTokenizerBase
+    dtype: torch.dtype = torch.float32
 
     @property
     def device(self) -> torch.device:
@@ -75,10 +80,31 @@ def load_model(name: str, *, device: torch.device | str = "cpu", seed: int = 0) 
     disable_progress_bar()  # one bar per shard, in the middle of the run's own table
     model, tokenizer = NAMED[name](seed) if name in NAMED else _from_pretrained(name)
     check_loaded(model, name)
+    prepare_tokenizer(tokenizer, name)
+    dtype = torch.float32 if name in NAMED else stored_dtype(name)
+    return LoadedModel(model.to(device).eval(), tokenizer, dtype)  # type: ignore[arg-type]  # transformers wraps `to`
+
+
+def prepare_tokenizer(tokenizer: PreTrainedTokenizerBase, name: str) -> None:
+    """Let a tokenizer pad on the left, by its end of sequence where it has no pad token.
+
+    Raises:
+        UsageError: it has neither.
+    """
     tokenizer.padding_side = "left"
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = tokenizer.eos_token
-    return LoadedModel(model.to(device).eval(), tokenizer)  # type: ignore[arg-type]  # transformers wraps `to`
+    if tokenizer.pad_token_id is None:
+        raise UsageError(
+            f"the tokenizer of {name!r} has neither an end-of-sequence nor a pad token, so no completion could end; set eos_token in its "
+            "tokenizer_config.json"
+        )
+
+
+def stored_dtype(name: str) -> torch.dtype:
+    """Return the number format of a model's weights by its config.json; float32 where that names none."""
+    dtype = AutoConfig.from_pretrained(name).get_text_config().dtype
+    return dtype if isinstance(dtype, torch.dtype) else torch.float32
 
 
 def _from_pretrained(name: str) -> Loaded:
@@ -123,13 +149,19 @@ def limit_memory(device: torch.device, gigabytes: float | None) -> None:
     """Have torch take at most so much of a GPU's memory; None for all of it. Nothing on a CPU."""
     if device.type == "cuda":
         total = torch.cuda.get_device_properties(device).total_memory
-        torch.cuda.set_per_process_memory_fraction(1.0 if gigabytes is None else min(1.0, gigabytes * 1e9 / total), device)
+        share = 1.0 if gigabytes is None else min(1.0, gigabytes * 1e9 / total)
+        torch.cuda.set_per_process_memory_fraction(share, _number_of(device))
 
 
 def usable_memory(device: torch.device) -> float:
     """Return the bytes of a GPU that this process may take, see `limit_memory`."""
     total: int = torch.cuda.get_device_properties(device).total_memory
-    return total * torch.cuda.get_per_process_memory_fraction(device)
+    return total * torch.cuda.get_per_process_memory_fraction(_number_of(device))
+
+
+def _number_of(device: torch.device) -> int:
+    """Return the number of a GPU: the current one's, where the device does not say."""
+    return torch.cuda.current_device() if device.index is None else device.index
 
 
 def free_memory(device: torch.device) -> float:

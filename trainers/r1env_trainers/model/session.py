@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import TracebackType
 from typing import Any, Protocol
 
@@ -83,6 +83,10 @@ def begin(config: LocalConfig, run: Run, load: Loader = load_model) -> Session:
         dither_start(loaded, config)
         return Session(loaded, optimizer, guard, 0)
     state = load_state(checkpoint)
+    dtype = state.get("dtype", "torch.float32").removeprefix(
+        "torch."
+    )  # a checkpoint is in float32 whatever the model is stored in
+    loaded = replace(loaded, dtype=getattr(torch, dtype))
     run.rewind(state["position"])
     return Session(loaded, optimizer, guard, restore(state, optimizer), state["extra"])
 

@@ -105,4 +105,4 @@ def train(config: GRPOConfig, run: Run) -> None:
             checkpoints.step_done(step + 1, state)
         if held_out is not None:
             evaluate_held_out(held_out, engine, config, run, config.steps)
-    save_model(run.model_dir(), policy)
+    save_model(run.model_dir(), policy, config.checkpoint.dtype)
