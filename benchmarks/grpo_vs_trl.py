@@ -164,7 +164,7 @@ def ours(folder: Path, arguments: argparse.Namespace, **settings: Any) -> Turn:
 
 
 def ours_with_entropies(folder: Path, arguments: argparse.Namespace) -> Turn:
-    return ours(folder, arguments, entropy_coef=1e-9)
+    return ours(folder, arguments, **{"algo.entropy_coef": 1e-9})
 
 
 def theirs(folder: Path, arguments: argparse.Namespace) -> Turn:

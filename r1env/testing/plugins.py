@@ -18,7 +18,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from r1env.errors import PluginError, UsageError
+from r1env.errors import PluginError, R1EnvError, UsageError
 from r1env.hooks import HOOKS, SINGULAR, RubricPresetSpec, ToolParserSpec
 from r1env.importing import import_target
 from r1env.plugins import Plugins, Provenance, installed
@@ -59,6 +59,7 @@ def check_plugin(
         plugin: the module that its entry point names, or its import string.
         examples: name of a reward → completions and their values, see `check_reward`. A reward without examples is only given hostile texts.
         options: name of an environment → the options that it needs, such as data; name of a rubric → options of its rewards, by their names.
+            An environment that needs something, as its spec's `requires` says, and has no options here is only imported.
 
     Example:
         >>> check_plugin("r1env.builtin")
@@ -84,7 +85,10 @@ class Check:
     run: Callable[[], None]
 
     def __call__(self) -> None:
-        self.run()
+        try:
+            self.run()
+        except R1EnvError as error:
+            raise AssertionError(str(error)) from error
 
     def __str__(self) -> str:
         return self.name
@@ -111,11 +115,12 @@ def plugin_checks(
     given = _Given(examples or {}, options or {})
     checks = [Check("imports", partial(_check_imports, module.__name__)), Check("hooks", partial(_check_hooks, module))]
     checks += [
-        Check(f"{SINGULAR[kind]} {one.spec.name}", partial(_check_spec, kind, one.spec, given))
+        Check(_label(kind, one.spec, given), partial(_check_spec, kind, one.spec, given))
         for kind in HOOKS
         for one in plugins.listed(kind)
     ]
-    unknown = [name for name in (*given.examples, *given.options) if not any(str(one).endswith(f" {name}") for one in checks)]
+    provided = {one.spec.name for kind in HOOKS for one in plugins.listed(kind)}
+    unknown = [name for name in (*given.examples, *given.options) if name not in provided]
     if unknown:
         raise AssertionError(f"{module.__name__} provides no {', '.join(unknown)}, for which there are examples or options")
     return checks
@@ -125,6 +130,15 @@ def plugin_checks(
 class _Given:
     examples: Mapping[str, Sequence[Example]]
     options: Mapping[str, Mapping[str, Any]]
+
+
+def _label(kind: str, spec: Any, given: _Given) -> str:
+    label = f"{SINGULAR[kind]} {spec.name}"
+    return f"{label}, imports only (it needs {spec.requires})" if _lacks_options(kind, spec, given) else label
+
+
+def _lacks_options(kind: str, spec: Any, given: _Given) -> bool:
+    return kind == "environments" and bool(spec.requires) and spec.name not in given.options
 
 
 def _check_spec(kind: str, spec: Any, given: _Given) -> None:
@@ -155,7 +169,7 @@ def _check_spec(kind: str, spec: Any, given: _Given) -> None:
         "suites": lambda _: _check_members(what, spec.environments),
         "recipes": lambda _: _check_resource(what, spec.resource),
     }
-    if kind in checks:
+    if kind in checks and not _lacks_options(kind, spec, given):
         checks[kind](spec.name)
 
 

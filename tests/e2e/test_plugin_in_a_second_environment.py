@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from r1env.runs.run import Run
+from r1env_trainers.model.tiny import build
 
 ROOT = Path(__file__).parents[2]
 EXAMPLE = ROOT / "examples/plugin-reward"
@@ -90,6 +91,15 @@ def test_it_changes_the_reward_of_a_training_run(python, tmp_path):
     assert "r1env-example-reward" in json.dumps(manifest)
 
 
+def tiny_with_room(folder: Path) -> Path:
+    """The model `tiny` with a context that has room for the description of a tool."""
+    model, tokenizer = build()
+    model.config.max_position_embeddings = tokenizer.model_max_length = 1024
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
 @pytest.mark.slow
 def test_a_plugin_with_one_of_everything_passes_its_tests_trains_evaluates_and_exports(python, tmp_path):
     assert "all of it can be imported" in r1env(python, "plugins", "--check")
@@ -113,7 +123,19 @@ def test_a_plugin_with_one_of_everything_passes_its_tests_trains_evaluates_and_e
     }
     chosen = [word for key, value in settings.items() for word in ("--set", f"{key}={value}")]
     run = tmp_path / "vault"
-    where = ("--env", "vault", "--rubric", "vault", "--steps", 5, "--quiet", "--output", run)
+    where = (
+        "--model",
+        tiny_with_room(tmp_path / "start"),
+        "--env",
+        "vault",
+        "--rubric",
+        "vault",
+        "--steps",
+        5,
+        "--quiet",
+        "--output",
+        run,
+    )
     r1env(python, "train", "grpo", "--preset", "tiny-cpu", *where, *chosen)
     rows = [row for row in Run.open(run).metrics() if "reward" in row]
     assert [row["step"] for row in rows] == [1, 2, 3, 4, 5]

@@ -27,6 +27,16 @@ def test_there_is_a_check_for_everything_and_each_has_a_name():
             check()
 
 
+def test_an_environment_that_needs_data_says_that_it_is_only_imported(tmp_path):
+    (label,) = [str(check) for check in plugin_checks("r1env.builtin") if str(check).startswith("environment data")]
+    assert "imports only (it needs" in label
+    rows = "".join(f'{{"question": "{n} + 1?", "answer": "{n + 1}"}}\n' for n in range(6))
+    (tmp_path / "rows.jsonl").write_text(rows)
+    options = {"data": {"data": str(tmp_path / "rows.jsonl")}}
+    (check,) = [one for one in plugin_checks("r1env.builtin", options=options) if str(one) == "environment data"]
+    check()
+
+
 def test_examples_for_a_reward_that_the_plugin_does_not_have_are_refused():
     with pytest.raises(AssertionError, match="provides no such-reward"):
         plugin_checks("r1env.builtin", examples={"such-reward": [Example("1", value=1.0)]})
