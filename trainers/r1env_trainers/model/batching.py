@@ -20,12 +20,9 @@ GPU_TOKENS = 32_768
 32,600 and 0.43 s at 38,100."""
 GPU_SHARE = 0.5
 """Share of the free memory for activations; logits and fragmentation need the rest."""
-TIGHT_SHARE = 0.65
-"""The same where it is not enough for `GOOD_TOKENS`, up to so many: there logits weigh less."""
-GOOD_TOKENS = 8192
-FEW_TOKENS = 3072
-"""Where memory is enough for no more tokens at a time, layers are computed again in the backward pass: that takes a third more time,
-smaller passes more, since each has to round all weights and to add to all gradients."""
+FEW_TOKENS = 4096
+"""Where memory is enough for no more tokens at a time, layers are computed again in the backward pass: a third more operations, but
+larger passes, each of which has to round all weights and to add to all gradients."""
 RECOMPUTING_SHARE = 0.8
 """Share of the free memory beyond which a pass is computed again layer by layer."""
 
@@ -136,10 +133,10 @@ def _cut_into(batch: Sequence[int], pieces: int) -> list[list[int]]:
 
 def _token_budget(model: PreTrainedModel, recomputing: bool) -> int:
     """Return the tokens of one forward pass on a GPU, from its free memory and the activation bytes of a token."""
-    free, token = _free_for_activations(model), _token_bytes(model)
-    tokens = max(GPU_SHARE * free / token, min(GOOD_TOKENS, TIGHT_SHARE * free / token))
+    free = GPU_SHARE * _free_for_activations(model)
+    tokens = free / _token_bytes(model)
     if tokens < FEW_TOKENS and recomputing:
-        tokens = GPU_SHARE * free / _recomputed_token_bytes(model)
+        tokens = free / _recomputed_token_bytes(model)
     return int(min(GPU_TOKENS, tokens))
 
 
