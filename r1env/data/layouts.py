@@ -1286,11 +1286,21 @@ def _agree_on_text(row: Mapping[str, Any]) -> None:
         raise _fault(row, "answer_letter", letter, f"'answer' is {text!r}, which is another option; correct one of the two")
 
 
-def _no_empty_reference(row: Mapping[str, Any]) -> None:
-    """Refuse to take a row whose reference is missing for one that never had one."""
-    for name in ("answer", "final_answer", "expected_answer", "ground_truth", "target", "label"):
-        if name in row and row[name] is None:
+_LIKE_A_REFERENCE = re.compile(r"answer|solution|gold|reference|truth|target|label|choices|options", re.IGNORECASE)
+
+
+def _no_reference_at_all(row: Mapping[str, Any]) -> None:
+    """Refuse to take a row for a prompt alone where a column looks like the reference that it should be scored by."""
+    alike = [name for name in row if _LIKE_A_REFERENCE.search(name)]
+    for name in alike:
+        if row[name] is None:
             raise _fault(row, name, None, "write the reference answer there")
+    if alike:
+        raise DataError(
+            where_of(row),
+            f"no known layout, and {alike[0]!r} may be the reference; {describe_columns(row)} (or --map question=… alone, for tasks "
+            "without a reference)",
+        )
 
 
 def _talks(row: Mapping[str, Any]) -> str:
@@ -1325,7 +1335,7 @@ LAYOUTS: tuple[Layout, ...] = (
         check=_need("messages", "generations")),
     Layout("NuminaMath-1.5", "problem, solution, answer, problem_type, question_type", MATH, "problem", "answer",
         completions="solution", skip=_PROOFS),
-    Layout("NuminaMath (CoT, TIR)", "problem, solution, messages", MATH, "problem", "solution", completions="messages"),
+    Layout("NuminaMath (CoT, TIR)", "problem, solution, messages, !answer", MATH, "problem", "solution", completions="messages"),
     Layout("Big-Math", "problem, answer, source, domain", MATH, "problem", "answer"),
     Layout("OpenMathReasoning", "problem, expected_answer, generated_solution", MATH, "problem", "expected_answer",
         completions="generated_solution", skip={"expected_answer": ("", "n/a")}),
@@ -1336,7 +1346,7 @@ LAYOUTS: tuple[Layout, ...] = (
         "final_answer", options="choices", answer_is="letter", shown=True),
     Layout("Open-Reasoner-Zero evaluation", "prompt:speeches, final_answer", MATH, "prompt", "final_answer"),
     Layout("AIME 2024 (capitals)", "ID, Problem, Answer", MATH, "Problem", "Answer", completions="Solution"),
-    Layout("OlympiadBench", "question, final_answer|answer_type|question_type, is_multiple_answer|subfield", MATH,
+    Layout("OlympiadBench", "question, final_answer|answer_type, is_multiple_answer", MATH,
         _joined("\n", "context", "question"), "final_answer", completions="solution",
         skip={"question_type": ("Theorem proof",)}),
     Layout("SimpleQA", "problem, answer, metadata~answer_type", SHORT, "problem", "answer"),
@@ -1410,7 +1420,7 @@ LAYOUTS: tuple[Layout, ...] = (
     Layout("Arena-Hard judgments", "uid, games, judge", None),
     Layout("Arena-Hard answers", "uid, model, messages", None, "messages", completions=""),
     Layout("Arena-Hard", "uid, category, prompt", CHAT, "prompt", id="uid"),
-    Layout("verifiers", "prompt|question, info", _verifiers_kind, "prompt|question", "answer"),
+    Layout("verifiers", "prompt|question, info, !options, !choices", _verifiers_kind, "prompt|question", "answer"),
     # Demonstrations.
     Layout("s1K", "question, solution, attempt, thinking_trajectories", MATH, "question", "solution",
         completions=_thought("thinking_trajectories[0]", "attempt"), skip={"solution": (None,)}),
@@ -1432,8 +1442,8 @@ LAYOUTS: tuple[Layout, ...] = (
     Layout("preference pairs", "prompt, chosen|rejected", None, "prompt", chosen="chosen", rejected="rejected"),
     Layout("preference pairs without a prompt", "chosen, rejected", None, chosen="chosen", rejected="rejected"),
     Layout("stepwise", "prompt, completions:list, labels", None, "prompt", steps="completions"),
-    Layout("questions with completions", "prompt|question|problem, completion, answer|ground_truth", MATH,
-        "prompt|question|problem", "answer|ground_truth", completions="completion"),
+    Layout("questions with completions", "prompt|question|problem, completion|response|output, answer|ground_truth", MATH,
+        "prompt|question|problem", "answer|ground_truth", completions="completion|response|output"),
     Layout("labelled completions", "prompt, completion, label|safe", None, "prompt", completions="completion",
         label="label|safe" ),
     Layout("prompts with completions", "prompt, completion|response|output", CHAT, "prompt",
@@ -1450,9 +1460,11 @@ LAYOUTS: tuple[Layout, ...] = (
         completions="solution", weak=True),
     Layout("questions with a solution", "problem|question|prompt, solution", MATH, "problem|question|prompt", "solution",
         completions="solution", weak=True),
+    Layout("conversations with an answer", "messages:messages, answer|ground_truth|solution", MATH, "messages",
+        "answer|ground_truth|solution", tools="tools|tool_defs", weak=True),
     Layout("conversations", "messages:messages", CHAT, "messages", tools="tools|tool_defs", weak=True),
     Layout("prompts alone", "prompt|instruction|question|problem|input", CHAT, "prompt|instruction|question|problem|input",
-        check=_no_empty_reference, weak=True),
+        check=_no_reference_at_all, weak=True),
     Layout("plain text", "text:text", None, weak=True),
 )
 """The layouts, the special ones first. A row has the first one that fits."""

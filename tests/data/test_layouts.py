@@ -193,6 +193,14 @@ ROWS = {
         {"messages": [*asked("Hi"), {"role": "assistant", "content": "Ho"}]},
         ("conversations", "chat", "Hi", None, 0, 1),
     ),
+    "messages and an answer": (
+        {"messages": asked("Add 4 and 4."), "answer": "8", "source": "ours"},
+        ("conversations with an answer", "math", "Add 4 and 4.", "8", 0, 0),
+    ),
+    "question, answer and response": (
+        {"question": "Add 4 and 5.", "answer": "9", "response": "It is 9."},
+        ("questions with completions", "math", "Add 4 and 5.", "9", 0, 1),
+    ),
     "text": ({"text": "Once upon a time."}, ("plain text", None, None, None, 0, 0)),
     "pair": (
         {"prompt": "The sea is", "chosen": " wide.", "rejected": " dry."},
@@ -356,6 +364,11 @@ BROKEN = [
     ({"prompt": "x", "kind": "math"}, "", "no column 'answer', where r1env rows have the reference"),
     ({"prompt": "x", "tests": "{oops"}, "", "'tests': it is neither JSON nor a Python literal"),
     ({"prompt": "x", "completions": ["a"], "labels": []}, "", "a list 'labels' of the same length"),
+    (
+        {"question": "Who?", "context": "Ann did.", "answers": {"text": ["Ann"]}},
+        "",
+        "no known layout, and 'answers' may be the reference",
+    ),
     ({"target": 5, "nums": "3 4"}, "Countdown", "'nums' is \"3 4\": write a list of whole numbers"),
     (
         {"Frage": "Was?", "Antwort": "Das"},
