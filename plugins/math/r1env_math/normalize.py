@@ -207,8 +207,9 @@ def _combinations(found: re.Match[str]) -> str:
 
 def _recurring(found: re.Match[str]) -> str:
     """`0.333...` is 0.3 with a period of 3; the digits must repeat three times, or a longer period twice."""
-    repeated = len(found[0].rstrip(". …").partition(".")[2]) - len(found[1].partition(".")[2])
-    enough = repeated >= 3 if len(found[2]) == 1 else repeated >= 2 * len(found[2])
+    written = re.match(r"[0-9]*", found[0][len(found[1]) :])
+    digits = written[0] if written else ""
+    enough = len(digits) >= (3 if len(found[2]) == 1 else 2 * len(found[2])) and (found[2] * len(digits)).startswith(digits)
     return rf"{found[1]}\overline{{{found[2]}}}" if enough else found[0]
 
 

@@ -18,7 +18,7 @@ _LED = re.compile(r"^\\text\{ ?([A-Za-z, ]{2,60}) ?(?:is|are|equals|equal to) ?:
 _LEADS = re.compile(r"\\text\{[^{}]*\b(?:is|are|equals|has|have|gets|:)")
 _ONLY_ANSWER = re.compile(
     r"(?<=.)\\text\{,? ?(?:is|are) the (?:only |unique |final |correct |required |desired )*(?:solution|answer|value|root)s?\.?\}$"
-    r"|(?<=.)\\text\{ ?\(?(?:at|attained at) ?\}[a-zA-Z]=[^,=]{1,20}?(?:\\text\{ ?\)\}|\))?$"
+    r"|(?<=.)\\text\{ ?\(?(?:at|attained at) ?\}[a-zA-Z]=[^,=\\{}]{1,12}(?:\\text\{ ?\)\}|\))?$"
 )
 _FOR_ALL = re.compile(
     r"[, ]?\(?\\text\{[, ]*(?:for|where|with|is|and)? ?(?:all|any|every|each|an|some|arbitrary)? ?(?:(?:arbitrary|constants?|real|integers?|positive|natural|numbers?) ?)*\}? ?[a-zA-Z]?\}?"
