@@ -38,7 +38,14 @@ import numpy as np
 import torch
 import transformers
 from tokenizers import Tokenizer, models, pre_tokenizers
-from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast, TrainerCallback
+from transformers import (
+    Gemma3ForCausalLM,
+    Gemma3TextConfig,
+    LlamaConfig,
+    LlamaForCausalLM,
+    PreTrainedTokenizerFast,
+    TrainerCallback,
+)
 
 from r1env.data.sources import ListSource
 from r1env.envs.environment import Environment
@@ -52,7 +59,7 @@ from r1env_trainers.generate.engine import CompletionSampler, LocalEngine, Sampl
 from r1env_trainers.generate.options import EngineName, VLLMOptions
 from r1env_trainers.model.batching import left_pad
 from r1env_trainers.model.llama import compute_dtype
-from r1env_trainers.model.load import LoadedModel, choose_device, limit_threads
+from r1env_trainers.model.load import LoadedModel, choose_device, limit_memory, limit_threads
 from r1env_trainers.model.logprobs import TokenBatch, padded_logprobs
 from r1env_trainers.model.session import make_optimizer, optimizer_step
 from r1env_trainers.rl.advantages import group_mean
@@ -65,6 +72,7 @@ SHAPES = {  # hidden, feed-forward, layers, heads, key-value heads, vocabulary
     "135m": (576, 1536, 30, 9, 3, 49_152),
     "0.5b": (896, 4864, 24, 14, 2, 151_936),
     "1.5b": (1536, 8960, 28, 12, 2, 151_936),
+    "gemma3-270m": (640, 2048, 18, 4, 1, 262_144),
     "tiny": (128, 352, 2, 4, 4, 64),
 }
 WAYS = {"local", "vllm", "plain", "trl", "openrlhf"}
@@ -99,22 +107,25 @@ def make_model(shape: str, context: int, device: torch.device, ending: float) ->
     hidden, feed_forward, layers, heads, kv_heads, vocabulary = SHAPES[shape]
     words = Tokenizer(models.WordLevel({f"w{i}": i for i in range(vocabulary)}, unk_token="w0"))
     words.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
-    config = LlamaConfig(
-        vocab_size=vocabulary,
-        hidden_size=hidden,
-        intermediate_size=feed_forward,
-        num_hidden_layers=layers,
-        num_attention_heads=heads,
-        num_key_value_heads=kv_heads,
-        max_position_embeddings=context,
-        tie_word_embeddings=True,
-        bos_token_id=None,
-        eos_token_id=None,
-        pad_token_id=0,
-    )
+    settings: dict[str, Any] = {
+        "vocab_size": vocabulary,
+        "hidden_size": hidden,
+        "intermediate_size": feed_forward,
+        "num_hidden_layers": layers,
+        "num_attention_heads": heads,
+        "num_key_value_heads": kv_heads,
+        "max_position_embeddings": context,
+        "tie_word_embeddings": True,
+        "bos_token_id": None,
+        "eos_token_id": None,
+        "pad_token_id": 0,
+    }
     torch.manual_seed(0)
     with device:
-        model = LlamaForCausalLM(config)
+        if shape.startswith("gemma3"):
+            model: Any = Gemma3ForCausalLM(Gemma3TextConfig(**settings, head_dim=256, sliding_window=512))
+        else:
+            model = LlamaForCausalLM(LlamaConfig(**settings))
     model.generation_config.eos_token_id = list(range(1, 1 + round(ending * vocabulary))) or None
     tokenizer = PreTrainedTokenizerFast(tokenizer_object=words, pad_token="w0", unk_token="w0", padding_side="left")
     return LoadedModel(model.eval(), tokenizer)
@@ -397,6 +408,7 @@ def run_way(way: str, arguments: argparse.Namespace) -> str:
             "engine": {"max_num_seqs": arguments.max_rows},
         }
     )
+    limit_memory(device, arguments.memory)
     loaded = make_model(arguments.shape, arguments.prompt_tokens + arguments.new_tokens, device, arguments.ending)
     limit_threads(loaded.parameters, None)
     environment = make_environment(arguments.prompts, arguments.prompt_tokens, SHAPES[arguments.shape][-1])
@@ -433,6 +445,7 @@ def main() -> None:
     parser.add_argument("--prompt-tokens", type=int, default=53)
     parser.add_argument("--new-tokens", type=int, default=96)
     parser.add_argument("--max-rows", type=int, help="completions the local engine decodes at once (default: as memory allows)")
+    parser.add_argument("--memory", type=float, help="GB of the GPU that local may take (default: all)")
     parser.add_argument("--ending", type=float, default=0.0, help="chance of each token to end its completion")
     parser.add_argument("--micro-batch", type=int, help="sequences a forward pass of the update (default: the engine's choice)")
     parser.add_argument("--mini-batches", type=int, default=1, help="optimizer steps a step (local, vllm)")

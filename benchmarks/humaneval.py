@@ -18,8 +18,9 @@ from pathlib import Path
 from typing import Any
 
 import r1env
-from r1env.data.sources import read_jsonl
-from r1env_benchmarks.code import called_function, humaneval, mbpp
+from r1env.data import read_rows
+from r1env.data.programs import called_function
+from r1env_benchmarks.code import humaneval, mbpp
 
 OTHER_COMPARISON = {ast.Lt: ast.LtE, ast.LtE: ast.Lt, ast.Gt: ast.GtE, ast.GtE: ast.Gt, ast.Eq: ast.NotEq, ast.NotEq: ast.Eq}
 OTHER_OPERATOR = {ast.Add: ast.Sub, ast.Sub: ast.Add, ast.Mult: ast.Add, ast.FloorDiv: ast.Mult, ast.Mod: ast.FloorDiv}
@@ -81,7 +82,7 @@ def main() -> None:
     arguments = parser.parse_args()
     rng, code = random.Random(arguments.seed), r1env.get_reward("code")
     source = humaneval(arguments.data) if arguments.set == "humaneval" else mbpp(arguments.data)
-    rows = read_jsonl(arguments.data)
+    rows = read_rows(arguments.data)
     canonical, changes = [], []
     for index, row in enumerate(rows):
         name, program, function = canonical_solution(row)

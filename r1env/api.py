@@ -25,10 +25,12 @@ from r1env.envs.environment import Environment, make_evaluation_environment
 from r1env.errors import UsageError
 from r1env.evaluation.evaluate import Evaluation
 from r1env.evaluation.evaluate import evaluate as evaluate_with
+from r1env.hooks import EnvironmentSpec
 from r1env.importing import import_target
 from r1env.monitoring.monitor import Monitor
 from r1env.plugins import Plugins, installed
-from r1env.recipes import Plan, check_plan, execute, plan_training, stored_plan
+from r1env.prompts import PromptTemplate
+from r1env.recipes import Plan, check_plan, continuation, execute, plan_training, stored_plan, with_absolute_paths
 from r1env.rewards import Reward
 from r1env.rubrics import Rubric, RubricSpec
 from r1env.runs.run import Listener, Run
@@ -58,12 +60,14 @@ def train(
     Args:
         name: a trainer (`grpo`, `sft`, …), a recipe, or the path of a recipe file.
         preset: settings by name.
-        rewards: what is rewarded, instead of the setting `rubric`; `"accuracy"` is the environment's own checker.
+        rewards: what is rewarded, instead of the setting `rubric`; `"accuracy"` is the environment's own checker. Functions may be given as they are.
         output: the run's folder; a new one in `runs/` by default.
-        resume: go on with the run in this folder instead; it has all settings.
+        resume: go on with the run in this folder instead. It has all settings; those given change it, as far as a begun run can change:
+            `steps=60` extends a finished one.
         listeners: called with every step's event, see `Run.subscribe`.
         settings: of a trainer: `steps=5`, `optim={"lr": 1e-4}` or `**{"optim.lr": 1e-4}`. Of a recipe: `model`, `env`, `steps`, `seed`, and those of its
-            stages by name: `rl={"steps": 5}`.
+            stages by name: `rl={"steps": 5}`. Where a setting names something, the object itself will do: an `EnvironmentSpec` as `env`, a
+            function as `algo={"loss": my_loss}` or as a prompt template.
 
     Raises:
         UsageError: a wrong name, setting or reward; before anything is written.
@@ -75,15 +79,23 @@ def train(
     """
     plugins = plugins or installed()
     if resume is not None:
-        if name or preset or rewards or settings or output:
-            raise UsageError(f"resume takes every setting from {resume}; leave out all others")
+        if name or preset or rewards or output:
+            raise UsageError(f"resume takes the recipe, its preset, the rewards and the folder from {resume}; leave them out")
         run = Run.open(Path(resume))
-        plan = stored_plan(run, plugins)
+        names = [stage.name for stage in stored_plan(run, plugins).stages]
+        of_stages = settings if len(names) == 1 else {key: value for key, value in settings.items() if key in names}
+        common = {key: value for key, value in settings.items() if key not in of_stages}
+        further = continuation(run, overrides=of_stages, common=common, plugins=plugins)
+        plan = further.plan
     else:
         plan = _plan(name, preset, rewards, settings, plugins)
     check_plan(plan, plugins)
     if resume is None:
         run = create_run(plan, output, ["r1env.train", name])
+    elif further.changes:
+        logger.warning("%s goes on with changed settings: %s", run.path, "; ".join(further.changes))
+        with run.locked():
+            run.change_plan(plan.model_dump(mode="json"), again=further.again)
     run.subscribe(Monitor(run, lambda event, alert: logger.warning("%s, step %d: %s", event.stage, event.step, alert)))
     for listener in listeners:
         run.subscribe(listener)
@@ -93,7 +105,7 @@ def train(
 
 def evaluate(
     model: str | Path,
-    env: str | Environment,
+    env: str | Environment | EnvironmentSpec,
     *,
     engine: str | Engine = "transformers",
     engine_options: Mapping[str, Any] | None = None,
@@ -108,7 +120,7 @@ def evaluate(
 
     Args:
         model: a folder or a name that the engine knows.
-        env: an environment's name, or an environment.
+        env: an environment's name, its spec, or an environment.
         engine: an engine's name, or an engine; that one is not closed.
         rewards: beside the environment's own checker, which the accuracy is of.
         params: of sampling; by default DeepSeek-R1's protocol (temperature 0.6, top-p 0.95).
@@ -123,9 +135,12 @@ def evaluate(
     """
     plugins = plugins or installed()
     rubric: RubricSpec | str = _rubric(["accuracy", *rewards]) if rewards else "accuracy"
-    environment = (
-        env if isinstance(env, Environment) else make_evaluation_environment(env, rubric=rubric, plugins=plugins, **options)
-    )
+    if isinstance(env, Environment):
+        environment = env
+    else:
+        environment = make_evaluation_environment(
+            reference_to(env), rubric=rubric, plugins=plugins, **_with_references(options)
+        )
     if limit is None and environment.source.size is None:
         limit = TASKS_OF_A_GENERATOR
     with contextlib.ExitStack() as stack:
@@ -138,9 +153,11 @@ def evaluate(
 
 
 def create_run(plan: Plan, output: str | Path | None, command: Sequence[str]) -> Run:
-    """Create the run of a plan in the folder `output`; in a new one in `runs/` where that is None."""
+    """Create the run of a plan in the folder `output`; in a new one in `runs/` where that is None. Paths are stored absolute."""
     folder = Path(output) if output is not None else new_folder(Path("runs"), plan, time.strftime("%Y%m%d-%H%M%S"))
-    return Run.create(folder, plan.model_dump(mode="json"), seed=int(plan.stages[0].config["seed"]), command=command)
+    return Run.create(
+        folder, with_absolute_paths(plan.model_dump(mode="json")), seed=int(plan.stages[0].config["seed"]), command=command
+    )
 
 
 def new_folder(parent: Path, plan: Plan, stamp: str) -> Path:
@@ -153,7 +170,7 @@ def new_folder(parent: Path, plan: Plan, stamp: str) -> Path:
 def _plan(name: str, preset: str | None, rewards: Sequence[RewardLike], settings: Mapping[str, Any], plugins: Plugins) -> Plan:
     if not name:
         raise UsageError(f"name what to train: {', '.join([*plugins.provided('recipes'), *plugins.provided('trainers')])}")
-    given = dict(settings)
+    given = _with_references(settings)
     if rewards:
         given["rubric"] = _rubric(rewards).model_dump(mode="json")
     if name in plugins.provided("trainers"):
@@ -166,8 +183,30 @@ def _plan(name: str, preset: str | None, rewards: Sequence[RewardLike], settings
 def _rubric(rewards: Sequence[RewardLike]) -> RubricSpec:
     weighted = [one if isinstance(one, tuple) else (one, 1.0) for one in rewards]
     return RubricSpec.model_validate(
-        {"name": "python", "rewards": [{"reward": reference_to(reward), "weight": weight} for reward, weight in weighted]}
+        {
+            "name": "python",
+            "rewards": [{"reward": _reference_to_reward(reward), "weight": weight} for reward, weight in weighted],
+        }
     )
+
+
+def _reference_to_reward(reward: str | Reward | Callable[..., Any]) -> str:
+    if isinstance(reward, Rubric) or not (isinstance(reward, str) or callable(getattr(reward, "function", reward))):
+        raise UsageError(f"a reward is a name, a function or a Reward, not a {type(reward).__name__}")
+    return reference_to(reward)
+
+
+def _with_references(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings with a name in place of every object that settings can only name."""
+
+    def named(value: Any) -> Any:
+        if isinstance(value, Mapping):
+            return {key: named(inner) for key, inner in value.items()}
+        if isinstance(value, list | tuple):
+            return [named(inner) for inner in value]
+        return reference_to(value) if callable(value) or isinstance(value, OBJECTS) else value
+
+    return {key: named(value) for key, value in settings.items()}
 
 
 # Objects that settings name: a run's config.yaml keeps names, so that it can be resumed.
@@ -176,18 +215,17 @@ HERE = "r1env.here"
 """The module that holds objects without an import path, such as functions of a notebook. It lives as long as the process."""
 
 
-def reference_to(thing: str | Reward | Callable[..., Any]) -> str:
-    """Return a name for a reward by which settings find it: its import path where it has one, else one in `r1env.here`.
+OBJECTS = (EnvironmentSpec, PromptTemplate, Reward, Rubric)
+"""What settings name that is no function."""
 
-    A run whose rewards are in `r1env.here` can be resumed in this process only; a later one says that there is no such module.
 
-    Raises:
-        UsageError: it is no reward and no function.
+def reference_to(thing: object) -> str:
+    """Return a name by which settings find an object: its import path where it has one, else one in `r1env.here`; a name as it is.
+
+    A run that names something in `r1env.here` can be resumed in this process only; a later one says that there is no such module.
     """
     if isinstance(thing, str):
         return thing
-    if isinstance(thing, Rubric) or not callable(getattr(thing, "function", thing)):
-        raise UsageError(f"a reward is a name, a function or a Reward, not a {type(thing).__name__}")
     function = getattr(thing, "function", thing)
     module, name = getattr(function, "__module__", ""), getattr(function, "__qualname__", "")
     if module in sys.modules and module != "__main__" and getattr(sys.modules[module], name, None) in (thing, function):

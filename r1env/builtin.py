@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from r1env.hooks import (
     EngineSpec,
+    EnvironmentSpec,
     ReportSpec,
     RewardSpec,
     RubricPresetSpec,
@@ -21,6 +22,21 @@ def r1env_templates() -> list[TemplateSpec]:
         TemplateSpec("r1-zero", "r1env.prompts:R1_ZERO_TEMPLATE", "the completion prompt of R1-Zero (DeepSeek-R1, table 1)"),
         TemplateSpec("boxed", "r1env.prompts:BOXED_TEMPLATE", "asks for the answer in a box, as R1's authors recommend"),
         TemplateSpec("tagged", "r1env.prompts:TAGGED_TEMPLATE", "asks for a thinking block and an answer block"),
+    ]
+
+
+@hookimpl
+def r1env_environments() -> list[EnvironmentSpec]:
+    return [
+        EnvironmentSpec(
+            "data",
+            "r1env.data.tasks:file_tasks",
+            reward="",
+            summary="your own rows: files, folders, or a data set of the hub",
+            template="",
+            kind="any",
+            requires="data=FILE (JSON Lines, JSON, CSV, Parquet), a folder, or hub:owner/name; map=… where the layout is not known",
+        )
     ]
 
 

@@ -150,9 +150,9 @@ class ScriptedEngine:
         return self._script(prompt)
 
 
-def make_scripted(model: str, **options: str) -> ScriptedEngine:
-    """The entry of the engine plugin: `model` is the text that is always answered."""
-    return ScriptedEngine(options.get("text", model))
+def make_scripted(model: str, *, text: Any = None) -> ScriptedEngine:
+    """The entry of the engine plugin: `text`, or else `model`, is the text that is always answered."""
+    return ScriptedEngine(model if text is None else text if callable(text) or isinstance(text, Mapping) else str(text))
 
 
 def __getattr__(name: str) -> Any:

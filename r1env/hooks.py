@@ -65,10 +65,11 @@ class EnvironmentSpec:
     Attributes:
         name: registered with Gymnasium as `r1env/<name>`.
         source: a callable that returns a `TaskSource`; called with `options`.
-        reward: name of the accuracy reward, or its import string; rubrics refer to it as `accuracy`.
+        reward: name of the accuracy reward, or its import string; rubrics refer to it as `accuracy`. Empty where the source says which
+            reward checks its tasks, by an attribute `reward` (see `r1env.data.tasks.FileTasks`).
         options: default keyword arguments of the source; `gymnasium.make(id, **options)` overrides them.
         reward_options: options of the accuracy reward.
-        template: name of the prompt template that renders the task's prompt.
+        template: name of the prompt template that renders the task's prompt; empty where it follows from the kind of the source's tasks.
         max_turns: 1 for single-turn.
         other: what answers the model in each turn; required when `max_turns` > 1. A class or function that returns an
             `r1env.envs.conversation.ConversationEnv` (called for each episode) or a `Dialogue`, or a function `reply(task, messages)`.

@@ -69,7 +69,15 @@ def _in_last_user_message(pattern: str) -> Callable[[Task], Conversation]:
 
 PLAIN_TEMPLATE = PromptTemplate("plain", lambda task: task.prompt)
 R1_ZERO_TEMPLATE = PromptTemplate("r1-zero", _in_last_user_message(R1_ZERO), stop=("</answer>",), chat=False)
-BOXED_TEMPLATE = PromptTemplate("boxed", _in_last_user_message(BOXED))
+
+
+def _boxed(task: Task) -> Conversation:
+    """Ask for a box, unless the prompt does that already in its own words: a row of somebody's data set may."""
+    asked = task.prompt[-1]["content"]
+    return task.prompt if "\\boxed" in asked else _in_last_user_message(BOXED)(task)
+
+
+BOXED_TEMPLATE = PromptTemplate("boxed", _boxed)
 TAGGED_TEMPLATE = PromptTemplate("tagged", _in_last_user_message(TAGGED), stop=("</answer>",))
 
 

@@ -15,9 +15,12 @@ A trainer's own name is a recipe of one stage. `stages:` may also stand alone, w
 
 from __future__ import annotations
 
+import glob
 import json
+import os
 import re
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
 from typing import Any, Self, cast
@@ -27,7 +30,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from r1env.config import differences, load_yaml, merge, plain, validate, with_new_names
 from r1env.errors import UnknownNameError, UsageError
-from r1env.importing import import_target
+from r1env.importing import absolute_reference, import_target
 from r1env.plugins import Plugins, installed
 from r1env.runs.run import Run
 from r1env.runs.stages import STAGE_PREFIX, is_stage, parse_reference, references, resolved, write_stage_table
@@ -157,6 +160,136 @@ def stored_plan(run: Run, plugins: Plugins | None = None) -> Plan:
     return plan.model_copy(update={"stages": tuple(stages)})
 
 
+FILES = (".json", ".jsonl", ".yaml", ".yml", ".csv", ".parquet", ".gz")
+
+
+def with_absolute_paths(settings: Any) -> Any:
+    """Return settings with an absolute path for every relative one that leads somewhere, so that a run can go on in another folder.
+
+    A path is a text that has a separator or the ending of a data file, or refers to a Python file (`rewards.py:exact`). A name without
+    either, such as `tiny`, may be anything else and stays.
+    """
+    if isinstance(settings, Mapping):
+        return {key: with_absolute_paths(value) for key, value in settings.items()}
+    if isinstance(settings, list | tuple):
+        return [with_absolute_paths(value) for value in settings]
+    if not isinstance(settings, str) or is_stage(settings) or len(settings) > LONGEST_PATH or "\n" in settings:
+        return settings
+    looks_like_one = os.sep in settings or settings.endswith(FILES)
+    if looks_like_one and not os.path.isabs(settings) and (os.path.exists(settings) or glob.glob(settings)):
+        return os.path.abspath(settings)
+    where = settings.rpartition(":")[0]
+    return absolute_reference(settings) if where.endswith(".py") and os.path.exists(where) else settings
+
+
+LONGEST_PATH = 4096  # characters
+
+
+@dataclass(frozen=True, slots=True)
+class Continuation:
+    """What a run goes on with.
+
+    Attributes:
+        plan: with the changes.
+        changes: one line for each changed setting.
+        again: finished stages that go on.
+    """
+
+    plan: Plan
+    changes: tuple[str, ...]
+    again: tuple[str, ...]
+
+
+def continuation(
+    run: Run,
+    *,
+    overrides: Mapping[str, Any] | None = None,
+    common: Mapping[str, Any] | None = None,
+    plugins: Plugins | None = None,
+) -> Continuation:
+    """Return the plan that a run goes on with: its own, with changes from its edited config.yaml and from the arguments.
+
+    A stage that has not begun may change in any way, one that has in the settings that its trainer names (`may_change`), and one that is
+    finished may get more steps if it is the last.
+
+    Args:
+        overrides, common: as in `plan_training`.
+
+    Raises:
+        UsageError: a change that would make two trainings out of one; the message names the settings.
+    """
+    plugins, overrides = plugins or installed(), dict(overrides or {})
+    plan = stored_plan(run, plugins)
+    if len(plan.stages) == 1 and plan.stages[0].name not in overrides:
+        overrides = {plan.stages[0].name: overrides}
+    classes = [config_class_of(plugins, stage.trainer) for stage in plan.stages]
+    stages = []
+    for index, stage in enumerate(plan.stages):
+        given = {key: value for key, value in (common or {}).items() if _reaches(key, classes, index)}
+        changes = with_new_names(classes[index], merge(given, overrides.pop(stage.name, {})))
+        config = validate(classes[index], merge(dict(stage.config), changes), where=f"{stage.name} settings")
+        stages.append(stage.model_copy(update={"config": plain(config)}))
+    if overrides:
+        raise UnknownNameError("stage", next(iter(overrides)), [stage.name for stage in plan.stages])
+    before = plan if run.executed_plan is None else validate(Plan, run.executed_plan, where=f"the plan of {run.path}")
+    told: list[str] = []
+    again: list[str] = []
+    if [stage.name for stage in before.stages] != [stage.name for stage in stages]:
+        raise UsageError(f"{run.path / 'config.yaml'} has other stages than the run began with; start a new run from it")
+    for old, new, config_class in zip(before.stages, stages, classes, strict=True):
+        was, now = (_flat(plain(_config(plugins, stage))) for stage in (old, new))
+        differing = {path: (was.get(path), now.get(path)) for path in sorted({*was, *now}) if was.get(path) != now.get(path)}
+        if not differing:
+            continue
+        if new.name in run.begun_stages():
+            _check_changes(run, new, differing, config_class.may_change)
+        if new.name in run.finished_stages():
+            again.append(new.name)
+        told += [f"{new.name}.{path}: {old_value} → {new_value}" for path, (old_value, new_value) in differing.items()]
+    if any(stage.name not in again for stage in stages[stages_index(stages, again) :]):
+        raise UsageError(
+            f"stage {again[0]!r} is done and later stages started from it: only the last stage of a run can be extended"
+        )
+    return Continuation(plan.model_copy(update={"stages": tuple(stages)}), tuple(told), tuple(again))
+
+
+def stages_index(stages: Sequence[Stage], names: Sequence[str]) -> int:
+    """Return the place of the first of `names` among the stages; behind the last for no names."""
+    return next((place for place, stage in enumerate(stages) if stage.name in names), len(stages))
+
+
+def _check_changes(run: Run, stage: Stage, differing: Mapping[str, tuple[object, object]], allowed: frozenset[str]) -> None:
+    """Refuse changes that a begun stage cannot go on with."""
+    refused = [path for path in differing if not any(path == name or path.startswith(f"{name}.") for name in allowed)]
+    if refused:
+        raise UsageError(
+            f"stage {stage.name!r} of {run.path} has begun, and cannot go on with another {', '.join(refused)}; start a new run, or change "
+            f"only: {', '.join(sorted(allowed))}"
+        )
+    if stage.name in run.finished_stages():
+        grown = [path for path in ("steps", "epochs") if path in differing and _is_more(*differing[path])]
+        if not grown:
+            raise UsageError(f"stage {stage.name!r} of {run.path} is done; it goes on only with more steps")
+        if not run.has_checkpoint(stage.name):
+            raise UsageError(
+                f"stage {stage.name!r} of {run.path} left no checkpoint (checkpoint.every=0), so its optimizer is gone; start a new run with "
+                f"--model {run.model_dir(stage.name)}"
+            )
+
+
+def _is_more(old: object, new: object) -> bool:
+    return isinstance(old, int | float) and isinstance(new, int | float) and new > old
+
+
+def _flat(settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Settings by dotted path; an empty group is a value."""
+    found: dict[str, Any] = {}
+    for key, value in settings.items():
+        path = f"{prefix}{key}"
+        found |= _flat(value, f"{path}.") if isinstance(value, Mapping) and value else {path: value}
+    return found
+
+
 def _reaches(key: str, config_classes: Sequence[type[TrainerConfig]], index: int) -> bool:
     """Whether a common setting is meant for stage `index`: `model` for the first, `steps` for the last with any, others for all but those
     whose trainer wants to be asked by name."""
@@ -251,17 +384,18 @@ def execute(plan: Plan, run: Run, plugins: Plugins | None = None, *, only: Colle
                 "r1env_step_end", run=run, stage=event.stage, step=event.step, metrics=dict(event.metrics)
             )
         )
-    for stage in plan.stages:
-        if stage.name in run.finished_stages() or (only and stage.name not in only):
-            continue
-        config = _config(plugins, stage.model_copy(update={"config": resolved(stage.config, _locator(run, stage))}))
-        run.start_stage(stage.name)
-        if (backend := _backend(plugins, stage.trainer, config)) is not None:
-            backend.train(stage.trainer, config, run)
-        else:
-            _trainer(plugins, stage.trainer).train(config, run)
-        run.finish_stage(stage.name)
-        write_stage_table(run)
+    with run.locked():
+        for stage in plan.stages:
+            if stage.name in run.finished_stages() or (only and stage.name not in only):
+                continue
+            config = _config(plugins, stage.model_copy(update={"config": resolved(stage.config, _locator(run, stage))}))
+            run.start_stage(stage.name)
+            if (backend := _backend(plugins, stage.trainer, config)) is not None:
+                backend.train(stage.trainer, config, run)
+            else:
+                _trainer(plugins, stage.trainer).train(config, run)
+            run.finish_stage(stage.name)
+            write_stage_table(run)
 
 
 def _locator(run: Run, stage: Stage) -> Callable[[str], Path]:
@@ -326,6 +460,8 @@ def _backend(plugins: Plugins, trainer: str, config: TrainerConfig) -> Backend |
 # Plans as YAML for people.
 
 LINE = 120  # columns that a list or mapping may take on one line
+SCREEN = 80  # lines from which stages are written as running text
+WRAPPED = 3  # lines that a stage, or its settings, may then take
 SHARED = 60  # characters from which a value that comes again is written as an alias
 
 
@@ -334,6 +470,8 @@ def plan_yaml(plan: Plan, plugins: Plugins | None = None, *, everything: bool = 
 
     Args:
         everything: all settings; by default only those that differ from the trainers' defaults. Planning the text again gives the same plan.
+
+    A plan of more than `SCREEN` lines is written again with its stages as running text.
     """
     plugins = plugins or installed()
     content = plan.model_dump(mode="json", exclude_none=True)
@@ -342,7 +480,11 @@ def plan_yaml(plan: Plan, plugins: Plugins | None = None, *, everything: bool = 
             shown["config"] = differences(_config(plugins, stage))
     if not everything:
         _share_settings(content["stages"])
-    return yaml.dump(content, Dumper=_PlanDumper, sort_keys=False, allow_unicode=True, width=LINE)
+    how: dict[str, Any] = {"sort_keys": False, "allow_unicode": True, "width": LINE}
+    text = cast(str, yaml.dump(content, Dumper=_PlanDumper, **how))
+    if everything or text.count("\n") <= SCREEN:
+        return text
+    return cast(str, yaml.dump(content, Dumper=_CompactPlanDumper, **how))
 
 
 class _Like(dict[str, Any]):
@@ -380,6 +522,8 @@ def _whole(own: _Like, base: Mapping[str, Any]) -> _Like:
 class _PlanDumper(yaml.SafeDumper):
     """Writes short lists and mappings on one line, equal long values of settings only once, and `_Like` with a merge key."""
 
+    compact = False
+
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
         self._names: dict[int, str] = {}  # id of a node → what its anchor is called
@@ -404,7 +548,7 @@ class _PlanDumper(yaml.SafeDumper):
         self._taken[name] = self._taken.get(name, 0) + 1
         return name if self._taken[name] == 1 else f"{name}-{self._taken[name]}"
 
-    def _lay_out(self, node: Any, indent: int) -> int:
+    def _lay_out(self, node: Any, indent: int, key_of_node: str = "") -> int:
         """Choose the style of `node` and of all within it; returns the characters that it takes on one line."""
         if isinstance(node, yaml.ScalarNode):
             return len(node.value)
@@ -421,15 +565,31 @@ class _PlanDumper(yaml.SafeDumper):
             if id(part) in self._names:
                 length += len(self._names[id(part)]) + 1  # an alias
             else:
-                length += self._lay_out(part, indent + 2)
+                length += self._lay_out(part, indent + 2, key or f"in {key_of_node}")
                 if isinstance(part, yaml.CollectionNode):
                     fits = fits and bool(part.flow_style)
                     self._names.update({id(part): name} if name else {})
         node.flow_style = fits and indent + length < LINE
+        if self.compact and key_of_node in ("config", "in stages") and indent + length < WRAPPED * LINE:
+            self._run_on(node)
         return length
 
+    def _run_on(self, node: Any) -> None:
+        """Write a node and all within it as running text."""
+        if isinstance(node, yaml.CollectionNode) and not node.flow_style:
+            node.flow_style = True
+            for part in [value for _, value in node.value] if isinstance(node, yaml.MappingNode) else node.value:
+                self._run_on(part)
 
-_PlanDumper.add_representer(_Like, _PlanDumper.represent_like)
+
+class _CompactPlanDumper(_PlanDumper):
+    """Writes stages, or their settings, as running text where that takes `WRAPPED` lines."""
+
+    compact = True
+
+
+for _dumper in (_PlanDumper, _CompactPlanDumper):
+    _dumper.add_representer(_Like, _PlanDumper.represent_like)
 
 
 # Cost estimates for a plan, printed by `r1env train --dry-run`.

@@ -35,7 +35,7 @@ import math
 import pkgutil
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from enum import StrEnum
@@ -211,6 +211,29 @@ class Reward:
         name = getattr(self.function, "__qualname__", type(self.function).__qualname__)
         return {"function": f"{where}:{name}", "sha256": source_digest(self.function)}
 
+    @property
+    def read_reference(self) -> Callable[[str], str | None] | None:
+        """The rule by which the reward reads the final answer out of a reference column, which may hold a worked solution.
+
+        None where it has no rule of its own: then the column is the answer. A class gives it as a static method `read_reference(text)`, which
+        returns None where the text marks no answer.
+        """
+        rule = getattr(self.function, "read_reference", None)
+        return rule if callable(rule) else None
+
+    def read_answer(self, completion: str, task: Task) -> str | None:
+        """Return the answer that the reward reads in a completion, for comparing completions with each other; None where it reads none.
+
+        A class gives the rule as a method `read_answer(completion, task)`. Without one it is the content of the only `<answer>` block, or else
+        the response after the thinking.
+        """
+        rule = getattr(self.prepared, "read_answer", None)
+        if rule is not None:
+            found: str | None = rule(completion, task)
+            return found
+        parsed = parse_response(completion)
+        return (parsed.answer if parsed.answer is not None else parsed.summary.strip()) or None
+
     def with_options(self, **options: Any) -> Reward:
         """Return the same reward with some options changed. Unknown options raise `UnknownNameError`."""
         return replace(self, options={**self.options, **options})
@@ -378,12 +401,17 @@ class Reward:
         """
         if self.convention is Convention.OPENRLHF and isinstance(results, Mapping):
             results = results["rewards"]
+        if not hasattr(results, "__len__") or isinstance(results, str | Mapping):
+            raise _ResultError(f"returned {type(results).__name__}, not a list of {count} results")
         if len(results) != count:
             raise _ResultError(f"returned {len(results)} results for {count} rollouts")
         return cast(Sequence[Any], results)
 
     def _failure(self, error: BaseException, seconds: float) -> Score:
-        said = (str(error).splitlines() or [""])[0]
+        try:
+            said = (str(error).splitlines() or [""])[0]
+        except Exception:  # noqa: BLE001 - an exception of somebody's class, whose text cannot be had
+            said = ""
         reason = said if isinstance(error, _ResultError) else f"{type(error).__name__}: {said}"
         status = Status.LIMIT if isinstance(error, MemoryError) else Status.ERROR
         return Score.failure(status, reason[:300], parts=self.part_keys, seconds=seconds)
@@ -393,8 +421,12 @@ class Reward:
             if self.convention is Convention.VERL and isinstance(result, Mapping):
                 return _score_of_verl(self.name, result, seconds)
             return to_score(self.name, self.parts, result, seconds)
-        except (TypeError, ValueError, OverflowError) as error:
+        except _ResultError as error:
             return self._failure(error, seconds)
+        except Exception as error:  # noqa: BLE001 - what was returned may be an object of any class, and reading it may raise anything
+            reason = f"returned {type(result).__name__}, which cannot be read as a score"
+            failure = self._failure(error, seconds)
+            return failure.model_copy(update={"reason": f"{reason}: {failure.reason}"[:300]})
 
     def _is_given(self, parameter: inspect.Parameter) -> bool:
         """True for a parameter that the scoring fills, False for an option."""
@@ -461,14 +493,23 @@ def group_by_task(rollouts: Sequence[Rollout]) -> list[list[int]]:
 
     Tasks are the same if their id, prompt and answer are: rows of a file often say more about each sample, which lands in the metadata.
     """
-    groups: dict[tuple[str, str | None, str], list[int]] = {}
-    keys: dict[int, tuple[str, str | None, str]] = {}  # by the identity of a task: most groups share one object
+    groups: dict[TaskKey, list[int]] = {}
+    keys: dict[int, TaskKey] = {}  # by the identity of a task: most groups share one object
     for place, rollout in enumerate(rollouts):
         task = rollout.task
         if id(task) not in keys:
-            keys[id(task)] = (task.id, task.answer, repr(task.prompt))
+            keys[id(task)] = task_key(task)
         groups.setdefault(keys[id(task)], []).append(place)
     return list(groups.values())
+
+
+TaskKey = tuple[str, str | None, str]
+"""What tasks have in common that are the same for a group reward."""
+
+
+def task_key(task: Task) -> TaskKey:
+    """Return what `group_by_task` tells tasks apart by."""
+    return (task.id, task.answer, repr(task.prompt))
 
 
 def combine_turns(scores: Sequence[Score]) -> Score:
@@ -505,18 +546,18 @@ def to_score(name: str, parts: tuple[str, ...], result: Any, seconds: float) -> 
     `value`, or else the sum of the parts. A `Score` keeps everything and gets the reward's name in its parts.
 
     Raises:
-        TypeError, ValueError, OverflowError: it is none of these, it is not finite, or its parts are not those that the reward declared.
+        ValueError: it is none of these, it is not finite, or its parts are not those that the reward declared.
     """
     if type(result) is float:  # first: it is the usual case, and a check for an abstract type takes as long as a small reward
         return _numeric_score(_finite(result), {name: result}, seconds)
     if isinstance(result, Score):
         given = {key: value for key, value in result.parts.items() if key != name}
         found = _named_parts(name, parts, given)
-        value = math.nan if result.value is None else result.value
+        value = math.nan if result.value is None else _finite(_number(result.value))
         return result.model_copy(update={"parts": {name: value, **found}, "seconds": result.seconds or seconds})
     if isinstance(result, Mapping):
-        numbers = {key: _number(value) for key, value in result.items()}
-        value = _finite(numbers.pop("value") if "value" in numbers else math.fsum(numbers.values()))
+        numbers = {_part_name(key): _number(value) for key, value in result.items()}
+        value = _finite(numbers.pop("value") if "value" in numbers else _sum(numbers.values()))
         return _numeric_score(value, {name: value, **_named_parts(name, parts, numbers)}, seconds)
     if result is None:
         return Score.failure(
@@ -532,7 +573,7 @@ def _numeric_score(value: float, parts: dict[str, float], seconds: float) -> Sco
 
 def _number(value: Any) -> float:
     """Return a number as a float. Arrays and tensors are recognised by `item` and `shape`: numpy and torch are not imported here."""
-    if isinstance(value, float):
+    if type(value) is float:
         return value
     shape = getattr(value, "shape", None)
     if shape is not None and callable(getattr(value, "item", None)):
@@ -545,6 +586,19 @@ def _number(value: Any) -> float:
         return float(value)
     except OverflowError:
         raise _ResultError("returned a number too large for a float") from None
+
+
+def _part_name(key: Any) -> str:
+    if not isinstance(key, str):
+        raise _ResultError(f"returned a mapping with the key {key!r}; keys must be text")
+    return key
+
+
+def _sum(values: Iterable[float]) -> float:
+    try:
+        return math.fsum(values)
+    except OverflowError:
+        raise _ResultError("returned parts whose sum is too large for a float") from None
 
 
 def _finite(value: float) -> float:

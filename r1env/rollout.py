@@ -15,6 +15,7 @@ import functools
 import itertools
 import json
 import logging
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, cast
@@ -90,6 +91,7 @@ class Trajectory:
         truncated: a token limit cut a turn off, or the context was full.
         place: in the result of `play`: trajectory `task * params.n + sample`.
         tools_as_user: replies of role `tool` that the chat template takes only as the user's; see `render_chat`.
+        merged: replies that were shown as part of another.
     """
 
     environment: Environment
@@ -101,6 +103,7 @@ class Trajectory:
     truncated: bool = False
     place: int = 0
     tools_as_user: int = 0
+    merged: int = 0
 
     @property
     def tokens(self) -> list[int]:
@@ -121,11 +124,14 @@ class Trajectory:
         A reply that the chat template cannot show costs this episode alone: it ends as failed, without a score.
         """
         try:
-            shown = reply_text(tokenizer, self.episode.replies, chat=chat)
+            replies = self.episode.replies
+            messages = self.episode.messages
+            shown = reply_text(tokenizer, replies, chat=chat, so_far=messages[: len(messages) - len(replies)])
         except ChatTemplateError as error:
             self.episode.fail(str(error))
             return
         self.tools_as_user += shown.tools_as_user
+        self.merged += shown.merged
         between = join_turns(tokenizer, self.ids, tokenizer(shown.text, add_special_tokens=False)["input_ids"])
         if not has_room(len(self.prompt) + len(self.ids) + len(between), max_length):
             self.truncated = True
@@ -187,6 +193,8 @@ def _take_all_turns(
             groups = [[trajectory] for trajectory in going_on if not trajectory.episode.done]
         if shown_as_user := sum(trajectory.tools_as_user for trajectory in trajectories):
             logger.info("%d replies of role tool were shown as the user's: the chat template takes no such role", shown_as_user)
+        if merged := sum(trajectory.merged for trajectory in trajectories):
+            logger.info("%d replies were shown as part of another: the chat template wants user and assistant in turn", merged)
     finally:
         for trajectory in trajectories:  # those that an exception cut short: their environments are closed all the same
             trajectory.episode.close()
@@ -333,10 +341,12 @@ class ChatText(NamedTuple):
 
     Attributes:
         tools_as_user: messages of role `tool` that are shown as the user's, because the template takes none.
+        merged: messages that are shown as part of another, because the template wants user and assistant in turn.
     """
 
     text: str
     tools_as_user: int = 0
+    merged: int = 0
 
 
 def render_chat(
@@ -344,11 +354,13 @@ def render_chat(
 ) -> ChatText:
     """Return a conversation as the tokenizer's chat template writes it, with all keys of its messages.
 
-    Templates differ in what they take, so three things are tried in turn:
+    Templates differ in what they take, so these are tried in turn:
 
     - Arguments of tool calls are shown as objects; as JSON text where the template raises on objects, or prints them as Python would.
     - Where the template raises on role `tool`, such messages become the user's, each between `<tool_response>` tags, neighbours in one
       message.
+    - Where the template still raises (those of Llama 2 and Gemma want user and assistant in turn, Gemma's no system message), neighbours of one role become
+      one message, and the system message goes to the start of the first user message.
     - Where the template takes no notice of `tools`, their description goes to the end of the system message, or to the start of the
       first message where the template has no system messages.
 
@@ -359,7 +371,7 @@ def render_chat(
         ChatTemplateError: the template raises on all of these; the message has its first error.
     """
     fault = ""
-    for form in _forms(messages):
+    for form, merged in _forms(messages):
         try:
             text = _apply(tokenizer, form, tools, generation_prompt)
             tools_ignored = bool(tools) and text == _apply(tokenizer, form, (), generation_prompt)
@@ -370,7 +382,9 @@ def render_chat(
             fault = fault or "it writes the arguments of a tool call as Python, not as JSON"
             continue
         if not tools_ignored:
-            return ChatText(text, _tool_messages(messages) - _tool_messages(form))
+            if merged:
+                _warn_once("the chat template wants user and assistant in turn: neighbouring messages are shown as one")
+            return ChatText(text, _tool_messages(messages) - _tool_messages(form), merged)
         _warn_once("the chat template takes no notice of tools: they are described in the system message instead")
         for told in _with_tools_in_words(messages, tools):
             with contextlib.suppress(ChatTemplateError):
@@ -387,17 +401,17 @@ def _apply(tokenizer: Any, messages: Conversation, tools: Sequence[Tool], genera
     return cast(str, shown)
 
 
-def _forms(messages: Conversation) -> Iterator[Conversation]:
-    """The ways to put a conversation to a template, the plainest first."""
-    calls = any(message.get("tool_calls") for message in messages)
-    yield messages
-    if calls:
-        yield _with_text_arguments(messages)
-    if _tool_messages(messages):
-        as_user = _tools_as_user(messages)
-        yield as_user
-        if calls:
-            yield _with_text_arguments(as_user)
+def _forms(messages: Conversation) -> Iterator[tuple[Conversation, int]]:
+    """The ways to put a conversation to a template, the plainest first; and how many messages became part of another for the sake of turns."""
+    as_user = _tools_as_user(messages)
+    alternating = _alternating(as_user)
+    forms = [(messages, 0), (as_user, 0), (alternating, len(as_user) - len(alternating))]
+    for number, (form, merged) in enumerate(forms):
+        if number and form == forms[number - 1][0]:
+            continue
+        yield form, merged
+        if any(message.get("tool_calls") for message in form):
+            yield _with_text_arguments(form), merged
 
 
 def _python_arguments(messages: Conversation) -> Iterator[dict[str, Any]]:
@@ -440,6 +454,21 @@ def _tools_as_user(messages: Conversation) -> Conversation:
     return tuple(shown)
 
 
+def _alternating(messages: Conversation) -> Conversation:
+    """The conversation with neighbours of one role as one message, and the system message at the start of the first user message."""
+    shown: list[Message] = []
+    for message in messages:
+        before = shown[-1] if shown else None
+        if before is not None and before["role"] in (message["role"], "system"):
+            joined = {**before, **message, "content": f"{before['content']}\n\n{message['content']}"}
+            if before.get("tool_calls") or message.get("tool_calls"):
+                joined["tool_calls"] = [*before.get("tool_calls", ()), *message.get("tool_calls", ())]
+            shown[-1] = cast(Message, joined)
+        else:
+            shown.append(message)
+    return tuple(shown)
+
+
 def _with_tools_in_words(messages: Conversation, tools: Sequence[Tool]) -> Iterator[Conversation]:
     first, *rest = messages
     words = _tools_in_words(tools)
@@ -464,30 +493,58 @@ SENTINEL = "r1env-turn"
 """Stands for the model's turn where a template is asked what it writes after one."""
 
 
-def reply_text(tokenizer: Any, replies: Conversation, *, chat: bool) -> ChatText:
+def reply_text(tokenizer: Any, replies: Conversation, *, chat: bool, so_far: Conversation = ()) -> ChatText:
     """Return what stands between the model's turn and its next one: the end of its turn, the replies, the next turn's opening.
 
     Its tokens are to be appended to those so far. Where the model drew the template's end-of-turn token itself, see `join_turns`.
 
+    The template is shown the conversation so far and the replies, with a stand-in for the model's last turn; what it writes after the stand-in
+    is the result. So a template may count turns, and whatever it does to earlier turns does not matter. Where it raises, or does not
+    show the stand-in, these are tried: the conversation without its tool calls, the stand-in at the end of what the model wrote,
+    and a conversation of a question and the stand-in.
+
     Args:
         replies: empty for the end of the turn alone.
         chat: as in `encode_prompt`. A plain conversation goes on in a new line, and the model's next turn begins where the reply ends.
+        so_far: the conversation up to the model's last turn, that one included.
 
     Raises:
         ChatTemplateError: the chat template cannot show the replies.
     """
     if not (chat and tokenizer.chat_template):
         return ChatText("".join(f"\n{reply['content']}" for reply in replies))
-    # A short conversation is enough: templates that cut the thinking out of earlier turns change what comes before this.
-    messages: Conversation = (
-        {"role": "user", "content": "?"},
-        {"role": "assistant", "content": SENTINEL},
-        *replies,
-    )
-    shown = render_chat(tokenizer, messages, generation_prompt=bool(replies))
-    if SENTINEL not in shown.text:
-        raise ChatTemplateError("the tokenizer's chat template does not show what the model said before")
-    return shown._replace(text=shown.text[shown.text.rindex(SENTINEL) + len(SENTINEL) :])
+    written = [message["content"] for message in (*so_far, *replies)]
+    candidates = (f"{SENTINEL}{number}." for number in itertools.count())
+    sentinel = next(one for one in candidates if not any(one in text for text in written))
+    fault = ChatTemplateError("the tokenizer's chat template does not show what the model said before")
+    for before, text in _before_the_reply(so_far):
+        messages: Conversation = (*before, {"role": "assistant", "content": text + sentinel}, *replies)
+        try:
+            shown = render_chat(tokenizer, messages, generation_prompt=bool(replies))
+        except ChatTemplateError as error:
+            fault = error
+            continue
+        if sentinel in shown.text:
+            after = shown.text[shown.text.rindex(sentinel) + len(sentinel) :]
+            as_user = _tools_as_user(replies)
+            return ChatText(
+                after,
+                tools_as_user=_tool_messages(replies) if shown.tools_as_user else 0,
+                merged=len(as_user) - len(_alternating(as_user)) if shown.merged else 0,
+            )
+    raise fault
+
+
+def _before_the_reply(so_far: Conversation) -> Iterator[tuple[Conversation, str]]:
+    """What may stand before a reply, the likeliest first: earlier messages, and the text of the model's turn before the stand-in."""
+    if so_far:
+        *earlier, last = so_far
+        yield tuple(earlier), ""
+        if any("tool_calls" in message for message in earlier):
+            bare = ({key: value for key, value in message.items() if key != "tool_calls"} for message in earlier)
+            yield tuple(cast(Message, message) for message in bare), ""
+        yield tuple(earlier), last["content"]
+    yield ({"role": "user", "content": "?"},), ""
 
 
 def join_turns(tokenizer: Any, turn: Sequence[int], between: Sequence[int]) -> list[int]:
@@ -511,4 +568,20 @@ def stop_when_scoring_fails(scores: Sequence[Score], max_failed: float, what: st
         raise TrainingStoppedError(
             f"scoring failed for {len(reasons) / len(scores):.0%} of {what} (limit {max_failed:.0%}, setting max_failed); "
             f"the commonest reason: {commonest}"
+        )
+
+
+def stop_when_unscored(scores: Sequence[Score], max_unscored: float, what: str) -> None:
+    """Raise TrainingStoppedError where the share of scores without a value, for whatever reason, reaches `max_unscored`.
+
+    Args:
+        what: the scores are of, for the message: "the rollouts of a step".
+    """
+    reasons = Counter(score.reason for score in scores if score.value is None)
+    if scores and reasons.total() >= max_unscored * len(scores) and reasons:
+        shown = "; ".join(f"{reason} ({count / len(scores):.0%})" for reason, count in reasons.most_common(3))
+        raise TrainingStoppedError(
+            f"{reasons.total() / len(scores):.0%} of {what} have no score (limit {max_unscored:.0%}, setting max_unscored): {shown}; a "
+            "reward that returns None for tasks that are not its own needs the rubric's `on_none: skip`, or a mixture in which each "
+            "environment has its own rubric"
         )

@@ -12,7 +12,7 @@ import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic_core import to_jsonable_python
@@ -38,6 +38,10 @@ class RewardChoice(BaseModel):
     options: Mapping[str, Any] = Field(default_factory=dict)
 
 
+OnNone = Literal["unscored", "skip"]
+"""What a counting reward that returns None does to the sum: it leaves the rollout without a score, or the rest is summed without it."""
+
+
 class RubricSpec(BaseModel):
     """A rubric as it is written in files: names, not objects."""
 
@@ -45,6 +49,7 @@ class RubricSpec(BaseModel):
 
     name: str
     rewards: tuple[RewardChoice, ...] = Field(min_length=1)
+    on_none: OnNone = "unscored"
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +63,11 @@ class WeightedReward:
 class Rubric:
     """Named rewards with weights.
 
+    Args:
+        on_none: what a counting reward that abstains (returns None) does to the sum: `unscored` leaves the rollout without a score;
+            `skip` sums the others with their weights, as TRL does, and leaves it without one only where all abstain. Scoring that
+            fails (raises, takes too long) is no abstention: it always leaves the rollout without a score.
+
     Example:
         >>> import r1env
         >>> @r1env.reward(name="short")
@@ -70,7 +80,7 @@ class Rubric:
         UsageError: no reward, two rewards of one name, parts of one key, or a weight that is not finite.
     """
 
-    def __init__(self, name: str, rewards: Sequence[WeightedReward]) -> None:
+    def __init__(self, name: str, rewards: Sequence[WeightedReward], on_none: OnNone = "unscored") -> None:
         if not rewards:
             raise UsageError(f"rubric {name!r} has no rewards")
         owner: dict[str, str] = {}
@@ -85,6 +95,7 @@ class Rubric:
                 owner[key] = item.reward.name
         self.name = name
         self.rewards = tuple(rewards)
+        self.on_none = on_none
 
     @property
     def part_keys(self) -> tuple[str, ...]:
@@ -108,14 +119,16 @@ class Rubric:
     def combine(self, scores: Sequence[Score]) -> Score:
         """Return one score for the scores of the rewards, which are in their order.
 
-        The value is the weighted sum; `turns` is that of the rewards with scope `turn`. A reward that counts (weight not 0) and has no value leaves the whole without one.
-        The status is that of the first failure, else of the first reward.
+        The value is the weighted sum; `turns` is that of the rewards with scope `turn`. A reward that counts (weight not 0) and has no value leaves the whole without one,
+        unless it abstained and `on_none` is `skip`. The status is that of the first failure, else of the first reward that has a value.
         """
         parts = dict.fromkeys(self.part_keys, math.nan)
         for score in scores:
             parts.update(score.parts)
         counting = [(item, score) for item, score in zip(self.rewards, scores, strict=True) if item.weight != 0]
         missing = [(item, score) for item, score in counting if score.value is None]
+        if self.on_none == "skip" and len(missing) < len(counting):
+            missing = [(item, score) for item, score in missing if score.failed]
         missing.sort(key=lambda pair: pair[1].status not in FAILURES)  # stable: failures first
         seconds = math.fsum(score.seconds for score in scores)
         by_turn = [(item.weight, score.turns) for item, score in counting if score.turns]
@@ -130,7 +143,8 @@ class Rubric:
                 value=None, parts=parts, status=score.status, reason=f"{item.reward.name}: {score.reason}", seconds=seconds
             )
         value = math.fsum(item.weight * (score.value or 0.0) for item, score in counting)
-        status = scores[0].status if scores[0].status not in FAILURES else Status.OK
+        first = next((score for score in scores if score.value is not None), scores[0])
+        status = first.status if first.status not in FAILURES else Status.OK
         reasons = (
             f"{item.reward.name}: {score.reason}" for item, score in zip(self.rewards, scores, strict=True) if score.reason
         )
@@ -212,6 +226,23 @@ def as_rubric(found: Any, name: str) -> RubricSpec | Rubric:
     raise UsageError(f"{name!r} is a {type(found).__name__}, not a rubric; see r1env.rubrics.as_rubric for what can be one")
 
 
+def scorable(found: Any) -> Rubric | Reward:
+    """Return what `r1env.score` can score with: a rubric or a reward as it is, a function as a reward, and the reward of a name.
+
+    Raises:
+        UsageError: it is none of these.
+    """
+    if isinstance(found, Rubric | Reward):
+        return found
+    if isinstance(found, str):
+        return installed().reward(found)
+    if is_reward(found):
+        return as_reward(found, getattr(found, "__name__", "reward"))
+    raise UsageError(
+        f"cannot score with a {type(found).__name__}; give a reward, a function, a reward's name, or an r1env.Rubric"
+    )
+
+
 def is_reward(found: Any) -> bool:
     """Return True for a reward, a class, and a function with parameters; a function without any makes a rubric."""
     return (
@@ -235,7 +266,7 @@ def resolve_rubric(spec: RubricSpec | Rubric, find_reward: Callable[[str], Rewar
             raise UsageError(f"rubric {spec.name!r} asks for 'accuracy', which only an environment has; name a reward instead")
         base = accuracy if choice.reward == ACCURACY and accuracy is not None else find_reward(choice.reward)
         items.append(WeightedReward(base.with_options(**choice.options) if choice.options else base, choice.weight))
-    return Rubric(spec.name, items)
+    return Rubric(spec.name, items, spec.on_none)
 
 
 def with_options(spec: RubricSpec | Rubric, options: Mapping[str, Mapping[str, Any]]) -> RubricSpec | Rubric:
@@ -247,7 +278,7 @@ def with_options(spec: RubricSpec | Rubric, options: Mapping[str, Mapping[str, A
     if isinstance(spec, Rubric):
         _check_names(spec.name, options, [item.reward.name for item in spec.rewards])
         changed = (replace(item, reward=item.reward.with_options(**options.get(item.reward.name, {}))) for item in spec.rewards)
-        return Rubric(spec.name, list(changed)) if options else spec
+        return Rubric(spec.name, list(changed), spec.on_none) if options else spec
     _check_names(spec.name, options, [choice.reward for choice in spec.rewards])
     choices = (c.model_copy(update={"options": {**c.options, **options.get(c.reward, {})}}) for c in spec.rewards)
     return spec.model_copy(update={"rewards": tuple(choices)})

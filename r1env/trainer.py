@@ -9,8 +9,8 @@ from typing import Any, ClassVar, Protocol, Self, TypeVar
 from pydantic import Field, model_validator
 
 from r1env.config import Name, Preset, Settings, merge, plain, with_new_names
-from r1env.errors import UnknownNameError
-from r1env.hooks import KIND_OF, Spec
+from r1env.errors import UnknownNameError, UsageError
+from r1env.hooks import KIND_OF, SINGULAR, Spec
 from r1env.importing import is_reference
 from r1env.plugins import installed
 from r1env.runs.run import Run
@@ -25,6 +25,8 @@ class TrainerConfig(Settings):
     Attributes:
         presets: settings by name: a `Preset`, or a nested mapping.
         set_by_stage: settings that an option of the command line skips if another stage has them too; they are set as STAGE.key=value.
+        may_change: settings, and groups of them, that a run which has begun may go on with other values of; the rest would make two
+            trainings out of one.
         reset_with: setting → those that a preset or recipe gives for its value, and that are dropped when the user gives another one.
     """
 
@@ -34,6 +36,7 @@ class TrainerConfig(Settings):
     presets: ClassVar[Mapping[str, Preset | Mapping[str, Any]]] = {}
     set_by_stage: ClassVar[frozenset[str]] = frozenset()
     reset_with: ClassVar[Mapping[str, tuple[str, ...]]] = {}
+    may_change: ClassVar[frozenset[str]] = frozenset({"steps"})
 
     def updated(self, changes: Mapping[str, Any]) -> Self:
         """Return a copy with nested changes, validated: `config.updated({"optim": {"lr": 1e-4}})`."""
@@ -55,7 +58,11 @@ def registered(spec_type: type[Spec]) -> Name:
 
     def check(name: str) -> str:
         if is_reference(name):
-            installed().load(spec_type, name)
+            found = installed().load(spec_type, name)
+            if not callable(found):
+                raise UsageError(
+                    f"{name!r} is a {type(found).__name__}, not a function or class for the {SINGULAR[KIND_OF[spec_type]]}"
+                )
         else:
             installed().find(spec_type, name)
         return name

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 import logging
@@ -12,10 +13,10 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, TypeVar
 
-from pydantic_core import to_jsonable_python
-
 from r1env.config import validate
-from r1env.errors import UnknownNameError, UsageError
+from r1env.data.layouts import Reading, example_of, language_of, mapped, plain_data, recognise
+from r1env.data.rows import ColumnMap
+from r1env.errors import DataError, UnknownNameError, UsageError
 from r1env.importing import is_reference, load_object
 from r1env.plugins import Plugins, installed
 from r1env.prompts import END_TOKENS, THINK_CLOSE, THINK_OPEN
@@ -183,16 +184,6 @@ def _log_failures(scores: Sequence[Score]) -> None:
 TASK_FIELD = "r1env_task"
 """Name of the field that carries a whole task, as JSON text."""
 
-ANSWER_FIELDS = (
-    "ground_truth",
-    "answer",
-    "solution",
-    "label",
-    "reward_model.ground_truth",
-    "reward_spec.ground_truth",
-)
-"""Where the reference answer may stand, first match wins. A dot leads into a mapping."""
-
 ID_FIELDS = ("id", "task_id", "index")
 
 
@@ -208,15 +199,17 @@ def task_field(task: Task) -> str:
 
 
 def task_of(prompt: object, fields: Mapping[str, Any], *, answer_field: str | None = None) -> Task:
-    """The task of a row.
+    """Return the task of a row.
 
-    A row with `TASK_FIELD` is that task. Otherwise the answer, `id`, `tests` (a list, or JSON text of one), `kind` and `language` are
-    taken where they fit, and everything else goes to the metadata: plain data as it is, arrays as lists, other objects as None.
+    A row with `TASK_FIELD` is that task. Any other is read by its layout (see `r1env.data.layouts`), which is recognised by its columns: the
+    reference, the tests, the options and the kind. Every column goes to the metadata too: plain data as it is, arrays as lists, other
+    objects as None. What a row has in place of a reference or of tests may be meant for a reward of the user's own: if it cannot be read, the
+    task has none, which is logged, and a reward that needs it leaves the rollout without a score.
 
     Args:
-        prompt: text or messages.
+        prompt: text or messages, as the model saw them.
         fields: the row's other columns.
-        answer_field: where the reference answer stands; by default the first of `ANSWER_FIELDS` that holds text or a number.
+        answer_field: the path of the reference answer, where the columns do not say it by themselves.
 
     Raises:
         TypeError, ValueError: the prompt is neither text nor messages, or `TASK_FIELD` holds no task.
@@ -224,19 +217,35 @@ def task_of(prompt: object, fields: Mapping[str, Any], *, answer_field: str | No
     if fields.get(TASK_FIELD):
         carried = fields[TASK_FIELD]
         return Task.model_validate(json.loads(carried) if isinstance(carried, str) else carried)
-    plain = _plain(dict(fields))
-    conversation = conversation_of(prompt if isinstance(prompt, str) else _plain(prompt))
-    taken: dict[str, Any] = {}
-    tests = _tests(plain.get("tests"))
-    if tests:
-        taken["tests"] = tests
-    if plain.get("kind") in list(TaskKind):  # a list, for the row's may be nothing that hashes
-        taken["kind"] = plain["kind"]
-    if isinstance(plain.get("language"), str):
-        taken["language"] = plain["language"]
-    answer = _answer(plain, (answer_field,) if answer_field else ANSWER_FIELDS)
-    metadata = {key: value for key, value in plain.items() if key not in taken}
-    return Task(id=_id(plain, conversation, answer), prompt=conversation, answer=answer, metadata=metadata, **taken)
+    conversation = conversation_of(prompt if isinstance(prompt, str) else plain_data(prompt))
+    plain = plain_data(dict(fields))
+    row = {**plain, "prompt": [dict(message) for message in conversation]}
+    if "ground_truth" in plain and "reward_model" not in plain:  # verl hands the reference over without what was around it
+        row["reward_model"] = {"ground_truth": plain["ground_truth"]}
+    layout = mapped(ColumnMap({"question": "prompt", "answer": answer_field})) if answer_field else recognise(row)
+    try:
+        example = example_of(row, layout, reading=Reading(keep_instruction=True, needs_question=False))
+    except DataError as error:
+        _warn_once(str(error))
+        return Task(id=_id(plain, conversation, None), prompt=conversation, metadata=plain)
+    answer, derived = example.answer, {key: value for key, value in example.metadata.items() if key not in row}
+    if layout.answer_is == "first" and answer is not None:  # in which order the model saw the options is not known here
+        answer = example.metadata["options"][answer]
+        derived.pop("options", None)
+    return Task(
+        id=_id(plain, conversation, answer),
+        prompt=conversation,
+        answer=answer,
+        tests=example.tests,
+        kind=example.kind or TaskKind.CHAT,
+        language=language_of(row),
+        metadata={**{key: value for key, value in plain.items() if example.columns.get(key) != "tests"}, **derived},
+    )
+
+
+@functools.lru_cache(maxsize=64)
+def _warn_once(fault: str) -> None:
+    logger.warning("a row without a reference or tests that can be read: %s", fault)
 
 
 def rollout_of(task: Task, completion: object, token_ids: Sequence[int] | None = None) -> Rollout:
@@ -260,38 +269,6 @@ def rollout_of(task: Task, completion: object, token_ids: Sequence[int] | None =
         messages=(*task.prompt, *messages),
         token_ids=tokens if len(messages) == 1 else None,
     )
-
-
-def _plain(value: object) -> Any:
-    """The value as plain data."""
-    return to_jsonable_python(value, inf_nan_mode="constants", bytes_mode="base64", fallback=_list_or_none)
-
-
-def _list_or_none(value: object) -> object:
-    """Arrays and tensors as lists; None for what is no data (an image, a tokenizer)."""
-    to_list = getattr(value, "tolist", None)
-    return to_list() if callable(to_list) else None
-
-
-def _answer(fields: Mapping[str, Any], names: Sequence[str]) -> str | None:
-    for name in names:
-        found: Any = fields
-        for key in name.split("."):
-            found = found.get(key) if isinstance(found, Mapping) else None
-        if isinstance(found, str):
-            return found
-        if isinstance(found, int | float) and not isinstance(found, bool):
-            return str(found)
-    return None
-
-
-def _tests(given: object) -> tuple[Mapping[str, Any], ...]:
-    if isinstance(given, str):
-        try:
-            given = json.loads(given)
-        except (ValueError, RecursionError):
-            return ()
-    return tuple(given) if isinstance(given, list) and all(isinstance(test, Mapping) for test in given) else ()
 
 
 def _id(fields: Mapping[str, Any], prompt: Conversation, answer: str | None) -> str:

@@ -1,4 +1,4 @@
-"""The file that a stack's command line wants: a rubric as plain data, and one line that makes a reward of it. Text in, text out."""
+"""The files that a stack's command line wants: a rubric as plain data with one line that makes a reward of it, and a data set."""
 
 from __future__ import annotations
 
@@ -9,6 +9,9 @@ from pathlib import Path
 from string import Template
 
 from r1env.adapters import openrlhf, trl, verl
+from r1env.data.rows import import_pyarrow
+from r1env.data.sources import iterate
+from r1env.envs.environment import Environment
 from r1env.errors import UnknownNameError, UsageError
 from r1env.rubrics import RewardChoice, RubricSpec
 
@@ -21,8 +24,8 @@ _TRL = """\
 # On the command line, started in this folder:
 #     trl grpo --reward_funcs $module.reward ...
 #
-# The reference answer is read from the data set's column `ground_truth`, `answer`, `solution` or `label`. A completion that cannot be
-# scored gets None, and TRL leaves it out of its group.
+# Rows are read by the layout of their columns, worked solutions included: see docs/data.md. A completion that cannot be scored gets
+# None, and TRL leaves it out of its group.
 
 from r1env.adapters.trl import reward_function
 
@@ -102,9 +105,42 @@ def render(stack: str, spec: RubricSpec, *, path: Path, parts: Sequence[str]) ->
     )
 
 
+def write_rows(stack: str, environment: Environment, path: Path) -> int:
+    """Write the tasks of an environment as a data set for the stack, and return how many there are.
+
+    Each row has the prompt as the environment's template puts it, and brings the task whole to the reward.
+
+    Args:
+        path: JSON Lines, or Parquet where its name ends in `.parquet`.
+
+    Raises:
+        UsageError: the environment's tasks never end, or the file cannot be written.
+    """
+    row_of = {"trl": trl.row_of, "verl": verl.row_of, "openrlhf": openrlhf.row_of}[stack]
+    rows = (
+        {**row_of(task), "prompt": [dict(message) for message in environment.open(task).messages]}
+        for task in iterate(environment.source)
+    )
+    count = 0
+    try:
+        if path.suffix == ".parquet":
+            arrow = import_pyarrow()
+            table = arrow.Table.from_pylist(list(rows))
+            arrow.parquet.write_table(table, path)
+            return int(table.num_rows)
+        with path.open("w", encoding="utf-8") as file:
+            for row in rows:
+                file.write(json.dumps(row) + "\n")
+                count += 1
+    except OSError as error:
+        raise UsageError(f"cannot write {path}: {error.strerror or error}") from error
+    return count
+
+
 def _literal(spec: RubricSpec) -> str:
     lines = "".join(f"        {_line(choice)},\n" for choice in spec.rewards)
-    return f'RUBRIC = {{\n    "name": {json.dumps(spec.name)},\n    "rewards": [\n{lines}    ],\n}}'
+    abstaining = "" if spec.on_none == "unscored" else f'    "on_none": {json.dumps(spec.on_none)},\n'
+    return f'RUBRIC = {{\n    "name": {json.dumps(spec.name)},\n    "rewards": [\n{lines}    ],\n{abstaining}}}'
 
 
 def _line(choice: RewardChoice) -> str:

@@ -11,7 +11,7 @@ A score without a value becomes **None**, which TRL takes as "this function does
 A reward of scope `group` gets all completions of a prompt that TRL hands over in one call. That is the whole group if
 `per_device_train_batch_size` is a multiple of `num_generations`.
 
-The data set's columns are read as `r1env.adapters.core.task_of` says: `answer`, `tests`, `language`, …; or write it with `row_of`.
+The data set's columns are read by their layout (see `r1env.adapters.core.task_of`); or write it with `row_of`.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class RewardFunction:
         __name__: what TRL's metrics call it (`rewards/<name>/mean`).
         rubric: what scores.
         weight: for `GRPOConfig.reward_weights`.
-        answer_field: the column of the reference answer, where it is not one of `rows.ANSWER_FIELDS`.
+        answer_field: the column of the reference answer, where its columns do not say it by themselves.
     """
 
     def __init__(self, rubric: Rubric, *, name: str, weight: float = 1.0, answer_field: str | None = None) -> None:

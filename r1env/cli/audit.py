@@ -2,24 +2,28 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from r1env.adapters.core import task_of
 from r1env.audit import SAMPLE_TASKS, AttackResult, AuditReport, FindingKind, audit
 from r1env.audit.corpus import varied
 from r1env.audit.report import excerpt
 from r1env.audit.run import SECONDS
 from r1env.cli.console import print_json, print_table, progress
-from r1env.cli.options import Json, plugins_of
-from r1env.cli.rows import MalformedRowError, parse_row
+from r1env.cli.options import Json, Map, plugins_of
 from r1env.config import parse_overrides
+from r1env.data.layouts import example_of, mapped
+from r1env.data.rows import FIELDS, ColumnMap, read_rows
+from r1env.data.tasks import task_of_example
 from r1env.envs.environment import Environment, make_environment
 from r1env.errors import UsageError
+from r1env.rewards import Reward
 from r1env.runs.files import replace_text, to_json
 from r1env.types import Task
 
@@ -36,9 +40,10 @@ def audit_command(
         str, typer.Option("--reward", metavar="NAME", help="Reward to audit: a name, module:attribute or file.py:attribute.")
     ],
     data: Annotated[
-        Path | None,
-        typer.Option("--data", metavar="FILE", help="JSON Lines with an `answer`, or a `completion` known to be correct."),
+        str | None,
+        typer.Option("--data", metavar="SOURCE", help="Rows with a reference, or with a `completion` known to be correct."),
     ] = None,
+    columns: Map = None,
     env: Annotated[
         str | None, typer.Option("--env", metavar="ENV", help="Use the tasks of this environment (see `r1env envs`).")
     ] = None,
@@ -77,7 +82,7 @@ def audit_command(
     tasks: Sequence[Task] = SAMPLE_TASKS
     right: Mapping[str, str] = {}
     if data is not None:
-        tasks, right = read_tasks(data)
+        tasks, right = read_tasks(data, columns, chosen)
         tasks = varied(tasks, MAX_OWN_TASKS)
     elif env is not None:
         tasks = tasks_of(make_environment(env, plugins=plugins))
@@ -98,31 +103,34 @@ def audit_command(
         raise typer.Exit(1)
 
 
-def read_tasks(path: Path) -> tuple[list[Task], dict[str, str]]:
+def read_tasks(
+    source: str, columns: list[str] | None = None, reward: Reward | None = None
+) -> tuple[list[Task], dict[str, str]]:
     """Return the tasks of a file, and the completions that come with them, by task id.
 
-    The rows are those of `r1env score`; the completion may be left out.
+    Rows are read as those of environments are; a question may be missing, for most rewards do not look at it.
+
+    Args:
+        columns: what the columns are, as --map has it.
+        reward: reads the final answer out of a reference that is a worked solution.
 
     Raises:
         UsageError: the file cannot be read or has no rows, or a row is malformed.
     """
     tasks: list[Task] = []
     right: dict[str, str] = {}
-    try:
-        with path.open("rb") as file:
-            for number, line in enumerate(file, start=1):
-                if number > MAX_ROWS:
-                    break
-                _, rollout = parse_row(_with_completion(line), number)
-                tasks.append(rollout.task)
-                if rollout.completion:
-                    right.setdefault(rollout.task.id, rollout.completion)
-    except OSError as error:
-        raise UsageError(f"cannot read {path}: {error.strerror}") from error
-    except MalformedRowError as error:
-        raise UsageError(f"{path}: {error}") from error
-    if not tasks:
-        raise UsageError(f"{path} has no rows")
+    layout = mapped(ColumnMap.parse(columns)) if columns else None
+    for row in islice(read_rows(source), MAX_ROWS):
+        has_question = layout is not None or any(name in row for name in FIELDS["question"])
+        if has_question:
+            example = example_of(row, layout)
+            identity = row.get("id", example.id or row.number)
+            task = task_of_example(example, str(identity), None if reward is None else reward.read_reference)
+        else:
+            task = task_of("", row)
+        tasks.append(task)
+        if isinstance(row.get("completion"), str):
+            right.setdefault(task.id, row["completion"])
     return tasks, right
 
 
@@ -130,15 +138,6 @@ def tasks_of(environment: Environment) -> tuple[Task, ...]:
     """Return the first tasks of an environment."""
     count = MAX_OWN_TASKS if environment.source.size is None else min(MAX_OWN_TASKS, environment.source.size)
     return tuple(environment.task(index) for index in range(count))
-
-
-def _with_completion(line: bytes) -> bytes:
-    """Add an empty completion to a line that has none; leave a line that is no object as it is, for `parse_row` to refuse."""
-    try:
-        row = json.loads(line)
-    except (ValueError, RecursionError):
-        return line
-    return json.dumps({"completion": "", **row}).encode() if isinstance(row, dict) else line
 
 
 def _print(report: AuditReport) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import shutil
 import sys
@@ -93,6 +94,32 @@ def _progress_lines(what: str, unit: bool) -> Advance:
             typer.echo(f"{what}: {count}, about {left:.0f} s left", err=True)
 
     return advance
+
+
+@contextmanager
+def told(say: Callable[[str], None], logger: str) -> Iterator[None]:
+    """Say what a logger logs, from INFO on, instead of what happens to its records otherwise."""
+    handler = _Saying(say)
+    source = logging.getLogger(logger)
+    before = source.level, source.propagate
+    source.addHandler(handler)
+    source.setLevel(logging.INFO)
+    source.propagate = False
+    try:
+        yield
+    finally:
+        source.removeHandler(handler)
+        source.setLevel(before[0])
+        source.propagate = before[1]
+
+
+class _Saying(logging.Handler):
+    def __init__(self, say: Callable[[str], None]) -> None:
+        super().__init__()
+        self._say = say
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self._say(printable(record.getMessage()))
 
 
 def printable(value: object) -> str:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import sys
 import time
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from statistics import fmean
 from typing import Annotated, Any
@@ -14,20 +17,20 @@ from typing import Annotated, Any
 import typer
 
 from r1env.cli import options as opt
-from r1env.cli.console import percent, print_json, print_table, progress
+from r1env.cli.console import percent, print_json, print_table, progress, told
 from r1env.config import parse_overrides
 from r1env.data.sources import iterate
-from r1env.engines import SamplingParams
+from r1env.engines import Engine, SamplingParams
 from r1env.envs.environment import Environment, make_evaluation_environment
+from r1env.envs.suite import Suite
 from r1env.errors import EngineError, UsageError
 from r1env.evaluation import Evaluation, EvaluationRow, accuracy_cell, evaluate, paired_difference
-from r1env.evaluation.evaluate import make_row
+from r1env.evaluation.evaluate import score_again
 from r1env.evaluation.run import EvaluationRun, check_same, describe_environment
 from r1env.hooks import SuiteSpec
 from r1env.plugins import Plugins
+from r1env.preflight import Mode, Preflight, check_suites
 from r1env.runs.files import replace_text, to_json
-from r1env.scoring import score
-from r1env.types import Rollout
 
 OutputFolder = Annotated[
     Path | None,
@@ -46,6 +49,8 @@ def evaluate_command(
     engine: opt.EngineName = "transformers",
     engine_options: opt.EngineOptions = None,
     data: opt.Data = None,
+    columns: opt.Map = None,
+    drop_repeated: opt.DropRepeated = False,
     env_options: opt.EnvOptions = None,
     limit: opt.Limit = None,
     n: opt.Samples = 1,
@@ -56,6 +61,10 @@ def evaluate_command(
     rubric: opt.RubricName = "accuracy",
     seed: opt.Seed = 0,
     batch_size: opt.BatchSize = 32,
+    preflight: Annotated[
+        Mode,
+        typer.Option("--preflight", help="Check references, prompts and rewards before the first task: refuse, report or off."),
+    ] = "refuse",
     output: OutputFolder = None,
     resume: Annotated[
         Path | None, typer.Option("--resume", metavar="DIR", help="Complete this evaluation: what is missing, and what failed.")
@@ -70,6 +79,7 @@ def evaluate_command(
     \b
     Example:
       r1env eval --model smollm2-135m --env gsm8k --data gsm8k_test.jsonl --limit 16
+      r1env eval --model smollm2-135m --data mine.parquet --map question=q,answer=a --limit 16
       r1env eval --model runs/mine/checkpoints/rl/model --model smollm2-135m --env sort-4 --env add-1digit --temperature 0
       r1env eval --resume runs/eval-sort-4-20260131-120000
     """
@@ -77,17 +87,17 @@ def evaluate_command(
     run = None if resume is None else EvaluationRun.open(resume)
     if run is not None:
         asked = _Asked.from_settings(run.settings)
-    elif not model or not env:
+    elif not model or not (env or data):
         raise UsageError(
-            f"give --model and --env, or --resume with the folder of an evaluation (see `{ctx.command_path} --help`)"
+            f"give --model and --env or --data, or --resume with the folder of an evaluation (see `{ctx.command_path} --help`)"
         )
     else:
-        given = parse_overrides(env_options or [])
-        if data is not None:
-            given["data"] = str(data.resolve())
+        given = parse_overrides(env_options or []) | opt.data_options(data, columns, drop_repeated=drop_repeated)
+        if data is not None and Path(data).exists():
+            given["data"] = str(Path(data).resolve())
         asked = _Asked(
             models=tuple(model),
-            envs=tuple(env),
+            envs=tuple(env or [opt.name_of_environment(None, data)]),
             engine=engine,
             engine_options=parse_overrides(engine_options or []),
             env_options=given,
@@ -109,14 +119,13 @@ def evaluate_command(
         run = EvaluationRun.create(output or _new_folder(asked.envs), settings, seed=seed, command=["r1env", *sys.argv[1:]])
     with contextlib.nullcontext() if run is None else run.writing():
         try:
-            found = _evaluate(asked, environments, plugins, run)
+            found = _evaluate(asked, environments, plugins, run, Preflight(mode=preflight))
         except (EngineError, KeyboardInterrupt):
             if run is not None:
                 typer.echo(f"what was scored is kept; go on with r1env eval --resume {run.path}", err=True)
             raise
         if run is not None:
-            order = [(name, environment.name) for name in asked.models for environment in environments]
-            found = run.finish(order, asked.params.n)
+            run.finish(found)
     if rows_only and output is not None:
         rows = [row for one in found.values() for row in one.rows]
         replace_text(output, "".join(to_json(row.model_dump(mode="json")) + "\n" for row in rows))
@@ -184,14 +193,20 @@ class _Asked:
             raise UsageError(f"{twice[0]!r} is named twice")
         return [
             opt.open_environment(
-                plugins, name, self.env_options, None, make_evaluation_environment, template=self.template, rubric=self.rubric
+                plugins,
+                name,
+                self.env_options,
+                None,
+                make=make_evaluation_environment,
+                template=self.template,
+                rubric=self.rubric,
             )
             for name in names
         ]
 
 
 def _evaluate(
-    asked: _Asked, environments: list[Environment], plugins: Plugins, run: EvaluationRun | None
+    asked: _Asked, environments: list[Environment], plugins: Plugins, run: EvaluationRun | None, preflight: Preflight
 ) -> dict[tuple[str, str], Evaluation]:
     done: dict[tuple[str, str], list[EvaluationRow]] = {}
     for model, name, row in run.rows() if run is not None else ():
@@ -201,6 +216,7 @@ def _evaluate(
         with progress("loading the model"):
             source = opt.open_engine(plugins, asked.engine, model, dict(asked.engine_options))
         with contextlib.closing(source):
+            _check(asked, environments, source, preflight)
             for environment in environments:
                 pair = (model, environment.name)
 
@@ -221,6 +237,14 @@ def _evaluate(
                         keep=keep,
                     )
     return found
+
+
+def _check(asked: _Asked, environments: list[Environment], engine: Engine, preflight: Preflight) -> None:
+    with told(partial(typer.echo, err=True), "r1env.preflight"), progress("checking the tasks") as advance:
+        for environment in environments:
+            count = opt.limit_for(environment, asked.limit)
+            suite = Suite(environment.name, [environment])
+            check_suites([suite], preflight, engine, count=count, seed=asked.seed, progress=advance)
 
 
 def _new_folder(envs: tuple[str, ...]) -> Path:
@@ -258,9 +282,13 @@ def _lines(found: Evaluation, model: str) -> list[tuple[str, Any]]:
         ("accuracy", percent(found.accuracy) + interval),
     ]
     lines += [(f"pass@{k}", percent(value)) for k, value in found.pass_at.items()]
+    lines += [(f"cons@{found.samples}", percent(found.consensus))] if found.consensus is not None else []
     lines += [(part, f"{value:.3f}") for part, value in found.parts.items()]
     lines += [("statuses", ", ".join(f"{status} {count}" for status, count in found.statuses.items()))]
-    lines += [("unscored", f"{found.unscored} (left out of the accuracy)")] if found.unscored else []
+    if found.unscored:
+        lines.append(("unscored", f"{found.unscored} (left out of the accuracy)"))
+        reasons = Counter(row.score.reason or str(row.score.status) for row in found.rows if row.correct is None)
+        lines += [("mostly because", reason) for reason, _ in reasons.most_common(1)]
     lines += [("mean length", f"{found.mean_length:.0f}"), ("cut off", percent(found.truncated))]
     return lines
 
@@ -412,38 +440,25 @@ def rescore(
         by_pair.setdefault((model, name), []).append(row)
     settings = asked.settings(environments) | {"rescored_from": str(source.resolve())}
     run = EvaluationRun.create(output or _new_folder(asked.envs), settings, seed=asked.seed, command=["r1env", *sys.argv[1:]])
-    changed = total = 0
+    found: dict[tuple[str, str], Evaluation] = {}
     with run.writing():
-        for environment in environments:
+        for model, environment in itertools.product(asked.models, environments):
             tasks = list(iterate(environment.source, opt.limit_for(environment, asked.limit), asked.seed))
-            for model in asked.models:
-                rows = [row for row in by_pair.get((model, environment.name), ()) if not row.error]
-                rollouts = []
-                for row in rows:
-                    if row.position >= len(tasks) or tasks[row.position].id != row.task_id:
-                        raise UsageError(
-                            f"task {row.task_id!r} of {environment.name!r} is no longer at place {row.position} of its source: "
-                            "the data have changed since; evaluate again"
-                        )
-                    rollouts.append(
-                        Rollout(
-                            task=tasks[row.position],
-                            completion=row.completion,
-                            messages=row.messages,
-                            finish_reason=row.finish_reason,
-                            ended_by=row.ended_by,
-                        )
-                    )
-                new = [
-                    make_row(rollout, row.position, row.sample, found, environment.accuracy).model_copy(
-                        update={"length": row.length}
-                    )
-                    for rollout, row, found in zip(rollouts, rows, score(rollouts, environment.rubric), strict=True)
-                ]
-                changed += sum(before.correct != after.correct for before, after in zip(rows, new, strict=True))
-                total += len(new)
-                run.append(model, environment.name, new)
-        found = run.finish([(m, environment.name) for m in asked.models for environment in environments], asked.params.n)
+            rows = by_pair.get((model, environment.name), [])
+            if moved := [row for row in rows if row.position >= len(tasks) or tasks[row.position].id != row.task_id]:
+                raise UsageError(
+                    f"task {moved[0].task_id!r} of {environment.name!r} is no longer at place {moved[0].position} of its source: "
+                    "the data have changed since; evaluate again"
+                )
+            if rows:
+                found[model, environment.name] = score_again(environment, tasks, rows, asked.params.n)
+        run.finish(found)
+    pairs = [
+        (before, after)
+        for pair, one in found.items()
+        for before, after in zip(sorted(by_pair[pair], key=lambda row: (row.position, row.sample)), one.rows, strict=True)
+    ]
+    changed = sum(before.correct != after.correct for before, after in pairs)
     _show(found, environments, as_json)
     if not as_json:
-        typer.echo(f"{changed} of {total} verdicts changed; kept in {run.path}", err=True)
+        typer.echo(f"{changed} of {len(pairs)} verdicts changed; kept in {run.path}", err=True)

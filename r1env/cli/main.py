@@ -25,6 +25,9 @@ COMMANDS = (
     CommandSpec("eval", "r1env.cli.evaluate:evaluate_command", "Evaluate a model: accuracy with its interval, and pass@k."),
     CommandSpec("compare", "r1env.cli.evaluate:compare", "Compare evaluations, task by task."),
     CommandSpec("rescore", "r1env.cli.evaluate:rescore", "Score an evaluation's completions again."),
+    CommandSpec(
+        "decontaminate", "r1env.cli.decontaminate:decontaminate", "Find training rows that share text with a benchmark."
+    ),
     CommandSpec("sample", "r1env.cli.sample:sample", "Sample completions, to read or to score later."),
     CommandSpec("score", "r1env.cli.score:score", "Score existing completions."),
     CommandSpec("export", "r1env.cli.score:export", "Export rewards for TRL, verl or OpenRLHF."),
@@ -114,9 +117,10 @@ def _show_warning(message: Warning | str, *_: object, **__: object) -> None:
 
 # What a fault looks like on the command line: one plain line on stderr and an exit code; a traceback only with `--debug`.
 #
-# Exit codes: 0 done, 1 something was found or failed, 2 wrong usage, 130 interrupted.
+# Exit codes: 0 done, 1 something was found or failed, 2 wrong usage, 130 interrupted, 143 terminated.
 
 INTERRUPTED = 130  # 128 + SIGINT, as shells count
+TERMINATED = 143  # 128 + SIGTERM
 
 # The parent of all of typer's usage errors. Its home moved between versions; a public child leads to it in all of them.
 _PARSE_ERROR: Any = typer.BadParameter.__base__

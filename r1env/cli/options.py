@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import logging
+import sys
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from r1env.api import TASKS_OF_A_GENERATOR
 from r1env.config import parse_overrides
+from r1env.data.rows import ColumnMap
 from r1env.engines import Engine, SamplingParams
 from r1env.envs.environment import Environment, make_environment
 from r1env.errors import UsageError
@@ -17,13 +19,29 @@ from r1env.importing import import_target
 from r1env.plugins import Plugins
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
-EnvName = Annotated[str, typer.Option("--env", help="Environment (see `r1env envs`).")]
+EnvName = Annotated[str | None, typer.Option("--env", help="Environment (see `r1env envs`). Default: the rows of --data.")]
 EnvOptions = Annotated[
     list[str] | None,
     typer.Option("-o", "--env-option", metavar="KEY=VALUE", help="Option of the environment's task source. Repeatable."),
 ]
 Data = Annotated[
-    Path | None, typer.Option("--data", metavar="FILE", help="File with the environment's tasks; short for -o data=FILE.")
+    str | None,
+    typer.Option(
+        "--data",
+        metavar="SOURCE",
+        help="Where the tasks are: a file, a folder, a glob, several with commas, or hub:owner/name[:config][@split].",
+    ),
+]
+Map = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--map",
+        metavar="FIELD=COLUMN",
+        help="What the columns of --data are, such as question=problem,answer=reward_model.ground_truth. Repeatable.",
+    ),
+]
+DropRepeated = Annotated[
+    bool, typer.Option("--drop-repeated", help="Leave out rows of --data that ask what an earlier row asked.")
 ]
 Template = Annotated[str | None, typer.Option("--template", help="Prompt template instead of the environment's own.")]
 RubricName = Annotated[str, typer.Option("--rubric", metavar="NAME|FILE", help="Rubric: a preset or a YAML file.")]
@@ -51,9 +69,11 @@ def plugins_of(ctx: typer.Context) -> Plugins:
 
 def open_environment(
     plugins: Plugins,
-    name: str,
+    name: str | None,
     options: list[str] | Mapping[str, Any] | None,
-    data: Path | None = None,
+    data: str | None = None,
+    columns: list[str] | None = None,
+    drop_repeated: bool = False,
     make: Callable[..., Environment] = make_environment,
     **settings: Any,
 ) -> Environment:
@@ -63,12 +83,60 @@ def open_environment(
         UsageError: unknown name, unreadable option, or an option that is a setting of its own.
     """
     given = dict(options) if isinstance(options, Mapping) else parse_overrides(options or [])
-    if data is not None:
-        given["data"] = str(data)
+    given |= data_options(data, columns, drop_repeated=drop_repeated)
     own = {"rubric": "--rubric", "template": "--template", "plugins": None, "reward_options": None, "max_turns": None}
     for key in given.keys() & own.keys():
         raise UsageError(f"{key!r} is no option of a task source" + (f"; use {own[key]}" if own[key] else ""))
-    return make(name, plugins=plugins, **settings, **given)
+    return make(name_of_environment(name, data), plugins=plugins, **settings, **given)
+
+
+def data_options(data: str | None, columns: list[str] | None, *, drop_repeated: bool = False) -> dict[str, Any]:
+    """The options of a task source that --data, --map and --drop-repeated give it. What is read is logged to the terminal from here on.
+
+    Raises:
+        UsageError: --map is no column map, or there is no --data for it.
+    """
+    logged = logging.getLogger("r1env.data")
+    if not logged.handlers:
+        logged.addHandler(_ToStandardError())
+        logged.setLevel(logging.INFO)
+        logged.propagate = False
+    if columns and data is None:
+        raise UsageError("--map says what the columns of --data are; give --data too")
+    found: dict[str, Any] = {} if data is None else {"data": data}
+    if drop_repeated:
+        found["drop_repeated"] = True
+    if columns:
+        found["map"] = str(ColumnMap.parse(columns))
+    return found
+
+
+def name_of_environment(name: str | None, data: str | None) -> str:
+    """The environment that is named, or `data` for the rows of --data alone.
+
+    Raises:
+        UsageError: neither.
+    """
+    if name is None and data is None:
+        raise UsageError("say which tasks: --env ENV (see `r1env envs`), or --data FILE (see --help)")
+    return name or "data"
+
+
+class _ToStandardError(logging.Handler):
+    """Prints to what is the standard error when the record comes, not when the handler was made. A message comes once."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._said: set[str] = set()
+        self._stream: object = None
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if self._stream is not sys.stderr:  # another call of the program in this process
+            self._stream, self._said = sys.stderr, set()
+        message = record.getMessage()
+        if message not in self._said:  # a command may open its data several times
+            self._said.add(message)
+            typer.echo(message, err=True)
 
 
 def open_engine(plugins: Plugins, name: str, model: str, options: list[str] | Mapping[str, Any] | None) -> Engine:

@@ -1,10 +1,13 @@
-"""`r1env score`: the stable doorway to the rewards. JSON lines in, one line out for each, in the same order."""
+"""`r1env score`: the stable doorway to the rewards. Rows in, one row out for each, in the same order; and `r1env export`."""
 
 from __future__ import annotations
 
 import functools
+import heapq
+import re
+from array import array
 from collections import Counter, deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Annotated, Any, cast
@@ -13,17 +16,31 @@ import cloudpickle
 import typer
 
 from r1env.adapters.core import load_rubric, rubric_spec
-from r1env.adapters.export import render
+from r1env.adapters.export import render, write_rows
 from r1env.cli.console import progress
-from r1env.cli.options import options_by_reward, plugins_of
-from r1env.cli.rows import Chunk, Scored, chunks, has_groups, open_results, open_rows, score_chunk
+from r1env.cli.options import Data, EnvName, Map, open_environment, options_by_reward, plugins_of
+from r1env.cli.rows import (
+    PLAIN,
+    Chunk,
+    Input,
+    Output,
+    RowFormat,
+    Scored,
+    chunks,
+    has_groups,
+    id_of,
+    recognised_format,
+    score_chunk,
+)
 from r1env.config import parse_overrides
+from r1env.data.rows import ColumnMap, describe_columns
 from r1env.errors import UsageError
 from r1env.importing import absolute_reference
 from r1env.plugins import Plugins
 from r1env.rewards import Reward
 from r1env.rubrics import Rubric, RubricSpec, find_rubric, name_accuracy, resolve_rubric, with_options
 from r1env.scoring import ScoringPool
+from r1env.types import FAILURES
 
 
 def score(
@@ -43,8 +60,30 @@ def score(
             "--option", metavar="KEY=VALUE", help="Option of the reward; with --rubric, REWARD.KEY=VALUE. Repeatable."
         ),
     ] = None,
-    input_: Annotated[str, typer.Option("--input", metavar="FILE", help="JSON Lines to score; - is stdin.")] = "-",
-    output: Annotated[str, typer.Option("--output", metavar="FILE", help="File for the scores; - is stdout.")] = "-",
+    input_: Annotated[
+        str,
+        typer.Option(
+            "--input", metavar="SOURCE", help="Rows to score: a file, a folder, hub:owner/name; - is JSON Lines on stdin."
+        ),
+    ] = "-",
+    output: Annotated[
+        str, typer.Option("--output", metavar="FILE", help="File for the scores: JSON Lines, .csv or .parquet; - is stdout.")
+    ] = "-",
+    columns: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--map",
+            metavar="FIELD=COLUMN",
+            help="What the columns are, such as question=problem,answer=reward_model.ground_truth,completion=response. Repeatable.",
+        ),
+    ] = None,
+    carry: Annotated[bool, typer.Option("--carry/--no-carry", help="Write the columns of the input beside the scores.")] = True,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on where a run that was killed left FILE.partial; each row is written once.")
+    ] = False,
+    keep_going: Annotated[
+        bool, typer.Option("--keep-going", help="Do not stop when the first 100 rows all fail for one reason.")
+    ] = False,
     on_ray: Annotated[bool, typer.Option("--ray", help="Score on a Ray cluster (see docs/scaling.md).")] = False,
     ray_address: Annotated[
         str | None,
@@ -53,12 +92,15 @@ def score(
 ) -> None:
     """Score existing completions.
 
-    Files are JSON lines, or Parquet where their name ends in .parquet; they are streamed and may be larger than memory.
+    The input may be JSON lines, JSON, CSV, Parquet, a folder or a data set of the hub; it is streamed and may be larger than memory. Rows of
+    a pipe are scored as they arrive.
 
-    Every input line is an object with a `completion`, and with `id`, `prompt`, `answer`, `tests`, `language`, `kind` where the
-    reward needs them; other fields go to the task's metadata. Every output line has `id`, `value` (null when it could not be
-    scored), `parts`, `status`, `reason` and `seconds`. A malformed line gets the status `error`, the rest are scored, and the
-    exit code is 1.
+    Every row has a `completion`, and `id`, `prompt`, `answer`, `tests`, `language`, `kind` where the reward needs them; other columns go
+    to the task's metadata. Columns of other names are given with --map, or recognised where they are those of a known data set. Every
+    output row has `id`, `value` (null when it could not be scored), `parts`, `status`, `reason` and `seconds`, and the columns of the
+    input. A malformed row gets the status `error`, the rest are scored, and the exit code is 1. A summary is printed on stderr.
+
+    A file is written as FILE.partial and gets its name when it is complete.
 
     A reward of scope group gets all rows with one id (and the same prompt and answer) together; for its sake the whole input is
     read before scoring starts.
@@ -66,31 +108,134 @@ def score(
     \b
     Example:
       r1env score --reward math --input in.jsonl --output out.jsonl
+      r1env score --reward math --input run.parquet --map answer=reward_model.ground_truth,completion=response
       r1env score --rubric zero --accuracy math < in.jsonl
       r1env score --reward math --input in.parquet --output out.parquet --ray --ray-address auto
     """
     scorer = _scorer(plugins_of(ctx), reward, rubric, accuracy, option)
     if ray_address is not None and not on_ray:
         raise UsageError("--ray-address needs --ray")
-    statuses: Counter[str] = Counter()
-    malformed = 0
+    mapping = str(ColumnMap.parse(columns)) if columns else ""
     with ExitStack() as stack:
-        lines, total = open_rows(stack, input_)
-        write = open_results(stack, output, input_)
+        rows = Input(stack, input_)
+        form = recognised_format(rows.first, mapping, carry=carry)
+        if form.layout:
+            typer.echo(f"reading {'the input' if input_ == '-' else input_} as {form.layout} rows", err=True)
+        sink = Output(output, input_, resume=resume)
+        stack.callback(sink.close)
+        whole = has_groups(scorer)
+        lines = rows.lines if whole else _after(rows.lines, sink)
+        tally = Tally(sink.done)
         advance = stack.enter_context(progress("scoring", unit=False))
         bytes_done = 0
-        for scored in _scored(stack, chunks(lines, whole=has_groups(scorer)), scorer, ray_address, on_ray=on_ray):
-            malformed += scored.malformed
-            statuses.update(scored.unscored)
-            write(scored.rows)
+        start = 0 if whole else sink.done
+        scoring = _scored(stack, chunks(lines, whole=whole, start=start), scorer, ray_address, form, on_ray=on_ray)
+        for scored in scoring:
+            new = scored.rows[sink.done :] if whole else scored.rows
+            sink.write(new)
+            tally.add(scored, new)
+            if not keep_going and (reason := tally.only_failure):
+                sink.abandon()
+                raise UsageError(_told_of_failures(reason, rows.first))
             bytes_done += scored.size
-            advance(bytes_done, max(total, bytes_done))
-    if statuses:
-        typer.echo("no score for " + ", ".join(f"{count} ({status})" for status, count in statuses.most_common()), err=True)
-    if malformed:
-        told = "1 malformed line; it has" if malformed == 1 else f"{malformed} malformed lines; each has"
+            advance(bytes_done, max(rows.size, bytes_done))
+        sink.finish()
+    for said in tally.summary():
+        typer.echo(said, err=True)
+    if tally.malformed:
+        told = "1 malformed line; it has" if tally.malformed == 1 else f"{tally.malformed} malformed lines; each has"
         typer.echo(f"error: {told} status 'error' and the reason in the output", err=True)
         raise typer.Exit(1)
+
+
+def _after(lines: Iterator[bytes], sink: Output) -> Iterator[bytes]:
+    """Return the lines that a resumed output does not have yet.
+
+    Raises:
+        UsageError: the output has more rows than the input, or its last row is of another id.
+    """
+    last = b""
+    for number in range(1, sink.done + 1):
+        last = next(filter(None, lines), b"")
+        if not last:
+            raise UsageError(
+                f"--resume: the output has {sink.done:,} rows, and the input has {number - 1:,}; it is of another input"
+            )
+    if sink.done and sink.last is not None and (here := id_of(last)) is not None and str(here) != str(sink.last.get("id")):
+        raise UsageError(
+            f"--resume: row {sink.done:,} of the output has the id {sink.last.get('id')!r}, and row {sink.done:,} of the input {here!r}; "
+            "it is of another input"
+        )
+    return lines
+
+
+ALL_FAIL = 100
+"""Rows that fail for one reason, with none scored before them, before the command stops."""
+
+SLOWEST = 3
+
+
+class Tally:
+    """What became of the rows: the summary, and whether all have failed for one reason so far.
+
+    Attributes:
+        malformed: rows that could not be read.
+    """
+
+    def __init__(self, done: int = 0) -> None:
+        self.malformed = 0
+        self._done = done
+        self._rows = 0
+        self._sum = 0.0
+        self._statuses: Counter[str] = Counter()
+        self._unscored: Counter[str] = Counter()
+        self._seconds = array("d")
+        self._slowest: list[tuple[float, int, str]] = []
+        self._failures: Counter[str] = Counter()
+
+    def add(self, scored: Scored, rows: Sequence[Mapping[str, Any]]) -> None:
+        self.malformed += scored.malformed
+        self._unscored.update(scored.unscored)
+        for row in rows:
+            self._rows += 1
+            self._statuses[row["status"]] += 1
+            self._sum += row["value"] or 0.0
+            self._seconds.append(row["seconds"])
+            heapq.heappush(self._slowest, (row["seconds"], self._done + self._rows, repr(row["id"])))
+            if len(self._slowest) > SLOWEST:
+                heapq.heappop(self._slowest)
+            if self._rows <= ALL_FAIL and row["value"] is None and row["status"] in FAILURES:
+                self._failures[re.sub(r"^line \d+: ", "", row["reason"])] += 1
+
+    @property
+    def only_failure(self) -> str:
+        """The reason for which all rows have failed, once there are `ALL_FAIL` of them; empty otherwise."""
+        ((reason, count),) = self._failures.most_common(1) or [("", 0)]
+        return reason if count == ALL_FAIL else ""
+
+    def summary(self) -> Iterator[str]:
+        """Yield the lines that are printed at the end."""
+        if self._unscored:
+            yield "no score for " + ", ".join(f"{count} ({status})" for status, count in self._unscored.most_common())
+        if not self._rows:
+            return
+        values = self._rows - sum(self._unscored.values()) - self.malformed
+        mean = f"mean {self._sum / values:.4g}" if values else "no values"
+        before = f" after the {self._done:,} that were there" if self._done else ""
+        yield f"scored {self._rows:,} {'row' if self._rows == 1 else 'rows'}{before}: {mean}; " + ", ".join(
+            f"{status} {count:,}" for status, count in self._statuses.most_common()
+        )
+        ordered = sorted(self._seconds)
+        p50, p99 = (ordered[int(share * (len(ordered) - 1))] for share in (0.5, 0.99))
+        slowest = ", ".join(
+            f"row {number:,} (id {name}) {seconds:.3f}" for seconds, number, name in sorted(self._slowest, reverse=True)
+        )
+        yield f"seconds: p50 {p50:.4f}, p99 {p99:.4f}; slowest: {slowest}"
+
+
+def _told_of_failures(reason: str, first: Mapping[str, Any] | None) -> str:
+    told = f"stopped: the first {ALL_FAIL} rows all failed for one reason: {reason}"
+    return f"{told}; {describe_columns(first)}; or go on with --keep-going" if first else f"{told}; go on with --keep-going"
 
 
 def _scorer(
@@ -110,15 +255,19 @@ def _scorer(
 
 
 def _scored(
-    stack: ExitStack, numbered: Iterator[Chunk], scorer: Reward | Rubric, address: str | None, *, on_ray: bool
+    stack: ExitStack,
+    numbered: Iterator[Chunk],
+    scorer: Reward | Rubric,
+    address: str | None,
+    form: RowFormat,
+    *,
+    on_ray: bool,
 ) -> Iterator[Scored]:
     """Every chunk once and in order, scored here or on the cluster."""
     if not on_ray:
-        return (score_chunk(chunk, scorer) for chunk in numbered)
-    # ray is an extra
-
+        return (score_chunk(chunk, scorer, form=form) for chunk in numbered)
     stack.enter_context(connected(address))
-    return score_on_cluster(numbered, scorer)
+    return score_on_cluster(numbered, scorer, form)
 
 
 # `r1env score --ray`: chunks of lines are scored by the nodes of a Ray cluster, and come back in order.
@@ -155,14 +304,14 @@ def connected(address: str | None) -> Iterator[None]:
         ray.shutdown()
 
 
-def score_on_cluster(chunks: Iterable[Chunk], scorer: Reward | Rubric) -> Iterator[Scored]:
+def score_on_cluster(chunks: Iterable[Chunk], scorer: Reward | Rubric, form: RowFormat = PLAIN) -> Iterator[Scored]:
     """Every chunk, scored, in the order given. Inside `connected`.
 
     Raises:
         UsageError: the reward cannot be loaded on the nodes, or a chunk lost `RETRIES` nodes.
     """
     ray = _ray()
-    packed = ray.put(cloudpickle.dumps(scorer))
+    packed = ray.put(cloudpickle.dumps((scorer, form)))
     task = ray.remote(num_cpus=1, max_retries=RETRIES, scheduling_strategy="SPREAD")(_score_here)
     under_way: deque[Any] = deque()
     try:
@@ -179,12 +328,13 @@ def score_on_cluster(chunks: Iterable[Chunk], scorer: Reward | Rubric) -> Iterat
 
 def _score_here(chunk: Chunk, packed: bytes) -> Scored:
     """On a node. A processor of Ray's is a scoring worker."""
-    return score_chunk(chunk, _unpacked(packed), _pool())
+    scorer, form = _unpacked(packed)
+    return score_chunk(chunk, scorer, _pool(), form)
 
 
 @functools.lru_cache(maxsize=1)
-def _unpacked(packed: bytes) -> Reward | Rubric:
-    return cast(Reward | Rubric, cloudpickle.loads(packed))
+def _unpacked(packed: bytes) -> tuple[Reward | Rubric, RowFormat]:
+    return cast(tuple[Reward | Rubric, RowFormat], cloudpickle.loads(packed))
 
 
 @functools.cache
@@ -225,30 +375,50 @@ def export(
         str, typer.Option("--rubric", metavar="NAME|FILE", help="Rubric: a preset, a YAML file or a single reward.")
     ] = "zero",
     accuracy: Annotated[
-        str, typer.Option("--accuracy", metavar="REWARD", help="Reward that the rubric's `accuracy` stands for.")
-    ] = "math",
+        str | None,
+        typer.Option(
+            "--accuracy",
+            metavar="REWARD",
+            help="Reward that the rubric's `accuracy` stands for. Default: that of --data, or math.",
+        ),
+    ] = None,
     option: Annotated[
         list[str] | None, typer.Option("--option", metavar="REWARD.KEY=VALUE", help="Option of a reward. Repeatable.")
+    ] = None,
+    data: Data = None,
+    columns: Map = None,
+    env: EnvName = None,
+    rows: Annotated[
+        Path | None,
+        typer.Option(
+            "--rows", metavar="FILE", help="Also write the tasks of --data or --env for the stack: .jsonl or .parquet."
+        ),
     ] = None,
     force: Annotated[bool, typer.Option("--force", help="Overwrite an existing file.")] = False,
 ) -> None:
     """Export rewards as a Python file that TRL, verl or OpenRLHF loads.
 
-    The file holds the rubric as plain data, and the flags that make the stack use it in its first lines.
+    The file holds the rubric as plain data, and the flags that make the stack use it in its first lines. With --rows, the tasks of --data or
+    --env become a data set of the stack, whose rows bring everything that a reward may need.
 
     \b
     Example:
       r1env export --to openrlhf --rubric zero --output reward.py
       r1env export --to verl --rubric mine.yaml --accuracy math --output reward.py
+      r1env export --to verl --data problems.jsonl --map question=q,answer=a --rows train.parquet --output reward.py
     """
     plugins = plugins_of(ctx)
+    if (rows is None) is not (data is None and env is None):
+        raise UsageError("--rows FILE is where the tasks of --data or --env are written; give both, or neither")
+    environment = None if rows is None else open_environment(plugins, env, None, data, columns)
+    accuracy = accuracy or (environment.accuracy if environment else "") or "math"
     spec = name_accuracy(with_options(rubric_spec(rubric, plugins), options_by_reward(option)), accuracy)
     if not isinstance(spec, RubricSpec):
         raise UsageError(f"the rubric {rubric!r} holds reward objects, and the file must name them; give a rubric of names")
     # The stack may load the file in another folder.
     absolute = (choice.model_copy(update={"reward": absolute_reference(choice.reward)}) for choice in spec.rewards)
     spec = spec.model_copy(update={"rewards": tuple(absolute)})
-    loaded = load_rubric(spec, plugins=plugins)
+    loaded = load_rubric(spec, plugins=plugins, one_by_one="" if to == "trl" else to)
     text = render(to, spec, path=output, parts=loaded.part_keys)
     try:
         with output.open("w" if force else "x", encoding="utf-8") as file:
@@ -258,3 +428,5 @@ def export(
     except OSError as error:
         raise UsageError(f"cannot write {output}: {error.strerror}") from error
     typer.echo(f"{output}: its first lines say how to use it")
+    if environment is not None and rows is not None:
+        typer.echo(f"{rows}: {write_rows(to, environment, rows):,} rows")

@@ -14,10 +14,10 @@ import typer
 from typer.core import TyperCommand
 
 from r1env.api import create_run
-from r1env.cli.console import print_json, program, progress, stdout_console
+from r1env.cli.console import print_json, program, progress, stdout_console, told
 from r1env.cli.live import LiveTable, PlainLog, Stages
-from r1env.cli.main import INTERRUPTED
-from r1env.cli.options import Json, plugins_of
+from r1env.cli.main import INTERRUPTED, TERMINATED
+from r1env.cli.options import Data, DropRepeated, Json, Map, data_options, plugins_of
 from r1env.cli.outcome import Outcome, Usage, next_commands, outcome_of, report_of
 from r1env.cli.settings import help_lines
 from r1env.config import parse_overrides
@@ -29,13 +29,15 @@ from r1env.recipes import (
     Plan,
     check_only,
     check_plan,
+    config_class_of,
+    continuation,
     estimate_lines,
     estimates,
     execute,
     plan_training,
     plan_yaml,
-    stored_plan,
 )
+from r1env.runs.owner import Terminated
 from r1env.runs.run import Run
 from r1env.runs.tables import read_tables
 from r1env.trackers import find_tracker, followed
@@ -49,6 +51,9 @@ def train(
     preset: Annotated[str | None, typer.Option("--preset", help="Named settings, e.g. tiny-cpu.")] = None,
     model: Annotated[str | None, typer.Option("--model", help="Model that the first stage starts from.")] = None,
     env: Annotated[str | None, typer.Option("--env", help="Environment (see `r1env envs`).")] = None,
+    data: Data = None,
+    columns: Map = None,
+    drop_repeated: DropRepeated = False,
     steps: Annotated[int | None, typer.Option("--steps", min=1, help="Training steps of the last stage that has any.")] = None,
     seed: Annotated[int | None, typer.Option("--seed", help="Random seed.")] = None,
     rubric: Annotated[
@@ -97,16 +102,19 @@ def train(
 ) -> None:
     """Train a model.
 
-    Everything is checked before the first step. Ctrl-C keeps the last checkpoint; --resume continues from it.
+    Everything is checked before the first step. Ctrl-C and SIGTERM write a checkpoint, SIGUSR1 writes one and goes on; --resume continues
+    from the newest, with --steps or --set where more steps or another learning rate are wanted.
     `r1env train NAME --help` lists the settings of a trainer.
 
     \b
     Example:
       r1env train r1-zero --preset tiny-cpu
       r1env train grpo --model smollm2-135m --env add-1digit --steps 2 --set sampling.group_size=4
+      r1env train grpo --model smollm2-135m --data mine.parquet --map question=q,answer=a
       r1env train r1-zero --track tensorboard
       r1env train r1 --dry-run > plan.yaml && r1env train plan.yaml
       r1env train --resume runs/r1-zero-tiny-cpu-20260131-120000
+      r1env train --resume runs/r1-zero-tiny-cpu-20260131-120000 --steps 300
       r1env train --resume runs/r1-tiny-cpu-20260131-120000 --only dev3
     """
     plugins = plugins_of(ctx)
@@ -115,32 +123,41 @@ def train(
     cluster = {"nodes": nodes, "gpus": gpus, "ray_address": ray_address}
     common["backend_options"] = {key: value for key, value in cluster.items() if value is not None} or None
     given = {key: value for key, value in common.items() if value is not None}
+    given |= _of_data(plugins, name, env, data, columns, drop_repeated=drop_repeated)
     track = track or []
     for tracker in track:
         find_tracker(tracker, plugins)  # before anything is made
     run: Run | None = None
     if resume is not None:
         run = Run.open(resume)
-        plan = stored_plan(run, plugins)
-        if name not in (None, plan.name) or preset not in (None, plan.preset) or given or settings or output:
-            raise UsageError(f"--resume takes every setting from {resume}; leave out all others")
+        further = continuation(run, overrides=parse_overrides(settings or []), common=given, plugins=plugins)
+        plan = further.plan
+        if name not in (None, plan.name) or preset not in (None, plan.preset) or output:
+            raise UsageError(f"--resume takes the recipe, its preset and the folder from {resume}; leave them out")
     else:
         plan = make_plan(plugins, name, preset, given, settings or [])
     check_plan(plan, plugins)
-    check_only(plan, only or [], run.finished_stages() if run else [])
+    check_only(plan, only or [], [name for name in run.finished_stages() if name not in further.again] if run else [])
     if dry_run:
         _print_plan(plan, plugins, as_json, everything)
         return
     if run is None:
         run = create_run(plan, output, ["r1env", *sys.argv[1:]])
+    elif further.changes:
+        for line in further.changes:
+            typer.echo(f"changed: {line}", err=True)
+        with run.locked():
+            run.change_plan(plan.model_dump(mode="json"), again=further.again)
     if not (quiet or as_json):
         typer.echo(f"run folder: {run.path}")
     usage = Usage.start()
     try:
         _execute(plan, run, plugins, track, only or [], quiet=quiet or as_json)
-    except KeyboardInterrupt:
-        typer.echo(f"interrupted; go on with: {program()} train --resume {run.path}", err=True)
-        raise typer.Exit(INTERRUPTED) from None
+    except KeyboardInterrupt as interruption:
+        terminated = isinstance(interruption, Terminated)
+        how = "terminated" if terminated else "interrupted"
+        typer.echo(f"{how}; go on with: {program()} train --resume {run.path}", err=True)
+        raise typer.Exit(TERMINATED if terminated else INTERRUPTED) from None
     _tell(outcome_of(run, plan, usage, report_of(run, plugins)), run, plan, as_json)
 
 
@@ -167,6 +184,24 @@ class TrainCommand(TyperCommand):
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
 app.command("train", cls=TrainCommand)(train)
+
+
+def _of_data(
+    plugins: Plugins, name: str | None, env: str | None, data: str | None, columns: list[str] | None, *, drop_repeated: bool
+) -> dict[str, Any]:
+    """The settings that --data and --map stand for: the demonstrations or pairs of a trainer that has a setting `data`, else the tasks.
+
+    Raises:
+        UsageError: --map is no column map, or there is no --data for it.
+    """
+    options = data_options(data, columns, drop_repeated=drop_repeated)
+    if not options:
+        return {}
+    if name is not None and name in plugins.provided("trainers") and "data" in config_class_of(plugins, name).model_fields:
+        if drop_repeated:
+            raise UsageError(f"--drop-repeated is for tasks, and {name} learns from demonstrations or pairs")
+        return {"data": options["data"]} | ({"columns": options["map"]} if "map" in options else {})
+    return {"env": env or "data", "env_options": options}
 
 
 def make_plan(plugins: Plugins, name: str | None, preset: str | None, common: dict[str, Any], settings: list[str]) -> Plan:
@@ -199,6 +234,8 @@ def _execute(plan: Plan, run: Run, plugins: Plugins, track: list[str], only: lis
             run.subscribe(shown)
             say = shown.tell
         run.subscribe(Monitor(run, lambda event, alert: say(f"{event.stage}, step {event.step}: {alert}")))
+        if not quiet:
+            stack.enter_context(told(say, "r1env.preflight"))
         stack.enter_context(followed(run, track, plugins, say))
         execute(plan, run, plugins, only=only)
 

@@ -12,9 +12,11 @@ import math
 import random
 import re
 import string
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
+from itertools import islice
 from typing import Any, overload
 
 from pydantic_core import to_jsonable_python
@@ -32,7 +34,7 @@ class Computed:
     """A field that a function of the row gives; `MISSING` where it gives none.
 
     Attributes:
-        path: what it is made of, for messages.
+        path: what it is made of, for messages; several with `|` between them.
     """
 
     path: str
@@ -64,6 +66,7 @@ class Layout:
         chosen, rejected, label, steps, tools, system: as they are called in preference, labelled, stepwise and tool data.
         id: the row's own name, where that is unique.
         skip: path → values for which a row is left out of the tasks, by a rule of the set; each such row is counted.
+        leave_out: a function of the row that says why it is left out; empty where it stays.
         same_length: lists that belong together.
         needs: text that every reference has.
         check: raises `DataError` for faults of its own.
@@ -92,6 +95,7 @@ class Layout:
     system: Field = ""
     id: Field = ""
     skip: Mapping[str, tuple[Any, ...]] = field(default_factory=dict)
+    leave_out: Callable[[Mapping[str, Any]], str] | None = None
     same_length: tuple[str, ...] = ()
     needs: str = ""
     check: Callable[[Mapping[str, Any]], None] | None = None
@@ -154,6 +158,7 @@ def read_examples(
     columns: ColumnMap | None = None,
     layout: str | Layout = "",
     split: str | None = None,
+    sample: int = 1,
     **settings: Any,
 ) -> Examples:
     """Return the rows of `source` as examples, read when they are asked for.
@@ -163,6 +168,8 @@ def read_examples(
         columns: what the columns are; otherwise the layout is recognised by the first row.
         layout: a layout, or the name of one of `LAYOUTS`, instead of recognising one.
         split: see `read_rows`.
+        sample: rows by which the layout is recognised, the first ones; the one that most of them have counts. More than one is for files whose
+            first row may be bad.
         settings: see `Reading`.
 
     Raises:
@@ -176,13 +183,25 @@ def read_examples(
     rows = source if isinstance(source, Rows) else read_rows(source, split)
     first = rows.first
     if columns is not None:
-        columns.read(first)  # raises now what every row would raise
+        if sample == 1:
+            columns.read(first)  # raises now what every row would raise
         chosen = mapped(columns)
     elif isinstance(layout, Layout):
         chosen = layout
     else:
-        chosen = layout_named(layout) if layout else recognise(first)
+        chosen = layout_named(layout) if layout else recognise(first) if sample == 1 else _commonest(rows, sample)
+    first = first if sample == 1 else next((row for row in islice(rows, sample) if _fits(chosen, row)), first)
     return Examples(rows, _bound(chosen, first), Reading(**settings))
+
+
+def _commonest(rows: Rows, sample: int) -> Layout:
+    """The layout that most of the first rows have."""
+    found = Counter(
+        layout.name
+        for row in islice(rows, sample)
+        if (layout := next((one for one in candidates(row) if _fits(one, row)), None)) is not None
+    )
+    return layout_named(found.most_common(1)[0][0]) if found else recognise(rows.first)
 
 
 def _bound(layout: Layout, first: Mapping[str, Any]) -> Layout:
@@ -204,11 +223,13 @@ class Reading:
         first_index: what an index says that names the first option, 0 or 1.
         shuffle_seed: shuffle the options of each row; the same seed gives the same order.
         keep_instruction: leave in the prompt what it says about the form of the answer.
+        needs_question: refuse a row without a question.
     """
 
     first_index: int = 0
     shuffle_seed: int | None = None
     keep_instruction: bool = False
+    needs_question: bool = True
 
 
 class Examples(Sequence[Example]):
@@ -226,7 +247,7 @@ class Examples(Sequence[Example]):
 
     def __iter__(self) -> Iterator[Example]:
         for place, row in enumerate(self.rows):
-            yield self._example(row, place)
+            yield self.example(row, place)
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -238,9 +259,10 @@ class Examples(Sequence[Example]):
     def __getitem__(self, index: int | slice) -> Example | list[Example]:
         if isinstance(index, slice):
             return [self[place] for place in range(*index.indices(len(self)))]
-        return self._example(self.rows[index], index % len(self))
+        return self.example(self.rows[index], index % len(self))
 
-    def _example(self, row: Row, place: int) -> Example:
+    def example(self, row: Row, place: int) -> Example:
+        """The example of a row, which stands at `place` from 0; see `example_of`."""
         if not _has_columns(self.layout, row):
             self._refuse(row)
         return example_of(row, self.layout, place, self._reading)
@@ -376,7 +398,7 @@ def mapped(columns: ColumnMap) -> Layout:
     # Not as paths, since a map's may hold any character.
     at = {name: Computed(path, functools.partial(at_path, path=path)) for name, path in known.items()}
     return Layout(
-        name=f"mapped ({columns})",
+        name=str(columns),
         when="",
         kind=kind,
         question=at.get("question", ""),
@@ -422,7 +444,7 @@ class _Taken:
         if not spec:
             return MISSING, ""
         if isinstance(spec, Computed):
-            value, path = spec.read(self.row), spec.path
+            value, path = spec.read(self.row), spec.path.split("|")[0]
         else:
             value, path = MISSING, spec.split("|")[0]
             for one in spec.split("|"):
@@ -430,7 +452,8 @@ class _Taken:
                 if found is not MISSING and value in (MISSING, None):
                     value, path = found, one
         if value is not MISSING and value is not None:
-            self.note(path, field_name)
+            for one in spec.path.split("|") if isinstance(spec, Computed) else [path]:
+                self.note(one, field_name)
         return value, path
 
     def note(self, path: str, meaning: str) -> None:
@@ -459,7 +482,8 @@ def example_of(row: Mapping[str, Any], layout: Layout | None = None, place: int 
     left_out = _left_out(row, layout)
     kind = layout.kind(row) if callable(layout.kind) else layout.kind
 
-    program = None if layout.tests is None or kind is not TaskKind.CODE or left_out else _program(row, layout, taken)
+    has_tests = layout.tests is not None and (kind is TaskKind.CODE or (layout.name == "r1env" and row.get("tests")))
+    program = _program(row, layout, taken) if has_tests and not left_out else None
     tools = _tools(taken)
     answer, options = (None, {}) if left_out else _reference(taken, kind, layout, reading, place)
     prompt, demonstrations, extra = _conversations(taken, kind, program, reading)
@@ -475,13 +499,11 @@ def example_of(row: Mapping[str, Any], layout: Layout | None = None, place: int 
     if program is not None:
         extra = {**extra, **program.metadata}
 
-    metadata = {**_plain({k: v for k, v in row.items() if program is None or k not in program.columns}), **extra}
-    for column in row:
-        taken.columns.setdefault(column, "metadata" if column in metadata else "tests")
     chosen, rejected, prompt = _pair(taken, prompt)
-    label, _ = taken("label")
+    label, (identity, _), steps = taken("label")[0], taken("id"), _steps(taken)
+    metadata = {**plain_data({k: v for k, v in row.items() if program is None or k not in program.columns}), **extra}
+    taken.columns = {column: taken.columns.get(column, "metadata" if column in metadata else "tests") for column in row}
     text = row["text"] if layout.name == "plain text" else ""
-    identity, _ = taken("id")
     return Example(
         row=row,
         layout=layout.name,
@@ -494,7 +516,7 @@ def example_of(row: Mapping[str, Any], layout: Layout | None = None, place: int 
         chosen=chosen,
         rejected=rejected,
         label=None if label is MISSING or label is None else _truth(row, label),
-        steps=_steps(taken),
+        steps=steps,
         tools=tools,
         id="" if identity is MISSING or identity is None else str(identity),
         metadata=metadata,
@@ -526,6 +548,8 @@ def _conversations(
         return (), (), extra
     if program is not None and program.question:
         question = program.question
+    if not reading.needs_question and question in (MISSING, None, "", []):
+        question = [{"role": "user", "content": ""}]
     if question is MISSING or question is None or question == "" or question == []:
         raise _fault(row, path, question, "write the question there")
     messages = messages_of(question, row, path)
@@ -538,12 +562,14 @@ def _conversations(
     if messages[-1]["role"] == "assistant":
         messages, tail = messages[: last_user + 1], messages[last_user + 1 :]
         spoken.append(tail)
-    if not any(message["role"] == "user" and message["content"].strip() for message in messages):
+    if reading.needs_question and not any(message["role"] == "user" and message["content"].strip() for message in messages):
         raise _fault(row, path, question, "there is no user's message with text in it")
     if not reading.keep_instruction and kind not in (None, TaskKind.CHAT):
+        *earlier, last = messages
+        messages = (*earlier, {**last, "content": last["content"].strip()})
         messages, instruction = without_instruction(messages, is_code=program is not None)
         if instruction:
-            extra["instruction"] = instruction
+            extra["removed_instruction"] = instruction
 
     if program is not None and program.ask and "```python" not in messages[-1]["content"]:
         *earlier, last = messages
@@ -582,7 +608,7 @@ def _reference(
         raise DataError(
             where_of(row), f"no column {path!r}, where {layout.name} rows have the reference; {describe_columns(row)}"
         )
-    if kind is TaskKind.CHOICE and layout.options:
+    if kind is TaskKind.CHOICE and layout.options and answer is not None:
         return _choice(taken, answer, path, reading, place)
     text = answer_text(answer, row, path)
     if not text:
@@ -612,7 +638,7 @@ def _choice(taken: _Taken, answer: Any, path: str, reading: Reading, place: int)
         raise _fault(row, path, answer, f"it names none of the {len(texts)} options; {what}") from error
     if layout.agrees and at_path(row, layout.agrees) not in (MISSING, None):
         other = at_path(row, layout.agrees)
-        if {other} != right:
+        if len(right) != 1 or other != next(iter(right)):
             raise _fault(
                 row, path, answer, f"{layout.agrees!r} is {other!r}, which is another option or none; correct one of the two"
             )
@@ -792,21 +818,27 @@ def _left_out(row: Mapping[str, Any], layout: Layout) -> str:
         value = at_path(row, path)
         if value in values and value is not MISSING:
             return f"{path} is {value!r}"
-    return ""
+    return layout.leave_out(row) if layout.leave_out is not None else ""
 
 
 def _fault(row: Mapping[str, Any], path: str, found: Any, remedy: str) -> DataError:
     """`data.jsonl, line 3: column 'answer' holds 7 (int): …`"""
     if found is MISSING:
         return DataError(where_of(row), f"there is no {path!r}: {remedy}")
-    shown = json.dumps(_plain(found), ensure_ascii=False)
+    shown = json.dumps(plain_data(found), ensure_ascii=False)
     shown = f"{shown[:60]}…" if len(shown) > 60 else shown
     kind = "" if isinstance(found, str) or found is None else f" ({type(found).__name__})"
     return DataError(where_of(row), f"{path!r} is {shown}{kind}: {remedy}")
 
 
-def _plain(value: Any) -> Any:
-    """The value as plain data: arrays as lists, bytes in base 64, None for what is no data (an image)."""
+def language_of(row: Mapping[str, Any]) -> str | None:
+    """A row's own `language`, where it is a tag such as `en` or the name of a programming language; OlympiadBench has `English` there."""
+    value = row.get("language")
+    return value if isinstance(value, str) and re.fullmatch(r"[a-z][\w+#-]{0,11}", value) else None
+
+
+def plain_data(value: Any) -> Any:
+    """Return the value as plain data: arrays as lists, bytes in base 64, None for what is no data (an image)."""
     return to_jsonable_python(value, inf_nan_mode="constants", bytes_mode="base64", fallback=_list_or_none)
 
 
@@ -1001,17 +1033,19 @@ def _computed(path: str) -> Callable[[Callable[[Mapping[str, Any]], Any]], Compu
 
 def _joined(separator: str, *paths: str) -> Computed:
     """Texts of several columns as one; empty ones are left out."""
-    return Computed(paths[-1], lambda row: separator.join(filter(None, (_text_at(row, path) for path in paths))))
+    return Computed(
+        "|".join(reversed(paths)), lambda row: separator.join(filter(None, (_text_at(row, path) for path in paths)))
+    )
 
 
-@_computed("instruction")
+@_computed("instruction|input|history")
 def _alpaca_question(row: Mapping[str, Any]) -> Any:
     """Instruction and input, behind earlier turns where the row has some (LLaMA-Factory)."""
     text = "\n".join(filter(None, (_text_at(row, "instruction"), _text_at(row, "input"))))
     history = row.get("history") or []
     if not history or not text:
         return text
-    if not all(isinstance(turn, list) and len(turn) == 2 for turn in history):
+    if not isinstance(history, list) or not all(isinstance(turn, list) and len(turn) == 2 for turn in history):
         raise _fault(row, "history", history, "write a list of pairs: [[question, answer], …]")
     earlier = [
         {"role": role, "content": said} for turn in history for role, said in zip(("user", "assistant"), turn, strict=True)
@@ -1028,7 +1062,7 @@ def _thought(thinking: str, attempt: str) -> Computed:
             return MISSING
         return [{"role": "assistant", "content": content, "reasoning_content": reasoning}]
 
-    return Computed(attempt, read)
+    return Computed(f"{attempt}|{thinking}", read)
 
 
 @_computed("generations")
@@ -1129,13 +1163,13 @@ def _alternatives(path: str, place: slice | int) -> Computed:
     return Computed(path, read)
 
 
-@_computed("text")
+@_computed("text|target")
 def _wsc_question(row: Mapping[str, Any]) -> str:
     target = row.get("target") or {}
     return f"{row.get('text')}\n此处，“{target.get('span2_text')}”是否指代“{target.get('span1_text')}”？"
 
 
-@_computed("nums")
+@_computed("nums|target")
 def _countdown_question(row: Mapping[str, Any]) -> str:
     numbers = row.get("nums")
     if not isinstance(numbers, list) or not numbers or not all(isinstance(one, int) for one in numbers):
@@ -1207,7 +1241,11 @@ IFBENCH_FAMILIES = frozenset({"count", "ratio", "words", "sentence", "format", "
 
 
 def _tests_of_ours(row: Mapping[str, Any]) -> programs.Program:
-    program = programs.of_tests(row.get("tests"))
+    tests = row.get("tests")
+    if isinstance(tests, list) and all(isinstance(test, Mapping) for test in tests):
+        program = programs.Program(tuple(tests))
+    else:
+        program = programs.of_tests(tests)
     known = ("programming_language", "limits", "preamble", "epilogue", "samples")
     return replace(program, columns=("tests",), metadata={name: row[name] for name in known if row.get(name) is not None})
 
@@ -1248,6 +1286,17 @@ def _agree_on_text(row: Mapping[str, Any]) -> None:
         raise _fault(row, "answer_letter", letter, f"'answer' is {text!r}, which is another option; correct one of the two")
 
 
+def _no_empty_reference(row: Mapping[str, Any]) -> None:
+    """Refuse to take a row whose reference is missing for one that never had one."""
+    for name in ("answer", "final_answer", "expected_answer", "ground_truth", "target", "label"):
+        if name in row and row[name] is None:
+            raise _fault(row, name, None, "write the reference answer there")
+
+
+def _talks(row: Mapping[str, Any]) -> str:
+    return "" if programs.reads_and_prints(row) else "the program talks to another or uses files"
+
+
 _LETTERED = Computed("A", lambda row: {letter: row[letter] for letter in LETTERS if isinstance(row.get(letter), str)})
 
 _PROOFS = {"answer": ("proof", "notfound", "")}
@@ -1261,7 +1310,7 @@ LAYOUTS: tuple[Layout, ...] = (
     Layout("DAPO-Math-17k processed", "prompt:text, solution:text, source_prompt, data_source", MATH, "prompt",
         "solution"),
     Layout("verl, Countdown (TinyZero)", "data_source, prompt:messages, reward_model.ground_truth.numbers", LOGIC,
-        "prompt", extra=lambda row: dict(row["reward_model"]["ground_truth"]), reward="countdown"),
+        "prompt", extra=lambda row: {**row["reward_model"]["ground_truth"], "operations": "+-*/"}, reward="countdown"),
     Layout("verl, knights and knaves (Logic-RL)",
         "data_source, prompt:messages, reward_model.ground_truth.solution_text_format", LOGIC, "quiz|prompt",
         "reward_model.ground_truth.solution_text_format"),
@@ -1311,16 +1360,16 @@ LAYOUTS: tuple[Layout, ...] = (
         reward="reasoning-gym"),
     # Logic.
     Layout("Countdown", "target:number, nums:list", LOGIC, _countdown_question, reward="countdown",
-        extra=lambda row: {"numbers": row["nums"], "target": row["target"]}),
+        extra=lambda row: {"numbers": row["nums"], "target": row["target"], "operations": "+-*/"}),
     Layout("knights and knaves", "quiz, solution_text_format", LOGIC, "quiz", "solution_text_format"),
     # Programs.
     Layout("HumanEval", "prompt:text, entry_point, test|base_input", CODE, "prompt", tests=programs.humaneval,
         id="task_id"),
-    Layout("MBPP", "task_id, text|prompt, code, test_list", CODE, "text|prompt", tests=programs.mbpp),
+    Layout("MBPP", "task_id, text|prompt, test_list", CODE, "text|prompt", tests=programs.mbpp),
     Layout("LiveCodeBench", "question_content, public_test_cases|private_test_cases", CODE, "question_content",
         tests=programs.livecodebench),
-    Layout("Codeforces (open-r1)", "description, official_tests, input_format|input_mode", CODE, "description",
-        tests=programs.codeforces),
+    Layout("Codeforces (open-r1)", "description, official_tests", CODE, "description",
+        tests=programs.codeforces, leave_out=_talks),
     Layout("CodeContests", "description, public_tests, private_tests", CODE, "description", tests=programs.code_contests),
     Layout("APPS or TACO", "question, input_output, solutions", CODE, "question",
         tests=functools.partial(programs.of_column, column="input_output"), skip={"input_output": ("", None)}),
@@ -1329,7 +1378,7 @@ LAYOUTS: tuple[Layout, ...] = (
     Layout("verifiable coding problems", "problem|prompt, verification_info.test_cases", CODE, "problem|prompt",
         tests=functools.partial(programs.of_column, column="verification_info")),
     Layout("problems with tests", "problem|question|prompt, tests", CODE, "problem|question|prompt",
-        tests=functools.partial(programs.of_column, column="tests", starter="solutions")),
+        tests=functools.partial(programs.of_column, column="tests", starter="solutions"), id="id"),
     Layout("SWE-bench", "instance_id, problem_statement, FAIL_TO_PASS", None, "problem_statement", completions="patch",
         id="instance_id"),
     Layout("SWE-bench predictions", "instance_id, model_patch", None),
@@ -1383,6 +1432,8 @@ LAYOUTS: tuple[Layout, ...] = (
     Layout("preference pairs", "prompt, chosen|rejected", None, "prompt", chosen="chosen", rejected="rejected"),
     Layout("preference pairs without a prompt", "chosen, rejected", None, chosen="chosen", rejected="rejected"),
     Layout("stepwise", "prompt, completions:list, labels", None, "prompt", steps="completions"),
+    Layout("questions with completions", "prompt|question|problem, completion, answer|ground_truth", MATH,
+        "prompt|question|problem", "answer|ground_truth", completions="completion"),
     Layout("labelled completions", "prompt, completion, label|safe", None, "prompt", completions="completion",
         label="label|safe" ),
     Layout("prompts with completions", "prompt, completion|response|output", CHAT, "prompt",
@@ -1393,14 +1444,15 @@ LAYOUTS: tuple[Layout, ...] = (
         "question|problem|prompt|Question|input", "answer|label|target|answer_key|answerKey", options="options|choices",
         weak=True),
     Layout("questions with a short answer",
-        "problem|question|Problem|Question|prompt|instruction|query|input, answer|final_answer|expected_answer|ground_truth|target|Answer|label",
+        "problem|question|Problem|Question|prompt|instruction|query|input, ground_truth|answer|final_answer|expected_answer|target|Answer|label|reward_model.ground_truth|reward_spec.ground_truth",
         MATH, "problem|question|Problem|Question|prompt|instruction|query|input",
-        "answer|final_answer|expected_answer|ground_truth|target|Answer|label", completions="solution", weak=True),
+        "ground_truth|answer|final_answer|expected_answer|target|Answer|label|reward_model.ground_truth|reward_spec.ground_truth",
+        completions="solution", weak=True),
     Layout("questions with a solution", "problem|question|prompt, solution", MATH, "problem|question|prompt", "solution",
         completions="solution", weak=True),
     Layout("conversations", "messages:messages", CHAT, "messages", tools="tools|tool_defs", weak=True),
     Layout("prompts alone", "prompt|instruction|question|problem|input", CHAT, "prompt|instruction|question|problem|input",
-        weak=True),
+        check=_no_empty_reference, weak=True),
     Layout("plain text", "text:text", None, weak=True),
 )
 """The layouts, the special ones first. A row has the first one that fits."""

@@ -291,7 +291,7 @@ def kodcode(row: Row) -> Program:
 def bigcodebench(row: Row) -> Program:
     """BigCodeBench: a class of unittest about the function that `entry_point` names."""
     function = _filled(row, "entry_point")
-    test = f"from solution import *\nfrom solution import {function}\n\n{_filled(row, 'test')}"
+    test = f"from solution import {function}\n\n{_filled(row, 'test')}"
     return Program(
         ({"kind": "pytest", "files": {"test_solution.py": test}},),
         ("test",),
@@ -339,9 +339,7 @@ def of_tests(value: Any, starter: str = "", column: str = "tests") -> Program:
             return Program(tuple(dict(item) for item in value))
         if all(isinstance(item, Mapping) and {"input", "output"} <= item.keys() for item in value):
             return _of_cases(value, starter, column)
-    raise TestsError(
-        'its tests have no known shape; write [{"input": …, "output": …}] or those of `r1env-sandbox judge`', column
-    )
+    raise TestsError('its tests have no known shape; write [{"input": …, "output": …}] or those that the sandbox reads', column)
 
 
 def _of_mapping(value: Mapping[str, Any], starter: str, column: str) -> Program:

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import functools
-import gzip
 import hashlib
 import json
 import math
-import zlib
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from pathlib import Path
-from typing import Any, Literal, Protocol, cast, runtime_checkable
+from collections.abc import Callable, Iterator, Sequence
+from typing import Literal, Protocol, cast, runtime_checkable
 
 import numpy as np
 
@@ -164,53 +161,6 @@ def iterate(source: TaskSource, limit: int | None = None, seed: int = 0) -> Iter
         raise UsageError("this source never ends; say how many tasks you want with a limit")
     for index in range(count):
         yield source.task(index, seed)
-
-
-def read_jsonl(path: str | Path) -> list[dict[str, Any]]:
-    """The rows of a JSON-lines file, compressed with gzip where its name ends in `.gz`.
-
-    Raises:
-        UsageError: the file cannot be read, or a line is not a JSON object; the message has the line number.
-    """
-    try:
-        data = Path(path).read_bytes()
-        text = (gzip.decompress(data) if str(path).endswith(".gz") else data).decode("utf-8")
-    except (OSError, EOFError, zlib.error, UnicodeDecodeError) as error:
-        raise UsageError(f"cannot read {path}: {error}") from error
-    rows = []
-    for number, line in enumerate(text.split("\n"), start=1):
-        if not line.strip():
-            continue
-        try:
-            row = json.loads(line)
-        except json.JSONDecodeError as error:
-            raise UsageError(f"{path}, line {number}: not JSON ({error.msg})") from error
-        if not isinstance(row, dict):
-            raise UsageError(f"{path}, line {number}: expected an object, got {type(row).__name__}")
-        rows.append(row)
-    return rows
-
-
-def tasks_from_rows(
-    rows: Iterable[Mapping[str, Any]], make: Callable[[int, Mapping[str, Any]], Task], where: str
-) -> ListSource:
-    """Make a source of rows; a row that lacks a field is refused with its number, before any training starts.
-
-    Args:
-        make: turns a row into a task; may raise KeyError or ValueError for a row that has no question or no answer.
-        where: what the rows are, for the message.
-    """
-    tasks = []
-    for number, row in enumerate(rows):
-        try:
-            tasks.append(make(number, row))
-        except KeyError as error:
-            raise UsageError(f"{where}, row {number + 1}: no field {error}; it has {', '.join(sorted(row))}") from error
-        except ValueError as error:
-            raise UsageError(f"{where}, row {number + 1}: {error}") from error
-    if not tasks:
-        raise UsageError(f"{where}: no rows")
-    return ListSource(tasks)
 
 
 # The order in which finite data are walked, epoch by epoch. A pure function, so that resuming needs no state.

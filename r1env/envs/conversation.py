@@ -6,12 +6,16 @@ The same episode is behind `gymnasium.make`, the trainers, evaluation and the di
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import inspect
 import json
+import math
 import threading
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol, TypeVar, cast, runtime_checkable
+
+from pydantic import PydanticUserError, TypeAdapter
 
 from r1env.errors import UsageError
 from r1env.scoring.limits import PerProcess
@@ -64,8 +68,9 @@ class StepResult:
 class ConversationEnv(Protocol):
     """An environment of conversations: one object per episode, which may keep state.
 
-    `reset` and `close` may be coroutines or plain methods. All coroutines run on one event loop in a thread of its own. An exception out of any
-    method ends the episode: it is left without a score, with the exception as the reason, and the run goes on.
+    Every method may be a coroutine or a plain method. All run on one event loop in a thread of its own, so a plain method that waits holds up the
+    other episodes. An exception out of any method ends the episode: it is left without a score, with the exception as the reason, and
+    the run goes on.
 
     Example:
         >>> class Echo:
@@ -164,7 +169,7 @@ class ToolEnv:
             result = self._functions[name](**arguments)
             if inspect.isawaitable(result):
                 result = await result
-        except Exception as error:  # noqa: BLE001 - a tool may raise anything; the model is told, and info records it
+        except (Exception, SystemExit) as error:  # noqa: BLE001 - a tool may raise anything; the model is told, and info records it
             return _both(f"error: {type(error).__name__}: {error}"[:MAX_ERROR])
         return result if isinstance(result, str) else json.dumps(result, default=str), ""
 
@@ -173,16 +178,20 @@ def _both(text: str) -> tuple[str, str]:
     return text, text
 
 
-_JSON_TYPES = {int: "integer", float: "number", bool: "boolean", str: "string", list: "array", dict: "object"}
-
-
 def describe_tool(function: Callable[..., Any]) -> Tool:
-    """Describe a function to a model: its name, the first paragraph of its docstring, and its parameters as a JSON schema."""
+    """Describe a function to a model: its name, the first paragraph of its docstring, and its parameters as a JSON schema.
+
+    A parameter without an annotation, or with one that pydantic has no schema for, may be anything.
+    """
     properties: dict[str, Any] = {}
     required = []
     for name, parameter in inspect.signature(function, eval_str=True).parameters.items():
-        kind = _JSON_TYPES.get(getattr(parameter.annotation, "__origin__", parameter.annotation))
-        properties[name] = {"type": kind} if kind else {}
+        if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
+            continue
+        properties[name] = {}
+        if parameter.annotation is not parameter.empty:
+            with contextlib.suppress(PydanticUserError):
+                properties[name] = TypeAdapter(parameter.annotation).json_schema()
         if parameter.default is parameter.empty:
             required.append(name)
     schema = {"type": "object", "properties": properties, "required": required}
@@ -249,11 +258,25 @@ class _LoopThread:
         threading.Thread(target=self._loop.run_forever, name="r1env-environments", daemon=True).start()
 
     def run(self, coroutines: Sequence[Coroutine[Any, Any, R]]) -> list[R]:
+        """Run coroutines side by side and return their results. When the caller is interrupted they are cancelled, and may clean up."""
+        over = threading.Event()
+
         async def together() -> list[R]:
-            return list(await asyncio.gather(*coroutines))
+            try:
+                return list(await asyncio.gather(*coroutines))
+            finally:
+                over.set()
 
-        return asyncio.run_coroutine_threadsafe(together(), self._loop).result()
+        future = asyncio.run_coroutine_threadsafe(together(), self._loop)
+        try:
+            return future.result()
+        except BaseException:  # Ctrl-C, above all
+            future.cancel()
+            over.wait(CLEAN_UP_SECONDS)
+            raise
 
+
+CLEAN_UP_SECONDS = 5.0  # for environments whose step was interrupted
 
 _loop = PerProcess(_LoopThread)
 
@@ -318,6 +341,7 @@ class Episode:
         self._reply: Reply | None = None
         self._last: Completion | None = None
         self._turns: list[_Turn] = []
+        self._closed = False
         if isinstance(other, ConversationEnv):
             self._env = other
             self.tools = tuple(other.tools)
@@ -402,7 +426,7 @@ class Episode:
             reply = None if self._reply is None else self._reply(self.task, self.messages)
             if not (reply is None or isinstance(reply, str)):
                 raise TypeError(f"its reply is a {type(reply).__name__}, not text or None")
-        except Exception as error:  # noqa: BLE001 - a stranger's dialogue may raise anything; the episode says so
+        except (Exception, SystemExit) as error:  # noqa: BLE001 - a stranger's dialogue may raise anything; the episode says so
             self._fail(error)
             self._end_turn(message, completion, ())
             return
@@ -412,16 +436,19 @@ class Episode:
     async def _step(self, message: Message, completion: Completion) -> None:
         assert self._env is not None
         try:
-            result = await asyncio.wait_for(self._env.step(cast(Message, dict(message))), self._step_seconds)
+            result = await asyncio.wait_for(
+                _awaited(lambda env: env.step(cast(Message, dict(message))), self._env), self._step_seconds
+            )
             if not isinstance(result, StepResult):
                 raise TypeError(f"step returned a {type(result).__name__}, not a StepResult")
+            reward, info = _number(result.reward), dict(result.info or {})
             replies = self._after(result, completion)
-        except Exception as error:  # noqa: BLE001 - as above
+        except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001 - a stranger's environment may raise anything; the episode says so
             self._fail(error)
             self._end_turn(message, completion, ())
             return
-        self.info = dict(result.info)
-        self._end_turn(message, completion, replies, result.reward)
+        self.info = info
+        self._end_turn(message, completion, replies, reward)
 
     def _after(self, result: StepResult, completion: Completion) -> Conversation:
         """The replies that the model will read; none where the episode ends here."""
@@ -467,26 +494,55 @@ class Episode:
     async def _reset(self) -> None:
         assert self._env is not None
         try:
-            opening = await asyncio.wait_for(_awaited(self._env.reset(self.task)), self._step_seconds)
+            opening = await asyncio.wait_for(_awaited(lambda env: env.reset(self.task), self._env), self._step_seconds)
             if fault := fault_of_messages(opening):
                 raise TypeError(f"reset returned {fault}")
             self._messages = [cast(Message, dict(message)) for message in opening]
-        except Exception as error:  # noqa: BLE001 - a stranger's environment may raise anything; the episode says so
+        except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001 - a stranger's environment may raise anything; the episode says so
             self._fail(error)
             await self._close()
 
     async def _close(self) -> None:
         assert self._env is not None
+        if self._closed:
+            return
+        self._closed = True
         try:
-            await asyncio.wait_for(_awaited(self._env.close()), self._step_seconds)
-        except Exception as error:  # noqa: BLE001 - as above
+            await asyncio.wait_for(_awaited(lambda env: env.close(), self._env), self._step_seconds)
+        except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001 - a stranger's environment may raise anything; the episode says so
             self.error = (
                 self.error or " ".join(f"the environment failed to close: {type(error).__name__}: {error}".split())[:MAX_ERROR]
             )
 
 
-async def _awaited(value: Any) -> Any:
-    return await value if isinstance(value, Awaitable) else value
+async def _awaited(call: Callable[[ConversationEnv], Any], env: ConversationEnv) -> Any:
+    """Call a method of an environment, which may be a coroutine.
+
+    Raises:
+        RuntimeError: it raised SystemExit or KeyboardInterrupt. Out of a task they would end the thread of the event loop, and everybody would
+            wait forever.
+    """
+    try:
+        value = call(env)
+        return await value if isinstance(value, Awaitable) else value
+    except (SystemExit, KeyboardInterrupt) as error:
+        raise RuntimeError(f"{type(error).__name__}: {error}") from error
+
+
+def _number(reward: Any) -> float | None:
+    """The reward of a turn as a float, also where it is a scalar of numpy or torch.
+
+    Raises:
+        TypeError, ValueError: it is no number, or not finite.
+    """
+    if reward is None:
+        return None
+    if isinstance(reward, str) or not hasattr(reward, "__float__"):
+        raise TypeError(f"the reward of a turn is a {type(reward).__name__}, not a number or None")
+    number = float(reward)
+    if not math.isfinite(number):
+        raise ValueError(f"the reward of a turn is {number}")
+    return number
 
 
 def submit_all(turns: Sequence[tuple[Episode, Completion]]) -> None:
@@ -521,12 +577,23 @@ def other_side(target: Any, name: str) -> Callable[[], ConversationEnv | Dialogu
     """
     if not callable(target):
         raise UsageError(f"environment {name!r}: its other side is a {type(target).__name__}; give a class or a function")
+    called = getattr(target, "__name__", target)
     if not inspect.isclass(target) and len(inspect.signature(target).parameters) == 2:
+        if inspect.iscoroutinefunction(target):
+            raise UsageError(
+                f"environment {name!r}: {called} is asynchronous; write a ConversationEnv, whose step may wait, or a plain function"
+            )
         return lambda: cast(Reply, target)
-    made = target()
+    try:
+        made = target()
+    except Exception as error:
+        raise UsageError(
+            f"environment {name!r}: {called}() raised {type(error).__name__}: {error}; it is called without arguments for each "
+            "episode, or is a function reply(task, messages)"
+        ) from error
     if not isinstance(made, ConversationEnv) and not hasattr(made, "reply"):
         raise UsageError(
-            f"environment {name!r}: {getattr(target, '__name__', target)} makes a {type(made).__name__}, which has neither "
+            f"environment {name!r}: {called} makes a {type(made).__name__}, which has neither "
             "`reply` nor `tools`, `reset`, `step` and `close`"
         )
     if isinstance(made, ConversationEnv):

@@ -8,13 +8,14 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from r1env.data.sources import HeldOut, SplitSource, TaskSource
+from r1env.data.tasks import TEMPLATE_OF_KIND, FileTasks
 from r1env.envs.conversation import ConversationEnv, Dialogue, Episode, Reply, ToolParser, other_side, parse_tool_calls
 from r1env.errors import NoSplitError, PluginError, UsageError
 from r1env.hooks import EnvironmentSpec, ToolParserSpec
 from r1env.importing import import_target
 from r1env.plugins import Plugins, installed
 from r1env.prompts import PromptTemplate
-from r1env.rubrics import Rubric, RubricSpec, find_rubric, resolve_rubric
+from r1env.rubrics import ACCURACY, Rubric, RubricSpec, find_rubric, resolve_rubric
 from r1env.types import Task
 
 
@@ -50,19 +51,27 @@ class Environment:
         return self.split == other.split or None in (self.split, other.split) or "all" in (self.split, other.split)
 
     def open(self, task: Task) -> Episode:
-        """Start an episode of a task.
+        """Start an episode of a task. One whose environment cannot be made, or cannot be reset, is over and has the reason as `error`.
 
         Raises:
             UsageError: the template raised, or returned something else than messages.
         """
-        return Episode(
+        messages, other, fault = self.template.messages(task), None, ""
+        try:
+            other = None if self.other is None else self.other()
+        except (Exception, SystemExit) as error:  # noqa: BLE001 - a stranger's class may raise anything; the episode says so
+            fault = f"the environment failed: {type(error).__name__}: {error}"
+        episode = Episode(
             task,
-            self.template.messages(task),
+            messages,
             max_turns=self.max_turns,
-            other=None if self.other is None else self.other(),
+            other=other,
             tool_parser=self.tool_parser,
             step_seconds=self.step_seconds,
         )
+        if fault:
+            episode.fail(fault)
+        return episode
 
     def task(self, index: int, seed: int = 0) -> Task:
         """Task `index`; a finite source starts over after its last task."""
@@ -98,14 +107,25 @@ def make_environment(
     """
     plugins = plugins or installed()
     spec = plugins.environment(name)
-    accuracy = plugins.reward(spec.reward, **spec.reward_options)
+    source = _make_source(spec, _with_split(spec, options, split, hold_out))
+    checker = spec.reward or getattr(source, "reward", "")
+    accuracy = plugins.reward(checker, **spec.reward_options) if checker else None
     rubric_spec = find_rubric(rubric, plugins) if isinstance(rubric, str) else rubric
+    if accuracy is None and isinstance(rubric_spec, RubricSpec) and ACCURACY in [one.reward for one in rubric_spec.rewards]:
+        raise UsageError(
+            f"environment {spec.name!r}: its tasks have no reference answer that could be checked; name what scores them with --rubric"
+        )
+    if isinstance(source, FileTasks):
+        source = source.checked(None if accuracy is None else accuracy.read_reference)
+        chosen = template or spec.template or TEMPLATE_OF_KIND.get(source.kind, "plain")
+    else:
+        chosen = template or spec.template
     return Environment(
         name=spec.name,
-        source=_open_source(spec, options, split, hold_out),
+        source=_part_of(source, spec, split, hold_out),
         rubric=resolve_rubric(rubric_spec, plugins.reward, accuracy),
-        accuracy=accuracy.name,
-        template=plugins.template(template or spec.template),
+        accuracy="" if accuracy is None else accuracy.name,
+        template=plugins.template(chosen),
         max_turns=spec.max_turns if max_turns is None else max_turns,
         other=None if spec.other is None else other_side(import_target(spec.other), spec.name),
         tool_parser=parse_tool_calls if spec.other is None else plugins.load(ToolParserSpec, spec.tool_parser),
@@ -131,15 +151,22 @@ def _data_of(environment: Environment) -> object:
     return str(options["data"]) if options.get("data") is not None else options
 
 
-def _open_source(spec: EnvironmentSpec, options: Mapping[str, Any], split: str | None, hold_out: float) -> TaskSource:
+def _with_split(spec: EnvironmentSpec, options: Mapping[str, Any], split: str | None, hold_out: float) -> Mapping[str, Any]:
+    """The options of the source, with the split where it takes one. What is held out comes of the training tasks."""
+    if "split" not in inspect.signature(import_target(spec.source)).parameters:
+        return options
     if hold_out:
-        held_out = HeldOut(_make_source(spec, options), hold_out)
+        return {"split": "train", **options}
+    return options if split is None else {**options, "split": split}
+
+
+def _part_of(source: TaskSource, spec: EnvironmentSpec, split: str | None, hold_out: float) -> TaskSource:
+    """The split of a source that was not made for it, or that is divided by `hold_out`."""
+    if hold_out:
+        held_out = HeldOut(source, hold_out)
         return held_out if split is None else held_out.split(split)
-    if split is None:
-        return _make_source(spec, options)
-    if "split" in inspect.signature(import_target(spec.source)).parameters:
-        return _make_source(spec, {**options, "split": split})
-    source = _make_source(spec, options)
+    if split is None or "split" in inspect.signature(import_target(spec.source)).parameters:
+        return source
     if isinstance(source, SplitSource):
         return source.split(split)
     if split in ("train", "all"):

@@ -85,7 +85,8 @@ class ReasoningEnv(gymnasium.Env[Conversation, str]):
     its own rules). Before that, in multi-turn environments, the reward is 0.
 
     `info` has `task_id`; after the last step also `score` (a `Score`) and `parts`. Where the score has no value the
-    reward is NaN, so that nobody mistakes it for 0.
+    reward is NaN, so that nobody mistakes it for 0. An environment that fails in `reset` says so in `info["error"]`; the next step ends that
+    episode with NaN, whatever the action.
     """
 
     metadata = {"render_modes": ["ansi"], "render_fps": 1}  # noqa: RUF012 - Gymnasium's own convention
@@ -109,12 +110,14 @@ class ReasoningEnv(gymnasium.Env[Conversation, str]):
         task = self._choose(options or {})
         self.close()
         self._episode = self.environment.open(task)
-        return self._episode.messages, {"task_id": task.id}
+        failed = {"error": self._episode.error} if self._episode.error else {}
+        return self._episode.messages, {"task_id": task.id, **failed}
 
     def step(self, action: str) -> tuple[Conversation, float, bool, bool, dict[str, Any]]:
         if self._episode is None:
             raise gymnasium.error.ResetNeeded("call reset() before step()")
-        self._episode.submit(Completion(text=action))
+        if not (self._episode.error and self._episode.turns == 0):
+            self._episode.submit(Completion(text=action))
         info: dict[str, Any] = {"task_id": self._episode.task.id}
         reward = 0.0
         if self._episode.done:
@@ -185,6 +188,7 @@ class ReasoningVectorEnv(VectorEnv[Observations, Sequence[str], NDArray[Any]]):
         self._seeds = [0] * num_envs
         self._next_index = [0] * num_envs
         self._episodes: list[Episode] = []
+        self._ended = [False] * num_envs
 
     def reset(
         self, *, seed: int | Sequence[int | None] | None = None, options: dict[str, Any] | None = None
@@ -198,6 +202,7 @@ class ReasoningVectorEnv(VectorEnv[Observations, Sequence[str], NDArray[Any]]):
             raise ValueError(f"got {len(tasks)} tasks for {self.num_envs} environments")
         self.close_extras()
         self._episodes = [self.environment.open(task) for task in tasks]
+        self._ended = [False] * self.num_envs
         return self._observations(), self._task_ids()
 
     def step(self, actions: Sequence[str]) -> tuple[Observations, NDArray[Any], NDArray[Any], NDArray[Any], dict[str, Any]]:
@@ -205,18 +210,14 @@ class ReasoningVectorEnv(VectorEnv[Observations, Sequence[str], NDArray[Any]]):
             raise gymnasium.error.ResetNeeded("call reset() before step()")
         rewards = np.zeros(self.num_envs, dtype=np.float64)
         terminated = np.zeros(self.num_envs, dtype=np.bool_)
-        ended = []
-        turns = []
-        for i, action in enumerate(actions):
-            if self._episodes[i].done:
-                self._episodes[i] = self.environment.open(self._next_task(i))
-                continue
-            turns.append((i, Completion(text=action)))
+        going_on = [i for i in range(self.num_envs) if not self._ended[i]]
+        turns = [(i, Completion(text=actions[i])) for i in going_on if not self._episodes[i].done]  # done: it failed in reset
+        for i in set(range(self.num_envs)).difference(going_on):
+            self._episodes[i] = self.environment.open(self._next_task(i))
         submit_all([(self._episodes[i], completion) for i, completion in turns])
-        for i, _ in turns:
-            terminated[i] = self._episodes[i].done
-            if self._episodes[i].done:
-                ended.append(i)
+        ended = [i for i in going_on if self._episodes[i].done]
+        terminated[ended] = True
+        self._ended = terminated.tolist()
         info = self._task_ids()
         for i, result in zip(ended, score([self._episodes[i].rollout() for i in ended], self.environment.rubric), strict=True):
             rewards[i] = as_reward(result)
@@ -239,7 +240,8 @@ class ReasoningVectorEnv(VectorEnv[Observations, Sequence[str], NDArray[Any]]):
     def _task_ids(self) -> dict[str, Any]:
         info: dict[str, Any] = {}
         for i, episode in enumerate(self._episodes):
-            info = self._add_info(info, {"task_id": episode.task.id}, i)
+            failed = {"error": episode.error} if episode.error and episode.turns == 0 else {}
+            info = self._add_info(info, {"task_id": episode.task.id, **failed}, i)
         return info
 
 

@@ -16,6 +16,8 @@ from r1env.engines import Engine, SamplingParams, derive_seed
 from r1env.envs.environment import Environment
 from r1env.errors import UsageError
 from r1env.evaluation.statistics import mean_interval, pass_at_k, wilson_interval
+from r1env.evaluation.voting import majority_is_correct, votes
+from r1env.rewards import Scope
 from r1env.rollout import Trajectory, play, stop_when_scoring_fails
 from r1env.rubrics import needs_whole_groups
 from r1env.scoring import score
@@ -37,6 +39,7 @@ class EvaluationRow(BaseModel):
         prompt: the question, without the prompt template.
         messages: the whole conversation, where it has more than one turn of the model.
         length: in tokens where the engine knows them, else in characters.
+        vote: class of the answer among those of its task, see `r1env.evaluation.voting`; None without an answer, or for one completion per task.
         metadata: of the task: numbers and short texts, such as its level or subject.
     """
 
@@ -55,6 +58,7 @@ class EvaluationRow(BaseModel):
     finish_reason: FinishReason
     ended_by: EndedBy | None = None
     error: str = ""
+    vote: int | None = None
     metadata: Mapping[str, str | int | float] = Field(default_factory=dict)
 
     @property
@@ -70,6 +74,7 @@ class Evaluation(BaseModel):
         accuracy: pass@1: the share of scored completions that are correct, averaged over tasks; None when none could be scored.
         interval: 95 % interval around it, over tasks: Wilson's for one completion per task, else see `mean_interval`.
         pass_at: k → mean pass@k over the tasks with at least k scored completions; empty for one completion per task.
+        consensus: cons@k, the share of tasks whose commonest answer is correct, for `samples` completions each; None for one.
         parts: mean of every part of the score over the completions where it has a value.
         statuses: status → number of completions.
         unscored: completions without a verdict; they are left out of `accuracy`, never counted as wrong.
@@ -86,6 +91,7 @@ class Evaluation(BaseModel):
     accuracy: float | None
     interval: tuple[float, float] | None
     pass_at: dict[int, float]
+    consensus: float | None = None
     parts: dict[str, float]
     statuses: dict[Status, int]
     unscored: int
@@ -146,7 +152,49 @@ def evaluate(
         if progress is not None:
             progress(min(start + batch_size, len(tasks)), len(tasks))
     ordered = [rows[position, sample] for position in range(len(tasks)) for sample in range(params.n)]
+    if params.n > 1:
+        ordered = _with_votes(ordered, tasks, environment)
     return summarize(environment.name, ordered, samples=params.n)
+
+
+def score_again(environment: Environment, tasks: Sequence[Task], rows: Sequence[EvaluationRow], samples: int) -> Evaluation:
+    """Score the completions of an evaluation by the environment's rubric as it is now; nothing is sampled.
+
+    Args:
+        tasks: in the order of the positions.
+        rows: of those whose engine or environment had failed, the failure is kept.
+        samples: completions of each task.
+    """
+    rows = sorted(rows, key=lambda row: (row.position, row.sample))
+    rollouts = [
+        Rollout(
+            task=tasks[row.position],
+            completion=row.completion,
+            messages=row.messages,
+            finish_reason=row.finish_reason,
+            ended_by=row.ended_by,
+            error=row.error,
+        )
+        for row in rows
+    ]
+    new = [
+        make_row(rollout, row.position, row.sample, found, environment.accuracy).model_copy(update={"length": row.length})
+        for rollout, row, found in zip(rollouts, rows, score(rollouts, environment.rubric), strict=True)
+    ]
+    return summarize(environment.name, _with_votes(new, tasks, environment) if samples > 1 else new, samples)
+
+
+def _with_votes(rows: Sequence[EvaluationRow], tasks: Sequence[Task], environment: Environment) -> list[EvaluationRow]:
+    """Return the rows with the classes of their answers. Programs, and tasks without a reference, have none."""
+    checker = next(item.reward for item in environment.rubric.rewards if item.reward.name == environment.accuracy)
+    if checker.scope is not Scope.ROLLOUT or not any(task.answer for task in tasks):
+        return list(rows)
+    completions: dict[int, list[str]] = {}
+    for row in rows:
+        completions.setdefault(row.position, []).append("" if row.failed else row.completion)
+    classes = votes([(tasks[position], texts) for position, texts in completions.items()], checker)
+    found = itertools.chain.from_iterable(classes)
+    return [row.model_copy(update={"vote": vote}) for row, vote in zip(rows, found, strict=True)]
 
 
 def _missing(
@@ -211,6 +259,7 @@ def summarize(environment: str, rows: Sequence[EvaluationRow], samples: int) -> 
         accuracy=accuracy,
         interval=None if accuracy is None else _interval(scored, accuracy),
         pass_at={} if samples == 1 else _pass_at(scored, samples),
+        consensus=_consensus(rows, samples),
         parts=_part_means(row.score for row in rows),
         statuses=dict(Counter(row.score.status for row in rows).most_common()),
         unscored=len(rows) - len(verdicts),
@@ -241,6 +290,14 @@ def _pass_at(scored: Sequence[Sequence[bool]], samples: int) -> dict[int, float]
     ks = sorted({*(1 << power for power in range(samples.bit_length()) if 1 << power <= samples), samples})
     estimates = {k: [pass_at_k(len(group), sum(group), k) for group in scored if len(group) >= k] for k in ks}
     return {k: fmean(values) for k, values in estimates.items() if values}
+
+
+def _consensus(rows: Sequence[EvaluationRow], samples: int) -> float | None:
+    """Return the mean over tasks of `majority_is_correct`; None where nothing was voted on."""
+    groups = [rows[start : start + samples] for start in range(0, len(rows), samples)]
+    found = [majority_is_correct([row.vote for row in group], [row.correct for row in group]) for group in groups]
+    voted = [share for share in found if share is not None]
+    return fmean(voted) if voted else None
 
 
 def _part_means(scores: Iterable[Score]) -> dict[str, float]:

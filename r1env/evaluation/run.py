@@ -21,7 +21,7 @@ from pydantic_core import to_jsonable_python
 
 from r1env.envs.environment import Environment
 from r1env.errors import RunError, RunFolderError, UsageError
-from r1env.evaluation.evaluate import Evaluation, EvaluationRow, summarize
+from r1env.evaluation.evaluate import Evaluation, EvaluationRow
 from r1env.runs.files import append_bytes, cut, json_lines, read_json_lines, replace_text, to_json, whole_lines_size
 from r1env.runs.manifest import make_manifest
 
@@ -135,36 +135,15 @@ class EvaluationRun:
         except OSError as error:
             raise RunError(f"cannot write {self.path / ROWS}: {error.strerror}; go on with --resume {self.path}") from error
 
-    def finish(self, order: Sequence[tuple[str, str]], samples: int) -> dict[tuple[str, str], Evaluation]:
-        """Put the rows in order, write the summary, and return the results by (model, environment).
+    def finish(self, found: Mapping[tuple[str, str], Evaluation]) -> None:
+        """Put the rows in order and write the summary.
 
         Args:
-            order: every model with every environment.
-            samples: completions of each task.
+            found: the results by (model, environment).
         """
-        by: dict[tuple[str, str], list[EvaluationRow]] = {pair: [] for pair in order}
-        for model, environment, row in self.rows():
-            by[model, environment].append(row)
-        for rows in by.values():
-            rows.sort(key=lambda row: (row.position, row.sample))
-        self._replace((model, environment, row) for (model, environment), rows in by.items() for row in rows)
-        found = {pair: summarize(pair[1], rows, samples) for pair, rows in by.items()}
+        self._replace((model, name, row) for (model, name), one in found.items() for row in one.rows)
         summary = [{"model": model, **one.model_dump(mode="json", exclude={"rows"})} for (model, _), one in found.items()]
         replace_text(self.path / SUMMARY, to_json(summary, indent=2) + "\n")
-        return found
-
-    def results(self) -> dict[tuple[str, str], Evaluation]:
-        """Return the results so far by (model, environment), over tasks of which every completion is there."""
-        samples = int(self.settings["sampling"]["n"])
-        by: dict[tuple[str, str], dict[int, list[EvaluationRow]]] = {}
-        for model, environment, row in self.rows():
-            by.setdefault((model, environment), {}).setdefault(row.position, []).append(row)
-        found = {}
-        for pair, tasks in by.items():
-            whole = [sorted(rows, key=lambda row: row.sample) for _, rows in sorted(tasks.items()) if len(rows) == samples]
-            if whole:
-                found[pair] = summarize(pair[1], [row for rows in whole for row in rows], samples)
-        return found
 
     def _replace(self, lines: Iterable[tuple[str, str, EvaluationRow]]) -> None:
         text = json_lines(_line(*line) for line in lines).decode("ascii")

@@ -4,6 +4,7 @@
     manifest.json        versions, seeds, git revision, plugins, command, machine
     state.json           stages begun and finished
     metrics.jsonl        one line a step: {"stage", "step", "time", name: number, …}
+    lock.json            whose process writes it
     events.jsonl         what happened at a step, first of all the monitor's alerts: {"stage", "step", "time", "kind", …}
     rollouts.jsonl.gz    samples, one line a rollout; one gzip member a flush
     checkpoints/STAGE/   the trainer's checkpoints, and `model/`, the stage's result
@@ -32,6 +33,7 @@ from r1env.errors import RunError, RunFolderError, UsageError
 from r1env.runs import files as atomic
 from r1env.runs import files as logs
 from r1env.runs.manifest import make_manifest
+from r1env.runs.owner import Signals, locked
 
 logger = logging.getLogger(__name__)
 
@@ -55,13 +57,28 @@ Listener = Callable[[StepEvent], None]
 
 
 class Run:
-    """A run folder. One process may write it at a time; any number may read it meanwhile."""
+    """A run folder. One process may write it at a time (see `locked`); any number may read it meanwhile.
+
+    Attributes:
+        signals: of the process that writes it, see `Signals`; they are handled inside `locked`.
+    """
 
     def __init__(self, path: Path) -> None:
         """Use `create` for a new run and `open` for one that exists."""
         self.path = path
         self._stage: str | None = None
         self._listeners: list[Listener] = []
+        self.signals = Signals()
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Write the run alone, with its signals handled.
+
+        Raises:
+            RunError: another process writes it.
+        """
+        with locked(self.path), self.signals.handled():
+            yield
 
     @classmethod
     def create(cls, path: Path, plan: Mapping[str, Any], *, seed: int, command: Sequence[str] = ()) -> Run:
@@ -83,7 +100,8 @@ class Run:
             path.mkdir(parents=True, exist_ok=True)
             atomic.replace_text(path / CONFIG, yaml.safe_dump(dict(plan), sort_keys=False, allow_unicode=True))
             atomic.replace_text(path / MANIFEST, json.dumps(manifest, indent=2) + "\n")
-            run._write_state({"format": FORMAT, "begun": {}, "finished": []})  # last: its presence makes the folder a run
+            # Last: its presence makes the folder a run. The plan in it tells an edited config.yaml from one that was not.
+            run._write_state({"format": FORMAT, "begun": {}, "finished": [], "plan": run.plan})
         return run
 
     @classmethod
@@ -107,6 +125,24 @@ class Run:
     def plan(self) -> dict[str, Any]:
         """The plan it was created with."""
         return load_yaml(self.path / CONFIG)
+
+    @property
+    def executed_plan(self) -> dict[str, Any] | None:
+        """The plan that the run has followed so far; None in folders of versions that did not keep it."""
+        plan: dict[str, Any] | None = self._state().get("plan")
+        return plan
+
+    def change_plan(self, plan: Mapping[str, Any], *, again: Iterable[str] = ()) -> None:
+        """Put another plan in place of the run's own.
+
+        Args:
+            again: finished stages that are to go on, from their last checkpoint.
+        """
+        with self._storing():
+            atomic.replace_text(self.path / CONFIG, yaml.safe_dump(dict(plan), sort_keys=False, allow_unicode=True))
+        state = self._state()
+        state["finished"] = [stage for stage in state["finished"] if stage not in set(again)]
+        self._write_state({**state, "plan": self.plan})
 
     @property
     def manifest(self) -> dict[str, Any]:
@@ -147,7 +183,7 @@ class Run:
         if name not in state["begun"]:
             state["begun"][name] = self.position()
             self._write_state(state)
-        elif not self._has_checkpoint():
+        elif not self.has_checkpoint(name):
             self.rewind(state["begun"][name])
 
     def finish_stage(self, name: str) -> None:
@@ -161,6 +197,17 @@ class Run:
     def finished_stages(self) -> list[str]:
         """Names of the stages that are done, in order."""
         return list(self._state()["finished"])
+
+    def begun_stages(self) -> list[str]:
+        """Names of the stages that have been started, finished ones too."""
+        return list(self._state()["begun"])
+
+    def has_checkpoint(self, stage: str) -> bool:
+        """True when a stage has anything to go on from: neither its result nor a half-written (hidden) file counts."""
+        folder = self._stage_dir(stage)
+        return folder.is_dir() and any(
+            path != self.model_dir(stage) and not path.name.startswith(".") for path in folder.iterdir()
+        )
 
     @property
     def stage(self) -> str:
@@ -231,6 +278,10 @@ class Run:
         with self._storing():
             return {name: atomic.sync(self.path / name) for name in LOGS}
 
+    def sizes(self) -> dict[str, int]:
+        """Sizes of the logs in bytes, as `position`, without waiting for the disk."""
+        return {name: (self.path / name).stat().st_size if (self.path / name).exists() else 0 for name in LOGS}
+
     def rewind(self, position: Mapping[str, int]) -> None:
         """Cut the logs back to a position that a checkpoint remembers."""
         with self._storing():
@@ -255,10 +306,6 @@ class Run:
         """All logged rollouts, in order, read as they are asked for."""
         return logs.read_gzip_members(self.path / ROLLOUTS)
 
-    def _has_checkpoint(self) -> bool:
-        """True when the running stage has anything to go on from: neither its result nor a half-written (hidden) file counts."""
-        return any(path != self.model_dir() and not path.name.startswith(".") for path in self.checkpoint_dir.iterdir())
-
     def _stage_dir(self, stage: str) -> Path:
         return self.path / "checkpoints" / stage
 
@@ -282,6 +329,10 @@ class Run:
         try:
             yield
         except OSError as error:
+            if not (self.path / STATE).exists():
+                raise RunError(
+                    f"cannot create the run {self.path}: {error.strerror or error}; choose another --output"
+                ) from error
             raise RunError(
                 f"cannot write the run {self.path}: {error.strerror or error}; what was logged and the last checkpoint are whole: "
                 f"free the disk, then go on with `r1env train --resume {self.path}`"

@@ -13,17 +13,21 @@ import os
 import resource
 import signal
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
+from resource import RLIMIT_AS, RLIMIT_CPU, RUSAGE_SELF, getrlimit, getrusage, setrlimit
+from signal import ITIMER_PROF, setitimer
 from typing import Generic, TypeVar
 
 from r1env.rewards import Limits
 
 MEGABYTE = 1 << 20
 GRACE_SECONDS = 1
-"""`RLIMIT_CPU` counts whole seconds. It backs up the timer, in case a library has taken the timer for itself."""
+BACK_UP_SECONDS = 5
+"""`RLIMIT_CPU` counts whole seconds. It backs up the timer, in case a library has taken the timer for itself, and is set anew only
+after so many seconds: rollouts are often scored in microseconds."""
 
 CPU_SIGNALS = frozenset({signal.SIGPROF, signal.SIGXCPU})
 """Signals that kill a process that has used up its CPU time."""
@@ -39,22 +43,56 @@ def prepare_process() -> None:
         Path("/proc/self/oom_score_adj").write_text("1000")
 
 
-@contextmanager
-def bounded(limits: Limits, items: int = 1) -> Iterator[None]:
-    """Limit CPU time and memory of the block to `items` times the limits. The kernel kills a process that exceeds its CPU time."""
-    cpu_seconds = limits.cpu_seconds * items
-    in_use = address_space_bytes()
-    if in_use is not None:
-        _set_soft_limit(resource.RLIMIT_AS, in_use + limits.memory_mb * MEGABYTE * items)
-    _set_soft_limit(resource.RLIMIT_CPU, math.ceil(cpu_seconds_used() + cpu_seconds) + GRACE_SECONDS)
-    signal.setitimer(signal.ITIMER_PROF, cpu_seconds)
-    try:
-        yield
-    finally:
-        signal.setitimer(signal.ITIMER_PROF, 0.0)
-        _set_soft_limit(resource.RLIMIT_CPU, resource.RLIM_INFINITY)
-        if in_use is not None:
-            _set_soft_limit(resource.RLIMIT_AS, resource.RLIM_INFINITY)
+class Bounds:
+    """Limits the CPU time and memory of a block. The kernel kills a process that exceeds its CPU time.
+
+    Args:
+        limits: what one item may cost.
+        items: how many items the block scores; it may cost so many times the limits.
+        used: CPU seconds of this process so far.
+        in_use: bytes of address space that the process has already, which do not count; None where the system does not tell, and
+            memory is not bounded.
+
+    Attributes:
+        intact: False if the block has changed the limits, which leaves the process unfit for others.
+    """
+
+    __slots__ = ("_cpu_seconds", "_memory", "intact")
+
+    def __init__(self, limits: Limits, items: int, used: float, in_use: int | None) -> None:
+        self.intact = True
+        self._cpu_seconds = limits.cpu_seconds * items
+        self._memory = None if in_use is None else _below_hard(RLIMIT_AS, in_use + limits.memory_mb * MEGABYTE * items)
+        _back_up_the_timer(used, self._cpu_seconds)
+
+    def __enter__(self) -> Bounds:
+        if self._memory is not None:
+            setrlimit(RLIMIT_AS, self._memory)
+        setitimer(ITIMER_PROF, self._cpu_seconds)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        setitimer(ITIMER_PROF, 0.0)
+        if getrlimit(RLIMIT_CPU) != _cpu_limit[0]:
+            self.intact = False
+        if self._memory is not None:
+            try:
+                self.intact &= _exchange(RLIMIT_AS, (self._memory[1], self._memory[1])) == self._memory
+            except (ValueError, OSError):  # the hard limit is lower than it was
+                self.intact = False
+
+
+def _back_up_the_timer(used: float, seconds: float) -> None:
+    """Set `RLIMIT_CPU`, so that it allows at least so many seconds more than were used, and not many more."""
+    soft, hard = _cpu_limit[0]
+    if not seconds + GRACE_SECONDS <= soft - used <= seconds + 2 * BACK_UP_SECONDS:
+        soft = _below_hard(RLIMIT_CPU, math.ceil(used + seconds) + GRACE_SECONDS + BACK_UP_SECONDS)[0]
+        setrlimit(RLIMIT_CPU, (soft, hard))
+        _cpu_limit[0] = (soft, hard)
+
+
+_cpu_limit = [getrlimit(RLIMIT_CPU)]
+"""The limit as this module has set it last."""
 
 
 def cpu_seconds_used() -> float:
@@ -62,26 +100,14 @@ def cpu_seconds_used() -> float:
 
     `time.process_time` will not do: while a CPU timer runs, Linux gives the value of the last tick.
     """
-    usage = resource.getrusage(resource.RUSAGE_SELF)
+    usage = getrusage(RUSAGE_SELF)
     return usage.ru_utime + usage.ru_stime
 
 
-def address_space_bytes() -> int | None:
-    """Return the virtual memory of this process, or None where the system does not tell."""
-    return _statm_bytes(0)
-
-
-def resident_bytes() -> int | None:
-    """Return the physical memory of this process, or None where the system does not tell."""
-    return _statm_bytes(1)
-
-
-def _set_soft_limit(kind: int, value: int) -> None:
-    """Set a soft limit, no higher than the hard one, which may have been set from outside."""
+def _below_hard(kind: int, value: int) -> tuple[int, int]:
+    """Return a soft limit, no higher than the hard one, which may have been set from outside, and the hard one."""
     hard = _hard_limit(kind)
-    if hard != resource.RLIM_INFINITY and (value == resource.RLIM_INFINITY or value > hard):
-        value = hard
-    resource.setrlimit(kind, (value, hard))
+    return (value if hard == resource.RLIM_INFINITY else min(value, hard)), hard
 
 
 @cache
@@ -89,18 +115,17 @@ def _hard_limit(kind: int) -> int:
     return resource.getrlimit(kind)[1]
 
 
-def _statm_bytes(field: int) -> int | None:
-    file = _statm()
-    return None if file is None else int(os.pread(file, 64, 0).split()[field]) * resource.getpagesize()
+def _exchange(kind: int, value: tuple[int, int]) -> tuple[int, int]:
+    """Set a limit and return what it was."""
+    if _prlimit is not None:
+        before: tuple[int, int] = _prlimit(0, kind, value)
+        return before
+    before = getrlimit(kind)
+    setrlimit(kind, value)
+    return before
 
 
-@cache
-def _statm() -> int | None:
-    """Return the file of Linux with this process's memory, kept open: it is read before and after every rollout."""
-    try:
-        return os.open("/proc/self/statm", os.O_RDONLY | os.O_CLOEXEC)
-    except OSError:
-        return None
+_prlimit = getattr(resource, "prlimit", None)  # Linux only
 
 
 # Whether this process is a scoring worker. If a reward in a worker scores something itself, that runs inline in the worker, under the

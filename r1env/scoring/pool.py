@@ -10,10 +10,11 @@ import os
 import sys
 import threading
 import time
-from collections import deque
-from collections.abc import Iterable, Mapping, Sequence
+from collections import OrderedDict, deque
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
+from functools import partial
 from types import TracebackType
 
 import cloudpickle
@@ -21,8 +22,9 @@ import cloudpickle
 from r1env.errors import UsageError
 from r1env.rewards import Reward, Scope
 from r1env.scoring.limits import PerProcess
-from r1env.scoring.process import AbandonedError, ScoringFault, WorkerProcess
+from r1env.scoring.process import MAX_LOADS, AbandonedError, RefusedError, ScoringFault, StartError, WorkerProcess
 from r1env.scoring.protocol import Load, Work
+from r1env.scoring.state import HARMLESS
 from r1env.types import Rollout, Score, Status
 
 LOAD_SECONDS = 120.0
@@ -61,10 +63,12 @@ class ScoringPool:
         self._owner = os.getpid()
         self._changed = threading.Condition()
         self._queue: deque[Job] = deque()  # with rollouts that no worker has taken
-        self._jobs: set[Job] = set()  # whose callers wait
+        self._jobs: dict[int, Job] = {}  # whose callers wait
         self._threads: list[threading.Thread] = []
         self._busy = 0
         self._closed = False
+        self._closing = threading.Event()
+        self._habits = Habits()
         atexit.register(self.close)
 
     def submit(self, reward: Reward, rollouts: Sequence[Rollout], groups: Sequence[int] = ()) -> Future[list[Score]]:
@@ -85,11 +89,12 @@ class ScoringPool:
         with self._changed:
             if self._closed:
                 raise UsageError("this scoring pool is closed")
-            self._jobs.add(job)
+            self._jobs[id(job)] = job
             self._queue.append(job)
             self._add_threads()
             self._changed.notify_all()
-        job.future.add_done_callback(lambda _: self._jobs.discard(job))
+        # A callback that held the job would keep it, and all rollouts of the call, until the garbage collector runs.
+        job.future.add_done_callback(partial(_discard, self._jobs, id(job)))
         return job.future
 
     def close(self) -> None:
@@ -98,7 +103,8 @@ class ScoringPool:
             return
         with self._changed:
             self._closed = True
-            jobs = list(self._jobs)
+            self._closing.set()
+            jobs = list(self._jobs.values())
             self._changed.notify_all()
         for job in jobs:
             job.abort(UsageError("the scoring pool was closed before all rollouts were scored"))
@@ -121,7 +127,7 @@ class ScoringPool:
 
     def _serve(self) -> None:
         """Run by each thread: give its worker chunk after chunk, until the pool is closed."""
-        slot = Slot(self._load_seconds)
+        slot = Slot(self._load_seconds, self._habits, self._closing.wait)
         while (taken := self._take()) is not None:
             job, chunk = taken
             left: list[int] = []
@@ -131,12 +137,15 @@ class ScoringPool:
                 slot.retire()
                 job.abort(error)
             self._give_back(job, left)
+            slot.forget_job()
+            del taken, job  # nothing of a finished call stays while this thread waits for the next
         slot.retire()
 
     def _take(self) -> tuple[Job, list[int]] | None:
         """Wait for the next chunk and return it; None if the pool is closed."""
         with self._changed:
             while not self._closed:
+                job: Job | None
                 while self._queue:
                     job = self._queue.popleft()
                     chunk = job.take(self.workers)
@@ -145,6 +154,7 @@ class ScoringPool:
                     if chunk:
                         self._busy += 1
                         return job, chunk
+                job = None  # nothing of a call stays while this thread waits
                 self._changed.wait()
             return None
 
@@ -155,6 +165,10 @@ class ScoringPool:
             if job.waiting and job not in self._queue:
                 self._queue.append(job)
                 self._changed.notify_all()
+
+
+def _discard(jobs: dict[int, Job], key: int, _: Future[list[Score]]) -> None:
+    jobs.pop(key, None)
 
 
 def default_pool() -> ScoringPool:
@@ -202,6 +216,10 @@ CHUNK_SECONDS = 0.05
 CHUNKS_PER_WORKER = 4
 """Towards the end of a job chunks shrink to this share of what is left, so that the workers finish together."""
 
+FREE_DOUBTS = 8
+SCORES_PER_DOUBT = 200
+"""An error in a used worker is verified in a fresh one: the first few of a job, then at most one for so many scores."""
+
 
 @dataclass(frozen=True, slots=True)
 class PackedReward:
@@ -244,7 +262,11 @@ class Job:
         self._todo = deque(range(len(self.items)))
         self._scores: dict[int, Sequence[Score]] = {}
         self._resolved = False
-        self._singly = False
+        self._alone: set[int] = set()  # items that are to be scored in a chunk of their own
+        self._tried: set[int] = set()  # items whose worker was killed
+        self._doubted: set[int] = set()  # items that were an error in a worker that others had used
+        self._failed_starts: list[StartError] = []  # since the last success
+        self._first_failed_start = 0.0
         self._recent_seconds = 0.0
         self._recent_items = 0.0
         if not self.items and self._may_resolve():
@@ -259,7 +281,10 @@ class Job:
         """Return the next chunk for one of `workers`; empty when nothing is left to take."""
         with self._lock:
             size = min(self._chunk_size(workers), self.waiting)
-            return [self._todo.popleft() for _ in range(size)]
+            chunk = [self._todo.popleft() for _ in range(min(size, 1))]
+            while len(chunk) < size and not self._alone.intersection((chunk[0], self._todo[0])):
+                chunk.append(self._todo.popleft())
+            return chunk
 
     def put_back(self, indices: Iterable[int]) -> None:
         """Return items that were taken but not scored."""
@@ -270,6 +295,7 @@ class Job:
         """Record the scores of one item, one for each of its rollouts. The last item resolves the future."""
         with self._lock:
             self._scores[index] = scores
+            self._failed_starts.clear()
             complete = len(self._scores) == len(self.items)
         if complete and self._may_resolve():
             self.future.set_result([score for place in range(len(self.items)) for score in self._scores[place]])
@@ -292,9 +318,42 @@ class Job:
         if self._may_resolve():
             self.future.set_exception(error)
 
-    def go_singly(self) -> None:
-        """Make all further chunks hold one item: one of a larger chunk spoiled it for the others."""
-        self._singly = True
+    def separate(self, indices: Iterable[int]) -> None:
+        """Have these items scored each in a chunk of its own: one of them spoiled the chunk for the others."""
+        with self._lock:
+            self._alone.update(indices)
+
+    def try_again(self, index: int) -> bool:
+        """Return whether an item whose worker was killed is to be scored again, alone; the second time it is the item's own fault."""
+        with self._lock:
+            again = index not in self._tried
+            self._tried.add(index)
+            self._alone.add(index)
+            return again
+
+    def doubt(self, index: int) -> bool:
+        """Return whether an error in a used worker is to be verified in a fresh one. Rewards that often raise are spared most of it."""
+        with self._lock:
+            doubtful = index not in self._doubted and len(self._doubted) < FREE_DOUBTS + len(self._scores) // SCORES_PER_DOUBT
+            if doubtful:
+                self._doubted.add(index)
+                self._alone.add(index)
+            return doubtful
+
+    def doubted(self, index: int) -> bool:
+        """Return whether this item needs a fresh worker."""
+        return index in self._doubted
+
+    def note_failed_start(self, error: StartError) -> bool:
+        """Note that no worker could be started; return whether that has to be the end of the job."""
+        with self._lock:
+            if not self._failed_starts:
+                self._first_failed_start = time.monotonic()
+            self._failed_starts.append(error)
+            firm = sum(not failed.transient for failed in self._failed_starts)
+            late = sum(failed.late for failed in self._failed_starts)
+            short = time.monotonic() - self._first_failed_start
+            return firm >= STARTS_IN_A_ROW or late >= LATE_IN_A_ROW or (error.transient and short >= SHORTAGE_SECONDS)
 
     def note_pace(self, seconds: float, items: int) -> None:
         """Note how long a chunk of `items` took. Chunk sizes follow from that; earlier chunks count half as much each time."""
@@ -303,8 +362,6 @@ class Job:
             self._recent_items = self._recent_items / 2 + items
 
     def _chunk_size(self, workers: int) -> int:
-        if self._singly:
-            return 1
         in_time = int(CHUNK_SECONDS * self._recent_items / self._recent_seconds) if self._recent_seconds else FIRST_CHUNK
         share = len(self._todo) // (CHUNKS_PER_WORKER * workers)
         return max(1, min(MAX_CHUNK, in_time, share))
@@ -320,101 +377,197 @@ class Job:
 
 logger = logging.getLogger(__name__)
 
+STARTS_IN_A_ROW = 5
+"""So many failed starts in a row, over all workers and without a success, make it the reward's fault."""
+
+LATE_IN_A_ROW = 2
+"""The same for starts that take too long: each of them costs `load_seconds`."""
+
+SHORTAGE_SECONDS = 60.0
+"""How long the system may be short of processes, memory or descriptors before the job fails."""
+
+LONGEST_PAUSE = 2.0
+"""Seconds between two attempts to start a worker; the first pauses are shorter."""
+
 
 class Slot:
     """Used by one thread.
 
     Args:
         load_seconds: wall seconds a worker may take to start and to load a reward.
+        habits: shared by the slots of a pool.
+        pause: called with the seconds to wait before a worker is started again.
     """
 
-    def __init__(self, load_seconds: float) -> None:
+    def __init__(self, load_seconds: float, habits: Habits, pause: Callable[[float], object]) -> None:
         self._load_seconds = load_seconds
+        self._habits = habits
+        self._pause = pause
+        self._failures = 0  # of starts in a row
         self._worker: WorkerProcess | None = None
 
     def run(self, job: Job, chunk: Sequence[int]) -> list[int]:
-        """Score these items of the job. Return those that are still to be scored.
+        """Score these items of the job. Return those that are still to be scored, by this worker or another.
 
         An item over which the worker fails gets that failure; those behind it are returned. A failure that cannot be attributed to one
-        item (in a batch, or among items that travel together) is recorded for none: the job then goes on one by one, so that only
-        the culprit fails. A reward that cannot be loaded fails everything that nobody has taken.
+        item (in a batch, or among items that travel together) is recorded for none: they are then scored one by one, so that only
+        the culprit fails. An item whose worker was killed, perhaps from outside, is tried once more. If no worker can be started, all
+        are returned; a reward that refuses to be loaded, or whose workers die again and again before they have scored anything, fails
+        everything that nobody has taken.
         """
         try:
-            worker = self._worker_for(job)
-            return self._score(worker, job, list(chunk))
-        except _LoadError as error:
+            worker = self._worker_for(job, chunk)
+        except RefusedError as refusal:
             self.retire()
-            job.fail(chunk, Status.ERROR, str(error))
-            job.fail_rest(Status.ERROR, str(error))
+            self._give_up(job, chunk, str(refusal))
             return []
+        except StartError as error:
+            self.retire()
+            if job.note_failed_start(error):
+                self._give_up(job, chunk, str(error))
+                return []
+            logger.debug("reward %r: no worker yet: %s", job.packed.reward.name, error)
+            self._failures += 1
+            self._pause(min(LONGEST_PAUSE, 0.05 * 2 ** min(self._failures, 10)))
+            return list(chunk)
         except AbandonedError:
             self.retire()
             return []
+        self._failures = 0
+        try:
+            return self._score(worker, job, list(chunk))
+        except AbandonedError:
+            worker.end_worker()
+            return []
 
     def retire(self) -> None:
-        """End the worker, if there is one, and everything that it forked."""
+        """End the worker, if there is one, and everything that it started."""
         if self._worker is not None:
             self._worker.retire()
             self._worker = None
 
-    def _worker_for(self, job: Job) -> WorkerProcess:
-        """Return a worker that has loaded the job's reward."""
+    def forget_job(self) -> None:
+        """Keep no reference to the job that was scored last."""
+        if self._worker is not None:
+            self._worker.abandoned = _never
+
+    def _give_up(self, job: Job, chunk: Sequence[int], reason: str) -> None:
+        reason = f"reward {job.packed.reward.name!r} cannot be loaded in a worker: {reason}"
+        job.fail(chunk, Status.ERROR, reason)
+        job.fail_rest(Status.ERROR, reason)
+
+    def _worker_for(self, job: Job, chunk: Sequence[int]) -> WorkerProcess:
+        """Return a worker that has loaded the job's reward; a fresh one if the first item was an error in a used one."""
         packed = job.packed
-        if self._worker is not None and self._worker.has_exited():  # while idle, so it is no rollout's fault
+        if self._worker is not None and (self._worker.retired or self._worker.has_exited()):
             self.retire()
-        try:
-            if self._worker is None:
-                self._worker = WorkerProcess()
-            self._worker.abandoned = job.future.done
-            if packed.digest not in self._worker.loaded:
-                search_path = [str(folder) for folder in sys.path]
-                self._worker.load(Load(packed.digest, search_path, packed.pickled), self._load_seconds)
-        except (ScoringFault, OSError) as fault:
-            raise _LoadError(f"reward {packed.reward.name!r} cannot be loaded in a worker: {fault}") from fault
-        return self._worker
+        if self._worker is not None and self._worker.loads >= MAX_LOADS and not self._worker.has(packed.digest):
+            self.retire()
+        if self._worker is None:
+            self._worker = WorkerProcess()
+        worker = self._worker
+        worker.abandoned = job.future.done
+        if worker.lost_worker() or (job.doubted(chunk[0]) and not worker.fresh):
+            worker.end_worker()
+            if worker.retired:
+                return self._worker_for(job, chunk)
+        if not worker.has(packed.digest):
+            search_path = [str(folder) for folder in sys.path]
+            worker.load(Load(packed.digest, search_path, packed.pickled), self._load_seconds)
+        worker.prepare()
+        return worker
 
     def _score(self, worker: WorkerProcess, job: Job, left: list[int]) -> list[int]:
         reward, taken = job.packed.reward, len(left)
         position = 0  # of the next rollout among those that travelled together
         try:
-            worker.begin(Work(job.packed.digest, _pickled(job, left)))
+            worker.begin(Work(job.packed.digest, _pickled(job, left), self._habits.known(job.packed.digest)))
         except ScoringFault as fault:
-            return self._blame(job, left, fault)
+            return self._blame(worker, job, left, fault)
         start = time.monotonic()
         try:
             while left:
                 size = len(job.items[left[0]])
                 allowance = taken if reward.batch else size
+                was_fresh = worker.fresh
                 reply = worker.next_score(position, reward.limits, allowance)
                 scores = [reply.score]
                 for place in range(1, size):
                     reply = worker.next_score(position + place, reward.limits, allowance)
                     scores.append(reply.score)
                 position += size
+                if not was_fresh and scores[0].status is Status.ERROR and job.doubt(left[0]):
+                    worker.end_worker()  # perhaps an earlier rollout is to blame for the error: a fresh worker will tell
+                    break
                 job.record(left.pop(0), scores)
-                if reply.worn:
-                    self.retire()
+                if reply.changes:
+                    self._habits.note(job.packed, reply.changes, first=was_fresh)
+                if reply.worn or reply.changes:
+                    worker.end_worker()
                     break
         except ScoringFault as fault:
             suspects = len(left) if reward.batch else 1
-            left = self._blame(job, left[:suspects], fault) + left[suspects:]
+            left = self._blame(worker, job, left[:suspects], fault) + left[suspects:]
         job.note_pace(time.monotonic() - start, taken - len(left))
         return left
 
-    def _blame(self, job: Job, suspects: list[int], fault: ScoringFault) -> list[int]:
-        """Fail the item that caused the fault. If there are several suspects, return them all, to be scored again one by one."""
+    def _blame(self, worker: WorkerProcess, job: Job, suspects: list[int], fault: ScoringFault) -> list[int]:
+        """Fail the item that caused the fault; or return those that are to be scored again, each of several suspects alone."""
         logger.debug("reward %r: %s", job.packed.reward.name, fault)
         if fault.fatal:
-            self.retire()
+            worker.end_worker()
         if len(suspects) > 1:
-            job.go_singly()
+            job.separate(suspects)
+            return suspects
+        if fault.outside and job.try_again(suspects[0]):
             return suspects
         job.fail(suspects, fault.status, fault.reason, fault.seconds)
         return []
 
 
-class _LoadError(Exception):
-    """No worker can load the reward; the message says why."""
+def _never() -> bool:
+    return False
+
+
+class Habits:
+    """What rewards do to every worker with their first rollout. Any thread may use it.
+
+    A worker that a rollout has changed is replaced. But if a reward changes harmless things with the first rollout in every worker (it
+    starts a helper, opens a file, sets a variable of the environment), that belongs to it, and each worker keeps it.
+    """
+
+    FRESH_WORKERS = 3
+    """So many in a row, and nothing but what is harmless."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._in_a_row: OrderedDict[bytes, int] = OrderedDict()
+
+    def known(self, digest: bytes) -> bool:
+        """Return whether the reward may change its worker with the first rollout."""
+        return self._in_a_row.get(digest, 0) >= self.FRESH_WORKERS
+
+    def note(self, packed: PackedReward, changes: Sequence[str], *, first: bool) -> None:
+        """Note that a rollout has changed its worker.
+
+        Args:
+            first: it was the first in that worker.
+        """
+        name = packed.reward.name
+        with self._lock:
+            seen = self._in_a_row.pop(packed.digest, None)
+            if seen is None:
+                logger.info("reward %r: a rollout has changed its worker (%s), which is replaced", name, ", ".join(changes))
+            count = (seen or 0) + 1 if first and HARMLESS.issuperset(changes) else 0
+            if count == self.FRESH_WORKERS:
+                logger.info("reward %r: every worker keeps what the first rollout changes (%s)", name, ", ".join(changes))
+            self._in_a_row[packed.digest] = max(count, seen or 0) if (seen or 0) >= self.FRESH_WORKERS else count
+            while len(self._in_a_row) > MAX_HABITS:
+                self._in_a_row.popitem(last=False)
+
+
+MAX_HABITS = 1_000
+"""Rewards whose habits are remembered."""
 
 
 def _pickled(job: Job, indices: Sequence[int]) -> bytes:

@@ -13,8 +13,10 @@ A fault is always one of three parties'. The submission's (also what its output 
 from __future__ import annotations
 
 import hashlib
+import json
 import logging
 import signal
+import threading
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from importlib.resources import files
@@ -22,7 +24,7 @@ from typing import Any
 
 from r1env_sandbox.cache import CompileCache
 from r1env_sandbox.checkers import check_output, check_value
-from r1env_sandbox.errors import SandboxBusy, SandboxUnavailable, WorkerLost
+from r1env_sandbox.errors import FilesDoNotFit, SandboxBusy, SandboxUnavailable, WorkerLost
 from r1env_sandbox.harness import plain, testcode
 from r1env_sandbox.languages import LANGUAGES, LanguageSpec, find_language
 from r1env_sandbox.models import (
@@ -51,6 +53,9 @@ EXAMINER_LIMITS = Limits(memory_mb=768, output_kb=64 << 10, processes=64)
 EXAMINER_MODULES = (*PRELOADED, "ast", "traceback", "importlib.abc", "pytest")
 CHECKER_LIMITS = Limits(memory_mb=768)  # the least that a special checker may use, however tight the submission's limits are
 MAX_CHECKERS = 10_000  # that are remembered
+MAX_ENDLESS = 2  # control outputs on which a checker may pass its time before it is called broken
+CONTROLS = ("", "0\n", "1 2\n", "yes\n", "1\n2\n3\n", "[]\n")
+"""Outputs that checkers are tried with, beside the expected one and the input."""
 MARGIN_SECONDS = 10.0  # the examiner outlives the submission, so that a time limit is the submission's
 ANSWERS_FACTOR = 16  # a function may be called many times, so its answers may be longer than a program's output
 
@@ -58,6 +63,8 @@ _OUT_OF_MEMORY = (b"MemoryError", b"std::bad_alloc", b"OutOfMemoryError", b"heap
 """What languages write when they cannot have more memory. A program that writes it itself only gets another failing verdict."""
 
 _PYTHON_REFUSED = ("SyntaxError:", "IndentationError:", "TabError:")
+_CODE_ERRORS = ("NameError:", "UnboundLocalError:", "ImportError:", "ModuleNotFoundError:", *_PYTHON_REFUSED)
+"""What Python says of a program that no input makes right."""
 _CPU_SLACK = 0.9  # what a program is charged for and what ends it are counted in different ways
 
 
@@ -156,8 +163,9 @@ def overall(results: Sequence[TestResult], tests: int) -> tuple[Verdict, float |
 
 def _judge(slot: Slot, job: Job, cache: CompileCache) -> JudgeResult:
     modules = _module_names(job.submission.files)
-    for test in job.tests:
-        _check_helpers(test, modules)
+    for test in job.tests:  # faults of the task's are found before the submission can have a part in them
+        if test.checker is Checker.SPECIAL:
+            _prove_checker(slot, job, test, cache)
     compiled, fault = _lay_out(slot, job, cache)
     if fault is not None:
         slot.worker.end()
@@ -168,7 +176,7 @@ def _judge(slot: Slot, job: Job, cache: CompileCache) -> JudgeResult:
     ahead = len(runs) == len(job.tests) and not job.stop_at_first_failure
     reports = slot.worker.run_each(runs, ahead=ahead)
     for test, keep_box in zip(job.tests, keep, strict=True):
-        results.append(_run_test(slot, job, test, keep_box, reports, modules))
+        results.append(_run_test(slot, job, test, keep_box, reports, modules, cache))
         status = results[-1].status
         failed = status is not Verdict.ACCEPTED
         if status is Verdict.COMPILE_ERROR or not status.scored or (job.stop_at_first_failure and failed):
@@ -238,20 +246,26 @@ def _run_of(job: Job, test: TestCase, keep_box: bool) -> tuple[Command, bytes]:
 
 
 def _run_test(
-    slot: Slot, job: Job, test: TestCase, keep_box: bool, reports: Iterator[tuple[Command, Report]], modules: list[str]
+    slot: Slot,
+    job: Job,
+    test: TestCase,
+    keep_box: bool,
+    reports: Iterator[tuple[Command, Report]],
+    modules: list[str],
+    cache: CompileCache,
 ) -> TestResult:
     if test.kind is TestKind.STDIO:
-        return _judge_output(slot, job, test, *next(reports))
+        return _judge_output(slot, job, test, *next(reports), cache)
     if test.kind is TestKind.CALL:
         return judge_value(test, *next(reports))
     return _examine(slot.worker, slot.examiner, job.command(CANDIDATE, keep_box=keep_box), test, modules)
 
 
-def _judge_output(slot: Slot, job: Job, test: TestCase, command: Command, report: Report) -> TestResult:
+def _judge_output(slot: Slot, job: Job, test: TestCase, command: Command, report: Report, cache: CompileCache) -> TestResult:
     if failed := failure(report, command):
         return result_of(report, *failed)
     if test.checker is Checker.SPECIAL:
-        return result_of(report, *_special_check(slot.examiner, test, report.stdout, job.limits))
+        return result_of(report, *_special_check(slot, job, test, report.stdout, cache))
     difference = check_output(test, report.stdout)
     return result_of(report, Verdict.WRONG_ANSWER if difference else Verdict.ACCEPTED, difference or "")
 
@@ -329,20 +343,6 @@ def _examine(worker: Worker, examiner: Worker, command: Command, test: TestCase,
     return result_of(report, Verdict.ACCEPTED)
 
 
-def _check_helpers(test: TestCase, modules: list[str]) -> None:
-    """
-    Raises:
-        TaskFault: a file of the submission would be taken for one of the test's.
-    """
-    if test.kind is not TestKind.PYTEST:
-        return
-    own = set(_module_names(test.files))
-    helpers = [name for name in modules if name not in test.modules and name not in own]
-    for name, text in test.files.items():
-        if helpers and name.endswith(".py") and (found := testcode.helper_faults(text, helpers)):
-            raise TaskFault(f"this test cannot be judged: {name}: {found[0]}")
-
-
 def _module_names(submission_files: Mapping[str, str]) -> list[str]:
     """The modules that Python files make, packages included."""
     names: set[str] = set()
@@ -364,7 +364,13 @@ def _missing_tests(test: TestCase, ran: object) -> set[str]:
 def _order(test: TestCase, modules: list[str]) -> dict[str, object]:
     if test.kind is TestKind.ASSERT:
         return {"code": test.code, "function": test.function}
-    return {"files": [name for name in test.files if plain.is_pytest_file(name)], "modules": modules}
+    python_files = [name for name in test.files if name.endswith(".py")]
+    return {
+        "files": [name for name in python_files if plain.is_pytest_file(name)],
+        "helpers": [name for name in python_files if not plain.is_pytest_file(name)],
+        "modules": modules,
+        "under_test": test.modules,
+    }
 
 
 def _examiner_command(command: Command) -> Command:
@@ -376,26 +382,89 @@ def _examiner_command(command: Command) -> Command:
 # --- special checkers -----------------------------------------------------------------------------------------------------------
 
 
-def _special_check(examiner: Worker, test: TestCase, stdout: bytes, limits: Limits) -> tuple[Verdict, str]:
-    """Return what the test's checker program says about an output.
+def _special_check(slot: Slot, job: Job, test: TestCase, stdout: bytes, cache: CompileCache) -> tuple[Verdict, str]:
+    """Return what the test's checker program says about an output. A checker that fails on it refuses it (`_prove_checker`)."""
+    checked = _run_checker(slot.examiner, job, test, stdout, cache)
+    if checked.accepted is not None:
+        return (Verdict.ACCEPTED, "") if checked.accepted else (Verdict.WRONG_ANSWER, "the checker refuses it")
+    return Verdict.WRONG_ANSWER, f"the checker cannot read it: {checked.note}"
 
-    A checker that fails on it (crashes, takes too long) is shown a few other outputs. If it can judge one of those, or has judged any
-    before, this output is to blame, and refused; if it can judge none, the checker is broken, whatever a submission prints.
+
+def _prove_checker(slot: Slot, job: Job, test: TestCase, cache: CompileCache) -> None:
+    """Find out whether a checker is broken, before the submission runs and so whatever it prints.
+
+    The checker is shown the expected output and a few others. One that judges any of them works. One that fails on all is broken if
+    it never came to read the output (it fails in the same way without one), if its text has an error, or if it does not end.
+    Otherwise its failures depend on what it reads, so that those on a submission's output will be the submission's.
 
     Raises:
         TaskFault: the checker is broken.
     """
-    accepted, note = _run_checker(examiner, test, stdout, limits)
-    if accepted is not None:
-        return (Verdict.ACCEPTED, "") if accepted else (Verdict.WRONG_ANSWER, "the checker refuses it")
-    others = (other.encode("utf-8", "surrogatepass") for other in (str(test.expected), test.stdin, "", "0\n", "1\n"))
-    if _has_judged(test) or any(_run_checker(examiner, test, other, limits)[0] is not None for other in others):
-        return Verdict.WRONG_ANSWER, f"the checker cannot read it: {note}"
-    raise TaskFault(f"the checker fails on every output: {note}")
+    program = test.checker_program
+    assert program is not None  # the model has seen to it
+    identity = (program.model_dump_json(), test.stdin, str(test.expected), job.limits.model_dump_json())
+    key = hashlib.sha256(json.dumps(identity).encode()).digest()
+    if (fault := _checker_faults.get(key)) is None:
+        fault = _fault_of_checker(slot.examiner, job, test, cache)
+        with _checkers_lock:
+            while len(_checker_faults) >= MAX_CHECKERS:
+                del _checker_faults[next(iter(_checker_faults))]
+            _checker_faults[key] = fault
+    if fault:
+        raise TaskFault(fault)
 
 
-def _run_checker(examiner: Worker, test: TestCase, output: bytes, limits: Limits) -> tuple[bool | None, str]:
-    """Whether the checker accepts an output; None and the reason when it fails.
+_checker_faults: dict[bytes, str] = {}  # of the checkers that were tried; empty for those that work
+_checkers_lock = threading.Lock()
+
+
+def _fault_of_checker(examiner: Worker, job: Job, test: TestCase, cache: CompileCache) -> str:
+    controls = dict.fromkeys((str(test.expected), test.stdin, *CONTROLS))
+    failures: list[_Checked] = []
+    for control in controls:
+        try:
+            checked = _run_checker(examiner, job, test, control.encode("utf-8", "surrogatepass"), cache)
+        except FilesDoNotFit as error:
+            examiner.end()
+            return f"the checker and its texts cannot be laid out: {error}"
+        if checked.accepted is not None:
+            return ""
+        failures.append(checked)
+        if len(failures) == MAX_ENDLESS and all(failure.endless for failure in failures):
+            return f"the checker does not end, whatever the output: {checked.note}"
+    without_output = _run_checker(examiner, job, test, None, cache)
+    first = failures[0]
+    if all(failure.way == without_output.way for failure in failures):
+        return f"the checker fails on every output: {first.note}"
+    if all(failure.note.startswith(_CODE_ERRORS) for failure in failures):
+        return f"the checker fails on every output: {first.note}"
+    log.warning(
+        "a special checker judges none of %d outputs that it was tried with (%s); an output on which it fails counts as wrong",
+        len(failures),
+        first.note,
+    )
+    return ""
+
+
+@dataclass(frozen=True, slots=True)
+class _Checked:
+    """What became of a checker.
+
+    Attributes:
+        accepted: what it says; None when it failed.
+        note: why it failed.
+        way: what tells one way to fail from another.
+        endless: it was stopped.
+    """
+
+    accepted: bool | None
+    note: str = ""
+    way: tuple[object, ...] = ()
+    endless: bool = False
+
+
+def _run_checker(examiner: Worker, job: Job, test: TestCase, output: bytes | None, cache: CompileCache) -> _Checked:
+    """Have the checker judge an output; None for a file that is not there.
 
     Raises:
         TaskFault: it does not compile.
@@ -403,35 +472,45 @@ def _run_checker(examiner: Worker, test: TestCase, output: bytes, limits: Limits
     program = test.checker_program
     assert program is not None  # the model has seen to it
     spec = find_language(program.language)
-    texts = {**_as_bytes({"input": test.stdin, "expected": str(test.expected)}), "output": output}
-    examiner.begin({**_as_bytes({**program.files, spec.source_file: program.source}), **texts}, box=list(texts))
-    if spec.compile is not None:
-        compiled = examiner.run(compile_command(spec, limits))
-        if not compiled.artifact:
-            examiner.end()
-            raise TaskFault(f"the checker does not compile: {plain.clean(head(compiled.stderr, NOTE_CHARACTERS))}")
-    generous = {name: max(getattr(limits, name), getattr(CHECKER_LIMITS, name)) for name in ("cpu_s", "wall_s", "memory_mb")}
-    command = run_command(spec, limits.model_copy(update=generous))
+    sources = _as_bytes({**program.files, spec.source_file: program.source})
+    texts = _as_bytes({"input": test.stdin, "expected": str(test.expected)}) | ({} if output is None else {"output": output})
+    if spec.compile is None or spec.artifact is None:
+        examiner.begin(sources | texts, box=list(texts))
+    else:
+        artifact = _compiled_checker(examiner, job, program, sources, cache)
+        examiner.begin(sources | texts | {spec.artifact: artifact}, box=list(texts), executable=[spec.artifact])
+    generous = {
+        name: max(getattr(job.limits, name), getattr(CHECKER_LIMITS, name)) for name in ("cpu_s", "wall_s", "memory_mb")
+    }
+    command = run_command(spec, job.limits.model_copy(update=generous), fork=spec.can_fork)
     report = examiner.run(replace(command, argv=(*command.argv, "input", "output", "expected")))
     examiner.end()
     crashed = b"Traceback (most recent call last)" in report.stderr or _python_refused(report.stderr)
     if report.stopped is None and (report.exit_code == 0 or (report.exit_code in (1, 2) and not crashed)):
-        if len(_checkers_at_work) < MAX_CHECKERS:
-            _checkers_at_work.add(_digest_of(program))
-        return report.exit_code == 0, ""
+        return _Checked(report.exit_code == 0)
     failed = failure(report, command)
-    return None, plain.clean(failed[1] if failed else head(report.stderr, NOTE_CHARACTERS))
+    note = plain.clean(failed[1] if failed else head(report.stderr, NOTE_CHARACTERS))
+    endless = failed is not None and failed[0] is Verdict.TIME_LIMIT
+    return _Checked(None, note, (report.exit_code, report.signal, report.stopped, _last_line(report.stderr)), endless)
 
 
-_checkers_at_work: set[bytes] = set()  # digests of the checkers that have judged an output
-
-
-def _has_judged(test: TestCase) -> bool:
-    return test.checker_program is not None and _digest_of(test.checker_program) in _checkers_at_work
-
-
-def _digest_of(program: Submission) -> bytes:
-    return hashlib.sha256(program.model_dump_json().encode()).digest()
+def _compiled_checker(examiner: Worker, job: Job, program: Submission, sources: dict[str, bytes], cache: CompileCache) -> bytes:
+    """
+    Raises:
+        TaskFault: it does not compile.
+    """
+    spec = find_language(program.language)
+    command = compile_command(spec, job.limits)
+    key = CompileCache.key([job.image, "checker", spec.name, *command.argv, program.model_dump_json()])
+    if (artifact := cache.get(key)) is not None:
+        return artifact
+    examiner.begin(sources)
+    compiled = examiner.run(command)
+    examiner.end()
+    if not compiled.artifact:
+        raise TaskFault(f"the checker does not compile: {plain.clean(head(compiled.stderr, NOTE_CHARACTERS))}")
+    cache.put(key, compiled.artifact)
+    return compiled.artifact
 
 
 # --- from what a program did to a verdict ---------------------------------------------------------------------------------------

@@ -63,7 +63,7 @@ def test_a_task_that_holds_an_object_is_refused_when_it_is_written():
         ({"reward_spec": {"ground_truth": "42"}}, "42"),
         ({"ground_truth": None, "answer": "42"}, "42"),
         ({"ground_truth": {"target": ["a"]}}, None),
-        ({"answer": True}, None),
+        ({"answer": True}, "True"),
         ({}, None),
     ],
 )
@@ -84,8 +84,10 @@ def test_known_fields_reach_the_task_and_others_its_metadata():
 
 def test_tests_may_be_a_text_or_an_array_as_parquet_files_have_them():
     tests = [{"input": "1", "output": "2"}]
-    assert task_of("", {"tests": json.dumps(tests)}).tests == tuple(tests)
-    assert task_of("", {"tests": np.array(tests, dtype=object)}).tests == tuple(tests)
+    for given_tests in (json.dumps(tests), repr(tests), np.array(tests, dtype=object), {"inputs": ["1"], "outputs": ["2"]}):
+        task = task_of("", {"tests": given_tests})
+        assert [(test["kind"], test["stdin"], test["expected"]) for test in task.tests] == [("stdio", "1", "2")]
+        assert task.kind is TaskKind.CODE
 
 
 @pytest.mark.parametrize("kind", ["algebra", ["math"], {"math": 1}, 7])
@@ -94,6 +96,14 @@ def test_a_field_that_means_something_else_here_is_kept_as_metadata(kind):
     task = task_of("", fields)
     assert (task.kind, task.tests, task.language) == (TaskKind.MATH, (), None)
     assert task.metadata == fields
+
+
+def test_a_reference_that_cannot_be_read_is_logged_and_left_to_the_users_own_reward(caplog):
+    fields = {"data_source": "mine", "ground_truth": {"board": [1, 2]}}
+    task = task_of("Move.", fields)
+    assert (task.answer, task.metadata) == (None, fields)
+    task_of("Move again.", fields)
+    assert len([record for record in caplog.records if "'reward_model.ground_truth' is" in record.getMessage()]) == 1
 
 
 def test_metadata_are_plain_data_whatever_the_row_held():

@@ -119,9 +119,9 @@ def test_the_tasks_of_an_environment_are_taken_when_it_is_named(run):
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
-        (("--data", "nowhere.jsonl"), "cannot read nowhere.jsonl"),
-        (("--data", "empty.jsonl"), "empty.jsonl has no rows"),
-        (("--data", "broken.jsonl"), "broken.jsonl: line 2: not JSON"),
+        (("--data", "nowhere.jsonl"), "nowhere.jsonl: cannot read it"),
+        (("--data", "empty.jsonl"), "empty.jsonl: there are no rows"),
+        (("--data", "broken.jsonl"), "broken.jsonl, line 2: not JSON"),
         (("--data", "broken.jsonl", "--env", "parrots"), "give one of them"),
         (("--env", "parots"), "did you mean 'parrots'"),
         (("--attack", "emtpy"), "did you mean 'empty'"),

@@ -1,9 +1,12 @@
 """`r1env score`, line by line, as programs outside rely on it."""
 
+import csv
 import json
 import os
 import subprocess
 import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -29,11 +32,12 @@ def test_each_line_gets_a_line_in_the_same_order(r1env_program: Any, tmp_path: P
         )
     )
     result = r1env_program("score", "--reward", "exact", "--input", source, "--output", target)
-    assert (result.exit_code, result.output) == (0, "")
+    assert (result.exit_code, result.stdout) == (0, "")
     first, second = rows(target.read_text())
     assert first.pop("seconds") >= 0
-    assert first == {"id": "7", "value": 1.0, "parts": {"exact": 1.0}, "status": "ok", "reason": ""}
-    assert list(second) == ["id", "value", "parts", "status", "reason", "seconds"]
+    verdict = {"id": "7", "value": 1.0, "parts": {"exact": 1.0}, "status": "ok", "reason": ""}
+    assert first == {**verdict, "prompt": "say 42", "completion": "42", "answer": "42"}
+    assert list(second) == ["id", "value", "parts", "status", "reason", "seconds", "prompt", "completion", "answer"]
     assert (second["value"], second["status"]) == (0.0, "wrong")
 
 
@@ -76,8 +80,16 @@ def test_a_malformed_line_is_told_and_the_rest_are_scored(r1env_program: Any, ca
     before, bad, after = rows(result.stdout)
     assert (before["value"], after["value"]) == (1.0, 1.0)
     assert reason in bad.pop("reason")
-    assert bad == {"id": row_id, "value": None, "parts": {}, "status": "error", "seconds": 0}
-    assert result.stderr.strip().splitlines() == ["error: 1 malformed line; it has status 'error' and the reason in the output"]
+    assert {key: bad[key] for key in list(bad)[:5]} == {
+        "id": row_id,
+        "value": None,
+        "parts": {},
+        "status": "error",
+        "seconds": 0,
+    }
+    assert result.stderr.strip().splitlines()[-1] == (
+        "error: 1 malformed line; it has status 'error' and the reason in the output"
+    )
 
 
 def test_the_reason_names_the_line(r1env_program: Any) -> None:
@@ -123,7 +135,7 @@ def test_a_reward_that_raises_is_a_row_without_a_value_and_parts_that_are_null(r
     assert row["parts"] == {"detail": None, "detail/a": None, "detail/b": None}
     assert "as asked" in row["reason"]
     assert result.exit_code == 0
-    assert result.stderr.strip() == "no score for 1 (error)"
+    assert result.stderr.splitlines()[0] == "no score for 1 (error)"
 
 
 def test_hostile_completions_pass_through(r1env_program: Any) -> None:
@@ -263,3 +275,194 @@ def test_only_scores_of_turns_have_the_field_turns(r1env_program: Any, tmp_path:
     assert found["turns"] == [1.0]
     (plain,) = rows(r1env_program("score", "--reward", "exact", stdin=row).stdout)
     assert "turns" not in plain
+
+
+# The command as a product
+
+
+def test_the_columns_of_the_input_come_along_unless_they_are_not_wanted(r1env_program: Any) -> None:
+    row = {"id": 7, "completion": "a", "answer": "a", "source": {"book": 3}, "value": "mine"}
+    (found,) = rows(r1env_program("score", "--reward", "exact", stdin=lines(row)).stdout)
+    assert (found["value"], found["input.value"], found["source"]) == (1.0, "mine", {"book": 3})
+    (bare,) = rows(r1env_program("score", "--reward", "exact", "--no-carry", stdin=lines(row)).stdout)
+    assert list(bare) == ["id", "value", "parts", "status", "reason", "seconds"]
+
+
+def test_a_malformed_row_keeps_its_columns_too(r1env_program: Any) -> None:
+    (found,) = rows(r1env_program("score", "--reward", "exact", stdin=lines({"completion": 7, "source": "b"})).stdout)
+    assert (found["status"], found["source"]) == ("error", "b")
+
+
+def test_columns_of_other_names_are_mapped(r1env_program: Any) -> None:
+    row = {"uid": "q1", "problem": "1 + 1?", "reward_model": {"ground_truth": "2"}, "responses": ["no", "2"], "bonus": 1}
+    mapping = "id=uid,question=problem,answer=reward_model.ground_truth,completion=responses[1]"
+    result = r1env_program("score", "--reward", "exact", "--map", mapping, stdin=lines(row, {**row, "responses": ["2"]}))
+    first, second = rows(result.stdout)
+    assert (first["id"], first["value"], first["bonus"]) == ("q1", 1.0, 1)
+    assert (second["status"], "and is missing" in second["reason"]) == ("error", True)
+    refused = r1env_program("score", "--reward", "exact", "--map", "question=problm,answer=a", stdin=lines(row))
+    assert (refused.exit_code, "no 'problm'" in refused.stderr, "--map question=problem" in refused.stderr) == (2, True, True)
+
+
+def test_a_known_layout_needs_no_map_and_is_named(r1env_program: Any) -> None:
+    row = {
+        "data_source": "openai/gsm8k",
+        "prompt": [{"role": "user", "content": "1 + 1?"}],
+        "ability": "math",
+        "reward_model": {"style": "rule", "ground_truth": "2"},
+        "extra_info": {"split": "test", "index": 0},
+        "completion": "2",
+    }
+    result = r1env_program("score", "--reward", "exact", stdin=lines(row))
+    assert rows(result.stdout)[0]["value"] == 1.0, result.output
+    assert "reading the input as verl rows" in result.stderr
+
+
+def test_a_summary_is_printed_where_no_program_reads_it(r1env_program: Any) -> None:
+    given = [{"id": str(n), "completion": "a", "answer": "ab"[n % 2]} for n in range(10)]
+    result = r1env_program("score", "--reward", "exact", stdin=lines(*given))
+    scored, seconds = result.stderr.splitlines()
+    assert scored == "scored 10 rows: mean 0.5; ok 5, wrong 5"
+    assert seconds.startswith("seconds: p50 0.0")
+    assert seconds.count("row ") == 3
+    assert len(rows(result.stdout)) == 10
+
+
+def test_a_hundred_rows_that_fail_for_one_reason_stop_the_command(r1env_program: Any, tmp_path: Path) -> None:
+    (tmp_path / "in.jsonl").write_text(lines(*({"id": n, "response": "a", "gold": "a"} for n in range(1000))))
+    arguments = ("score", "--reward", "exact", "--input", tmp_path / "in.jsonl", "--output", tmp_path / "out.jsonl")
+    result = r1env_program(*arguments)
+    assert (result.exit_code, result.stderr.count("\n")) == (2, 1)
+    assert "the first 100 rows all failed for one reason: the completion must be text, and is missing" in result.stderr
+    assert "--map question=" in result.stderr
+    assert [path.name for path in tmp_path.iterdir()] == ["in.jsonl"]
+    assert r1env_program(*arguments, "--keep-going").exit_code == 1
+    assert len(rows((tmp_path / "out.jsonl").read_text())) == 1000
+
+
+def test_one_good_row_among_the_first_hundred_lets_the_command_go_on(r1env_program: Any) -> None:
+    bad = {"id": "1", "completion": "raise"}
+    result = r1env_program("score", "--reward", "detail", stdin=lines(*[bad] * 60, {**bad, "completion": "a"}, *[bad] * 100))
+    assert len(rows(result.stdout)) == 161
+
+
+PROGRAM = [sys.executable, "-c", "from r1env.cli.main import main; main()", "score"]
+SHORT = "import os, time, r1env\n\n@r1env.reward(name='short')\ndef short(completion: str) -> float:\n    {}\n    return float(completion)\n"
+
+
+@pytest.fixture
+def short(tmp_path: Path) -> Callable[..., str]:
+    """A file with a reward that does something first; gives what names it."""
+
+    def write(first: str = "pass") -> str:
+        (tmp_path / "short.py").write_text(SHORT.format(first))
+        return f"{tmp_path / 'short.py'}:short"
+
+    return write
+
+
+def test_a_program_that_waits_for_each_score_gets_it(short: Callable[..., str]) -> None:
+    program = subprocess.Popen(
+        [*PROGRAM, "--reward", short()], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+    )
+    assert program.stdin
+    assert program.stdout
+    for number in range(3):
+        program.stdin.write(lines({"id": number, "completion": str(number)}))
+        program.stdin.flush()
+        assert json.loads(program.stdout.readline())["value"] == number
+    program.stdin.close()
+    assert program.wait(30) == 0
+
+
+def test_a_run_that_is_killed_goes_on_where_it_was_and_writes_each_row_once(
+    short: Callable[..., str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source, target, partial = (tmp_path / name for name in ("in.jsonl", "out.jsonl", "out.jsonl.partial"))
+    source.write_text(lines(*({"id": n, "completion": str(n)} for n in range(3000))))
+    command = [*PROGRAM, "--reward", short("time.sleep(0.001)"), "--input", str(source), "--output", str(target), "--resume"]
+    kills = 0
+    while kills < 3:
+        before = partial.stat().st_size if partial.exists() else 0
+        program = subprocess.Popen(command, stderr=subprocess.DEVNULL)
+        while program.poll() is None and (not partial.exists() or partial.stat().st_size == before):
+            time.sleep(0.01)
+        program.kill()
+        program.wait()
+        kills += 1
+        assert not target.exists(), "only a complete file has its name"
+        with partial.open("a") as file:
+            file.write('{"id": 17, "val')  # as if it had been killed while writing
+    finished = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert finished.returncode == 0, finished.stderr
+    assert [row["id"] for row in rows(target.read_text())] == list(range(3000))
+    assert "after the" in finished.stderr
+    assert not partial.exists()
+
+
+def test_resuming_the_output_of_another_input_is_refused(r1env_program: Any, tmp_path: Path) -> None:
+    (tmp_path / "a.jsonl").write_text(lines({"id": "a", "completion": "x", "answer": "x"}))
+    (tmp_path / "b.jsonl").write_text(lines({"id": "b", "completion": "x", "answer": "x"}))
+    assert (
+        r1env_program("score", "--reward", "exact", "--input", tmp_path / "a.jsonl", "--output", tmp_path / "o.jsonl").exit_code
+        == 0
+    )
+    result = r1env_program(
+        "score", "--reward", "exact", "--input", tmp_path / "b.jsonl", "--output", tmp_path / "o.jsonl", "--resume"
+    )
+    assert (result.exit_code, "it is of another input" in result.stderr) == (2, True)
+
+
+def test_a_resumed_output_takes_the_rows_that_were_added_to_the_input(r1env_program: Any, tmp_path: Path) -> None:
+    source, target = tmp_path / "in.jsonl", tmp_path / "out.jsonl"
+    given = [{"id": n, "completion": "x", "answer": "x"} for n in range(5)]
+    source.write_text(lines(*given[:3]))
+    arguments = ("score", "--reward", "exact", "--input", source, "--output", target)
+    r1env_program(*arguments)
+    before = target.read_text()
+    source.write_text(lines(*given))
+    assert r1env_program(*arguments, "--resume").exit_code == 0
+    assert target.read_text().startswith(before)
+    assert [row["id"] for row in rows(target.read_text())] == list(range(5))
+
+
+def test_two_programs_never_write_one_output(short: Callable[..., str], tmp_path: Path) -> None:
+    source, target = tmp_path / "in.jsonl", tmp_path / "out.jsonl"
+    source.write_text(lines(*({"id": n, "completion": str(n)} for n in range(20))))
+    command = [*PROGRAM, "--reward", short("time.sleep(0.2)"), "--input", str(source), "--output", str(target)]
+    first = subprocess.Popen(command, stderr=subprocess.DEVNULL)
+    while not target.with_name("out.jsonl.partial").exists():
+        time.sleep(0.01)
+    second = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert (second.returncode, "another program is writing" in second.stderr) == (2, True)
+    assert first.wait(60) == 0
+    assert [row["id"] for row in rows(target.read_text())] == list(range(20))
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+def test_a_full_disk_is_told_with_the_name_of_the_file(r1env_program: Any) -> None:
+    result = r1env_program("score", "--reward", "exact", "--output", "/dev/full", stdin=lines({"completion": "a"}))
+    assert result.stderr.strip() == "error: cannot write /dev/full: No space left on device"
+
+
+def test_an_output_that_cannot_be_written_is_not_begun(r1env_program: Any, tmp_path: Path) -> None:
+    target = tmp_path / "out.jsonl"
+    target.write_text("precious\n")
+    result = r1env_program("score", "--reward", "exact", "--input", tmp_path / "nowhere.jsonl", "--output", target)
+    assert (result.exit_code, target.read_text()) == (2, "precious\n")
+
+
+def test_tables_in_and_out(r1env_program: Any, tmp_path: Path) -> None:
+    source, target = tmp_path / "in.csv", tmp_path / "out.csv"
+    source.write_text('id,completion,answer,note\n1,a,a,"x, ""y"""\n2,b,a,\n')
+    result = r1env_program("score", "--reward", "exact", "--input", source, "--output", target)
+    assert result.exit_code == 0, result.output
+    with target.open(newline="") as file:
+        first, second = csv.DictReader(file)
+    assert (first["id"], float(first["value"]), first["note"], json.loads(first["parts"])) == (
+        "1",
+        1.0,
+        'x, "y"',
+        {"exact": 1.0},
+    )
+    assert (float(second["value"]), second["status"]) == (0.0, "wrong")

@@ -40,7 +40,7 @@ def test_a_file_that_is_no_parquet_is_refused_in_one_line(r1env_program: Any, tm
     (tmp_path / "in.parquet").write_text("{}")
     result = r1env_program("score", "--reward", "exact", "--input", tmp_path / "in.parquet")
     assert result.exit_code == 2
-    assert "as Parquet" in result.stderr
+    assert "it is no Parquet file" in result.stderr
     assert "Traceback" not in result.stderr
 
 
@@ -74,3 +74,25 @@ def test_a_missing_ray_is_named_with_the_remedy(r1env_program: Any, monkeypatch:
     monkeypatch.setitem(sys.modules, "ray", None)
     result = r1env_program("score", "--reward", "exact", "--ray", stdin="")
     assert (result.exit_code, "pip install 'r1env[ray]'" in result.stderr) == (2, True)
+
+
+def test_the_columns_of_a_parquet_file_come_along_with_their_types(r1env_program: Any, tmp_path: Path) -> None:
+    given = [{"id": n, "completion": "a", "answer": "a", "level": n, "tags": ["x"], "extra": {"k": n}} for n in range(700)]
+    parquet.write_table(pyarrow.Table.from_pylist(given), tmp_path / "in.parquet")
+    result = r1env_program(
+        "score", "--reward", "exact", "--input", tmp_path / "in.parquet", "--output", tmp_path / "out.parquet"
+    )
+    assert result.exit_code == 0, result.output
+    found = parquet.read_table(tmp_path / "out.parquet").to_pylist()
+    assert [{key: row[key] for key in ("level", "tags", "extra")} for row in found] == [
+        {key: row[key] for key in ("level", "tags", "extra")} for row in given
+    ]
+
+
+def test_a_column_that_changes_its_type_is_told(r1env_program: Any, tmp_path: Path) -> None:
+    rows = [{"id": n, "completion": "a", "level": n if n < 600 else "high"} for n in range(700)]
+    (tmp_path / "in.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    arguments = ("score", "--reward", "exact", "--input", tmp_path / "in.jsonl", "--output", tmp_path / "out.parquet")
+    result = r1env_program(*arguments)
+    assert (result.exit_code, "values of another type" in result.stderr) == (2, True)
+    assert r1env_program(*arguments, "--no-carry").exit_code == 0

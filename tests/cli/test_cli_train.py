@@ -117,13 +117,25 @@ def test_resuming_a_finished_run_only_tells_what_came_of_it(r1env_program: Any) 
     assert (Path("here") / "metrics.jsonl").read_bytes() == before
 
 
-def test_resuming_takes_the_same_name_again_but_no_other_settings(r1env_program: Any) -> None:
+def test_resuming_takes_the_same_name_again_and_no_other_folder_or_recipe(r1env_program: Any) -> None:
     r1env_program("train", "two-steps", "--output", "here", "--quiet")
     assert r1env_program("train", "two-steps", "--preset", "tiny", "--resume", "here", "--quiet").exit_code == 0
-    for other in (["counter"], ["two-steps", "--steps", "9"], ["--set", "warm.steps=9"], ["--output", "there"]):
+    for other in (["counter"], ["--output", "there"]):
         refused = r1env_program("train", *other, "--resume", "here")
         assert (refused.exit_code, refused.stderr.count("\n")) == (2, 1)
-        assert "leave out" in refused.stderr
+        assert "leave them out" in refused.stderr
+
+
+def test_what_a_begun_run_cannot_go_on_with_is_refused_by_name(r1env_program: Any) -> None:
+    r1env_program("train", "two-steps", "--output", "here", "--quiet")
+    for given, complaint in (
+        (["two-steps", "--steps", "1"], "goes on only with more steps"),
+        (["--seed", "5"], "cannot go on with another seed"),
+        (["--set", "nowhere.steps=9"], "unknown stage 'nowhere'"),
+    ):
+        refused = r1env_program("train", *given, "--resume", "here")
+        assert complaint in refused.stderr
+        assert (refused.exit_code, refused.stderr.count("\n")) == (2, 1)
 
 
 def test_one_stage_runs_alone_on_the_results_of_the_run_that_is_resumed(r1env_program: Any) -> None:

@@ -9,6 +9,7 @@ import pytest
 import r1env
 from r1env import UsageError
 from r1env.api import reference_to
+from r1env.data.sources import ListSource
 from r1env.engines import SamplingParams
 from r1env.importing import load_object
 from r1env.runs.run import Run
@@ -62,7 +63,7 @@ def test_dotted_settings_and_listeners(tmp_path):
 
 def test_a_finished_run_is_gone_on_with_by_its_folder_alone(trained):
     assert r1env.train(resume=trained.path).finished_stages() == ["grpo"]
-    with pytest.raises(UsageError, match="leave out all others"):
+    with pytest.raises(UsageError, match="leave them out"):
         r1env.train("grpo", resume=trained.path)
 
 
@@ -94,6 +95,36 @@ def test_functions_without_one_have_names_of_their_own():
     names = {reference_to(first), reference_to(second), reference_to(first)}
     assert len(names) == 2
     assert all(name.startswith("r1env.here:") for name in names)
+
+
+def test_settings_take_objects_where_they_name_something(tmp_path):
+    def tasks():
+        return ListSource([r1env.Task(id=str(n), prompt=f"{n} + {n}?", answer=str(2 * n)) for n in range(20)])
+
+    spec = r1env.EnvironmentSpec("doubles", tasks, reward="math", summary="doubling numbers")
+    calls = []
+
+    def reinforce(logprobs, old_logprobs, advantages):
+        calls.append(logprobs.shape)
+        return -advantages * logprobs
+
+    def politely(task):
+        return [{"role": "user", "content": f"{task.question} Please."}]
+
+    run = r1env.train(
+        "grpo",
+        preset="tiny-cpu",
+        env=spec,
+        env_options={},
+        template=politely,
+        rewards=[lambda completion: sum(map(str.isdigit, completion)) / 10],
+        output=tmp_path / "run",
+        **{**SMALL, "steps": 1, "algo": {"loss": reinforce}},
+    )
+    assert calls
+    assert run.plan["stages"][0]["config"]["env"].startswith("r1env.here:")
+    found = r1env.evaluate("", spec, engine="scripted", engine_options={"text": "8"}, template=politely)
+    assert (found.tasks, found.accuracy) == (20, 1 / 20)
 
 
 def test_config_yaml_names_the_reward_of_a_function(trained):

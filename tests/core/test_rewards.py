@@ -217,3 +217,50 @@ def test_a_target_that_is_no_reward_says_so_in_one_line(target):
         load_reward(target)
     assert target in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+class Broken(dict):
+    """Mapping whose content cannot be read."""
+
+    def items(self):
+        raise LookupError("no items")
+
+
+class Classless:
+    @property
+    def __class__(self):
+        raise RuntimeError("no class")
+
+
+class BrokenFloat(float):
+    def __float__(self):
+        raise RuntimeError("no float")
+
+
+ODD = {
+    "huge": (lambda: 10**400, "returned a number too large for a float"),
+    "huge in a mapping": (lambda: {"value": 10**400}, "returned a number too large for a float"),
+    "key that is no text": (lambda: {1: 1.0}, "returned a mapping with the key 1; keys must be text"),
+    "sum": (lambda: {"a": 1e308, "b": 1e308}, "returned parts whose sum is too large for a float"),
+    "mapping": (lambda: Broken(a=1.0), "returned Broken, which cannot be read as a score: LookupError: no items"),
+    "class": (Classless, "returned Classless, which cannot be read as a score: RuntimeError: no class"),
+    "float": (lambda: BrokenFloat(1), "returned BrokenFloat, which cannot be read as a score: RuntimeError: no float"),
+    "NaN": (lambda: Score.model_construct(value=math.nan, parts={}), "returned NaN"),
+}
+
+
+@pytest.mark.parametrize("batch", [False, True])
+@pytest.mark.parametrize("case", ODD)
+def test_a_value_that_is_no_score_costs_only_its_own_rollout(case, batch):
+    returned, reason = ODD[case]
+
+    def of(text):
+        return returned() if text == "odd" else 1.0
+
+    @r1env.reward(name="odd", batch=batch)
+    def odd(completion):
+        return list(map(of, completion)) if batch else of(completion)
+
+    scores = r1env.score([rollout(text) for text in ("1", "odd", "2")], odd)
+    assert [found.value for found in scores] == [1.0, None, 1.0]
+    assert (scores[1].status, scores[1].reason) == (Status.ERROR, reason)

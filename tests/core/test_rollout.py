@@ -6,7 +6,8 @@ import itertools
 
 import pytest
 import torch
-from chat_templates import CHATML, LLAMA3, tokenizer_of
+from chat_templates import CHATML, GEMMA, LLAMA2, LLAMA3, NUMBERED, WANTS_THINKING, tokenizer_of
+from chat_templates import DROPS_THINKING as OPENS_THINKING
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -19,7 +20,7 @@ from r1env.envs.suite import make_suite
 from r1env.errors import TrainingStoppedError, UsageError
 from r1env.evaluation import evaluate
 from r1env.plugins import installed
-from r1env.rollout import encode_prompt, has_room, play, sample_rollouts, stop_when_scoring_fails
+from r1env.rollout import encode_prompt, has_room, play, render_chat, reply_text, sample_rollouts, stop_when_scoring_fails
 from r1env.rubrics import Rubric, WeightedReward
 from r1env.types import Completion, EndedBy, FinishReason, Score, Status, Task
 from r1env_trainers.model.load import load_model
@@ -112,9 +113,11 @@ def test_training_and_evaluation_show_the_model_the_same_tokens_whatever_the_tem
     suite = make_suite("guess-number", **options)
     suite.environments = tuple(map(alone, suite.environments))
     training, evaluation = Scripted(*THOUGHTS), Scripted(*THOUGHTS)
-    settings = {"model": "tiny", "env": "guess-number", "prompts_per_step": 1, "group_size": 2, "max_new_tokens": 40}
+    sampling = {"prompts_per_step": 1, "group_size": 2, "max_new_tokens": 40}
     torch.set_num_threads(1)
-    experience = collect(suite, load_model("tiny"), training, GRPOConfig(**settings), step=0)
+    experience = collect(
+        suite, load_model("tiny"), training, GRPOConfig(model="tiny", env="guess-number", sampling=sampling), step=0
+    )
     evaluate(suite.environments[0], evaluation, SamplingParams(max_new_tokens=40))
 
     read_in_training = [training.asked[0][0], *(prompts[0] for prompts in training.asked[1:])]
@@ -324,3 +327,67 @@ def test_a_template_that_raises_on_the_opening_costs_the_task_s_episodes():
 def test_the_end_of_a_turn_that_the_model_wrote_itself_is_not_written_again_before_a_tool_s_reply():
     engine, (one,) = play_with_tools(LLAMA3, CALL + "<|eot_id|>", "148<|eot_id|>")
     assert engine.tokenizer.decode(one.tokens).count("<|eot_id|><|eot_id|>") == 0
+
+
+def talk(*contents: str, system: str = "") -> tuple:
+    """A conversation: user and assistant in turn."""
+    opening = ({"role": "system", "content": system},) if system else ()
+    return (*opening, *({"role": ("user", "assistant")[n % 2], "content": text} for n, text in enumerate(contents)))
+
+
+REPLY = ({"role": "user", "content": "Higher."},)
+
+
+@pytest.mark.parametrize(
+    ("template", "expected"),
+    [
+        (CHATML, "<|im_end|>\n<|im_start|>user\nHigher.<|im_end|>\n<|im_start|>assistant\n"),
+        (LLAMA2, " </s><s>[INST] Higher. [/INST]"),
+        (GEMMA, "<end_of_turn>\n<start_of_turn>user\nHigher.<end_of_turn>\n<start_of_turn>model\n"),
+        (NUMBERED, "\n[5 user] Higher.\n[6 assistant] "),
+        (OPENS_THINKING, "<|im_end|>\n<|im_start|>user\nHigher.<|im_end|>\n<|im_start|>assistant\n<think>\n"),
+        (WANTS_THINKING, "</a><u>Higher.</u><a><think>"),
+    ],
+    ids=["chatml", "llama2", "gemma", "numbered", "drops thinking", "wants thinking"],
+)
+def test_a_reply_is_what_the_template_writes_after_the_conversation_so_far(template, expected):
+    so_far = talk("Guess.", "<think>low</think>3", "No.", "<think>r1env-turn0.</think>5")
+    tokenizer = tokenizer_of(template)
+    assert reply_text(tokenizer, REPLY, chat=True, so_far=so_far).text == expected
+    assert render_chat(tokenizer, (*so_far, *REPLY)).text.endswith(expected)
+
+
+def test_a_template_that_wants_roles_in_turn_is_shown_neighbours_as_one_message():
+    two = ({"role": "user", "content": "Higher."}, {"role": "user", "content": "You have 3 guesses."})
+    shown = reply_text(tokenizer_of(LLAMA2), two, chat=True, so_far=talk("Guess.", "3"))
+    assert (shown.text, shown.merged) == (" </s><s>[INST] Higher.\n\nYou have 3 guesses. [/INST]", 1)
+    assert reply_text(tokenizer_of(CHATML), two, chat=True, so_far=talk("Guess.", "3")).merged == 0
+
+
+def test_a_template_without_system_messages_is_shown_the_system_message_in_the_user_s():
+    shown = render_chat(tokenizer_of(GEMMA), talk("Guess.", system="Be brief."))
+    assert shown.text == "<start_of_turn>user\nBe brief.\n\nGuess.<end_of_turn>\n<start_of_turn>model\n"
+    assert shown.merged == 1
+
+
+def test_tool_replies_reach_a_template_that_wants_roles_in_turn():
+    engine, (one,) = play_with_tools(LLAMA2, CALL, "148")
+    assert one.episode.error == ""
+    assert "[INST] <tool_response>\n148\n</tool_response> [/INST]" in engine.tokenizer.decode(engine.asked[1][0])
+
+
+def test_a_template_that_can_show_no_reply_costs_the_episode_its_score_with_the_reason():
+    refusing = "{% for m in messages %}{% if m.role == 'assistant' %}{{ raise_exception('one turn only') }}{% endif %}{{ m.content }}{% endfor %}"
+    engine = Scripted("50", "98")
+    engine.tokenizer = tokenizer_of(refusing)
+    found = Environment(**{**vars(environment(max_turns=3)), "other": lambda: lambda task, messages: "Again."})
+    (one,) = play([(found, found.task(0))], engine, SamplingParams(max_new_tokens=5))
+    assert "the tokenizer's chat template cannot show the conversation" in one.episode.error
+    assert "one turn only" in one.episode.error
+
+
+@given(st.lists(st.text("ab<>/th ink\n0.r1env-u", max_size=20), min_size=1, max_size=5), st.text(max_size=10))
+def test_a_reply_is_found_whatever_was_written_before(contents, reply):
+    so_far = talk(*contents, *(() if len(contents) % 2 == 0 else ("answer",)))
+    shown = reply_text(tokenizer_of(CHATML), ({"role": "user", "content": reply},), chat=True, so_far=so_far)
+    assert shown.text == f"<|im_end|>\n<|im_start|>user\n{reply}<|im_end|>\n<|im_start|>assistant\n"

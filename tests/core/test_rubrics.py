@@ -53,6 +53,33 @@ def test_a_reward_without_a_value_leaves_the_whole_without_one():
     assert math.isnan(score.parts["b"])
 
 
+def abstaining(on_none, *values):
+    return Rubric("r", [WeightedReward(constant(f"r{i}", value), 2.0**i) for i, value in enumerate(values)], on_none)
+
+
+def test_a_rubric_that_skips_sums_the_rewards_that_do_not_abstain():
+    score = scored(abstaining("skip", None, 0.5, None, 1.0))
+    assert score.value == 2.0 * 0.5 + 8.0
+    assert score.status == Status.OK
+    assert math.isnan(score.parts["r0"])
+    assert scored(abstaining("skip", None, 0.0)).status == Status.WRONG
+    assert scored(abstaining("unscored", None, 0.5)).value is None
+
+
+def test_a_rubric_that_skips_gives_no_score_where_all_abstain_or_one_fails():
+    assert scored(abstaining("skip", None, None)).value is None
+    failed = scored(abstaining("skip", None, "nonsense", 1.0))
+    assert (failed.value, failed.status) == (None, Status.ERROR)
+    assert failed.reason.startswith("r1: ")
+
+
+@pytest.mark.parametrize("on_none", ["skip", "unscored"])
+def test_what_none_does_is_kept_by_everything_that_makes_a_rubric_of_a_rubric(on_none):
+    spec = RubricSpec(name="r", rewards=(RewardChoice(reward="a"),), on_none=on_none)
+    resolved = resolve_rubric(spec, lambda name: constant(name, 1.0))
+    assert resolved.on_none == with_options(resolved, {"a": {}}).on_none == with_options(spec, {}).on_none == on_none
+
+
 def test_a_failing_metric_of_weight_zero_costs_nothing():
     score = scored(Rubric("r", [WeightedReward(constant("a", 1.0)), WeightedReward(constant("b", "nonsense"), 0.0)]))
     assert score.value == 1.0

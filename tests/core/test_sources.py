@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from r1env.data.sources import GeneratedSource, ListSource, iterate, read_jsonl, split_of, tasks_from_rows
+from r1env.data.sources import GeneratedSource, ListSource, iterate, split_of
 from r1env.errors import UsageError
 from r1env.types import Task
 
@@ -47,25 +47,3 @@ def test_iterating_an_endless_source_needs_a_limit():
     with pytest.raises(UsageError, match="never ends"):
         list(iterate(GeneratedSource(number_task)))
     assert [t.id for t in iterate(ListSource([Task(id="a", prompt="x")]), limit=5)] == ["a"]
-
-
-def test_a_faulty_line_of_a_file_is_named_by_its_number(tmp_path):
-    path = tmp_path / "rows.jsonl"
-    path.write_text('{"a": 1}\n\n{"a": \n')
-    with pytest.raises(UsageError, match="line 3: not JSON"):
-        read_jsonl(path)
-    path.write_text('{"text": "line\u2028separator"}\n[1]\n')
-    with pytest.raises(UsageError, match="line 2: expected an object, got list"):
-        read_jsonl(path)
-    with pytest.raises(UsageError, match="cannot read"):
-        read_jsonl(tmp_path / "absent.jsonl")
-
-
-def test_a_row_without_an_answer_is_refused_before_any_training():
-    def make(number, row):
-        return Task(id=str(number), prompt=row["question"], answer=row["answer"])
-
-    with pytest.raises(UsageError, match=r"data, row 2: no field 'answer'; it has question"):
-        tasks_from_rows([{"question": "a", "answer": "1"}, {"question": "b"}], make, "data")
-    with pytest.raises(UsageError, match="data: no rows"):
-        tasks_from_rows([], make, "data")

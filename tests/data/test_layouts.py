@@ -444,7 +444,7 @@ VALUES = st.recursive(
 )
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(st.sampled_from(sorted(ROWS)), st.data())
 def test_a_row_of_a_known_layout_with_any_values_is_an_example_or_a_fault(name, data):
     row = dict(ROWS[name][0])

@@ -123,7 +123,7 @@ def files(folder: Path) -> None:
         "in.jsonl": [{"id": 1, "answer": "4", "language": "en", "completion": "<think>2 + 2</think> \\boxed{4}"}],
         "gsm8k_test.jsonl": [{"question": "2 + 2?", "answer": "#### 4"}],
         "gsm8k_train.jsonl": [{"question": "1 + 2?", "answer": "#### 3"}],
-        "problems.jsonl": [{"q": "2 + 2?", "a": "4"}],
+        "problems.jsonl": [{"q": f"{n} + 2?", "a": str(n + 2)} for n in range(2, 32)],
         "pairs.jsonl": [{"prompt": "2 + 2?", "chosen": "4", "rejected": "5"}],
         "labels.jsonl": [{"prompt": "2 + 2?", "completion": "4", "safe": True}],
         "demonstrations.jsonl": [{"prompt": "2 + 2?", "completion": "4"}],
@@ -136,8 +136,21 @@ def files(folder: Path) -> None:
     (folder / "my_rewards.py").write_text(
         (ROOT / "docs/rewards.md").read_text("utf-8").partition("```python\n")[2].partition("```")[0]
     )
+    (folder / "my_env.py").write_text(definitions_of("docs/environments.md"), "utf-8")
     (folder / "rubric.yaml").write_text(
         (ROOT / "plugins/format/README.md").read_text("utf-8").partition("```yaml\n")[2].partition("```")[0]
+    )
+
+
+def definitions_of(page: str) -> str:
+    """The functions, classes and constants of a page: what a reader would save as a module."""
+    found = [statement for block in blocks_of(page) if block.language == "python" for statement in ast.parse(block.text).body]
+    kept = (ast.Import, ast.ImportFrom, ast.FunctionDef, ast.ClassDef)
+    return "\n".join(
+        ast.unparse(one)
+        for one in found
+        if isinstance(one, kept)
+        or (isinstance(one, ast.Assign) and isinstance(one.targets[0], ast.Name) and one.targets[0].id.isupper())
     )
 
 

@@ -4,9 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import json
+import math
+import subprocess
+import sys
 import time
+from typing import Literal
 
+import numpy as np
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -14,7 +20,15 @@ from r1env import EnvironmentSpec, Rubric, Task, UsageError, WeightedReward, get
 from r1env import builtin as core
 from r1env.data.sources import ListSource
 from r1env.engines import SamplingParams, ScriptedEngine
-from r1env.envs.conversation import ConversationEnv, StepResult, ToolEnv, other_side, parse_tool_calls, submit_all
+from r1env.envs.conversation import (
+    ConversationEnv,
+    StepResult,
+    ToolEnv,
+    describe_tool,
+    other_side,
+    parse_tool_calls,
+    submit_all,
+)
 from r1env.envs.environment import make_environment
 from r1env.envs.gym import ReasoningEnv, ReasoningVectorEnv
 from r1env.plugins import Plugins, Provenance
@@ -217,6 +231,42 @@ def test_a_tool_is_described_by_its_function():
     }
 
 
+def test_a_tool_s_parameters_are_described_by_their_annotations():
+    class Unknown:
+        pass
+
+    def search(
+        query: str | None,
+        order: Literal["asc", "desc"],
+        tags: list[int],
+        anything,
+        odd: Unknown,
+        *more: int,
+        top: int = 3,
+        **rest,
+    ):
+        """Search."""
+
+    # The names in annotations are this function's own, so they are given as objects.
+    search.__annotations__ = {
+        "query": str | None,
+        "order": Literal["asc", "desc"],
+        "tags": list[int],
+        "odd": Unknown,
+        "top": int,
+    }
+    parameters = describe_tool(search).parameters
+    assert parameters["properties"] == {
+        "query": {"anyOf": [{"type": "string"}, {"type": "null"}]},
+        "order": {"enum": ["asc", "desc"], "type": "string"},
+        "tags": {"items": {"type": "integer"}, "type": "array"},
+        "anything": {},
+        "odd": {},
+        "top": {"type": "integer"},
+    }
+    assert parameters["required"] == ["query", "order", "tags", "anything", "odd"]
+
+
 @given(
     st.text() | st.lists(st.sampled_from(["<tool_call>", "</tool_call>", "{", "}", '"name":', '"a"', "[", "1"])).map("".join)
 )
@@ -246,6 +296,20 @@ def test_a_dialogue_that_raises_ends_its_episode_unscored():
 
     rollout = played(environment(fails), "hello").rollout()
     assert rollout.error == "the environment failed: SyntaxError: invalid syntax"
+
+
+@pytest.mark.parametrize("made", [lambda task: "x", type("NeedsMore", (), {"__init__": lambda self, size: None})])
+def test_a_class_or_function_that_wants_other_arguments_is_refused_when_it_is_made(made):
+    with pytest.raises(UsageError, match="it is called without arguments for each episode"):
+        other_side(made, "here")
+
+
+def test_an_asynchronous_reply_function_is_refused_with_what_to_write_instead():
+    async def reply(task, messages):
+        return "more"
+
+    with pytest.raises(UsageError, match="reply is asynchronous; write a ConversationEnv"):
+        other_side(reply, "here")
 
 
 @pytest.mark.parametrize("made", [object, lambda: object()])
@@ -306,3 +370,153 @@ def test_an_episode_that_gymnasium_leaves_is_closed():
 def test_it_is_a_protocol_that_strangers_can_check():
     assert isinstance(Counter(), ConversationEnv)
     assert not isinstance(object(), ConversationEnv)
+
+
+def answering(**methods):
+    """A class like `Counter` with other methods."""
+    return type("Odd", (Counter,), methods)
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (SystemExit(3), "RuntimeError: SystemExit: 3"),
+        (KeyboardInterrupt(), "RuntimeError: KeyboardInterrupt"),
+        (asyncio.CancelledError(), "CancelledError"),
+    ],
+)
+@pytest.mark.parametrize("method", ["reset", "step"])
+def test_an_environment_that_exits_ends_its_episode_and_nobody_waits_forever(method, error, said):
+    def raising(self, *_):
+        self.count = 0
+        if method == "reset":
+            OPEN.append(self)
+        raise error
+
+    episode = environment(answering(**{method: raising})).open(TASK)
+    if method == "step":
+        episode.submit(Completion(text="go"))
+    assert said in episode.error
+    assert not OPEN
+    healthy = environment(Counter).open(TASK)  # the thread of the event loop still answers
+    healthy.submit(Completion(text="go"))
+    healthy.close()
+    assert healthy.error == ""
+
+
+@pytest.mark.parametrize(
+    ("reward_of_the_turn", "said"),
+    [
+        (float("nan"), "ValueError: the reward of a turn is nan"),
+        (np.float32("inf"), "ValueError: the reward of a turn is inf"),
+        ("1", "TypeError: the reward of a turn is a str, not a number or None"),
+        ([1.0], "TypeError: the reward of a turn is a list"),
+    ],
+)
+def test_a_reward_of_a_turn_that_is_no_finite_number_fails_the_episode(reward_of_the_turn, said):
+    async def step(self, message):
+        return StepResult(reward=reward_of_the_turn, done=True)
+
+    episode = environment(answering(step=step)).open(TASK)
+    episode.submit(Completion(text="go"))
+    assert said in episode.error
+
+
+@pytest.mark.parametrize("paid", [np.float32(0.5), np.array(0.5), torch.tensor(0.5)])
+def test_a_reward_of_a_turn_may_be_a_scalar_of_numpy_or_torch(paid):
+    def step(self, message):  # a plain method, too
+        return StepResult(reward=paid, done=True)
+
+    episode = environment(answering(step=step)).open(TASK)
+    episode.submit(Completion(text="go"))
+    assert (episode.error, episode.rollout().environment_reward) == ("", 0.5)
+
+
+@pytest.mark.parametrize(
+    ("messages", "said"),
+    [
+        ("hello", "a str, not a list of messages"),
+        ([{"role": "user"}], "its content is a NoneType, not text"),
+        ([{"role": "human", "content": "x"}], "its role is 'human'"),
+        (["hello"], "message 0: a str, not a mapping"),
+        ([], "no message, and the episode is not over"),
+    ],
+)
+def test_what_is_no_message_fails_the_episode(messages, said):
+    async def step(self, message):
+        return StepResult(messages)
+
+    episode = environment(answering(step=step)).open(TASK)
+    episode.submit(Completion(text="go"))
+    assert said in episode.error
+
+
+def test_a_class_that_cannot_be_made_for_an_episode_costs_that_episode():
+    made = []
+
+    class Second(Counter):
+        def __init__(self):
+            made.append(self)
+            if len(made) > 1:
+                raise RuntimeError("only one")
+
+    env = environment(Second)
+    (one,) = play([(env, TASK)], ScriptedEngine("go"), SamplingParams())
+    assert (one.episode.error, one.episode.ended_by) == ("the environment failed: RuntimeError: only one", EndedBy.ERROR)
+
+
+def test_gymnasium_says_that_an_environment_could_not_be_reset():
+    def reset(self, task):
+        OPEN.append(self)
+        raise OSError("no vault")
+
+    env = environment(answering(reset=reset))
+    single, vector = ReasoningEnv(env), ReasoningVectorEnv(env, 2)
+    _, info = single.reset(seed=0)
+    assert info["error"] == "the environment failed: OSError: no vault"
+    _, value, terminated, _, info = single.step("go")
+    assert (math.isnan(value), terminated, info["score"].reason) == (True, True, "the environment failed: OSError: no vault")
+    _, infos = vector.reset(seed=0)
+    assert list(infos["error"]) == ["the environment failed: OSError: no vault"] * 2
+    _, rewards, terminated, _, _ = vector.step(["go", "go"])
+    assert (np.isnan(rewards).all(), terminated.all()) == (True, True)
+    _, rewards, terminated, _, _ = vector.step(["go", "go"])  # the resets between two episodes
+    assert (rewards.tolist(), terminated.any()) == ([0.0, 0.0], False)
+
+
+INTERRUPTED = """
+import asyncio, sys, threading, time, signal, os
+from r1env import Task, Rubric, WeightedReward, EnvironmentSpec, hookimpl, get_reward
+from r1env.data.sources import ListSource
+from r1env.engines import SamplingParams, ScriptedEngine
+from r1env.envs.conversation import StepResult
+from r1env.envs.environment import Environment
+from r1env.prompts import PLAIN_TEMPLATE
+from r1env.rollout import play
+
+class Waits:
+    tools = ()
+    def reset(self, task):
+        return task.prompt
+    async def step(self, message):
+        threading.Timer(0.2, os.kill, (os.getpid(), signal.SIGINT)).start()
+        await asyncio.sleep(60)
+    async def close(self):
+        await asyncio.sleep(0.1)
+        print("closed", flush=True)
+
+task = Task(id="1", prompt="?")
+rubric = Rubric("r", [WeightedReward(get_reward("environment"))])
+environment = Environment("e", ListSource([task]), rubric, "environment", PLAIN_TEMPLATE, max_turns=2, other=Waits)
+try:
+    play([(environment, task)], ScriptedEngine("go"), SamplingParams())
+except KeyboardInterrupt:
+    print("interrupted")
+"""
+
+
+def test_ctrl_c_while_an_environment_answers_closes_it_once_and_at_once():
+    begun = time.monotonic()
+    done = subprocess.run([sys.executable, "-c", INTERRUPTED], capture_output=True, text=True, timeout=60, check=False)
+    assert done.stdout.split() == ["closed", "interrupted"], done.stderr
+    assert time.monotonic() - begun < 30

@@ -17,6 +17,7 @@ ROWS = {
     "mawps": {"input": "What is {n} plus 0 ?", "target": "{n}"},
     "aime24": {"problem": "Find ${n}^1$.", "answer": "{n}"},
     "math-jsonl": {"question": "Find ${n}^1$.", "answer": "{n}"},
+    "data": {"question": "Find ${n}^1$.", "answer": "{n}"},
     "choice-jsonl": {"question": "Which is {n}?", "options": ["{n}", "{n}0"], "answer": "A"},
     "humaneval": {
         "task_id": "HumanEval/{n}",
@@ -28,6 +29,8 @@ ROWS = {
     "livecodebench": {
         "question_id": "{n}",
         "question_content": "Print {n}.",
+        "contest_date": "2024-11-0{n}",
+        "metadata": "{}",
         "public_test_cases": '[{"input": "", "output": "{n}", "testtype": "stdin"}]',
         "private_test_cases": '[{"input": "", "output": "{n}", "testtype": "stdin"}]',
     },

@@ -181,9 +181,37 @@ def test_the_same_file_with_other_rows_is_another_evaluation(tmp_path: Path) -> 
 def test_rows_come_while_others_are_sampled_and_only_what_is_missing_is_sampled_again() -> None:
     kept: list[EvaluationRow] = []
     whole = evaluate(environment(), Cycling(), SamplingParams(n=3, seed=1), batch_size=2, keep=kept.extend)
-    assert sorted(kept, key=lambda row: (row.position, row.sample)) == list(whole.rows)
+    kept.sort(key=lambda row: (row.position, row.sample))
+    assert kept == [row.model_copy(update={"vote": None}) for row in whole.rows]  # votes need all completions of a task
     engine = Cycling()
     done = [row for row in whole.rows if (row.position, row.sample) not in {(0, 1), (3, 0), (3, 1), (3, 2)}]
     again = evaluate(environment(), engine, SamplingParams(n=3, seed=1), batch_size=2, done=done)
     assert [(prompts, params.first, params.n) for prompts, params in engine.calls] == [(1, 1, 1), (1, 0, 3)]
     assert [row.task_id for row in again.rows] == [row.task_id for row in whole.rows]
+
+
+def test_completions_vote_by_what_the_reward_holds_equal() -> None:
+    @r1env.reward(name="number", isolation="inline")
+    def number(response: str, answer: str) -> float:
+        return float(float(r1env.parse_response(response).answer or "nan") == float(answer))
+
+    said = {"0": ["0", "0.0", "1", "1"], "1": ["1", "2", "2.0", "3"], "2": ["2", "2.0", "3", "3.0"]}
+
+    class Voters(Cycling):
+        def generate(self, prompts: Sequence[Conversation], sampling: SamplingParams) -> list[list[Completion]]:
+            return [[Completion(text=f"<answer>{text}</answer>") for text in said[prompt[-1]["content"]]] for prompt in prompts]
+
+    found = evaluate(environment(number, count=3), Voters(), SamplingParams(n=4))
+    assert [[row.vote for row in found.rows[start : start + 4]] for start in (0, 4, 8)] == [
+        [0, 0, 1, 1],
+        [0, 1, 1, 2],
+        [0, 0, 1, 1],
+    ]
+    # Task 0: two against two, one half; task 1: the commonest answer, 2, is wrong; task 2: two against two again.
+    assert found.consensus == pytest.approx((0.5 + 0.0 + 0.5) / 3)
+
+
+def test_what_a_plain_checker_cannot_compare_votes_by_its_text() -> None:
+    found = evaluate(environment(), Cycling(), SamplingParams(n=3))
+    assert {row.vote for row in found.rows if row.completion} == {0}
+    assert found.consensus == 1.0

@@ -115,11 +115,14 @@ def test_what_the_installed_release_does_not_know_is_named(extra, complaint):
 ELSEWHERE = {
     # the prompt files and the agent
     *("env", "env_options", "hold_out", "mixture", "rubric", "template", "model", "eval.limit", "eval.env_options"),
-    *("filter.pass_rates", "filter.min_pass_rate", "filter.max_pass_rate"),
+    *("filter.pass_rates", "filter.min_pass_rate", "filter.max_pass_rate", "filter.max_prompt_length"),
+    *("preflight.mode", "preflight.max_faulty", "preflight.tasks"),
     # following the job
-    *("eval.samples", "max_failed", "log.samples_every"),
+    *("eval.samples", "max_failed", "max_unscored", "log.samples_every"),
     # the job's environment
     *("optim.dither", "optim.max_bad_steps"),
+    # OpenRLHF has one way: flat groups count, and its dynamic filtering compares the checker's verdicts
+    *("algo.count_flat_groups", "filter.dynamic_sampling_metric"),
     # the process that trains here, which there is none of
     *("threads", "backend", "backend_options", "device", "engine.max_num_seqs"),
     # of the critic, which advantage=gae asks for, and that is refused
@@ -129,6 +132,7 @@ ELSEWHERE = {
     *("algo.kl_in", "algo.normalize_advantages"),
 }
 CHANGED = {
+    "memory_gb": 3.0,
     **{
         "seed": 3,
         "steps": 21,
@@ -143,6 +147,8 @@ CHANGED = {
         "optim.weight_decay": 0.1,
         "optim.max_grad_norm": 2.0,
         "checkpoint.every": 7,
+        "checkpoint.dtype": "float32",
+        **{"lora.rank": 8, "lora.alpha": 8, "lora.target_modules": "q_proj", "lora.merge": False},
         "sampling.prompts_per_step": 8,
         "sampling.group_size": 8,
     },

@@ -330,6 +330,17 @@ def test_training_stops_when_scoring_fails_for_too_many(run, folder):
         follower.read()
 
 
+@pytest.mark.parametrize("broken", [{"loss_mean": None}, {"grad_norm": None}])
+def test_a_job_whose_loss_is_not_finite_is_stopped_after_three_steps_in_a_row(run, folder, broken):
+    follower = TuningFollower(run, 2, folder, 0)
+    good = {"loss_mean": 1.5, "lr": 1e-4, "grad_norm": 2.0, "seconds": 0.5}
+    values = {step: good | (broken if step in (2, 3, 5, 6, 7) else {}) for step in range(1, 9)}
+    write(folder / METRICS, *({"kind": "train", "step": step, "time": 0.0, "metrics": values[step]} for step in values))
+    with pytest.raises(TrainingStoppedError, match=r"step 7: .* not finite for 3 steps in a row"):
+        follower.read()
+    assert [row["step"] for row in run.metrics("rl")] == [1, 2, 3, 4, 5, 6, 7]
+
+
 def test_a_resumed_job_tells_every_step_once(run, folder):
     """The first attempt had its newest checkpoint at step 4, reached step 5, and its last steps were never told to the run."""
     follower = RolloutFollower(run, CONFIG, folder, 0)

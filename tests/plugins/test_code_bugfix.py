@@ -69,10 +69,10 @@ def test_a_folder_of_ones_own_is_read(tmp_path):
 
 
 def test_a_folder_without_tasks_or_with_a_broken_one_is_refused(tmp_path):
-    with pytest.raises(r1env.UsageError, match="no rows"):
+    with pytest.raises(r1env.UsageError, match="there are no tasks"):
         bugfix(tmp_path)
     write(tmp_path, target="b.py")
-    with pytest.raises(r1env.UsageError, match=r"row 1: its target 'b.py' is no file of the repository; there are a.py"):
+    with pytest.raises(r1env.UsageError, match=r"one: its target 'b.py' is no file of the repository; there are a.py"):
         bugfix(tmp_path)
     (tmp_path / "one/task.json").write_text("{")
     with pytest.raises(r1env.UsageError, match="environment 'bugfix': cannot read the tasks of"):

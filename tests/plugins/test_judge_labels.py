@@ -92,7 +92,7 @@ def test_what_could_not_be_judged_is_not_written_and_a_second_call_judges_only_t
 @pytest.mark.parametrize(
     ("row", "extra", "complaint"),
     [
-        ({"prompt": "q", "responses": ["one"]}, [], "row 1: responses"),
+        ({"prompt": "q", "responses": ["one"]}, [], "line 1: responses"),
         ({"prompt": "q", "responses": ["a", "b"]}, ["--votes", "3"], "even number"),
         ({"prompt": "q", "responses": ["a", "b"]}, ["--set", "concurency=3"], "did you mean concurrency?"),
     ],

@@ -282,6 +282,48 @@ def test_a_module_of_the_submission_that_is_under_test_is_named(spawning):
     )
 
 
+FILES_OF_A_SUBMISSION = (
+    {},
+    {"json.py": "def dumps(x): return 'yes'\n"},
+    {"rules.py": "def is_free(name): return name == 'air'\n"},
+    {"rules/__init__.py": "", "rules/free.py": "def is_free(name): return name == 'air'\n"},
+    {"strange.py": "yes = True\ndef wraps(f): return f\n"},
+    {"pytest.py": "", "numpy.py": "def sum(x): return 3\n", "math.py": "def floor(x): return 3\n"},
+    {"test_it.py": "", "conftest.py": "import os; os._exit(0)\n", "r1env_examiner.py": "", "sitecustomize.py": "1 / 0\n"},
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "scored"),
+    [
+        ("from solution import f\nimport json\ndef test_a(): assert f(1) == json.dumps(1)", True),
+        ("from solution import f\nimport numpy\ndef test_a(): assert f(1) == numpy.sum([1, 1])", True),
+        ("from solution import f\nfrom math import floor\ndef test_a(): assert f(1) == floor(1.5)", True),
+        ("from rules import is_free\ndef test_a(): assert is_free('air') is True", True),
+        ("from rules.free import is_free\ndef test_a(): assert is_free('air') == True", True),
+        ("import pytest\nfrom rules import Taken\nfrom solution import f\ndef test_a():\n    with pytest.raises(Taken): f(1)", True),
+        ("from solution import f\nfrom rules import is_free\ndef test_a(): assert is_free(f(1))", False),
+        ("from solution import f\nimport strange\ndef test_a(): assert f(1) == strange.yes", False),
+        ("from solution import f\nfrom strange import wraps\n@wraps\ndef test_a(): assert f(1) == 2", False),
+        ("from solution import f\nfrom numpy_like import sum as total\ndef test_a(): assert f(1) == total([1])", False),
+    ],
+)  # fmt: skip
+def test_a_submissions_files_do_not_decide_whether_it_is_judged(text, scored, spawning):
+    test = TestCase.pytest({"test_it.py": text})
+    verdicts = {
+        str(files): spawning.judge(
+            Submission(language="python", source="def f(x): return 0", files=files), [test], LIMITS
+        ).status
+        for files in FILES_OF_A_SUBMISSION
+    }
+    assert {verdict.scored for verdict in verdicts.values()} == {scored}, verdicts
+
+
+def test_a_named_module_that_a_submission_lacks_is_its_own_fault(spawning):
+    test = TestCase.pytest({"test_it.py": "from rules import is_free\ndef test_a(): assert is_free('air')"}, modules=["rules"])
+    assert spawning.judge(Submission(language="python", source=""), [test], LIMITS).status is Verdict.WRONG_ANSWER
+
+
 def test_a_function_with_the_name_of_a_builtin_does_not_take_its_place_in_the_test(spawning):
     code = "assert candidate([1, 2]) == sum([1, 2])"
     assert verdict(spawning, "def sum(xs): return len(xs)", code, "sum")[0] is Verdict.WRONG_ANSWER
@@ -301,3 +343,119 @@ def test_integers_of_any_length_can_be_printed_and_read(sandbox):
     assert (
         sandbox.judge(Submission(language="python", source="def f(x): return x + 1"), [call], LIMITS).status is Verdict.ACCEPTED
     )
+
+
+REMOVE_DOUBLES = """
+def squeeze(numbers):
+    kept = 0
+    for number in numbers:
+        if kept == 0 or numbers[kept - 1] != number:
+            numbers[kept] = number
+            kept += 1
+    return kept
+"""
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "numbers = [1, 1, 2]\nkept = candidate(numbers)\nassert kept == 2 and numbers[:kept] == [1, 2]",
+        "numbers, wanted = [1, 1, 2], [1, 2]\nkept = candidate(numbers)\nassert kept == len(wanted)\nfor i in range(kept):\n    assert numbers[i] == wanted[i]",
+        "for numbers, wanted in [([1, 1], [1]), ([1, 2], [1, 2])]:\n    kept = candidate(numbers)\n    assert numbers[:kept] == wanted",
+        "numbers = [3, 3, 4]\nwanted = sorted(set(numbers))\nkept = candidate(numbers)\nassert numbers[:kept] == wanted",
+        "numbers = [3, 3]\nwant = numbers[:]\nkept = candidate(numbers)\nassert kept == 1 and numbers[0] == want[0]",
+    ],
+)
+def test_what_a_function_that_returns_something_leaves_in_its_arguments_is_seen(code, sandbox):
+    assert verdict(sandbox, REMOVE_DOUBLES, code, "squeeze")[0] is Verdict.ACCEPTED
+    wrong = REMOVE_DOUBLES.replace("numbers[kept] = number", "numbers[kept] = -number")
+    assert verdict(sandbox, wrong, code, "squeeze")[0] is Verdict.WRONG_ANSWER
+    assert verdict(sandbox, "def squeeze(numbers): return len(set(numbers)) + 9", code, "squeeze")[0] is not Verdict.ACCEPTED
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "xs = [3, 1]\nassert candidate(xs) == sorted(xs)",
+        "xs = [3, 1]\ngot = candidate(xs)\nwant = sorted(xs)\nassert got == want and xs[0] == 1",
+        "xs = [3, 1]\nassert candidate(xs) == sorted(xs)\nassert xs == []",
+        "xs = [3, 1]\nys = xs\nassert candidate(xs) == sorted(ys)\nassert xs == []",
+        "def reference(v): return sorted(v)\nxs = [3, 1]\nassert candidate(xs) == reference(xs)\nassert len(xs) == 0",
+        "def same(a, b): return a == b\nxs = [3, 1]\nassert same(candidate(xs), sorted(xs))\nassert xs == []",
+        "xs = [3, 1]\nassert all(a == b for a, b in zip(candidate(xs), sorted(xs), strict=True))\nassert xs == []",
+        "reference = lambda: sorted(xs)\nxs = [3, 1]\nassert candidate(xs) == reference()\nassert xs == []",
+        "xs = [3, 1]\nbox = [xs]\nassert candidate(xs) == sorted(box[0])\nassert xs == []",
+    ],
+)
+def test_what_is_wanted_is_never_computed_from_what_a_submission_left_in_its_arguments(code, spawning):
+    assert verdict(spawning, "def f(xs):\n    xs.clear()\n    return []", code)[0] is Verdict.WRONG_ANSWER
+
+
+EQUAL_TO_ALL = """
+class Evil:
+    def __init__(self, *a): pass
+    def __getattr__(self, name): return Evil()
+    def __getitem__(self, key): return Evil()
+    def __enter__(self): return self
+    def __exit__(self, *a): return True
+    def __hash__(self): return 0
+    def __float__(self): return 0.5
+    def me(self): return self
+    def top(self): return Evil()
+for name in ("add", "radd", "sub", "rsub", "mul", "rmul", "truediv", "neg", "abs", "round", "call"):
+    setattr(Evil, f"__{name}__", lambda self, *a: self)
+for name in ("lt", "le", "gt", "ge", "eq", "contains"):
+    setattr(Evil, f"__{name}__", lambda self, *a: True)
+Evil.__ne__ = lambda self, other: False
+Stack = f = Evil
+"""
+
+
+@pytest.mark.parametrize("function", ["Stack", "f"])
+@pytest.mark.parametrize(
+    "code",
+    [
+        "assert candidate().top() > 3",
+        "thing = candidate()\nassert 3 < thing.top() <= 5 and thing.size == 2",
+        "thing = candidate()\nassert thing.me() > 3",
+        "assert 'TOK' in candidate().top()",
+        "assert abs(candidate().top() - 0.5) < 1e-6",
+        "assert round(candidate().top(), 2) == 1.25",
+        "assert candidate().size < 7",
+        "with candidate() as thing:\n    assert thing == 'TOK'",
+        "with candidate() as thing:\n    assert thing.size == 'TOK'",
+        "with candidate() as thing:\n    if thing.size != 'TOK': raise RuntimeError('wrong')",
+    ],
+)
+def test_an_object_does_not_say_how_it_compares_with_a_value(code, function, spawning):
+    status, _ = verdict(spawning, EQUAL_TO_ALL, code, function)
+    assert status.scored
+    assert status is not Verdict.ACCEPTED
+
+
+@pytest.mark.parametrize(
+    ("source", "code"),
+    [
+        ("class vec:\n    def __init__(s, x): s.x = x\n    def __add__(s, o): return vec(s.x + o.x)", "v = candidate(1) + candidate(2)\nassert v.x == 3"),
+        ("class vec:\n    def __init__(s, x): s.x = x\n    def __lt__(s, o): return s.x < o.x", "a, b = candidate(1), candidate(2)\nassert a.x == 1 and a < b and not b < a"),
+        ("class vec:\n    def __init__(s, x): s.x = x\n    def __mul__(s, n): return vec(s.x * n)\n    def __str__(s): return f'<{s.x}>'", "assert str(candidate(2) * 3) == '<6>'"),
+        ("class vec:\n    def __init__(s, x): s.x = x", "assert isinstance(candidate(2), candidate)"),
+    ],
+)  # fmt: skip
+def test_a_class_may_have_the_name_of_a_function(source, code, sandbox):
+    assert verdict(sandbox, source, code, "vec")[0] is Verdict.ACCEPTED
+
+
+@pytest.mark.parametrize(
+    ("source", "code", "mutation"),
+    [
+        ("import sympy\ndef f(): return sympy.expand((sympy.Symbol('x') + 1)**2)", "import sympy\nx = sympy.Symbol('x')\nassert candidate() == x**2 + 2*x + 1", ("**2", "**3")),
+        ("import sympy\ndef f(): return sympy.solve(sympy.Symbol('x')**2 - 2)", "import sympy\nassert candidate() == [-sympy.sqrt(2), sympy.sqrt(2)]", ("- 2", "- 3")),
+        ("import sympy\ndef f(): return sympy.Rational(1, 3) + sympy.Rational(2, 3)", "assert candidate() == 1", ("(2, 3)", "(5, 3)")),
+        ("import sympy\ndef f(e, x): return sympy.integrate(e, x)", "import sympy\nx = sympy.Symbol('x')\nassert sympy.simplify(candidate(2*x, x) - x**2) == 0", ("integrate(e", "integrate(3*e")),
+        ("import sympy\ndef f(): return sympy.pi.evalf()", "assert abs(candidate() - 3.14159265) < 1e-6", ("evalf()", "evalf() + 1")),
+    ],
+)  # fmt: skip
+def test_expressions_of_sympy_are_values(source, code, mutation, spawning):
+    assert verdict(spawning, source, code)[0] is Verdict.ACCEPTED
+    assert verdict(spawning, source.replace(*mutation), code)[0] is Verdict.WRONG_ANSWER

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+import time
+
 import pytest
 
 from r1env_sandbox import Limits, Submission, TestCase, Verdict
@@ -124,6 +129,11 @@ def test_an_argument_changed_in_place_is_seen_only_where_nothing_is_returned(spa
 
 
 PYTEST = """
+import os
+import subprocess
+import sys
+import time
+
 import pytest
 from solution import LIMIT, TooMuch, add
 from shop.prices import price
@@ -214,20 +224,40 @@ def test_a_special_checker_decides(spawning):
     assert status(spawning, "print(4)", test) is Verdict.WRONG_ANSWER
 
 
-@pytest.mark.parametrize("broken", ["1 / 0", "import sys; sys.exit(7)", "import sys; sys.exit("])
-def test_a_special_checker_that_judges_no_output_is_the_tasks_fault(spawning, broken):
-    test = TestCase.stdio("9", "", "special", checker_program=python(broken))
-    result = spawning.judge(python("print(3)"), [test], QUICK)
+BROKEN_CHECKERS = {
+    "raises": "1 / 0",
+    "another status": "import sys; sys.exit(7)",
+    "no Python": "import sys; sys.exit(",
+    "a module that is not there": "import sys\ntext = open(sys.argv[2]).read()\nimport module_that_nobody_has\n",
+    "a name that is not there": "import sys\nsys.exit(judge(open(sys.argv[2]).read()))\n",
+}
+
+
+@pytest.mark.parametrize("printed", ["3", "", "x" * 100])
+@pytest.mark.parametrize("broken", [*BROKEN_CHECKERS, pytest.param("no end", marks=pytest.mark.slow)])
+def test_a_special_checker_that_judges_no_output_is_the_tasks_fault(broken, printed, spawning):
+    test = TestCase.stdio("9", "", "special", checker_program=python(BROKEN_CHECKERS.get(broken, "while True: pass")))
+    result = spawning.judge(python(f"print({printed!r})"), [test], Limits(cpu_s=0.3, wall_s=1))
     assert (result.status, result.score, result.info.attempts) == (Verdict.REJECTED_INPUT, None, 1)
-    assert "the checker fails on every output" in result.info.note
+    assert "the checker" in result.info.note
 
 
-def test_a_checker_that_has_judged_an_output_is_not_broken(spawning):
-    picky = python("import sys\nword = open(sys.argv[2]).read().strip()\nsys.exit({'yes': 0, 'no': 1}[word])  # of its own\n")
-    test = TestCase.stdio("9", "", "special", checker_program=picky)
-    assert spawning.judge(python("print('maybe')"), [test], QUICK).status is Verdict.REJECTED_INPUT
-    assert spawning.judge(python("print('no')"), [test], QUICK).status is Verdict.WRONG_ANSWER
-    assert spawning.judge(python("print('maybe')"), [test], QUICK).status is Verdict.WRONG_ANSWER
+PICKY_CHECKERS = {
+    "a word": "word = text.strip()\nsys.exit({'right': 0, 'wrong': 1}[word])\n",
+    "a form": "assert text.strip() in ('right', 'wrong')\nsys.exit(text.strip() != 'right')\n",
+    "always the same error": "if text.strip() not in ('right', 'wrong'): raise ValueError('bad form')\nsys.exit(text.strip() != 'right')\n",
+    "a status of its own": "sys.exit({'right': 0, 'wrong': 1}.get(text.strip(), 3))\n",
+}
+
+
+@pytest.mark.parametrize("picky", PICKY_CHECKERS)
+def test_no_output_makes_a_checker_the_tasks_fault(picky, spawning):
+    """One that fails on all that it is tried with, as it wants an output of a certain form: the submission cannot choose its fault."""
+    checker = python(f"import sys\ntext = open(sys.argv[2]).read()\n{PICKY_CHECKERS[picky]}")
+    test = TestCase.stdio("9", "", "special", checker_program=checker)
+    for printed in ("maybe", "", "wrong", "maybe"):
+        assert status(spawning, f"print({printed!r})", test) is Verdict.WRONG_ANSWER
+    assert status(spawning, "print('right')", test) is Verdict.ACCEPTED
 
 
 def test_a_special_checker_that_does_not_compile_is_the_tasks_fault(spawning):
@@ -409,3 +439,20 @@ def test_a_program_can_be_run_without_a_test(sandbox):
     assert sandbox.run(python("1 / 0"), "", QUICK).status is Verdict.RUNTIME_ERROR
     with pytest.raises(ValueError, match="unknown language"):
         sandbox.run(Submission(language="cobol", source=""))
+
+
+@pytest.mark.slow
+def test_a_program_that_others_keep_from_the_processors_has_more_time(spawning):
+    """The wall limit is for programs that wait by themselves; one that is ready to run and may not is given the time back."""
+    limits = Limits(cpu_s=5, wall_s=2)
+    busy = "import time\nwhile time.process_time() < 0.8: pass\nprint('x')"
+    hogs = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(12 * (os.cpu_count() or 1))]
+    try:
+        assert status(spawning, busy, TestCase.stdio("", "x"), limits=limits) is Verdict.ACCEPTED
+        start = time.monotonic()
+        assert status(spawning, "import time\ntime.sleep(60)", TestCase.stdio("", "x"), limits=limits) is Verdict.TIME_LIMIT
+        assert time.monotonic() - start < 20
+    finally:
+        for hog in hogs:
+            hog.kill()
+            hog.wait()

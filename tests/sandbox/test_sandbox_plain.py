@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections import Counter, deque
+from fractions import Fraction
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from plain_values import hashable, rich, values
 
-from r1env_sandbox.harness import plain
+from r1env_sandbox.harness import kinds, plain
 
 tagged = st.dictionaries(st.sampled_from(["__tuple__", "__set__", "__dict__", "__bytes__", "a"]), hashable, max_size=2)
 
@@ -160,3 +162,44 @@ def test_anything_else_is_refused(value):
 def test_what_is_no_plain_data_is_refused_when_it_comes_in(line):
     with pytest.raises(plain.NotPlainData):
         plain.decode(plain.loads(line))
+
+
+EXPRESSIONS = (
+    "x**2 + 2*x*y + 1", "sin(x)/y", "Rational(1, 3)", "pi*E**x", "sqrt(2)", "oo", "-oo", "zoo", "3*I", "pi.evalf(30)", "Float(0)",
+    "Eq(x, 2)", "x < y", "Matrix([[1, x], [y, 2]])", "FiniteSet(1, 2)", "Interval(0, 1)", "Integral(x, (x, 0, 1))", "f(x) + p",
+    "Derivative(f(x), x)", "Piecewise((x, x > 0), (0, True))", "true", "And(x > 1, y < 2)", "Integer(10)**50", "Poly(x**2 + 1, x)",
+    "Lambda(x, x**2)", "series(sin(x), x, 0, 4)", "Mul(2, 3, evaluate=False)", "binomial(x, 2)", "Sum(1/x**2, (x, 1, oo))",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("text", EXPRESSIONS)
+def test_an_expression_of_sympy_comes_back_as_an_equal_one(text):
+    sympy = pytest.importorskip("sympy")
+    names = {**vars(sympy), "f": sympy.Function("f"), "p": sympy.Symbol("p", positive=True)}
+    x, y = sympy.symbols("x y")
+    expression = eval(text, {**names, "x": x, "y": y})
+    told = plain.loads(plain.dumps(plain.encode({"it": [expression]})))
+    assert plain.decode(told, take=kinds.take_arrays) == {"it": [expression]}
+
+
+@pytest.mark.parametrize(
+    "tree",
+    [
+        ["", "sympify", ["S", "Pi"]], ["", "Symbol", ["S", "Pi"]], ["", "os", ["S", "Pi"]], ["", "__class__", ["S", "Pi"]], ["S", "register"],
+        ["Function", "f(", ["S", "Pi"]], ["", "Add", "__import__('os')"], ["", "Add", ["Rational", 1, 0]], ["Rational", "1", 2], ["", "Add"],
+        ["Symbol", "x", {"positive": "yes"}], ["Symbol", "x", {"positive": True, "negative": True}], ["Float", 1, 10**9, 53],
+        ["Matrix", 10**9, 10**9], ["Matrix", 2, 2, ["S", "Pi"]], ["Float", 1, 1, 10**9], [], "x", {"a": 1}, [[]],
+    ],
+)  # fmt: skip
+def test_a_tree_that_is_no_expression_is_refused(tree):
+    pytest.importorskip("sympy")
+    with pytest.raises(plain.NotPlainData):
+        plain.decode({"__sympy__": tree}, take=kinds.take_arrays)
+    with contextlib.suppress(plain.NotPlainData):  # some are numbers, where SymPy is not asked
+        assert isinstance(plain.decode({"__sympy__": tree}), int | float)
+
+
+def test_a_number_of_sympy_is_one_of_python_where_sympy_is_not_wanted():
+    sympy = pytest.importorskip("sympy")
+    numbers = [sympy.Integer(3), sympy.Rational(1, 2), sympy.Float(0.1), sympy.true]
+    assert plain.decode(plain.encode(numbers)) == [3, Fraction(1, 2), 0.1, True]

@@ -54,10 +54,14 @@ def test_chunks_shrink_towards_the_end(rollouts: MakeRollouts) -> None:
     assert sizes == [2, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1]
 
 
-def test_a_spoiled_job_goes_on_one_by_one(job: Job) -> None:
-    job.note_pace(seconds=0.001, items=10)
-    job.go_singly()
-    assert len(job.take(workers=2)) == 1
+def test_items_of_a_spoiled_chunk_are_scored_one_by_one_and_the_others_as_before(job: Job) -> None:
+    job.note_pace(seconds=0.001, items=1000)
+    chunk = job.take(workers=2)
+    job.separate(chunk[1:3])
+    job.put_back(chunk[1:])
+    assert [job.take(workers=2) for _ in range(2)] == [[1], [2]]
+    assert job.take(workers=2)[0] == 3
+    assert len(job.take(workers=2)) > 10
 
 
 def test_what_is_put_back_is_taken_again_in_order(job: Job) -> None:

@@ -22,6 +22,9 @@ def rollouts(*texts):
     return [Rollout(task=Task(id=str(i), prompt="q"), completion=text) for i, text in enumerate(texts)]
 """
 
+NO_NAMESPACE = {"R1ENV_WORKER_NAMESPACE": "off"}
+"""So that a process has the pid that it says it has."""
+
 SLEEPER = """
 @r1env.reward(isolation="process", limits=r1env.Limits(wall_seconds=1000))
 def sleeps(completion):
@@ -107,7 +110,10 @@ def test_no_process_survives_the_end_of_its_program(
     pids = tmp_path / "pids"
     pids.mkdir()
     program = subprocess.Popen(
-        [*script(SLEEPER), str(pids)], stderr=subprocess.PIPE, text=True, env={**os.environ, "R1ENV_WORKERS": "2"}
+        [*script(SLEEPER), str(pids)],
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, **NO_NAMESPACE, "R1ENV_WORKERS": "2"},
     )
     assert eventually(lambda: len(list(pids.iterdir())) == 4), "two workers, and a child of each"
     program.send_signal(number)
@@ -150,6 +156,7 @@ def test_a_forked_child_gets_workers_of_its_own(script: Callable[[str], list[str
             assert r1env.score(rollouts("a"), one)[0].value == 1.0
             return r1env.score(rollouts("a"), pid)[0].value
 
+        os.environ["R1ENV_WORKER_NAMESPACE"] = "off"
         mine = worker()
         if (child := os.fork()) == 0:
             assert worker() not in (None, mine)
@@ -176,7 +183,9 @@ def test_a_forked_child_that_outlives_the_program_does_not_keep_its_workers(
         print(worker, child, flush=True)
         os.kill(os.getpid(), 9)
     """)
-    printed = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False).stdout
+    printed = subprocess.run(
+        command, capture_output=True, text=True, timeout=60, check=False, env={**os.environ, **NO_NAMESPACE}
+    ).stdout
     worker, child = map(int, printed.split())
     try:
         assert eventually(lambda: not running(worker))

@@ -67,6 +67,33 @@ R1_DISTILL = """\
 {%- if add_generation_prompt %}{{ '<|assistant|><think>\\n' }}{% endif %}"""
 """DeepSeek-R1's distilled models: even the last turn is written without its thinking."""
 
+LLAMA2 = """\
+{%- if messages[0].role == 'system' %}{% set system = '<<SYS>>\\n' + messages[0].content + '\\n<</SYS>>\\n\\n' %}{% set messages = messages[1:] %}{% endif %}
+{%- for m in messages %}
+{%- if (m.role == 'user') != (loop.index0 % 2 == 0) %}{{ raise_exception('Conversation roles must alternate user/assistant') }}{% endif %}
+{%- if m.role == 'user' %}{{ '<s>[INST] ' + (system if loop.first and system else '') + m.content.strip() + ' [/INST]' }}
+{%- else %}{{ ' ' + m.content.strip() + ' </s>' }}{% endif %}
+{%- endfor %}"""
+
+GEMMA = """\
+{%- if messages[0].role == 'system' %}{{ raise_exception('System role not supported') }}{% endif %}
+{%- for m in messages %}
+{%- if (m.role == 'user') != (loop.index0 % 2 == 0) %}{{ raise_exception('Conversation roles must alternate') }}{% endif %}
+{{- '<start_of_turn>' + ('model' if m.role == 'assistant' else m.role) + '\\n' + m.content | trim + '<end_of_turn>\\n' }}
+{%- endfor %}
+{%- if add_generation_prompt %}{{ '<start_of_turn>model\\n' }}{% endif %}"""
+
+NUMBERED = """\
+{%- for m in messages %}{{ '[' ~ loop.index ~ ' ' ~ m.role ~ '] ' ~ m.content ~ '\\n' }}{% endfor %}
+{%- if add_generation_prompt %}{{ '[' ~ (messages | length + 1) ~ ' assistant] ' }}{% endif %}"""
+"""Every message has a number."""
+
+WANTS_THINKING = """\
+{%- for m in messages %}{% if m.role == 'assistant' %}{{ '<a>' + m.content.split('</think>')[1] + '</a>' }}
+{%- else %}{{ '<u>' + m.content + '</u>' }}{% endif %}{% endfor %}
+{%- if add_generation_prompt %}{{ '<a><think>' }}{% endif %}"""
+"""Nothing of an answer without thinking is shown."""
+
 SPECIAL = (
     *("<|im_start|>", "<|im_end|>", "<|begin_of_text|>", "<|start_header_id|>", "<|end_header_id|>", "<|eot_id|>"),
     *("<|user|>", "<|assistant|>"),

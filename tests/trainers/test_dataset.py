@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from training_runs import trained
 
-from r1env.data.sources import read_jsonl
+from r1env.data import read_rows
 from r1env.errors import UsageError
 from r1env.recipes import check_plan, execute, plan_training
 from r1env.runs.run import Run
@@ -20,7 +20,7 @@ def left_by(folder: Path, **settings: object) -> list[dict[str, object]]:
     plan = plan_training("dataset", overrides={**SETTINGS, **settings})
     check_plan(plan)
     run = trained(plan, folder)
-    return read_jsonl(run.stage_file("data.jsonl", "dataset"))
+    return list(read_rows(run.stage_file("data.jsonl", "dataset")))
 
 
 def test_a_demonstration_is_a_conversation_that_ends_with_the_response(tmp_path):
@@ -64,7 +64,7 @@ def test_a_stage_that_was_killed_after_writing_tells_its_step_once(tmp_path):
     (tmp_path / "run/state.json").write_text((tmp_path / "run/state.json").read_text().replace('"dataset"\n', ""))
     execute(plan, run)
     assert [row["rows"] for row in run.metrics("dataset")] == [20.0]
-    assert read_jsonl(run.stage_file("data.jsonl", "dataset")) == rows
+    assert list(read_rows(run.stage_file("data.jsonl", "dataset"))) == rows
 
 
 @pytest.mark.parametrize(

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 import torch
-from transformers import AutoModelForCausalLM, GPT2Config, LlamaConfig, Qwen3Config
+from transformers import AutoModelForCausalLM, Gemma3TextConfig, GPT2Config, LlamaConfig, Qwen3Config
 
-from r1env.engines import SamplingParams
+from r1env.engines import SamplingParams, derive_seed
 from r1env.errors import EngineError
 from r1env_trainers.generate.batches import Drawn, LlamaBatch, TransformersBatch
 from r1env_trainers.generate.engine import Sampler, choose_decoding, decode_samples
@@ -35,6 +35,15 @@ GROUPED = {
 CONFIGS = {
     "llama": (LlamaConfig(**GROUPED), LlamaBatch),
     "qwen3": (Qwen3Config(**GROUPED), LlamaBatch),
+    "gemma3": (
+        Gemma3TextConfig(
+            **GROUPED,
+            sliding_window=5,  # shorter than what is drawn
+            layer_types=["sliding_attention", "full_attention"],
+            query_pre_attn_scalar=20,
+        ),
+        LlamaBatch,
+    ),
     "gpt2": (GPT2Config(**COMMON, n_embd=32, n_layer=2, n_head=2, initializer_range=0.3), TransformersBatch),
 }
 
@@ -65,9 +74,10 @@ def test_each_kind_of_model_gets_its_way_of_decoding_and_the_greedy_tokens_of_ge
     [{"temperature": 1.0, "top_p": 1.0, "seed": 3}, {"temperature": 0.7, "top_p": 0.8, "seed": 4}, {"temperature": 0}],
     ids=str,
 )
-def test_both_ways_draw_the_same_tokens_with_the_same_log_probs(how):
+@pytest.mark.parametrize("name", ["llama", "gemma3"])
+def test_both_ways_draw_the_same_tokens_with_the_same_log_probs(name, how):
     params = SamplingParams(n=3, max_new_tokens=12, **how)
-    loaded = load("llama")
+    loaded = load(name)
     one = LlamaBatch(loaded.model, PROMPTS, params)
     other = TransformersBatch(loaded.model, 0, PROMPTS, params)
     with torch.no_grad():
@@ -162,8 +172,8 @@ def test_a_batch_in_parts_draws_what_the_parts_alone_would_draw(name):
     )  # two prompts at once
     sampler = Sampler(loaded)
     parts = [
-        sampler.sample(prompts, SamplingParams(top_p=1.0, n=2, max_new_tokens=12, temperature=1.0, seed=7 + first))
-        for first, prompts in ((0, PROMPTS[:2]), (2, PROMPTS[2:]))
+        sampler.sample(prompts, SamplingParams(top_p=1.0, n=2, max_new_tokens=12, temperature=1.0, seed=seed))
+        for seed, prompts in ((7, PROMPTS[:2]), (derive_seed(7, 2), PROMPTS[2:]))
     ]
     assert decode_samples(TOKENIZER, whole) == [text for part in parts for text in decode_samples(TOKENIZER, part)]
     assert torch.cat([part.finished for part in parts]).tolist() == whole.finished.tolist()

@@ -13,14 +13,19 @@ if not torch.cuda.is_available():
 pytest.importorskip("triton", reason="Triton is not installed (it comes with torch for a GPU)")
 
 from sharp_model import sharp_tiny
+from transformers import AutoModelForCausalLM, Gemma3TextConfig
 
 from r1env.engines import SamplingParams
+from r1env_trainers.generate import graphs
 from r1env_trainers.generate.batches import LlamaBatch
 from r1env_trainers.generate.cache import graph_size
 from r1env_trainers.generate.engine import Sampler
 from r1env_trainers.generate.graphs import GraphDecoder
+from r1env_trainers.generate.step import FEW_ROWS
 from r1env_trainers.model.batching import left_pad
+from r1env_trainers.model.load import LoadedModel
 from r1env_trainers.model.logprobs import TokenBatch, completion_logprobs
+from r1env_trainers.model.tiny import build_tokenizer
 
 PROMPTS = [[5, 6, 7, 8], [9], [10, 11]]
 CUDA = torch.cuda.is_available()
@@ -41,17 +46,37 @@ def loaded():
     return sharp_tiny("cuda" if CUDA else "cpu")
 
 
-@pytest.fixture(scope="module")
-def sampler(loaded):
+def test_products_of_few_rows_that_disagree_with_torch_are_left_out(loaded, monkeypatch, caplog):
+    decoder = decoder_of(loaded)
+    monkeypatch.setattr(graphs, "newest_hidden_states", lambda *arguments: torch.full((8, 4), float(arguments[-1] > 0)))
+    decoder._live = 3
+    decoder._try_few(8)
+    assert decoder._few == 0
+    assert "the matrix products of few rows are off by" in caplog.text
+
+
+def test_a_stride_is_short_while_rows_are_short():
+    assert [graphs.stride(drawn) for drawn in (1, 256, 512, 4096)] == [4, 4, 8, 16]
+
+
+def decoder_of(loaded, max_rows=None, few=FEW_ROWS):
+    """A decoder that takes our own matrix products up to so many rows."""
+    decoder = (GraphDecoder if CUDA else WithoutGraphs)(loaded.model, max_rows)
+    decoder._few = few
+    return decoder
+
+
+@pytest.fixture(scope="module", params=[0, FEW_ROWS])
+def sampler(loaded, request):
     sampler = Sampler(loaded)
-    sampler._start = (GraphDecoder if CUDA else WithoutGraphs)(loaded.model).start
+    sampler._start = decoder_of(loaded, few=request.param).start
     return sampler
 
 
 @pytest.mark.parametrize("temperature", [0, 1.0])
 def test_rows_that_take_the_slots_of_ended_ones_draw_what_they_would_have_drawn_side_by_side(loaded, sampler, temperature):
     few = Sampler(loaded)
-    few._start = (GraphDecoder if CUDA else WithoutGraphs)(loaded.model, max_rows=5).start
+    few._start = decoder_of(loaded, max_rows=5).start
     settings = {"n": 4, "max_new_tokens": 11, "temperature": temperature, "seed": 5}
     together, in_turn = (
         sampler.sample(PROMPTS, SamplingParams(top_p=1.0, **settings)),
@@ -92,6 +117,38 @@ def test_a_nucleus_keeps_to_the_likeliest_tokens(loaded, sampler):
     whole = trainers_logprobs(loaded, samples, 8, 1.0)
     assert (samples.logprobs >= whole - ROUNDING).all()  # renormalised over fewer tokens
     assert (samples.logprobs * samples.mask).mean() > (whole * samples.mask).mean() + 0.1
+
+
+def test_gemma_in_slots_draws_the_tokens_of_plain_decoding():
+    """Norms of queries and keys, two rotary embeddings, and windows shorter than the prompts."""
+    config = Gemma3TextConfig(
+        vocab_size=64,
+        hidden_size=64,
+        intermediate_size=96,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        head_dim=16,
+        max_position_embeddings=128,
+        sliding_window=5,
+        layer_types=["sliding_attention", "full_attention"],
+        query_pre_attn_scalar=20,
+        initializer_range=0.2,
+        eos_token_id=1,
+        bos_token_id=None,
+    )
+    torch.manual_seed(0)
+    loaded = LoadedModel(AutoModelForCausalLM.from_config(config).eval().to("cuda" if CUDA else "cpu"), build_tokenizer())
+    sampler = Sampler(loaded)
+    sampler._start = decoder_of(loaded).start
+    prompts, params = [PROMPTS[0] * 3, PROMPTS[1]], SamplingParams(max_new_tokens=5, temperature=0)
+    samples = sampler.sample(prompts, params)
+    plain = LlamaBatch(loaded.model, prompts, params)
+    with torch.no_grad():
+        expected = [plain.advance() for _ in range(5)]
+    assert torch.equal(samples.ids[:, :3], torch.stack([ids for ids, _ in expected], dim=1)[:, :3])
+    first = torch.stack([logprobs for _, logprobs in expected], dim=1)[:, :3]
+    assert (samples.logprobs[:, :3] - first).abs().max() < ROUNDING
 
 
 def test_one_decoder_serves_batches_of_any_size_and_sees_new_weights(loaded, sampler):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import sys
+from collections import namedtuple
 from types import ModuleType, SimpleNamespace
 
 import pytest
@@ -17,38 +18,39 @@ from r1env_trainers.model.batching import left_pad
 from r1env_trainers.model.logprobs import TokenBatch, completion_logprobs
 
 PROMPTS = [[5, 6, 7, 8], [9], [10, 11], [12, 13, 14]]
-GRAPHS = "r1env_trainers.generate.graphs"
+GRAPHS, STEP = "r1env_trainers.generate.graphs", "r1env_trainers.generate.step"
+CACHE = "prompt_keys prompt_values own_keys own_values cos sin arrivals"
+OF_FEW_ROWS = ("add_projection", "embed", "fits", "normed", "project")  # kernels that no step here calls
 
 
-def append_and_attend(
-    queries,
-    keys,
-    values,
-    prompt_keys,
-    prompt_values,
-    own_keys,
-    own_values,
-    slots,
-    groups,
-    prompt_lengths,
-    drawn,
-    scale,
-):
-    attended = []
-    for row, slot in enumerate(slots.tolist()):
-        place, earlier = int(groups[slot]), max(int(drawn[slot]) - 1, 0)
-        own_keys[slot, :, earlier], own_values[slot, :, earlier] = keys[row], values[row]
-        length = int(prompt_lengths[place])
+def look_up(slots, groups, prompt_lengths, drawn):
+    of = groups[slots.long()].long()
+    return torch.stack([slots.long(), of, prompt_lengths[of].long(), (drawn[slots.long()] - 1).clamp(min=0).long()], dim=1)
+
+
+def append_and_attend(qkv, whereabouts, cache, heads, scale, *, q_norm, k_norm, eps, window):
+    assert q_norm is None
+    assert not window
+    kv_heads, attended = cache.own_keys.shape[1], []
+    split = qkv.unflatten(1, (heads + 2 * kv_heads, -1)).split([heads, kv_heads, kv_heads], dim=1)
+    for row, (slot, place, length, earlier) in enumerate(whereabouts.tolist()):
+        cos, sin = cache.cos[length + earlier], cache.sin[length + earlier]
+        query, new_key = (one[row] * cos + turned(one[row]) * sin for one in split[:2])
+        cache.own_keys[slot, :, earlier], cache.own_values[slot, :, earlier] = new_key, split[2][row]
         key, value = (
             torch.cat([prompt[place, :, :length], own[slot, :, : earlier + 1]], dim=1)
-            for prompt, own in ((prompt_keys, own_keys), (prompt_values, own_values))
+            for prompt, own in ((cache.prompt_keys, cache.own_keys), (cache.prompt_values, cache.own_values))
         )
-        grouped = queries[row].unflatten(0, (keys.shape[1], -1))
-        attended.append(scaled_dot_product_attention(grouped, key, value, scale=scale).flatten())
+        attended.append(scaled_dot_product_attention(query.unflatten(0, (kv_heads, -1)), key, value, scale=scale).flatten())
     return torch.stack(attended)
 
 
-def draw_into(logits, slots, names, drawn, seed, temperature, last, ids, logprobs):
+def turned(x):
+    first, second = x.chunk(2, dim=-1)
+    return torch.cat([-second, first], dim=-1)
+
+
+def draw_into(logits, slots, names, drawn, seed, temperature, last, ids, logprobs, arrivals):
     for row, slot in enumerate(slots.tolist()):
         column = min(int(drawn[slot]), ids.shape[1] - 1)
         noise = torch.Generator().manual_seed(int(seed) + 1000 * int(names[slot]) + column)
@@ -67,9 +69,12 @@ def loaded():
 def sampler_of(loaded, monkeypatch):
     """A sampler with so many slots."""
     kernels = ModuleType("kernels")
-    kernels.append_and_attend, kernels.draw_into = append_and_attend, draw_into
+    kernels.look_up, kernels.append_and_attend, kernels.draw_into = look_up, append_and_attend, draw_into
+    kernels.Cache = namedtuple("Cache", CACHE)
+    vars(kernels).update(dict.fromkeys(OF_FEW_ROWS))
     monkeypatch.setitem(sys.modules, "r1env_trainers.generate.kernels", kernels)
-    monkeypatch.delitem(sys.modules, GRAPHS, raising=False)
+    for module in (GRAPHS, STEP):
+        monkeypatch.delitem(sys.modules, module, raising=False)
     graphs = importlib.import_module(GRAPHS)
 
     class WithoutGraphs(graphs.GraphDecoder):
@@ -87,7 +92,8 @@ def sampler_of(loaded, monkeypatch):
         return sampler, decoder
 
     yield make
-    sys.modules.pop(GRAPHS, None)  # it holds the stand-ins
+    for module in (GRAPHS, STEP):
+        sys.modules.pop(module, None)  # they hold the stand-ins
 
 
 def trainers_logprobs(loaded, samples, n):
@@ -144,6 +150,33 @@ def test_one_decoder_serves_batches_of_any_size(sampler_of):
     assert torch.equal(
         sampler.sample(PROMPTS, SamplingParams(top_p=1.0, n=2, max_new_tokens=6, temperature=1.0, seed=3)).ids, first
     )
+
+
+def test_a_cache_that_leaves_no_room_for_an_update_is_freed_after_each_batch(sampler_of, monkeypatch):
+    sampler, decoder = sampler_of(6)
+    settings = SamplingParams(top_p=1.0, n=2, max_new_tokens=6, temperature=1.0, seed=3)
+    kept = sampler.sample(PROMPTS, settings)
+    assert decoder.capacity.rows > 1
+    monkeypatch.setattr(f"{GRAPHS}.leaves_room", lambda model, size: False)
+    for _ in range(2):
+        again = sampler.sample(PROMPTS, settings)
+        assert decoder.capacity.rows == 1
+        assert torch.equal(again.ids, kept.ids)
+
+
+def test_prompts_that_are_prefilled_in_turn_draw_what_they_do_together(sampler_of, monkeypatch):
+    settings = SamplingParams(top_p=1.0, n=2, max_new_tokens=6, temperature=1.0, seed=3)
+    together = sampler_of()[0].sample(PROMPTS, settings)
+    monkeypatch.setattr(f"{GRAPHS}.PREFILL_TOKENS", 5)
+    assert torch.equal(sampler_of()[0].sample(PROMPTS, settings).ids, together.ids)
+
+
+@pytest.mark.parametrize(("lengths", "most", "runs"), [([3], 2, 1), ([2, 2, 2], 4, 2), ([9, 1, 1], 4, 2), ([1] * 7, 3, 3)])
+def test_prompts_are_cut_into_runs_that_fit(sampler_of, lengths, most, runs):
+    found = importlib.import_module(GRAPHS).chunks(lengths, most)
+    assert len(found) == runs
+    assert [place for run in found for place in range(len(lengths))[run]] == list(range(len(lengths)))
+    assert all(run.stop - run.start == 1 or sum(lengths[run]) <= most for run in found)
 
 
 def test_a_cache_that_memory_is_not_enough_for_gets_fewer_slots(loaded, sampler_of, monkeypatch):

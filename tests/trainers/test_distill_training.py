@@ -93,7 +93,7 @@ def test_the_teachers_samples_are_kept_with_the_run_and_told_apart_from_the_stud
 def test_a_teacher_with_another_tokenizer_is_refused_on_policy_and_welcome_otherwise(tmp_path):
     with pytest.raises(UsageError, match="their tokenizers differ"):
         trained(plan_distillation("exact", teacher="tiny"), tmp_path / "refused")
-    run = trained(plan_distillation("sft", teacher="tiny", steps=1), tmp_path / "run")
+    run = trained(plan_distillation("sft", teacher="tiny", steps=1, preflight={"mode": "report"}), tmp_path / "run")
     assert run.finished_stages() == ["distill"]
 
 

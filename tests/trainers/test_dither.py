@@ -55,7 +55,7 @@ def test_weights_of_full_precision_are_left_alone_and_those_stored_in_few_bits_a
     assert not is_coarse(torch.zeros(10))
 
 
-def test_of_a_model_only_matrices_stored_in_few_bits_change_and_every_one_of_them_once():
+def test_of_a_model_only_matrices_stored_in_few_bits_change_and_no_table_that_is_looked_up():
     torch.manual_seed(0)
     model = nn.Sequential(nn.Embedding(8, 16), nn.LayerNorm(16), nn.Linear(16, 16), nn.Linear(16, 16), nn.Linear(16, 8))
     model[4].weight = model[0].weight  # as head and embedding of many models
@@ -64,7 +64,7 @@ def test_of_a_model_only_matrices_stored_in_few_bits_change_and_every_one_of_the
     before = {name: parameter.clone() for name, parameter in model.named_parameters()}
     dither_matrices(model, seed=3)
     changed = {name for name, parameter in model.named_parameters() if not torch.equal(parameter, before[name])}
-    assert changed == {"0.weight", "2.weight"}
+    assert changed == {"2.weight"}
     assert model[4].weight is model[0].weight
     assert all(torch.equal(parameter.bfloat16(), before[name].bfloat16()) for name, parameter in model.named_parameters())
 

@@ -7,7 +7,7 @@ import pytest
 from r1env.errors import UsageError
 from r1env.recipes import check_plan, plan_training
 from r1env_trainers.rl.config import GRPOConfig
-from r1env_trainers.rl.metrics import evaluation_suite, training_suite
+from r1env_trainers.rl.rollouts import evaluation_suite, training_suite
 
 MINIMAL = {"model": "tiny", "env": "sort-4"}
 PUBLISHED = sorted(set(GRPOConfig.presets) - {"tiny-cpu", "smol-135m"})
@@ -51,7 +51,7 @@ def test_settings_that_contradict_each_other_are_one_line(settings, message):
     ("settings", "message"),
     [
         ({"algo.advantage": "gdpo", "rubric": "accuracy"}, "the rubric has one that counts"),
-        ({"filter.pass_rates": "nowhere.jsonl"}, "cannot read nowhere.jsonl"),
+        ({"filter.pass_rates": "nowhere.jsonl"}, "nowhere.jsonl: cannot read it"),
         ({"final_phase.steps": 5, "final_phase.rubric": "zeroo"}, "unknown rubric 'zeroo'"),
         ({"env": None, "mixture": [{"env": "sort-44"}]}, "unknown environment 'sort-44'"),
         ({"final_phase.steps": 5, "final_phase.mixture": [{"env": "sort-44"}]}, "unknown environment 'sort-44'"),

@@ -73,7 +73,7 @@ def test_epochs_cover_a_finite_source_in_a_new_order_each():
 
 
 def test_tasks_that_the_filter_skips_are_passed_over_and_counted_in_the_position():
-    drawn = draw_tasks(suite_of(6), 0, 4, seed=5, keep=lambda task: int(task.id) % 2 == 0)
+    drawn = draw_tasks(suite_of(6), 0, 4, seed=5, keep=lambda _, task: int(task.id) % 2 == 0)
     assert all(int(name) % 2 == 0 for name in ids(drawn))
     assert drawn.position > 4
     assert ids(draw_tasks(suite_of(6), drawn.position, 1, seed=5)) not in ([], ids(drawn)[-1:])
@@ -81,7 +81,7 @@ def test_tasks_that_the_filter_skips_are_passed_over_and_counted_in_the_position
 
 def test_a_filter_that_leaves_nothing_is_an_error_and_no_endless_loop():
     with pytest.raises(UsageError, match="widen them"):
-        draw_tasks(suite_of(3), 0, 1, seed=0, keep=lambda task: False)
+        draw_tasks(suite_of(3), 0, 1, seed=0, keep=lambda *_: False)
 
 
 def test_pass_rates_are_read_from_what_an_evaluation_writes(tmp_path):
@@ -92,7 +92,7 @@ def test_pass_rates_are_read_from_what_an_evaluation_writes(tmp_path):
     path.write_text("".join(to_json(row.model_dump(mode="json")) + "\n" for row in found.rows))
     rates = read_pass_rates(path)
     assert rates == {environment.task(0).id: 1.0, environment.task(1).id: 0.0, environment.task(2).id: 0.0}
-    kept = [within(rates, 0.2, 0.8)(environment.task(index)) for index in range(4)]
+    kept = [within(rates, 0.2, 0.8)(environment, environment.task(index)) for index in range(4)]
     assert kept == [False, False, False, True]  # the last was not measured
 
 
@@ -100,7 +100,7 @@ def test_pass_rates_are_read_from_what_an_evaluation_writes(tmp_path):
 def test_a_row_that_is_none_of_an_evaluation_is_named(tmp_path, row):
     path = tmp_path / "rates.jsonl"
     path.write_text('{"task_id": "a", "correct": null}\n' + row + "\n")
-    with pytest.raises(UsageError, match="row 2: needs task_id and correct"):
+    with pytest.raises(UsageError, match="line 2: needs task_id and correct"):
         read_pass_rates(path)
 
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import ast
 import inspect
+import json
 import math
 import subprocess
 import sys
 import textwrap
+from pathlib import Path
 
 import pytest
 import torch
@@ -16,6 +18,7 @@ from training_runs import assert_bit_for_bit, at_step, interrupted, told, traine
 import r1env
 from r1env.envs.suite import make_suite
 from r1env.errors import TrainingStoppedError, UsageError
+from r1env.preflight import PreflightError
 from r1env.recipes import check_plan, execute, plan_training
 from r1env.runs.run import Run
 from r1env_trainers.generate.engine import LocalEngine, Sampler
@@ -214,7 +217,7 @@ def test_a_full_disk_leaves_the_last_checkpoint_whole_and_resuming_goes_on_from_
         from r1env.recipes import execute, plan_training
         from r1env.runs.run import Run
 
-        plan = plan_training("sft", preset="tiny-cpu", overrides={"steps": 4, "batch_size": 4, "checkpoint_every": 1, "threads": 1})
+        plan = plan_training("sft", preset="tiny-cpu", overrides={"steps": 4, "optim.batch_size": 4, "checkpoint.every": 1, "threads": 1})
         run = Run.create(Path(sys.argv[1]), plan.model_dump(mode="json"), seed=0)
 
         def fill_the_disk(event):
@@ -258,3 +261,53 @@ def test_the_loop_can_be_read_beside_the_paper():
     assert 0 < len(ours) <= 12
     functions = [node.name for node in tree.body if isinstance(node, ast.FunctionDef)]
     assert functions[0] == "train"
+
+
+# Pre-flight: what would end a run at its second step, or make it worthless, is found before its first.
+
+
+def question_file(path, *rows):
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return {"env": "math-jsonl", "env_options": {"data": str(path)}, "eval.every": 0, "mixture": []}
+
+
+LONG_QUESTION = {"question": "1 + 1? " * 60, "answer": "2"}
+
+
+def test_a_prompt_beyond_the_context_stops_the_run_before_its_first_step(tmp_path):
+    rows = [{"question": f"{n} + 1?", "answer": str(n + 1)} for n in range(11)]
+    plan = plan_grpo(model="tiny-gpt2", **question_file(tmp_path / "q.jsonl", *rows, LONG_QUESTION))
+    check_plan(plan)
+    with pytest.raises(
+        PreflightError, match=r"1 of 12 have a prompt that is too long, the first: .*q.jsonl, line 12: .* limit 255"
+    ):
+        trained(plan, tmp_path / "run")
+    assert Run.open(tmp_path / "run").metrics() == []
+
+
+def test_long_prompts_are_left_out_where_the_settings_say_so(tmp_path):
+    rows = [{"question": f"{n} + 1?", "answer": str(n + 1)} for n in range(3)]
+    settings = question_file(tmp_path / "q.jsonl", *rows, LONG_QUESTION)
+    run = trained(plan_grpo(**settings, **{"filter.max_prompt_length": 200, "steps": 4}), tmp_path / "run")
+    assert len(run.metrics()) == 4
+    assert all(LONG_QUESTION["question"] not in row["prompt"] for row in run.rollouts())
+
+
+def test_references_that_would_pay_nobody_stop_the_run(tmp_path):
+    rows = [
+        {"question": f"{n} + 1?", "answer": "We add the two numbers as we learnt it at school and write the result down."}
+        for n in range(4)
+    ]
+    with pytest.raises(PreflightError, match=r"4 of 4 have a reference of many words, .* right answers would score 0"):
+        trained(plan_grpo(**question_file(tmp_path / "q.jsonl", *rows)), tmp_path / "run")
+
+
+def test_a_rubric_that_never_scores_stops_the_run(tmp_path):
+    rubric = {"name": "mine", "rewards": [{"reward": "accuracy"}, {"reward": f"{Path(__file__)}:silent"}]}
+    with pytest.raises(PreflightError, match="got no score from the reward 'silent'"):
+        trained(plan_grpo(rubric=rubric), tmp_path / "run")
+
+
+@r1env.reward(name="silent")
+def silent(completion):
+    """A reward with a bug: it never returns."""

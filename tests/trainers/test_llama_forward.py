@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 from transformers import (
     AutoModelForCausalLM,
+    Gemma3TextConfig,
     GPT2Config,
     LlamaConfig,
     MistralConfig,
@@ -45,6 +46,13 @@ LLAMA3_ROTARY = {
     "high_freq_factor": 4.0,
     "original_max_position_embeddings": 64,
 }
+GEMMA = {
+    "num_hidden_layers": 3,
+    "layer_types": ["sliding_attention", "full_attention", "sliding_attention"],
+    "sliding_window": 5,  # shorter than the sequences of the tests
+    "query_pre_attn_scalar": 20,
+    "tie_word_embeddings": True,
+}
 GPT2 = GPT2Config(vocab_size=60, n_embd=32, n_layer=1, n_head=2)
 Forward = Callable[[PreTrainedModel, TokenBatch, float], Tensor]
 FITTING = {
@@ -54,6 +62,7 @@ FITTING = {
     "qwen2": Qwen2Config(**SIZES),
     "qwen3": Qwen3Config(**SIZES),
     "mistral": MistralConfig(**SIZES, sliding_window=None),
+    "gemma3": Gemma3TextConfig(**(SIZES | GEMMA)),
 }
 
 
@@ -132,6 +141,11 @@ def assert_agree(model: PreTrainedModel, batch: TokenBatch) -> None:
     for mine, other in zip(our_gradients, their_gradients, strict=True):
         # As near as transformers' own in float32 are to those in float64; of a token that is all but certain 1 - p is mostly rounding.
         assert (mine - other).norm() <= 1e-4 * (other.norm() + 1)
+
+
+def test_layers_that_are_computed_again_have_the_same_gradients(model, monkeypatch):
+    monkeypatch.setattr("r1env_trainers.model.llama.recomputes", lambda model, tokens: True)
+    assert_agree(model, make_batch([7, 1, 4], [9, 3, 1]))
 
 
 def test_prompts_that_rows_share_change_neither_log_probs_nor_gradients(model):

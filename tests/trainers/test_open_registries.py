@@ -6,6 +6,7 @@ import pytest
 import torch
 from training_runs import trained
 
+import r1env
 from r1env.engines import SamplingParams, ScriptedEngine, TokenEngine
 from r1env.errors import UsageError
 from r1env.plugins import installed
@@ -168,8 +169,9 @@ def test_a_group_reward_sees_every_group_whole_in_training_though_episodes_are_s
         ({"algo.policy_ratio": "sequences"}, "unknown policy ratio 'sequences'; did you mean 'sequence'"),
         ({"algo.loss_aggregation": "token_mean"}, "unknown loss aggregation 'token_mean'; did you mean 'token-mean'"),
         ({"algo.loss": "no_such.py:f"}, "cannot load the loss 'no_such.py:f': cannot read"),
+        ({"algo.loss": "math:tau"}, "'math:tau' is a float, not a function or class for the loss"),
         ({"algo.advantage": "math:nothing"}, "cannot load the advantage 'math:nothing'"),
-        ({"algo.loss": "math:tau", "algo.policy_ratio": "sequence"}, "policy_ratio and dual_clip describe loss=clipped"),
+        ({"algo.loss": "cispo", "algo.policy_ratio": "sequence"}, "policy_ratio and dual_clip describe loss=clipped"),
     ],
 )
 def test_a_name_that_leads_nowhere_is_refused_with_the_settings(settings, message):
@@ -177,6 +179,42 @@ def test_a_name_that_leads_nowhere_is_refused_with_the_settings(settings, messag
         plan_training("grpo", preset="tiny-cpu", overrides={**SMALL, **settings})
     assert message in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"loss": "math:sqrt"}, "algo.loss=math:sqrt raised TypeError on small tensors"),
+        ({"loss": "one_number"}, r"it must return a loss per token"),
+        ({"advantage": "row"}, r"returned \[3\]|returned \[2\]"),
+        ({"policy_ratio": "one_number_too"}, "a ratio per token or per sequence"),
+        ({"kl_estimator": "one_number_too", "kl_coef": 0.1}, "an estimate per token"),
+        ({"loss_aggregation": "just_the_mean"}, "a total and a count"),
+    ],
+)
+def test_a_function_that_cannot_be_used_is_refused_before_the_first_step(settings, message, mine, tmp_path):
+    named = {key: mine(value) if isinstance(value, str) and ":" not in value else value for key, value in settings.items()}
+    with pytest.raises(UsageError, match=message):
+        r1env.train("grpo", preset="tiny-cpu", algo=named, output=tmp_path / "run", **SMALL)
+    assert not (tmp_path / "run").exists()
+
+
+def test_editing_the_file_of_a_loss_changes_the_next_run_and_not_this_one(tmp_path):
+    path = tmp_path / "edited.py"
+    rubric = digit_rubric(tmp_path)
+
+    def write(factor):
+        path.write_text(f"def loss(logprobs, old_logprobs, advantages):\n    return -{factor} * advantages * logprobs\n")
+
+    def first_losses(folder, edit):
+        settings = {**SMALL, "rubric": rubric, "algo.loss": f"{path}:loss"}
+        run = r1env.train("grpo", preset="tiny-cpu", output=tmp_path / folder, listeners=[lambda event: edit()], **settings)
+        return [row["grad_norm"] for row in run.metrics()]
+
+    write(1)
+    undisturbed = first_losses("undisturbed", lambda: None)
+    assert first_losses("edited", lambda: write(5)) == undisturbed
+    assert first_losses("next", lambda: None)[0] == pytest.approx(5 * undisturbed[0], rel=1e-4)
 
 
 def test_an_estimator_that_returns_something_else_is_named(mine):

@@ -83,8 +83,8 @@ def test_sft_learns_from_what_rejection_left(tmp_path):
     recipe = tmp_path / "recipe.yaml"
     recipe.write_text(
         "name: two\npresets:\n  tiny:\n    stages:\n"
-        "    - {name: samples, trainer: rejection, config: {preset: tiny-cpu, prompts: 16, keep: {threshold: 0}}}\n"
-        "    - {name: tuned, trainer: sft, config: {model: tiny, data: 'stage:samples/data.jsonl', epochs: 1, batch_size: 4}}\n"
+        "    - {name: samples, trainer: rejection, config: {preset: tiny-cpu, sampling: {prompts: 16}, keep: {threshold: 0}}}\n"
+        "    - {name: tuned, trainer: sft, config: {model: tiny, data: 'stage:samples/data.jsonl', epochs: 1, optim: {batch_size: 4}, preflight: {mode: report}}}\n"
     )
     plan = plan_training(str(recipe))
     check_plan(plan)
@@ -188,7 +188,7 @@ def test_general_data_is_mixed_in_by_count_and_by_weight(tmp_path, guesser):
     domains = [row["domain"] for row in rows]
     assert domains.count("general") == 3
     assert domains.count("writing") == round(0.5 * domains.count("logic"))
-    prompts = [row["prompt"] for row in rows if row["domain"] == "writing"]
+    prompts = [row["messages"][0]["content"] for row in rows if row["domain"] == "writing"]
     assert len(set(prompts)) == len(prompts)
 
 

@@ -254,7 +254,7 @@ def test_a_pair_is_read_without_its_thinking_unless_the_model_is_to_read_it(tmp_
 @pytest.mark.parametrize(
     ("row", "complaint"),
     [
-        ({"prompt": "q", "chosen": "a"}, r"row 1 \(pairwise\): rejected"),
+        ({"prompt": "q", "chosen": "a"}, "line 1: no column 'rejected'"),
         ({"prompt": "", "chosen": "a", "rejected": "b"}, "prompt"),
         ({"prompt": "q", "chosen": "a", "rejected": "b", "votes": ["x"]}, "votes"),
         ({"prompt": "q", "chosen": "a", "rejected": "a"}, "no row is left to train on"),

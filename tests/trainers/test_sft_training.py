@@ -16,6 +16,7 @@ from r1env.recipes import check_plan, execute, plan_training
 from r1env.runs.run import Run
 from r1env_trainers.model.checkpoint import list_checkpoints
 from r1env_trainers.model.load import LoadedModel, load_model
+from r1env_trainers.model.session import learning_rate
 from r1env_trainers.model.tiny import build_tokenizer
 from r1env_trainers.sft.config import SFTConfig
 from r1env_trainers.sft.data import open_demonstrations, prepare, steps_of
@@ -61,7 +62,9 @@ def test_epochs_are_turned_into_steps(tmp_path):
     assert steps_of(config, open_demonstrations(config)) == 5
     run = train(tmp_path / "run", data=data, epochs=2, optim={"batch_size": 4, "warmup_steps": 0})
     assert [row["step"] for row in run.metrics()] == [1, 2, 3, 4, 5]
-    assert run.metrics()[-1]["lr"] == pytest.approx(1e-4)
+    assert run.metrics()[-1]["lr"] == pytest.approx(
+        learning_rate(4, peak=1e-3, warmup=0, total=5, schedule="cosine", floor=0.1)
+    )
 
 
 def test_the_loss_on_held_out_demonstrations_is_measured_and_falls(tmp_path):
@@ -153,7 +156,7 @@ LONG = {"prompt": "a?", "completion": "1" * 300}
 def test_a_long_row_stops_the_run_before_its_first_step_with_its_number(tmp_path):
     data = with_row(tmp_path / "a.jsonl", LONG)
     with pytest.raises(
-        PreflightError, match=r"a\.jsonl: 1 of 41 are too long, the first: .*a\.jsonl, row 21: 303 tokens, max_length 128"
+        PreflightError, match=r"a\.jsonl: 1 of 41 are too long, the first: .*a\.jsonl, line 21: 303 tokens, max_length 128"
     ):
         train(tmp_path / "run", data=data, max_length=128, epochs=1, optim={"batch_size": 8})
     run = Run.open(tmp_path / "run")
@@ -174,49 +177,52 @@ def test_long_rows_are_left_out_or_cut_where_the_settings_say_so_and_counted(tmp
 
 def test_the_context_of_the_model_is_a_limit_too(tmp_path):
     data = with_row(tmp_path / "a.jsonl", LONG)
-    with pytest.raises(PreflightError, match="row 21: 303 tokens, max_length 256"):
+    with pytest.raises(PreflightError, match="line 21: 303 tokens, max_length 256"):
         train(tmp_path / "run", data=data, steps=2)
 
 
 def test_an_empty_answer_is_named(tmp_path):
     data = with_row(tmp_path / "a.jsonl", {"prompt": "a?", "completion": " "})
-    with pytest.raises(PreflightError, match=r"1 of 41 have an empty answer, the first: .*row 21; they teach to say nothing"):
+    with pytest.raises(PreflightError, match=r"1 of 41 have an empty answer, the first: .*line 21; they teach to say nothing"):
         train(tmp_path / "run", data=data, steps=2)
     train(tmp_path / "reported", data=data, steps=2, preflight={"mode": "report"})
 
 
 def test_a_row_that_the_template_cannot_show_is_named_or_left_out(tmp_path, caplog):
-    data = with_row(
-        tmp_path / "a.jsonl", {"messages": [{"role": "critic", "content": "a"}, {"role": "assistant", "content": "1"}]}
+    refusing = tokenizer_of(
+        LLAMA3.replace("not in ('system', 'user', 'assistant')", "== 'user' and m.content == 'bad'").replace(
+            "roles are system, user and assistant", "no"
+        )
     )
+    data = with_row(tmp_path / "a.jsonl", {"prompt": "bad", "completion": "1"})
     config = SFTConfig(model="tiny", data=data)
-    with pytest.raises(PreflightError, match=r"row 21: .*TemplateError: roles are system, user and assistant"):
-        prepare(open_demonstrations(config), tokenizer_of(LLAMA3), config)
+    with pytest.raises(PreflightError, match=r"line 21: .*TemplateError: no"):
+        prepare(open_demonstrations(config), refusing, config)
     reporting = config.updated({"preflight.mode": "report"})
-    assert prepare(open_demonstrations(reporting), tokenizer_of(LLAMA3), reporting).size == 40
+    assert prepare(open_demonstrations(reporting), refusing, reporting).size == 40
     assert "1 rows are left out" in caplog.text
 
 
 def test_the_rules_that_were_needed_are_counted(tmp_path, caplog):
     caplog.set_level("INFO")
-    messages = [{"role": "user", "content": "a"}, {"role": "assistant", "content": "1", "reasoning_content": "b"}]
-    config = SFTConfig(model="tiny", data=with_row(tmp_path / "a.jsonl", {"messages": messages}))
+    answer = {"role": "assistant", "content": "1", "reasoning_content": "b"}
+    config = SFTConfig(model="tiny", data=with_row(tmp_path / "a.jsonl", {"prompt": "a", "completion": [answer]}))
     prepare(open_demonstrations(config), tokenizer_of(LLAMA3), config)
     assert "thinking put into the content, between <think> tags: 1 rows" in caplog.text
 
 
 def test_a_mixture_and_held_out_rows_are_checked_too(tmp_path):
     good, bad = write(tmp_path / "a.jsonl", "a", 10), with_row(tmp_path / "b.jsonl", LONG, 2)
-    with pytest.raises(PreflightError, match=r"b\.jsonl, row 2: "):
+    with pytest.raises(PreflightError, match=r"b\.jsonl, line 2: "):
         train(tmp_path / "mixed", data=[{"data": good, "weight": 99}, {"data": bad, "weight": 1}], steps=2, max_length=128)
-    with pytest.raises(PreflightError, match=r"eval\.data: .*b\.jsonl, row 2: "):
+    with pytest.raises(PreflightError, match=r"eval\.data: .*b\.jsonl, line 2: "):
         train(tmp_path / "held-out", data=good, eval={"data": bad, "every": 5}, steps=2, max_length=128)
 
 
 def test_without_pre_flight_a_long_row_is_met_at_its_step_and_named_all_the_same(tmp_path):
     data = with_row(tmp_path / "a.jsonl", LONG)
     settings = {"max_length": 128, "epochs": 1, "preflight": {"mode": "off"}}
-    with pytest.raises(UsageError, match=r"a\.jsonl, row 21 has 303 tokens, more than max_length 128"):
+    with pytest.raises(UsageError, match=r"a\.jsonl, line 21 has 303 tokens, more than max_length 128"):
         train(tmp_path / "run", data=data, **settings)
 
 

@@ -18,6 +18,7 @@ from r1env.envs.environment import Environment
 from r1env.envs.suite import Suite
 from r1env.errors import UsageError
 from r1env.evaluation import Evaluation, accuracy_cell, evaluate
+from r1env.preflight import Preflight, check_suites
 from r1env.rubrics import RubricSpec
 from r1env.runs.run import Run
 from r1env.runs.stages import is_stage
@@ -71,6 +72,7 @@ def _measure(model: str, suite: Suite, config: EvaluateConfig, run: Run, step: i
         seed=config.seed,
     )
     with contextlib.closing(TransformersEngine(loaded)) as engine:
+        check_suites([suite], config.preflight, engine, count=config.limit, seed=config.seed)
         found = [
             evaluate(
                 environment, engine, params, limit=config.limit, seed=config.seed, batch_size=config.sampling.tasks_per_batch
@@ -118,6 +120,7 @@ class EvaluateConfig(SuiteSettings, TrainerConfig):
     device: Device = Field(default="auto", description="Where to compute; auto: cuda where there is a GPU.")
     threads: int | None = Field(default=None, ge=1, description="CPU threads; null: 1 for small models, else torch's choice.")
     sampling: EvaluateSampling = EvaluateSampling()
+    preflight: Preflight = Preflight()
 
     names_elsewhere: ClassVar[Mapping[str, str]] = NAMES_ELSEWHERE
     renamed: ClassVar[Mapping[str, str]] = {

@@ -26,7 +26,7 @@ def r1env_trainers() -> list[TrainerSpec]:
             config="r1env_trainers.rl.config:GRPOConfig",
             target="r1env_trainers.rl.trainer:GRPOTrainer",
             summary="group relative policy optimisation from the rewards of an environment",
-            presets=("tiny-cpu", "smol-135m", "r1-zero", "r1-stage1", "r1-stage2", "deepseekmath", "dapo", "drgrpo"),
+            presets=("tiny-cpu", "smol-135m", "r1-zero", "r1-stage1", "r1-stage2", "deepseekmath", "dapo", "gspo", "drgrpo"),
             estimate="r1env_trainers.cost:estimate_grpo",
         ),
         TrainerSpec(
@@ -50,6 +50,13 @@ def r1env_trainers() -> list[TrainerSpec]:
             target="r1env_trainers.reward_model.loop:RewardModelTrainer",
             summary="a scalar head on a language model, from preference pairs or safety labels",
             presets=("tiny-cpu", "r1-helpful", "r1-safety"),
+        ),
+        TrainerSpec(
+            name="dpo",
+            config="r1env_trainers.dpo.config:DPOConfig",
+            target="r1env_trainers.dpo.loop:DPOTrainer",
+            summary="direct preference optimization: a policy learns preference pairs without a reward model",
+            presets=("tiny-cpu",),
         ),
         TrainerSpec(
             name="dataset",

@@ -183,9 +183,26 @@ class Optim(Settings):
 
 
 class Checkpoint(Settings):
-    """Checkpoints."""
+    """Checkpoints, and the model that training leaves."""
 
-    every: int = Field(default=50, ge=0, description="Steps between checkpoints; 0 keeps only the final model.")
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = Field(
+        default="auto", description="Number format of the model that training leaves; auto: that in which it was loaded."
+    )
+
+    every: int = Field(
+        default=50, ge=0, description="Steps between checkpoints, and one after the last; 0: only where the run is interrupted."
+    )
+
+
+class LoRA(Settings):
+    """Low-rank adapters (LoRA) instead of all weights; needs the package peft."""
+
+    rank: int = Field(default=0, ge=0, description="Rank of the adapters; 0 trains all weights.")
+    alpha: int = Field(default=32, ge=1, description="The adapters' product is scaled by alpha / rank.")
+    target_modules: str | tuple[str, ...] = Field(
+        default="all-linear", description="Layers that get one: all-linear, an expression, or names such as q_proj."
+    )
+    merge: bool = Field(default=True, description="Leave the model with the adapters merged in; false: the adapters alone.")
 
 
 class Sampling(Settings):
@@ -248,9 +265,22 @@ class LocalConfig(TrainerConfig):
     steps: int = Field(default=100, ge=1, description="Training steps.")
     device: Device = Field(default="auto", description="Where to compute; auto: cuda where there is a GPU.")
     threads: int | None = Field(default=None, ge=1, description="CPU threads; null: 1 for small models, else torch's choice.")
+    memory_gb: float | None = Field(
+        default=None,
+        gt=0,
+        description="Most GPU memory to take; costs time, changes no result. null: all. Below what fits, layers are recomputed.",
+    )
     optim: Optim = Optim()
     checkpoint: Checkpoint = Checkpoint()
+    lora: LoRA = LoRA()
 
+    may_change: ClassVar[frozenset[str]] = frozenset(
+        {
+            *("steps", "epochs", "device", "threads", "max_failed", "max_unscored", "checkpoint", "eval", "log", "engine"),
+            *("optim.lr", "optim.lr_schedule", "optim.min_lr_ratio", "optim.warmup_steps", "optim.max_grad_norm"),
+            *("optim.micro_batch_size", "optim.micro_batch_tokens", "optim.max_bad_steps"),
+        }
+    )
     names_elsewhere: ClassVar[Mapping[str, str]] = NAMES_ELSEWHERE
     renamed: ClassVar[Mapping[str, str]] = {
         "lr": "optim.lr",

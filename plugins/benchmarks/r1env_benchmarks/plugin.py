@@ -14,21 +14,13 @@ def r1env_environments() -> list[EnvironmentSpec]:
         _math("svamp", "word problems with misleading details", "data=FILE with Body, Question, Answer"),
         _math("mawps", "simple word problems", "data=FILE with input, target"),
         _math("aime24", "the AIME of 2024, answers from 0 to 999", "data=FILE with problem, answer"),
-        _math("math-jsonl", "any questions with answers", "data=FILE; question_field and answer_field name its fields"),
-        EnvironmentSpec(
-            "choice-jsonl",
-            "r1env_benchmarks.choice:choice_jsonl",
-            reward="choice",
-            summary="any questions with options by letter",
-            template="boxed",
-            kind="choice",
-            requires="data=FILE with question, options, answer; question_field, options_field and answer_field name its fields",
-        ),
+        _own("math-jsonl", "math", "any questions with answers", "boxed"),
+        _own("choice-jsonl", "choice", "any questions with options by letter", "boxed"),
         _code("humaneval", "complete a Python function", data="openai/openai_humaneval"),
         _code("mbpp", "write a Python function, of a sentence", data="google-research-datasets/mbpp"),
         _code("livecodebench", "contest problems by date", data="livecodebench/code_generation_lite"),
         _code("codeforces", "contest problems with their time and memory limits", data="open-r1/codeforces"),
-        _code("code-jsonl", "any problems with tests"),
+        _own("code-jsonl", "code", "any problems with tests", "plain"),
     ]
 
 
@@ -45,7 +37,6 @@ def _math(name: str, summary: str, requires: str, **options: Any) -> Environment
 
 
 def _code(name: str, summary: str, **options: Any) -> EnvironmentSpec:
-    where = "data=FILE, or network for the hub" if options else "data=FILE with prompt, tests"
     return EnvironmentSpec(
         name,
         f"r1env_benchmarks.code:{name.replace('-', '_')}",
@@ -53,5 +44,20 @@ def _code(name: str, summary: str, **options: Any) -> EnvironmentSpec:
         summary=summary,
         options=options,
         kind="code",
-        requires=f"r1env-code and a sandbox; {where}",
+        requires="r1env-code and a sandbox; data=FILE, or network for the hub",
+    )
+
+
+def _own(name: str, kind: str, summary: str, template: str) -> EnvironmentSpec:
+    """The environment `data` of one kind of task."""
+    needs = "r1env-code and a sandbox; " if kind == "code" else ""
+    return EnvironmentSpec(
+        name,
+        "r1env.data.tasks:file_tasks",
+        reward=kind,
+        summary=summary,
+        options={"kind": kind, "name": name},
+        template=template,
+        kind=kind,
+        requires=f"{needs}data=FILE; map=question=…,answer=… where the layout is not known",
     )

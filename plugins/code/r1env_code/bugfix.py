@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from r1env import Task, TaskKind, TaskSource, UsageError
-from r1env.data.sources import tasks_from_rows
+from r1env.data.sources import ListSource
 
 
 def bugfix(data: str | Path | None = None) -> TaskSource:
@@ -24,7 +24,15 @@ def bugfix(data: str | Path | None = None) -> TaskSource:
         UsageError: the folder has no tasks, or one of them lacks something.
     """
     folder = Path(str(files("r1env_code"))) / "repositories" if data is None else Path(data)
-    return tasks_from_rows(_rows(folder), lambda _, row: repair_task(row), where=f"bugfix, {folder}")
+    tasks = []
+    for row in _rows(folder):
+        try:
+            tasks.append(repair_task(row))
+        except (KeyError, ValueError) as error:
+            raise UsageError(f"bugfix, {folder}, {row.get('name')}: {error}") from error
+    if not tasks:
+        raise UsageError(f"bugfix, {folder}: there are no tasks")
+    return ListSource(tasks)
 
 
 def repair_task(row: Mapping[str, Any]) -> Task:

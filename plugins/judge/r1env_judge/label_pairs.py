@@ -20,7 +20,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from r1env import UsageError
 from r1env.cli.console import progress
 from r1env.config import parse_overrides, validate
-from r1env.data.sources import read_jsonl
+from r1env.data import read_rows
 from r1env.prompts import parse_response
 from r1env.types import Conversation, Message
 from r1env_judge.prompts import preference
@@ -90,7 +90,7 @@ def label_pairs(
     options = {"url": url, "model": model, "api_key_env": api_key_env, **parse_overrides(settings or [])}
     server = validate(Settings, options, where="label-pairs")
     pairs = read_pairs(input_)
-    done = {str(row.get("id")) for row in read_jsonl(output)} if output.exists() else set()
+    done = {str(row.get("id")) for row in read_rows(output)} if output.exists() and output.stat().st_size else set()
     todo = [pair for pair in pairs if pair.id not in done]
     with progress("judging") as advance, output.open("a", encoding="utf-8") as file:
 
@@ -115,8 +115,7 @@ def read_pairs(file: Path) -> list[PairToJudge]:
     Raises:
         UsageError: a row is not a pair, or two rows have the same id.
     """
-    rows = enumerate(read_jsonl(file), start=1)
-    pairs = [validate(PairToJudge, {**row, "id": str(row.get("id", n))}, where=f"{file}, row {n}") for n, row in rows]
+    pairs = [validate(PairToJudge, {**row, "id": str(row.get("id", row.number))}, where=row.where) for row in read_rows(file)]
     if len({pair.id for pair in pairs}) < len(pairs):
         raise UsageError(f"{file}: two rows have the same id; ids tell which pairs were judged before")
     return pairs

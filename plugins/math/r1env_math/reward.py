@@ -8,8 +8,10 @@ from typing import cast
 
 import r1env
 from r1env_math import symbolic
-from r1env_math.choice import Index
+from r1env_math.choice import Index, options_of, pick
+from r1env_math.extraction import extract
 from r1env_math.policy import AnswerPolicy
+from r1env_math.reference import final_answer
 from r1env_math.verdict import Verdict, fault_of_reference, settle, verify, verify_choice
 
 
@@ -43,6 +45,12 @@ class Math:
             rounded_reference=rounded_reference,
             case=case,  # type: ignore[arg-type]
         )
+
+    read_reference = staticmethod(final_answer)
+
+    def read_answer(self, completion: str, task: r1env.Task) -> str | None:
+        """Return the text of the final answer."""
+        return extract(completion, self._policy).text
 
     def warm_up(self) -> None:
         """Load Math-Verify."""
@@ -91,6 +99,10 @@ class Choice:
             conflict=conflict,  # type: ignore[arg-type]
             case=case,  # type: ignore[arg-type]
         )
+
+    def read_answer(self, completion: str, task: r1env.Task) -> str | None:
+        """Return the letters of the options that are picked."""
+        return ", ".join(sorted(pick(completion, options_of(task), self._policy).letters)) or None
 
     def __call__(self, completion: str, answer: str | None, task: r1env.Task) -> r1env.Score:
         if answer is None:

@@ -19,8 +19,7 @@ from r1env.runs.files import replace_text, to_json
 from r1env.types import Task
 from r1env_openrlhf.config import OpenRLHFOptions, options_of
 from r1env_trainers.rl.config import GRPOConfig
-from r1env_trainers.rl.metrics import evaluation_suite, training_suite
-from r1env_trainers.rl.rollouts import draw_tasks, read_pass_rates, within
+from r1env_trainers.rl.rollouts import draw_tasks, evaluation_suite, task_filter, training_suite
 from r1env_trainers.settings import LocalConfig
 
 MODULE = "openrlhf.cli.train_ppo_ray"
@@ -40,8 +39,10 @@ KL_ESTIMATORS: Mapping[str, str] = {name: name for name in ("k1", "k2", "k3")}
 
 NO_COUNTERPART = frozenset(
     {
-        *("final_phase", "sampling.length_schedule", "sampling.temperature_schedule"),
+        *("memory_gb", "final_phase", "sampling.length_schedule", "sampling.temperature_schedule"),
         *("optim.epochs", "algo.ref_model_sync_steps", "algo.mask_truncated_completions"),
+        "lora",
+        "checkpoint.dtype",  # its own settings say what it saves
         *("algo.loss", "engine.name", "engine.options", "engine.vllm"),  # it has a vLLM of its own, with settings of its own
     }
 )
@@ -348,10 +349,8 @@ def write_prompts(train: Path, evaluation: Path | None, config: GRPOConfig, toke
     The tasks are those of the backend `local`, drawn under the seed; OpenRLHF puts them in an order of its own.
     """
     suite = training_suite(config)
-    keep = None
-    if config.filter.pass_rates is not None:
-        keep = within(read_pass_rates(config.filter.pass_rates), config.filter.min_pass_rate, config.filter.max_pass_rate)
-    drawn = draw_tasks(suite, 0, config.steps * config.sampling.prompts_per_step, config.seed, keep).tasks
+    count = config.steps * config.sampling.prompts_per_step
+    drawn = draw_tasks(suite, 0, count, config.seed, task_filter(config, tokenizer)).tasks
     longest = _write(train, "train", suite, drawn, tokenizer)
     if evaluation is not None:
         held_out = evaluation_suite(config)

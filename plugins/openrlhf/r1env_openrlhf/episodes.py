@@ -30,7 +30,8 @@ from r1env.scoring import ascore
 from r1env.types import Completion, FinishReason, Score, Status
 from r1env_openrlhf.config import options_of
 from r1env_trainers.rl.config import GRPOConfig
-from r1env_trainers.rl.metrics import accuracy_part, evaluation_suite, training_suite
+from r1env_trainers.rl.metrics import accuracy_part
+from r1env_trainers.rl.rollouts import evaluation_suite, training_suite
 
 logger = logging.getLogger(__name__)
 
@@ -245,4 +246,5 @@ def isolated(rubric: Rubric) -> Rubric:
             else item
             for item in rubric.rewards
         ],
+        rubric.on_none,
     )

@@ -29,10 +29,12 @@ class Follower:
         every: how many steps lie between two checkpoints; 0: there are none.
         folder: of the job.
         first: the last step that the run knows already.
+        max_bad_steps: steps in a row whose loss or gradient norm is not finite before `read` raises `TrainingStoppedError`.
     """
 
-    def __init__(self, run: Run, every: int, folder: Path, first: int) -> None:
+    def __init__(self, run: Run, every: int, folder: Path, first: int, max_bad_steps: int = 3) -> None:
         self.step = self._first = first
+        self._max_bad_steps, self._bad = max_bad_steps, 0
         self._run, self._every, self._folder = run, every, folder
         self._metrics = Tail(folder / METRICS)
         self._positions = read_positions(folder)
@@ -53,6 +55,17 @@ class Follower:
         """Tell the run one row of metrics."""
         raise NotImplementedError
 
+    def _log(self, step: int, metrics: Mapping[str, float]) -> None:
+        """Tell the run the metrics of a training step, and stop a job that has broken its weights: from here nothing can skip a step."""
+        self._run.log(step, metrics)
+        shown = {name: metrics[name] for name in ("loss", "grad_norm") if name in metrics}
+        self._bad = 0 if all(map(math.isfinite, shown.values())) else self._bad + 1
+        if self._bad >= self._max_bad_steps:
+            raise TrainingStoppedError(
+                f"step {step}: {' and '.join(shown)} not finite for {self._bad} steps in a row; the result is the last checkpoint from "
+                "before them, see checkpoint.every; lower optim.lr or lengthen optim.warmup_steps"
+            )
+
     def _remember(self, step: int) -> None:
         if step == self._first or (self._every and step % self._every == 0):
             self._positions[step] = self._run.position()
@@ -63,7 +76,7 @@ class TuningFollower(Follower):
     """Follows a job of OpenRLHF's SFT trainer."""
 
     def _tell(self, step: int, row: Mapping[str, Any]) -> None:
-        self._run.log(step, tuning_metrics(row["metrics"]))
+        self._log(step, tuning_metrics(row["metrics"]))
 
 
 class RolloutFollower(Follower):
@@ -72,7 +85,7 @@ class RolloutFollower(Follower):
     """
 
     def __init__(self, run: Run, config: GRPOConfig, folder: Path, first: int) -> None:
-        super().__init__(run, config.checkpoint.every, folder, first)
+        super().__init__(run, config.checkpoint.every, folder, first, config.optim.max_bad_steps)
         self._config = config
         self._samples: dict[Path, Tail] = {}
         self._waiting: list[dict[str, Any]] = []
@@ -86,7 +99,7 @@ class RolloutFollower(Follower):
         metrics = step_metrics(row["metrics"])
         if not self._config.algo.needs_reference:
             metrics.pop("kl", None)  # OpenRLHF says 0 where it has measured none
-        self._run.log(step, metrics)
+        self._log(step, metrics)
         self._tell_samples(step, row["time"])
         self._stop_when_scoring_fails(row["metrics"].get("error") or 0.0)
 
@@ -194,6 +207,7 @@ def step_metrics(given: Mapping[str, float | None]) -> dict[str, float]:
     """
     found = {key: math.nan if value is None else value for key, value in given.items()}
     metrics = {ours: found[theirs] for theirs, ours in NAMES.items() if theirs in found}
+    metrics["unscored/share"] = found.get("error", 0.0)
     metrics["unscored"] = found.get("error", 0.0) * found.get("rollout/num_samples", 0.0)
     for key, share in found.items():
         if key.startswith(SCORED) and share > 0:

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from transformers import AutoTokenizer
 
+from r1env.preflight import Limits, check_suites
 from r1env.rubrics import refuse_group_rewards
 from r1env.runs.files import replace_text
 from r1env.runs.run import Run
@@ -27,7 +28,7 @@ from r1env_openrlhf.job import Job
 from r1env_openrlhf.stage import check_installation, environment_of, follow, keep_model, rewind, start_model
 from r1env_trainers.model.load import check_model_name
 from r1env_trainers.rl.config import GRPOConfig
-from r1env_trainers.rl.metrics import evaluation_suite, training_suite
+from r1env_trainers.rl.rollouts import evaluation_suite, training_suite
 
 ACTOR = "_actor"
 """Where OpenRLHF puts the policy's checkpoints, below the folder that it is given."""
@@ -70,7 +71,10 @@ def train(config: GRPOConfig, run: Run) -> None:
     files = _files(folder, config, start_model(folder, config.model, config.seed))
     done = newest_checkpoint(files.checkpoints / ACTOR)
     first = rewind(run, folder, done)
-    written = write_prompts(files.prompts, files.evaluation, config, AutoTokenizer.from_pretrained(files.model))
+    tokenizer = AutoTokenizer.from_pretrained(files.model)
+    limits = Limits(tokenizer, config.filter.max_prompt_length, options.max_length)
+    check_suites([training_suite(config)], config.preflight, limits, seed=config.seed)
+    written = write_prompts(files.prompts, files.evaluation, config, tokenizer)
     max_length = (
         options.max_length
         or written.longest + written.turns * config.sampling.max_new_tokens + (written.turns - 1) * options.reply_tokens

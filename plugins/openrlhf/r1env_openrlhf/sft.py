@@ -68,7 +68,7 @@ def train(config: SFTConfig, run: Run) -> None:
     steps = steps_of(config, demonstrations)
     longest = write_rows(files.data, config, demonstrations, steps, tokenizer)
     arguments = arguments_of(config, options, files, steps=steps, longest=longest, resume=done > 0)
-    follower = TuningFollower(run, config.checkpoint.every, folder, first)
+    follower = TuningFollower(run, config.checkpoint.every, folder, first, config.optim.max_bad_steps)
     with Job(installation.interpreter, job_spec(config, installation, arguments), folder) as job:
         follow(job, follower, options.start_seconds)
     keep_model(files.result, run.model_dir())
@@ -92,7 +92,9 @@ def _files(folder: Path, model: str) -> Files:
 
 MODULE = "openrlhf.cli.train_sft"
 
-NO_COUNTERPART = frozenset({"eval.every", "eval.data", "eval.stop_accuracy", "optim.micro_batch_tokens"})
+NO_COUNTERPART = frozenset(
+    {"memory_gb", "eval.every", "eval.data", "eval.stop_accuracy", "optim.micro_batch_tokens", "checkpoint.dtype", "lora"}
+)
 """Settings that OpenRLHF cannot follow, or would measure otherwise: refused unless they are left at their defaults."""
 
 PROMPT, RESPONSE = "prompt", "response"

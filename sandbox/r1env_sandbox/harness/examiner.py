@@ -77,6 +77,9 @@ class Examination:
         self.lock = threading.RLock()
         self.mentioned: frozenset[str] = frozenset()
         self.asked = 0  # calls and names of the submission's: no test passes, and none is blamed on it, without
+        self.function = ""  # that an `assert` test calls `candidate`
+        self.trees: list[ast.AST] = []  # of the tests
+        self.operators: frozenset[str] = frozenset()  # that the tests use between an instance that they have made and a value
         self.exceptions: dict[str, type[Exception]] = {}
         self.raised: BaseException | None = None  # the last exception of the submission's
         self.unexpected: str = ""  # the first one that the test does not mention
@@ -99,11 +102,31 @@ class Examination:
             self.raised, self.unexpected = raised, unexpected
             raise AttributeError(f"the submission has no {name}") from None
         kind = object.__getattribute__(found, "_kind") if isinstance(found, borders.Proxy) else ""
-        if kind == "function" or (kind == "class" and not testcode.is_class_name(name)):
+        if kind == "function" or (kind == "class" and not self.expects_objects(name)):
             return RemoteFunction(self, module, name)
         if kind == "class":
             return RemoteClass(self, object.__getattribute__(found, "_number"), kind, name)
         return found
+
+    def expects_objects(self, name: str) -> bool:
+        """Whether the tests expect a class under a name, or a function that makes objects."""
+        names = {self.function, "candidate"} if name in (self.function, "candidate") else {name}
+        return any(testcode.is_class_name(one) or testcode.expects_objects(self.trees, one) for one in names)
+
+    def read_tests(self, trees: list[ast.AST], theirs: set[str]) -> None:
+        """Learn from the text of the tests what they expect of the submission.
+
+        Args:
+            theirs: names that are the submission's.
+        """
+        self.trees = trees
+        self.mentioned = testcode.mentioned_names(trees)
+        self.border.brings_back = testcode.brings_back(trees, theirs)
+        self.operators = testcode.operators_with_values(trees, {name for name in theirs if self.expects_objects(name)})
+
+    def may_mix(self, operators: str, other: Any) -> bool:
+        """Whether an instance of the submission's may be used with something in an operator."""
+        return isinstance(other, borders.Proxy) or operators in self.operators
 
     def make_proxy(self, number: int, kind: str, name: str, via: Any) -> Any:
         if kind == "exception":
@@ -267,9 +290,18 @@ class RemoteObject(borders.Proxy):
 
 
 class RemoteInstance(RemoteObject):
-    """An instance of a class under test, made by the test itself: its operators are under test as well."""
+    """An instance of a class under test, made by the test itself, or what its methods give: its operators are under test as well.
+
+    With a value of the test's it would decide itself how it compares, and `stack.top() > 3` is about a number. So it does that only where
+    the test uses such an operator on an instance that it has made there (`Examination.operators`).
+    """
 
     __slots__ = ()
+
+    def __contains__(self, thing: Any) -> bool:
+        if object.__getattribute__(self, "_border").may_mix("contains", thing):
+            return ask(self, "operator", self, "contains", args=(thing,)) is True
+        return any(item is thing or item == thing for item in iter(self))
 
 
 class RemoteClass(RemoteObject):
@@ -305,8 +337,26 @@ def _operator(name: str, text: bool = False) -> Any:
     return whole if text else method
 
 
+def _leave(self: Any, kind: Any, error: Any, _trace: Any) -> bool:
+    """Leave a `with` block. What the test raises in it is swallowed only where the block is told to (`with candidate(KeyError):`)."""
+    swallowed = ask(self, "operator", self, "exit", args=(kind, error, None))
+    trees = object.__getattribute__(self, "_border").trees
+    return swallowed is True and kind is not None and kind.__name__ in testcode.names_given_to_blocks(trees)
+
+
+def _ordered(name: str) -> Any:
+    def method(self: Any, other: Any) -> Any:
+        if not object.__getattribute__(self, "_border").may_mix("order", other):
+            return NotImplemented
+        return ask(self, "operator", self, name, args=(other,))
+
+    return method
+
+
 def _arithmetic(name: str) -> Any:
     def method(self: Any, *args: Any) -> Any:
+        if args and not object.__getattribute__(self, "_border").may_mix("arithmetic", args[0]):
+            return NotImplemented
         value = ask(self, "operator", self, name, args=args)
         if args and not isinstance(args[0], borders.Proxy) and not isinstance(value, borders.Proxy):
             # `abs(candidate(1) - 0.5) < 1e-6` must not hold because the submission says that its object less 0.5 is 0.
@@ -316,12 +366,15 @@ def _arithmetic(name: str) -> Any:
     return method
 
 
-for _name in ("len", "iter", "getitem", "setitem", "delitem", "bool", "enter", "exit", "reversed"):
+for _name in ("len", "iter", "getitem", "setitem", "delitem", "bool", "enter", "reversed"):
     setattr(RemoteObject, f"__{_name}__", _operator(_name))
 for _name in ("str", "repr", "format"):
     setattr(RemoteObject, f"__{_name}__", _operator(_name, text=True))
-for _name in ("contains", "int", "float", "complex", "index", "abs", "round", "neg", "pos", "invert", "lt", "le", "gt", "ge"):
+for _name in ("int", "float", "complex", "index", "abs", "round", "neg", "pos", "invert"):
     setattr(RemoteInstance, f"__{_name}__", _operator(_name))
+for _name in ("lt", "le", "gt", "ge"):
+    setattr(RemoteInstance, f"__{_name}__", _ordered(_name))
+RemoteObject.__exit__ = _leave  # type: ignore[attr-defined]
 for _name in borders.ARITHMETIC:
     setattr(RemoteInstance, f"__{_name}__", _arithmetic(_name))
 
@@ -374,15 +427,22 @@ def filled(kind: type[Exception], message: str, described: dict[str, Any]) -> Ex
 
 
 class RemoteModules(importlib.abc.MetaPathFinder, importlib.abc.Loader):
-    """Finds the submission's modules, after everything that is really here."""
+    """Finds the submission's modules, after everything that is really here.
 
-    def __init__(self, examination: Examination, modules: list[str]) -> None:
-        self._examination = examination
+    Args:
+        modules: that the submission has.
+        expected: packages that are under test: that the submission lacks one is its own fault.
+    """
+
+    def __init__(self, examination: Examination, modules: list[str], expected: set[str]) -> None:
+        self._examination, self._expected = examination, expected
         self._modules = {**dict.fromkeys(testcode.ALIASES, MAIN), **{name: name for name in modules}}
 
     def find_spec(self, name: str, path: Any, target: Any = None) -> Any:
         if name in self._modules:
             return importlib.machinery.ModuleSpec(name, self, is_package=name not in testcode.ALIASES)
+        if name.partition(".")[0] in self._expected:
+            self._examination.asked += 1
         return None
 
     def create_module(self, spec: Any) -> None:
@@ -405,16 +465,15 @@ class RemoteModules(importlib.abc.MetaPathFinder, importlib.abc.Loader):
         module.__getattr__ = attribute
 
 
-def what_is_missing(trees: list[ast.AST], own: set[str], theirs: set[str], given: set[str]) -> str:
+def what_is_missing(trees: list[ast.AST], own: set[str], given: set[str]) -> str:
     """What tests use and nobody has: neither they, nor Python, nor the image. Never taken from the submission.
 
     Args:
-        own, theirs: modules that are the tests' and the submission's.
+        own: modules that are the tests' or the submission's.
         given: names that the tests are given.
     """
-    modules = {name for tree in trees for name in testcode.imported_modules(tree)} - own - theirs
-    missing = sorted(name for name in modules if name.partition(".")[0] not in own and not is_here(name.partition(".")[0]))
-    if missing:
+    packages = {name.partition(".")[0] for tree in trees for name in testcode.imported_modules(tree)} - own
+    if missing := sorted(name for name in packages if not is_here(name)):
         return f"it imports {', '.join(missing)}, which the image does not have"
     for tree in trees:
         stars = {module for module, _ in testcode.star_imports(tree)}
@@ -444,14 +503,16 @@ def public_names(module: str) -> set[str]:
 def run_assertions(examination: Examination, code: str, function: str) -> dict[str, Any]:
     """Run `check(candidate)`, or code that holds the assertions itself."""
     tree = ast.parse(code)
-    if fault := what_is_missing([tree], set(), set(), {"candidate", *function.split(".")}):
+    if fault := what_is_missing([tree], set(), {"candidate", *function.split(".")}):
         return {"outcome": "broken", "note": fault}
     owner, _, last = function.rpartition(".")
+    theirs = {"candidate", *function.split(".")}
+    examination.function = function
+    examination.read_tests([tree], theirs)
     candidate: Any = RemoteFunction(examination, MAIN, function)
     scope: dict[str, Any] = {"__name__": "tests"}
-    expected = (
-        owner if owner and owner not in testcode.bound_names(tree) else function if testcode.is_class_name(function) else ""
-    )
+    is_object = not owner and examination.expects_objects(function)
+    expected = owner if owner and owner not in testcode.bound_names(tree) else function if is_object else ""
     if expected:
         try:
             scope[expected] = examination.lookup(MAIN, expected)
@@ -465,7 +526,6 @@ def run_assertions(examination: Examination, code: str, function: str) -> dict[s
         scope[last] = candidate
     # A test that fails before it has asked anything is broken, unless it may be for want of the class that it expects.
     examination.asked = 0 if not expected or isinstance(scope[expected], RemoteClass) else 1
-    examination.mentioned = testcode.mentioned_names([tree])
     module = types.ModuleType("tests")  # where its classes say they are from
     module.__dict__.update(scope)
     sys.modules["tests"] = module
@@ -512,20 +572,61 @@ class Outcomes:
             self.tests[report.nodeid] = "passed"
 
 
-def run_pytest(examination: Examination, files: list[str], modules: list[str]) -> dict[str, Any]:
+def what_is_not_named(texts: dict[str, str], own: set[str], under_test: list[str], theirs: list[str]) -> tuple[set[str], str]:
+    """The packages that tests take from the submission without naming them in `modules`, and why that cannot be judged, if so.
+
+    The tests' text alone decides, never which files the submission has: it would choose whether it is judged. A package that neither
+    the tests nor the image has is the submission's if it is plainly under test.
+
+    Args:
+        texts: of the tests' files.
+        own: modules that are the tests'.
+        under_test: those that the tests name.
+        theirs: those that the submission has.
+    """
+    known = own | {name.partition(".")[0] for name in (*testcode.ALIASES, *under_test)}
+    packages = {name.partition(".")[0] for text in texts.values() for name in testcode.imported_modules(ast.parse(text))}
+    unnamed = {package for package in packages - known if not is_here(package)}
+    for name, text in texts.items():
+        modules = {module for module in testcode.imported_modules(ast.parse(text)) if module.partition(".")[0] in unnamed}
+        if found := testcode.helper_faults(
+            text, modules | {module for module in theirs if module.partition(".")[0] in unnamed}
+        ):
+            return unnamed, f"{name}: {found[0]}"
+    strange = {package for package in unnamed if not any(testcode.is_under_test(text, package) for text in texts.values())}
+    if strange:
+        missing = ", ".join(sorted(strange)[:5])
+        return unnamed, f"it imports {missing}, which the image does not have and which its `modules` do not name as under test"
+    return unnamed, ""
+
+
+def run_pytest(
+    examination: Examination, files: list[str], helpers: list[str], modules: list[str], under_test: list[str]
+) -> dict[str, Any]:
+    """Run pytest on files, which import the submission.
+
+    Args:
+        helpers: the tests' other Python files.
+        modules: that the submission has, besides its main one.
+        under_test: modules that the tests name.
+    """
     here = os.path.dirname(os.path.abspath(__file__))
-    trees: list[ast.AST] = []
-    for name in files:
+    texts: dict[str, str] = {}
+    for name in (*files, *helpers):
         with open(os.path.join(here, name), encoding="utf-8") as file:
-            trees.append(ast.parse(file.read()))
+            texts[name] = file.read()
+    trees: list[ast.AST] = [ast.parse(texts[name]) for name in files]
     own = {part for name in files for part in name.removesuffix(".py").split("/")}
     own.update(name.removesuffix(".py") for name in os.listdir(here))
-    if fault := what_is_missing(trees, own, {*testcode.ALIASES, *modules}, set()):
+    unnamed, fault = what_is_not_named(texts, own, under_test, modules)
+    theirs = unnamed | {name.partition(".")[0] for name in (*testcode.ALIASES, *under_test)}
+    if fault := fault or what_is_missing(trees, own | theirs, set()):
         return {"outcome": "broken", "note": fault, "tests": {}}
     import pytest
 
-    examination.mentioned = testcode.mentioned_names(trees)
-    sys.meta_path.append(RemoteModules(examination, modules))
+    theirs_here = {name for tree in trees for name in testcode.names_from(tree, {*testcode.ALIASES, *under_test})}
+    examination.read_tests(trees, theirs_here)
+    sys.meta_path.append(RemoteModules(examination, modules, theirs))
     outcomes = Outcomes()
     options = ["-q", "-p", "no:cacheprovider", "--rootdir", here, "-c", os.devnull, "--import-mode=importlib"]
     code = pytest.main([*options, *(os.path.join(here, name) for name in files)], plugins=[outcomes])
@@ -547,7 +648,7 @@ def main() -> None:
         if "code" in order:
             outcome = run_assertions(examination, order["code"], order["function"])
         else:
-            outcome = run_pytest(examination, order["files"], order["modules"])
+            outcome = run_pytest(examination, order["files"], order["helpers"], order["modules"], order["under_test"])
     except borders.Ended:
         outcome = {"outcome": "failed", "note": "the submission ended before the tests did"}
     except CannotBeJudged as error:

@@ -1,8 +1,8 @@
-"""Copies of values of the standard library's types and of NumPy's and pandas': what `plain` has no tag of its own for.
+"""Copies of values of the standard library's types and of NumPy's, pandas' and SymPy's: what `plain` has no tag of its own for.
 
 A copy holds what the value held and nothing that its author wrote, so a test may compare it by `==`. Containers, dates and numbers
-of the standard library are copied everywhere. Arrays and frames are rebuilt only where the library is loaded by the one who asks
-(`take_arrays`); elsewhere they come out as lists and dicts.
+of the standard library are copied everywhere. Arrays, frames and expressions are rebuilt only where the library is loaded by the one
+who asks (`take_arrays`); elsewhere they come out as lists, dicts and numbers.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ def decode(tag: str, content: Any, depth: int, take: Take | None) -> Any:
 
 
 def take_arrays(tag: str, content: Any) -> Any:
-    """Rebuild an array, a NumPy scalar, a data frame or a series, with the libraries loaded; None for any other tag.
+    """Rebuild an array, a NumPy scalar, a data frame, a series or an expression, with the libraries loaded; None for any other tag.
 
     Raises:
         NotPlainData: the tag holds something else, or the library is not here.
@@ -403,6 +403,132 @@ def _restored(column: Any, index: Any, name: Any) -> Any:
     return series.astype(dtype) if type(dtype) is str and len(dtype) < 80 else series
 
 
+# --- SymPy ----------------------------------------------------------------------------------------------------------------------
+
+_SINGLETONS = frozenset((
+    *("Pi", "Exp1", "ImaginaryUnit", "Infinity", "NegativeInfinity", "ComplexInfinity", "NaN", "GoldenRatio", "EulerGamma"),
+    *("Catalan", "TribonacciConstant", "EmptySet", "UniversalSet", "Reals", "Integers", "Naturals", "Naturals0", "Rationals"),
+    *("Complexes", "BooleanTrue", "BooleanFalse"),
+))  # fmt: skip
+
+
+def _sympy(value: Any, depth: int, _give: Give | None) -> Any:
+    """An expression as its tree: the name of each node's class, and its arguments. Never its text, which only `eval` could read."""
+    sympy = sys.modules["sympy"]
+    if issubclass(type(value), sympy.MatrixBase):
+        trees = [_tree_of(entry, depth + 2) for entry in value.flat()]
+        return None if None in trees else {"__sympy__": ["Matrix", value.rows, value.cols, *trees]}
+    if not issubclass(type(value), sympy.Basic):
+        return None
+    tree = _tree_of(value, depth + 1)
+    return None if tree is None else {"__sympy__": tree}
+
+
+def _tree_of(node: Any, depth: int) -> list[Any] | None:
+    """The tree of an expression; None where a part of it has no copy."""
+    if depth > plain.MAX_DEPTH:
+        raise plain.NotPlainData(f"nested more than {plain.MAX_DEPTH} deep")
+    sympy, kind = sys.modules["sympy"], type(node)
+    if issubclass(kind, sympy.Rational):
+        return ["Rational", plain.encode(int(node.p)), plain.encode(int(node.q))]
+    if kind is sympy.Float:
+        sign, mantissa, exponent, _ = node._mpf_
+        return ["Float", plain.encode((-1) ** sign * int(mantissa)), int(exponent), int(node._prec)]
+    if kind is sympy.Symbol:
+        return [
+            "Symbol",
+            plain.encode(node.name),
+            {name: holds for name, holds in node.assumptions0.items() if holds is not None},
+        ]
+    if kind.__name__ in _SINGLETONS:
+        return ["S", kind.__name__]
+    undefined = isinstance(kind, sympy.core.function.UndefinedFunction)
+    if not node.args or not (undefined or _sympy_class(kind.__name__) is kind):
+        return None
+    trees = [_tree_of(argument, depth + 1) if isinstance(argument, sympy.Basic) else None for argument in node.args]
+    return None if None in trees else ["Function" if undefined else "", kind.__name__, *trees]
+
+
+def _sympy_class(name: Any) -> Any:
+    sympy = sys.modules["sympy"]
+    if name == "ExprCondPair":  # of a Piecewise
+        return sympy.functions.elementary.piecewise.ExprCondPair
+    found = getattr(sympy, name, None) if name in sympy.__all__ else None
+    return found if isinstance(found, type) and issubclass(found, sympy.Basic) else None
+
+
+def _build_sympy(content: Any) -> Any:
+    import sympy
+
+    if content[0] == "Matrix":
+        return sympy.Matrix(_whole(content[1]), _whole(content[2]), [_node_of(tree, 2) for tree in content[3:]])
+    return _node_of(content, 1)
+
+
+def _node_of(tree: Any, depth: int) -> Any:
+    sympy = sys.modules["sympy"]
+    if depth > plain.MAX_DEPTH or type(tree) is not list:
+        raise ValueError("not a tree")
+    kind, *rest = tree
+    if kind == "Rational":
+        top, bottom = (
+            _whole(plain.decode(number), MAX_FRACTION_BITS if rest[1] != 1 else plain.MAX_INTEGER_BITS) for number in rest
+        )
+        if bottom < 1:
+            raise ValueError("not a fraction")
+        return sympy.Rational(top, bottom) if bottom != 1 else sympy.Integer(top)
+    if kind == "Float":
+        mantissa, exponent, precision = (_whole(plain.decode(number), 20_000) for number in rest)
+        if abs(exponent) > MAX_EXPONENT or not 0 < precision <= MAX_EXPONENT:
+            raise ValueError("too large")
+        from mpmath.libmp import from_man_exp
+
+        return sympy.Float._new(from_man_exp(mantissa, exponent), precision, zero=False)
+    if kind == "Symbol":
+        name, assumptions = rest
+        if type(name) is not str or not all(type(holds) is bool for holds in assumptions.values()):
+            raise ValueError("not a symbol")
+        return sympy.Symbol(plain.encode(name), **assumptions)
+    if kind == "S":
+        if rest[0] not in _SINGLETONS:
+            raise ValueError("not a constant")
+        return getattr(sympy.S, {"BooleanTrue": "true", "BooleanFalse": "false"}.get(rest[0]) or rest[0])
+    name, *trees = rest
+    arguments = [_node_of(argument, depth + 1) for argument in trees]
+    if kind == "Function":
+        if type(name) is not str or not name.isidentifier():
+            raise ValueError("not a function")
+        return sympy.Function(name)(*arguments)
+    build = _sympy_class(name)
+    if kind != "" or build is None or not arguments:
+        raise ValueError("not a class of expressions")
+    try:
+        return build(*arguments, **({} if build is sympy.Poly else {"evaluate": False}))  # it was evaluated where it was made
+    except TypeError:
+        return build(*arguments)
+
+
+def _whole(number: Any, bits: int = 20) -> int:
+    if type(number) is not int or number.bit_length() > bits:
+        raise ValueError("not such an integer")
+    return number
+
+
+def _plain_sympy(content: Any, _depth: int, _take: Take | None) -> Any:
+    """A number of SymPy's as one of Python's. Where an expression is expected, a test has to be an assertion."""
+    kind, *rest = content
+    numbers = [plain.decode(number) for number in rest]
+    if kind == "Rational" and numbers[1] == 1:
+        return _whole(numbers[0], plain.MAX_INTEGER_BITS)
+    if kind == "Rational":
+        return _decode_fraction(rest, 0, None)
+    if kind == "Float":
+        return math.ldexp(_whole(numbers[0], 1000), _whole(numbers[1]))
+    if kind == "S" and numbers[0] in ("BooleanTrue", "BooleanFalse"):
+        return numbers[0] == "BooleanTrue"
+    raise plain.NotPlainData("an expression of SymPy's, where a value is expected")
+
+
 _LIBRARIES: tuple[tuple[str, Callable[[Any, int, Give | None], Any]], ...] = (
     ("fractions", _fraction),
     ("decimal", _decimal),
@@ -410,6 +536,7 @@ _LIBRARIES: tuple[tuple[str, Callable[[Any, int, Give | None], Any]], ...] = (
     ("pathlib", _path),
     ("numpy", _numpy),
     ("pandas", _pandas),
+    ("sympy", _sympy),
 )
 
 
@@ -468,10 +595,12 @@ _DECODERS: dict[str, Callable[[Any, int, Take | None], Any]] = {
     "__npscalar__": _content_alone(lambda content: plain.decode(content[1])),
     "__series__": _plain_series,
     "__frame__": _plain_frame,
+    "__sympy__": _plain_sympy,
 }
 _BUILDERS: dict[str, Callable[[Any], Any]] = {
     "__ndarray__": _build_array,
     "__npscalar__": _build_scalar,
     "__series__": _build_series,
     "__frame__": _build_frame,
+    "__sympy__": _build_sympy,
 }

@@ -29,6 +29,7 @@ KINDS = frozenset((
     *("__complex__", "__range__", "__slice__", "__bytearray__", "__ellipsis__", "__type__", "__view__"),
     *("__counter__", "__ordereddict__", "__defaultdict__", "__deque__", "__namedtuple__", "__fraction__", "__decimal__"),
     *("__date__", "__time__", "__datetime__", "__timedelta__", "__path__", "__ndarray__", "__npscalar__", "__frame__", "__series__"),
+    "__sympy__",
 ))  # fmt: skip
 """Tags of `kinds`."""
 OBJECTS = frozenset(("__mine__", "__yours__", "__record__"))

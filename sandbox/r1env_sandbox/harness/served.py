@@ -52,7 +52,7 @@ class Server:
             return self.raised(error)
         try:
             reply = {"value": packer.encode(value)}
-            if value is None:  # in-place functions return nothing
+            if value is None or request.get("back"):  # most functions that work in place return nothing
                 reply["args"] = [self.left(packer, item) for item in borders.flat(args, kwargs)]
             return {**reply, "records": packer.records()}
         except Exception as error:  # noqa: BLE001 - a value that cannot even be looked at

@@ -9,7 +9,9 @@ from __future__ import annotations
 import ast
 import builtins
 import sys
-from collections.abc import Iterable, Iterator
+import types
+from collections import Counter, deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 ALIASES = ("solution", "submission", "candidate", "main")  # what tests call the submission's module
 
@@ -25,6 +27,19 @@ _INSPECTED = frozenset(
 _INSPECTORS = frozenset(("getsource", "getsourcelines", "getsourcefile", "signature", "getfullargspec", "get_type_hints"))
 _ASSERT_TWO = frozenset(("assertEqual", "assertNotEqual", "assertListEqual", "assertTupleEqual", "assertDictEqual", "assertSetEqual",
     "assertCountEqual", "assertAlmostEqual", "assertSequenceEqual", "assertMultiLineEqual", "assertIs"))  # fmt: skip
+
+_COPIES = frozenset(
+    ("list", "sorted", "tuple", "set", "frozenset", "dict", "copy", "deepcopy", "len", "sum", "min", "max", "str")
+)
+_VALUES: tuple[type, ...] = (
+    *(int, float, complex, str, bytes, bytearray, list, tuple, dict, set, frozenset, range, slice, Counter, deque),
+    *(type(iter(())), types.GeneratorType),
+)
+_ATTRIBUTES_OF_VALUES = frozenset(name for kind in _VALUES for name in dir(kind)) | frozenset((
+    *("shape", "dtype", "ndim", "size", "tolist", "all", "any", "sum", "mean", "item", "values", "columns", "index", "equals"),
+    *("astype", "reshape", "flatten", "T", "year", "month", "day", "numerator", "denominator", "evalf", "subs", "args"),
+))  # fmt: skip
+"""What built-in types have, and those of the libraries that are copied as values."""
 
 
 def faults(code: str, function: str | None = None) -> list[str]:
@@ -88,6 +103,218 @@ def helper_faults(code: str, helpers: Iterable[str]) -> list[str]:
                 "put it among the test's files, or name its module in the test's `modules` if it is what is tested"
             ]
     return []
+
+
+def is_under_test(code: str, package: str) -> bool:
+    """Whether a test plainly tests a package: it compares what comes from there with something of its own, or expects its exceptions."""
+    tree = ast.parse(code)
+    modules = {name for name in imported_modules(tree) if name.partition(".")[0] == package}
+    names = _derived(tree, names_from(tree, modules))
+    if not names or helper_faults(code, modules):
+        return False
+    for node in ast.walk(tree):
+        called = node.func.attr if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) else ""
+        if (isinstance(node, ast.Assert) or called == "raises" or called.startswith("assert")) and names_in(node) & names:
+            return True
+    return False
+
+
+def brings_back(trees: Sequence[ast.AST], theirs: set[str]) -> bool:
+    """Whether tests look at what a call has left in a list that they passed to it, and learn nothing false from that.
+
+    They do where a name that is an argument of the submission's is compared, after the call, with something that is not derived from
+    the call. They learn something false where both sides of a comparison are: `assert f(x) == sorted(x)` holds for a function that
+    empties `x` and returns it.
+
+    Args:
+        theirs: names that are the submission's.
+    """
+    looks = False
+    for tree in trees:
+        calls = [node for node in ast.walk(tree) if isinstance(node, ast.Call) and names_in(node.func) & _derived(tree, theirs)]
+        passed = {
+            argument.id
+            for call in calls
+            for argument in (*call.args, *(keyword.value for keyword in call.keywords))
+            if isinstance(argument, ast.Name)
+        } - theirs
+        if not passed:
+            continue
+        changed = _derived(tree, passed | theirs) - _copies_before(tree, calls)
+        counters = _counters(tree)
+        own_calls = {id(inner) for call in calls for inner in ast.walk(call)}
+        for node in ast.walk(tree):
+            sides: list[ast.expr] = []
+            if isinstance(node, ast.Compare):
+                sides = [node.left, *node.comparators]
+            elif isinstance(node, ast.Call) and id(node) not in own_calls:
+                sides = node.args
+            tainted = [side for side in sides if _names_but_counters(side, counters) & changed]
+            if len(tainted) > 1:
+                return False
+            if isinstance(node, ast.Compare):
+                looks = looks or any(id(name) not in own_calls and name.id in passed for name in _names(tainted))
+    return looks
+
+
+def _names(nodes: Iterable[ast.AST]) -> Iterator[ast.Name]:
+    return (inner for node in nodes for inner in ast.walk(node) if isinstance(inner, ast.Name))
+
+
+def _names_but_counters(node: ast.AST, counters: set[str]) -> set[str]:
+    """Names in an expression, without the counters that it has for an index: `wanted[i]` is what the test wants."""
+    indexes = {
+        id(inner.slice)
+        for inner in ast.walk(node)
+        if isinstance(inner, ast.Subscript) and isinstance(inner.slice, ast.Name) and inner.slice.id in counters
+    }
+    return {name.id for name in _names([node]) if id(name) not in indexes}
+
+
+def _counters(tree: ast.AST) -> set[str]:
+    """Names that only count: `for i in range(…)`."""
+    return {
+        node.target.id
+        for node in ast.walk(tree)
+        if isinstance(node, ast.For | ast.comprehension)
+        and isinstance(node.target, ast.Name)
+        and isinstance(node.iter, ast.Call)
+        and getattr(node.iter.func, "id", "") == "range"
+    }
+
+
+def _copies_before(tree: ast.AST, calls: Sequence[ast.Call]) -> set[str]:
+    """Names that are given a copy before the submission is called for the first time, and nothing else ever."""
+    first = min((call.lineno for call in calls), default=0)
+    given: dict[str, bool] = {}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Assign):
+            for target in node.targets:
+                for name in _names([target]):
+                    copied = isinstance(target, ast.Name) and node.lineno < first and _makes_a_copy(node.value)
+                    given[name.id] = given.get(name.id, True) and copied
+    return {name for name, always in given.items() if always}
+
+
+def _makes_a_copy(value: ast.expr) -> bool:
+    if isinstance(value, ast.Call):
+        name = value.func.attr if isinstance(value.func, ast.Attribute) else getattr(value.func, "id", "")
+        return name in _COPIES
+    return isinstance(value, ast.ListComp | ast.SetComp | ast.DictComp | ast.Constant) or (
+        isinstance(value, ast.Subscript) and isinstance(value.slice, ast.Slice)
+    )
+
+
+def expects_objects(trees: Iterable[ast.AST], name: str) -> bool:
+    """Whether tests expect of a function that it is a class, or returns objects that are no values.
+
+    They do where they ask its results for an attribute that no built-in type has, or for a text that no value has, or ask whether
+    something is an instance of it.
+    """
+    for tree in trees:
+        results = _derived(tree, {name}) - {name}
+
+        def is_result(node: ast.expr, results: set[str] = results) -> bool:
+            if isinstance(node, ast.Call):
+                called = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
+                return called == name
+            if isinstance(node, ast.BinOp):
+                return is_result(node.left) or is_result(node.right)
+            return isinstance(node, ast.Name) and node.id in results
+
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Attribute) and not node.attr.startswith("__"):
+                own = isinstance(node.value, ast.Name) and node.value.id == name
+                if node.attr not in _ATTRIBUTES_OF_VALUES and (own or is_result(node.value)):
+                    return True
+            elif isinstance(node, ast.Call) and getattr(node.func, "id", "") in ("isinstance", "issubclass"):
+                if name in names_in(node) and any(getattr(item, "id", "") == name for item in ast.walk(node.args[-1])):
+                    return True
+            elif isinstance(node, ast.Compare) and len(node.comparators) == 1:
+                for one, other in ((node.left, node.comparators[0]), (node.comparators[0], node.left)):
+                    if _is_text_of(one, is_result) and isinstance(other, ast.Constant) and not _is_text_of_value(other.value):
+                        return True
+    return False
+
+
+def operators_with_values(trees: Iterable[ast.AST], classes: set[str]) -> frozenset[str]:
+    """Which kinds of operators (`order`, `arithmetic`, `contains`) tests use between a value and an instance that they have made."""
+    found: set[str] = set()
+    for tree in trees:
+        is_instance = _instances(tree, classes)
+        for node in ast.walk(tree):
+            if (isinstance(node, ast.BinOp) and is_instance(node.left) != is_instance(node.right)) or (
+                isinstance(node, ast.AugAssign) and is_instance(node.target) != is_instance(node.value)
+            ):
+                found.add("arithmetic")
+            elif isinstance(node, ast.Compare):
+                for left, operator, right in zip([node.left, *node.comparators], node.ops, node.comparators, strict=False):
+                    if isinstance(operator, ast.In | ast.NotIn) and is_instance(right):
+                        found.add("contains")
+                    elif isinstance(operator, ast.Lt | ast.LtE | ast.Gt | ast.GtE) and is_instance(left) != is_instance(right):
+                        found.add("order")
+    return frozenset(found)
+
+
+def names_given_to_blocks(trees: Iterable[ast.AST]) -> set[str]:
+    """Names among the arguments of what opens a `with` block."""
+    return {
+        name.id
+        for tree in trees
+        for node in ast.walk(tree)
+        if isinstance(node, ast.With)
+        for item in node.items
+        if isinstance(item.context_expr, ast.Call)
+        for name in _names(item.context_expr.args)
+    }
+
+
+def _instances(tree: ast.AST, classes: set[str]) -> Callable[[ast.AST], bool]:
+    """Tells which expressions are instances of classes under test that the code has made itself."""
+    variables: set[str] = set()
+
+    def is_instance(node: ast.AST) -> bool:
+        if isinstance(node, ast.BinOp):
+            return is_instance(node.left) or is_instance(node.right)
+        if isinstance(node, ast.Name | ast.Attribute) and ast.unparse(node) in variables:
+            return True
+        if not isinstance(node, ast.Call):
+            return False
+        made = node.func.id if isinstance(node.func, ast.Name) else getattr(node.func, "attr", "")
+        return made in classes
+
+    while True:
+        before = len(variables)
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Assign) and is_instance(node.value):
+                variables.update(ast.unparse(target) for target in node.targets)
+            elif isinstance(node, ast.With):
+                variables.update(
+                    ast.unparse(item.optional_vars)
+                    for item in node.items
+                    if item.optional_vars and is_instance(item.context_expr)
+                )
+        if len(variables) == before:
+            return is_instance
+
+
+def _is_text_of(node: ast.expr, is_result: Callable[[ast.expr], bool]) -> bool:
+    return (
+        isinstance(node, ast.Call)
+        and getattr(node.func, "id", "") in ("str", "repr")
+        and len(node.args) == 1
+        and is_result(node.args[0])
+    )
+
+
+def _is_text_of_value(text: object) -> bool:
+    if not isinstance(text, str):
+        return True
+    try:
+        ast.literal_eval(text)
+    except (ValueError, SyntaxError, RecursionError, MemoryError):
+        return text.isidentifier()  # a text's text is itself
+    return True
 
 
 def imported_modules(tree: ast.AST) -> set[str]:

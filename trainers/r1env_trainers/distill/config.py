@@ -75,6 +75,11 @@ class DistillConfig(TuningSettings, DrawSettings):
             raise ValueError(
                 f"optim.batch_size={self.optim.batch_size} does not divide into groups of sampling.n={self.sampling.n} answers"
             )
+        if self.divergence == "sampled" and self.sampling.top_p < 1:
+            raise ValueError(
+                f"divergence=sampled estimates the divergence from tokens drawn from the student's whole distribution, and "
+                f"sampling.top_p={self.sampling.top_p} draws from its nucleus; set sampling.top_p=1, or divergence=exact"
+            )
         if self.engine.name != "transformers":
             raise ValueError(
                 f"on_policy needs the teacher's probabilities of every token; engine {self.engine.name!r} does not give them"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
@@ -13,6 +13,7 @@ from torch import Tensor
 from r1env.engines import derive_seed
 from r1env.envs.suite import Suite
 from r1env.errors import UsageError
+from r1env.preflight import check_suites
 from r1env.rollout import play
 from r1env.runs.run import Run
 from r1env.runs.stages import is_stage
@@ -20,18 +21,19 @@ from r1env_trainers.distill.config import DistillConfig
 from r1env_trainers.distill.divergence import chunked_reverse_kl, policy_gradient
 from r1env_trainers.evaluate import SAMPLED_TOKENS
 from r1env_trainers.generate.engine import LocalEngine, Sampler
-from r1env_trainers.model.checkpoint import save_model
+from r1env_trainers.model.batching import within_memory
 from r1env_trainers.model.guards import rows_at_fault, shown_ids
 from r1env_trainers.model.load import LoadedModel, check_model_name, load_model
 from r1env_trainers.model.logprobs import TokenBatch, completion_logprobs, micro_batches_of, predicted
-from r1env_trainers.model.session import Session, begin, check_local, checkpoint_when_due, optimizer_step
+from r1env_trainers.model.session import Checkpoints, Session, begin, check_local, optimizer_step, save_result
 from r1env_trainers.rejection.data import DATA, by_domain, check_extra, extra_rows, write_data
 from r1env_trainers.rejection.draw import check_draw, demonstrations, draw_samples
 from r1env_trainers.rejection.statistics import make_table, merged
 from r1env_trainers.rl.rollouts import draw_tasks, to_tokens
 from r1env_trainers.settings import open_suite
-from r1env_trainers.sft.data import FileDemonstrations, read_demonstrations
+from r1env_trainers.sft.data import FileDemonstrations
 from r1env_trainers.sft.loop import Measurements, evaluation_suite, tune
+from r1env_trainers.sft.rows import read_demonstrations
 
 
 class DistillTrainer:
@@ -77,22 +79,24 @@ def distill_on_policy(config: DistillConfig, run: Run) -> None:
     teacher = load_model(config.teacher, device=student.device, seed=config.seed)
     check_one_tokenizer(student, teacher)
     suite, engine = open_suite(config, config.rubric), LocalEngine(Sampler(student))
+    check_suites([suite], config.preflight, engine, seed=config.seed)
     measurements = Measurements(config, student)
-    for step in range(session.first_step, config.steps):
-        if measurements.due(step) and measurements.take(run, step):
-            break
-        start = time.perf_counter()
-        answers = _answers(suite, student, engine, config, step)
-        generated = time.perf_counter()
-        metrics = _update(session, teacher, answers, config, step)
-        seconds = {"seconds/generate": generated - start, "seconds/update": time.perf_counter() - generated}
-        run.log(step + 1, metrics | _lengths(answers) | seconds)
-        session.guard.after(step + 1, metrics, at_fault=partial(_rows_at_fault, student, teacher, answers, config))
-        checkpoint_when_due(session, config, run, step + 1)
-    else:
-        if config.eval.every:
-            measurements.take(run, config.steps)
-    save_model(run.model_dir(), student)
+    with Checkpoints(session, config, run) as checkpoints:
+        for step in range(session.first_step, config.steps):
+            if measurements.due(step) and measurements.take(run, step):
+                break
+            start = time.perf_counter()
+            answers = _answers(suite, student, engine, config, step)
+            generated = time.perf_counter()
+            metrics = _update(session, teacher, answers, config, step, checkpoints.hold)
+            seconds = {"seconds/generate": generated - start, "seconds/update": time.perf_counter() - generated}
+            run.log(step + 1, metrics | _lengths(answers) | seconds)
+            session.guard.after(step + 1, metrics, at_fault=partial(_rows_at_fault, student, teacher, answers, config))
+            checkpoints.step_done(step + 1)
+        else:
+            if config.eval.every:
+                measurements.take(run, config.steps)
+    save_result(session, config, run)
 
 
 def check_one_tokenizer(student: LoadedModel, teacher: LoadedModel) -> None:
@@ -118,17 +122,26 @@ def _answers(suite: Suite, student: LoadedModel, engine: LocalEngine, config: Di
     return to_tokens(play(tasks, engine, params), student)[0]
 
 
-def _update(session: Session, teacher: LoadedModel, answers: TokenBatch, config: DistillConfig, step: int) -> dict[str, float]:
-    """Take one optimizer step on sampled answers; the loss is the mean over their tokens."""
+def _update(
+    session: Session, teacher: LoadedModel, answers: TokenBatch, config: DistillConfig, step: int, hold: Callable[[], object]
+) -> dict[str, float]:
+    """Take one optimizer step on sampled answers; the loss is the mean over their tokens. `hold` is called before weights change."""
     student = session.loaded
     tokens = float(answers.completion_mask.sum())
-    divergence, loss_sum = torch.zeros((), device=student.device), torch.zeros((), device=student.device)
-    for places in micro_batches_of(answers, student.model, config.optim.micro_batch_size):
-        losses, gap = _divergence(student, teacher, answers, places, config)
-        loss = losses.sum() / tokens
-        loss.backward()
-        loss_sum += loss.detach()
-        divergence += gap
+
+    def gradients(passes: list[list[int]]) -> tuple[Tensor, Tensor]:
+        loss_sum, divergence = torch.zeros((), device=student.device), torch.zeros((), device=student.device)
+        for places in passes:
+            losses, gap = _divergence(student, teacher, answers, places, config)
+            loss = losses.sum() / tokens
+            loss.backward()
+            loss_sum += loss.detach()
+            divergence += gap
+        return loss_sum, divergence
+
+    batches = micro_batches_of(answers, student.model, config.optim.micro_batch_size)
+    loss_sum, divergence = within_memory(student.model, batches, gradients)
+    hold()
     taken = optimizer_step(student, session.optimizer, config, step, total=config.steps, loss=float(loss_sum))
     return {"loss": float(loss_sum), "kl": float(divergence) / tokens} | taken
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
@@ -10,11 +11,13 @@ import torch
 from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention
 from transformers import DynamicCache, PreTrainedModel
+from transformers.cache_utils import DynamicLayer, DynamicSlidingWindowLayer
 
-from r1env.engines import SamplingParams
+from r1env.engines import SamplingParams, derive_seed
+from r1env.errors import EngineError
 from r1env_trainers.model.attention import Packing, causal_attention
 from r1env_trainers.model.batching import left_pad
-from r1env_trainers.model.llama import Attend, Shape, all_weights, cached_hidden_states, compute_dtype, rotary_table
+from r1env_trainers.model.llama import Attend, Shape, all_weights, cached_hidden_states, compute_dtype, rotary_tables
 from r1env_trainers.model.load import autocast
 from r1env_trainers.model.logprobs import logits_of
 
@@ -150,8 +153,13 @@ class Lockstep:
         prompts = self._prompts[first : first + self._prompts_at_once]
         self._begun += len(prompts)
         self._rows = torch.arange(first * self._params.n, self._begun * self._params.n)
-        self._in_step = self._start(prompts, self._params.model_copy(update={"seed": self._params.seed + first}))
+        self._in_step = self._start(prompts, self._params.model_copy(update={"seed": _seed_from(self._params.seed, first)}))
         self._drawn = 0
+
+
+def _seed_from(seed: int, first: int) -> int:
+    """Return the seed of the rows from prompt `first` on: `seed` itself for the first ones, and never a neighbour's (seed + 1)."""
+    return derive_seed(seed, first) if first else seed
 
 
 # Decoding Llama-shaped models with plain torch operations, on any device.
@@ -170,7 +178,7 @@ class LlamaBatch:
         lengths = [len(prompt) for prompt in prompts]
         self._columns = max(lengths)  # of the cache, in use
         self._capacity = self._columns + params.max_new_tokens
-        self._rotary = rotary_table(model, self._capacity)
+        self._rotaries = rotary_tables(model, self._capacity)
         self._keys: list[Tensor] = []
         self._values: list[Tensor] = []
         self._logits: Tensor | None = self._prefill(prompts, n)  # [R, V]
@@ -217,7 +225,10 @@ class LlamaBatch:
         prompt = torch.repeat_interleave(torch.arange(len(prompts), device=device), packing.starts.diff(), output_size=len(ids))
         column = self._columns - ends[prompt] + torch.arange(len(ids), device=device)
 
-        def attend(queries: Tensor, keys: Tensor, values: Tensor) -> Tensor:
+        def attend_in(layer: int) -> Attend:
+            return lambda queries, keys, values: attend(queries, keys, values, shape.window_of(layer))
+
+        def attend(queries: Tensor, keys: Tensor, values: Tensor, window: int) -> Tensor:
             for cache, new in ((self._keys, keys), (self._values, values)):
                 # Zeros on padding: they are multiplied with a probability of 0, and 0 times NaN would be NaN.
                 padded = new.new_zeros((len(prompts), shape.kv_heads, self._columns, shape.head_dim))
@@ -225,22 +236,23 @@ class LlamaBatch:
                 whole = new.new_empty((len(prompts) * n, shape.kv_heads, self._capacity, shape.head_dim))
                 whole[:, :, : self._columns] = padded.repeat_interleave(n, dim=0)
                 cache.append(whole)
-            return causal_attention(queries, keys, values, packing, shape.scale)
+            return causal_attention(queries, keys, values, packing, shape.scale, window)
 
-        hidden = self._run(ids, packing.positions, [attend] * shape.layers)
+        hidden = self._run(ids, packing.positions, list(map(attend_in, range(shape.layers))))
         return logits_of(hidden[ends - 1], self._weights.head).repeat_interleave(n, dim=0)
 
     def _attend_to_cache(self, layer: int) -> Attend:
         def attend(queries: Tensor, keys: Tensor, values: Tensor) -> Tensor:
-            used, rows = self._columns, len(keys)
+            used, rows, window = self._columns, len(keys), self._shape.window_of(layer)
+            first = max(0, used - window) if window else 0  # of the columns seen: all rows end at the same
             self._keys[layer][:rows, :, used - 1] = keys
             self._values[layer][:rows, :, used - 1] = values
             # The heads that share keys take the place of a sequence of queries, so that no key is ever repeated.
             attended = scaled_dot_product_attention(
                 queries.unflatten(1, (self._shape.kv_heads, -1)),
-                self._keys[layer][:rows, :, :used],
-                self._values[layer][:rows, :, :used],
-                attn_mask=None if self._mask is None else self._mask[:rows, None, None, :used],
+                self._keys[layer][:rows, :, first:used],
+                self._values[layer][:rows, :, first:used],
+                attn_mask=None if self._mask is None else self._mask[:rows, None, None, first:used],
                 scale=self._shape.scale,
             )
             return attended.flatten(1)
@@ -248,49 +260,82 @@ class LlamaBatch:
         return attend
 
     def _run(self, ids: Tensor, positions: Tensor, attends: Sequence[Attend]) -> Tensor:
-        cos, sin = self._rotary
-        return cached_hidden_states(ids, self._weights, (cos[positions], sin[positions]), self._shape, attends)
+        rotaries = [(cos[positions], sin[positions]) for cos, sin in self._rotaries]
+        return cached_hidden_states(ids, self._weights, rotaries, self._shape, attends)
 
 
 # Decoding with transformers' own forward pass and cache: any causal language model, on any device.
 
 
+SHARED_LAYERS = (DynamicLayer, DynamicSlidingWindowLayer)
+"""Caches of keys and values alone, whose rows can be repeated and dropped. States of linear attention, of convolutions and of state spaces
+cannot, in transformers 5."""
+
+
 class TransformersBatch:
-    """One prefill per prompt, shared by its completions; rows that have ended leave the cache."""
+    """One prefill per prompt, shared by its completions; rows that have ended leave the cache.
+
+    Where the cache holds anything but keys and values, every completion has a prefill of its own, and rows that have ended stay in the
+    cache and are computed along, unread.
+    """
 
     def __init__(self, model: PreTrainedModel, pad: int, prompts: Sequence[Sequence[int]], params: SamplingParams) -> None:
         n, self._model, self._params = params.n, model, params
         self._generator = torch.Generator(device=model.device).manual_seed(params.seed)
         self._cache = DynamicCache(config=model.config)
-        ids, mask = left_pad(prompts, pad, model.device)
+        self._cache_name = _cache_argument(model)
+        self._shares = all(type(layer) in SHARED_LAYERS for layer in self._cache.layers)
+        ids, mask = left_pad(prompts if self._shares else [one for one in prompts for _ in range(n)], pad, model.device)
         positions = (mask.cumsum(dim=1) - 1).clamp(min=0)
-        self._logits: Tensor | None = self._forward(ids, mask, positions).repeat_interleave(n, dim=0)  # [R, V]
-        if n > 1:
+        self._logits: Tensor | None = self._forward(ids, mask, positions)  # [R, V]
+        if self._shares and n > 1:
+            self._logits, mask = self._logits.repeat_interleave(n, dim=0), mask.repeat_interleave(n, dim=0)
             self._cache.batch_repeat_interleave(n)
-        self._mask = mask.repeat_interleave(n, dim=0)  # [R, L], grows by one column per token
-        self._token = ids.new_empty(len(self._mask))  # [R]
+        self._mask = mask  # [R, L], grows by one column per token
+        self._token = ids.new_zeros(len(self._mask))  # [R], of all rows in the cache
+        self._live = torch.arange(len(self._mask), device=model.device)  # their places in the cache
 
     def advance(self) -> tuple[Tensor, Tensor]:
         if self._logits is None:
             self._mask = torch.cat([self._mask, self._mask.new_ones((len(self._mask), 1))], dim=1)
-            self._logits = self._forward(self._token[:, None], self._mask, self._mask.sum(dim=1, keepdim=True) - 1)
-        self._token, logprob = draw(self._logits, self._params.temperature, self._params.top_p, self._generator)
+            whole = self._forward(self._token[:, None], self._mask, self._mask.sum(dim=1, keepdim=True) - 1)
+            self._logits = whole if self._shares else whole[self._live]
+        token, logprob = draw(self._logits, self._params.temperature, self._params.top_p, self._generator)
+        self._token = token if self._shares else self._token.index_copy(0, self._live, token)
         self._logits = None
-        return self._token, logprob
+        return token, logprob
 
     def keep(self, rows: Tensor) -> None:
+        if not self._shares:
+            self._live = self._live[rows]
+            return
         self._token, self._mask = self._token[rows], self._mask[rows]
         self._cache.batch_select_indices(rows)
 
     def _forward(self, ids: Tensor, mask: Tensor, positions: Tensor) -> Tensor:
+        # A model without attention reads a mask as one of the new tokens alone, which are no padding.
+        unmasked = self._cache_name == "cache_params" and ids.shape[1] == 1
         with autocast(self._model.device):
             output = self._model(
                 input_ids=ids,
-                attention_mask=mask,
+                attention_mask=None if unmasked else mask,
                 position_ids=positions,
-                past_key_values=self._cache,
                 use_cache=True,
                 logits_to_keep=1,
+                **{self._cache_name: self._cache},
             )
         logits: Tensor = output.logits[:, -1].float()
         return logits
+
+
+def _cache_argument(model: PreTrainedModel) -> str:
+    """Return the name under which a model takes its cache; under another one it would ignore it, and see the newest token alone.
+
+    Raises:
+        EngineError: it takes none.
+    """
+    parameters = inspect.signature(model.forward).parameters
+    for name in ("past_key_values", "cache_params"):
+        if name in parameters:
+            return name
+    raise EngineError(f"{type(model).__name__} takes no cache, so it cannot be sampled token by token; see docs/models.md")

@@ -9,10 +9,16 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from r1env_trainers.model.llama import Shape, compute_dtype, rotary_table
+from r1env_trainers.model.batching import activation_bytes
+from r1env_trainers.model.llama import Shape, compute_dtype, rotary_tables
+from r1env_trainers.model.load import free_memory, usable_memory
 
-MEMORY_SHARE = 0.5
-"""Share of the free memory when the cache is made: before the optimizer's state exists, and an update needs room as well."""
+MEMORY_SHARE = 0.8
+"""Share of the free memory that a cache may take; prompts and what a step computes need the rest."""
+UPDATE_TOKENS = 8192
+"""A cache stays between two batches where beside it an update has room for the activations of twice as many tokens."""
+TRAINING_BYTES = 18
+"""Of a parameter in training: weight, gradient and two moments in float32, and the weight in bfloat16."""
 PLACES = 3
 """Of 16 completions whose lengths are spread exponentially, the longest is 3.4 times as long as the mean; until then their prompt stays."""
 LOGITS_BYTES = 12
@@ -70,8 +76,17 @@ def memory_budget(device: torch.device) -> float:
     """Return how many bytes a cache may take; unlimited on a CPU, whose batches are small."""
     if device.type != "cuda":
         return float("inf")
-    unused = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
-    return MEMORY_SHARE * (torch.cuda.mem_get_info(device)[0] + unused)
+    return MEMORY_SHARE * free_memory(device)
+
+
+def leaves_room(model: PreTrainedModel, size: int) -> bool:
+    """Return whether a cache of so many bytes leaves an update of the model the memory to be fast."""
+    if model.device.type != "cuda":
+        return True
+    config = model.config
+    activations = activation_bytes(config.num_hidden_layers, config.hidden_size, config.intermediate_size)
+    training = TRAINING_BYTES * sum(parameter.numel() for parameter in model.parameters())
+    return size + training + 2 * UPDATE_TOKENS * activations <= usable_memory(model.device)
 
 
 class DeviceState:
@@ -81,11 +96,12 @@ class DeviceState:
         prompt_keys, prompt_values: [layers, P, kv_heads, L, D].
         own_keys, own_values: [layers, S, kv_heads, T, D].
         prompt_lengths: [P].
-        groups, lengths, rows: [S] the place of each slot's prompt, the prompt's length, and which row of the batch it is.
+        groups, rows: [S] the place of each slot's prompt, and which row of the batch it is.
         drawn: [S] tokens drawn so far. last: [S] the newest. ids, logprobs: [S, T] all of them.
         live: [graph_size(rows)] slots being decoded, then scratch.
         seed, temperature, top_p: [1].
-        cos, sin: [L + T, D].
+        rotaries: of `rotary_tables`, for all L + T positions.
+        arrivals: zeros, for the kernels to count on.
     """
 
     def __init__(self, model: PreTrainedModel, capacity: Capacity) -> None:
@@ -104,7 +120,7 @@ class DeviceState:
         self.own_keys = torch.empty(own, dtype=dtype, device=device)
         self.own_values = torch.empty_like(self.own_keys)
         self.prompt_lengths = integers(capacity.prompts, 1)
-        self.groups, self.lengths, self.rows = integers(slots, 0), integers(slots, 1), integers(slots, 0)
+        self.groups, self.rows = integers(slots, 0), integers(slots, 0)
         self.drawn = integers(slots, 1)
         self.live = integers(graph_size(capacity.rows), capacity.rows)
         self.last = torch.zeros(slots, dtype=torch.long, device=device)
@@ -113,7 +129,8 @@ class DeviceState:
         self.seed = torch.zeros(1, dtype=torch.long, device=device)
         self.temperature = torch.ones(1, dtype=torch.float32, device=device)
         self.top_p = torch.ones(1, dtype=torch.float32, device=device)
-        self.cos, self.sin = rotary_table(model, capacity.prompt_tokens + capacity.new_tokens)
+        self.rotaries = rotary_tables(model, capacity.prompt_tokens + capacity.new_tokens)
+        self.arrivals = integers(max(len(self.live) * shape.kv_heads, model.config.hidden_size), 0)
 
 
 # Which row is in which slot.

@@ -7,6 +7,7 @@ queues steps before it has read the results of the last ones, so the device neve
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from typing import Any
 
@@ -16,16 +17,27 @@ from transformers import PreTrainedModel
 
 from r1env.engines import SamplingParams
 from r1env_trainers.generate.batches import Drawn, nucleus
-from r1env_trainers.generate.cache import Capacity, DeviceState, Slots, graph_size, memory_budget, token_bytes
-from r1env_trainers.generate.kernels import append_and_attend, draw_into
+from r1env_trainers.generate.cache import Capacity, DeviceState, Slots, graph_size, leaves_room, memory_budget, token_bytes
+from r1env_trainers.generate.kernels import draw_into
+from r1env_trainers.generate.step import FEW_ROWS, newest_hidden_states
 from r1env_trainers.model.attention import Packing, causal_attention
 from r1env_trainers.model.llama import Attend, Shape, all_weights, cached_hidden_states, compute_dtype, refresh
 from r1env_trainers.model.logprobs import logits_of
 
+logger = logging.getLogger(__name__)
+
 PROMPT_BLOCK = 64
 """Reserve prompt columns in multiples of this, so that a slightly longer prompt needs no new cache."""
+NOTHING = Capacity(1, PROMPT_BLOCK, 1, 1)
+PREFILL_TOKENS = 65_536
+"""Prompts that go through the network at once, unless one is longer: enough to keep an H200 busy, and what they compute fits."""
 STRIDE = 4
-"""Steps queued at once. Two strides are pending, so up to twice as many tokens are drawn behind the end of a row."""
+LONG_STRIDE = 16
+"""Steps queued at once, at the start and for long rows. Two strides are pending, so up to twice as many tokens are drawn behind the end
+of a row: with a stride of at most 1/64 of what the rows have, that is little, and a busy host is asked seldom."""
+TRIAL_TOLERANCE = 0.1
+"""How far hidden states of our own matrix products may lie from torch's, relative to their norm, both in the format of the device:
+rounding to bfloat16 is a tenth of it."""
 
 
 class GraphDecoder:
@@ -40,9 +52,11 @@ class GraphDecoder:
         self._shape = Shape.of(model.config)
         with torch.no_grad():
             self._weights = all_weights(model, compute_dtype(model.device))
-        self._asked = Capacity(1, PROMPT_BLOCK, 1, 1)  # what the cache was last asked to hold; it may be smaller
-        self._state = DeviceState(model, self._asked)
         self._graphs: dict[tuple[int, bool], torch.cuda.CUDAGraph] = {}
+        self._asked = NOTHING  # what the cache was last asked to hold; it may be smaller
+        self._state = DeviceState(model, NOTHING)
+        self._few = FEW_ROWS if model.device.type == "cuda" else 0
+        self._tried = False  # whether our own matrix products have been compared with torch's
         self._live = 0  # rows of a step
         self._nucleus = False
 
@@ -75,11 +89,12 @@ class GraphDecoder:
             prompts: by their places.
         """
         state, places = self._state, list(prompts)
-        lengths = [len(prompts[group]) for group in groups]
-        slot, group, row, length = self._on_device([slots, groups, rows, lengths])
-        state.groups[slot], state.rows[slot], state.lengths[slot] = group, row, length
+        slot, group, row = self._on_device([slots, groups, rows])
+        state.groups[slot], state.rows[slot] = group, row
         state.drawn[slot] = 0
-        logits = self._prefill(list(prompts.values()), places)
+        lengths = [len(prompt) for prompt in prompts.values()]
+        passes = chunks(lengths, PREFILL_TOKENS)
+        logits = torch.cat([self._prefill([prompts[place] for place in places[some]], places[some]) for some in passes])
         which_prompt = {place: which for which, place in enumerate(places)}
         (which,) = self._on_device([[which_prompt[group] for group in groups]])
         self._draw(logits[which], slot, self._nucleus)
@@ -91,11 +106,22 @@ class GraphDecoder:
         size = graph_size(len(slots))
         (live,) = self._on_device([[*slots, *[self._state.capacity.rows] * (size - len(slots))]])
         self._state.live[:size] = live
+        self._state.drawn[-1:].fill_(1)  # rows that only pad a graph shall have little to attend to
         self._live = len(slots)
         graph = self._graph()
         for _ in range(count):
             graph.replay()
         return self._newest(rows, live[: len(slots)], count)
+
+    def rest(self) -> None:
+        """Free the cache, and with it the graphs, if an update could not do with what it leaves."""
+        size = self.capacity.size(token_bytes(self._shape, compute_dtype(self._model.device)), 0)
+        if self._asked == NOTHING or leaves_room(self._model, size):
+            return
+        self._graphs.clear()
+        del self._state
+        torch.cuda.empty_cache()
+        self._asked, self._state = NOTHING, DeviceState(self._model, NOTHING)
 
     def _reserve(self, wanted: Capacity) -> None:
         """Make the cache large enough, as far as memory allows. Graphs hold addresses, so they are dropped with the old cache."""
@@ -132,8 +158,23 @@ class GraphDecoder:
         """Return the graph of a step over as many rows as are live; capture it on first use."""
         key = (graph_size(self._live), self._nucleus)
         if key not in self._graphs:
+            if not self._tried and key[0] <= self._few:
+                self._try_few(key[0])
             self._graphs[key] = self._capture(*key)
         return self._graphs[key]
+
+    def _try_few(self, size: int) -> None:
+        """Compare our own matrix products with torch's on the rows of the next step, and leave them out if they disagree."""
+        slots = self._state.live[:size]
+        ours, theirs = (
+            newest_hidden_states(self._weights, self._shape, self._state, slots, few)[: self._live].float()
+            for few in (self._few, 0)
+        )
+        gap = float((ours - theirs).norm() / theirs.norm())
+        self._tried = True
+        if not gap <= TRIAL_TOLERANCE:
+            logger.warning("the matrix products of few rows are off by %.2g; using torch's instead", gap)
+            self._few = 0
 
     def _capture(self, size: int, keep_nucleus: bool) -> torch.cuda.CUDAGraph:
         live = self._state.live.clone()
@@ -150,30 +191,8 @@ class GraphDecoder:
 
     def _step(self, size: int, keep_nucleus: bool) -> None:
         """Run the newest token of the first `size` live rows through the network, and draw the next."""
-        state, shape = self._state, self._shape
-        slots = state.live[:size]
-        positions = (state.lengths + state.drawn - 1)[slots]
-
-        def attend_in(layer: int) -> Attend:
-            def attend(queries: Tensor, keys: Tensor, values: Tensor) -> Tensor:
-                return append_and_attend(
-                    queries,
-                    keys,
-                    values,
-                    state.prompt_keys[layer],
-                    state.prompt_values[layer],
-                    state.own_keys[layer],
-                    state.own_values[layer],
-                    slots,
-                    state.groups,
-                    state.prompt_lengths,
-                    state.drawn,
-                    shape.scale,
-                )
-
-            return attend
-
-        hidden = self._run(state.last[slots], positions, [attend_in(layer) for layer in range(shape.layers)])
+        slots = self._state.live[:size]
+        hidden = newest_hidden_states(self._weights, self._shape, self._state, slots, self._few)
         self._draw(logits_of(hidden, self._weights.head), slots, keep_nucleus)
 
     def _draw(self, logits: Tensor, slots: Tensor, keep_nucleus: bool) -> None:
@@ -181,7 +200,18 @@ class GraphDecoder:
         if keep_nucleus:
             outside = nucleus((logits / state.temperature).log_softmax(dim=-1), state.top_p).isneginf()
             logits = logits.masked_fill(outside, float("-inf"))
-        draw_into(logits, slots, state.rows, state.drawn, state.seed, state.temperature, state.last, state.ids, state.logprobs)
+        draw_into(
+            logits,
+            slots,
+            state.rows,
+            state.drawn,
+            state.seed,
+            state.temperature,
+            state.last,
+            state.ids,
+            state.logprobs,
+            state.arrivals,
+        )
 
     def _prefill(self, prompts: Sequence[Sequence[int]], places: Sequence[int]) -> Tensor:
         """Run every prompt once and keep its keys and values at its place; return the logits [P, V] of the first token."""
@@ -196,16 +226,30 @@ class GraphDecoder:
             def attend(queries: Tensor, keys: Tensor, values: Tensor) -> Tensor:
                 state.prompt_keys[layer][of_token, :, packing.positions] = keys
                 state.prompt_values[layer][of_token, :, packing.positions] = values
-                return causal_attention(queries, keys, values, packing, shape.scale)
+                return causal_attention(queries, keys, values, packing, shape.scale, shape.window_of(layer))
 
             return attend
 
-        hidden = self._run(ids, packing.positions, [attend_in(layer) for layer in range(shape.layers)])
+        rotaries = [(cos[packing.positions], sin[packing.positions]) for cos, sin in state.rotaries]
+        attends = [attend_in(layer) for layer in range(shape.layers)]
+        hidden = cached_hidden_states(ids, self._weights, rotaries, shape, attends)
         return logits_of(hidden[packing.starts[1:].long() - 1], self._weights.head)
 
-    def _run(self, ids: Tensor, positions: Tensor, attends: Sequence[Attend]) -> Tensor:
-        rotary = (self._state.cos[positions], self._state.sin[positions])
-        return cached_hidden_states(ids, self._weights, rotary, self._shape, attends)
+
+def stride(shortest: int) -> int:
+    """Return how many steps to queue at once, when the row with the fewest tokens has so many."""
+    return min(LONG_STRIDE, max(STRIDE, shortest // 64))
+
+
+def chunks(lengths: Sequence[int], most: int) -> list[slice]:
+    """Cut a sequence of prompts into runs of at most `most` tokens; a longer prompt is a run of its own."""
+    runs, first, total = list[slice](), 0, 0
+    for place, length in enumerate(lengths):
+        if place > first and total + length > most:
+            runs.append(slice(first, place))
+            first, total = place, 0
+        total += length
+    return [*runs, slice(first, len(lengths))]
 
 
 class GraphBatch:
@@ -224,9 +268,11 @@ class GraphBatch:
         if begun := self._slots.begin():
             return self._begin(begun)
         if not self._slots.live:
+            self._decoder.rest()
             return None
         rows, slots = list(self._slots.live), list(self._slots.live.values())
-        count = min(STRIDE, self._max_new_tokens - max(self._drawn[row] for row in rows))
+        drawn_so_far = [self._drawn[row] for row in rows]
+        count = min(stride(min(drawn_so_far)), self._max_new_tokens - max(drawn_so_far))
         drawn = self._decoder.step(rows, slots, count)
         self._advanced(rows, count)
         return drawn

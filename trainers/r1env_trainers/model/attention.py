@@ -97,16 +97,21 @@ class Packing:
         return self.longest if self.continuations is None else int(self.positions.max()) + 1
 
 
-def causal_attention(queries: Tensor, keys: Tensor, values: Tensor, packing: Packing, scale: float) -> Tensor:
-    """Return [N, heads * D] from queries [N, heads, D], keys and values [N, kv_heads, D]."""
+def causal_attention(queries: Tensor, keys: Tensor, values: Tensor, packing: Packing, scale: float, window: int = 0) -> Tensor:
+    """Return [N, heads * D] from queries [N, heads, D], keys and values [N, kv_heads, D].
+
+    Args:
+        window: how many tokens each one sees, itself included; 0 for all. Not with continuations.
+    """
     if varlen_attn is not None and queries.is_cuda and queries.dtype in (torch.bfloat16, torch.float16):
         longest, starts = packing.longest, packing.starts
         attended: Tensor = varlen_attn(
-            queries, keys, values, starts, starts, longest, longest, scale=scale, window_size=(-1, 0), **GROUPED
+            queries, keys, values, starts, starts, longest, longest, scale=scale, window_size=(window - 1, 0), **GROUPED
         )
         return attended.flatten(1)
     if packing.continuations is None:
-        return _padded_attention(queries, keys, values, packing, scale)
+        return _padded_attention(queries, keys, values, packing, scale, window)
+    assert not window  # `shares_prompts`
     first = len(queries) - len(packing.continuations.real)
     alone = _padded_attention(queries[:first], keys[:first], values[:first], packing, scale)
     return torch.cat([alone, _continued_attention(queries, keys, values, packing.continuations, scale)])
@@ -117,7 +122,7 @@ def _starts(counts: Tensor) -> Tensor:
     return torch.cat([torch.zeros(1, dtype=torch.long), counts.cumsum(0)])
 
 
-def _padded_attention(queries: Tensor, keys: Tensor, values: Tensor, packing: Packing, scale: float) -> Tensor:
+def _padded_attention(queries: Tensor, keys: Tensor, values: Tensor, packing: Packing, scale: float, window: int = 0) -> Tensor:
     """Compute the same with a padded batch: padding is on the right, where a causal mask hides it from every real token."""
     sequence = torch.repeat_interleave(
         torch.arange(packing.sequences, device=queries.device), packing.starts.diff(), output_size=len(queries)
@@ -128,11 +133,17 @@ def _padded_attention(queries: Tensor, keys: Tensor, values: Tensor, packing: Pa
         rows: Tensor = x.new_zeros((packing.sequences * packing.longest, *x.shape[1:])).index_copy(0, place, x)
         return rows.view(packing.sequences, packing.longest, *x.shape[1:]).transpose(1, 2)
 
+    seen = None
+    if 0 < window < packing.longest:
+        place_in_row = torch.arange(packing.longest, device=queries.device)
+        distance = place_in_row[:, None] - place_in_row
+        seen = (distance >= 0) & (distance < window)  # [longest, longest]
     attended = scaled_dot_product_attention(
         padded(queries),
         padded(keys),
         padded(values),
-        is_causal=True,
+        attn_mask=seen,
+        is_causal=seen is None,
         scale=scale,
         enable_gqa=queries.shape[1] != keys.shape[1],
     )

@@ -2,22 +2,38 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import logging
+import math
+import weakref
+from collections.abc import Callable, Iterable, Sequence
+from typing import TypeVar
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from transformers import PreTrainedModel
+
+from r1env_trainers.model.load import free_memory
 
 CPU_ROWS = 8
 GPU_TOKENS = 32_768
 """Enough to keep an H200 busy: the gradients of 152,576 tokens take a 135M model 0.59 s at 19,000 tokens a forward pass, 0.45 s at
 32,600 and 0.43 s at 38,100."""
 GPU_SHARE = 0.5
-"""Share of the free memory for activations; logits, gradients and fragmentation need the rest."""
+"""Share of the free memory for activations; logits and fragmentation need the rest."""
+FEW_TOKENS = 4096
+"""Where memory is enough for no more tokens at a time, layers are computed again in the backward pass: a third more operations, but
+larger passes, each of which has to round all weights and to add to all gradients."""
+RECOMPUTING_SHARE = 0.8
+"""Share of the free memory beyond which a pass is computed again layer by layer."""
 
 
 def micro_batches(
-    lengths: Sequence[int], model: PreTrainedModel, rows: int | None, groups: Sequence[int] | None = None
+    lengths: Sequence[int],
+    model: PreTrainedModel,
+    rows: int | None,
+    groups: Sequence[int] | None = None,
+    *,
+    recomputing: bool = False,
 ) -> list[list[int]]:
     """Split sequences into micro-batches; return their places, longest first, so that memory peaks first and padding is small.
 
@@ -26,13 +42,14 @@ def micro_batches(
         rows: the most sequences in one; None for 8 on a CPU, and on a GPU for as many tokens as keep it busy and fit.
         groups: the number of each sequence's group. A group stays together if it fits into one micro-batch, and is split as little
             as possible otherwise; groups with the longest sequences come first. None for no groups.
+        recomputing: whether the forward pass computes layers again where memory is short (`recomputes`).
     """
     longest_first = sorted(range(len(lengths)), key=lambda place: -lengths[place])
     together: dict[int, list[int]] = {}
     for place in longest_first:
         together.setdefault(place if groups is None else groups[place], []).append(place)
     if rows is None and model.device.type == "cuda":
-        return _cut(list(together.values()), lengths, _token_budget(model))
+        return _cut(list(together.values()), lengths, _token_budget(model, recomputing))
     return _cut(list(together.values()), [1] * len(lengths), rows or CPU_ROWS)
 
 
@@ -52,15 +69,102 @@ def _cut(groups: Sequence[Sequence[int]], costs: Sequence[int], budget: int) -> 
     return batches
 
 
-def _token_budget(model: PreTrainedModel) -> int:
-    """Return the tokens of one forward pass on a GPU, from its free memory and the activation bytes of a token."""
-    config = model.config
-    token = activation_bytes(
-        config.num_hidden_layers, config.hidden_size, getattr(config, "intermediate_size", config.hidden_size * 4)
+# Out of memory: the gradients of an update are computed once more, from micro-batches of half the size.
+
+logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
+_pieces: weakref.WeakKeyDictionary[PreTrainedModel, int] = weakref.WeakKeyDictionary()
+"""Into how many pieces the micro-batches of a model are cut, once its memory has not sufficed for whole ones."""
+
+
+def within_memory(
+    model: PreTrainedModel,
+    micro_batches: Sequence[Sequence[int]],
+    compute: Callable[[list[list[int]]], T],
+    parameters: Iterable[nn.Parameter] | None = None,
+) -> T:
+    """Return what `compute` makes of the micro-batches of an update; out of memory, of halves of them, and so on to single rows.
+
+    The size that fitted is kept for the updates to come. `compute` must start anew each time: the gradients that were added up before
+    memory ran out are dropped here, the rest is its own.
+
+    Args:
+        parameters: whose gradients are computed; by default those of the model.
+    """
+    weights = list(model.parameters() if parameters is None else parameters)
+    while True:
+        pieces = _pieces.get(model, 1)
+        passes = [part for batch in micro_batches for part in _cut_into(batch, pieces)]
+        try:
+            return compute(passes)
+        except (torch.OutOfMemoryError, RuntimeError) as error:
+            rows = max(map(len, passes), default=0)
+            if not is_out_of_memory(error) or rows <= 1:
+                raise
+            reason = str(error).splitlines()[0][:200]
+        # Outside the handler, whose traceback holds the tensors of the failed pass.
+        for weight in weights:
+            weight.grad = None
+        if model.device.type == "cuda":
+            torch.cuda.empty_cache()
+        _pieces[model] = pieces * 2
+        logger.warning(
+            "out of memory with micro-batches of %d sequences: going on with half as many, now and in later steps; set "
+            "optim.micro_batch_size=%d to begin so (%s)",
+            rows,
+            max(1, rows // 2),
+            reason,
+        )
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Return whether torch failed to allocate, on a GPU or on a CPU."""
+    return (
+        isinstance(error, torch.OutOfMemoryError) or "not enough memory" in str(error) or "can't allocate memory" in str(error)
     )
-    unused = torch.cuda.memory_reserved(model.device) - torch.cuda.memory_allocated(model.device)
-    free = torch.cuda.mem_get_info(model.device)[0] + unused
-    return int(min(GPU_TOKENS, GPU_SHARE * free / token))
+
+
+def _cut_into(batch: Sequence[int], pieces: int) -> list[list[int]]:
+    """Cut a micro-batch into as many pieces, as even as can be; fewer where it has fewer rows."""
+    size = max(1, math.ceil(len(batch) / pieces))
+    return [list(batch[start : start + size]) for start in range(0, len(batch), size)]
+
+
+def _token_budget(model: PreTrainedModel, recomputing: bool) -> int:
+    """Return the tokens of one forward pass on a GPU, from its free memory and the activation bytes of a token."""
+    free = GPU_SHARE * _free_for_activations(model)
+    tokens = free / _token_bytes(model)
+    if tokens < FEW_TOKENS and recomputing:
+        tokens = free / _recomputed_token_bytes(model)
+    return int(min(GPU_TOKENS, tokens))
+
+
+def recomputes(model: PreTrainedModel, tokens: int) -> bool:
+    """Return whether a pass over so many tokens, with gradients, has to compute its layers again in the backward pass to fit."""
+    if model.device.type != "cuda" or not torch.is_grad_enabled():
+        return False
+    return tokens * _token_bytes(model) > RECOMPUTING_SHARE * _free_for_activations(model)
+
+
+def _free_for_activations(model: PreTrainedModel) -> float:
+    """Return the free bytes of a GPU without the gradients that are still to come and the weights in the format of the matrices."""
+    to_come = sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad and parameter.grad is None)
+    rounded = sum(parameter.numel() for parameter in model.parameters())
+    return max(0.0, free_memory(model.device) - 4 * to_come - 2 * rounded)
+
+
+def _token_bytes(model: PreTrainedModel) -> int:
+    config = model.config
+    feed_forward = getattr(config, "intermediate_size", config.hidden_size * 4)
+    return activation_bytes(config.num_hidden_layers, config.hidden_size, feed_forward)
+
+
+def _recomputed_token_bytes(model: PreTrainedModel) -> int:
+    """Return the bytes of a token whose layers are computed again: the residual stream before each, and one layer with its gradients."""
+    config = model.config
+    layers: int = config.num_hidden_layers
+    return layers * 6 * int(config.hidden_size) + 3 * _token_bytes(model) // layers
 
 
 def activation_bytes(layers: int, hidden: int, feed_forward: int) -> int:

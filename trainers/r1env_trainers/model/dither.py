@@ -23,9 +23,12 @@ FINE_BITS = 0b1111
 def dither_matrices(model: nn.Module, seed: int) -> None:
     """Dither, in place, the float32 matrices of linear layers that were stored in fewer bits; nothing else is changed.
 
-    Weights that are not read in bfloat16 (norms, separate embeddings) stay as they are. The model must be on one device.
+    Weights that are not read in bfloat16 (norms, embeddings) stay as they are, and so does a head that is the embedding too: its rows
+    are looked up in float32, so spreading them would change what the model computes. The model must be on one device.
     """
-    matrices = {id(layer.weight): layer.weight for layer in model.modules() if isinstance(layer, nn.Linear)}
+    tables = {id(layer.weight) for layer in model.modules() if isinstance(layer, nn.Embedding)}
+    linear = [layer for layer in model.modules() if isinstance(layer, nn.Linear) and id(layer.weight) not in tables]
+    matrices = {id(layer.weight): layer.weight for layer in linear}
     generator = Generator(next(model.parameters()).device).manual_seed(seed)
     for weight in matrices.values():
         if weight.dtype == torch.float32 and is_coarse(weight):

@@ -1,4 +1,4 @@
-"""A light forward pass for Llama-shaped models: token ids in, hidden states out, for the head to turn into logits."""
+"""A light forward pass for Llama-shaped models, Gemma 3 included: token ids in, hidden states out, for the head to turn into logits."""
 
 from __future__ import annotations
 
@@ -12,15 +12,18 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import embedding, linear, silu
+from torch.nn.functional import embedding, gelu, linear, silu
+from torch.utils.checkpoint import checkpoint
 from transformers import PretrainedConfig, PreTrainedModel
+from transformers.models.gemma3.modeling_gemma3 import Gemma3ForCausalLM, Gemma3RMSNorm
 from transformers.models.llama.modeling_llama import LlamaForCausalLM
 from transformers.models.mistral.modeling_mistral import MistralForCausalLM
 from transformers.models.qwen2.modeling_qwen2 import Qwen2ForCausalLM
 from transformers.models.qwen3.modeling_qwen3 import Qwen3ForCausalLM
 
 from r1env_trainers.model.attention import Continuations, Packing, causal_attention
-from r1env_trainers.model.load import has_triton
+from r1env_trainers.model.batching import recomputes
+from r1env_trainers.model.load import FORWARD_PASSES, has_triton
 
 
 def compute_dtype(device: torch.device) -> torch.dtype:
@@ -28,13 +31,22 @@ def compute_dtype(device: torch.device) -> torch.dtype:
     return torch.bfloat16 if device.type == "cuda" else torch.float32
 
 
+Through = tuple[Tensor, Tensor, Tensor | None]
+"""The residual stream behind a layer, what is to be added to it, and the weights of that one's norm."""
+Rotary = tuple[Tensor, Tensor]
+"""cos and sin, [N, D] float32 each."""
+
+
 @torch.no_grad()
-def rotary_table(model: PreTrainedModel, length: int) -> tuple[Tensor, Tensor]:
-    """Return cos and sin [length, D] of positions 0 … length - 1, float32, from the model's own module (with its scaling)."""
+def rotary_tables(model: PreTrainedModel, length: int) -> tuple[Rotary, ...]:
+    """Return cos and sin of positions 0 … length - 1, from the model's own module (with its scaling): of the layers that see
+    everything, and for Gemma 3 second of those with a window."""
     rotary: Any = model.model.rotary_emb
+    like = torch.empty(0, device=model.device, dtype=torch.float32)
     positions = torch.arange(length, device=model.device)[None]
-    cos, sin = rotary(torch.empty(0, device=model.device, dtype=torch.float32), positions)
-    return cos[0], sin[0]
+    kinds = [(kind,) for kind in LAYER_KINDS] if isinstance(model, Gemma3ForCausalLM) else [()]
+    tables = [rotary(like, positions, *kind) for kind in kinds]
+    return tuple((cos[0], sin[0]) for cos, sin in tables)
 
 
 def packed_hidden_states(model: PreTrainedModel, ids: Tensor, packing: Packing, dtype: torch.dtype | None = None) -> Tensor:
@@ -45,42 +57,82 @@ def packed_hidden_states(model: PreTrainedModel, ids: Tensor, packing: Packing, 
     """
     body: Any = model.model
     shape, dtype = Shape.of(model.config), dtype or compute_dtype(ids.device)
-    cos, sin = (table[packing.positions] for table in rotary_table(model, packing.context))
-    x = embedding(ids, body.embed_tokens.weight).float()
-    delta = torch.zeros_like(x, dtype=dtype)
+    rotaries = [(cos[packing.positions], sin[packing.positions]) for cos, sin in rotary_tables(model, packing.context)]
+    x = _embedded(ids, body.embed_tokens.weight, shape)
+    delta = torch.zeros_like(x, dtype=dtype).requires_grad_(
+        x.requires_grad
+    )  # as in all other layers: one compiled variant less
+    delta_norm: Tensor | None = None
     usual = dtype == compute_dtype(ids.device)  # for another format compiling would not pay
     layer, ops = (_packed_layer(ids.device.type), elementwise(ids.device.type)) if usual else (_causal_layer, PLAIN)
-    for module in body.layers:
-        weights = layer_weights(module, dtype)
+
+    def through(module: nn.Module, x: Tensor, delta: Tensor, delta_norm: Tensor | None, sliding: bool) -> Through:
+        weights, (cos, sin) = layer_weights(module, dtype), rotaries[sliding]
         x, delta = layer(
-            x, delta, weights, cos, sin, shape, packing.starts, packing.positions, packing.longest, packing.continuations
+            x,
+            delta,
+            delta_norm,
+            weights,
+            cos,
+            sin,
+            shape,
+            packing.starts,
+            packing.positions,
+            packing.longest,
+            packing.continuations,
+            sliding,
         )
-    _, hidden = ops.add_norm(x, delta, body.norm.weight, shape.eps)
+        return x, delta, weights.feed_forward_norm
+
+    again = recomputes(model, len(ids))
+    for module, sliding in zip(body.layers, shape.sliding, strict=True):
+        arguments = (module, x, delta, delta_norm, sliding)
+        x, delta, delta_norm = checkpoint(through, *arguments, use_reentrant=False) if again else through(*arguments)
+    _, hidden = ops.add_norm(x, delta, norm_weight(body.norm), shape.eps, delta_norm)
     return hidden
 
 
+def _embedded(ids: Tensor, weight: Tensor, shape: Shape) -> Tensor:
+    """Return the embeddings [N, H] of tokens, float32."""
+    x = embedding(ids, weight).float()
+    return x if shape.embedding_scale == 1 else x * shape.embedding_scale
+
+
 def cached_hidden_states(
-    ids: Tensor, weights: Weights, rotary: tuple[Tensor, Tensor], shape: Shape, attends: Sequence[Attend]
+    ids: Tensor, weights: Weights, rotaries: Sequence[Rotary], shape: Shape, attends: Sequence[Attend]
 ) -> Tensor:
     """Return [N, H], hidden states of N tokens, ready for the head; the caller provides the attention of every layer.
 
     Args:
         ids: [N] int64.
-        rotary: cos and sin [N, D] at the position of each token.
+        rotaries: of `rotary_tables`, at the position of each token.
         attends: one per layer.
     """
     ops = elementwise(ids.device.type)
-    x = embedding(ids, weights.embedding).float()
+
+    def rotating(layer: LayerWeights, attend: Attend, sliding: bool) -> Mix:
+        return lambda qkv: attend(*ops.rotate(qkv, *rotaries[sliding], layer.q_norm, layer.k_norm, shape))
+
+    return mixed_hidden_states(ids, weights, shape, list(map(rotating, weights.layers, attends, shape.sliding)))
+
+
+def mixed_hidden_states(ids: Tensor, weights: Weights, shape: Shape, mixes: Sequence[Mix]) -> Tensor:
+    """Compute `cached_hidden_states` where the caller rotates too: `mixes` takes the projections of every layer."""
+    ops = elementwise(ids.device.type)
+    x = _embedded(ids, weights.embedding, shape)
     delta = torch.zeros_like(x, dtype=weights.head.dtype)
-    for layer, attend in zip(weights.layers, attends, strict=True):
-        x, delta = decoder_layer(x, delta, layer, *rotary, shape, attend, ops)
-    _, hidden = ops.add_norm(x, delta, weights.norm, shape.eps)
+    delta_norm: Tensor | None = None
+    for layer, mix in zip(weights.layers, mixes, strict=True):
+        x, delta = decoder_layer(x, delta, delta_norm, layer, shape, mix, ops)
+        delta_norm = layer.feed_forward_norm
+    _, hidden = ops.add_norm(x, delta, weights.norm, shape.eps, delta_norm)
     return hidden
 
 
 def _causal_layer(
     x: Tensor,
     delta: Tensor,
+    delta_norm: Tensor | None,
     weights: LayerWeights,
     cos: Tensor,
     sin: Tensor,
@@ -89,21 +141,32 @@ def _causal_layer(
     positions: Tensor,
     longest: int,
     continuations: Continuations | None,
+    sliding: bool,
 ) -> tuple[Tensor, Tensor]:
     """`decoder_layer` with the attention of packed sequences, as one function of tensors that can be compiled whole."""
     packing = Packing(starts, positions, longest, continuations)
 
-    def attend(queries: Tensor, keys: Tensor, values: Tensor) -> Tensor:
-        return causal_attention(queries, keys, values, packing, shape.scale)
+    def mix(qkv: Tensor) -> Tensor:
+        queries, keys, values = rotate(qkv, cos, sin, weights.q_norm, weights.k_norm, shape)
+        return causal_attention(queries, keys, values, packing, shape.scale, shape.window if sliding else 0)
 
-    return decoder_layer(x, delta, weights, cos, sin, shape, attend, PLAIN)
+    return decoder_layer(x, delta, delta_norm, weights, shape, mix, PLAIN)
+
+
+VARIANTS = 32
 
 
 @functools.cache
 def _packed_layer(device_type: str) -> Callable[..., tuple[Tensor, Tensor]]:
     """One function for all layers, compiled whole on a GPU: for micro-batches of 19,000 tokens of a 135M model an H200 takes
     74 ms so, and 119 ms with the functions of `elementwise`, since the CPU cannot launch fast enough."""
-    return torch.compile(_causal_layer) if device_type == "cuda" and has_triton() else _causal_layer
+    if device_type != "cuda" or not has_triton():
+        return _causal_layer
+    # Compiled anew with and without gradients, for one sequence and for several, with and without a window, when layers are computed
+    # again: more often than torch's limit of 8, behind which it gives up and runs every operation by itself.
+    limits: Any = torch._dynamo.config
+    limits.recompile_limit = max(VARIANTS, limits.recompile_limit)
+    return torch.compile(_causal_layer)
 
 
 # The network: the elementwise functions, and the decoder layer.
@@ -113,6 +176,8 @@ def _packed_layer(device_type: str) -> Callable[..., tuple[Tensor, Tensor]]:
 
 Attend = Callable[[Tensor, Tensor, Tensor], Tensor]
 """Attention of one layer: queries [N, heads, D], keys and values [N, kv_heads, D] -> [N, heads * D]."""
+Mix = Callable[[Tensor], Tensor]
+"""The same from the projections [N, (heads + 2 * kv_heads) * D] of queries, keys and values, before norms and rotation."""
 
 
 def rms_norm(x: Tensor, weight: Tensor, eps: float) -> Tensor:
@@ -121,16 +186,20 @@ def rms_norm(x: Tensor, weight: Tensor, eps: float) -> Tensor:
     return x * torch.rsqrt(x.square().mean(dim=-1, keepdim=True) + eps) * weight
 
 
-def add_norm(x: Tensor, delta: Tensor, weight: Tensor, eps: float) -> tuple[Tensor, Tensor]:
-    """Return the residual stream [N, H] (float32) after adding `delta`, and its RMS norm in the format of `delta`."""
-    x = x + delta
+def add_norm(x: Tensor, delta: Tensor, weight: Tensor, eps: float, delta_norm: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    """Return the residual stream [N, H] (float32) after adding `delta`, and its RMS norm in the format of `delta`.
+
+    Args:
+        delta_norm: [H] of a norm of `delta` before it is added (Gemma 3); None for none.
+    """
+    x = x + (delta if delta_norm is None else rms_norm(delta, delta_norm, eps))
     return x, rms_norm(x, weight, eps).to(delta.dtype)
 
 
 def rotate(
     qkv: Tensor, cos: Tensor, sin: Tensor, q_norm: Tensor | None, k_norm: Tensor | None, shape: Shape
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Split [N, (heads + 2 * kv_heads) * D] into queries, keys and values; norm (Qwen3) and rotate the first two.
+    """Split [N, (heads + 2 * kv_heads) * D] into queries, keys and values; norm (Qwen3, Gemma 3) and rotate the first two.
 
     Args:
         cos, sin: [N, D] float32, both halves alike (arXiv 2104.09864 in transformers' layout).
@@ -142,10 +211,10 @@ def rotate(
     return _turn(queries, cos, sin).to(qkv.dtype), _turn(keys, cos, sin).to(qkv.dtype), values
 
 
-def swiglu(gate_up: Tensor) -> Tensor:
-    """Return silu(gate) * up of [N, 2 * I] (arXiv 2002.05202), computed in float32, in the format of the input."""
+def gated(gate_up: Tensor, smooth: bool) -> Tensor:
+    """Return silu(gate) * up of [N, 2 * I], or with gelu where `smooth` (arXiv 2002.05202), in float32, in the format of the input."""
     gate, up = gate_up.float().chunk(2, dim=-1)
-    return (silu(gate) * up).to(gate_up.dtype)
+    return ((gelu(gate, approximate="tanh") if smooth else silu(gate)) * up).to(gate_up.dtype)
 
 
 def _turn(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
@@ -159,22 +228,22 @@ class Elementwise:
 
     add_norm: Callable[..., tuple[Tensor, Tensor]]
     rotate: Callable[..., tuple[Tensor, Tensor, Tensor]]
-    swiglu: Callable[[Tensor], Tensor]
+    gated: Callable[[Tensor, bool], Tensor]
 
 
-PLAIN = Elementwise(add_norm, rotate, swiglu)
+PLAIN = Elementwise(add_norm, rotate, gated)
 
 
 @functools.cache
 def elementwise(device_type: str) -> Elementwise:
     """Return the functions, compiled on a GPU, where each would otherwise take up to ten passes over memory; as they are on a CPU."""
     if device_type == "cuda" and has_triton():
-        return Elementwise(torch.compile(add_norm), torch.compile(rotate), torch.compile(swiglu))
+        return Elementwise(torch.compile(add_norm), torch.compile(rotate), torch.compile(gated))
     return PLAIN
 
 
 def decoder_layer(
-    x: Tensor, delta: Tensor, weights: LayerWeights, cos: Tensor, sin: Tensor, shape: Shape, attend: Attend, ops: Elementwise
+    x: Tensor, delta: Tensor, delta_norm: Tensor | None, weights: LayerWeights, shape: Shape, mix: Mix, ops: Elementwise
 ) -> tuple[Tensor, Tensor]:
     """Run one layer over N tokens.
 
@@ -183,45 +252,68 @@ def decoder_layer(
     Args:
         x: [N, H] float32.
         delta: [N, H], to be added to x; in the format of the matrices.
+        delta_norm: of `delta` before it is added: `feed_forward_norm` of the layer before.
 
     Returns:
         x and delta for the next layer.
     """
-    x, normed = ops.add_norm(x, delta, weights.input_norm, shape.eps)
-    qkv = linear(normed, weights.qkv, weights.qkv_bias)
-    attended = attend(*ops.rotate(qkv, cos, sin, weights.q_norm, weights.k_norm, shape))
-    x, normed = ops.add_norm(x, linear(attended, weights.out), weights.output_norm, shape.eps)
-    return x, linear(ops.swiglu(linear(normed, weights.gate_up)), weights.down)
+    x, normed = ops.add_norm(x, delta, weights.input_norm, shape.eps, delta_norm)
+    attended = linear(mix(linear(normed, weights.qkv, weights.qkv_bias)), weights.out)
+    x, normed = ops.add_norm(x, attended, weights.output_norm, shape.eps, weights.attention_norm)
+    return x, linear(ops.gated(linear(normed, weights.gate_up), shape.smooth), weights.down)
 
 
 # The sizes of a Llama-shaped network.
 
 
+LAYER_KINDS = ("full_attention", "sliding_attention")  # as transformers calls them
+
+
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """The sizes that the forward pass needs beside the weights. `eps` is that of all RMS norms."""
+    """The sizes that the forward pass needs beside the weights.
+
+    Attributes:
+        eps: of all RMS norms.
+        scale: the factor of attention scores.
+        smooth: whether the gate is a gelu (its tanh form) and not a silu.
+        embedding_scale: the factor of embeddings.
+        window: tokens that a layer with a window sees, the newest included; 0 where no layer has one.
+        sliding: [layers] whether each layer has a window.
+    """
 
     layers: int
     heads: int
     kv_heads: int
     head_dim: int
     eps: float
+    scale: float
+    smooth: bool
+    embedding_scale: float
+    window: int
+    sliding: tuple[bool, ...]
 
     @classmethod
     def of(cls, config: PretrainedConfig) -> Shape:
-        heads = config.num_attention_heads
+        heads, layers = config.num_attention_heads, config.num_hidden_layers
+        head_dim = getattr(config, "head_dim", None) or config.hidden_size // heads
+        gemma = config.model_type == "gemma3_text"
         return cls(
-            layers=config.num_hidden_layers,
+            layers=layers,
             heads=heads,
             kv_heads=config.num_key_value_heads,
-            head_dim=getattr(config, "head_dim", None) or config.hidden_size // heads,
+            head_dim=head_dim,
             eps=config.rms_norm_eps,
+            scale=1 / math.sqrt(config.query_pre_attn_scalar if gemma else head_dim),
+            smooth=gemma,
+            embedding_scale=math.sqrt(config.hidden_size) if gemma else 1.0,
+            window=config.sliding_window if gemma else 0,
+            sliding=tuple(kind == "sliding_attention" for kind in config.layer_types) if gemma else (False,) * layers,
         )
 
-    @property
-    def scale(self) -> float:
-        """The factor of attention scores."""
-        return 1 / math.sqrt(self.head_dim)
+    def window_of(self, layer: int) -> int:
+        """Return how many tokens a layer sees; 0 for all."""
+        return self.window if self.sliding[layer] else 0
 
 
 # The weights of a transformers module as the forward pass wants them: projections of one input stacked, in one number format.
@@ -237,7 +329,8 @@ class LayerWeights:
     Attributes:
         input_norm, output_norm: [H], before attention and before the feed-forward network; float32.
         qkv, qkv_bias: [(heads + 2 * kv_heads) * D, H] and [(heads + 2 * kv_heads) * D]; Llama and Qwen3 have no bias.
-        q_norm, k_norm: [D] norms of each head (Qwen3); float32.
+        q_norm, k_norm: [D] norms of each head (Qwen3, Gemma 3); float32.
+        attention_norm, feed_forward_norm: [H], of what attention and the feed-forward network add (Gemma 3); float32.
         out: [H, heads * D].
         gate_up: [2 * I, H].
         down: [H, I].
@@ -252,6 +345,8 @@ class LayerWeights:
     output_norm: Tensor
     gate_up: Tensor
     down: Tensor
+    attention_norm: Tensor | None = None
+    feed_forward_norm: Tensor | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -271,21 +366,31 @@ class Weights:
 
 
 def layer_weights(layer: Any, dtype: torch.dtype) -> LayerWeights:
-    """Return the weights of one decoder layer of transformers' Llama, Qwen2, Qwen3 or Mistral, matrices in `dtype`."""
+    """Return the weights of one decoder layer of transformers' Llama, Qwen2, Qwen3, Mistral or Gemma 3, matrices in `dtype`."""
     attention, mlp = layer.self_attn, layer.mlp
     projections = (attention.q_proj, attention.k_proj, attention.v_proj)
     biases = [projection.bias for projection in projections if projection.bias is not None]
+    gemma = hasattr(layer, "post_feedforward_layernorm")
     return LayerWeights(
-        input_norm=layer.input_layernorm.weight,
+        input_norm=norm_weight(layer.input_layernorm),
         qkv=torch.cat([projection.weight for projection in projections]).to(dtype),
         qkv_bias=torch.cat(biases).to(dtype) if biases else None,
-        q_norm=attention.q_norm.weight if hasattr(attention, "q_norm") else None,
-        k_norm=attention.k_norm.weight if hasattr(attention, "k_norm") else None,
+        q_norm=norm_weight(attention.q_norm) if hasattr(attention, "q_norm") else None,
+        k_norm=norm_weight(attention.k_norm) if hasattr(attention, "k_norm") else None,
         out=attention.o_proj.weight.to(dtype),
-        output_norm=layer.post_attention_layernorm.weight,
+        # Gemma 3 has another norm of this name, on what attention adds.
+        output_norm=norm_weight(layer.pre_feedforward_layernorm if gemma else layer.post_attention_layernorm),
         gate_up=torch.cat([mlp.gate_proj.weight, mlp.up_proj.weight]).to(dtype),
         down=mlp.down_proj.weight.to(dtype),
+        attention_norm=norm_weight(layer.post_attention_layernorm) if gemma else None,
+        feed_forward_norm=norm_weight(layer.post_feedforward_layernorm) if gemma else None,
     )
+
+
+def norm_weight(norm: Any) -> Tensor:
+    """Return what a module of transformers multiplies normed states with; Gemma 3 stores its distance from one."""
+    weight: Tensor = norm.weight
+    return 1.0 + weight if isinstance(norm, Gemma3RMSNorm) else weight
 
 
 def all_weights(model: PreTrainedModel, dtype: torch.dtype) -> Weights:
@@ -294,7 +399,7 @@ def all_weights(model: PreTrainedModel, dtype: torch.dtype) -> Weights:
     return Weights(
         embedding=body.embed_tokens.weight,
         layers=tuple(layer_weights(layer, dtype) for layer in body.layers),
-        norm=body.norm.weight,
+        norm=norm_weight(body.norm),
         head=model.get_output_embeddings().weight.to(dtype),
     )
 
@@ -311,9 +416,9 @@ def refresh(weights: Weights, model: PreTrainedModel) -> None:
             old, new = getattr(kept, field.name), getattr(fresh, field.name)
             if old is not None and old.data_ptr() != new.data_ptr():  # norms are the module's own
                 old.copy_(new)
-    head = model.get_output_embeddings().weight
-    if weights.head.data_ptr() != head.data_ptr():
-        weights.head.copy_(head)
+    for old, new in ((weights.norm, norm_weight(model.model.norm)), (weights.head, model.get_output_embeddings().weight)):
+        if old.data_ptr() != new.data_ptr():
+            old.copy_(new)
 
 
 # Which models the light forward pass supports. All others go through transformers.
@@ -321,7 +426,13 @@ def refresh(weights: Weights, model: PreTrainedModel) -> None:
 
 logger = logging.getLogger(__name__)
 
-CLASSES: tuple[type[PreTrainedModel], ...] = (LlamaForCausalLM, Qwen2ForCausalLM, Qwen3ForCausalLM, MistralForCausalLM)
+CLASSES: tuple[type[PreTrainedModel], ...] = (
+    LlamaForCausalLM,
+    Qwen2ForCausalLM,
+    Qwen3ForCausalLM,
+    MistralForCausalLM,
+    Gemma3ForCausalLM,
+)
 ROTARY = {"default", "linear", "llama3", "yarn"}
 """Rotary embeddings whose angles do not depend on how long the sequence is."""
 TOLERANCE = 1e-2
@@ -330,6 +441,7 @@ many times more. In bfloat16 nothing could be told: on the ids of the trial, whi
 SmolLM2-135M differ from its float32 ones by up to 25."""
 
 _known: weakref.WeakKeyDictionary[PreTrainedModel, bool] = weakref.WeakKeyDictionary()
+FORWARD_PASSES.append(_known)
 
 
 def is_llama(model: PreTrainedModel) -> bool:
@@ -344,15 +456,9 @@ def obstacle(model: PreTrainedModel) -> str | None:
     if type(model) not in CLASSES:
         return f"{type(model).__name__} is not one of {', '.join(one.__name__ for one in CLASSES)}"
     config: Any = model.config
-    if config.hidden_act != "silu":
-        return f"activation {config.hidden_act!r}, not 'silu'"
-    if getattr(config, "sliding_window", None) and getattr(config, "use_sliding_window", True):
-        return f"a sliding window of {config.sliding_window}"
-    rotary = (getattr(config, "rope_parameters", None) or getattr(config, "rope_scaling", None) or {}).get(
-        "rope_type", "default"
-    )
-    if rotary not in ROTARY:
-        return f"rotary embedding {rotary!r}"
+    found = _gemma_obstacle(model) if isinstance(model, Gemma3ForCausalLM) else _llama_obstacle(config)
+    if found is not None:
+        return found
     body: Any = model.model
     for layer in body.layers:
         attention, mlp = layer.self_attn, layer.mlp
@@ -363,6 +469,33 @@ def obstacle(model: PreTrainedModel) -> str | None:
         if any(one.bias is not None for one in others) or len({one.bias is None for one in inputs}) == 2:
             return "biases outside queries, keys and values"
     return None
+
+
+def _llama_obstacle(config: Any) -> str | None:
+    if config.hidden_act != "silu":
+        return f"activation {config.hidden_act!r}, not 'silu'"
+    if getattr(config, "sliding_window", None) and getattr(config, "use_sliding_window", True):
+        return f"a sliding window of {config.sliding_window}"
+    return _rotary_obstacle(getattr(config, "rope_parameters", None) or getattr(config, "rope_scaling", None) or {})
+
+
+def _gemma_obstacle(model: Gemma3ForCausalLM) -> str | None:
+    config: Any = model.config
+    if not hasattr(model.model.rotary_emb, "layer_types"):
+        return "rotary embeddings of an earlier transformers; version 5 has one module for both kinds of layers"
+    if config.hidden_activation != "gelu_pytorch_tanh":
+        return f"activation {config.hidden_activation!r}, not 'gelu_pytorch_tanh'"
+    for name in ("attn_logit_softcapping", "final_logit_softcapping", "use_bidirectional_attention"):
+        if getattr(config, name):
+            return f"{name} {getattr(config, name)}"
+    if set(config.layer_types) != set(LAYER_KINDS):
+        return f"layers of the kinds {', '.join(sorted(set(config.layer_types)))}"
+    return next(filter(None, (_rotary_obstacle(config.rope_parameters[kind]) for kind in LAYER_KINDS)), None)
+
+
+def _rotary_obstacle(parameters: dict[str, Any]) -> str | None:
+    kind = parameters.get("rope_type", "default")
+    return None if kind in ROTARY else f"rotary embedding {kind!r}"
 
 
 @torch.no_grad()

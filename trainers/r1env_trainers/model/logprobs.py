@@ -15,8 +15,8 @@ from transformers import PreTrainedModel
 
 from r1env_trainers.model.attention import Packing, pack_prompts_once
 from r1env_trainers.model.batching import micro_batches
-from r1env_trainers.model.llama import compute_dtype, is_llama, packed_hidden_states
-from r1env_trainers.model.load import autocast, has_triton
+from r1env_trainers.model.llama import Shape, compute_dtype, is_llama, packed_hidden_states
+from r1env_trainers.model.load import FORWARD_PASSES, autocast, has_triton
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,16 +159,17 @@ def packed_predictors(model: PreTrainedModel, batch: TokenBatch) -> tuple[Tensor
 
 
 def shares_prompts(model: PreTrainedModel) -> bool:
-    """Return whether rows share one copy of their prompt in the forward pass: Llama-shaped models on a CPU.
+    """Return whether rows share one copy of their prompt in the forward pass: Llama-shaped models without windows on a CPU.
 
     On a GPU attention needs the keys of a row in one piece, and its backward pass would have to sum those of the copies.
     """
-    return model.device.type == "cpu" and is_llama(model)
+    return model.device.type == "cpu" and is_llama(model) and not Shape.of(model.config).window
 
 
 def micro_batches_of(batch: TokenBatch, model: PreTrainedModel, rows: int | None) -> list[list[int]]:
     """Return the rows of each forward pass over a batch, see `micro_batches`; rows that share a prompt stay together."""
-    return micro_batches(batch.lengths.tolist(), model, rows, batch.prompt_numbers() if shares_prompts(model) else None)
+    groups = batch.prompt_numbers() if shares_prompts(model) else None
+    return micro_batches(batch.lengths.tolist(), model, rows, groups, recomputing=is_llama(model))
 
 
 def _in_place(batch: TokenBatch, values: Tensor) -> Tensor:
@@ -217,6 +218,7 @@ def padded_logits(model: PreTrainedModel, batch: TokenBatch) -> Tensor:
 
 
 _plain: weakref.WeakKeyDictionary[PreTrainedModel, bool] = weakref.WeakKeyDictionary()
+FORWARD_PASSES.append(_plain)
 
 
 def has_plain_head(model: PreTrainedModel) -> bool:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from types import TracebackType
 from typing import Any, Protocol
 
 import torch
@@ -12,26 +14,38 @@ from torch import nn
 
 from r1env.runs.run import Run
 from r1env.runs.stages import is_stage
-from r1env_trainers.model.checkpoint import list_checkpoints, load_state, restore, save_checkpoint
+from r1env_trainers.model.checkpoint import list_checkpoints, load_state, restore, save_checkpoint, save_model
 from r1env_trainers.model.dither import dither_matrices
 from r1env_trainers.model.guards import SKIPPED, Guard
 from r1env_trainers.model.llama import compute_dtype
-from r1env_trainers.model.load import LoadedModel, check_model_name, choose_device, limit_threads, load_model
+from r1env_trainers.model.load import (
+    LoadedModel,
+    check_model_name,
+    check_peft,
+    choose_device,
+    limit_memory,
+    limit_threads,
+    load_model,
+)
+from r1env_trainers.model.lora import read_adapters, with_adapters
 from r1env_trainers.settings import LocalConfig, Schedule
+
+logger = logging.getLogger(__name__)
 
 # Learning rates are pure functions of the step, so that resuming needs no state.
 
 
 def learning_rate(step: int, *, peak: float, warmup: int, total: int, schedule: Schedule, floor: float = 0.0) -> float:
-    """Return the rate of update `step` (from 0): linear warm-up over `warmup` updates, then constant, or down to `floor * peak`.
+    """Return the rate of update `step` (from 0): linear warm-up over `warmup` updates, then constant, or down towards `floor * peak`.
 
-    The first update already has a rate (`peak / warmup`), and the last of `total` updates is at the floor.
+    The first update already has a rate (`peak / warmup`). After the warm-up the course is that of transformers' schedules: the floor
+    lies one update behind the last of `total`, so that a floor of 0 wastes no batch of rollouts.
     """
     if step < warmup:
         return peak * (step + 1) / warmup
     if schedule == "constant":
         return peak
-    progress = min(1.0, (step - warmup) / max(1, total - 1 - warmup))
+    progress = min(1.0, (step - warmup) / max(1, total - warmup))
     shape = 1 - progress if schedule == "linear" else 0.5 * (1 + math.cos(math.pi * progress))
     return peak * (floor + (1 - floor) * shape)
 
@@ -43,7 +57,7 @@ class Session:
     Attributes:
         guard: asked after every step, so that nothing that is not finite is learned from unseen.
         first_step: 0, or where the newest checkpoint left off.
-        extra: what the trainer passed to `checkpoint_when_due` for that checkpoint, tensors on the CPU; empty at the start.
+        extra: what the trainer passed to `Checkpoints.step_done` for that checkpoint, tensors on the CPU; empty at the start.
     """
 
     loaded: LoadedModel
@@ -56,6 +70,8 @@ class Session:
 def check_local(config: LocalConfig) -> None:
     """Refuse a device that does not exist and a name that cannot be a model; load nothing."""
     choose_device(config.device)
+    if config.lora.rank:
+        check_peft()
     if not is_stage(config.model):
         check_model_name(config.model)
 
@@ -69,32 +85,55 @@ class Loader(Protocol):
 def begin(config: LocalConfig, run: Run, load: Loader = load_model) -> Session:
     """Load the model, or the newest checkpoint of the stage, in which case the run's logs are cut back to it."""
     checkpoint = next(reversed(list_checkpoints(run.checkpoint_dir)), None)
-    loaded = load(str(checkpoint or config.model), device=choose_device(config.device), seed=config.seed)
+    start = str(config.model if checkpoint is None or config.lora.rank else checkpoint)
+    device = choose_device(config.device)
+    limit_memory(device, config.memory_gb)
+    loaded = load(start, device=device, seed=config.seed)
+    if config.lora.rank:
+        loaded = with_adapters(loaded, config.lora, config.model, config.seed)
+        if checkpoint is not None:
+            read_adapters(loaded, checkpoint)
     limit_threads(loaded.parameters, config.threads)
     optimizer, guard = make_optimizer(loaded, config), Guard(run, config.optim.max_bad_steps)
     if checkpoint is None:
         dither_start(loaded, config)
         return Session(loaded, optimizer, guard, 0)
     state = load_state(checkpoint)
+    dtype = state.get("dtype", "torch.float32").removeprefix(
+        "torch."
+    )  # a checkpoint is in float32 whatever the model is stored in
+    loaded = replace(loaded, dtype=getattr(torch, dtype))
     run.rewind(state["position"])
     return Session(loaded, optimizer, guard, restore(state, optimizer), state["extra"])
 
 
 def dither_start(loaded: LoadedModel, config: LocalConfig) -> None:
     """Dither a model that training starts from, if it computes in bfloat16 and the settings allow it."""
-    if config.optim.dither and compute_dtype(loaded.device) is torch.bfloat16:
+    if config.optim.dither and not config.lora.rank and compute_dtype(loaded.device) is torch.bfloat16:
         dither_matrices(loaded.model, config.seed)
 
 
 def make_optimizer(loaded: LoadedModel, config: LocalConfig) -> torch.optim.AdamW:
     """Return AdamW over all weights; the learning rate is set before every step."""
     return torch.optim.AdamW(
-        loaded.model.parameters(),
-        lr=config.optim.lr,
-        betas=config.optim.betas,
-        weight_decay=config.optim.weight_decay,
-        fused=True,
+        parameter_groups(loaded.model, config.optim.weight_decay), lr=config.optim.lr, betas=config.optim.betas, fused=True
     )
+
+
+def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
+    """Return the parameters to train, for an optimizer, with the decay of each group.
+
+    Norms, biases and embeddings (a head that is tied to them too) are not decayed: they have no product whose size decay would bound,
+    and the rows of words that do not occur would only fade.
+    """
+    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    if not weight_decay:
+        return [{"params": trained, "weight_decay": 0.0}]
+    tables = {id(module.weight) for module in model.modules() if isinstance(module, nn.Embedding)}
+    decayed = [parameter for parameter in trained if parameter.dim() >= 2 and id(parameter) not in tables]
+    known = set(map(id, decayed))
+    others = [parameter for parameter in trained if id(parameter) not in known]
+    return [{"params": decayed, "weight_decay": weight_decay}, {"params": others, "weight_decay": 0.0}]
 
 
 def optimizer_step(
@@ -141,16 +180,72 @@ def apply_gradients(optimizer: torch.optim.Optimizer, rate: float, *, finite: bo
     optimizer.zero_grad(set_to_none=True)
 
 
-def checkpoint_when_due(
-    session: Session, config: LocalConfig, run: Run, steps_done: int, extra: Mapping[str, Any] | None = None
-) -> None:
-    """Write a checkpoint every `checkpoint_every` steps; not after the last one, whose model is the stage's result.
+def save_result(session: Session, config: LocalConfig, run: Run) -> None:
+    """Leave the model as the stage's result, in the format of the settings."""
+    save_model(run.model_dir(), session.loaded, config.checkpoint.dtype, merge=config.lora.merge)
 
-    Not after a bad step either: nobody knows yet whether the weights, which it left as they were, are any good.
 
-    Args:
-        extra: becomes `Session.extra` of a resumed run.
+class Checkpoints:
+    """Writes the checkpoints of a training loop: every so many steps, after the last one, on SIGUSR1, and where Ctrl-C or SIGTERM ends it.
+
+    A context manager around the loop. An interruption reaches the loop anywhere but between `hold`, called before weights change, and
+    `step_done`, so that the last finished step is always there to be written; what was begun since is dropped and done again.
+
+    Example:
+        >>> with Checkpoints(session, config, run) as checkpoints:
+        ...     for step in range(session.first_step, config.steps):
+        ...         ...  # forward and backward passes
+        ...         checkpoints.hold()
+        ...         ...  # optimizer step, log
+        ...         checkpoints.step_done(step + 1)
     """
-    due = config.checkpoint.every and steps_done % config.checkpoint.every == 0 and steps_done < config.steps
-    if due and not session.guard.bad:
-        save_checkpoint(run.checkpoint_dir, steps_done, session.loaded, session.optimizer, run.position(), extra=extra)
+
+    def __init__(self, session: Session, config: LocalConfig, run: Run) -> None:
+        self._session, self._config, self._run = session, config, run
+        self._done: int | None = None  # steps, since the start of this process
+        self._written = session.first_step
+        self._extra: Mapping[str, Any] = {}
+        self._sizes: Mapping[str, int] = {}
+        self._random = torch.get_rng_state()
+
+    def __enter__(self) -> Checkpoints:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        signals = self._run.signals
+        as_of_the_last_step = not signals.holding  # a listener may raise too, after weights have changed
+        if error is None:
+            return
+        signals.hold()
+        written = self._done is None or self._done == self._written
+        if isinstance(error, KeyboardInterrupt) and as_of_the_last_step and not written and not self._session.guard.bad:
+            self._write(int(self._done or 0))
+            logger.warning("interrupted: step %d is in a checkpoint, and --resume goes on from it", self._done)
+
+    def hold(self) -> None:
+        """From here to `step_done` an interruption waits."""
+        self._run.signals.hold()
+
+    def step_done(self, steps_done: int, extra: Mapping[str, Any] | None = None) -> None:
+        """Remember a finished step, which is logged, and write a checkpoint of it where one is due.
+
+        Not after a bad step: nobody knows yet whether the weights, which it left as they were, are any good.
+
+        Args:
+            extra: becomes `Session.extra` of a resumed run.
+        """
+        self._done, self._extra, self._sizes = steps_done, extra or {}, self._run.sizes()
+        self._random = torch.get_rng_state()
+        every = self._config.checkpoint.every
+        due = every and (steps_done % every == 0 or steps_done == self._config.steps)
+        if (due or self._run.signals.checkpoint_wanted) and not self._session.guard.bad:
+            self._run.signals.checkpoint_wanted = False
+            self._write(steps_done)
+        self._run.signals.release()
+
+    def _write(self, steps_done: int) -> None:
+        self._run.rewind(self._sizes)  # of a step that was begun, an evaluation may have been logged
+        torch.set_rng_state(self._random)
+        loaded, optimizer = self._session.loaded, self._session.optimizer
+        save_checkpoint(self._run.checkpoint_dir, steps_done, loaded, optimizer, self._run.position(), extra=self._extra)
+        self._written = steps_done

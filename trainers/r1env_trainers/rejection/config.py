@@ -8,6 +8,7 @@ from typing import Any, ClassVar, Self
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from r1env.config import Preset, Settings
+from r1env.preflight import Preflight
 from r1env.rubrics import RubricSpec
 from r1env.trainer import TrainerConfig
 from r1env_trainers.settings import NAMES_ELSEWHERE, Device, Sampling, SuiteSettings
@@ -61,7 +62,7 @@ class ExtraData(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    data: str = Field(description="A JSON Lines file as sft reads it.")
+    data: str = Field(description="A file, a folder or a hub data set, as sft reads it.")
     count: int | None = Field(default=None, ge=1, description="Rows to draw at random; or weight.")
     weight: float | None = Field(
         default=None,
@@ -104,6 +105,7 @@ class DrawSettings(SuiteSettings):
     )
     sampling: DrawSampling = DrawSampling()
     engine: DrawEngine = DrawEngine()
+    preflight: Preflight = Preflight()
     keep: Selection = Selection()
 
     names_elsewhere: ClassVar[Mapping[str, str]] = NAMES_ELSEWHERE

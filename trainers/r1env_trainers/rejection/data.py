@@ -10,13 +10,14 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from r1env.data.sources import read_jsonl, shuffled_index
+from r1env.data.layouts import read_examples
+from r1env.data.sources import shuffled_index
 from r1env.errors import RunError, UsageError
 from r1env.runs.files import replace_text, to_json
 from r1env.runs.stages import is_stage
 from r1env_trainers.rejection.config import ExtraData
 from r1env_trainers.rejection.statistics import Counts
-from r1env_trainers.sft.rows import parse_row
+from r1env_trainers.sft.rows import rows_of
 
 DATA = "data.jsonl"
 
@@ -56,9 +57,7 @@ def write_data(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
 
 
 def _chosen(item: ExtraData, kept: int, seed: int) -> list[Mapping[str, Any]]:
-    rows = read_jsonl(item.data)
-    for number, row in enumerate(rows, start=1):
-        parse_row(row, f"{item.data}, row {number}")
+    rows = [row for example in read_examples(item.data, keep_instruction=True) for row in rows_of(example)]
     wanted = item.count if item.count is not None else round((item.weight or 0.0) * kept)
     if wanted > len(rows):
         asked = f"{item.count}" if item.count is not None else f"{item.weight} for each of {kept} samples, which is {wanted}"

@@ -14,6 +14,7 @@ from r1env.envs.suite import Suite
 from r1env.errors import TrainingStoppedError, UsageError
 from r1env.importing import import_target
 from r1env.plugins import Plugins, installed
+from r1env.preflight import check_suites
 from r1env.rollout import sample_rollouts, stop_when_scoring_fails
 from r1env.runs.files import to_json
 from r1env.runs.run import Run
@@ -70,6 +71,7 @@ def draw_samples(
     suite, selector = open_suite(settings, settings.rubric), Selector(settings.keep, plugins)
     seen = {digest for shard in shards for digest in shard.prompts}
     with contextlib.closing(_open_engine(settings, model, device, seed, plugins)) as engine:
+        check_suites([suite], settings.preflight, engine, seed=seed)
         for number in range(len(shards), batches):
             start = time.perf_counter()
             stop = min((number + 1) * settings.sampling.prompts_per_batch, settings.sampling.prompts)

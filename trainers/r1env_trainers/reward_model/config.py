@@ -64,7 +64,7 @@ class RewardModelConfig(LocalConfig):
     R1 trains its helpful model pairwise on the final response, and its safety model pointwise on the whole completion.
     """
 
-    data: str = Field(description="A JSON Lines file of pairs or labels, or stage:NAME/FILE.")
+    data: str = Field(description="A file, a folder or a hub data set of pairs or labels, or stage:NAME/FILE.")
     objective: Objective = Field(
         default="pairwise", description="Bradley-Terry on chosen and rejected, or cross-entropy on safe and unsafe."
     )

@@ -1,9 +1,9 @@
-"""What reward models learn from: preference pairs and labelled completions, read from JSON lines.
+"""What reward models learn from: preference pairs and labelled completions.
 
     {"prompt": text or messages, "chosen": text, "rejected": text, "votes": [2, 1, 2, 1]}       pairwise
     {"prompt": text or messages, "completion": text, "safe": true}                              pointwise
 
-`votes` are a judge's, one a comparison, as `r1env label-pairs` writes them: how far the chosen response leads, from -2 to 2.
+Other layouts of pairs and labels are recognised too (see `r1env.data.layouts`). `votes` are a judge's, one a comparison, as `r1env label-pairs` writes them: how far the chosen response leads, from -2 to 2.
 Pairs without votes (people's choices) are taken as they are.
 """
 
@@ -11,20 +11,23 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import math
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from typing import Any, Protocol, TypeVar
+from dataclasses import dataclass, field, replace
+from typing import Protocol, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field
-
-from r1env.config import validate
-from r1env.data.sources import read_jsonl
-from r1env.errors import UsageError
+from r1env.data.layouts import Example, read_examples
+from r1env.envs.conversation import Tool
+from r1env.errors import DataError, UsageError
 from r1env.prompts import parse_response
-from r1env.types import Conversation, Message
-from r1env_trainers.reward_model.config import Objective, Reads, RewardModelConfig
+from r1env.types import Conversation
+from r1env_trainers.reward_model.config import Reads, RewardModelConfig
+from r1env_trainers.sft.render import as_text
+from r1env_trainers.sft.rows import tools_of
+
+logger = logging.getLogger(__name__)
 
 # Which preference pairs are worth learning from. Pure functions.
 #
@@ -40,12 +43,16 @@ class Pair:
 
     Attributes:
         votes: of a judge, each how far `chosen` leads, from -2 to 2; empty where nobody voted.
+        where: file and row, for messages.
+        tools: that the conversation may call.
     """
 
     prompt: Conversation
     chosen: str
     rejected: str
     votes: tuple[float, ...] = ()
+    where: str = field(default="a pair", compare=False)
+    tools: tuple[Tool, ...] = ()
 
     @property
     def margin(self) -> float | None:
@@ -94,37 +101,17 @@ def _bucket(pair: Pair) -> int:
 def _turned(pair: Pair) -> Pair:
     if (pair.margin or 0.0) >= 0:
         return pair
-    return Pair(pair.prompt, pair.rejected, pair.chosen, tuple(-vote for vote in pair.votes))
+    return replace(pair, chosen=pair.rejected, rejected=pair.chosen, votes=tuple(-vote for vote in pair.votes))
 
 
 @dataclass(frozen=True, slots=True)
 class Labelled:
-    """A completion, and whether it is safe."""
+    """A completion, and whether it is safe. `where` is its file and row, for messages."""
 
     prompt: Conversation
     completion: str
     safe: bool
-
-
-class _Row(BaseModel):
-    model_config = ConfigDict(extra="ignore")  # `task_id`, `domain` and the like travel with the data
-
-    prompt: str | tuple[Message, ...] = Field(min_length=1)
-
-    @property
-    def conversation(self) -> Conversation:
-        return ({"role": "user", "content": self.prompt},) if isinstance(self.prompt, str) else self.prompt
-
-
-class _PairRow(_Row):
-    chosen: str
-    rejected: str
-    votes: tuple[float, ...] = ()
-
-
-class _LabelledRow(_Row):
-    completion: str
-    safe: bool
+    where: str = field(default="a row", compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,9 +137,9 @@ def open_examples(config: RewardModelConfig) -> Examples:
 
 
 def _open_pairs(config: RewardModelConfig) -> Examples:
-    pairs = select_pairs(_pairs(config.data, config.reads), config.pairs.min_margin, config.pairs.balance_lengths)
+    pairs = select_pairs(read_pairs(config.data, config.reads), config.pairs.min_margin, config.pairs.balance_lengths)
     if config.eval.data is not None:
-        return Examples(pairs, _pairs(config.eval.data, config.reads))
+        return Examples(pairs, read_pairs(config.eval.data, config.reads))
     return Examples(*split_by_prompt(pairs, config.eval.share, config.seed))
 
 
@@ -191,19 +178,56 @@ def _fraction(prompt: Conversation, seed: int) -> float:
     return int.from_bytes(digest, "big") / 2**64
 
 
-def _pairs(file: str, reads: Reads) -> list[Pair]:
-    rows = [validate(_PairRow, row, where) for where, row in _rows(file, "pairwise")]
-    pairs = [Pair(row.conversation, row.chosen, row.rejected, row.votes) for row in rows]
-    return [replace(p, chosen=read_part(p.chosen, reads), rejected=read_part(p.rejected, reads)) for p in pairs]
+def read_pairs(file: str, reads: Reads = "completion") -> list[Pair]:
+    """Return the preference pairs of a file, a folder or a hub data set, in every layout that `read_examples` knows.
+
+    Pairs of two equal responses say nothing; they are counted and left out.
+
+    Raises:
+        UsageError: it cannot be read, or a row is no pair.
+    """
+    examples = read_examples(file, keep_instruction=True)
+    pairs: list[Pair] = []
+    equal = 0
+    for place, row in enumerate(examples.rows):
+        if "chosen" in row and row["chosen"] == row.get("rejected"):
+            equal += 1
+            continue
+        example = examples[place]
+        if not example.chosen:
+            raise DataError(
+                example.where, f"needs chosen and rejected; read as {example.layout}; its columns: {', '.join(row)}"
+            )
+        chosen, rejected = (read_part(_only_text(side, example), reads) for side in (example.chosen, example.rejected))
+        pairs.append(Pair(example.prompt, chosen, rejected, _votes(example), example.where, tools_of(example)))
+    if equal:
+        logger.warning("%s: %d pairs of two equal responses are left out", file, equal)
+    return pairs
 
 
 def _labelled(file: str, reads: Reads) -> list[Labelled]:
-    rows = [validate(_LabelledRow, row, where) for where, row in _rows(file, "pointwise")]
-    return [Labelled(row.conversation, read_part(row.completion, reads), row.safe) for row in rows]
+    rows = []
+    for example in read_examples(file, keep_instruction=True):
+        if example.label is None or not example.demonstrations:
+            raise DataError(
+                example.where, f"needs a prompt, a completion and whether it is safe; its columns: {', '.join(example.row)}"
+            )
+        completion = read_part(_only_text(example.demonstrations[0], example), reads)
+        rows.append(Labelled(example.prompt, completion, example.label, example.where))
+    return rows
 
 
-def _rows(file: str, objective: Objective) -> list[tuple[str, dict[str, Any]]]:
-    rows = read_jsonl(file)
-    if not rows:
-        raise UsageError(f"{file} has no rows")
-    return [(f"{file}, row {number} ({objective})", row) for number, row in enumerate(rows, start=1)]
+def _only_text(side: Conversation, example: Example) -> str:
+    """The text of a response of one message."""
+    if len(side) != 1 or side[0]["role"] != "assistant":
+        raise DataError(
+            example.where, f"a response should be one message of the assistant; found {[one['role'] for one in side]}"
+        )
+    return as_text(side[0])
+
+
+def _votes(example: Example) -> tuple[float, ...]:
+    votes = example.row.get("votes") or ()
+    if not isinstance(votes, list | tuple) or not all(isinstance(vote, int | float) and math.isfinite(vote) for vote in votes):
+        raise DataError(example.where, f"'votes' is {votes!r}; write a list of numbers from -2 to 2"[:200])
+    return tuple(map(float, votes))

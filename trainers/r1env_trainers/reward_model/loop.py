@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, cast
@@ -16,13 +16,14 @@ from torch.nn.functional import binary_cross_entropy_with_logits, softplus
 
 from r1env.data.sources import shuffled_index
 from r1env.errors import UsageError
+from r1env.preflight import Collected, Preflight, Report, settle
 from r1env.runs.run import Run
 from r1env.runs.stages import is_stage
-from r1env_trainers.model.batching import micro_batches
-from r1env_trainers.model.checkpoint import save_model
+from r1env_trainers.generate.engine import context_length
+from r1env_trainers.model.batching import micro_batches, within_memory
 from r1env_trainers.model.guards import rows_at_fault, shown_ids
 from r1env_trainers.model.load import LoadedModel
-from r1env_trainers.model.session import Session, begin, check_local, checkpoint_when_due, optimizer_step
+from r1env_trainers.model.session import Checkpoints, Session, begin, check_local, optimizer_step, save_result
 from r1env_trainers.reward_model.config import RewardModelConfig
 from r1env_trainers.reward_model.data import Examples, Labelled, Pair, open_examples
 from r1env_trainers.reward_model.model import (
@@ -32,6 +33,7 @@ from r1env_trainers.reward_model.model import (
     save_record,
     start_reward_model,
 )
+from r1env_trainers.sft.data import TOO_LONG
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,35 +58,57 @@ class RewardModelTrainer:
 
     def check(self, config: RewardModelConfig) -> None:
         check_local(config)
+        if config.lora.rank:
+            raise UsageError("a reward model trains all its weights, the head among them: leave out lora")
         if not any(is_stage(file) for file in (config.data, config.eval.data or "")):
             open_examples(config)
 
     def train(self, config: RewardModelConfig, run: Run) -> None:
         examples = open_examples(config)
         session = begin(config, run, start_reward_model)
-        train, heldout = (_encoded(rows, session.loaded, config) for rows in (examples.train, examples.heldout))
+        if (context := context_length(session.loaded.model.config)) is not None:
+            config = config.model_copy(update={"max_length": min(config.max_length, context)})
+        found = Collected()
+        train, heldout = (_encoded(rows, session.loaded, config, found) for rows in (examples.train, examples.heldout))
+        _report(config, len(examples.train) + len(examples.heldout), found)
         if not train:
             raise UsageError(f"{config.data}: every row is longer than max_length {config.max_length}; raise it")
         run.note(examples=_counts(examples, train, heldout))
-        for step in range(session.first_step, config.steps):
-            start = time.perf_counter()
-            positions = range(step * config.optim.batch_size, (step + 1) * config.optim.batch_size)
-            batch = [train[shuffled_index(position, len(train), config.seed)] for position in positions]
-            metrics = _update(session, batch, config, step)
-            metrics["seconds/update"] = time.perf_counter() - start
-            if heldout and (step + 1 == config.steps or (config.eval.every and (step + 1) % config.eval.every == 0)):
-                metrics |= _evaluate(session.loaded, heldout, config)
-            run.log(step + 1, metrics)
-            session.guard.after(step + 1, metrics, at_fault=partial(_rows_at_fault, session.loaded, batch, config))
-            checkpoint_when_due(session, config, run, step + 1)
-        save_model(run.model_dir(), session.loaded)
+        with Checkpoints(session, config, run) as checkpoints:
+            for step in range(session.first_step, config.steps):
+                start = time.perf_counter()
+                positions = range(step * config.optim.batch_size, (step + 1) * config.optim.batch_size)
+                batch = [train[shuffled_index(position, len(train), config.seed)] for position in positions]
+                metrics = _update(session, batch, config, step, checkpoints.hold)
+                metrics["seconds/update"] = time.perf_counter() - start
+                if heldout and (step + 1 == config.steps or (config.eval.every and (step + 1) % config.eval.every == 0)):
+                    metrics |= _evaluate(session.loaded, heldout, config)
+                run.log(step + 1, metrics)
+                session.guard.after(step + 1, metrics, at_fault=partial(_rows_at_fault, session.loaded, batch, config))
+                checkpoints.step_done(step + 1)
+        save_result(session, config, run)
         save_record(run.model_dir(), _record(session.loaded, heldout or train, config))
 
 
-def _encoded(rows: Sequence[Pair] | Sequence[Labelled], loaded: LoadedModel, config: RewardModelConfig) -> list[Item]:
-    """The rows that fit `max_length`, as token ids."""
-    items = [_item(row, loaded, config) for row in rows]
-    return [item for item in items if max(map(len, item.sequences)) <= config.max_length]
+def _encoded(
+    rows: Sequence[Pair] | Sequence[Labelled], loaded: LoadedModel, config: RewardModelConfig, found: Collected
+) -> list[Item]:
+    """The rows that fit `max_length`, as token ids; the others are collected."""
+    items = []
+    for row in rows:
+        item = _item(row, loaded, config)
+        longest = max(map(len, item.sequences))
+        if longest <= config.max_length:
+            items.append(item)
+        else:
+            found.add(TOO_LONG, f"{row.where}: {longest:,} tokens, max_length {config.max_length:,}")
+    return items
+
+
+def _report(config: RewardModelConfig, rows: int, found: Collected) -> None:
+    """Report what is left out, before the first step."""
+    faults = tuple(found.fault(TOO_LONG, "they are left out; raise max_length to learn them", fatal=False))
+    settle([Report(subject=config.data, checked=rows, faults=faults)], Preflight())
 
 
 def _item(row: Pair | Labelled, loaded: LoadedModel, config: RewardModelConfig) -> Item:
@@ -94,18 +118,26 @@ def _item(row: Pair | Labelled, loaded: LoadedModel, config: RewardModelConfig) 
     return Item((chosen, rejected), config.pairs.margin_scale * (row.margin or 0.0), len(chosen) < len(rejected))
 
 
-def _update(session: Session, batch: Sequence[Item], config: RewardModelConfig, step: int) -> dict[str, float]:
-    """One optimizer step; the loss is the mean over the batch, however it is cut into micro-batches."""
+def _update(
+    session: Session, batch: Sequence[Item], config: RewardModelConfig, step: int, hold: Callable[[], object]
+) -> dict[str, float]:
+    """Take one optimizer step, before which `hold` is called; the loss is the mean over the batch, however it is cut into micro-batches."""
     loaded = session.loaded
-    total = torch.zeros((), device=loaded.device)
-    gaps: list[float] = []
-    for places in micro_batches([item.length for item in batch], loaded.model, config.optim.micro_batch_size):
-        chunk = [batch[place] for place in places]
-        rewards = _rewards(loaded, chunk)
-        loss = _loss(rewards, chunk).sum() / len(batch)
-        loss.backward()
-        total += loss.detach()
-        gaps += _gaps(rewards.detach(), chunk)
+
+    def gradients(passes: list[list[int]]) -> tuple[Tensor, list[float]]:
+        total, gaps = torch.zeros((), device=loaded.device), list[float]()
+        for places in passes:
+            chunk = [batch[place] for place in places]
+            rewards = _rewards(loaded, chunk)
+            loss = _loss(rewards, chunk).sum() / len(batch)
+            loss.backward()
+            total += loss.detach()
+            gaps += _gaps(rewards.detach(), chunk)
+        return total, gaps
+
+    batches = micro_batches([item.length for item in batch], loaded.model, config.optim.micro_batch_size)
+    total, gaps = within_memory(loaded.model, batches, gradients)
+    hold()
     taken = optimizer_step(loaded, session.optimizer, config, step, total=config.steps, loss=float(total))
     return {"loss": float(total), "accuracy": pair_accuracy(gaps)} | taken
 

@@ -10,6 +10,7 @@ from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 from r1env.config import Preset, Settings
 from r1env.envs.suite import EnvironmentShare
 from r1env.hooks import AdvantageSpec, KLEstimatorSpec, LossAggregationSpec, LossSpec, PolicyRatioSpec
+from r1env.preflight import Preflight
 from r1env.rubrics import RubricSpec
 from r1env.trainer import BackendConfig, registered
 from r1env_trainers.generate.options import EngineName, VLLMOptions
@@ -102,9 +103,18 @@ class Filter(Settings):
     )
     min_pass_rate: float = Field(default=0.0, ge=0, le=1, description="Skip tasks with a lower pass rate.")
     max_pass_rate: float = Field(default=1.0, ge=0, le=1, description="Skip tasks with a higher pass rate.")
+    max_prompt_length: int | None = Field(
+        default=None,
+        ge=1,
+        description="Skip tasks with longer prompts, in tokens; null: a prompt beyond the context is refused.",
+    )
     dynamic_sampling: bool = Field(
         default=False,
         description="Draw further prompts for groups whose rewards are all alike (DAPO, arXiv 2503.14476, section 3.2).",
+    )
+    dynamic_sampling_metric: Literal["reward", "accuracy"] = Field(
+        default="reward",
+        description="What must differ within a group: the summed reward, or the verdict of the environment's own checker (DAPO).",
     )
     max_extra_batches: int = Field(default=4, ge=0, description="Most further batches of dynamic sampling per step.")
 
@@ -181,6 +191,10 @@ class Algo(Settings):
         description="Mean over all tokens, over sequences of their token means, or over sequences of sum / max_new_tokens.",
         json_schema_extra={"source": "DAPO, arXiv 2503.14476"},
     )
+    count_flat_groups: bool = Field(
+        default=False,
+        description="Groups whose rewards are all alike count in the loss's denominator, as in the papers; false: only the others.",
+    )
     kl_coef: float = Field(
         default=0.0, ge=0, description="Weight of the KL divergence to the reference model; 0: no reference model is loaded."
     )
@@ -216,6 +230,11 @@ class Algo(Settings):
     def _terms_fit_together(self) -> Self:
         if self.kl_in == "reward" and self.kl_coef == 0 and self.advantage != "gae":  # of PPO it is where a KL would go
             raise ValueError("kl_in=reward takes the KL from the reward, and kl_coef=0 takes nothing; give kl_coef")
+        if self.kl_in == "loss" and self.kl_coef > 0 and self.kl_estimator == "k1":
+            raise ValueError(
+                "kl_estimator=k1 in the loss regularises nothing: the gradient of log π - log π_ref is that of log π, whose mean over "
+                "samples of the policy is 0; use k2, whose gradient is the KL's, or k3, or kl_in=reward"
+            )
         if self.ref_model_sync_steps and not self.needs_reference:
             raise ValueError("ref_model_sync_steps replaces a reference model, and without kl_coef or track_kl there is none")
         if self.loss != CLIPPED and (self.policy_ratio != "token" or self.dual_clip is not None):
@@ -303,8 +322,15 @@ class RolloutConfig(SuiteSettings, LocalConfig):
     max_failed: float = Field(
         default=0.2, ge=0, le=1, description="Share of a step's rollouts whose scoring may fail before training stops."
     )
+    max_unscored: float = Field(
+        default=1.0,
+        gt=0,
+        le=1,
+        description="Share of a step's rollouts without a score, whatever the reason, from which training stops.",
+    )
     sampling: RLSampling = RLSampling()
     engine: EngineSettings = EngineSettings()
+    preflight: Preflight = Preflight()
     filter: Filter = Filter()
     final_phase: FinalPhase = FinalPhase()
     optim: RLOptim = RLOptim()
@@ -423,6 +449,14 @@ class GRPOConfig(RolloutConfig, BackendConfig):
         if self.sampling.group_size == 1 and self.algo.compares_groups:
             raise ValueError(
                 f"advantage={self.algo.advantage} compares the completions of a prompt; sampling.group_size must be 2 or more"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _adapters_have_one_base(self) -> Self:
+        if self.lora.rank and self.algo.ref_model_sync_steps:
+            raise ValueError(
+                "with lora the reference is the model under the adapters, which no step changes; leave out algo.ref_model_sync_steps"
             )
         return self
 

@@ -12,7 +12,7 @@ from transformers import PreTrainedModel
 
 from r1env_trainers.model.load import LoadedModel, autocast
 from r1env_trainers.model.logprobs import TokenBatch, completion_logprobs, completion_logprobs_and_entropies, right_padded
-from r1env_trainers.model.session import dither_start
+from r1env_trainers.model.session import dither_start, parameter_groups
 from r1env_trainers.reward_model.model import start_reward_model
 from r1env_trainers.rl.config import GRPOConfig
 
@@ -46,7 +46,7 @@ class Critic:
             own = head = _zero_head(policy)
             body = None
         optimizer = torch.optim.AdamW(
-            own.parameters(), lr=config.critic.lr, betas=config.optim.betas, weight_decay=config.optim.weight_decay, fused=True
+            parameter_groups(own, config.optim.weight_decay), lr=config.critic.lr, betas=config.optim.betas, fused=True
         )
         if state:
             own.load_state_dict(state["weights"])

@@ -10,23 +10,21 @@ import contextlib
 import time
 from functools import partial
 
-from r1env.rollout import stop_when_scoring_fails
+from r1env.preflight import Limits, check_suites
+from r1env.rollout import stop_when_scoring_fails, stop_when_unscored
 from r1env.runs.run import Run
 from r1env_trainers.generate.choose import training_engine
-from r1env_trainers.model.checkpoint import save_model
-from r1env_trainers.model.session import begin, checkpoint_when_due
+from r1env_trainers.model.session import Checkpoints, begin, save_result
 from r1env_trainers.rl.config import GRPOConfig
 from r1env_trainers.rl.critic import Critic
 from r1env_trainers.rl.metrics import (
     evaluate_held_out,
-    evaluation_suite,
     rollout_metrics,
     rubrics_of,
     sample_rows,
     speed_metrics,
-    training_suite,
 )
-from r1env_trainers.rl.rollouts import collect, task_filter
+from r1env_trainers.rl.rollouts import collect, evaluation_suite, task_filter, training_suite
 from r1env_trainers.rl.update import Reference, describe_rows_at_fault, update
 
 
@@ -35,11 +33,11 @@ def train(config: GRPOConfig, run: Run) -> None:
     suite = training_suite(config)
     late_suite = training_suite(config, late=True) if config.final_phase.steps else suite
     run.note(**rubrics_of(suite), **({"late": rubrics_of(late_suite)} if config.final_phase.steps else {}))
-    keep_task = task_filter(config)
     held_out = evaluation_suite(config) if config.eval.every else None
 
     session = begin(config, run)
     policy, state = session.loaded, session.extra  # of the checkpoint; empty at the start
+    keep_task = task_filter(config, policy.tokenizer)
     reference = critic = None
     if config.algo.needs_reference:
         reference = Reference.start(config.model, policy, config.seed, state.get("reference", {}))
@@ -47,17 +45,24 @@ def train(config: GRPOConfig, run: Run) -> None:
         critic = Critic.start(config, policy, state.get("critic", {}))
     position = state.get("position", 0)  # in the endless stream of tasks
 
-    with contextlib.closing(
-        training_engine(
-            policy,
-            config.engine.name,
-            config.engine.vllm,
-            config.seed,
-            config.engine.max_num_seqs,
-            model=config.model,
-            options=config.engine.options,
-        )
-    ) as engine:
+    with (
+        contextlib.closing(
+            training_engine(
+                policy,
+                config.engine.name,
+                config.engine.vllm,
+                config.seed,
+                config.engine.max_num_seqs,
+                model=config.model,
+                options=config.engine.options,
+            )
+        ) as engine,
+        Checkpoints(session, config, run) as checkpoints,
+    ):
+        limits = Limits(engine.tokenizer, config.filter.max_prompt_length, engine.max_length)
+        check_suites([suite, late_suite], config.preflight, limits, seed=config.seed)
+        if held_out is not None:
+            check_suites([held_out], config.preflight, engine, count=config.eval.limit)
         for step in range(session.first_step, config.steps):
             if held_out is not None and step % config.eval.every == 0:
                 evaluate_held_out(held_out, engine, config, run, step)
@@ -67,12 +72,14 @@ def train(config: GRPOConfig, run: Run) -> None:
                 suite = late_suite
             experience = collect(suite, policy, engine, config, step, position=position, keep_task=keep_task)
             stop_when_scoring_fails(experience.scores, config.max_failed, "the rollouts of a step")
+            stop_when_unscored(experience.scores, config.max_unscored, "the rollouts of a step")
             position = experience.position
 
             # Learn: epochs * mini_batches optimizer steps.
             start = time.perf_counter()
             frozen = None if reference is None else reference.loaded
-            metrics = update(policy, session.optimizer, experience, config, step, frozen, critic)
+            metrics = update(policy, session.optimizer, experience, config, step, frozen, critic, checkpoints.hold)
+            checkpoints.hold()
             if (
                 reference is not None
                 and config.algo.ref_model_sync_steps
@@ -94,7 +101,7 @@ def train(config: GRPOConfig, run: Run) -> None:
                 **({} if reference is None else {"reference": reference.state()}),
                 **({} if critic is None else {"critic": critic.state()}),
             }
-            checkpoint_when_due(session, config, run, step + 1, state)
+            checkpoints.step_done(step + 1, state)
         if held_out is not None:
             evaluate_held_out(held_out, engine, config, run, config.steps)
-    save_model(run.model_dir(), policy)
+    save_result(session, config, run)

@@ -6,6 +6,7 @@ Losses, ratios, aggregations and estimators are found by name: those below, a pl
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
@@ -13,8 +14,8 @@ from torch import Tensor
 from r1env.errors import UsageError
 from r1env.hooks import KLEstimatorSpec, LossAggregationSpec, LossSpec, PolicyRatioSpec
 from r1env.importing import accepted
-from r1env.plugins import installed
-from r1env_trainers.rl.config import Correction
+from r1env_trainers.rl.advantages import estimate_advantages, formula
+from r1env_trainers.rl.config import Algo, Correction
 
 
 def policy_loss(
@@ -73,7 +74,7 @@ def other_loss(
         >>> def reinforce(logprobs, old_logprobs, advantages, **_):
         ...     return -advantages * logprobs
     """
-    function = installed().load(LossSpec, name)
+    function = formula(LossSpec, name)
     settings = accepted(function, mask=mask, clip_low=clip_low, clip_high=clip_high)
     per_token = function(logprobs, old_logprobs, _per_token(advantages).expand_as(logprobs), **settings)
     return _of_shape(f"loss {name!r}", "a loss per token", per_token, list(logprobs.shape))
@@ -98,7 +99,7 @@ def policy_ratio(name: str, logprobs: Tensor, old_logprobs: Tensor, mask: Tensor
         ValueError: the function needs the mask, and it is None.
         UsageError: it returned another shape.
     """
-    function = installed().load(PolicyRatioSpec, name)
+    function = formula(PolicyRatioSpec, name)
     settings = accepted(function, mask=mask)
     if "mask" in settings and mask is None:
         raise ValueError(f"the ratio {name!r} needs the mask of the tokens")
@@ -210,7 +211,7 @@ def loss_denominator(mask: Tensor, mode: str, max_new_tokens: int) -> float:
 
 
 def _total_and_count(per_token: Tensor, mask: Tensor, mode: str, max_new_tokens: int) -> tuple[Tensor, Tensor]:
-    function = installed().load(LossAggregationSpec, mode)
+    function = formula(LossAggregationSpec, mode)
     result = function(per_token, mask, **accepted(function, max_new_tokens=max_new_tokens))
     if not isinstance(result, tuple) or len(result) != 2:
         raise UsageError(f"loss aggregation {mode!r} returned {type(result).__name__}; it must return a total and a count")
@@ -257,7 +258,7 @@ def estimate_kl(name: str, logprobs: Tensor, reference: Tensor) -> Tensor:
         >>> estimate_kl("k1", torch.tensor([[-1.0]]), torch.tensor([[-3.0]])).tolist()
         [[2.0]]
     """
-    estimate = installed().load(KLEstimatorSpec, name)(logprobs, reference)
+    estimate = formula(KLEstimatorSpec, name)(logprobs, reference)
     return _of_shape(f"KL estimator {name!r}", "an estimate per token", estimate, list(logprobs.shape))
 
 
@@ -278,6 +279,34 @@ def k3(logprobs: Tensor, reference: Tensor) -> Tensor:
     """
     log_ratio = (reference - logprobs).clamp(max=20.0)
     return log_ratio.exp() - log_ratio - 1
+
+
+def check_formulas(algo: Algo) -> None:
+    """Call every function that the settings name on small tensors, so that one which cannot be used is refused before the first step.
+
+    Raises:
+        UsageError: a function raised, or returned something else than it must.
+    """
+    formula.cache_clear()
+    logprobs, old, mask = torch.tensor([[-1.0, -2.0], [-0.5, -1.0]]), torch.tensor([[-1.1, -1.9]] * 2), torch.ones(2, 2)
+    advantages, clip = torch.tensor([1.0, -1.0]), {"clip_low": algo.clip_ratio_low, "clip_high": algo.clip_ratio_high}
+    calls: dict[str, Callable[[], object]] = {
+        f"loss={algo.loss}": lambda: other_loss(algo.loss, logprobs, old, advantages, mask=mask, **clip),
+        f"policy_ratio={algo.policy_ratio}": lambda: policy_ratio(algo.policy_ratio, logprobs, old, mask),
+        f"kl_estimator={algo.kl_estimator}": lambda: estimate_kl(algo.kl_estimator, logprobs, old),
+        f"loss_aggregation={algo.loss_aggregation}": lambda: loss_denominator(mask, algo.loss_aggregation, 2),
+    }
+    if algo.advantage not in ("gdpo", "gae"):  # which need more than rewards
+        calls[f"advantage={algo.advantage}"] = lambda: estimate_advantages(
+            algo.advantage, torch.tensor([[0.0, 1.0], [1.0, torch.nan]])
+        )
+    for setting, call in calls.items():
+        try:
+            call()
+        except UsageError:
+            raise
+        except Exception as error:
+            raise UsageError(f"algo.{setting} raised {type(error).__name__} on small tensors: {error}") from error
 
 
 # The critic's loss, and how much of the returns it explains.

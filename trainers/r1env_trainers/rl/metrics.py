@@ -1,10 +1,11 @@
-"""Metrics of a step: pure functions from an experience to named numbers; and the suites that a run trains and evaluates on."""
+"""Metrics of a step: pure functions from an experience to named numbers; and the evaluation on held-out tasks."""
 
 from __future__ import annotations
 
 import math
 import resource
 import sys
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
@@ -17,11 +18,11 @@ from r1env.envs.suite import Suite
 from r1env.errors import UsageError
 from r1env.monitoring.rules import completion_metrics
 from r1env.runs.run import Run
+from r1env.types import Score
 from r1env_trainers.evaluate import log_accuracy
 from r1env_trainers.rl.advantages import mixed
 from r1env_trainers.rl.config import RolloutConfig
 from r1env_trainers.rl.rollouts import Experience
-from r1env_trainers.settings import open_evaluation, open_suite
 
 
 def step_metrics(experience: Experience, verdicts: Sequence[float]) -> dict[str, float]:
@@ -48,12 +49,22 @@ def step_metrics(experience: Experience, verdicts: Sequence[float]) -> dict[str,
         "mixed_groups": float(mixed(experience.rewards).float().mean()),
         "unscored": float(sum(score.value is None for score in experience.scores)),
     }
+    metrics |= unscored_shares(experience.scores)
     for key in experience.scores[0].parts:
         values = [score.parts[key] for score in experience.scores]
         metrics[f"parts/{key}"] = _mean([value for value in values if math.isfinite(value)])
     if judged := [accuracy for accuracy in verdicts if math.isfinite(accuracy)]:
         metrics["accuracy"] = _mean(judged)
     return metrics | completion_metrics(experience.rollouts, verdicts, lengths.tolist())
+
+
+def unscored_shares(scores: Sequence[Score]) -> dict[str, float]:
+    """Return `unscored/share`, the share of rollouts without a score, and of it `unscored/REWARD/STATUS`, by what had none and why."""
+    missing = Counter(f"{score.reason.partition(':')[0]}/{score.status}" for score in scores if score.value is None)
+    return {
+        "unscored/share": missing.total() / len(scores),
+        **{f"unscored/{cause}": count / len(scores) for cause, count in sorted(missing.items())},
+    }
 
 
 def memory_metrics(device: torch.device) -> dict[str, float]:
@@ -115,29 +126,7 @@ def speed_metrics(experience: Experience, seconds: dict[str, float]) -> dict[str
     }
 
 
-# The suites for training, for the last steps and for evaluation; and per-environment metrics.
-
-
-def training_suite(config: RolloutConfig, *, late: bool = False) -> Suite:
-    """Return the suite of the steps; `late` for that of the last `late_steps`."""
-    if not late:
-        return open_suite(config, config.rubric)
-    shares = config.final_phase.mixture or config.mixture
-    if config.final_phase.rubric is not None:
-        shares = tuple(share.model_copy(update={"rubric": None}) for share in shares)
-    rubric = config.rubric if config.final_phase.rubric is None else config.final_phase.rubric
-    return open_suite(config.model_copy(update={"mixture": shares}), rubric)
-
-
-def evaluation_suite(config: RolloutConfig) -> Suite:
-    """The same environments on tasks that training does not see, scored by their checkers alone.
-
-    Raises:
-        UsageError: there are no such tasks.
-    """
-    shares = tuple(share.model_copy(update={"rubric": None}) for share in config.mixture)
-    training = [training_suite(config), *([training_suite(config, late=True)] if config.final_phase.steps else [])]
-    return open_evaluation(config.model_copy(update={"mixture": shares}), "accuracy", training, **config.eval.env_options)
+# Evaluation on held-out tasks, and per-environment metrics.
 
 
 def evaluate_held_out(suite: Suite, engine: Engine, config: RolloutConfig, run: Run, step: int) -> None:
@@ -160,6 +149,20 @@ def check_rewards_to_separate(suite: Suite) -> None:
     """
     if all(sum(item.weight != 0 for item in environment.rubric.rewards) < 2 for environment in suite.environments):
         raise UsageError("advantage=gdpo normalises each reward by itself, and the rubric has one that counts; use grpo")
+
+
+def check_verdicts_to_compare(suite: Suite) -> None:
+    """Refuse `dynamic_sampling_metric=accuracy` where a rubric leaves the environment's own checker out.
+
+    Raises:
+        UsageError: naming the environment.
+    """
+    for environment in suite.environments:
+        if accuracy_part(environment) is None:
+            raise UsageError(
+                f"filter.dynamic_sampling_metric=accuracy needs the reward 'accuracy', and the rubric {environment.rubric.name!r} of "
+                f"{environment.name!r} leaves it out; add it (a weight of 0 will do), or compare the reward"
+            )
 
 
 def environment_metrics(experience: Experience, suite: Suite) -> dict[str, float]:
@@ -194,7 +197,12 @@ def _environments_mean(values: np.ndarray[tuple[int, ...], np.dtype[np.floating]
 
 
 def rubrics_of(suite: Suite) -> dict[str, object]:
-    """Describe the rewards for the run's manifest."""
+    """Describe the rewards for the run's manifest, and what one that returns None does to the sum."""
     if len(suite.environments) == 1:
-        return {"rubric": suite.environments[0].rubric.describe()}
-    return {"rubrics": {environment.name: environment.rubric.describe() for environment in suite.environments}}
+        (environment,) = suite.environments
+        return {"rubric": environment.rubric.describe(), "on_none": environment.rubric.on_none}
+    rubrics = {environment.name: environment.rubric for environment in suite.environments}
+    return {
+        "rubrics": {name: rubric.describe() for name, rubric in rubrics.items()},
+        "on_none": {name: rubric.on_none for name, rubric in rubrics.items()},
+    }

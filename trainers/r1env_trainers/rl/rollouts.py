@@ -8,15 +8,17 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from r1env.data.sources import read_jsonl
+from r1env.data.rows import read_rows
 from r1env.engines import TokenEngine, derive_seed
 from r1env.envs.environment import Environment
 from r1env.envs.suite import Suite
 from r1env.errors import UsageError
+from r1env.preflight import prompt_length
 from r1env.rollout import Trajectory, play
 from r1env.rubrics import Rubric
 from r1env.scoring import Scoring
@@ -26,6 +28,7 @@ from r1env_trainers.model.load import LoadedModel
 from r1env_trainers.model.logprobs import TokenBatch
 from r1env_trainers.rl.advantages import mixed
 from r1env_trainers.rl.config import RolloutConfig
+from r1env_trainers.settings import open_evaluation, open_suite
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,9 +79,9 @@ def collect(
 ) -> Experience:
     """Sample and score the rollouts of one step.
 
-    With `refill` (dynamic sampling, DAPO section 3.2), a group whose rewards are all equal is replaced by that of another prompt,
-    until `prompts_per_step` groups are mixed or `max_refills` further batches were drawn. The result holds everything that was
-    drawn; `kept` says which prompts to learn from.
+    With dynamic sampling (DAPO, arXiv 2503.14476, section 3.2), a group whose rewards, or whose verdicts of the environment's own
+    checker, are all equal is replaced by that of another prompt, until `prompts_per_step` groups are mixed or `max_extra_batches` further
+    batches were drawn. The result holds everything that was drawn; `kept` says which prompts to learn from.
 
     Args:
         policy: the model that `engine` samples from; its pad token and device are those of the result's tensors.
@@ -97,7 +100,7 @@ def collect(
             seed=derive_seed(config.seed, step, batches),
         )
         start = time.perf_counter()
-        with EarlyScoring(len(drawn.tasks) * n) as scoring:
+        with EarlyScoring(drawn.tasks, n) as scoring:
             trajectories = play(drawn.tasks, engine, params, scoring.add)
             generated = time.perf_counter()
             scores = scoring.finish(trajectories)
@@ -108,7 +111,7 @@ def collect(
         scored.scores += scores
         position = drawn.position
         batches += 1
-        missing = wanted - int(mixed(scored.rewards(n)).sum())
+        missing = wanted - int(mixed(scored.compared(config)).sum())
     return _experience(scored, policy, config, step, position=position, refills=batches - 1)
 
 
@@ -124,7 +127,7 @@ def _experience(
         rewards=rewards,
         parts=parts,
         part_weights=part_weights,
-        kept=_first_mixed(rewards, config.sampling.prompts_per_step)
+        kept=_first_mixed(scored.compared(config), config.sampling.prompts_per_step)
         if config.filter.dynamic_sampling
         else torch.ones(len(rewards), dtype=torch.bool),
         truncated=torch.tensor([trajectory.truncated for trajectory in scored.trajectories]),
@@ -138,9 +141,9 @@ def _experience(
     )
 
 
-def _first_mixed(rewards: Tensor, count: int) -> Tensor:
-    """Return [P], True for the first `count` groups whose rewards differ."""
-    differing = mixed(rewards)
+def _first_mixed(values: Tensor, count: int) -> Tensor:
+    """Return [P], True for the first `count` groups whose values differ."""
+    differing = mixed(values)
     return differing & (differing.cumsum(dim=0) <= count)
 
 
@@ -207,13 +210,46 @@ class _Scored:
         """[P, n]"""
         return torch.tensor([math.nan if s.value is None else s.value for s in self.scores]).view(-1, n)
 
+    def compared(self, config: RolloutConfig) -> Tensor:
+        """[P, n] what dynamic sampling compares: the rewards, or the verdicts of each environment's own checker."""
+        n = config.sampling.group_size
+        if config.filter.dynamic_sampling_metric == "reward":
+            return self.rewards(n)
+        keys = [environment.accuracy for environment in self.environments for _ in range(n)]
+        return torch.tensor([score.parts[key] for key, score in zip(keys, self.scores, strict=True)]).view(-1, n)
+
+
+# The suites that tasks come from: of the steps, of the last ones, and of the evaluation.
+
+
+def training_suite(config: RolloutConfig, *, late: bool = False) -> Suite:
+    """Return the suite of the steps; `late` for that of the last `late_steps`."""
+    if not late:
+        return open_suite(config, config.rubric)
+    shares = config.final_phase.mixture or config.mixture
+    if config.final_phase.rubric is not None:
+        shares = tuple(share.model_copy(update={"rubric": None}) for share in shares)
+    rubric = config.rubric if config.final_phase.rubric is None else config.final_phase.rubric
+    return open_suite(config.model_copy(update={"mixture": shares}), rubric)
+
+
+def evaluation_suite(config: RolloutConfig) -> Suite:
+    """The same environments on tasks that training does not see, scored by their checkers alone.
+
+    Raises:
+        UsageError: there are no such tasks.
+    """
+    shares = tuple(share.model_copy(update={"rubric": None}) for share in config.mixture)
+    training = [training_suite(config), *([training_suite(config, late=True)] if config.final_phase.steps else [])]
+    return open_evaluation(config.model_copy(update={"mixture": shares}), "accuracy", training, **config.eval.env_options)
+
 
 # The tasks of a step: the next ones of a suite's endless stream, without those that the difficulty filter skips.
 
 MOST_SKIPPED = 10_000
 """Tasks in a row; a filter that skips more is an error rather than an endless loop."""
 
-TaskFilter = Callable[[Task], bool]
+TaskFilter = Callable[[Environment, Task], bool]
 """True for tasks to train on."""
 
 
@@ -236,26 +272,35 @@ def draw_tasks(suite: Suite, position: int, count: int, seed: int, keep: TaskFil
     while len(tasks) < count:
         environment, task = suite.at(position, seed)
         position += 1
-        if keep is None or keep(task):
+        if keep is None or keep(environment, task):
             tasks.append((environment, task))
             skipped = 0
         elif (skipped := skipped + 1) == MOST_SKIPPED:
             raise UsageError(
-                f"{MOST_SKIPPED:,} tasks of {suite.name!r} in a row are outside difficulty_low and difficulty_high; widen them"
+                f"{MOST_SKIPPED:,} tasks of {suite.name!r} in a row are left out by filter.min_pass_rate, filter.max_pass_rate or "
+                "filter.max_prompt_length; widen them"
             )
     return Drawn(tasks, position)
 
 
-# The difficulty filter: it keeps tasks whose pass rate, measured beforehand, is neither too low nor too high.
+# Filters. That by difficulty keeps tasks whose pass rate, measured beforehand, is neither too low nor too high.
 #
 # Measure with the model that will be trained: `r1env eval --model M --env E --n 16 --temperature 1 --output pass_rates.jsonl`.
 
 
-def task_filter(config: RolloutConfig) -> TaskFilter | None:
-    """Return the filter by measured difficulty, or None where the settings ask for none."""
-    if config.filter.pass_rates is None:
-        return None
-    return within(read_pass_rates(config.filter.pass_rates), config.filter.min_pass_rate, config.filter.max_pass_rate)
+def task_filter(config: RolloutConfig, tokenizer: Any = None) -> TaskFilter | None:
+    """Return the filter by measured difficulty and by the length of prompts, or None where the settings ask for neither.
+
+    Args:
+        tokenizer: that measures prompts; without one, their length is no matter.
+    """
+    filters: list[TaskFilter] = []
+    if config.filter.pass_rates is not None:
+        rates = read_pass_rates(config.filter.pass_rates)
+        filters.append(within(rates, config.filter.min_pass_rate, config.filter.max_pass_rate))
+    if tokenizer is not None and (most := config.filter.max_prompt_length) is not None:
+        filters.append(lambda environment, task: prompt_length(environment, task, tokenizer) <= most)
+    return (lambda environment, task: all(keep(environment, task) for keep in filters)) if filters else None
 
 
 def read_pass_rates(path: Path | str) -> dict[str, float]:
@@ -268,10 +313,10 @@ def read_pass_rates(path: Path | str) -> dict[str, float]:
         UsageError: the file cannot be read, or a row does not come from an evaluation.
     """
     verdicts: dict[str, list[bool]] = {}
-    for number, row in enumerate(read_jsonl(str(path)), start=1):
+    for row in read_rows(str(path)):
         task_id, correct = row.get("task_id"), row.get("correct")
         if not isinstance(task_id, str) or "correct" not in row or not isinstance(correct, bool | None):
-            raise UsageError(f"{path}, row {number}: needs task_id and correct, as `r1env eval --output` writes them")
+            raise UsageError(f"{row.where}: needs task_id and correct, as `r1env eval --output` writes them")
         if correct is not None:
             verdicts.setdefault(task_id, []).append(correct)
     if not verdicts:
@@ -282,7 +327,7 @@ def read_pass_rates(path: Path | str) -> dict[str, float]:
 def within(pass_rates: Mapping[str, float], low: float, high: float) -> TaskFilter:
     """Return a filter that drops tasks whose pass rate lies outside [low, high]; tasks that were not measured pass."""
 
-    def keep(task: Task) -> bool:
+    def keep(_environment: Environment, task: Task) -> bool:
         rate = pass_rates.get(task.id)
         return rate is None or low <= rate <= high
 
@@ -299,11 +344,12 @@ class EarlyScoring:
     """Scores a batch of episodes, each by its own environment's rubric. A context manager: leaving it by an error cancels the rest.
 
     Args:
-        episodes: how many there will be in all.
+        tasks: with their environments; there will be `n` episodes of each.
     """
 
-    def __init__(self, episodes: int) -> None:
-        self._enough = max(1, episodes // PARTS)
+    def __init__(self, tasks: Sequence[tuple[Environment, Task]], n: int) -> None:
+        self._tasks, self._n = tasks, n
+        self._enough = max(1, len(tasks) * n // PARTS)
         self._waiting: list[Trajectory] = []
         self._scorings: dict[int, Scoring] = {}  # by the identity of the rubric
         self._added: dict[int, list[Trajectory]] = {}
@@ -339,5 +385,7 @@ class EarlyScoring:
         for key, (rubric, members) in by_rubric.items():
             if key not in self._scorings:
                 self._scorings[key], self._added[key] = Scoring(rubric), []
+                own = (task for environment, task in self._tasks if environment.rubric is rubric)
+                self._scorings[key].expect(own, self._n)
             self._scorings[key].add([member.episode.rollout() for member in members])
             self._added[key] += members

@@ -10,8 +10,9 @@ from r1env_trainers.model.load import check_model_name
 from r1env_trainers.model.session import check_local
 from r1env_trainers.rl.config import GRPOConfig
 from r1env_trainers.rl.loop import train
-from r1env_trainers.rl.metrics import check_rewards_to_separate, evaluation_suite, training_suite
-from r1env_trainers.rl.rollouts import draw_tasks, task_filter
+from r1env_trainers.rl.losses import check_formulas
+from r1env_trainers.rl.metrics import check_rewards_to_separate, check_verdicts_to_compare
+from r1env_trainers.rl.rollouts import draw_tasks, evaluation_suite, task_filter, training_suite
 
 
 class GRPOTrainer:
@@ -35,10 +36,13 @@ def check_rollouts(config: GRPOConfig) -> list[Suite]:
         The suite of the steps, and that of the late ones where there are any.
     """
     check_local(config)
+    check_formulas(config.algo)
     check_engine(config.engine.name)
     suites = [training_suite(config, late=late) for late in (False, True)[: 2 if config.final_phase.steps else 1]]
     for suite in suites:
         draw_tasks(suite, 0, 1, config.seed)
+        if config.filter.dynamic_sampling and config.filter.dynamic_sampling_metric == "accuracy":
+            check_verdicts_to_compare(suite)
     if config.filter.pass_rates is not None and not is_stage(config.filter.pass_rates):
         draw_tasks(suites[0], 0, config.sampling.prompts_per_step, config.seed, task_filter(config))
     if config.eval.every:

@@ -4,21 +4,33 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from r1env.engines import derive_seed
+from r1env_trainers.generate.batches import nucleus
+from r1env_trainers.model.batching import within_memory
 from r1env_trainers.model.guards import SKIPPED, UPDATES, rows_at_fault, shown, shown_ids
 from r1env_trainers.model.load import LoadedModel, load_model
-from r1env_trainers.model.logprobs import TokenBatch, completion_logprobs, completion_logprobs_and_entropies, micro_batches_of
+from r1env_trainers.model.logprobs import (
+    CHUNK_ELEMENTS,
+    TokenBatch,
+    completion_logprobs,
+    completion_logprobs_and_entropies,
+    logits_of,
+    micro_batches_of,
+    predicted,
+)
+from r1env_trainers.model.lora import without_adapters
 from r1env_trainers.model.session import apply_gradients, clip_gradients, scheduled_rate
 from r1env_trainers.rl.advantages import (
     estimate_advantages,
     gae,
     gdpo,
+    leave_one_out,
     mixed,
     mixed_parts,
     token_rewards,
@@ -50,6 +62,7 @@ def update(
     step: int,
     reference: LoadedModel | None = None,
     critic: Critic | None = None,
+    hold: Callable[[], object] = lambda: None,
 ) -> dict[str, float]:
     """Improve the policy, and the critic where there is one, on one batch of rollouts; return metrics.
 
@@ -60,28 +73,55 @@ def update(
         step: from 0; with the settings' seed it decides how the rows are shuffled.
         reference: the model that the KL is measured to.
         critic: needed for `advantage="gae"`, and for nothing else.
+        hold: called before weights change, see `Checkpoints`.
     """
     if not experience.sampled_logprobs.isfinite().all():  # the sampler computes with weights that are broken already
         return {"loss": math.nan, "grad_norm": math.nan, UPDATES: 0.0, SKIPPED: float(config.optim.updates_per_step)}
     batch = prepare(policy, experience, config, reference, critic)
-    if len(batch.rows) == 0:
+    if bool(batch.flat[batch.rows].all()):  # or there are none
         return _before_the_update(batch) | {"loss": 0.0, "grad_norm": 0.0, UPDATES: 0.0, SKIPPED: 0.0}
-    tokens, means, taken = experience.tokens, TokenMeans(), list[dict[str, float]]()
+    means, taken = TokenMeans(), list[dict[str, float]]()
     generator = torch.Generator().manual_seed(derive_seed(config.seed, step) ^ 1)
     for epoch in range(config.optim.epochs):
         order = batch.rows[torch.randperm(len(batch.rows), generator=generator).to(batch.rows.device)]
         # Sizes differ by one at most; torch.chunk would make 5 of 8 mini-batches of 9 rows.
         for number, mini_batch in enumerate(order.tensor_split(min(config.optim.mini_batches, len(order)))):
-            denominators = Denominators.of(tokens.completion_mask[mini_batch], config, step)
-            losses = torch.zeros(2, device=policy.device)  # of the policy and of the critic
-            for places in micro_batches_of(tokens.select(mini_batch), policy.model, config.optim.micro_batch_size):
-                loss, critic_loss = micro_batch_losses(policy, critic, batch, mini_batch[places], config, denominators, means)
-                (loss if critic is None else loss + critic.weight * critic_loss).backward()
-                losses += torch.stack([loss.detach(), critic_loss.detach()])
+            losses, more = mini_batch_gradients(policy, critic, batch, mini_batch, config, step)
+            means.merge(more)
             of_losses = dict(zip(("loss", "value/loss")[: 1 if critic is None else 2], losses.tolist(), strict=False))
+            hold()
             index = epoch * config.optim.mini_batches + number
             taken.append(of_losses | _optimizer_steps(policy, optimizer, critic, config, step, index, of_losses.values()))
     return _before_the_update(batch) | _over_the_updates(taken) | means.values()
+
+
+def mini_batch_gradients(
+    policy: LoadedModel, critic: Critic | None, batch: Batch, mini_batch: Tensor, config: GRPOConfig, step: int
+) -> tuple[Tensor, TokenMeans]:
+    """Compute the gradients of a mini-batch [R] of rows, micro-batch by micro-batch.
+
+    Returns:
+        [2] the losses of the policy and of the critic, and means over tokens.
+    """
+    tokens = batch.experience.tokens
+    denominators = Denominators.of(tokens.completion_mask[mini_batch], config, step)
+    rows = mini_batch[~batch.flat[mini_batch]]
+
+    def gradients(passes: list[list[int]]) -> tuple[Tensor, TokenMeans]:
+        losses, means = torch.zeros(2, device=policy.device), TokenMeans()
+        for places in passes:
+            loss, critic_loss = micro_batch_losses(policy, critic, batch, rows[places], config, denominators, means)
+            (loss if critic is None else loss + critic.weight * critic_loss).backward()
+            losses += torch.stack([loss.detach(), critic_loss.detach()])
+        return losses, means
+
+    parameters = [*policy.model.parameters(), *([] if critic is None else critic.own.parameters())]
+    return within_memory(policy.model, passes_of(tokens, rows, policy, config), gradients, parameters)
+
+
+def passes_of(tokens: TokenBatch, rows: Tensor, policy: LoadedModel, config: GRPOConfig) -> list[list[int]]:
+    """Return the places in `rows` of each micro-batch; none for no rows."""
+    return micro_batches_of(tokens.select(rows), policy.model, config.optim.micro_batch_size) if len(rows) else []
 
 
 def _optimizer_steps(
@@ -135,17 +175,17 @@ def describe_rows_at_fault(
     found = (~experience.sampled_logprobs.isfinite()).any(dim=1).nonzero().flatten().tolist()
     if not found:
         batch = prepare(policy, experience, config, reference, critic)
-        tokens = experience.tokens.select(batch.rows)
-        denominators = Denominators.of(tokens.completion_mask, config, step)
+        rows = batch.rows[~batch.flat[batch.rows]]
+        denominators = Denominators.of(experience.tokens.completion_mask[rows], config, step)
 
         def loss_of(places: Sequence[int]) -> Tensor:
-            rows = batch.rows[list(places)]
-            loss, critic_loss = micro_batch_losses(policy, critic, batch, rows, config, denominators, TokenMeans())
+            some = rows[list(places)]
+            loss, critic_loss = micro_batch_losses(policy, critic, batch, some, config, denominators, TokenMeans())
             return loss + critic_loss
 
         parameters = [*policy.model.parameters(), *([] if critic is None else critic.own.parameters())]
-        passes = micro_batches_of(tokens, policy.model, config.optim.micro_batch_size)
-        found = [int(batch.rows[place]) for place in rows_at_fault(passes, loss_of, parameters)]
+        passes = passes_of(experience.tokens, rows, policy, config)
+        found = [int(rows[place]) for place in rows_at_fault(passes, loss_of, parameters)]
     return [
         {
             "row": row,
@@ -166,6 +206,8 @@ class Batch:
 
     Attributes:
         rows: [R] to learn from.
+        flat: [B] True for those of `rows` that count in the denominators and have no gradient.
+        sampled: [B, T] log-probs of the sampler, under the whole distribution at the sampling temperature.
         advantages: [B], or [B, T] where they differ from token to token.
         old, reference: [B, T] log-probs of the policy that is about to be updated, and of the reference.
         values, returns: [B, T] of the critic, and its targets.
@@ -173,6 +215,8 @@ class Batch:
 
     experience: Experience
     rows: Tensor
+    flat: Tensor
+    sampled: Tensor
     advantages: Tensor
     old: Tensor | None = None
     reference: Tensor | None = None
@@ -193,26 +237,51 @@ def prepare(
     The policy's own log-probs are needed where they are not those of the first and only forward pass of the update.
     """
     theirs = None if reference is None else logprobs_of(reference, experience, config)
+    sampled = experience.sampled_logprobs
+    if config.sampling.top_p < 1:
+        (mass,) = _over(experience, policy, config, lambda tokens: [nucleus_mass(policy, tokens, experience, config)])
+        sampled = sampled + mass
     old = values = None
     if critic is not None:
         old, values = _over(experience, policy, config, lambda tokens: critic(policy.model, tokens, experience.temperature)[:2])
     elif config.optim.updates_per_step > 1 or config.algo.penalizes_kl:
         old = logprobs_of(policy, experience, config)
-    rows = learning_rows(experience, config)
-    advantages, returns = advantages_of(experience, config, rows, old, theirs, values)
-    return Batch(experience, rows, advantages, old, theirs, values, returns)
+    learning = learning_rows(experience, config)
+    rows = learning_rows(experience, config, with_flat=config.algo.count_flat_groups)
+    advantages, returns = advantages_of(experience, config, learning, old, theirs, values)
+    flat = torch.ones(len(experience.tokens), dtype=torch.bool, device=rows.device).index_fill(0, learning, False)
+    return Batch(experience, rows, flat, sampled, advantages, old, theirs, values, returns)
 
 
-def learning_rows(experience: Experience, config: GRPOConfig) -> Tensor:
+def nucleus_mass(policy: LoadedModel, tokens: TokenBatch, experience: Experience, config: GRPOConfig) -> Tensor:
+    """Return [B, T] the log of the policy's probability of the nucleus that each token was drawn from; 0 where the mask is 0.
+
+    A sampler with top_p < 1 reports log-probs of the renormalised nucleus. Added to them, this gives those of the whole distribution, in
+    which the trainer computes: compared as they are, equal policies would seem to differ by the nucleus's share, token by token.
+    """
+    found = predicted(policy.model, tokens)
+    rows = max(1, CHUNK_ELEMENTS[found.features.device.type] // found.vocabulary)
+    masses = [torch.zeros(0, device=found.features.device)]
+    for features in found.features.split(rows):
+        logits = features if found.head is None else logits_of(features, found.head.to(features.dtype))
+        logprobs = (logits / experience.temperature).log_softmax(dim=-1)
+        masses.append(nucleus(logprobs, config.sampling.top_p).logsumexp(dim=-1))
+    return torch.zeros_like(tokens.completion_mask).masked_scatter(tokens.completion_mask > 0, torch.cat(masses))
+
+
+def learning_rows(experience: Experience, config: GRPOConfig, *, with_flat: bool = False) -> Tensor:
     """Return [R], the rows that have a gradient: scored, of a kept prompt, and of a group whose rewards differ.
 
     A term that does not come from the rewards (KL, entropy) has a gradient in every scored row; so has an advantage that is not
     measured within its group (`reinforce_pp`, `gae`). `refill` drops groups without a difference whatever the other terms, and
     `mask_truncated` cut-off rows.
+
+    Args:
+        with_flat: also those whose group's rewards do not differ, which have no gradient and count in the denominators.
     """
     n = experience.rewards.shape[1]
     useful = experience.rewards.flatten().isfinite() & experience.kept.repeat_interleave(n)
-    if config.algo.kl_coef == 0 and config.algo.entropy_coef == 0 and config.algo.compares_groups:
+    if not with_flat and config.algo.kl_coef == 0 and config.algo.entropy_coef == 0 and config.algo.compares_groups:
         differing = mixed_parts(experience.parts) if config.algo.advantage == "gdpo" else mixed(experience.rewards)
         useful &= differing.repeat_interleave(n)
     if config.algo.mask_truncated_completions:
@@ -252,9 +321,14 @@ def advantages_of(
         advantages = gae(given, values, mask, gamma=config.algo.gamma, gae_lambda=config.algo.gae_lambda)
         returns = advantages + values
     else:
-        advantages = _from_groups(experience, config).flatten().to(mask.device)
-        if kl is not None:
-            advantages = with_kl_reward(advantages, kl, mask, config.algo.kl_coef)
+        if kl is not None and config.algo.advantage == "rloo":
+            # RLOO's reward is that of the sequence, KL included, and so is the baseline (arXiv 2402.14740, eq. 3).
+            penalty = config.algo.kl_coef * (kl * mask).sum(dim=1).cpu().view_as(experience.rewards)
+            advantages = leave_one_out(experience.rewards - penalty).flatten().to(mask.device)
+        else:
+            advantages = _from_groups(experience, config).flatten().to(mask.device)
+            if kl is not None:
+                advantages = with_kl_reward(advantages, kl, mask, config.algo.kl_coef)
     if config.algo.normalizes:
         learning = torch.zeros_like(mask)
         learning[rows] = mask[rows]
@@ -273,9 +347,10 @@ def _from_groups(experience: Experience, config: GRPOConfig) -> Tensor:
 
 def logprobs_of(loaded: LoadedModel, experience: Experience, config: GRPOConfig) -> Tensor:
     """Return [B, T], the log-probs of all completions under a model, without gradient; 0 where the mask is 0."""
-    (found,) = _over(
-        experience, loaded, config, lambda tokens: [completion_logprobs(loaded.model, tokens, experience.temperature)]
-    )
+    with without_adapters(loaded):
+        (found,) = _over(
+            experience, loaded, config, lambda tokens: [completion_logprobs(loaded.model, tokens, experience.temperature)]
+        )
     return found
 
 
@@ -284,15 +359,20 @@ def _over(
     experience: Experience, like: LoadedModel, config: GRPOConfig, compute: Callable[[TokenBatch], Sequence[Tensor]]
 ) -> list[Tensor]:
     """Run `compute` on micro-batches; return each of its results as [B, T] for the whole batch, in the order of the rows."""
-    tokens, results = experience.tokens, list[Tensor]()
-    for places in micro_batches_of(tokens, like.model, config.optim.micro_batch_size):
-        rows = torch.tensor(places, device=like.device)
-        batch = tokens.select(rows)
-        found = compute(batch)
-        results = results or [torch.zeros_like(tokens.completion_mask) for _ in found]
-        for result, values in zip(results, found, strict=True):
-            result[rows, : batch.completion_ids.shape[1]] = values
-    return results
+    tokens = experience.tokens
+
+    def over(passes: list[list[int]]) -> list[Tensor]:
+        results: list[Tensor] = []
+        for places in passes:
+            rows = torch.tensor(places, device=like.device)
+            batch = tokens.select(rows)
+            found = compute(batch)
+            results = results or [torch.zeros_like(tokens.completion_mask) for _ in found]
+            for result, values in zip(results, found, strict=True):
+                result[rows, : batch.completion_ids.shape[1]] = values
+        return results
+
+    return within_memory(like.model, micro_batches_of(tokens, like.model, config.optim.micro_batch_size), over)
 
 
 # The losses of one micro-batch.
@@ -340,7 +420,7 @@ def micro_batch_losses(
     else:
         logprobs = completion_logprobs(policy.model, tokens, experience.temperature)
     old = logprobs.detach() if batch.old is None else batch.old[rows, :length]
-    sampled = experience.sampled_logprobs[rows, :length]
+    sampled = batch.sampled[rows, :length]
     advantages = batch.advantages[rows] if batch.advantages.dim() == 1 else batch.advantages[rows, :length]
     clip = {"clip_low": config.algo.clip_ratio_low, "clip_high": config.algo.clip_ratio_high}
     if config.algo.loss == CLIPPED:
@@ -380,7 +460,7 @@ def micro_batch_losses(
         **clip,
     )
     means.add("clip_fraction", clipped, mask)
-    means.add("logprob_gap", (logprobs - sampled).abs(), mask)
+    means.add("logprob_gap", (old - sampled).abs(), mask)  # of the policy that sampled, not of its later self
     return loss, critic_loss
 
 
@@ -412,6 +492,12 @@ class TokenMeans:
     def add(self, name: str, values: Tensor, mask: Tensor) -> None:
         self.means.setdefault(name, TokenMean()).add(values, mask)
 
+    def merge(self, others: TokenMeans) -> None:
+        """Take in other means, as if their tokens had been added here."""
+        for name, other in others.means.items():
+            mean = self.means.setdefault(name, TokenMean())
+            mean.total, mean.count = mean.total + other.total, mean.count + other.count
+
     def values(self) -> dict[str, float]:
         return {name: mean.value for name, mean in self.means.items()}
 
@@ -423,7 +509,7 @@ def _before_the_update(batch: Batch) -> dict[str, float]:
     """
     means, mask, rows = TokenMeans(), batch.experience.tokens.completion_mask, batch.rows
     if batch.reference is not None:
-        means.add("kl", k3(batch.experience.sampled_logprobs, batch.reference), mask)
+        means.add("kl", k3(batch.sampled, batch.reference), mask)
     if batch.values is None or batch.returns is None:
         return means.values()
     values, returns, counting = batch.values[rows], batch.returns[rows], mask[rows]
@@ -448,7 +534,12 @@ class Reference:
 
     @classmethod
     def start(cls, model: str, like: LoadedModel, seed: int, state: Mapping[str, Any]) -> Reference:
-        """Load the model called `model` on the device of `like`, or what `state` of a checkpoint holds."""
+        """Load the model called `model` on the device of `like`, or what `state` of a checkpoint holds.
+
+        Of a policy with adapters it is the policy itself with these switched off.
+        """
+        if like.adapter is not None:
+            return cls(replace(like, base_only=True))
         reference = cls(load_model(model, device=like.device, seed=seed))
         if "weights" in state:
             reference.loaded.model.load_state_dict(state["weights"])

@@ -59,7 +59,8 @@ class DataShare(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    data: str = Field(description="A JSON Lines file.")
+    data: str = Field(description="A file, a folder or a hub data set (hub:owner/name).")
+    columns: str | None = Field(default=None, description="What its columns are; see columns of the trainer.")
     weight: float = Field(gt=0, allow_inf_nan=False, description="Share relative to the other files.")
 
 
@@ -92,9 +93,13 @@ class SFTOptim(Optim):
 
 
 class SFTCheckpoint(Checkpoint):
-    """Checkpoints."""
+    """Checkpoints, and the model that training leaves."""
 
-    every: int = Field(default=200, ge=0, description="Steps between checkpoints; 0 keeps only the final model.")
+    every: int = Field(
+        default=200,
+        ge=0,
+        description="Steps between checkpoints, and one after the last; 0: only where the run is interrupted.",
+    )
 
 
 class TuningEval(Eval):
@@ -172,7 +177,11 @@ class SFTConfig(TuningSettings, BackendConfig):
     """
 
     data: str | tuple[str, ...] | tuple[DataShare, ...] | None = Field(
-        default=None, description="A JSON Lines file, several, or several with weights: [{data: FILE, weight: 3}, …]."
+        default=None,
+        description="A file, a folder or a hub data set (hub:owner/name), several, or several with weights: [{data: FILE, weight: 3}, …].",
+    )
+    columns: str | None = Field(
+        default=None, description="What the columns are: question=problem,completion=solution; null: they are recognised."
     )
     train_on: TrainOn = Field(default="last", description="Turns of the assistant to learn.")
     demonstrator: str | None = Field(
@@ -195,7 +204,7 @@ class SFTConfig(TuningSettings, BackendConfig):
     def _one_origin(self) -> Self:
         tasks = self.env is not None or bool(self.mixture)
         if (self.data is None) != tasks:
-            raise ValueError("give either data (JSON Lines files) or env with a demonstrator")
+            raise ValueError("give either data (files) or env with a demonstrator")
         if tasks and self.demonstrator is None:
             raise ValueError("env needs a demonstrator that writes the responses, as module:function")
         if tasks and self.epochs is not None:

@@ -12,7 +12,7 @@ from typing import Protocol, cast
 import numpy as np
 from transformers import PreTrainedTokenizerBase
 
-from r1env.data.sources import Interleaving, read_jsonl, shuffled_index
+from r1env.data.sources import Interleaving, shuffled_index
 from r1env.envs.suite import Suite
 from r1env.errors import UsageError
 from r1env.importing import import_target
@@ -20,9 +20,9 @@ from r1env.preflight import FORMAT, SLOW, Collected, Report, cached, keep, settl
 from r1env.runs.stages import is_stage
 from r1env.types import Message, Task
 from r1env_trainers.settings import open_suite
-from r1env_trainers.sft.config import DataShare, SFTConfig, TuningSettings
+from r1env_trainers.sft.config import DataShare, SFTConfig, TooLong, TuningSettings
 from r1env_trainers.sft.render import Demonstration, Encoded, encode, parts_of, write
-from r1env_trainers.sft.rows import TrainOn, parse_row
+from r1env_trainers.sft.rows import read_demonstrations
 
 Demonstrator = Callable[[Task, np.random.Generator], str]
 
@@ -110,10 +110,15 @@ def open_demonstrations(config: SFTConfig) -> Demonstrations:
     shares = [file for file in files if isinstance(file, DataShare)]
     if shares:
         opened = [
-            FileDemonstrations(read_demonstrations(share.data, config.train_on), config.seed, share.data) for share in shares
+            FileDemonstrations(
+                read_demonstrations(share.data, config.train_on, share.columns or config.columns), config.seed, share.data
+            )
+            for share in shares
         ]
         return MixedDemonstrations(opened, [share.weight for share in shares])
-    rows = [one for file in files if isinstance(file, str) for one in read_demonstrations(file, config.train_on)]
+    rows = [
+        one for file in files if isinstance(file, str) for one in read_demonstrations(file, config.train_on, config.columns)
+    ]
     return FileDemonstrations(rows, config.seed, ", ".join(map(str, files)))
 
 
@@ -121,18 +126,6 @@ def waits_for_a_stage(config: SFTConfig) -> bool:
     """Return whether the data come from an earlier stage, so that they need not exist yet."""
     files = [config.data] if config.data is None or isinstance(config.data, str) else config.data
     return any(is_stage(file.data if isinstance(file, DataShare) else file) for file in files)
-
-
-def read_demonstrations(path: str, train_on: TrainOn = "last") -> list[Demonstration]:
-    """Return the demonstrations of a file, in order.
-
-    Raises:
-        UsageError: it cannot be read, is empty, or has a row that is not a demonstration.
-    """
-    rows = read_jsonl(path)
-    if not rows:
-        raise UsageError(f"{path} has no rows")
-    return [one for number, row in enumerate(rows, start=1) for one in parse_row(row, f"{path}, row {number}", train_on)]
 
 
 def steps_of(config: TuningSettings, demonstrations: Demonstrations) -> int:
@@ -143,6 +136,16 @@ def steps_of(config: TuningSettings, demonstrations: Demonstrations) -> int:
 
 
 # Pre-flight: every demonstration is written and measured before the first step.
+
+
+class Lengths(Protocol):
+    """The settings that say how long a demonstration may be."""
+
+    @property
+    def max_length(self) -> int: ...
+    @property
+    def too_long(self) -> TooLong: ...
+
 
 EMPTY = "have an empty answer"
 TOO_LONG = "are too long"
@@ -164,7 +167,7 @@ def prepare(demonstrations: Demonstrations, tokenizer: PreTrainedTokenizerBase, 
         return prepare_file(demonstrations, tokenizer, config)
     if config.preflight.mode != "off":
         first = [demonstrations.at(position) for position in range(config.preflight.tasks)]
-        settle([_checked(first, "the demonstrator", tokenizer, config)[0]], config.preflight)
+        settle([check_demonstrations(first, "the demonstrator", tokenizer, config)[0]], config.preflight)
     return demonstrations
 
 
@@ -177,7 +180,7 @@ def prepare_file(file: FileDemonstrations, tokenizer: PreTrainedTokenizerBase, c
         settle([known], config.preflight)
         return file
     start = time.monotonic()
-    report, kept = _checked(file.rows, file.name, tokenizer, config)
+    report, kept = check_demonstrations(file.rows, file.name, tokenizer, config)
     if time.monotonic() - start > SLOW and len(kept) == len(file.rows):
         keep(digest, report)
     settle([report], config.preflight)
@@ -186,8 +189,8 @@ def prepare_file(file: FileDemonstrations, tokenizer: PreTrainedTokenizerBase, c
     return file if len(kept) == len(file.rows) else file.with_rows(kept)
 
 
-def _checked(
-    rows: Sequence[Demonstration], name: str, tokenizer: PreTrainedTokenizerBase, config: TuningSettings
+def check_demonstrations(
+    rows: Sequence[Demonstration], name: str, tokenizer: PreTrainedTokenizerBase, config: Lengths
 ) -> tuple[Report, list[Demonstration]]:
     """Return what was found, and the rows that can be learnt."""
     found, repairs, longest = Collected(), Counter[str](), 0
@@ -233,7 +236,7 @@ def _digest(rows: Sequence[Demonstration], tokenizer: PreTrainedTokenizerBase, c
     return digest.hexdigest()
 
 
-def encode_within(demonstration: Demonstration, tokenizer: PreTrainedTokenizerBase, config: TuningSettings) -> Encoded:
+def encode_within(demonstration: Demonstration, tokenizer: PreTrainedTokenizerBase, config: Lengths) -> Encoded:
     """Return the token ids of a demonstration, cut to `max_length` where `too_long` is `truncate`.
 
     What is cut off is the end of the response, with its end of turn: the model is not taught to stop half-way.

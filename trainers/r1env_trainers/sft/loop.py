@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
@@ -13,17 +13,17 @@ from transformers import PreTrainedModel
 
 from r1env.engines import SamplingParams
 from r1env.envs.suite import Suite
+from r1env.preflight import check_suites
 from r1env.runs.run import Run
 from r1env.runs.stages import is_stage
 from r1env_trainers.evaluate import log_accuracy
 from r1env_trainers.generate.engine import TransformersEngine, context_length
-from r1env_trainers.model.batching import left_pad, micro_batches
-from r1env_trainers.model.checkpoint import save_model
+from r1env_trainers.model.batching import left_pad, micro_batches, within_memory
 from r1env_trainers.model.guards import rows_at_fault, shown_ids
 from r1env_trainers.model.llama import is_llama
 from r1env_trainers.model.load import LoadedModel
 from r1env_trainers.model.logprobs import TokenBatch, completion_logprobs
-from r1env_trainers.model.session import Session, begin, check_local, checkpoint_when_due, optimizer_step
+from r1env_trainers.model.session import Checkpoints, Session, begin, check_local, optimizer_step, save_result
 from r1env_trainers.settings import SuiteSettings, open_evaluation, open_suite
 from r1env_trainers.sft.config import SFTConfig, TuningSettings
 from r1env_trainers.sft.data import (
@@ -35,11 +35,11 @@ from r1env_trainers.sft.data import (
     padded_batches,
     prepare,
     prepare_file,
-    read_demonstrations,
     steps_of,
     waits_for_a_stage,
 )
 from r1env_trainers.sft.render import Demonstration, Encoded, end_of_turn
+from r1env_trainers.sft.rows import read_demonstrations
 
 
 class SFTTrainer:
@@ -72,20 +72,21 @@ def tune(config: TuningSettings, demonstrations: Demonstrations, held_out: Seque
         held_out = prepare_file(FileDemonstrations(held_out, config.seed, "eval.data"), tokenizer, config).rows
         measured = [_pair(encode_within(one, tokenizer, config)) for one in held_out]
     measurements = Measurements(config, session.loaded, measured)
-    for step in range(session.first_step, config.steps):
-        if measurements.due(step) and measurements.take(run, step):
-            break
-        start = time.perf_counter()
-        positions = range(step * config.optim.batch_size, (step + 1) * config.optim.batch_size)
-        pairs = [_pair(encode_within(demonstrations.at(i), tokenizer, config)) for i in positions]
-        metrics = _update(session, pairs, config, step)
-        run.log(step + 1, metrics | {"seconds/update": time.perf_counter() - start})
-        session.guard.after(step + 1, metrics, at_fault=partial(_rows_at_fault, session.loaded, pairs, positions, config))
-        checkpoint_when_due(session, config, run, step + 1)
-    else:
-        if config.eval.every:
-            measurements.take(run, config.steps)
-    save_model(run.model_dir(), session.loaded)
+    with Checkpoints(session, config, run) as checkpoints:
+        for step in range(session.first_step, config.steps):
+            if measurements.due(step) and measurements.take(run, step):
+                break
+            start = time.perf_counter()
+            positions = range(step * config.optim.batch_size, (step + 1) * config.optim.batch_size)
+            pairs = [_pair(encode_within(demonstrations.at(i), tokenizer, config)) for i in positions]
+            metrics = _update(session, pairs, config, step, checkpoints.hold)
+            run.log(step + 1, metrics | {"seconds/update": time.perf_counter() - start})
+            session.guard.after(step + 1, metrics, at_fault=partial(_rows_at_fault, session.loaded, pairs, positions, config))
+            checkpoints.step_done(step + 1)
+        else:
+            if config.eval.every:
+                measurements.take(run, config.steps)
+    save_result(session, config, run)
 
 
 def learn_to_stop(loaded: LoadedModel) -> None:
@@ -99,15 +100,24 @@ def learn_to_stop(loaded: LoadedModel) -> None:
         settings.eos_token_id = sorted({end, *(one for one in ends if one is not None)})
 
 
-def _update(session: Session, pairs: Sequence[Pair], config: TuningSettings, step: int) -> dict[str, float]:
-    """Take one optimizer step on a batch of (prompt, response) ids."""
+def _update(
+    session: Session, pairs: Sequence[Pair], config: TuningSettings, step: int, hold: Callable[[], object]
+) -> dict[str, float]:
+    """Take one optimizer step on a batch of (prompt, response) ids; `hold` is called before weights change."""
     loaded = session.loaded
     tokens = float(sum(len(response) for _, response in pairs))
-    total = torch.zeros((), device=loaded.device)
-    for chosen in forward_passes(pairs, loaded.model, config):
-        loss = response_loss(loaded.model, make_batch(chosen, loaded.pad, loaded.device), tokens)
-        loss.backward()
-        total += loss.detach()
+
+    def gradients(passes: list[list[int]]) -> Tensor:
+        total = torch.zeros((), device=loaded.device)
+        for places in passes:
+            batch = make_batch([pairs[place] for place in places], loaded.pad, loaded.device)
+            loss = response_loss(loaded.model, batch, tokens)
+            loss.backward()
+            total += loss.detach()
+        return total
+
+    total = within_memory(loaded.model, _forward_passes(pairs, loaded.model, config), gradients)
+    hold()
     taken = optimizer_step(loaded, session.optimizer, config, step, total=config.steps, loss=float(total))
     return {"loss": float(total), "tokens": tokens} | taken
 
@@ -185,6 +195,8 @@ class Measurements:
         self._held_out = held_out
         self._suite = evaluation_suite(config)
         self._engine = TransformersEngine(loaded)
+        if self._suite is not None:
+            check_suites([self._suite], config.preflight, self._engine, count=config.eval.limit)
 
     def due(self, step: int) -> bool:
         """Return whether to measure after `step` steps."""

@@ -1,134 +1,120 @@
-"""Rows of data files as demonstrations."""
+"""Rows of data files as demonstrations: the one reader of SFT, distillation and what rejection sampling leaves and mixes in."""
 
 from __future__ import annotations
 
-import json
+import logging
 from collections.abc import Mapping
-from typing import Any, Literal, cast
+from typing import Any, Literal
 
+from r1env.data.layouts import Example, read_examples
+from r1env.data.rows import MISSING, ColumnMap, at_path
 from r1env.envs.conversation import Tool
-from r1env.errors import UsageError
-from r1env.types import Conversation, Message
+from r1env.errors import DataError, UsageError
+from r1env.types import Conversation
 from r1env_trainers.sft.render import Demonstration
 
 TrainOn = Literal["last", "all"]
+ANSWERS = ("completion", "response", "output")  # columns whose empty text is an empty answer
+logger = logging.getLogger(__name__)
 
 
-def parse_row(row: Mapping[str, Any], where: str, train_on: TrainOn = "last") -> list[Demonstration]:
-    """Return the demonstrations in a row.
-
-    A row has `messages`, or `prompt` and `completion`, each a text or messages. All keys of the messages are kept. `tools` are those
-    that the assistant was offered; `"chat": false` marks raw text.
+def read_demonstrations(source: str, train_on: TrainOn = "last", columns: str | None = None) -> list[Demonstration]:
+    """Return the demonstrations of a file, a folder or a hub data set, in order; see `r1env.data.layouts.read_examples` for the layouts.
 
     Args:
-        where: the row's place, for error messages.
+        train_on: see `demonstrations_of`.
+        columns: what the columns are, as `question=problem,completion=solution`; None to recognise them.
+
+    Raises:
+        UsageError: it cannot be read, is empty, or has a row that is not a demonstration.
+
+    Example:
+        >>> read_demonstrations("examples/data.jsonl")  # doctest: +SKIP
+        [Demonstration(prompt=({'role': 'user', 'content': '1+2?'},), response={'role': 'assistant', 'content': '3'}, …)]
+    """
+    mapped = None if columns is None else ColumnMap.parse(columns)
+    found: list[Demonstration] = []
+    bad = 0
+    for example in read_examples(source, columns=mapped, keep_instruction=True):
+        if example.label is False:
+            bad += 1
+        else:
+            found += demonstrations_of(example, train_on)
+    if bad:
+        logger.warning("%s: %d rows are labelled as bad answers, and are not learnt", source, bad)
+    if not found:
+        raise UsageError(f"{source} has no answer to learn from")
+    return found
+
+
+def demonstrations_of(example: Example, train_on: TrainOn = "last") -> list[Demonstration]:
+    """Return what an example teaches: each of its demonstrations, or each turn of the assistant.
+
+    Args:
         train_on: `last` learns the assistant's last turn of a conversation. With `all`, each of its turns is a demonstration, and
             everything before it the prompt, which is what the model sees when it writes that turn, whatever the chat template
             does to earlier ones (many drop their thinking).
 
     Raises:
-        UsageError: the row has neither form.
+        DataError: the example has no answer to a prompt, or a value of `chat` that is neither true nor false.
     """
-    chat = row.get("chat", True)
+    chat = example.row.get("chat", True)
     if not isinstance(chat, bool):
-        raise UsageError(f'{where}: "chat" is {chat!r}; it must be true or false')
-    conversation, first = _conversation_of(row, where)
-    turns = [place for place, one in enumerate(conversation) if one["role"] == "assistant" and place >= first]
-    if not turns or turns[-1] != len(conversation) - 1:
-        last = (
-            f"ends with a message of role {conversation[-1]['role']!r}"
-            if turns
-            else "has no answer of the assistant to a prompt"
-        )
-        raise UsageError(f"{where}: needs an assistant's message at the end to learn from; it {last}")
-    tools = _tools_of(row, where)
-    chosen = turns if train_on == "all" else turns[-1:]
-    return [Demonstration(conversation[:place], conversation[place], chat, tools, where) for place in chosen]
+        raise DataError(example.where, f'"chat" is {chat!r}; it must be true or false')
+    tools = tools_of(example)
+    found = []
+    for conversation in conversations_of(example):
+        turns = [place for place, one in enumerate(conversation) if one["role"] == "assistant" and place > 0]
+        chosen = turns if train_on == "all" else turns[-1:]
+        found += [Demonstration(conversation[:place], conversation[place], chat, tools, example.where) for place in chosen]
+    return found
 
 
-def _conversation_of(row: Mapping[str, Any], where: str) -> tuple[Conversation, int]:
-    """The messages of a row, and the place of the first that may be learnt."""
-    if row.get("messages") is not None:
-        return _messages(row["messages"], f"{where}, messages"), 1
-    prompt, completion = row.get("prompt"), row.get("completion")
-    if prompt is None or completion is None:
-        found = ", ".join(row) or "nothing"
-        raise UsageError(f'{where}: needs "messages", or "prompt" and "completion"; it has: {found}')
-    asked = _messages(_as_messages(prompt, "user"), f"{where}, prompt")
-    return (*asked, *_messages(_as_messages(completion, "assistant"), f"{where}, completion")), len(asked)
-
-
-def _as_messages(value: object, role: str) -> object:
-    return [{"role": role, "content": value}] if isinstance(value, str) else value
-
-
-def _messages(value: object, where: str) -> Conversation:
-    if not isinstance(value, list | tuple) or not value:
-        raise UsageError(f"{where}: needs a list of messages, each with role and content; found {_shown(value)}")
-    return tuple(read_message(one, f"{where}[{place}]") for place, one in enumerate(value))
-
-
-def read_message(value: object, where: str) -> Message:
-    """Return a message with all its keys; those without a value are left out, as tables have them in every row.
-
-    The content may be a list of parts of type text, and is empty where a turn only calls tools. Arguments of tool calls that are JSON
-    text become objects.
+def conversations_of(example: Example) -> list[Conversation]:
+    """Return the conversations of an example, each of which ends with the assistant's answer.
 
     Raises:
-        UsageError: it has no role or no content, a part is not text, or a tool call has no name.
+        DataError: it has none.
     """
-    if not isinstance(value, Mapping) or not isinstance(value.get("role"), str):
-        raise UsageError(f"{where}: needs a role and a content; found {_shown(value)}")
-    message = {key: one for key, one in value.items() if one is not None}
-    if not message.get("tool_calls"):
-        message.pop("tool_calls", None)
-    else:
-        message["tool_calls"] = [_tool_call(call, where) for call in message["tool_calls"]]
-    content = message.get("content", "" if "tool_calls" in message or "reasoning_content" in message else None)
-    message["content"] = _text_of_parts(content, where) if isinstance(content, list | tuple) else content
-    if not isinstance(message["content"], str):
-        raise UsageError(f"{where}: needs a role and a content; found {_shown(value)}")
-    return cast(Message, message)
+    if example.prompt and example.demonstrations:
+        return [(*example.prompt, *demonstration) for demonstration in example.demonstrations]
+    if example.prompt and _says_nothing(example):
+        return [(*example.prompt, {"role": "assistant", "content": ""})]
+    raise DataError(
+        example.where,
+        f"needs an answer to learn from: messages that end with the assistant's, or a prompt and a completion; read as {example.layout}; "
+        f"its columns: {', '.join(example.row)}",
+    )
 
 
-def _text_of_parts(parts: Any, where: str) -> str:
-    for part in parts:
-        if not (isinstance(part, Mapping) and part.get("type") == "text" and isinstance(part.get("text"), str)):
-            raise UsageError(f"{where}: only parts of type text can be learnt; found {_shown(part)}")
-    return "".join(part["text"] for part in parts)
+def rows_of(example: Example) -> list[dict[str, Any]]:
+    """Return the conversations of an example as rows of the layout that `rejection` and `dataset` write, with its other columns.
+
+    Raises:
+        DataError: as `conversations_of`.
+    """
+    others = {key: value for key, value in example.row.items() if example.columns.get(key) == "metadata"}
+    tools = {"tools": list(example.tools)} if example.tools else {}
+    return [{**others, **tools, "messages": list(conversation)} for conversation in conversations_of(example)]
 
 
-def _tool_call(call: object, where: str) -> Mapping[str, Any]:
-    function = call.get("function", call) if isinstance(call, Mapping) else None
+def _says_nothing(example: Example) -> bool:
+    """Whether the row has a place for the answer, and nothing there. Pre-flight counts such rows."""
+    return any(at_path(example.row, name) in ("", []) for name in ANSWERS if at_path(example.row, name) is not MISSING)
+
+
+def tools_of(example: Example) -> tuple[Tool, ...]:
+    """Return the tools that a row offers.
+
+    Raises:
+        DataError: one has no name.
+    """
+    return tuple(_tool(schema, example.where) for schema in example.tools)
+
+
+def _tool(schema: Mapping[str, Any], where: str) -> Tool:
+    function = schema.get("function", schema)
     if not isinstance(function, Mapping) or not isinstance(function.get("name"), str):
-        raise UsageError(f"{where}: a tool call needs a function with a name; found {_shown(call)}")
-    arguments = function.get("arguments")
-    if isinstance(arguments, str):
-        try:
-            arguments = json.loads(arguments or "{}")
-        except ValueError as error:
-            raise UsageError(f"{where}: the arguments of {function['name']} are no JSON: {_shown(arguments)}") from error
-    others = {} if function is call else {key: one for key, one in cast("Mapping[str, Any]", call).items() if one is not None}
-    return {"type": "function", **others, "function": {**function, "arguments": arguments or {}}}
-
-
-def _tools_of(row: Mapping[str, Any], where: str) -> tuple[Tool, ...]:
-    tools = row.get("tools")
-    if isinstance(tools, str):
-        try:
-            tools = json.loads(tools or "[]")
-        except ValueError as error:
-            raise UsageError(f"{where}: tools are no JSON: {_shown(tools)}") from error
-    found = []
-    for tool in tools or ():
-        function = tool.get("function", tool) if isinstance(tool, Mapping) else None
-        if not isinstance(function, Mapping) or not isinstance(function.get("name"), str):
-            raise UsageError(f"{where}: a tool needs a function with a name; found {_shown(tool)}")
-        parameters = function.get("parameters") or {"type": "object", "properties": {}}
-        found.append(Tool(function["name"], function.get("description") or "", parameters))
-    return tuple(found)
-
-
-def _shown(value: object) -> str:
-    text = repr(value)
-    return text if len(text) <= 80 else text[:79] + "…"
+        raise DataError(where, f"a tool needs a function with a name; found {schema!r}"[:200])
+    parameters = function.get("parameters") or {"type": "object", "properties": {}}
+    return Tool(function["name"], function.get("description") or "", parameters)
