@@ -105,6 +105,10 @@ def test_a_point_that_groups_digits_is_doubtful_only_in_languages_that_write_it_
     assert verify("2500", boxed("2.500"), task=english).correct is False
 
 
+def test_a_factorial_of_a_binomial_coefficient_is_refused_unread():
+    assert verify("\\binom{1800}{900}", boxed("\\binom{1800}{900}!")).correct is False
+
+
 def test_references_that_are_called_exact_have_no_rounding():
     exact = AnswerPolicy(rounded_reference=False)
     assert verify("3.61", boxed("\\sqrt{13}"), policy=exact).correct is False

@@ -243,6 +243,9 @@ SAME += [
     ("k^2+1", "k^2+1 \\text{ for } k\\geq 1"), ("2/5, 3/5", "lose 2/5, win 3/5"), ("\\text{cis } 90^\\circ", "i"),
 ]  # fmt: skip
 NEAR_MISSES += [
+    ("8", "\\text{one of the values is }8"), ("8", "\\text{The largest value is not }8"), ("\\text{Eve is }8, \\text{Ivo is }5", "\\text{Eve is }5, \\text{Ivo is }8"),
+    ("7\\pi", "7\\pi\\approx 25"), ("\\frac23", "\\frac23\\approx0.7777"), ("8", "\\phantom{8}"), ("81", "81\\ (=3^5)"),
+    ("\\frac{7}{33}", "0.212120\\ldots"), ("8", "8 \\text{ (at } x=2\\text{)} \\text{ or } 9"),
     ("2,5", "win 5, lose 2"), ("\\frac23", "-\\text{two thirds}"), ("9", "-\\text{nine}"), ("(0,4)", "3+x\\in(0,4)"), ("\\{(1,2)\\}", "2(x,y)\\in\\{(1,2)\\}"),
     ("1000000", "1e6!"), ("\\frac{2\\pi}{3} or 120^\\circ", "60^\\circ"), ("2 or 3", "2"), ("\\text{Dana and Igor}", "\\text{Dana}"), ("\\text{Dana and Igor}", "\\text{Dana or Igor}"),
     ("乙", "甲"), ("3", "\\lim_{x\\to0}\\frac{3x}{x}=4"), ("3", "\\lim_{x\\to0}\\frac{3x}{x}"), ("x\\in\\mathbb{R}, y>3", "y>3"), ("\\text{C}\\text{O}_2", "CO_3"), ("9", "a=8=9"), ("15", "\\text{fifteen hundred}"), ("15", "\\text{fifteen or more}"), ("\\frac25", "二分之五"),

@@ -34,7 +34,7 @@ from r1env_math.ast import (
     Words,
     as_region,
 )
-from r1env_math.exact import TooLargeError, Value, has_finite_decimal, ratio
+from r1env_math.exact import TooLargeError, Value, approximation, has_finite_decimal, ratio
 from r1env_math.numeric import rational, value_of
 from r1env_math.phrases import asks_for_percent
 from r1env_math.policy import AnswerPolicy, Case, Units
@@ -144,11 +144,24 @@ def _listed_names(form: Form) -> list[str] | None:
 
 def _rounds_well(exact: Form, rounded: Form) -> bool:
     """Whether a number may be the rounding of another: `5\\sim 6` is a range."""
-    values = [rational(form.text) if isinstance(form, Expression) else None for form in (exact, rounded)]
-    if values[0] is None or values[1] is None or not isinstance(rounded, Expression):
+    if isinstance(exact, Equation):
+        exact = exact.members[-1]
+    value = value_of(exact.text) if isinstance(exact, Expression) else None
+    near = rational(rounded.text) if isinstance(rounded, Expression) else None
+    written = rounded.text.strip("-").removesuffix("%") if isinstance(rounded, Expression) else ""
+    if value is None or near is None or not _PLAIN_DECIMAL.fullmatch(written):
         return True
-    places = len(rounded.text.partition(".")[2])
-    return abs(values[0] - values[1]) < (Fraction(1, 10**places) if places else Fraction(3, 5))
+    known = value.rational if value.rational is not None else approximation(value)
+    if known is None:
+        return True
+    places = len(written.partition(".")[2]) + (2 if isinstance(rounded, Expression) and "%" in rounded.text else 0)
+    unit = Fraction(1, 10**places) if places else Fraction(10 ** (len(written) - len(written.rstrip("0"))))
+    off = Fraction(known) - near
+    cut_off = 0 <= off * (1 if near > 0 else -1) < unit and places  # 0.66 for 2/3
+    return bool(abs(off) <= unit / 2 or cut_off)
+
+
+_PLAIN_DECIMAL = re.compile(r"[0-9]{1,30}(?:\.[0-9]{1,30})?")
 
 
 def _clocks(reference: Form, answer: Form, rules: Scalars) -> bool:

@@ -55,7 +55,12 @@ _TIMES_TEN = re.compile(r"(?<=[0-9]) ?[xX] ?(?=10\s?\^)")
 _EXPONENT_GROUP = re.compile(r"\^\s?\(([^()]{1,40})\)")
 _DECIMAL_EXPONENT = re.compile(r"\^\s?(-?[0-9]*\.[0-9]+)")
 _LABEL = re.compile(r"\\(?:tag\*?|label)\s?\{[^{}]{0,30}\}")
-_TEXT_SIGN = re.compile(r"\\(?:text|mathrm|textrm)\s?\{\s?([-+=])\s?\}")
+_TEXT_SIGN = re.compile(r"\\(?:text|mathrm|textrm)\s?\{\s?([-+=,;])\s?\}")
+_INVISIBLE_COMMAND = re.compile(
+    r"\\[hv]?phantom\s?\{[^{}]*\}|\\[hv]space\*?\s?\{[^{}]*\}|\\(?:text|mathrm|mbox)\s?\{\s?\}|(?<=[0-9)])\{\}\s*$|(?:\\\\\s*)+$"
+    r"|\\(?:rm|bf|it|tt|sf|sl|cal|mit)(?![a-zA-Z])(?!\s?\{)"
+)
+_QUAD_BETWEEN = re.compile(r"(?<=[0-9}a-zA-Z)])\s*\\q?quad\s*(?=[a-zA-Z](?:_[0-9])?\s?=)")
 _ABSOLUTE = re.compile(r"(?<![a-zA-Z\\])abs\(([^()]{1,80})\)")
 _ANGLES = re.compile(r"<([^<>=]+(?:,[^<>=]+)+)>")
 _HEX = re.compile(r"^0x([0-9a-fA-F]{1,16})$")
@@ -91,7 +96,9 @@ _COMMAND = re.compile(r"\\([a-zA-Z]+\*?)|\\(.)|(\$+)|(~)", re.DOTALL)
 _IN_CODE = (("<=", r"\le "), (">=", r"\ge "), ("!=", r"\neq "), (r"\text{\$}", r"\$"), ("{:}", ":"))
 _THIN_SPACES = ",;:! >"
 _FULL_STOPS = re.compile(r"(?:(?<![.])[.]|[。।]|\s)+$")
-_GROUPING = re.compile(r"(?<=[0-9])(?:\{,\}|,\\!\s?|,\\,\s?|\\,|\{\s\}|\\ |\\!|'(?=[0-9]{3}(?![0-9])))(?=[0-9]{3}(?![0-9]))")
+_GROUPING = re.compile(
+    r"(?<=[0-9])(?:\\[;:]|\{,\}|,\\!\s?|,\\,\s?|\\,|\{\s\}|\\ |\\!|'(?=[0-9]{3}(?![0-9])))(?=[0-9]{3}(?![0-9]))"
+)
 _ORDINAL = re.compile(r"(?<=[0-9])\s?(?:\^\s?\{?\s?)?(?:\\text\{\s?)?(?:st|nd|rd|th)(?![a-zA-Z])\s?\}{0,2}")
 _DEGREES = re.compile(r"\^\s?(?:\\circ(?![a-zA-Z])|\{\s?\\circ\s?\}|°)|\\circ(?=\s*$)")
 _ROMAN_ARGUMENT = re.compile(r"\\text\s?\{\s?([a-zA-Z])\s?\}")
@@ -181,6 +188,8 @@ def _respelled(text: str) -> str:
             text = re.sub(r"\\\\(?:\[[^\]]{0,8}\])?\s*", ", ", text.replace("&", " ")).strip(" ,")
     elif "&" not in text and re.search(r"\\\\\s*(?![a-zA-Z])(?=.*[=])|\\\\\s*(?=[a-zA-Z]\s?=)", text):
         text = re.sub(r"\\\\(?:\s+(?=\S)|(?=[a-zA-Z]\s?=))", ", ", text)
+    text = _INVISIBLE_COMMAND.sub(" ", text)
+    text = _QUAD_BETWEEN.sub(", ", text)
     text = _TEXT_SIGN.sub(r"\1", _LABEL.sub("", _COLOR.sub("", text)))
     text = _ROW_SKIP.sub(r"\1", text)
     text = _MINUTES.sub(r" \1 ", text)
@@ -198,8 +207,9 @@ def _combinations(found: re.Match[str]) -> str:
 
 def _recurring(found: re.Match[str]) -> str:
     """`0.333...` is 0.3 with a period of 3; the digits must repeat three times, or a longer period twice."""
-    repeated = len(found[0].rstrip(". …").partition(".")[2]) - len(found[1].partition(".")[2])
-    enough = repeated >= 3 if len(found[2]) == 1 else repeated >= 2 * len(found[2])
+    written = re.match(r"[0-9]*", found[0][len(found[1]) :])
+    digits = written[0] if written else ""
+    enough = len(digits) >= (3 if len(found[2]) == 1 else 2 * len(found[2])) and (found[2] * len(digits)).startswith(digits)
     return rf"{found[1]}\overline{{{found[2]}}}" if enough else found[0]
 
 

@@ -53,6 +53,8 @@ _NAME = r"(?:[a-zA-Z]|\\[a-zA-Z]+)'{0,3}(?:_(?:[0-9a-zA-Z]|\{[^{}]{1,12}\}))?"
 _IS_NAME = re.compile(_NAME)
 _IS_FUNCTION = re.compile(rf"({_NAME}(?:\^\{{?-1\}}?)?)\(({_NAME}(?:,{_NAME})*|[0-9])\)")
 _IS_LABEL = re.compile(
+    r"\\#[A-Z]|\\dim\(? ?[A-Z]\)?|(?:E|\\mathbb\{E\}|\\text\{ ?(?:E|Var|Cov|rank|tr) ?\})[\[(][^\[\]()]{1,20}[\])]|\|\\(?:vec|overline)\{[A-Za-z]{1,3}\}\||[a-zA-Z]\^\{?\*\}?"
+    r"|\\(?:hat|bar|tilde)\{[a-zA-Z]\}|"
     r"[A-Z]{2,4}|\|[A-Z]{2}\||\\(?:angle|triangle|overline|measuredangle|vec)[ {]?[A-Za-z]{1,4}\}?|m\\angle ?[A-Z]{1,3}"
     r"|\\text\{[^{}]*\}(?:_\{?[a-zA-Z0-9]+\}?)?|(?!\\)[^\W\d_]{2,}(?: [^\W\d_]+)*"
 )
@@ -138,9 +140,11 @@ def read(normalized: str) -> Form:
         return Expression(normalized)
     if moment := _moment(_flatten(normalized)):
         return moment
+    if builder := _BARE_BUILDER.fullmatch(normalized):
+        normalized = rf"\{{{builder[1]}\}}"
     if parts := _labelled_parts(normalized):
         return parts
-    normalized = without_remarks(normalized)
+    normalized = without_remarks(normalized, whole=True)
     if _ALL_REAL.fullmatch(words(normalized)):
         return Region((Interval("-" + INFINITY, INFINITY, (False, False)),))
     if punctured := _REALS_EXCEPT.fullmatch(words(normalized)):
@@ -202,6 +206,7 @@ _ALL_REAL = re.compile(
     r"(?:the set of |x is |x can be )?(?:all|any) (?:the )?reals?(?: numbers?)?|任意实数|全体实数|所有实数|すべての実数",
     re.IGNORECASE,
 )
+_BARE_BUILDER = re.compile(r"\{([a-z](?:\\in[^|:{}]{1,20}(?:\{[A-Z]\})?)?[|:][^{}]*(?:\{[^{}]*\}[^{}]*)*)\}")
 _LINE = Interval("-" + INFINITY, INFINITY, (False, False))
 _PLAIN_VECTOR = re.compile(
     r"(?=[^i]*i[^i]*$)(?=[^j]*j[^j]*$)-?(?:[0-9./]{0,9}|\\frac\{[0-9]+\}\{[0-9]+\}|[0-9]*\\sqrt\{[0-9]+\})[ijk](?:[-+](?:[0-9./]{0,9}|\\frac\{[0-9]+\}\{[0-9]+\}|[0-9]*\\sqrt\{[0-9]+\})[ijk]){1,2}"

@@ -14,6 +14,12 @@ _DOMAIN = re.compile(
     r"(?:\\mathbb\{?[NZRQC]\}?|\\text\{[NZRQC]\}|[NZRQC]|\\mathbb [NZRQC])(?:\^\{?[*+]\}?|_\{?[+*0-9]\}?|\*|\+)*\)?$"
 )
 _DOMAIN_FIRST = re.compile(r"^[knm]\\in ?\\mathbb\{[NZ]\}(?:\^\{?[*+]\}?)?,(?=.*=)")
+_LED = re.compile(r"^\\text\{ ?([A-Za-z, ]{2,60}) ?(?:is|are|equals|equal to) ?:?\}(?=-?[0-9\\$(.])")
+_LEADS = re.compile(r"\\text\{[^{}]*\b(?:is|are|equals|has|have|gets|:)")
+_ONLY_ANSWER = re.compile(
+    r"(?<=.)\\text\{,? ?(?:is|are) the (?:only |unique |final |correct |required |desired )*(?:solution|answer|value|root)s?\.?\}$"
+    r"|(?<=.)\\text\{ ?\(?(?:at|attained at) ?\}[a-zA-Z]=[^,=\\{}]{1,12}(?:\\text\{ ?\)\}|\))?$"
+)
 _FOR_ALL = re.compile(
     r"[, ]?\(?\\text\{[, ]*(?:for|where|with|is|and)? ?(?:all|any|every|each|an|some|arbitrary)? ?(?:(?:arbitrary|constants?|real|integers?|positive|natural|numbers?) ?)*\}? ?[a-zA-Z]?\}?"
     r"(?:\\text\{ ?(?:is |are )?(?:an? |any )?(?:arbitrary |real |positive |natural )*(?:integers?|constants?|numbers?|real)?\})?\)?$"
@@ -32,6 +38,9 @@ _SAID = re.compile(
     r"^\\text\{ ?(?:(?:so|thus|hence|therefore|and),? )?(?:the |our |final |correct )*(?:answer|result|value|solution|total|sum)s?(?: is| are| equals|:)? ?:?\}(?=.)|^(?:(?:答案|结果|答)(?:是|为|等于)?[:：]?|(?:一共|总共|合计|共)(?:有|是|为)?)(?=.)",
     re.IGNORECASE,
 )
+_OF_ANOTHER = words_of(
+    "half twice double triple third nearly almost roughly around between than other next last first one product square root if"
+)
 _CONTRADICTS = words_of(
     """
     not no wrong incorrect false or and maybe if unless when except plus minus approximately about least most more less
@@ -40,9 +49,13 @@ _CONTRADICTS = words_of(
 )
 
 
-def without_remarks(text: str) -> str:
+def without_remarks(text: str, *, whole: bool = False) -> str:
     """An answer without what it says besides: where its letters range, a remark in parentheses, a reason, "the answer is"."""
     text = _DOMAIN_FIRST.sub("", _SAID.sub("", text, count=1), count=1)
+    led = _LED.match(text) if whole and len(_LEADS.findall(text)) == 1 else None  # `Ann is 40, Bob is 60` says who has what
+    if led and not any(word in _CONTRADICTS or word in _OF_ANOTHER for word in led[1].lower().replace(",", " ").split()):
+        text = text[led.end() :]
+    text = _ONLY_ANSWER.sub("", text)
     if len(text) > 1 and text[0] == "=" and "=" not in text[1:]:
         text = text[1:]
     for _ in range(2):

@@ -30,7 +30,7 @@ from r1env_math.ast import (
 )
 from r1env_math.choice import Index, Pick, content_of_reference, letters_of_reference, options_of, pick
 from r1env_math.compare import Context, Scalars, equal
-from r1env_math.exact import has_finite_decimal
+from r1env_math.exact import approximation, has_finite_decimal
 from r1env_math.extraction import PERCENT_DROPPED, Extraction, readings
 from r1env_math.guards import excess, repeats_question, unevaluated
 from r1env_math.normalize import normalize
@@ -325,6 +325,7 @@ _PARAMETERS = frozenset("kmnltsujrCcKλμ")
 _SPACED_GROUPS = re.compile(r"-?[1-9][0-9]{0,2}(?: [0-9]{3})+")
 _WORDS_FIRST = re.compile(r"(?:\\text\{ ?)?([a-z -]{3,40}?) ?\}?\((-?[0-9]{1,12})\)\}?")
 _COMBINATIONS = re.compile(r"(?:C|\\text\{ ?C ?\}|nCr)\(([0-9]{1,3}),([0-9]{1,3})\)")
+_EQUAL_ASIDE = re.compile(r"([^()=]{1,60}?) ?\(=([^()=]{1,60})\)")
 _IN_WORDS_TOO = re.compile(r"(.+?) ?\(([a-z -]{3,40})\)")
 _ASIDE = re.compile(
     r"(.+?) ?(?:\(|\\text\{ ?\(? ?)(?:(?P<or>or)\b ?)?(?P<sign>i\.e\.|=|\\approx|approximately|approx\.?|about|≈)?:? ?\}? ?(?:\\approx)? ?(?P<rounded>-?[0-9][0-9.,/%]*)\)?\}?\)?"
@@ -343,6 +344,9 @@ def _other_writings(reference: str, given: str, found: Extraction, task: r1env.T
             yield normalize(_DECIMAL_COMMA.sub(r"\1.\2", written))
     if aside := _ASIDE.fullmatch(given):  # `\frac12 (0.5)`, `\frac{1}{3} (approximately 0.333)`
         exact, rounded = value_of(quantity(aside[1]).core), rational(aside["rounded"].replace(",", ""))
+        near = approximation(exact) if exact is not None and exact.rational is None else None
+        if near is not None and rounded is not None and aside["sign"] and _rounds(Fraction(near), rounded, aside["rounded"]):
+            yield aside[1]  # `12\pi (\approx 37.7)`
         if (
             exact is not None
             and exact.rational is not None
@@ -352,6 +356,8 @@ def _other_writings(reference: str, given: str, found: Extraction, task: r1env.T
             and not (aside["or"] and not aside["sign"] and has_finite_decimal(exact.rational) and exact.rational != rounded)
         ):
             yield aside[1]
+    if chained := _EQUAL_ASIDE.fullmatch(given):
+        yield f"{chained[1]}={chained[2]}"  # `1024 (=2^{10})`
     if (spoken := _IN_WORDS_TOO.fullmatch(given)) and rational(spoken[1]) == number_in_words(spoken[2]) is not None:
         yield spoken[1]  # `5 (five)`
     if (spoken := _WORDS_FIRST.fullmatch(given)) and rational(spoken[2]) == number_in_words(spoken[1]) is not None:
