@@ -33,7 +33,7 @@ from r1env_sandbox.models import Verdict
 RED_TEAM = Path(__file__).parents[1] / "tests" / "sandbox" / "redteam" / "test_redteam.py"
 KILL_AT, RESTART_AT = 0.3, 0.6  # of all rows
 COMMAND = [sys.executable, "-c", "from r1env_sandbox.cli import main; main()", "judge"]
-SCORED = {verdict.value for verdict in Verdict if verdict.scored}
+REFUSED = {verdict.value for verdict in Verdict} - {"accepted", "judge_error"}  # a fault of the task's own included
 EXPECTED = {"accept_ok": {"accepted"}, "timeout": {"time_limit"}}
 
 Row = dict[str, Any]
@@ -94,7 +94,7 @@ def rows_of_folder(folder: Path) -> list[tuple[Row, set[str]]]:
         row = json.loads(line.replace("$TOK", f"secret-{secrets.token_hex(8)}"))
         row["source"] = (folder / row["file"]).read_text("utf-8")
         fields = ("language", "source", "tests", "files", "collect", "limits")
-        may_get = EXPECTED.get(row["expect"], SCORED - {"accepted"})
+        may_get = EXPECTED.get(row["expect"], REFUSED)
         rows.append(({name: row[name] for name in fields if name in row}, may_get))
     return rows
 
