@@ -297,10 +297,10 @@ class WorkerProcess:
 
     def end_worker(self) -> None:
         """End the worker and everything that it started. What is loaded stays loaded, if that is possible."""
-        if self._worker is None:
-            self.retire()
-        else:
+        if self._forkable:
             self._end_fork()
+        else:
+            self.retire()
 
     @property
     def retired(self) -> bool:
