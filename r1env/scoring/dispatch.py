@@ -9,6 +9,7 @@ import logging
 import os
 import threading
 import time
+from array import array
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, TypeVar
@@ -204,7 +205,7 @@ class _Elsewhere:
         self.futures: list[Future[list[Score]]] = []
         self._settled: list[Score | None] = []
         self._distinct = Distinct()
-        self._places: list[int] = []  # among the rollouts that were handed over, of each that was not settled
+        self._places = array("q")  # among the rollouts that were handed over, of each that was not settled
 
     def take(self, reward: Reward, rollouts: Sequence[Rollout]) -> list[Rollout]:
         """Settle what can be settled; return the other rollouts, without those that are equal to one before."""
@@ -221,7 +222,7 @@ class _Elsewhere:
         groups = group_by_task(rollouts)
         order = [place for places in groups for place in places]
         self._settled = [None] * len(rollouts)
-        self._places = [0] * len(rollouts)
+        self._places = array("q", [0]) * len(rollouts)
         for position, place in enumerate(order):
             self._places[place] = position
         chosen = [rollouts[place] for place in order]
@@ -229,6 +230,7 @@ class _Elsewhere:
 
     def scores(self) -> list[Score]:
         """Wait for the scores; return one for each rollout."""
+        self._distinct = Distinct()  # nothing more is added, and what is known would be a third of what the scores need
         scores = [one for future in self.futures for one in future.result()]
         from_workers = iter([scores[place] for place in self._places])
         return [next(from_workers) if known is None else known for known in self._settled]
