@@ -3,8 +3,8 @@
     python benchmarks/decode_table.py [--shapes 135m,0.5b,1.5b] [--new-tokens 96,1024,4096] [--rows 64,256,1024] [--way vllm]
 
 Random weights, groups of 8 completions, and a chance of 2 / NEW for each token to end its completion: the mean is 0.43 NEW tokens,
-one row in seven reaches the limit. Kernels, graphs and cache are made by a first batch whose rows end at once. `predicted` is what
-`--dry-run` says of rows that do not end, for the same number of steps at the mean number of rows.
+one row in seven reaches the limit. Kernels, graphs and cache are made by a first batch whose rows end at once. The last
+column has what the cost model says of rows that do not end, for the same number of steps at the mean number of rows.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from r1env_trainers.model.load import LoadedModel, choose_device
 
 GROUP = 8
 ENDINGS = 2.0  # expected in the most tokens of a completion
-WARM_UP_ENDING = 0.1  # chance of a token to end its completion: rows of all numbers in a few dozen steps
+WARM_UP_ENDING = 0.03  # chance of a token to end its completion: few enough a step that no number of rows is left out
 
 
 def set_ending(loaded: LoadedModel, share: float) -> None:

@@ -89,7 +89,7 @@ def curves(seed: int, steps: int, folder: Path) -> Curves:
     base = train(folder / f"base-{seed}", "sft", "--seed", str(seed)).model_dir("sft")
     found = {}
     for variant in VARIANTS:
-        settings = ("eval_every=0", "track_kl=false", "checkpoint_every=20")
+        settings = ("eval.every=0", "algo.track_kl=false", "checkpoint.every=20")
         run = train(
             folder / f"{variant.name}-{seed}",
             *("grpo", "--model", str(base), "--backend", variant.backend),

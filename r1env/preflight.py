@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import hashlib
 import inspect
+import itertools
 import json
 import logging
 import os
@@ -44,7 +45,7 @@ BATCH = 2_000  # tasks scored at once: enough to keep workers busy, few enough t
 SAMPLE = 8  # tasks that every reward is asked about
 PROBED = 16  # tasks by which the way of writing an answer is found
 MANY_WORDS = 12  # in a reference, from which it looks like prose
-MEASURED = 256  # prompts that are measured exactly for the report
+MEASURED = 16  # prompts of a batch, the longest, that are measured even where they surely fit
 SLOW = 2.0  # seconds from which a report is worth keeping
 FORMAT = 1  # of what is kept; raised when the checks change
 PROGRESS = 10.0  # seconds between two lines of progress
@@ -134,9 +135,15 @@ def settle(reports: Iterable[Report], settings: Preflight) -> None:
     if fatal and settings.mode == "refuse":
         report, fault = fatal[0]
         more = f" ({len(fatal) - 1} more kinds of fault above)" if len(fatal) > 1 else ""
+        # A prompt that is too long would end the run all the same, at the step that draws it.
+        instead = (
+            ""
+            if fault.what == TOO_LONG
+            else "; preflight.mode=report (of `r1env eval`: --preflight report) goes on in spite of it"
+        )
         raise PreflightError(
-            f"{report.subject}: {fault.rows:,} of {report.checked:,} {fault.what}, the first: {fault.examples[0]}; {fault.remedy}{more}; "
-            "preflight.mode=report (of `r1env eval`: --preflight report) goes on in spite of it"
+            f"{report.subject}: {fault.rows:,} of {report.checked:,} {fault.what}, the first: {fault.examples[0]}; {fault.remedy}{more}"
+            f"{instead}"
         )
 
 
@@ -257,71 +264,134 @@ def check_tasks(
         ()
     """
     size = environment.source.size
-    wanted = settings.tasks if size is None else size
-    tasks = list(iterate(environment.source, wanted if count is None else min(count, wanted), seed))
-    digest = _digest(environment, tasks, settings, limits)
+    total = settings.tasks if size is None else size
+    total = total if count is None else min(count, total)
+    digest = _digest(environment, iterate(environment.source, total, seed), settings, limits)
     if (known := cached(digest)) is not None:
         return known
     start = time.monotonic()
     advance = progress or _logged_progress(environment.name)
-    report = _check(environment, tasks, settings, limits, advance)
+    check = _TaskCheck(environment, settings, limits)
+    tasks = iterate(environment.source, total, seed)
+    while batch := list(itertools.islice(tasks, BATCH)):  # a million tasks need not be in memory at once
+        check.take(batch)
+        advance(check.taken, total)
+    report = check.report()
     if time.monotonic() - start > SLOW:
         keep(digest, report)
     return report
 
 
-def _check(environment: Environment, tasks: Sequence[Task], settings: Preflight, limits: Limits, advance: Progress) -> Report:
-    found, facts = Collected(), []
-    places = {id(task): place for place, task in enumerate(tasks, start=1)}
+class _TaskCheck:
+    """The checks of one environment, batch by batch."""
 
-    def where(task: Task) -> str:
-        return f"row {places[id(task)]} (task {task.id!r})" if environment.source.size is not None else f"task {task.id!r}"
+    def __init__(self, environment: Environment, settings: Preflight, limits: Limits) -> None:
+        self.taken = 0
+        self._environment, self._settings, self._limits = environment, settings, limits
+        self._checker = next(
+            (item.reward for item in environment.rubric.rewards if item.reward.name == environment.accuracy), None
+        )
+        self._is_dialogue = environment.other is not None
+        self._found = Collected()
+        self._writing: _Writing | None = None
+        self._references = 0
+        self._longest = 0
+        self._sample: list[Task] = []
 
-    checker = next((item.reward for item in environment.rubric.rewards if item.reward.name == environment.accuracy), None)
-    # A dialogue is not won by a single answer; and a rubric without the checker does not need the references.
-    checkable = [] if environment.other is not None or checker is None else tasks
-    paying = _Writing()
-    with_answer = [task for task in checkable if (task.answer or "").strip()]
-    if with_answer and checker is not None:
-        paying = _find_writing(checker, with_answer)
-        for task, best in _score_references(checker, with_answer, paying, advance):
-            if best.value is None:
-                found.add(UNREADABLE, f"{where(task)}: {shown(task.answer)}: {best.reason or best.status}")
-            elif best.value < 1:
-                found.add(UNPAID, f"{where(task)}: {shown(task.answer)}: scores {best.value:g} ({best.reason or best.status})")
-        for task in _compared_word_for_word(checker, with_answer, paying):
-            found.add(WORDY, f"{where(task)}: {shown(task.answer)}")
-        good = len(with_answer) - found.count(UNREADABLE, UNPAID, WORDY)
-        facts.append(f"{good:,} of {len(with_answer):,} references are paid when given as the answer")
-    if checker is not None and _needs_answer(checker):
-        for task in checkable:
-            if not (task.answer or "").strip() and not task.tests:
-                found.add(NO_ANSWER, f"{where(task)}: {shown(task.question)}")
-    measured = tasks if environment.other is None else tasks[: settings.tasks]  # each of a dialogue opens an episode
-    skipped = _measure_prompts(environment, measured, limits, where, found, facts)
-    faulty = found.count(NO_ANSWER, UNREADABLE, UNPAID, WORDY)
-    many = faulty > settings.max_faulty * len(checkable)
-    map_it = "map the column that holds the short answer, or drop the rows"
-    faults = [
-        *found.fault(NO_ANSWER, map_it, fatal=many),
-        *found.fault(UNREADABLE, f"{map_it}; they would be left unscored", fatal=many),
-        *found.fault(
-            UNPAID,
-            f"{map_it}; right answers would score 0"
-            + (
-                ""
-                if paying.found
-                else " (no way of writing an answer is paid; if the checker wants one of its own, use report)"
-            ),
-            fatal=many,
-        ),
-        *found.fault(WORDY, f"{map_it}; right answers would score 0", fatal=many),
-        *found.fault(TOO_LONG, _too_long_remedy(limits), fatal=not skipped),
-        *found.fault(UNSHOWN, "these tasks would be left unscored; mend the template or the messages", fatal=True),
-        *(_check_rewards(environment, tasks[:SAMPLE], paying) if environment.other is None else ()),
-    ]
-    subject = environment.name if environment.split is None else f"{environment.name}, split {environment.split}"
-    return Report(subject=subject, checked=len(tasks), faults=tuple(faults), facts=tuple(facts))
+    def take(self, tasks: Sequence[Task]) -> None:
+        """Check the next tasks."""
+        rows = list(enumerate(tasks, start=self.taken))
+        self._sample += tasks[: SAMPLE - len(self._sample)]
+        # A dialogue is not won by a single answer; and a rubric without the checker does not need the references.
+        if self._checker is not None and not self._is_dialogue:
+            self._check_references(self._checker, rows)
+        if not self._is_dialogue or self.taken < self._settings.tasks:  # each of a dialogue opens an episode
+            self._measure_prompts(rows)
+        self.taken += len(tasks)
+
+    def report(self) -> Report:
+        """Return what was found; the rewards are asked about the first tasks."""
+        found, environment = self._found, self._environment
+        faulty = found.count(NO_ANSWER, UNREADABLE, UNPAID, WORDY)
+        many = faulty > self._settings.max_faulty * self.taken
+        map_it = "map the column that holds the short answer, or drop the rows"
+        unknown = " (no way of writing an answer is paid; if the checker wants one of its own, use report)"
+        writing = self._writing or _Writing()
+        left_out = self._limits.max_prompt is not None
+        faults = [
+            *found.fault(NO_ANSWER, map_it, fatal=many),
+            *found.fault(UNREADABLE, f"{map_it}; they would be left unscored", fatal=many),
+            *found.fault(UNPAID, f"{map_it}; right answers would score 0{'' if writing.found else unknown}", fatal=many),
+            *found.fault(WORDY, f"{map_it}; right answers would score 0", fatal=many),
+            *found.fault(TOO_LONG, _too_long_remedy(self._limits), fatal=not left_out),
+            *found.fault(UNSHOWN, "these tasks would be left unscored; mend the template or the messages", fatal=True),
+            *([] if self._is_dialogue else _check_rewards(environment, self._sample, writing)),
+        ]
+        facts = []
+        if self._references:
+            good = self._references - found.count(UNREADABLE, UNPAID, WORDY)
+            facts.append(f"{good:,} of {self._references:,} references are paid when given as the answer")
+        if self._longest:
+            facts.append(f"prompts have up to {self._longest:,} tokens")
+        subject = environment.name if environment.split is None else f"{environment.name}, split {environment.split}"
+        return Report(subject=subject, checked=self.taken, faults=tuple(faults), facts=tuple(facts))
+
+    def _where(self, place: int, task: Task) -> str:
+        """Where a task is from: file and row, where the source knows them."""
+        source = self._environment.source
+        if (where := getattr(source, "where", None)) is not None:
+            return str(where(place))
+        return f"task {task.id!r}" if source.size is None else f"row {place + 1} (task {task.id!r})"
+
+    def _check_references(self, checker: Reward, rows: Sequence[tuple[int, Task]]) -> None:
+        with_answer = [(place, task) for place, task in rows if (task.answer or "").strip()]
+        if len(with_answer) < len(rows) and _needs_answer(checker):
+            for place, task in rows:
+                if not (task.answer or "").strip() and not task.tests:
+                    self._found.add(NO_ANSWER, f"{self._where(place, task)}: {shown(task.question)}")
+        if not with_answer:
+            return
+        self._references += len(with_answer)
+        if self._writing is None:
+            self._writing = _find_writing(checker, [task for _, task in with_answer[:PROBED]])
+        best = _score_references(checker, [task for _, task in with_answer], self._writing)
+        for (place, task), result in zip(with_answer, best, strict=True):
+            reason = result.reason or result.status
+            if result.value is None:
+                self._found.add(UNREADABLE, f"{self._where(place, task)}: {shown(task.answer)}: {reason}")
+            elif result.value < 1:
+                paid = f"scores {result.value:g} ({reason})"
+                self._found.add(UNPAID, f"{self._where(place, task)}: {shown(task.answer)}: {paid}")
+        right = [row for row, result in zip(with_answer, best, strict=True) if _rank(result) >= 1]
+        for place, task in _compared_word_for_word(checker, right, self._writing):
+            self._found.add(WORDY, f"{self._where(place, task)}: {shown(task.answer)}")
+
+    def _measure_prompts(self, rows: Sequence[tuple[int, Task]]) -> None:
+        """Find the prompts that are too long. Those that surely fit are not cut into tokens, but for the longest."""
+        tokenizer, most = self._limits.tokenizer, self._limits.most
+        if tokenizer is None:
+            return
+        texts: list[tuple[str, int, Task]] = []
+        for place, task in rows:
+            try:
+                texts.append((_prompt_of(self._environment, task, tokenizer), place, task))
+            except ChatTemplateError as error:
+                self._found.add(UNSHOWN, f"{self._where(place, task)}: {error}")
+        texts.sort(key=lambda text: -len(text[0]))
+        measured = [
+            one
+            for rank, one in enumerate(texts)
+            if rank < MEASURED or not (most is None or (one[0].isascii() and len(one[0]) + 8 <= most))
+        ]
+        special = not (self._environment.template.chat and tokenizer.chat_template)
+        if not measured:
+            return
+        ids = tokenizer([text for text, _, _ in measured], add_special_tokens=special, verbose=False)["input_ids"]
+        lengths = [len(one) for one in ids]
+        self._longest = max(self._longest, *lengths)
+        for (_, place, task), length in sorted(zip(measured, lengths, strict=True), key=lambda one: one[0][1]):
+            if most is not None and length > most:
+                self._found.add(TOO_LONG, f"{self._where(place, task)}: {length:,} tokens, limit {most:,}")
 
 
 # References: each is given as the answer, and should be paid.
@@ -335,47 +405,32 @@ class _Writing:
     found: bool = False
 
 
-def _find_writing(checker: Reward, tasks: Sequence[Task]) -> _Writing:
-    """Find how the checker wants an answer: by asking it about the first tasks."""
-    probed = tasks[:PROBED]
-    paid = [
-        sum(result.value is not None and result.value >= 1 for result in _scores(checker, probed, way)) for way in WRAPPINGS
-    ]
+def _find_writing(checker: Reward, probed: Sequence[Task]) -> _Writing:
+    """Find how the checker wants an answer, by asking it."""
+    paid = [sum(_rank(result) >= 1 for result in _scores(checker, probed, way)) for way in WRAPPINGS]
     ways = sorted((place for place, count in enumerate(paid) if count), key=lambda place: -paid[place])
     return _Writing(tuple(WRAPPINGS[place] for place in ways[:3]), found=True) if ways else _Writing()
 
 
-def _score_references(
-    checker: Reward, tasks: Sequence[Task], writing: _Writing, advance: Progress
-) -> Iterator[tuple[Task, Score]]:
-    """Yield each task with the best score that its reference gets."""
-    for start in range(0, len(tasks), BATCH):
-        batch = tasks[start : start + BATCH]
-        best: dict[int, Score] = {}
-        left = list(range(len(batch)))
-        for way in writing.ways:
-            for place, result in zip(left, _scores(checker, [batch[place] for place in left], way), strict=True):
-                if place not in best or _rank(result) > _rank(best[place]):
-                    best[place] = result
-            left = [place for place in left if _rank(best[place]) < 1]
-            if not left:
-                break
-        yield from ((task, best[place]) for place, task in enumerate(batch))
-        advance(start + len(batch), len(tasks))
+def _score_references(checker: Reward, tasks: Sequence[Task], writing: _Writing) -> list[Score]:
+    """Return the best score that each task's reference gets."""
+    best = _scores(checker, tasks, writing.ways[0])
+    for way in writing.ways[1:]:
+        left = [place for place, result in enumerate(best) if _rank(result) < 1]
+        for place, result in zip(left, _scores(checker, [tasks[place] for place in left], way), strict=True):
+            best[place] = max(best[place], result, key=_rank)
+    return best
 
 
-def _compared_word_for_word(checker: Reward, tasks: Sequence[Task], writing: _Writing) -> list[Task]:
+def _compared_word_for_word(checker: Reward, rows: Sequence[tuple[int, Task]], writing: _Writing) -> list[tuple[int, Task]]:
     """Return the mathematical tasks whose reference is prose that the checker compares as text.
 
     A worked solution whose answer the checker reads is still paid without its first words; prose is not.
     """
-    wordy = [task for task in tasks if task.kind is TaskKind.MATH and len((task.answer or "").split()) > MANY_WORDS]
-    if not wordy:
-        return []
-    shortened = [writing.ways[0](" ".join((task.answer or "").split()[2:])) for task in wordy]
-    pairs = zip(wordy, shortened, strict=True)
-    scores = score([_answered(task, completion) for task, completion in pairs], checker, notify=False)
-    return [task for task, result in zip(wordy, scores, strict=True) if _rank(result) < 1]
+    wordy = [row for row in rows if row[1].kind is TaskKind.MATH and len((row[1].answer or "").split()) > MANY_WORDS]
+    rollouts = [_answered(task, writing.ways[0](" ".join((task.answer or "").split()[2:]))) for _, task in wordy]
+    scores = score(rollouts, checker, notify=False)
+    return [row for row, result in zip(wordy, scores, strict=True) if _rank(result) < 1]
 
 
 def _rank(result: Score) -> float:
@@ -428,44 +483,7 @@ def _silent_reward(item: WeightedReward, scores: Sequence[Score], tasks: int) ->
     )
 
 
-# Prompts: each should leave room for an answer.
-
-
-def _measure_prompts(
-    environment: Environment,
-    tasks: Sequence[Task],
-    limits: Limits,
-    where: Callable[[Task], str],
-    found: Collected,
-    facts: list[str],
-) -> bool:
-    """Find the prompts that are too long; return whether the run leaves them out."""
-    if limits.tokenizer is None:
-        return False
-    chat = environment.template.chat
-    texts: list[tuple[Task, str]] = []
-    for task in tasks:
-        try:
-            texts.append((task, _prompt_of(environment, task, limits.tokenizer)))
-        except ChatTemplateError as error:
-            found.add(UNSHOWN, f"{where(task)}: {error}")
-    special = not (chat and limits.tokenizer.chat_template)
-    most = limits.most
-    fits_surely = [most is None or (text.isascii() and len(text) + 8 <= most) for _, text in texts]
-    to_measure = [place for place, fits in enumerate(fits_surely) if not fits]
-    longest_first = sorted(range(len(texts)), key=lambda place: -len(texts[place][1]))
-    sample = {*to_measure, *longest_first[: MEASURED // 4], *range(0, len(texts), max(1, len(texts) // MEASURED))}
-    lengths: dict[int, int] = {}
-    for start in range(0, len(sample), BATCH):
-        batch = sorted(sample)[start : start + BATCH]
-        ids = limits.tokenizer([texts[place][1] for place in batch], add_special_tokens=special, verbose=False)["input_ids"]
-        lengths.update((place, len(tokens)) for place, tokens in zip(batch, ids, strict=True))
-    too_long = [place for place in to_measure if most is not None and lengths[place] > most]
-    for place in too_long:
-        found.add(TOO_LONG, f"{where(texts[place][0])}: {lengths[place]:,} tokens, limit {most:,}")
-    if lengths:
-        facts.append(f"prompts have up to {max(lengths.values()):,} tokens")
-    return limits.max_prompt is not None
+# Prompts.
 
 
 def prompt_length(environment: Environment, task: Task, tokenizer: Any) -> int:
@@ -493,7 +511,7 @@ def _too_long_remedy(limits: Limits) -> str:
 # The cache: what was checked once need not be checked again.
 
 
-def _digest(environment: Environment, tasks: Sequence[Task], settings: Preflight, limits: Limits) -> str:
+def _digest(environment: Environment, tasks: Iterable[Task], settings: Preflight, limits: Limits) -> str:
     """A hash of everything that the report depends on: the tasks, the rewards and their files, the tokenizer, the settings."""
     digest = hashlib.blake2b(digest_size=16)
     about = [environment.name, environment.rubric.describe(), environment.accuracy, environment.max_turns, settings.max_faulty]
@@ -550,7 +568,7 @@ def _logged_progress(name: str) -> Progress:
         nonlocal last
         if done < total and time.monotonic() - last > PROGRESS:
             last = time.monotonic()
-            logger.info("pre-flight, %s: %s of %s references checked", name, f"{done:,}", f"{total:,}")
+            logger.info("pre-flight, %s: %s of %s tasks checked", name, f"{done:,}", f"{total:,}")
 
     return advance
 

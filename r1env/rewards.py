@@ -493,14 +493,23 @@ def group_by_task(rollouts: Sequence[Rollout]) -> list[list[int]]:
 
     Tasks are the same if their id, prompt and answer are: rows of a file often say more about each sample, which lands in the metadata.
     """
-    groups: dict[tuple[str, str | None, str], list[int]] = {}
-    keys: dict[int, tuple[str, str | None, str]] = {}  # by the identity of a task: most groups share one object
+    groups: dict[TaskKey, list[int]] = {}
+    keys: dict[int, TaskKey] = {}  # by the identity of a task: most groups share one object
     for place, rollout in enumerate(rollouts):
         task = rollout.task
         if id(task) not in keys:
-            keys[id(task)] = (task.id, task.answer, repr(task.prompt))
+            keys[id(task)] = task_key(task)
         groups.setdefault(keys[id(task)], []).append(place)
     return list(groups.values())
+
+
+TaskKey = tuple[str, str | None, str]
+"""What tasks have in common that are the same for a group reward."""
+
+
+def task_key(task: Task) -> TaskKey:
+    """Return what `group_by_task` tells tasks apart by."""
+    return (task.id, task.answer, repr(task.prompt))
 
 
 def combine_turns(scores: Sequence[Score]) -> Score:

@@ -10,7 +10,18 @@ from rich.text import Text
 
 from r1env.audit.report import excerpt
 from r1env.cli.console import print_json, print_table, printable, stdout_console
-from r1env.cli.options import Data, EnvOptions, Json, Map, RubricName, Template, data_options, open_environment, plugins_of
+from r1env.cli.options import (
+    Data,
+    DropRepeated,
+    EnvOptions,
+    Json,
+    Map,
+    RubricName,
+    Template,
+    data_options,
+    open_environment,
+    plugins_of,
+)
 from r1env.config import parse_overrides
 from r1env.data.layouts import Example, read_examples
 from r1env.data.rows import ColumnMap
@@ -57,6 +68,7 @@ def show(
     env_options: EnvOptions = None,
     data: Data = None,
     columns: Map = None,
+    drop_repeated: DropRepeated = False,
     template: Template = None,
     rubric: RubricName = "accuracy",
     as_json: Json = False,
@@ -73,9 +85,20 @@ def show(
       r1env show --data train.parquet --map question=problem,answer=reward_model.ground_truth --index 7
     """
     if env is None and data is not None:
-        _show_row(ctx, data, columns, env_options, index, template, rubric, as_json=as_json)
+        _show_row(
+            ctx,
+            data,
+            columns,
+            [*(env_options or []), *(["drop_repeated=true"] if drop_repeated else [])],
+            index,
+            template,
+            rubric,
+            as_json=as_json,
+        )
         return
-    environment = open_environment(plugins_of(ctx), env, env_options, data, columns, template=template, rubric=rubric)
+    environment = open_environment(
+        plugins_of(ctx), env, env_options, data, columns, drop_repeated=drop_repeated, template=template, rubric=rubric
+    )
     task = environment.task(index, seed)
     shown = _described(environment, task)
     if as_json:

@@ -6,6 +6,7 @@ import contextlib
 import itertools
 import sys
 import time
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import partial
@@ -49,6 +50,7 @@ def evaluate_command(
     engine_options: opt.EngineOptions = None,
     data: opt.Data = None,
     columns: opt.Map = None,
+    drop_repeated: opt.DropRepeated = False,
     env_options: opt.EnvOptions = None,
     limit: opt.Limit = None,
     n: opt.Samples = 1,
@@ -90,7 +92,7 @@ def evaluate_command(
             f"give --model and --env or --data, or --resume with the folder of an evaluation (see `{ctx.command_path} --help`)"
         )
     else:
-        given = parse_overrides(env_options or []) | opt.data_options(data, columns)
+        given = parse_overrides(env_options or []) | opt.data_options(data, columns, drop_repeated=drop_repeated)
         if data is not None and Path(data).exists():
             given["data"] = str(Path(data).resolve())
         asked = _Asked(
@@ -283,7 +285,10 @@ def _lines(found: Evaluation, model: str) -> list[tuple[str, Any]]:
     lines += [(f"cons@{found.samples}", percent(found.consensus))] if found.consensus is not None else []
     lines += [(part, f"{value:.3f}") for part, value in found.parts.items()]
     lines += [("statuses", ", ".join(f"{status} {count}" for status, count in found.statuses.items()))]
-    lines += [("unscored", f"{found.unscored} (left out of the accuracy)")] if found.unscored else []
+    if found.unscored:
+        lines.append(("unscored", f"{found.unscored} (left out of the accuracy)"))
+        reasons = Counter(row.score.reason or str(row.score.status) for row in found.rows if row.correct is None)
+        lines += [("mostly because", reason) for reason, _ in reasons.most_common(1)]
     lines += [("mean length", f"{found.mean_length:.0f}"), ("cut off", percent(found.truncated))]
     return lines
 

@@ -40,6 +40,9 @@ Map = Annotated[
         help="What the columns of --data are, such as question=problem,answer=reward_model.ground_truth. Repeatable.",
     ),
 ]
+DropRepeated = Annotated[
+    bool, typer.Option("--drop-repeated", help="Leave out rows of --data that ask what an earlier row asked.")
+]
 Template = Annotated[str | None, typer.Option("--template", help="Prompt template instead of the environment's own.")]
 RubricName = Annotated[str, typer.Option("--rubric", metavar="NAME|FILE", help="Rubric: a preset or a YAML file.")]
 Model = Annotated[str, typer.Option("--model", help="Model: a name, a folder or a hub name.")]
@@ -70,6 +73,7 @@ def open_environment(
     options: list[str] | Mapping[str, Any] | None,
     data: str | None = None,
     columns: list[str] | None = None,
+    drop_repeated: bool = False,
     make: Callable[..., Environment] = make_environment,
     **settings: Any,
 ) -> Environment:
@@ -79,15 +83,15 @@ def open_environment(
         UsageError: unknown name, unreadable option, or an option that is a setting of its own.
     """
     given = dict(options) if isinstance(options, Mapping) else parse_overrides(options or [])
-    given |= data_options(data, columns)
+    given |= data_options(data, columns, drop_repeated=drop_repeated)
     own = {"rubric": "--rubric", "template": "--template", "plugins": None, "reward_options": None, "max_turns": None}
     for key in given.keys() & own.keys():
         raise UsageError(f"{key!r} is no option of a task source" + (f"; use {own[key]}" if own[key] else ""))
     return make(name_of_environment(name, data), plugins=plugins, **settings, **given)
 
 
-def data_options(data: str | None, columns: list[str] | None) -> dict[str, Any]:
-    """The options of a task source that --data and --map give it. What is read is logged to the terminal from here on.
+def data_options(data: str | None, columns: list[str] | None, *, drop_repeated: bool = False) -> dict[str, Any]:
+    """The options of a task source that --data, --map and --drop-repeated give it. What is read is logged to the terminal from here on.
 
     Raises:
         UsageError: --map is no column map, or there is no --data for it.
@@ -100,6 +104,8 @@ def data_options(data: str | None, columns: list[str] | None) -> dict[str, Any]:
     if columns and data is None:
         raise UsageError("--map says what the columns of --data are; give --data too")
     found: dict[str, Any] = {} if data is None else {"data": data}
+    if drop_repeated:
+        found["drop_repeated"] = True
     if columns:
         found["map"] = str(ColumnMap.parse(columns))
     return found

@@ -26,6 +26,7 @@ def sample(
     engine_options: opt.EngineOptions = None,
     data: opt.Data = None,
     columns: opt.Map = None,
+    drop_repeated: opt.DropRepeated = False,
     env_options: opt.EnvOptions = None,
     limit: Annotated[int, typer.Option("--limit", min=1, help="Number of tasks.")] = 4,
     n: opt.Samples = 1,
@@ -49,7 +50,7 @@ def sample(
     """
     plugins = opt.plugins_of(ctx)
     params = opt.make_sampling(n, temperature, top_p, max_new_tokens, seed)
-    environment = opt.open_environment(plugins, env, env_options, data, columns, template=template)
+    environment = opt.open_environment(plugins, env, env_options, data, columns, drop_repeated=drop_repeated, template=template)
     tasks = list(iterate(environment.source, limit, seed))
     with contextlib.ExitStack() as stack:
         file = None

@@ -17,7 +17,7 @@ from r1env.api import create_run
 from r1env.cli.console import print_json, program, progress, stdout_console, told
 from r1env.cli.live import LiveTable, PlainLog, Stages
 from r1env.cli.main import INTERRUPTED, TERMINATED
-from r1env.cli.options import Data, Json, Map, data_options, plugins_of
+from r1env.cli.options import Data, DropRepeated, Json, Map, data_options, plugins_of
 from r1env.cli.outcome import Outcome, Usage, next_commands, outcome_of, report_of
 from r1env.cli.settings import help_lines
 from r1env.config import parse_overrides
@@ -53,6 +53,7 @@ def train(
     env: Annotated[str | None, typer.Option("--env", help="Environment (see `r1env envs`).")] = None,
     data: Data = None,
     columns: Map = None,
+    drop_repeated: DropRepeated = False,
     steps: Annotated[int | None, typer.Option("--steps", min=1, help="Training steps of the last stage that has any.")] = None,
     seed: Annotated[int | None, typer.Option("--seed", help="Random seed.")] = None,
     rubric: Annotated[
@@ -122,7 +123,7 @@ def train(
     cluster = {"nodes": nodes, "gpus": gpus, "ray_address": ray_address}
     common["backend_options"] = {key: value for key, value in cluster.items() if value is not None} or None
     given = {key: value for key, value in common.items() if value is not None}
-    given |= _of_data(plugins, name, env, data, columns)
+    given |= _of_data(plugins, name, env, data, columns, drop_repeated=drop_repeated)
     track = track or []
     for tracker in track:
         find_tracker(tracker, plugins)  # before anything is made
@@ -186,17 +187,19 @@ app.command("train", cls=TrainCommand)(train)
 
 
 def _of_data(
-    plugins: Plugins, name: str | None, env: str | None, data: str | None, columns: list[str] | None
+    plugins: Plugins, name: str | None, env: str | None, data: str | None, columns: list[str] | None, *, drop_repeated: bool
 ) -> dict[str, Any]:
     """The settings that --data and --map stand for: the demonstrations or pairs of a trainer that has a setting `data`, else the tasks.
 
     Raises:
         UsageError: --map is no column map, or there is no --data for it.
     """
-    options = data_options(data, columns)
+    options = data_options(data, columns, drop_repeated=drop_repeated)
     if not options:
         return {}
     if name is not None and name in plugins.provided("trainers") and "data" in config_class_of(plugins, name).model_fields:
+        if drop_repeated:
+            raise UsageError(f"--drop-repeated is for tasks, and {name} learns from demonstrations or pairs")
         return {"data": options["data"]} | ({"columns": options["map"]} if "map" in options else {})
     return {"env": env or "data", "env_options": options}
 

@@ -23,8 +23,8 @@ Data = Source | Mapping[str, Source]
 ReadReference = Callable[[str], str | None]
 """What a reward makes of a reference column; see `Reward.read_reference`."""
 
-CHECKED_ROWS = 50_000
-"""Rows that opening checks, about a second. Beyond them rows are checked when they are used, and by the check before a training."""
+CHECKED_ROWS = 20_000
+"""Rows that opening checks, in about a second. Beyond them rows are checked when they are used, and by the check before a training."""
 
 REWARD_OF_KIND: Mapping[TaskKind, str] = {
     TaskKind.MATH: "math",
@@ -37,6 +37,7 @@ REWARD_OF_KIND: Mapping[TaskKind, str] = {
 TEMPLATE_OF_KIND: Mapping[TaskKind, str] = {TaskKind.MATH: "boxed", TaskKind.CHOICE: "boxed", TaskKind.SHORT: "boxed"}
 """The prompt template of tasks of a kind, where it is not `plain`."""
 
+SAMPLED_ROWS = 64  # by which the layout is recognised, where bad rows are skipped and the first may be one
 NAMED_ROWS = 5  # in a message
 
 
@@ -94,6 +95,7 @@ def file_tasks(
         columns=_columns(map, {"question": question_field, "answer": answer_field, "options": options_field}),
         layout=layout,
         split=split,
+        sample=SAMPLED_ROWS if bad_rows == "skip" else 1,
         first_index=first_index,
         shuffle_seed=shuffle_seed,
         keep_instruction=keep_instruction,
@@ -168,11 +170,19 @@ class FileTasks:
     def task(self, index: int, seed: int = 0) -> Task:
         if not 0 <= index < self.size:
             raise IndexError(index)
-        place = index if self._kept is None else self._kept[index]
+        place = self._place(index)
         example = self.examples[place]
         if fault := self._unfit(example):
             raise DataError(example.where, fault)
         return task_of_example(example, example.id or f"{self._name}-{place}", self._read_reference)
+
+    def where(self, index: int) -> str:
+        """Return the file and the row of a task, for messages."""
+        return where_of(self.examples.rows[self._place(index)])
+
+    def _place(self, index: int) -> int:
+        """The place of a task among all rows."""
+        return index if self._kept is None else self._kept[index]
 
     def checked(self, read_reference: ReadReference | None) -> FileTasks:
         """Look at the rows, log what they are and what becomes of them, and return the source.
@@ -275,7 +285,7 @@ class FileTasks:
             logger.info("%s read from worked solutions", _rows(tally.worked, "reference"))
         if tally.repeated and not self._drop_repeated:
             logger.warning(
-                "%s: %s of %s rows ask what an earlier row asks (-o drop_repeated=true leaves them out)",
+                "%s: %s of %s rows ask what an earlier row asks (--drop-repeated leaves them out)",
                 rows.name, f"{tally.repeated:,}", f"{looked_at:,}",
             )  # fmt: skip
         elif tally.repeated:

@@ -6,6 +6,7 @@ The same episode is behind `gymnasium.make`, the trainers, evaluation and the di
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import inspect
 import json
 import math
@@ -13,6 +14,8 @@ import threading
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol, TypeVar, cast, runtime_checkable
+
+from pydantic import PydanticUserError, TypeAdapter
 
 from r1env.errors import UsageError
 from r1env.scoring.limits import PerProcess
@@ -175,16 +178,20 @@ def _both(text: str) -> tuple[str, str]:
     return text, text
 
 
-_JSON_TYPES = {int: "integer", float: "number", bool: "boolean", str: "string", list: "array", dict: "object"}
-
-
 def describe_tool(function: Callable[..., Any]) -> Tool:
-    """Describe a function to a model: its name, the first paragraph of its docstring, and its parameters as a JSON schema."""
+    """Describe a function to a model: its name, the first paragraph of its docstring, and its parameters as a JSON schema.
+
+    A parameter without an annotation, or with one that pydantic has no schema for, may be anything.
+    """
     properties: dict[str, Any] = {}
     required = []
     for name, parameter in inspect.signature(function, eval_str=True).parameters.items():
-        kind = _JSON_TYPES.get(getattr(parameter.annotation, "__origin__", parameter.annotation))
-        properties[name] = {"type": kind} if kind else {}
+        if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
+            continue
+        properties[name] = {}
+        if parameter.annotation is not parameter.empty:
+            with contextlib.suppress(PydanticUserError):
+                properties[name] = TypeAdapter(parameter.annotation).json_schema()
         if parameter.default is parameter.empty:
             required.append(name)
     schema = {"type": "object", "properties": properties, "required": required}

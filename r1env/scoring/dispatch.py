@@ -10,18 +10,19 @@ import os
 import threading
 import time
 from array import array
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, TypeVar
 
 from pydantic import BaseModel
 
 from r1env.plugins import installed
-from r1env.rewards import Isolation, Reward, Scope, group_by_task
+from r1env.rewards import Isolation, Reward, Scope, TaskKey, group_by_task, task_key
 from r1env.rubrics import Rubric, scorable
 from r1env.scoring.limits import PerProcess, inside_worker
 from r1env.scoring.pool import ScoringPool, default_pool
-from r1env.types import Rollout, Score, Status
+from r1env.types import Rollout, Score, Status, Task
 
 logger = logging.getLogger(__name__)
 
@@ -43,7 +44,7 @@ def score(
     their `limits`, asynchronous rewards on a private event loop with a deadline. A rollout that cannot be scored gets a score
     without a value that says why; nothing that happens to it touches another. Rollouts that are equal as the reward sees them
     are scored once (by process and asynchronous rewards; inline ones are cheaper than the comparison). A reward of scope `group` is
-    called once for each task, with all rollouts of that task in the call (see `group_by_task`), equal ones included.
+    called once for each task, with all rollouts of that task in the call (see `r1env.rewards.group_by_task`), equal ones included.
 
     Args:
         rollouts: what to score.
@@ -104,8 +105,9 @@ async def _cancel_with(loop: asyncio.AbstractEventLoop, scoring: Scoring) -> Non
 class Scoring:
     """Scoring of rollouts that arrive in parts: `add` them as they come, then `finish`; `cancel` to give up.
 
-    Rewards that run elsewhere start with `add`, which does not wait for them. Rewards that run here, and those of scope `group`,
-    which need all rollouts of a task, run when everything is there. The scores are those that `score` gives for all rollouts at once.
+    Rewards that run elsewhere start with `add`, which does not wait for them; those of scope `group` as soon as all rollouts of a task are there,
+    where `expect` was told how many there will be, else when everything is there, as rewards that run here do. The scores are those
+    that `score` gives for all rollouts at once.
 
     Attributes:
         futures: of what has been handed over.
@@ -122,8 +124,17 @@ class Scoring:
         self._rollouts: list[Rollout] = []
         self._here: dict[str, list[Score]] = {}
         self._elsewhere = {reward.name: _Elsewhere() for reward in self._rewards if not _runs_here(reward)}
+        self._of_groups = [reward for reward in self._rewards if reward.name in self._elsewhere and reward.scope is Scope.GROUP]
+        self._expected: Counter[TaskKey] = Counter()
+        self._incomplete: dict[TaskKey, list[int]] = {}  # places of the rollouts of groups that are not handed over
         self._all_added = False
         self._cancelled = False
+
+    def expect(self, tasks: Iterable[Task], each: int) -> None:
+        """Say how many rollouts there will be: `each` of every task, before any is added. A task may come more than once."""
+        if self._of_groups:
+            for task in tasks:
+                self._expected[task_key(task)] += each
 
     @property
     def runs_here(self) -> bool:
@@ -136,7 +147,10 @@ class Scoring:
         Raises:
             UsageError: a reward cannot be sent to a worker, or the pool is closed.
         """
+        first = len(self._rollouts)
         self._rollouts += rollouts
+        if self._of_groups:
+            self._add_to_groups(first)
         for reward in self._rewards:
             if reward.name in self._elsewhere and reward.scope is not Scope.GROUP:
                 elsewhere = self._elsewhere[reward.name]
@@ -146,10 +160,7 @@ class Scoring:
         """Score everything that was added with the rewards that run here, and hand over the groups of those that run elsewhere."""
         if not self._all_added:
             self._all_added = True
-            for reward in self._rewards:
-                if reward.name in self._elsewhere and reward.scope is Scope.GROUP:
-                    elsewhere = self._elsewhere[reward.name]
-                    self._hand_over(reward, elsewhere, *elsewhere.take_groups(reward, self._rollouts))
+            self._hand_over_groups(list(self._incomplete.values()))
         for reward in self._rewards:
             if reward.name not in self._elsewhere and reward.name not in self._here and not self._cancelled:
                 self._here[reward.name] = reward.score_batch(self._rollouts)
@@ -179,6 +190,22 @@ class Scoring:
         for future in list(self.futures):
             future.cancel()
 
+    def _add_to_groups(self, first: int) -> None:
+        """Put the rollouts from place `first` on into their groups, and hand over the groups that are complete."""
+        complete = []
+        for places in group_by_task(self._rollouts[first:]):
+            key = task_key(self._rollouts[first + places[0]].task)
+            group = self._incomplete.setdefault(key, [])
+            group += (first + place for place in places)
+            if len(group) == self._expected[key]:
+                complete.append(self._incomplete.pop(key))
+        self._hand_over_groups(complete)
+
+    def _hand_over_groups(self, groups: Sequence[list[int]]) -> None:
+        for reward in self._of_groups:
+            elsewhere = self._elsewhere[reward.name]
+            self._hand_over(reward, elsewhere, elsewhere.take_groups(reward, groups, self._rollouts), list(map(len, groups)))
+
     def _hand_over(
         self, reward: Reward, elsewhere: _Elsewhere, rollouts: Sequence[Rollout], groups: Sequence[int] = ()
     ) -> None:
@@ -206,6 +233,7 @@ class _Elsewhere:
         self._settled: list[Score | None] = []
         self._distinct = Distinct()
         self._places = array("q")  # among the rollouts that were handed over, of each that was not settled
+        self._grouped: dict[int, int] = {}  # place of a rollout → its place among those that were handed over in groups
 
     def take(self, reward: Reward, rollouts: Sequence[Rollout]) -> list[Rollout]:
         """Settle what can be settled; return the other rollouts, without those that are equal to one before."""
@@ -217,21 +245,20 @@ class _Elsewhere:
                 self._places.append(self._distinct.place(rollout if reads_tokens else without_tokens(rollout)))
         return self._distinct.found[known:]
 
-    def take_groups(self, reward: Reward, rollouts: Sequence[Rollout]) -> tuple[list[Rollout], list[int]]:
-        """Return all rollouts, those of a task side by side, and the size of each group. Nothing is settled, nothing left out."""
-        groups = group_by_task(rollouts)
+    def take_groups(self, reward: Reward, groups: Iterable[Sequence[int]], rollouts: Sequence[Rollout]) -> list[Rollout]:
+        """Return the rollouts at the places of some groups, those of a group side by side. Nothing is settled, nothing left out."""
         order = [place for places in groups for place in places]
-        self._settled = [None] * len(rollouts)
-        self._places = array("q", [0]) * len(rollouts)
-        for position, place in enumerate(order):
-            self._places[place] = position
+        for place in order:
+            self._grouped[place] = len(self._grouped)
         chosen = [rollouts[place] for place in order]
-        return chosen if reward.reads_tokens else list(map(without_tokens, chosen)), [len(places) for places in groups]
+        return chosen if reward.reads_tokens else list(map(without_tokens, chosen))
 
     def scores(self) -> list[Score]:
         """Wait for the scores; return one for each rollout."""
         self._distinct = Distinct()  # nothing more is added, and what is known would be a third of what the scores need
         scores = [one for future in self.futures for one in future.result()]
+        if self._grouped:
+            return [scores[self._grouped[place]] for place in range(len(self._grouped))]
         from_workers = iter([scores[place] for place in self._places])
         return [next(from_workers) if known is None else known for known in self._settled]
 

@@ -17,7 +17,7 @@ from typing import Any
 from r1env_sandbox.errors import FilesDoNotFit, WorkerLost
 from r1env_sandbox.languages import LanguageSpec
 from r1env_sandbox.models import Limits
-from r1env_sandbox.runner.protocol import PROGRAM, Frames, pack
+from r1env_sandbox.runner.protocol import PROGRAM, WALL_STRETCH, Frames, pack
 from r1env_sandbox.transport import WORK_MB, Backend, Transport
 
 START_SECONDS = 60.0  # of a container on a busy machine; half a second is usual
@@ -170,7 +170,7 @@ class Worker:
     def run(self, command: Command, stdin: bytes = b"") -> Report:
         """Run a program to its end."""
         self.grow(_memory_of(command))
-        return _report(*self._ask(_run_request(command), command.wall_s + GRACE_SECONDS, stdin))
+        return _report(*self._ask(_run_request(command), patience_s(command), stdin))
 
     def run_each(self, runs: Sequence[tuple[Command, bytes]], *, ahead: bool = False) -> Iterator[tuple[Command, Report]]:
         """Run programs with their inputs, one after the other.
@@ -203,9 +203,9 @@ class Worker:
 
     def _next_report(self) -> tuple[Command, Report]:
         # The runner may report on all of them at once.
-        patience_s = sum(command.wall_s for _, command in self._sent) + GRACE_SECONDS
+        deadline = time.monotonic() + patience_s(*(command for _, command in self._sent))
         self._nonce, command = self._sent.popleft()
-        return command, _report(*self.receive(time.monotonic() + patience_s))
+        return command, _report(*self.receive(deadline))
 
     def converse(self, command: Command) -> Conversation:
         """Start a program and exchange lines with it."""
@@ -278,7 +278,7 @@ class Conversation:
 
     def __init__(self, worker: Worker, command: Command) -> None:
         self._worker = worker
-        self._deadline = time.monotonic() + command.wall_s + GRACE_SECONDS
+        self._deadline = time.monotonic() + patience_s(command)
         self._pending = bytearray()
         self._report: Report | None = None
         worker.new_request()
@@ -317,6 +317,11 @@ class Conversation:
             if header["op"] != "output":
                 self._report = _report(header, blobs)
         return self._report
+
+
+def patience_s(*commands: Command) -> float:
+    """Return how long a worker may take to run programs one after the other: on a busy machine, the runner gives them more time."""
+    return WALL_STRETCH * sum(command.wall_s for command in commands) + GRACE_SECONDS
 
 
 def run_command(spec: LanguageSpec, limits: Limits, *, fork: bool = False, script: str | None = None) -> Command:

@@ -100,3 +100,13 @@ def test_a_reward_of_a_file_is_named_by_its_absolute_path(export, tmp_path, monk
     monkeypatch.chdir(tmp_path / "elsewhere")
     function = runpy.run_path(str(tmp_path / "reward.py"))["reward"]
     assert function(prompts=["q"], completions=["abc"]) == [3.0]
+
+
+@pytest.mark.parametrize("stack", ["verl", "openrlhf"])
+def test_a_group_reward_is_refused_for_a_stack_that_scores_one_response_at_a_time(export, tmp_path, stack):
+    (tmp_path / "mine.py").write_text(
+        "import r1env\n\n@r1env.reward(scope='group')\ndef mine(completions):\n    return [1.0] * len(completions)\n"
+    )
+    done = export("--to", stack, "--rubric", "accuracy", "--accuracy", "mine.py:mine", "--output", "reward.py")
+    assert (done.exit_code, "needs all responses to a task" in done.stderr) == (2, True)
+    assert not (tmp_path / "reward.py").exists()

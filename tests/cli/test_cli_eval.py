@@ -95,3 +95,17 @@ def test_sampled_json_can_be_piped_into_score(r1env_program: Any) -> None:
     scored = r1env_program("score", "--reward", "exact", stdin=sampled.stdout)
     assert scored.exit_code == 0
     assert len(scored.stdout.splitlines()) == 3
+
+
+def test_eval_says_why_completions_are_unscored(r1env_program: Any, tmp_path: Path) -> None:
+    (tmp_path / "locked.py").write_text(
+        "import r1env\n"
+        "from r1env.data.sources import ListSource\n"
+        "def tasks():\n"
+        "    return ListSource([r1env.Task(id='1', prompt='Open.', answer='1')])\n"
+        "def other(task, messages):\n"
+        "    raise OSError('the door is locked')\n"
+        "DOOR = r1env.EnvironmentSpec('door', tasks, reward='environment', summary='', other=other, max_turns=2)\n"
+    )
+    result = r1env_program("eval", "--model", "x", "--engine", "scripted", "--env", "locked.py:DOOR")
+    assert "the environment failed: OSError: the door is locked" in " ".join(result.stdout.split())

@@ -211,3 +211,18 @@ def test_prose_that_is_compared_word_for_word_is_told_from_a_solution_that_is_re
     solution = prose + " #### 148"
     assert faults(environment(solution, reward=reads_solutions)) == {}
     assert faults(environment(prose))[preflight.WORDY].rows == 1
+
+
+def test_rows_of_a_file_are_named_by_their_line(tmp_path):
+    path = tmp_path / "q.jsonl"
+    path.write_text('\n{"question": "1 + 1?", "answer": "2"}\n{"question": "%s", "answer": "3"}\n' % ("1 + 2? " * 20))
+    mine = r1env.make_environment("data", data=str(path))
+    fault = faults(mine, Limits(tokenizer_of(None), max_length=100))[preflight.TOO_LONG]
+    assert fault.examples[0].startswith(f"{path}, line 3: ")
+
+
+def test_more_tasks_than_a_batch_are_all_checked(monkeypatch):
+    monkeypatch.setattr(preflight, "BATCH", 2)
+    report = check_tasks(environment("1", "2", "3", None, "5"), Preflight(max_faulty=1))
+    assert (report.checked, report.faults[0].examples[0][:5]) == (5, "row 4")
+    assert "4 of 4 references" in report.lines()[0]

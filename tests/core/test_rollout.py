@@ -113,9 +113,11 @@ def test_training_and_evaluation_show_the_model_the_same_tokens_whatever_the_tem
     suite = make_suite("guess-number", **options)
     suite.environments = tuple(map(alone, suite.environments))
     training, evaluation = Scripted(*THOUGHTS), Scripted(*THOUGHTS)
-    settings = {"model": "tiny", "env": "guess-number", "prompts_per_step": 1, "group_size": 2, "max_new_tokens": 40}
+    sampling = {"prompts_per_step": 1, "group_size": 2, "max_new_tokens": 40}
     torch.set_num_threads(1)
-    experience = collect(suite, load_model("tiny"), training, GRPOConfig(**settings), step=0)
+    experience = collect(
+        suite, load_model("tiny"), training, GRPOConfig(model="tiny", env="guess-number", sampling=sampling), step=0
+    )
     evaluate(suite.environments[0], evaluation, SamplingParams(max_new_tokens=40))
 
     read_in_training = [training.asked[0][0], *(prompts[0] for prompts in training.asked[1:])]

@@ -50,7 +50,7 @@ def test_a_reward_reads_every_column_of_its_row(tmp_path):
 def test_repeated_rows_are_counted_and_left_out_when_asked(tmp_path, caplog):
     path = write(tmp_path, *sums(1, 2, 1, 1), {"question": " 2  + 2? ", "answer": "#### 4"})
     assert file_tasks(path).checked(None).size == 5
-    assert "3 of 5 rows ask what an earlier row asks (-o drop_repeated=true leaves them out)" in caplog.text
+    assert "3 of 5 rows ask what an earlier row asks (--drop-repeated leaves them out)" in caplog.text
     source = file_tasks(path, drop_repeated=True).checked(None)
     assert [source.task(place).question for place in range(source.size)] == ["1 + 1?", "2 + 2?"]
     assert "3 repeated rows left out" in caplog.text
@@ -63,6 +63,9 @@ def test_a_bad_row_stops_the_opening_unless_it_is_skipped(tmp_path, caplog):
     source = file_tasks(path, bad_rows="skip").checked(None)
     assert (source.size, source.task(1).question) == (2, "3 + 3?")
     assert "1 bad row skipped, the first: " in caplog.text
+    for first in ({"question": "?", "answer": None}, {"question": "?"}, {"other": 1}):
+        source = file_tasks(write(tmp_path, first, *sums(1, 3), name="first.jsonl"), bad_rows="skip").checked(None)
+        assert (source.examples.layout.name, source.size, source.task(0).question) == ("GSM8K", 2, "1 + 1?")
     with pytest.raises(DataError, match="no row"):
         file_tasks(write(tmp_path, {"question": "?", "answer": ""}), bad_rows="skip", layout="GSM8K").checked(None)
 
@@ -115,6 +118,15 @@ def test_rows_without_a_reference_need_a_rubric(tmp_path):
 @r1env.reward(name="length")
 def length(completion: str) -> float:
     return len(completion) / 100
+
+
+def test_puzzles_are_scored_by_the_rule_of_their_generator(tmp_path):
+    environment = r1env.make_environment("data", data=write(tmp_path, {"target": 4, "nums": [8, 6, 3]}))
+    task = environment.task(0)
+    assert (environment.accuracy, task.answer, environment.template.name) == ("countdown", None, "plain")
+    answers = ("8 * 3 / 6", "8 - 6 + 3")
+    rollouts = [r1env.Rollout(task=task, completion=f"<answer>{text}</answer>") for text in answers]
+    assert [score.value for score in r1env.score(rollouts, environment.rubric)] == [1.0, 0.0]
 
 
 def test_preference_pairs_are_no_tasks(tmp_path):

@@ -18,11 +18,11 @@ from r1env.runs.run import Run
 R1ENV = [sys.executable, "-c", "from r1env.cli.main import main; main()"]
 SETTINGS = [
     "base.steps=30",
-    "base.checkpoint_every=10",
+    "base.checkpoint.every=10",
     "rl.steps=12",
-    "rl.checkpoint_every=4",
-    "rl.eval_every=6",
-    "rl.eval_limit=16",
+    "rl.checkpoint.every=4",
+    "rl.eval.every=6",
+    "rl.eval.limit=16",
 ]
 
 

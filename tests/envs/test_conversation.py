@@ -8,6 +8,7 @@ import math
 import subprocess
 import sys
 import time
+from typing import Literal
 
 import numpy as np
 import pytest
@@ -19,7 +20,15 @@ from r1env import EnvironmentSpec, Rubric, Task, UsageError, WeightedReward, get
 from r1env import builtin as core
 from r1env.data.sources import ListSource
 from r1env.engines import SamplingParams, ScriptedEngine
-from r1env.envs.conversation import ConversationEnv, StepResult, ToolEnv, other_side, parse_tool_calls, submit_all
+from r1env.envs.conversation import (
+    ConversationEnv,
+    StepResult,
+    ToolEnv,
+    describe_tool,
+    other_side,
+    parse_tool_calls,
+    submit_all,
+)
 from r1env.envs.environment import make_environment
 from r1env.envs.gym import ReasoningEnv, ReasoningVectorEnv
 from r1env.plugins import Plugins, Provenance
@@ -220,6 +229,42 @@ def test_a_tool_is_described_by_its_function():
             "required": ["a", "b"],
         },
     }
+
+
+def test_a_tool_s_parameters_are_described_by_their_annotations():
+    class Unknown:
+        pass
+
+    def search(
+        query: str | None,
+        order: Literal["asc", "desc"],
+        tags: list[int],
+        anything,
+        odd: Unknown,
+        *more: int,
+        top: int = 3,
+        **rest,
+    ):
+        """Search."""
+
+    # The names in annotations are this function's own, so they are given as objects.
+    search.__annotations__ = {
+        "query": str | None,
+        "order": Literal["asc", "desc"],
+        "tags": list[int],
+        "odd": Unknown,
+        "top": int,
+    }
+    parameters = describe_tool(search).parameters
+    assert parameters["properties"] == {
+        "query": {"anyOf": [{"type": "string"}, {"type": "null"}]},
+        "order": {"enum": ["asc", "desc"], "type": "string"},
+        "tags": {"items": {"type": "integer"}, "type": "array"},
+        "anything": {},
+        "odd": {},
+        "top": {"type": "integer"},
+    }
+    assert parameters["required"] == ["query", "order", "tags", "anything", "odd"]
 
 
 @given(

@@ -132,6 +132,7 @@ ELSEWHERE = {
     *("algo.kl_in", "algo.normalize_advantages"),
 }
 CHANGED = {
+    "memory_gb": 3.0,
     **{
         "seed": 3,
         "steps": 21,
@@ -146,6 +147,8 @@ CHANGED = {
         "optim.weight_decay": 0.1,
         "optim.max_grad_norm": 2.0,
         "checkpoint.every": 7,
+        "checkpoint.dtype": "float32",
+        **{"lora.rank": 8, "lora.alpha": 8, "lora.target_modules": "q_proj", "lora.merge": False},
         "sampling.prompts_per_step": 8,
         "sampling.group_size": 8,
     },

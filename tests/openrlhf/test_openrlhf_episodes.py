@@ -120,7 +120,9 @@ def test_a_prompt_that_leaves_no_room_is_not_played_and_stays_unscored(play):
 
 
 def test_an_evaluation_is_scored_by_accuracy_alone(play):
-    told, _, _ = play(Engine("{answer}"), split="eval", eval_every=1, rubric={"name": "r", "rewards": [{"reward": "format"}]})
+    told, _, _ = play(
+        Engine("{answer}"), split="eval", **{"eval.every": 1}, rubric={"name": "r", "rewards": [{"reward": "format"}]}
+    )
     assert told["reward"] == told["extra_logs"]["accuracy"]
     assert set(told["extra_logs"]) >= {"parts/format", "scored/parts/format"}  # the same keys as in training
 

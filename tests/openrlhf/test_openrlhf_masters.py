@@ -99,5 +99,5 @@ def test_the_seed_reaches_every_model_that_is_prepared_for_training(monkeypatch)
 
 def test_dither_can_be_left_out(monkeypatch):
     monkeypatch.delenv(masters.SEED, raising=False)
-    assert masters.SEED not in environment_for(dither=False)
+    assert masters.SEED not in environment_for(optim={"dither": False})
     assert hooked(monkeypatch) == []

@@ -89,6 +89,7 @@ ELSEWHERE = {
     *("device", "threads", "backend", "backend_options", "optim.dither", "optim.max_bad_steps"),
 }
 CHANGED = {
+    "memory_gb": 3.0,
     **{
         "seed": 3,
         "steps": 21,
@@ -105,7 +106,14 @@ CHANGED = {
         "optim.weight_decay": 0.1,
         "optim.max_grad_norm": 2.0,
     },
-    **{"checkpoint.every": 7, "eval.every": 5, "eval.data": "held-out.jsonl", "eval.stop_accuracy": 0.5},
+    **{
+        "checkpoint.every": 7,
+        "checkpoint.dtype": "float32",
+        **{"lora.rank": 8, "lora.alpha": 8, "lora.target_modules": "q_proj", "lora.merge": False},
+        "eval.every": 5,
+        "eval.data": "held-out.jsonl",
+        "eval.stop_accuracy": 0.5,
+    },
 }
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from fractions import Fraction
 
 import pytest
 from hypothesis import given
@@ -58,6 +59,19 @@ def test_only_a_solution_is_paid(expression, status, reason):
     assert (score.value, score.status, score.reason) == (float(status is Status.OK), status, reason)
 
 
+def test_division_is_exact_and_paid_where_the_puzzle_allows_it():
+    puzzle = TASK.model_copy(update={"metadata": {"numbers": [1, 3, 8], "target": 8, "operations": "+-*/"}})
+    assert countdown("<answer>1 / 3 * 8</answer>", puzzle).value == 0.0
+    assert countdown("<answer>3 / (1 / 8) / 3</answer>", puzzle).value == 0.0
+    assert countdown("<answer>8 / (3 - 2)</answer>", puzzle).value == 0.0
+    assert (
+        countdown("<answer>8 * 3 / 1</answer>", puzzle.model_copy(update={"metadata": {**puzzle.metadata, "target": 24}})).value
+        == 1.0
+    )
+    assert evaluate("1 / 3 * 3", division=True).value == 1
+    assert countdown("<answer>8 / (3 - 3) + 1</answer>", puzzle).reason == "division by zero"
+
+
 def test_a_task_that_is_no_puzzle_gives_no_value():
     assert countdown("<answer>1</answer>", TASK.model_copy(update={"metadata": {}})).value is None
 
@@ -81,7 +95,8 @@ def test_expressions_are_read_as_mathematics_reads_them(expression):
     assert evaluate(text).value == value
 
 
-@given(st.one_of(st.text(st.characters(codec=None)), st.text("0123456789+-*() ")))
+@given(st.one_of(st.text(st.characters(codec=None)), st.text("0123456789+-*/() ")))
 def test_a_text_is_an_expression_or_is_said_not_to_be(text):
     with contextlib.suppress(ExpressionError):
         assert isinstance(evaluate(text).value, int)
+        assert isinstance(evaluate(text, division=True).value, int | Fraction)

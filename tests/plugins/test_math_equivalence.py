@@ -243,7 +243,8 @@ SAME += [
     ("k^2+1", "k^2+1 \\text{ for } k\\geq 1"), ("2/5, 3/5", "lose 2/5, win 3/5"), ("\\text{cis } 90^\\circ", "i"),
 ]  # fmt: skip
 NEAR_MISSES += [
-    ("2,5", "win 5, lose 2"), ("\\frac{2\\pi}{3} or 120^\\circ", "60^\\circ"), ("2 or 3", "2"), ("\\text{Dana and Igor}", "\\text{Dana}"), ("\\text{Dana and Igor}", "\\text{Dana or Igor}"),
+    ("2,5", "win 5, lose 2"), ("\\frac23", "-\\text{two thirds}"), ("9", "-\\text{nine}"), ("(0,4)", "3+x\\in(0,4)"), ("\\{(1,2)\\}", "2(x,y)\\in\\{(1,2)\\}"),
+    ("1000000", "1e6!"), ("\\frac{2\\pi}{3} or 120^\\circ", "60^\\circ"), ("2 or 3", "2"), ("\\text{Dana and Igor}", "\\text{Dana}"), ("\\text{Dana and Igor}", "\\text{Dana or Igor}"),
     ("乙", "甲"), ("3", "\\lim_{x\\to0}\\frac{3x}{x}=4"), ("3", "\\lim_{x\\to0}\\frac{3x}{x}"), ("x\\in\\mathbb{R}, y>3", "y>3"), ("\\text{C}\\text{O}_2", "CO_3"), ("9", "a=8=9"), ("15", "\\text{fifteen hundred}"), ("15", "\\text{fifteen or more}"), ("\\frac25", "二分之五"),
     ("\\mathbb{R}\\setminus\\{3,5\\}", "x\\ne 3"), ("y<3x+4", "y-3x>4"), ("y<3x+4", "y-3x\\le4"), ("\\pm 3", "(3,-3)"), ("\\sqrt{45}", "\\sqrt4\\cdot5"),
     ("\\begin{pmatrix}1&2\\\\3&4\\end{pmatrix}", "[[1,3],[2,4]]"), ("x>\\frac32", "2x>3"), ("\\binom{9}{4}", "C_9^3"),

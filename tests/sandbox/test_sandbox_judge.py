@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+import time
+
 import pytest
 
 from r1env_sandbox import Limits, Submission, TestCase, Verdict
@@ -124,6 +129,11 @@ def test_an_argument_changed_in_place_is_seen_only_where_nothing_is_returned(spa
 
 
 PYTEST = """
+import os
+import subprocess
+import sys
+import time
+
 import pytest
 from solution import LIMIT, TooMuch, add
 from shop.prices import price
@@ -429,3 +439,20 @@ def test_a_program_can_be_run_without_a_test(sandbox):
     assert sandbox.run(python("1 / 0"), "", QUICK).status is Verdict.RUNTIME_ERROR
     with pytest.raises(ValueError, match="unknown language"):
         sandbox.run(Submission(language="cobol", source=""))
+
+
+@pytest.mark.slow
+def test_a_program_that_others_keep_from_the_processors_has_more_time(spawning):
+    """The wall limit is for programs that wait by themselves; one that is ready to run and may not is given the time back."""
+    limits = Limits(cpu_s=5, wall_s=2)
+    busy = "import time\nwhile time.process_time() < 0.8: pass\nprint('x')"
+    hogs = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(12 * (os.cpu_count() or 1))]
+    try:
+        assert status(spawning, busy, TestCase.stdio("", "x"), limits=limits) is Verdict.ACCEPTED
+        start = time.monotonic()
+        assert status(spawning, "import time\ntime.sleep(60)", TestCase.stdio("", "x"), limits=limits) is Verdict.TIME_LIMIT
+        assert time.monotonic() - start < 20
+    finally:
+        for hog in hogs:
+            hog.kill()
+            hog.wait()

@@ -273,3 +273,35 @@ def test_a_group_reward_that_returns_no_list_says_so():
 
     rollout = r1env.Rollout(task=r1env.Task(id="1", prompt="?"), completion="")
     assert r1env.score([rollout], one_number)[0].reason == "returned float, not a list of 1 results"
+
+
+@pytest.mark.parametrize("isolation", [Isolation.PROCESS, Isolation.ASYNC])
+def test_a_group_is_handed_over_as_soon_as_it_is_whole_where_that_can_be_known(isolation):
+    rollouts = of((0, "a"), (1, "b"), (0, "a"), (1, "c"), (2, "d"), (2, "e"))
+    grouped = says_what_it_sees(isolation)
+    scoring = Scoring(grouped)
+    scoring.expect([TASKS[0], TASKS[1], TASKS[2]], 2)
+    handed_over = []
+    for rollout in rollouts:
+        scoring.add([rollout])
+        handed_over.append(len(scoring.futures))
+    assert handed_over == [0, 0, 1, 2, 2, 3]
+    found = scoring.finish()
+    assert [score.reason for score in found] == [score.reason for score in score(rollouts, grouped)]
+    assert [score.value for score in found] == [2.0] * 6
+
+
+def test_a_task_that_comes_twice_is_one_group_of_twice_the_size():
+    scoring = Scoring(says_what_it_sees(Isolation.ASYNC))
+    scoring.expect([TASKS[0], TASKS[0]], 1)
+    scoring.add(of((0, "a")))
+    assert not scoring.futures
+    scoring.add(of((0, "b")))
+    assert [one.value for one in scoring.finish()] == [2.0, 2.0]
+
+
+def test_groups_that_never_become_whole_are_scored_at_the_end():
+    scoring = Scoring(says_what_it_sees(Isolation.ASYNC))
+    scoring.expect(TASKS, 3)
+    scoring.add(of((0, "a"), (1, "b"), (0, "c")))
+    assert [one.value for one in scoring.finish()] == [2.0, 1.0, 2.0]

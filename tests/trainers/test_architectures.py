@@ -1,12 +1,21 @@
 """What a trainer computes of a batch is what the model computes of each row alone, for every architecture of docs/models.md."""
 
+from pathlib import Path
+
 import pytest
 import torch
 from tiny_architectures import ATTENTION, HYBRID, VOCABULARY, build
 from transformers import AttentionInterface, AttentionMaskInterface
 from transformers.masking_utils import ALL_MASK_ATTENTION_FUNCTIONS
 
+from r1env.envs.suite import make_suite
+from r1env.rewards import reward
+from r1env.rubrics import RubricSpec
+from r1env_trainers.generate.engine import LocalEngine, Sampler
 from r1env_trainers.model.batching import left_pad
+from r1env_trainers.model.checkpoint import save_model
+from r1env_trainers.model.llama import is_llama
+from r1env_trainers.model.load import LoadedModel, load_model
 from r1env_trainers.model.logprobs import (
     TokenBatch,
     completion_logprobs,
@@ -14,6 +23,11 @@ from r1env_trainers.model.logprobs import (
     has_plain_head,
     padded_logprobs,
 )
+from r1env_trainers.model.session import make_optimizer
+from r1env_trainers.model.tiny import build_tokenizer
+from r1env_trainers.rl.config import GRPOConfig
+from r1env_trainers.rl.rollouts import collect
+from r1env_trainers.rl.update import update
 
 LENGTHS = [(40, 20), (3, 4), (5, 30), (25, 1)]  # of prompts and completions: far beyond the sliding windows
 
@@ -103,3 +117,57 @@ def test_no_token_of_a_batch_sees_nothing(name):
     logprobs.sum().backward()
     assert bool(logprobs.isfinite().all())
     assert all(bool(weight.grad.isfinite().all()) for weight in model.parameters() if weight.grad is not None)
+
+
+# The whole way of a model through a trainer: sampled, trained, saved and loaded.
+
+
+@reward(name="many")
+def many(completion):
+    return len(completion) / 50
+
+
+def config_of(name):
+    return GRPOConfig(
+        model=name,
+        env="sort-4",
+        env_options={"style": "compact"},
+        rubric={"name": "many", "rewards": [{"reward": f"{__name__}:many"}]},
+        sampling={"prompts_per_step": 3, "group_size": 3, "max_new_tokens": 8},
+        optim={"lr": 1e-3, "warmup_steps": 0},
+    )
+
+
+@pytest.mark.parametrize("name", [*ATTENTION, *HYBRID])
+def test_a_model_is_sampled_trained_saved_and_loaded(name, tmp_path):
+    loaded = LoadedModel(build(name), build_tokenizer())
+    config = config_of(name)
+    suite = make_suite("guess-number", rubric=RubricSpec.model_validate(config.rubric), split="train", style="compact")
+    experience = collect(suite, loaded, LocalEngine(Sampler(loaded)), config, 0)
+    assert len(set(experience.tokens.lengths.tolist())) > 1  # rows of unequal length, some of which end early
+    before = {key: weight.detach().clone() for key, weight in loaded.model.named_parameters()}
+    found = update(loaded, make_optimizer(loaded, config), experience, config, 0)
+    assert found["logprob_gap"] < 1e-5
+    assert found["updates"] == 1
+    assert found["grad_norm"] > 0
+    assert any(not torch.equal(weight, before[key]) for key, weight in loaded.model.named_parameters())
+    save_model(tmp_path / "model", loaded)
+    again = load_model(str(tmp_path / "model"))
+    assert type(again.model) is type(loaded.model)
+    batch = experience.tokens
+    with torch.no_grad():
+        torch.testing.assert_close(
+            completion_logprobs(again.model, batch), completion_logprobs(loaded.model, batch), atol=1e-6, rtol=0
+        )
+
+
+def test_the_page_of_models_lists_those_that_are_tested_and_says_how_each_is_computed():
+    page = (Path(__file__).parents[2] / "docs" / "models.md").read_text("utf-8")
+    rows = [[cell.strip() for cell in line.split("|")[1:4]] for line in page.splitlines() if line.startswith("| `")]
+    assert sorted(row[0] for row in rows) == sorted(f"`{name}`" for name in [*ATTENTION, *HYBRID])
+    for cell, logprobs, sampled in rows:
+        name = cell.strip("`")
+        model = build(name)
+        assert ("packed" in logprobs) is is_llama(model)
+        assert ("all logits" in logprobs) is not (is_llama(model) or has_plain_head(model))
+        assert ("a prefill for each" in sampled) is (name in HYBRID)

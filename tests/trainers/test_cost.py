@@ -53,6 +53,40 @@ def test_a_step_takes_what_was_measured(point: Point) -> None:
     assert_within(1.5, step.update_seconds(point.shape, tokens, point.batch.sampled, point.hardware), point.update)
 
 
+SHAPES = {"135M": SMOLLM2_135M, "0.5B": HALF_B, "1.5B": ONE_AND_A_HALF_B}
+ENDING = [  # model, new tokens, rows, tokens a second, ms a step: `benchmarks/decode_table.py`, one H200, 30 November 2026
+    # Fitted:
+    ("1.5B", 1024, 64, 17_862, 1.59),
+    ("1.5B", 1024, 256, 47_861, 2.29),
+    ("1.5B", 1024, 1024, 83_189, 5.40),
+    ("0.5B", 1024, 64, 33_355, 0.92),
+    ("0.5B", 1024, 256, 84_943, 1.39),
+    ("0.5B", 1024, 1024, 173_302, 2.68),
+    ("135M", 1024, 64, 34_578, 0.82),
+    ("135M", 1024, 256, 86_604, 1.25),
+    ("135M", 1024, 1024, 188_295, 2.41),
+    # Not fitted:
+    ("1.5B", 4096, 64, 17_331, 1.96),
+    ("1.5B", 4096, 256, 36_265, 3.20),
+    ("1.5B", 4096, 1024, 51_447, 8.49),
+    ("0.5B", 4096, 64, 29_242, 1.06),
+    ("0.5B", 4096, 256, 66_822, 1.74),
+    ("0.5B", 4096, 1024, 113_424, 3.96),
+    ("135M", 4096, 64, 25_682, 1.09),
+    ("135M", 4096, 256, 55_898, 2.12),
+]
+
+
+@pytest.mark.parametrize(("model", "new_tokens", "rows", "rate", "milliseconds"), ENDING)
+def test_a_long_batch_takes_what_its_mean_number_of_rows_takes(
+    model: str, new_tokens: int, rows: int, rate: float, milliseconds: float
+) -> None:
+    live = rate * milliseconds / 1000  # rows of a mean step, of those that have not ended
+    assert live < rows
+    batch = Rollouts(1, round(live), 128, new_tokens)
+    assert_within(1.25, step.generation_seconds(SHAPES[model], batch, H200), new_tokens * milliseconds / 1000)
+
+
 def test_smollm2_on_two_cpu_threads_takes_the_cpu_seconds_that_were_measured() -> None:
     # benchmarks/RESULTS.md, "A pre-trained model on real text": 2 steps of 64 completions of 36 tokens, 302 CPU seconds with the start of
     # about 10, when every completion brought its prompt along. CPU seconds of two threads are wall seconds of one.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from sharp_model import sharp_tiny
 
@@ -65,6 +67,33 @@ def test_episodes_that_are_over_are_handed_over_while_others_are_sampled(tiny, s
     assert len(before) > 2
     assert all(part >= 2 for part in before)  # a sixteenth of all at a time
     assert sum(event for event in events if event != "sampled") == 32
+
+
+@r1env.reward(name="varied", scope="group", isolation="async")
+async def varied(completions):
+    return [float(len(set(completions)))] * len(completions)
+
+
+def test_a_group_is_scored_as_soon_as_its_members_are_over(tiny, suite, monkeypatch):
+    events = []
+
+    class Noted(early_scoring.Scoring):
+        def add(self, rollouts):
+            super().add(rollouts)
+            events.append(len(self.futures))
+
+    class NotedSampler(Sampler):
+        def sample(self, *args, **kwargs):
+            samples = super().sample(*args, **kwargs)
+            events.append("sampled")
+            return samples
+
+    (environment,) = suite.environments
+    grouped = replace(environment, rubric=Rubric("r", [WeightedReward(varied)]))
+    monkeypatch.setattr(early_scoring, "Scoring", Noted)
+    experience = collect(Suite("e", [grouped]), tiny, LocalEngine(NotedSampler(tiny)), CONFIG, step=0)
+    assert events[events.index("sampled") - 1] >= 1  # while others were still being sampled
+    assert [one.value for one in experience.scores] == [one.value for one in score(experience.rollouts, grouped.rubric)]
 
 
 def test_what_nobody_waits_for_is_stopped_when_sampling_fails(tiny, suite, monkeypatch):

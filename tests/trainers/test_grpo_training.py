@@ -217,7 +217,7 @@ def test_a_full_disk_leaves_the_last_checkpoint_whole_and_resuming_goes_on_from_
         from r1env.recipes import execute, plan_training
         from r1env.runs.run import Run
 
-        plan = plan_training("sft", preset="tiny-cpu", overrides={"steps": 4, "batch_size": 4, "checkpoint_every": 1, "threads": 1})
+        plan = plan_training("sft", preset="tiny-cpu", overrides={"steps": 4, "optim.batch_size": 4, "checkpoint.every": 1, "threads": 1})
         run = Run.create(Path(sys.argv[1]), plan.model_dump(mode="json"), seed=0)
 
         def fill_the_disk(event):
@@ -278,7 +278,9 @@ def test_a_prompt_beyond_the_context_stops_the_run_before_its_first_step(tmp_pat
     rows = [{"question": f"{n} + 1?", "answer": str(n + 1)} for n in range(11)]
     plan = plan_grpo(model="tiny-gpt2", **question_file(tmp_path / "q.jsonl", *rows, LONG_QUESTION))
     check_plan(plan)
-    with pytest.raises(PreflightError, match=r"1 of 12 have a prompt that is too long, the first: row 12 .* limit 255"):
+    with pytest.raises(
+        PreflightError, match=r"1 of 12 have a prompt that is too long, the first: .*q.jsonl, line 12: .* limit 255"
+    ):
         trained(plan, tmp_path / "run")
     assert Run.open(tmp_path / "run").metrics() == []
 

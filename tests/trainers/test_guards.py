@@ -111,11 +111,11 @@ def test_three_bad_steps_in_a_row_stop_the_run_and_two_do_not(data, tmp_path, mo
     bad_steps = {2, 4, 5, 6}  # from 0
     original = loop._update
 
-    def update(session, pairs, config, step):
+    def update(session, pairs, config, step, hold):
         if step in bad_steps:
             monkeypatch.setattr(loop, "completion_logprobs", poisoned(clean, lambda ids: next(calls) is not None))
         try:
-            return original(session, pairs, config, step)
+            return original(session, pairs, config, step, hold)
         finally:
             monkeypatch.setattr(loop, "completion_logprobs", clean)
 
@@ -259,14 +259,14 @@ def test_an_optimizer_state_with_nan_is_neither_saved_nor_resumed(data, tmp_path
     assert not list_checkpoints(tmp_path)
     plan = plan_training("sft", overrides=SFT | {"data": data, "steps": 3})
     run = trained(plan, tmp_path / "run")
-    (checkpoint,) = list_checkpoints(run.path / "checkpoints" / "sft")
+    checkpoint = list_checkpoints(run.path / "checkpoints" / "sft")[-1]
     state = torch.load(checkpoint / "trainer.pt", weights_only=True)
     state["optimizer"]["state"][0]["exp_avg_sq"].view(-1)[0] = math.inf
     torch.save(state, checkpoint / "trainer.pt")
     resumed = Run.open(run.path)
     (run.path / "state.json").write_text((run.path / "state.json").read_text().replace('"sft"\n  ]', "]"))
     assert resumed.finished_stages() == []
-    with pytest.raises(RunError, match=r"checkpoint of step 2 has an optimizer state that is not finite \(exp_avg_sq\)"):
+    with pytest.raises(RunError, match=r"checkpoint of step 3 has an optimizer state that is not finite \(exp_avg_sq\)"):
         execute(plan, resumed)
 
 

@@ -199,6 +199,24 @@ def test_a_function_that_cannot_be_used_is_refused_before_the_first_step(setting
     assert not (tmp_path / "run").exists()
 
 
+def test_editing_the_file_of_a_loss_changes_the_next_run_and_not_this_one(tmp_path):
+    path = tmp_path / "edited.py"
+    rubric = digit_rubric(tmp_path)
+
+    def write(factor):
+        path.write_text(f"def loss(logprobs, old_logprobs, advantages):\n    return -{factor} * advantages * logprobs\n")
+
+    def first_losses(folder, edit):
+        settings = {**SMALL, "rubric": rubric, "algo.loss": f"{path}:loss"}
+        run = r1env.train("grpo", preset="tiny-cpu", output=tmp_path / folder, listeners=[lambda event: edit()], **settings)
+        return [row["grad_norm"] for row in run.metrics()]
+
+    write(1)
+    undisturbed = first_losses("undisturbed", lambda: None)
+    assert first_losses("edited", lambda: write(5)) == undisturbed
+    assert first_losses("next", lambda: None)[0] == pytest.approx(5 * undisturbed[0], rel=1e-4)
+
+
 def test_an_estimator_that_returns_something_else_is_named(mine):
     rewards = torch.tensor([[0.0, 1.0, torch.nan], [1.0, 1.0, 1.0]])
     assert torch.equal(estimate_advantages("dr_grpo", rewards), group_mean(rewards))

@@ -1,7 +1,7 @@
 """Seconds and bytes of the parts of a step. Pure arithmetic: work divided by speed, and constants fitted to what was measured.
 
-The constants of a GPU were fitted to one H200 and models of 135 million to 1.5 billion parameters with about 150 tokens a row, those of
-a CPU to one shared core and models of 0.4 million to 10 million. Beyond that they extrapolate.
+The constants of a GPU were fitted to one H200 and models of 135 million to 1.5 billion parameters with about 150 tokens a row, in
+generation also with 1,024 new tokens; those of a CPU to one shared core and models of 0.4 million to 10 million. Beyond that they extrapolate.
 """
 
 from __future__ import annotations
@@ -33,8 +33,8 @@ TRAINING_SHARE = 0.65  # of the peak, in the matrix products of an update
 ELEMENTWISE_BYTES = (
     480  # moved for each element of each layer's hidden state, forwards and backwards, by all that is no matrix product
 )
-SAMPLING_BYTES = 20  # moved for each logit: written, scaled, normalised, drawn from
-LAYER_SECONDS = 1e-5  # of a decode step in a CUDA graph, however few rows
+SAMPLING_BYTES = 12  # moved for each logit: written, read, and time to draw that counts as bytes
+LAYER_SECONDS = 2.4e-5  # of a decode step in a CUDA graph, however few rows
 CPU_FLOPS = 50e9  # of a thread, float32
 CPU_ELEMENT_SECONDS = (
     1e-7  # for each element of each layer's hidden state, forwards and backwards, by all that is no matrix product

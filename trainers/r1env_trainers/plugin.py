@@ -52,6 +52,13 @@ def r1env_trainers() -> list[TrainerSpec]:
             presets=("tiny-cpu", "r1-helpful", "r1-safety"),
         ),
         TrainerSpec(
+            name="dpo",
+            config="r1env_trainers.dpo.config:DPOConfig",
+            target="r1env_trainers.dpo.loop:DPOTrainer",
+            summary="direct preference optimization: a policy learns preference pairs without a reward model",
+            presets=("tiny-cpu",),
+        ),
+        TrainerSpec(
             name="dataset",
             config="r1env_trainers.dataset:DatasetConfig",
             target="r1env_trainers.dataset:DatasetTrainer",

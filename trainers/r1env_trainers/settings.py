@@ -183,11 +183,26 @@ class Optim(Settings):
 
 
 class Checkpoint(Settings):
-    """Checkpoints."""
+    """Checkpoints, and the model that training leaves."""
+
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = Field(
+        default="auto", description="Number format of the model that training leaves; auto: that in which it was loaded."
+    )
 
     every: int = Field(
         default=50, ge=0, description="Steps between checkpoints, and one after the last; 0: only where the run is interrupted."
     )
+
+
+class LoRA(Settings):
+    """Low-rank adapters (LoRA) instead of all weights; needs the package peft."""
+
+    rank: int = Field(default=0, ge=0, description="Rank of the adapters; 0 trains all weights.")
+    alpha: int = Field(default=32, ge=1, description="The adapters' product is scaled by alpha / rank.")
+    target_modules: str | tuple[str, ...] = Field(
+        default="all-linear", description="Layers that get one: all-linear, an expression, or names such as q_proj."
+    )
+    merge: bool = Field(default=True, description="Leave the model with the adapters merged in; false: the adapters alone.")
 
 
 class Sampling(Settings):
@@ -257,6 +272,7 @@ class LocalConfig(TrainerConfig):
     )
     optim: Optim = Optim()
     checkpoint: Checkpoint = Checkpoint()
+    lora: LoRA = LoRA()
 
     may_change: ClassVar[frozenset[str]] = frozenset(
         {

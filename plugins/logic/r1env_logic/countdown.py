@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from fractions import Fraction
 from typing import Any
 
 import numpy as np
@@ -21,7 +22,7 @@ LARGEST_NUMBER = 20
 MAX_LENGTH = 200  # characters of an expression; one with six numbers needs about 30
 MAX_DEPTH = 20  # nested parentheses
 OPERATIONS = "+-*"
-_TOKEN = re.compile(r"\s*([0-9]{1,6}|[-+*()])")
+_TOKEN = re.compile(r"\s*([0-9]{1,6}|[-+*/()])")
 
 
 def countdown_tasks(count: int = 3, split: Split = "train") -> GeneratedSource:
@@ -36,7 +37,7 @@ def countdown_tasks(count: int = 3, split: Split = "train") -> GeneratedSource:
         while True:
             numbers = [int(n) for n in rng.integers(1, LARGEST_NUMBER + 1, size=count)]
             solution = _random_expression(numbers, rng)
-            target = evaluate(solution).value
+            target = int(evaluate(solution).value)
             if target > 0:
                 return _task(sorted(numbers), target, solution)
 
@@ -69,7 +70,10 @@ def _random_expression(numbers: list[int], rng: np.random.Generator) -> str:
 
 @reward(name="countdown", isolation="inline")
 def countdown(completion: str, task: Task) -> Score:
-    """Return 1 if the expression in the only `<answer>` block uses every given number once and makes the target."""
+    """Return 1 if the expression in the only `<answer>` block uses every given number once and makes the target.
+
+    Division is allowed where the task's metadata say so: `operations` is then `+-*/`, as in the puzzles of TinyZero.
+    """
     puzzle = _puzzle(task.metadata)
     if puzzle is None:
         return Score(value=None, status=Status.UNPARSEABLE, reason="the task's metadata lack `numbers` and `target`")
@@ -78,7 +82,7 @@ def countdown(completion: str, task: Task) -> Score:
     if not given:
         return Score(value=0.0, status=Status.NO_ANSWER, reason="there is not exactly one filled <answer> block")
     try:
-        result = evaluate(given)
+        result = evaluate(given, division="/" in str(task.metadata.get("operations", "")))
     except ExpressionError as error:
         return Score(value=0.0, status=Status.UNPARSEABLE, reason=str(error))
     if sorted(result.numbers) != sorted(numbers):
@@ -103,12 +107,15 @@ class ExpressionError(ValueError):
 class Expression:
     """The value of an expression, and the numbers it uses, in order."""
 
-    value: int
+    value: int | Fraction
     numbers: list[int]
 
 
-def evaluate(text: str) -> Expression:
+def evaluate(text: str, *, division: bool = False) -> Expression:
     """Evaluate an expression of whole numbers, `+ - *` and parentheses, with the usual precedence.
+
+    Args:
+        division: allow `/`, which is exact: `1 / 3 * 3` is 1.
 
     Raises:
         ExpressionError: the text is not an expression, is longer than `MAX_LENGTH`, or is nested deeper than `MAX_DEPTH`.
@@ -117,7 +124,10 @@ def evaluate(text: str) -> Expression:
         >>> evaluate("(1 + 2) * 3")
         Expression(value=9, numbers=[1, 2, 3])
     """
-    parser = _Parser(_tokens(text))
+    tokens = _tokens(text)
+    if "/" in tokens and not division:
+        raise ExpressionError("'/' is no part of an expression")
+    parser = _Parser(tokens)
     value = parser.sum(depth=0)
     if parser.peek():
         raise ExpressionError(f"unexpected {parser.peek()!r} after the expression")
@@ -141,7 +151,7 @@ def _tokens(text: str) -> list[str]:
 
 @dataclass(slots=True)
 class _Parser:
-    """sum = product (+|- product)*; product = atom (* atom)*; atom = number | ( sum )."""
+    """sum = product (+|- product)*; product = atom (*|/ atom)*; atom = number | ( sum )."""
 
     tokens: list[str]
     position: int = 0
@@ -155,20 +165,26 @@ class _Parser:
         self.position += 1
         return token
 
-    def sum(self, depth: int) -> int:
+    def sum(self, depth: int) -> int | Fraction:
         value = self.product(depth)
         while self.peek() in ("+", "-"):
             value = value + self.product(depth) if self.take() == "+" else value - self.product(depth)
         return value
 
-    def product(self, depth: int) -> int:
+    def product(self, depth: int) -> int | Fraction:
         value = self.atom(depth)
-        while self.peek() == "*":
-            self.take()
-            value *= self.atom(depth)
+        while self.peek() in ("*", "/"):
+            if self.take() == "*":
+                value *= self.atom(depth)
+                continue
+            divisor = self.atom(depth)
+            if divisor == 0:
+                raise ExpressionError("division by zero")
+            value = Fraction(value) / divisor
+            value = value.numerator if value.denominator == 1 else value
         return value
 
-    def atom(self, depth: int) -> int:
+    def atom(self, depth: int) -> int | Fraction:
         token = self.take()
         if token.isdigit():
             self.numbers.append(int(token))

@@ -28,7 +28,7 @@ _TOWER = re.compile(
 )
 _POWER_OF_POWER = re.compile(r"\^\s*\{?\s*([0-9]+)[^()]{0,60}\)\s*\}?\s*\^\s*\{?\s*([0-9]+)")
 _FACTORIAL = re.compile(r"([0-9]+)\s*[})]{0,3}\s*!")
-_HIGH_FACTORIAL = re.compile(r"!\s*[})]{0,3}\s*(?:!|\^|\*\*)|(?:\^|\*\*)\s*[{(]?[^{}()]{1,40}!")
+_HIGH_FACTORIAL = re.compile(r"!\s*[})]{0,3}\s*(?:!|\^|\*\*)|(?:\^|\*\*)\s*[{(]?[^{}()]{1,40}[})]?\s*!")
 _BINOMIAL = re.compile(
     r"\\[dt]?binom\s*\{?\s*(?:[0-9]{5,}|[0-9]+\s*[\^!])|\\(?:Gamma|zeta|psi)\s*[({]\s*(?:[0-9]{4,}|[0-9]+\s*[\^!])"
 )

@@ -239,7 +239,7 @@ SHORT = words_of(
     """
     mm cm km dm ft kg mg lb lbs oz ml mL mph kmh kmph kph km/h m/s cm/s mi/h hr hrs min mins sec secs Hz kHz MHz GHz Pa
     kPa MPa mol mmol USD inches in yd kJ MJ kN eV keV MeV GeV kW kWh MW kV mV mA nm rad rpm GB MB KB TB gb lbs gal qt pt
-    kcal cal bits px ha cc L RMB EUR dB m^2 m^3 m/s^2 rev deg atm bar cms kgs gms yrs yr wk ms ns sq
+    kcal cal bits px ha cc L bn RMB EUR dB m^2 m^3 m/s^2 rev deg atm bar cms kgs gms yrs yr wk ms ns sq
     """
 )
 """What is a unit also without `\\text` and without a space before it. Single letters are variables: `5m` is 5·m."""
@@ -347,6 +347,9 @@ HAN_DIGITS = "".join((*_HAN, *_HAN_SCALES, *_HAN_BIG))
 
 def number_in_words(text: str) -> Fraction | None:
     """The number that words spell: `seven`, `one hundred and five`, `two thirds`, `十二`; None where they spell none."""
+    if text.startswith("-"):
+        value = None if "negative" in text or "minus" in text else number_in_words(text[1:].strip())
+        return None if value is None else -value
     words = text.casefold().replace("-", " ").split()
     if not words or len(words) > 12:
         return None

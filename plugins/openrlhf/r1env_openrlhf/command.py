@@ -39,8 +39,10 @@ KL_ESTIMATORS: Mapping[str, str] = {name: name for name in ("k1", "k2", "k3")}
 
 NO_COUNTERPART = frozenset(
     {
-        *("final_phase", "sampling.length_schedule", "sampling.temperature_schedule"),
+        *("memory_gb", "final_phase", "sampling.length_schedule", "sampling.temperature_schedule"),
         *("optim.epochs", "algo.ref_model_sync_steps", "algo.mask_truncated_completions"),
+        "lora",
+        "checkpoint.dtype",  # its own settings say what it saves
         *("algo.loss", "engine.name", "engine.options", "engine.vllm"),  # it has a vLLM of its own, with settings of its own
     }
 )

@@ -95,6 +95,19 @@ class Processes:
             return os.pread(self._count, 32, 0) != _RUNNER_AND_LAUNCHER
         return any(name.isdecimal() and int(name) not in (os.getpid(), self.launcher_pid) for name in os.listdir("/proc"))
 
+    def longest_wait_s(self) -> float:
+        """Seconds that one of the programs' processes was ready to run and no processor was free for it: the longest of them."""
+        waited_ns = 0
+        for name in os.listdir("/proc"):
+            if name.isdecimal() and int(name) not in (os.getpid(), self.launcher_pid):
+                # The process may be gone, or the kernel (gVisor's) not say.
+                with (
+                    contextlib.suppress(OSError, ValueError, IndexError),
+                    open(f"/proc/{name}/schedstat", encoding="ascii") as file,
+                ):
+                    waited_ns = max(waited_ns, int(file.read().split()[1]))
+        return waited_ns / 1e9
+
     def reap(self) -> None:
         """Collect ended orphans, and add what they used.
 

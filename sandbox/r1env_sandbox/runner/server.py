@@ -20,7 +20,7 @@ from r1env_sandbox.runner import files
 from r1env_sandbox.runner.confinement import lock_down
 from r1env_sandbox.runner.launcher import launcher
 from r1env_sandbox.runner.processes import ControlGroup, Processes
-from r1env_sandbox.runner.protocol import BOX, PROGRAM, READ_BYTES, Channel, HostGone
+from r1env_sandbox.runner.protocol import BOX, PROGRAM, READ_BYTES, WALL_STRETCH, Channel, HostGone
 
 TICK_MS = 25  # how often memory and CPU time are looked at, and orphans reaped: unreaped ones count against the process limit
 FIRST_TICK_MS = 50  # most runs are over by then, and are spared the kernel's adding up
@@ -139,7 +139,7 @@ class Runner:
         self.processes.forget_orphans()
         started = time.monotonic()
         run = Run(self, header, blobs[0])
-        exit_code, cpu_ms, rss_kb = run.watch(started + header["wall_s"])
+        exit_code, cpu_ms, rss_kb = run.watch(started, header["wall_s"])
         wall_ms = 1000 * (time.monotonic() - started)
         artifact = self._take_artifact(header) if header.get("artifact") and exit_code == 0 else b""
         if not header.get("keep_box"):
@@ -217,6 +217,8 @@ class Run:
         self.memory_bytes = self.group.memory_before + int(header["memory_bytes"])
         self.cpu_limit_ms = 1000 * float(header["cpu_s"])
         self.next_tick = time.monotonic() + FIRST_TICK_MS / 1000
+        self.idle_s = 0.0  # that it waited for its next line, and since when it does
+        self.idle_since: float | None = None
         self.streams = (bytearray(), bytearray(), bytearray())
         self.to_program = bytearray()
         self.stdin_fd: int | None = None
@@ -245,8 +247,9 @@ class Run:
         for descriptor in theirs:
             os.close(descriptor)
 
-    def watch(self, deadline: float) -> tuple[int, float, int]:
+    def watch(self, started: float, wall_s: float) -> tuple[int, float, int]:
         """Read until the program has ended or must be stopped; then sweep. Returns (exit code or -signal, CPU ms, peak RSS KB)."""
+        deadline = started + wall_s
         poll = select.poll()
         poll.register(self.launcher.socket, select.POLLIN)
         poll.register(0, select.POLLIN if self.interactive else 0)  # what comes now is the next request; only the end is news
@@ -258,6 +261,9 @@ class Run:
         while ended is None and self.stopped is None:
             now = time.monotonic()
             if now >= deadline:
+                deadline = started + min(wall_s + self._waited_s(now), WALL_STRETCH * wall_s)
+                if now < deadline:
+                    continue
                 self.stopped = "wall"
                 break
             if now >= self.next_tick:
@@ -300,6 +306,11 @@ class Run:
             cpu_ms = max(cpu_ms, self.cpu_limit_ms + 1)
         return exit_code, cpu_ms, rss_kb
 
+    def _waited_s(self, now: float) -> float:
+        """Seconds in which the program was kept waiting by others: for a processor, or, in a conversation, for its next line."""
+        idle_s = self.idle_s + (0.0 if self.idle_since is None else now - self.idle_since)
+        return idle_s + self.processes.longest_wait_s()
+
     def _cpu_account_ms(self) -> float | None:
         """CPU time of all but the runner and the launcher, as the control group has it."""
         used = self.group.cpu_ms()
@@ -318,6 +329,7 @@ class Run:
         if not self.interactive or fd != self.result_fd:
             self.stream_of[fd] += kept
         elif kept and self.stopped is None:
+            self.idle_since = time.monotonic()
             self.channel.send({"op": "output", "nonce": self.nonce}, kept)
         return len(kept) if kept and len(kept) == len(data) else -1
 
@@ -341,6 +353,8 @@ class Run:
             if header["op"] == "stop":
                 self.stopped = self.stopped or "host"
             elif header["op"] == "input":
+                if self.idle_since is not None:
+                    self.idle_s, self.idle_since = self.idle_s + time.monotonic() - self.idle_since, None
                 self.to_program += blobs[0]
 
     def _write_stdin(self) -> None:

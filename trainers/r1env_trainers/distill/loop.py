@@ -21,11 +21,11 @@ from r1env_trainers.distill.config import DistillConfig
 from r1env_trainers.distill.divergence import chunked_reverse_kl, policy_gradient
 from r1env_trainers.evaluate import SAMPLED_TOKENS
 from r1env_trainers.generate.engine import LocalEngine, Sampler
-from r1env_trainers.model.checkpoint import save_model
+from r1env_trainers.model.batching import within_memory
 from r1env_trainers.model.guards import rows_at_fault, shown_ids
 from r1env_trainers.model.load import LoadedModel, check_model_name, load_model
 from r1env_trainers.model.logprobs import TokenBatch, completion_logprobs, micro_batches_of, predicted
-from r1env_trainers.model.session import Checkpoints, Session, begin, check_local, optimizer_step
+from r1env_trainers.model.session import Checkpoints, Session, begin, check_local, optimizer_step, save_result
 from r1env_trainers.rejection.data import DATA, by_domain, check_extra, extra_rows, write_data
 from r1env_trainers.rejection.draw import check_draw, demonstrations, draw_samples
 from r1env_trainers.rejection.statistics import make_table, merged
@@ -96,7 +96,7 @@ def distill_on_policy(config: DistillConfig, run: Run) -> None:
         else:
             if config.eval.every:
                 measurements.take(run, config.steps)
-    save_model(run.model_dir(), student)
+    save_result(session, config, run)
 
 
 def check_one_tokenizer(student: LoadedModel, teacher: LoadedModel) -> None:
@@ -128,13 +128,19 @@ def _update(
     """Take one optimizer step on sampled answers; the loss is the mean over their tokens. `hold` is called before weights change."""
     student = session.loaded
     tokens = float(answers.completion_mask.sum())
-    divergence, loss_sum = torch.zeros((), device=student.device), torch.zeros((), device=student.device)
-    for places in micro_batches_of(answers, student.model, config.optim.micro_batch_size):
-        losses, gap = _divergence(student, teacher, answers, places, config)
-        loss = losses.sum() / tokens
-        loss.backward()
-        loss_sum += loss.detach()
-        divergence += gap
+
+    def gradients(passes: list[list[int]]) -> tuple[Tensor, Tensor]:
+        loss_sum, divergence = torch.zeros((), device=student.device), torch.zeros((), device=student.device)
+        for places in passes:
+            losses, gap = _divergence(student, teacher, answers, places, config)
+            loss = losses.sum() / tokens
+            loss.backward()
+            loss_sum += loss.detach()
+            divergence += gap
+        return loss_sum, divergence
+
+    batches = micro_batches_of(answers, student.model, config.optim.micro_batch_size)
+    loss_sum, divergence = within_memory(student.model, batches, gradients)
     hold()
     taken = optimizer_step(student, session.optimizer, config, step, total=config.steps, loss=float(loss_sum))
     return {"loss": float(loss_sum), "kl": float(divergence) / tokens} | taken

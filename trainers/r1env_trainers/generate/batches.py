@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
@@ -10,8 +11,10 @@ import torch
 from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention
 from transformers import DynamicCache, PreTrainedModel
+from transformers.cache_utils import DynamicLayer, DynamicSlidingWindowLayer
 
 from r1env.engines import SamplingParams, derive_seed
+from r1env.errors import EngineError
 from r1env_trainers.model.attention import Packing, causal_attention
 from r1env_trainers.model.batching import left_pad
 from r1env_trainers.model.llama import Attend, Shape, all_weights, cached_hidden_states, compute_dtype, rotary_tables
@@ -264,42 +267,75 @@ class LlamaBatch:
 # Decoding with transformers' own forward pass and cache: any causal language model, on any device.
 
 
+SHARED_LAYERS = (DynamicLayer, DynamicSlidingWindowLayer)
+"""Caches of keys and values alone, whose rows can be repeated and dropped. States of linear attention, of convolutions and of state spaces
+cannot, in transformers 5."""
+
+
 class TransformersBatch:
-    """One prefill per prompt, shared by its completions; rows that have ended leave the cache."""
+    """One prefill per prompt, shared by its completions; rows that have ended leave the cache.
+
+    Where the cache holds anything but keys and values, every completion has a prefill of its own, and rows that have ended stay in the
+    cache and are computed along, unread.
+    """
 
     def __init__(self, model: PreTrainedModel, pad: int, prompts: Sequence[Sequence[int]], params: SamplingParams) -> None:
         n, self._model, self._params = params.n, model, params
         self._generator = torch.Generator(device=model.device).manual_seed(params.seed)
         self._cache = DynamicCache(config=model.config)
-        ids, mask = left_pad(prompts, pad, model.device)
+        self._cache_name = _cache_argument(model)
+        self._shares = all(type(layer) in SHARED_LAYERS for layer in self._cache.layers)
+        ids, mask = left_pad(prompts if self._shares else [one for one in prompts for _ in range(n)], pad, model.device)
         positions = (mask.cumsum(dim=1) - 1).clamp(min=0)
-        self._logits: Tensor | None = self._forward(ids, mask, positions).repeat_interleave(n, dim=0)  # [R, V]
-        if n > 1:
+        self._logits: Tensor | None = self._forward(ids, mask, positions)  # [R, V]
+        if self._shares and n > 1:
+            self._logits, mask = self._logits.repeat_interleave(n, dim=0), mask.repeat_interleave(n, dim=0)
             self._cache.batch_repeat_interleave(n)
-        self._mask = mask.repeat_interleave(n, dim=0)  # [R, L], grows by one column per token
-        self._token = ids.new_empty(len(self._mask))  # [R]
+        self._mask = mask  # [R, L], grows by one column per token
+        self._token = ids.new_zeros(len(self._mask))  # [R], of all rows in the cache
+        self._live = torch.arange(len(self._mask), device=model.device)  # their places in the cache
 
     def advance(self) -> tuple[Tensor, Tensor]:
         if self._logits is None:
             self._mask = torch.cat([self._mask, self._mask.new_ones((len(self._mask), 1))], dim=1)
-            self._logits = self._forward(self._token[:, None], self._mask, self._mask.sum(dim=1, keepdim=True) - 1)
-        self._token, logprob = draw(self._logits, self._params.temperature, self._params.top_p, self._generator)
+            whole = self._forward(self._token[:, None], self._mask, self._mask.sum(dim=1, keepdim=True) - 1)
+            self._logits = whole if self._shares else whole[self._live]
+        token, logprob = draw(self._logits, self._params.temperature, self._params.top_p, self._generator)
+        self._token = token if self._shares else self._token.index_copy(0, self._live, token)
         self._logits = None
-        return self._token, logprob
+        return token, logprob
 
     def keep(self, rows: Tensor) -> None:
+        if not self._shares:
+            self._live = self._live[rows]
+            return
         self._token, self._mask = self._token[rows], self._mask[rows]
         self._cache.batch_select_indices(rows)
 
     def _forward(self, ids: Tensor, mask: Tensor, positions: Tensor) -> Tensor:
+        # A model without attention reads a mask as one of the new tokens alone, which are no padding.
+        unmasked = self._cache_name == "cache_params" and ids.shape[1] == 1
         with autocast(self._model.device):
             output = self._model(
                 input_ids=ids,
-                attention_mask=mask,
+                attention_mask=None if unmasked else mask,
                 position_ids=positions,
-                past_key_values=self._cache,
                 use_cache=True,
                 logits_to_keep=1,
+                **{self._cache_name: self._cache},
             )
         logits: Tensor = output.logits[:, -1].float()
         return logits
+
+
+def _cache_argument(model: PreTrainedModel) -> str:
+    """Return the name under which a model takes its cache; under another one it would ignore it, and see the newest token alone.
+
+    Raises:
+        EngineError: it takes none.
+    """
+    parameters = inspect.signature(model.forward).parameters
+    for name in ("past_key_values", "cache_params"):
+        if name in parameters:
+            return name
+    raise EngineError(f"{type(model).__name__} takes no cache, so it cannot be sampled token by token; see docs/models.md")

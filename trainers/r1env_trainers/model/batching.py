@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import logging
+import math
+import weakref
+from collections.abc import Callable, Iterable, Sequence
+from typing import TypeVar
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from r1env_trainers.model.load import free_memory
@@ -17,8 +21,8 @@ GPU_TOKENS = 32_768
 GPU_SHARE = 0.5
 """Share of the free memory for activations; logits and fragmentation need the rest."""
 FEW_TOKENS = 4096
-"""Where memory is enough for no more tokens at a time, layers are computed again in the backward pass: that takes a third more time,
-smaller passes more, since each has to round all weights and to add to all gradients."""
+"""Where memory is enough for no more tokens at a time, layers are computed again in the backward pass: a third more operations, but
+larger passes, each of which has to round all weights and to add to all gradients."""
 RECOMPUTING_SHARE = 0.8
 """Share of the free memory beyond which a pass is computed again layer by layer."""
 
@@ -63,6 +67,68 @@ def _cut(groups: Sequence[Sequence[int]], costs: Sequence[int], budget: int) -> 
             batches[-1].append(place)
             room -= costs[place]
     return batches
+
+
+# Out of memory: the gradients of an update are computed once more, from micro-batches of half the size.
+
+logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
+_pieces: weakref.WeakKeyDictionary[PreTrainedModel, int] = weakref.WeakKeyDictionary()
+"""Into how many pieces the micro-batches of a model are cut, once its memory has not sufficed for whole ones."""
+
+
+def within_memory(
+    model: PreTrainedModel,
+    micro_batches: Sequence[Sequence[int]],
+    compute: Callable[[list[list[int]]], T],
+    parameters: Iterable[nn.Parameter] | None = None,
+) -> T:
+    """Return what `compute` makes of the micro-batches of an update; out of memory, of halves of them, and so on to single rows.
+
+    The size that fitted is kept for the updates to come. `compute` must start anew each time: the gradients that were added up before
+    memory ran out are dropped here, the rest is its own.
+
+    Args:
+        parameters: whose gradients are computed; by default those of the model.
+    """
+    weights = list(model.parameters() if parameters is None else parameters)
+    while True:
+        pieces = _pieces.get(model, 1)
+        passes = [part for batch in micro_batches for part in _cut_into(batch, pieces)]
+        try:
+            return compute(passes)
+        except (torch.OutOfMemoryError, RuntimeError) as error:
+            rows = max(map(len, passes), default=0)
+            if not is_out_of_memory(error) or rows <= 1:
+                raise
+            reason = str(error).splitlines()[0][:200]
+        # Outside the handler, whose traceback holds the tensors of the failed pass.
+        for weight in weights:
+            weight.grad = None
+        if model.device.type == "cuda":
+            torch.cuda.empty_cache()
+        _pieces[model] = pieces * 2
+        logger.warning(
+            "out of memory with micro-batches of %d sequences: going on with half as many, now and in later steps; set "
+            "optim.micro_batch_size=%d to begin so (%s)",
+            rows,
+            max(1, rows // 2),
+            reason,
+        )
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Return whether torch failed to allocate, on a GPU or on a CPU."""
+    return (
+        isinstance(error, torch.OutOfMemoryError) or "not enough memory" in str(error) or "can't allocate memory" in str(error)
+    )
+
+
+def _cut_into(batch: Sequence[int], pieces: int) -> list[list[int]]:
+    """Cut a micro-batch into as many pieces, as even as can be; fewer where it has fewer rows."""
+    size = max(1, math.ceil(len(batch) / pieces))
+    return [list(batch[start : start + size]) for start in range(0, len(batch), size)]
 
 
 def _token_budget(model: PreTrainedModel, recomputing: bool) -> int:

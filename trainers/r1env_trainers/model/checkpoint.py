@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,8 @@ from transformers import PreTrainedTokenizerBase
 
 from r1env.errors import RunError, TrainingStoppedError
 from r1env_trainers.model.guards import TO_TRY, first_not_finite, last_good, why_unusable
-from r1env_trainers.model.load import LoadedModel
+from r1env_trainers.model.load import LoadedModel, merged
+from r1env_trainers.model.lora import write_adapters
 
 PREFIX = "step-"
 STATE = "trainer.pt"
@@ -48,6 +50,7 @@ def save_checkpoint(
     partial = folder / f".{target.name}.partial"
     state = {
         "step": step,
+        "dtype": str(loaded.dtype),
         "optimizer": optimizer.state_dict(),
         "torch_rng": torch.get_rng_state(),
         "cuda_rng": torch.cuda.get_rng_state_all(),
@@ -67,23 +70,45 @@ def save_checkpoint(
     return target
 
 
-def save_model(folder: Path, loaded: LoadedModel) -> None:
+def save_model(folder: Path, loaded: LoadedModel, dtype: str = "auto", *, merge: bool = True) -> None:
     """Write a model folder that `load_model` and transformers can read, replacing an older one as a whole.
+
+    Low-rank adapters are merged into the model, which has none from then on, or written alone.
+
+    Args:
+        merge: merge adapters.
+        dtype: number format of its weights, `float32`, `bfloat16` or `float16`; `auto` for that in which the model was loaded.
 
     Raises:
         RunError: it could not be written.
         TrainingStoppedError: the model is not finite; what was there is untouched.
     """
     _check_worth_saving(loaded, None, folder.parent)
+    if loaded.adapter is not None and merge:
+        loaded = merged(loaded)
     partial = folder.with_name(f".{folder.name}.partial")
     try:
         shutil.rmtree(partial, ignore_errors=True)
-        save_pretrained(partial, loaded)
+        with _in_format(loaded, loaded.dtype if dtype == "auto" else getattr(torch, dtype)):
+            save_pretrained(partial, loaded)
         shutil.rmtree(folder, ignore_errors=True)
         _replace(partial, folder)
     except WRITE_ERRORS as error:
         shutil.rmtree(partial, ignore_errors=True)
         raise RunError(f"cannot write the model {folder}: {error}; the last checkpoint is whole") from error
+
+
+@contextlib.contextmanager
+def _in_format(loaded: LoadedModel, dtype: torch.dtype) -> Iterator[None]:
+    """Let the model's weights have another number format for as long as they are written; the old ones come back untouched."""
+    weights = {weight: weight.data for weight in loaded.model.parameters() if weight.is_floating_point()}
+    try:
+        for weight, data in weights.items():
+            weight.data = data.to(dtype)
+        yield
+    finally:
+        for weight, data in weights.items():
+            weight.data = data
 
 
 def list_checkpoints(folder: Path) -> list[Path]:
@@ -116,9 +141,12 @@ def restore(state: Mapping[str, Any], optimizer: torch.optim.Optimizer) -> int:
 
 
 def save_pretrained(folder: Path, loaded: LoadedModel) -> None:
-    """Write model and tokenizer in the format of transformers."""
+    """Write model and tokenizer in the format of transformers; of a model with adapters these alone, in PEFT's."""
     folder.mkdir(parents=True, exist_ok=True)
-    loaded.model.save_pretrained(folder)
+    if loaded.adapter is not None:
+        write_adapters(loaded, folder)
+    else:
+        loaded.model.save_pretrained(folder)
     tokenizer: PreTrainedTokenizerBase = loaded.tokenizer
     tokenizer.save_pretrained(folder)
 

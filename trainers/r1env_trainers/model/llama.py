@@ -23,7 +23,7 @@ from transformers.models.qwen3.modeling_qwen3 import Qwen3ForCausalLM
 
 from r1env_trainers.model.attention import Continuations, Packing, causal_attention
 from r1env_trainers.model.batching import recomputes
-from r1env_trainers.model.load import has_triton
+from r1env_trainers.model.load import FORWARD_PASSES, has_triton
 
 
 def compute_dtype(device: torch.device) -> torch.dtype:
@@ -59,7 +59,9 @@ def packed_hidden_states(model: PreTrainedModel, ids: Tensor, packing: Packing, 
     shape, dtype = Shape.of(model.config), dtype or compute_dtype(ids.device)
     rotaries = [(cos[packing.positions], sin[packing.positions]) for cos, sin in rotary_tables(model, packing.context)]
     x = _embedded(ids, body.embed_tokens.weight, shape)
-    delta = torch.zeros_like(x, dtype=dtype)
+    delta = torch.zeros_like(x, dtype=dtype).requires_grad_(
+        x.requires_grad
+    )  # as in all other layers: one compiled variant less
     delta_norm: Tensor | None = None
     usual = dtype == compute_dtype(ids.device)  # for another format compiling would not pay
     layer, ops = (_packed_layer(ids.device.type), elementwise(ids.device.type)) if usual else (_causal_layer, PLAIN)
@@ -151,11 +153,20 @@ def _causal_layer(
     return decoder_layer(x, delta, delta_norm, weights, shape, mix, PLAIN)
 
 
+VARIANTS = 32
+
+
 @functools.cache
 def _packed_layer(device_type: str) -> Callable[..., tuple[Tensor, Tensor]]:
     """One function for all layers, compiled whole on a GPU: for micro-batches of 19,000 tokens of a 135M model an H200 takes
     74 ms so, and 119 ms with the functions of `elementwise`, since the CPU cannot launch fast enough."""
-    return torch.compile(_causal_layer) if device_type == "cuda" and has_triton() else _causal_layer
+    if device_type != "cuda" or not has_triton():
+        return _causal_layer
+    # Compiled anew with and without gradients, for one sequence and for several, with and without a window, when layers are computed
+    # again: more often than torch's limit of 8, behind which it gives up and runs every operation by itself.
+    limits: Any = torch._dynamo.config
+    limits.recompile_limit = max(VARIANTS, limits.recompile_limit)
+    return torch.compile(_causal_layer)
 
 
 # The network: the elementwise functions, and the decoder layer.
@@ -430,6 +441,7 @@ many times more. In bfloat16 nothing could be told: on the ids of the trial, whi
 SmolLM2-135M differ from its float32 ones by up to 25."""
 
 _known: weakref.WeakKeyDictionary[PreTrainedModel, bool] = weakref.WeakKeyDictionary()
+FORWARD_PASSES.append(_known)
 
 
 def is_llama(model: PreTrainedModel) -> bool:

@@ -23,7 +23,15 @@ from r1env.types import Conversation
 from r1env_trainers.model.batching import micro_batches, right_pad
 from r1env_trainers.model.checkpoint import STATE
 from r1env_trainers.model.guards import check_loaded
-from r1env_trainers.model.load import LoadedModel, autocast, choose_device, limit_threads, load_model
+from r1env_trainers.model.load import (
+    LoadedModel,
+    autocast,
+    choose_device,
+    limit_threads,
+    load_model,
+    prepare_tokenizer,
+    stored_dtype,
+)
 from r1env_trainers.reward_model.config import Objective, Reads
 from r1env_trainers.settings import Device
 
@@ -83,7 +91,7 @@ def with_scalar_head(causal: LoadedModel, *, device: torch.device | str, seed: i
             f"{type(causal.model).__name__} cannot be a reward model: transformers has no classifier of it"
         ) from error
     model.base_model.load_state_dict(causal.model.base_model.state_dict(), assign=True)
-    return LoadedModel(model.to(device).eval(), causal.tokenizer)  # type: ignore[arg-type]  # transformers wraps `to`
+    return LoadedModel(model.to(device).eval(), causal.tokenizer, causal.dtype)  # type: ignore[arg-type]  # transformers wraps `to`
 
 
 def load_classifier(folder: Path, device: torch.device | str) -> LoadedModel:
@@ -98,10 +106,8 @@ def load_classifier(folder: Path, device: torch.device | str) -> LoadedModel:
     except (OSError, ValueError) as error:
         raise UsageError(f"cannot load the reward model {str(folder)!r}: {str(error).strip().splitlines()[0]}") from error
     check_loaded(model, str(folder))
-    tokenizer.padding_side = "left"
-    if tokenizer.pad_token_id is None:
-        tokenizer.pad_token = tokenizer.eos_token
-    return LoadedModel(model.to(device).eval(), tokenizer)
+    prepare_tokenizer(tokenizer, str(folder))
+    return LoadedModel(model.to(device).eval(), tokenizer, stored_dtype(str(folder)))
 
 
 def load_reward_model(folder: str | Path, *, device: torch.device | str = "cpu") -> LoadedRewardModel:

@@ -5,11 +5,15 @@ NaN marks a completion that could not be scored: it is left out of all statistic
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Callable
+from typing import Any, cast
+
 import torch
 from torch import Tensor
 
 from r1env.errors import UsageError
-from r1env.hooks import AdvantageSpec
+from r1env.hooks import AdvantageSpec, Spec
 from r1env.plugins import installed
 
 FLAT = 1e-6
@@ -151,13 +155,22 @@ def estimate_advantages(name: str, rewards: Tensor) -> Tensor:
         >>> estimate_advantages("dr_grpo", torch.tensor([[0.0, 1.0]])).tolist()
         [[-0.5, 0.5]]
     """
-    advantages = installed().load(AdvantageSpec, name)(rewards)
+    advantages = formula(AdvantageSpec, name)(rewards)
     if not isinstance(advantages, Tensor) or advantages.shape != rewards.shape:
         shown = list(advantages.shape) if isinstance(advantages, Tensor) else type(advantages).__name__
         raise UsageError(f"advantage {name!r} returned {shown} for rewards of shape {list(rewards.shape)}")
     if not advantages.isfinite().all():
         raise UsageError(f"advantage {name!r} returned a value that is not finite; unscored completions (NaN) must get 0")
     return advantages
+
+
+@functools.cache
+def formula(spec_type: type[Spec], name: str) -> Callable[..., Any]:
+    """Return the function that a setting names, loaded once: editing its file during a run changes nothing.
+
+    `check_formulas` forgets what was loaded before, so that the next run in this process takes the file as it is then.
+    """
+    return cast(Callable[..., Any], installed().load(spec_type, name))
 
 
 # Generalised advantage estimation (arXiv 1506.02438) over the tokens of episodes. Pure functions on [B, T] tensors.

@@ -14,8 +14,7 @@ from torch import Tensor
 from r1env.errors import UsageError
 from r1env.hooks import KLEstimatorSpec, LossAggregationSpec, LossSpec, PolicyRatioSpec
 from r1env.importing import accepted
-from r1env.plugins import installed
-from r1env_trainers.rl.advantages import estimate_advantages
+from r1env_trainers.rl.advantages import estimate_advantages, formula
 from r1env_trainers.rl.config import Algo, Correction
 
 
@@ -75,7 +74,7 @@ def other_loss(
         >>> def reinforce(logprobs, old_logprobs, advantages, **_):
         ...     return -advantages * logprobs
     """
-    function = installed().load(LossSpec, name)
+    function = formula(LossSpec, name)
     settings = accepted(function, mask=mask, clip_low=clip_low, clip_high=clip_high)
     per_token = function(logprobs, old_logprobs, _per_token(advantages).expand_as(logprobs), **settings)
     return _of_shape(f"loss {name!r}", "a loss per token", per_token, list(logprobs.shape))
@@ -100,7 +99,7 @@ def policy_ratio(name: str, logprobs: Tensor, old_logprobs: Tensor, mask: Tensor
         ValueError: the function needs the mask, and it is None.
         UsageError: it returned another shape.
     """
-    function = installed().load(PolicyRatioSpec, name)
+    function = formula(PolicyRatioSpec, name)
     settings = accepted(function, mask=mask)
     if "mask" in settings and mask is None:
         raise ValueError(f"the ratio {name!r} needs the mask of the tokens")
@@ -212,7 +211,7 @@ def loss_denominator(mask: Tensor, mode: str, max_new_tokens: int) -> float:
 
 
 def _total_and_count(per_token: Tensor, mask: Tensor, mode: str, max_new_tokens: int) -> tuple[Tensor, Tensor]:
-    function = installed().load(LossAggregationSpec, mode)
+    function = formula(LossAggregationSpec, mode)
     result = function(per_token, mask, **accepted(function, max_new_tokens=max_new_tokens))
     if not isinstance(result, tuple) or len(result) != 2:
         raise UsageError(f"loss aggregation {mode!r} returned {type(result).__name__}; it must return a total and a count")
@@ -259,7 +258,7 @@ def estimate_kl(name: str, logprobs: Tensor, reference: Tensor) -> Tensor:
         >>> estimate_kl("k1", torch.tensor([[-1.0]]), torch.tensor([[-3.0]])).tolist()
         [[2.0]]
     """
-    estimate = installed().load(KLEstimatorSpec, name)(logprobs, reference)
+    estimate = formula(KLEstimatorSpec, name)(logprobs, reference)
     return _of_shape(f"KL estimator {name!r}", "an estimate per token", estimate, list(logprobs.shape))
 
 
@@ -288,6 +287,7 @@ def check_formulas(algo: Algo) -> None:
     Raises:
         UsageError: a function raised, or returned something else than it must.
     """
+    formula.cache_clear()
     logprobs, old, mask = torch.tensor([[-1.0, -2.0], [-0.5, -1.0]]), torch.tensor([[-1.1, -1.9]] * 2), torch.ones(2, 2)
     advantages, clip = torch.tensor([1.0, -1.0]), {"clip_low": algo.clip_ratio_low, "clip_high": algo.clip_ratio_high}
     calls: dict[str, Callable[[], object]] = {

@@ -100,7 +100,7 @@ def collect(
             seed=derive_seed(config.seed, step, batches),
         )
         start = time.perf_counter()
-        with EarlyScoring(len(drawn.tasks) * n) as scoring:
+        with EarlyScoring(drawn.tasks, n) as scoring:
             trajectories = play(drawn.tasks, engine, params, scoring.add)
             generated = time.perf_counter()
             scores = scoring.finish(trajectories)
@@ -344,11 +344,12 @@ class EarlyScoring:
     """Scores a batch of episodes, each by its own environment's rubric. A context manager: leaving it by an error cancels the rest.
 
     Args:
-        episodes: how many there will be in all.
+        tasks: with their environments; there will be `n` episodes of each.
     """
 
-    def __init__(self, episodes: int) -> None:
-        self._enough = max(1, episodes // PARTS)
+    def __init__(self, tasks: Sequence[tuple[Environment, Task]], n: int) -> None:
+        self._tasks, self._n = tasks, n
+        self._enough = max(1, len(tasks) * n // PARTS)
         self._waiting: list[Trajectory] = []
         self._scorings: dict[int, Scoring] = {}  # by the identity of the rubric
         self._added: dict[int, list[Trajectory]] = {}
@@ -384,5 +385,7 @@ class EarlyScoring:
         for key, (rubric, members) in by_rubric.items():
             if key not in self._scorings:
                 self._scorings[key], self._added[key] = Scoring(rubric), []
+                own = (task for environment, task in self._tasks if environment.rubric is rubric)
+                self._scorings[key].expect(own, self._n)
             self._scorings[key].add([member.episode.rollout() for member in members])
             self._added[key] += members

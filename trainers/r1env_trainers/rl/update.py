@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -12,6 +12,7 @@ from torch import Tensor
 
 from r1env.engines import derive_seed
 from r1env_trainers.generate.batches import nucleus
+from r1env_trainers.model.batching import within_memory
 from r1env_trainers.model.guards import SKIPPED, UPDATES, rows_at_fault, shown, shown_ids
 from r1env_trainers.model.load import LoadedModel, load_model
 from r1env_trainers.model.logprobs import (
@@ -23,6 +24,7 @@ from r1env_trainers.model.logprobs import (
     micro_batches_of,
     predicted,
 )
+from r1env_trainers.model.lora import without_adapters
 from r1env_trainers.model.session import apply_gradients, clip_gradients, scheduled_rate
 from r1env_trainers.rl.advantages import (
     estimate_advantages,
@@ -78,24 +80,43 @@ def update(
     batch = prepare(policy, experience, config, reference, critic)
     if bool(batch.flat[batch.rows].all()):  # or there are none
         return _before_the_update(batch) | {"loss": 0.0, "grad_norm": 0.0, UPDATES: 0.0, SKIPPED: 0.0}
-    tokens, means, taken = experience.tokens, TokenMeans(), list[dict[str, float]]()
+    means, taken = TokenMeans(), list[dict[str, float]]()
     generator = torch.Generator().manual_seed(derive_seed(config.seed, step) ^ 1)
     for epoch in range(config.optim.epochs):
         order = batch.rows[torch.randperm(len(batch.rows), generator=generator).to(batch.rows.device)]
         # Sizes differ by one at most; torch.chunk would make 5 of 8 mini-batches of 9 rows.
         for number, mini_batch in enumerate(order.tensor_split(min(config.optim.mini_batches, len(order)))):
-            denominators = Denominators.of(tokens.completion_mask[mini_batch], config, step)
-            rows = mini_batch[~batch.flat[mini_batch]]
-            losses = torch.zeros(2, device=policy.device)  # of the policy and of the critic
-            for places in passes_of(tokens, rows, policy, config):
-                loss, critic_loss = micro_batch_losses(policy, critic, batch, rows[places], config, denominators, means)
-                (loss if critic is None else loss + critic.weight * critic_loss).backward()
-                losses += torch.stack([loss.detach(), critic_loss.detach()])
+            losses, more = mini_batch_gradients(policy, critic, batch, mini_batch, config, step)
+            means.merge(more)
             of_losses = dict(zip(("loss", "value/loss")[: 1 if critic is None else 2], losses.tolist(), strict=False))
             hold()
             index = epoch * config.optim.mini_batches + number
             taken.append(of_losses | _optimizer_steps(policy, optimizer, critic, config, step, index, of_losses.values()))
     return _before_the_update(batch) | _over_the_updates(taken) | means.values()
+
+
+def mini_batch_gradients(
+    policy: LoadedModel, critic: Critic | None, batch: Batch, mini_batch: Tensor, config: GRPOConfig, step: int
+) -> tuple[Tensor, TokenMeans]:
+    """Compute the gradients of a mini-batch [R] of rows, micro-batch by micro-batch.
+
+    Returns:
+        [2] the losses of the policy and of the critic, and means over tokens.
+    """
+    tokens = batch.experience.tokens
+    denominators = Denominators.of(tokens.completion_mask[mini_batch], config, step)
+    rows = mini_batch[~batch.flat[mini_batch]]
+
+    def gradients(passes: list[list[int]]) -> tuple[Tensor, TokenMeans]:
+        losses, means = torch.zeros(2, device=policy.device), TokenMeans()
+        for places in passes:
+            loss, critic_loss = micro_batch_losses(policy, critic, batch, rows[places], config, denominators, means)
+            (loss if critic is None else loss + critic.weight * critic_loss).backward()
+            losses += torch.stack([loss.detach(), critic_loss.detach()])
+        return losses, means
+
+    parameters = [*policy.model.parameters(), *([] if critic is None else critic.own.parameters())]
+    return within_memory(policy.model, passes_of(tokens, rows, policy, config), gradients, parameters)
 
 
 def passes_of(tokens: TokenBatch, rows: Tensor, policy: LoadedModel, config: GRPOConfig) -> list[list[int]]:
@@ -326,9 +347,10 @@ def _from_groups(experience: Experience, config: GRPOConfig) -> Tensor:
 
 def logprobs_of(loaded: LoadedModel, experience: Experience, config: GRPOConfig) -> Tensor:
     """Return [B, T], the log-probs of all completions under a model, without gradient; 0 where the mask is 0."""
-    (found,) = _over(
-        experience, loaded, config, lambda tokens: [completion_logprobs(loaded.model, tokens, experience.temperature)]
-    )
+    with without_adapters(loaded):
+        (found,) = _over(
+            experience, loaded, config, lambda tokens: [completion_logprobs(loaded.model, tokens, experience.temperature)]
+        )
     return found
 
 
@@ -337,15 +359,20 @@ def _over(
     experience: Experience, like: LoadedModel, config: GRPOConfig, compute: Callable[[TokenBatch], Sequence[Tensor]]
 ) -> list[Tensor]:
     """Run `compute` on micro-batches; return each of its results as [B, T] for the whole batch, in the order of the rows."""
-    tokens, results = experience.tokens, list[Tensor]()
-    for places in micro_batches_of(tokens, like.model, config.optim.micro_batch_size):
-        rows = torch.tensor(places, device=like.device)
-        batch = tokens.select(rows)
-        found = compute(batch)
-        results = results or [torch.zeros_like(tokens.completion_mask) for _ in found]
-        for result, values in zip(results, found, strict=True):
-            result[rows, : batch.completion_ids.shape[1]] = values
-    return results
+    tokens = experience.tokens
+
+    def over(passes: list[list[int]]) -> list[Tensor]:
+        results: list[Tensor] = []
+        for places in passes:
+            rows = torch.tensor(places, device=like.device)
+            batch = tokens.select(rows)
+            found = compute(batch)
+            results = results or [torch.zeros_like(tokens.completion_mask) for _ in found]
+            for result, values in zip(results, found, strict=True):
+                result[rows, : batch.completion_ids.shape[1]] = values
+        return results
+
+    return within_memory(like.model, micro_batches_of(tokens, like.model, config.optim.micro_batch_size), over)
 
 
 # The losses of one micro-batch.
@@ -465,6 +492,12 @@ class TokenMeans:
     def add(self, name: str, values: Tensor, mask: Tensor) -> None:
         self.means.setdefault(name, TokenMean()).add(values, mask)
 
+    def merge(self, others: TokenMeans) -> None:
+        """Take in other means, as if their tokens had been added here."""
+        for name, other in others.means.items():
+            mean = self.means.setdefault(name, TokenMean())
+            mean.total, mean.count = mean.total + other.total, mean.count + other.count
+
     def values(self) -> dict[str, float]:
         return {name: mean.value for name, mean in self.means.items()}
 
@@ -501,7 +534,12 @@ class Reference:
 
     @classmethod
     def start(cls, model: str, like: LoadedModel, seed: int, state: Mapping[str, Any]) -> Reference:
-        """Load the model called `model` on the device of `like`, or what `state` of a checkpoint holds."""
+        """Load the model called `model` on the device of `like`, or what `state` of a checkpoint holds.
+
+        Of a policy with adapters it is the policy itself with these switched off.
+        """
+        if like.adapter is not None:
+            return cls(replace(like, base_only=True))
         reference = cls(load_model(model, device=like.device, seed=seed))
         if "weights" in state:
             reference.loaded.model.load_state_dict(state["weights"])

@@ -93,7 +93,7 @@ class SFTOptim(Optim):
 
 
 class SFTCheckpoint(Checkpoint):
-    """Checkpoints."""
+    """Checkpoints, and the model that training leaves."""
 
     every: int = Field(
         default=200,

@@ -20,7 +20,7 @@ from r1env.preflight import FORMAT, SLOW, Collected, Report, cached, keep, settl
 from r1env.runs.stages import is_stage
 from r1env.types import Message, Task
 from r1env_trainers.settings import open_suite
-from r1env_trainers.sft.config import DataShare, SFTConfig, TuningSettings
+from r1env_trainers.sft.config import DataShare, SFTConfig, TooLong, TuningSettings
 from r1env_trainers.sft.render import Demonstration, Encoded, encode, parts_of, write
 from r1env_trainers.sft.rows import read_demonstrations
 
@@ -137,6 +137,16 @@ def steps_of(config: TuningSettings, demonstrations: Demonstrations) -> int:
 
 # Pre-flight: every demonstration is written and measured before the first step.
 
+
+class Lengths(Protocol):
+    """The settings that say how long a demonstration may be."""
+
+    @property
+    def max_length(self) -> int: ...
+    @property
+    def too_long(self) -> TooLong: ...
+
+
 EMPTY = "have an empty answer"
 TOO_LONG = "are too long"
 UNSHOWN = "cannot be shown by the chat template"
@@ -157,7 +167,7 @@ def prepare(demonstrations: Demonstrations, tokenizer: PreTrainedTokenizerBase, 
         return prepare_file(demonstrations, tokenizer, config)
     if config.preflight.mode != "off":
         first = [demonstrations.at(position) for position in range(config.preflight.tasks)]
-        settle([_checked(first, "the demonstrator", tokenizer, config)[0]], config.preflight)
+        settle([check_demonstrations(first, "the demonstrator", tokenizer, config)[0]], config.preflight)
     return demonstrations
 
 
@@ -170,7 +180,7 @@ def prepare_file(file: FileDemonstrations, tokenizer: PreTrainedTokenizerBase, c
         settle([known], config.preflight)
         return file
     start = time.monotonic()
-    report, kept = _checked(file.rows, file.name, tokenizer, config)
+    report, kept = check_demonstrations(file.rows, file.name, tokenizer, config)
     if time.monotonic() - start > SLOW and len(kept) == len(file.rows):
         keep(digest, report)
     settle([report], config.preflight)
@@ -179,8 +189,8 @@ def prepare_file(file: FileDemonstrations, tokenizer: PreTrainedTokenizerBase, c
     return file if len(kept) == len(file.rows) else file.with_rows(kept)
 
 
-def _checked(
-    rows: Sequence[Demonstration], name: str, tokenizer: PreTrainedTokenizerBase, config: TuningSettings
+def check_demonstrations(
+    rows: Sequence[Demonstration], name: str, tokenizer: PreTrainedTokenizerBase, config: Lengths
 ) -> tuple[Report, list[Demonstration]]:
     """Return what was found, and the rows that can be learnt."""
     found, repairs, longest = Collected(), Counter[str](), 0
@@ -226,7 +236,7 @@ def _digest(rows: Sequence[Demonstration], tokenizer: PreTrainedTokenizerBase, c
     return digest.hexdigest()
 
 
-def encode_within(demonstration: Demonstration, tokenizer: PreTrainedTokenizerBase, config: TuningSettings) -> Encoded:
+def encode_within(demonstration: Demonstration, tokenizer: PreTrainedTokenizerBase, config: Lengths) -> Encoded:
     """Return the token ids of a demonstration, cut to `max_length` where `too_long` is `truncate`.
 
     What is cut off is the end of the response, with its end of turn: the model is not taught to stop half-way.

@@ -18,13 +18,12 @@ from r1env.runs.run import Run
 from r1env.runs.stages import is_stage
 from r1env_trainers.evaluate import log_accuracy
 from r1env_trainers.generate.engine import TransformersEngine, context_length
-from r1env_trainers.model.batching import left_pad, micro_batches
-from r1env_trainers.model.checkpoint import save_model
+from r1env_trainers.model.batching import left_pad, micro_batches, within_memory
 from r1env_trainers.model.guards import rows_at_fault, shown_ids
 from r1env_trainers.model.llama import is_llama
 from r1env_trainers.model.load import LoadedModel
 from r1env_trainers.model.logprobs import TokenBatch, completion_logprobs
-from r1env_trainers.model.session import Checkpoints, Session, begin, check_local, optimizer_step
+from r1env_trainers.model.session import Checkpoints, Session, begin, check_local, optimizer_step, save_result
 from r1env_trainers.settings import SuiteSettings, open_evaluation, open_suite
 from r1env_trainers.sft.config import SFTConfig, TuningSettings
 from r1env_trainers.sft.data import (
@@ -87,7 +86,7 @@ def tune(config: TuningSettings, demonstrations: Demonstrations, held_out: Seque
         else:
             if config.eval.every:
                 measurements.take(run, config.steps)
-    save_model(run.model_dir(), session.loaded)
+    save_result(session, config, run)
 
 
 def learn_to_stop(loaded: LoadedModel) -> None:
@@ -107,11 +106,17 @@ def _update(
     """Take one optimizer step on a batch of (prompt, response) ids; `hold` is called before weights change."""
     loaded = session.loaded
     tokens = float(sum(len(response) for _, response in pairs))
-    total = torch.zeros((), device=loaded.device)
-    for chosen in forward_passes(pairs, loaded.model, config):
-        loss = response_loss(loaded.model, make_batch(chosen, loaded.pad, loaded.device), tokens)
-        loss.backward()
-        total += loss.detach()
+
+    def gradients(passes: list[list[int]]) -> Tensor:
+        total = torch.zeros((), device=loaded.device)
+        for places in passes:
+            batch = make_batch([pairs[place] for place in places], loaded.pad, loaded.device)
+            loss = response_loss(loaded.model, batch, tokens)
+            loss.backward()
+            total += loss.detach()
+        return total
+
+    total = within_memory(loaded.model, _forward_passes(pairs, loaded.model, config), gradients)
     hold()
     taken = optimizer_step(loaded, session.optimizer, config, step, total=config.steps, loss=float(total))
     return {"loss": float(total), "tokens": tokens} | taken

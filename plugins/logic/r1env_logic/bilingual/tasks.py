@@ -59,7 +59,7 @@ def countdown_tasks(count: int = 3, largest: int = 9, language: Asked = "both", 
         while True:
             numbers = sorted(int(n) for n in rng.integers(1, largest + 1, size=count))
             solution = random_expression(numbers, rng)
-            target = evaluate(solution).value
+            target = int(evaluate(solution).value)
             if target > 0:
                 problem = f"countdown-{'-'.join(map(str, numbers))}-to-{target}"
                 return _task(problem, language, "make", solution, numbers=numbers, target=target)

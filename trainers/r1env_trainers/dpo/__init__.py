@@ -1,0 +1,1 @@
+"""Direct preference optimization: a policy learns preference pairs without a reward model."""
