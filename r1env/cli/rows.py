@@ -546,8 +546,10 @@ class Output:
 
     def close(self) -> None:
         """Close the file, whatever has become of it; that ends the lock."""
-        if self._name != "-":
-            with suppress(OSError):  # what cannot be written any more was told by `write`
+        with suppress(OSError, ValueError):  # what cannot be written any more was told by `write`
+            if self._form == "parquet" and self._writer is not None:
+                self._writer.close()
+            if self._name != "-":
                 self._sink.close()
 
     def abandon(self) -> None:

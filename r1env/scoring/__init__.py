@@ -5,7 +5,8 @@
 
 The files, from the call down to the child process: `dispatch` decides what runs where, finds equal rollouts, and has the event loop
 of asynchronous rewards; `pool` divides jobs into chunks and gives them to workers; `process` is the parent's handle of one worker;
-`protocol` is what the two say to each other; `worker` is the child; `limits` bounds what a rollout may cost it.
+`protocol` is what the two say to each other; `worker` has the child processes; `limits` bounds what a rollout may cost, `state` proves
+that it has left the worker as it was; `system` is what all this asks of Linux.
 
 Names are loaded when they are first used: a worker imports this package too, and starts faster without the caller's half.
 """

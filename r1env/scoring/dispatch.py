@@ -9,6 +9,7 @@ import logging
 import os
 import threading
 import time
+from array import array
 from collections import Counter
 from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -231,7 +232,7 @@ class _Elsewhere:
         self.futures: list[Future[list[Score]]] = []
         self._settled: list[Score | None] = []
         self._distinct = Distinct()
-        self._places: list[int] = []  # among the rollouts that were handed over, of each that was not settled
+        self._places = array("q")  # among the rollouts that were handed over, of each that was not settled
         self._grouped: dict[int, int] = {}  # place of a rollout → its place among those that were handed over in groups
 
     def take(self, reward: Reward, rollouts: Sequence[Rollout]) -> list[Rollout]:
@@ -254,6 +255,7 @@ class _Elsewhere:
 
     def scores(self) -> list[Score]:
         """Wait for the scores; return one for each rollout."""
+        self._distinct = Distinct()  # nothing more is added, and what is known would be a third of what the scores need
         scores = [one for future in self.futures for one in future.result()]
         if self._grouped:
             return [scores[self._grouped[place]] for place in range(len(self._grouped))]

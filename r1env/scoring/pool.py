@@ -16,6 +16,7 @@ from concurrent.futures import Future
 from dataclasses import dataclass
 from functools import partial
 from types import TracebackType
+from typing import cast
 
 import cloudpickle
 
@@ -256,11 +257,14 @@ class Job:
     def __init__(self, packed: PackedReward, rollouts: Sequence[Rollout], groups: Sequence[int] = ()) -> None:
         self.packed = packed
         self.future: Future[list[Score]] = Future()
-        bounds = itertools.pairwise([0, *itertools.accumulate(groups)])
-        self.items = [tuple(rollouts[start:end]) for start, end in bounds] if groups else [(rollout,) for rollout in rollouts]
+        # A tuple for each single rollout, and a list for each score, would be a good part of what a large call needs.
+        self._rollouts = rollouts
+        self._bounds = [0, *itertools.accumulate(groups)] if groups else None
+        self.count = len(groups) or len(rollouts)
         self._lock = threading.Lock()
-        self._todo = deque(range(len(self.items)))
-        self._scores: dict[int, Sequence[Score]] = {}
+        self._todo = deque(range(self.count))
+        self._scores: list[Score | Sequence[Score] | None] = [None] * self.count
+        self._scored = 0
         self._resolved = False
         self._alone: set[int] = set()  # items that are to be scored in a chunk of their own
         self._tried: set[int] = set()  # items whose worker was killed
@@ -269,8 +273,18 @@ class Job:
         self._first_failed_start = 0.0
         self._recent_seconds = 0.0
         self._recent_items = 0.0
-        if not self.items and self._may_resolve():
+        if not self.count and self._may_resolve():
             self.future.set_result([])
+
+    def item(self, index: int) -> Sequence[Rollout]:
+        """Return the rollouts of an item."""
+        if self._bounds is None:
+            return (self._rollouts[index],)
+        return tuple(self._rollouts[self._bounds[index] : self._bounds[index + 1]])
+
+    def size(self, index: int) -> int:
+        """Return how many rollouts an item has."""
+        return 1 if self._bounds is None else self._bounds[index + 1] - self._bounds[index]
 
     @property
     def waiting(self) -> int:
@@ -294,17 +308,21 @@ class Job:
     def record(self, index: int, scores: Sequence[Score]) -> None:
         """Record the scores of one item, one for each of its rollouts. The last item resolves the future."""
         with self._lock:
-            self._scores[index] = scores
+            self._scored += self._scores[index] is None
+            self._scores[index] = scores[0] if self._bounds is None else scores
             self._failed_starts.clear()
-            complete = len(self._scores) == len(self.items)
+            complete = self._scored == self.count
         if complete and self._may_resolve():
-            self.future.set_result([score for place in range(len(self.items)) for score in self._scores[place]])
+            found = cast("list[Score]", self._scores)
+            if self._bounds is not None:
+                found = list(itertools.chain.from_iterable(cast("list[Sequence[Score]]", self._scores)))
+            self.future.set_result(found)
 
     def fail(self, indices: Iterable[int], status: Status, reason: str, seconds: float = 0.0) -> None:
         """Record a failure for each rollout of the items."""
         failure = Score.failure(status, reason, parts=self.packed.reward.part_keys, seconds=seconds)
         for index in indices:
-            self.record(index, [failure] * len(self.items[index]))
+            self.record(index, [failure] * self.size(index))
 
     def fail_rest(self, status: Status, reason: str) -> None:
         """Record a failure for every item that no worker has taken."""
@@ -334,7 +352,7 @@ class Job:
     def doubt(self, index: int) -> bool:
         """Return whether an error in a used worker is to be verified in a fresh one. Rewards that often raise are spared most of it."""
         with self._lock:
-            doubtful = index not in self._doubted and len(self._doubted) < FREE_DOUBTS + len(self._scores) // SCORES_PER_DOUBT
+            doubtful = index not in self._doubted and len(self._doubted) < FREE_DOUBTS + self._scored // SCORES_PER_DOUBT
             if doubtful:
                 self._doubted.add(index)
                 self._alone.add(index)
@@ -487,7 +505,7 @@ class Slot:
         start = time.monotonic()
         try:
             while left:
-                size = len(job.items[left[0]])
+                size = job.size(left[0])
                 allowance = taken if reward.batch else size
                 was_fresh = worker.fresh
                 reply = worker.next_score(position, reward.limits, allowance)
@@ -572,7 +590,7 @@ MAX_HABITS = 1_000
 
 def _pickled(job: Job, indices: Sequence[int]) -> bytes:
     """Return the items' rollouts as one pickle: a task that several of them share is in it once. Groups travel as tuples."""
-    items = [job.items[index] for index in indices]
+    items = [job.item(index) for index in indices]
     together = job.packed.reward.scope is Scope.GROUP
     try:
         return bytes(cloudpickle.dumps(items if together else [rollout for item in items for rollout in item]))

@@ -39,7 +39,15 @@ from r1env.scoring.protocol import (
     encode_message,
     take_reply,
 )
-from r1env.scoring.system import NO_NAMESPACE, Usage, ask_for_sender, is_stopped, receive_with_sender, usage
+from r1env.scoring.system import (
+    NO_NAMESPACE,
+    Usage,
+    ask_for_sender,
+    is_stopped,
+    receive_with_sender,
+    remove_shared_memory,
+    usage,
+)
 from r1env.types import Status
 
 SLICE_SECONDS = 0.1
@@ -289,10 +297,10 @@ class WorkerProcess:
 
     def end_worker(self) -> None:
         """End the worker and everything that it started. What is loaded stays loaded, if that is possible."""
-        if self._worker is None:
-            self.retire()
-        else:
+        if self._forkable:
             self._end_fork()
+        else:
+            self.retire()
 
     @property
     def retired(self) -> bool:
@@ -341,7 +349,10 @@ class WorkerProcess:
 
     def _discard(self) -> None:
         self.hang_up()
-        shutil.rmtree(self._folder, ignore_errors=True)
+        deadline = time.monotonic() + EXIT_SECONDS
+        while os.path.exists(self._folder) and time.monotonic() < deadline:
+            shutil.rmtree(self._folder, ignore_errors=True)  # a worker that was just killed may still write for a moment
+        remove_shared_memory(os.path.basename(self._folder))
 
     @property
     def _scoring(self) -> _Channel:

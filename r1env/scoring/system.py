@@ -122,6 +122,17 @@ def _libc() -> ctypes.CDLL:
     return ctypes.CDLL(None, use_errno=True)
 
 
+# What processes leave behind in the system.
+
+
+def remove_shared_memory(prefix: str) -> None:
+    """Remove the segments of shared memory whose names begin so."""
+    with suppress(OSError):
+        for name in os.listdir("/dev/shm"):
+            if name.startswith(prefix):
+                os.unlink(f"/dev/shm/{name}")
+
+
 # What a process tree uses.
 
 

@@ -45,7 +45,7 @@ from r1env.scoring.protocol import (
     receive_message,
 )
 from r1env.scoring.state import HARMLESS, ProcessState
-from r1env.scoring.system import LINUX, adopt_orphans, children, die_with_parent, wake_with_parent
+from r1env.scoring.system import LINUX, adopt_orphans, children, die_with_parent, remove_shared_memory, wake_with_parent
 from r1env.types import Rollout, Score, Status
 
 MAX_ITEMS = 5_000
@@ -166,6 +166,7 @@ class Zygote:
             die_with_parent(zygote)
             adopt_orphans()
             tempfile.tempdir = os.environ["TMPDIR"] = folder
+            _name_shared_memory(self._segments)
             _reseed()
             worker = Worker(_connection(connection_fd), self._rewards)
             worker.take_state()
@@ -190,7 +191,13 @@ class Zygote:
         os.close(self._ended)
         self._child, self._ended = 0, -1
         shutil.rmtree(Path(self._folder) / str(self._forks), ignore_errors=True)
+        remove_shared_memory(self._segments)
         self._reply(Ended(fork=self._forks, exit_code=os.waitstatus_to_exitcode(status)))
+
+    @property
+    def _segments(self) -> str:
+        """How the names of the worker's shared memory begin."""
+        return f"{Path(self._folder).name}-{self._forks}-"
 
     def _reply(self, reply: Reply) -> None:
         with suppress(BrokenPipeError, ConnectionResetError):  # the pool has hung up, which `serve` notices
@@ -296,6 +303,17 @@ def _what_a_fork_would_break() -> tuple[object, ...]:
         return len(os.listdir("/proc/self/task")), frozenset(os.listdir("/proc/self/fd")), tuple(children(os.getpid()))
     except OSError:
         return ()
+
+
+def _name_shared_memory(prefix: str) -> None:
+    """Have `multiprocessing.shared_memory` choose names by which the segments are found once this worker is dead.
+
+    The module's own resource tracker removes the segments of a process that was killed, but may be killed with it.
+    """
+    from multiprocessing import shared_memory
+
+    if hasattr(shared_memory, "_SHM_NAME_PREFIX") and hasattr(shared_memory, "_SHM_SAFE_NAME_LENGTH"):
+        vars(shared_memory).update(_SHM_NAME_PREFIX=f"/{prefix}", _SHM_SAFE_NAME_LENGTH=len(prefix) + 17)
 
 
 def _reseed() -> None:
