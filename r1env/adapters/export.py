@@ -1,4 +1,4 @@
-"""The file that a stack's command line wants: a rubric as plain data, and one line that makes a reward of it. Text in, text out."""
+"""The files that a stack's command line wants: a rubric as plain data with one line that makes a reward of it, and a data set."""
 
 from __future__ import annotations
 
@@ -9,6 +9,9 @@ from pathlib import Path
 from string import Template
 
 from r1env.adapters import openrlhf, trl, verl
+from r1env.data.rows import import_pyarrow
+from r1env.data.sources import iterate
+from r1env.envs.environment import Environment
 from r1env.errors import UnknownNameError, UsageError
 from r1env.rubrics import RewardChoice, RubricSpec
 
@@ -100,6 +103,38 @@ def render(stack: str, spec: RubricSpec, *, path: Path, parts: Sequence[str]) ->
         module=path.stem,
         parts=shlex.quote(f"[{','.join(parts)}]"),
     )
+
+
+def write_rows(stack: str, environment: Environment, path: Path) -> int:
+    """Write the tasks of an environment as a data set for the stack, and return how many there are.
+
+    Each row has the prompt as the environment's template puts it, and brings the task whole to the reward.
+
+    Args:
+        path: JSON Lines, or Parquet where its name ends in `.parquet`.
+
+    Raises:
+        UsageError: the environment's tasks never end, or the file cannot be written.
+    """
+    row_of = {"trl": trl.row_of, "verl": verl.row_of, "openrlhf": openrlhf.row_of}[stack]
+    rows = (
+        {**row_of(task), "prompt": [dict(message) for message in environment.open(task).messages]}
+        for task in iterate(environment.source)
+    )
+    count = 0
+    try:
+        if path.suffix == ".parquet":
+            arrow = import_pyarrow()
+            table = arrow.Table.from_pylist(list(rows))
+            arrow.parquet.write_table(table, path)
+            return int(table.num_rows)
+        with path.open("w", encoding="utf-8") as file:
+            for row in rows:
+                file.write(json.dumps(row) + "\n")
+                count += 1
+    except OSError as error:
+        raise UsageError(f"cannot write {path}: {error.strerror or error}") from error
+    return count
 
 
 def _literal(spec: RubricSpec) -> str:

@@ -16,9 +16,9 @@ import cloudpickle
 import typer
 
 from r1env.adapters.core import load_rubric, rubric_spec
-from r1env.adapters.export import render
+from r1env.adapters.export import render, write_rows
 from r1env.cli.console import progress
-from r1env.cli.options import options_by_reward, plugins_of
+from r1env.cli.options import Data, EnvName, Map, open_environment, options_by_reward, plugins_of
 from r1env.cli.rows import (
     PLAIN,
     Chunk,
@@ -375,23 +375,43 @@ def export(
         str, typer.Option("--rubric", metavar="NAME|FILE", help="Rubric: a preset, a YAML file or a single reward.")
     ] = "zero",
     accuracy: Annotated[
-        str, typer.Option("--accuracy", metavar="REWARD", help="Reward that the rubric's `accuracy` stands for.")
-    ] = "math",
+        str | None,
+        typer.Option(
+            "--accuracy",
+            metavar="REWARD",
+            help="Reward that the rubric's `accuracy` stands for. Default: that of --data, or math.",
+        ),
+    ] = None,
     option: Annotated[
         list[str] | None, typer.Option("--option", metavar="REWARD.KEY=VALUE", help="Option of a reward. Repeatable.")
+    ] = None,
+    data: Data = None,
+    columns: Map = None,
+    env: EnvName = None,
+    rows: Annotated[
+        Path | None,
+        typer.Option(
+            "--rows", metavar="FILE", help="Also write the tasks of --data or --env for the stack: .jsonl or .parquet."
+        ),
     ] = None,
     force: Annotated[bool, typer.Option("--force", help="Overwrite an existing file.")] = False,
 ) -> None:
     """Export rewards as a Python file that TRL, verl or OpenRLHF loads.
 
-    The file holds the rubric as plain data, and the flags that make the stack use it in its first lines.
+    The file holds the rubric as plain data, and the flags that make the stack use it in its first lines. With --rows, the tasks of --data or
+    --env become a data set of the stack, whose rows bring everything that a reward may need.
 
     \b
     Example:
       r1env export --to openrlhf --rubric zero --output reward.py
       r1env export --to verl --rubric mine.yaml --accuracy math --output reward.py
+      r1env export --to verl --data problems.jsonl --map question=q,answer=a --rows train.parquet --output reward.py
     """
     plugins = plugins_of(ctx)
+    if (rows is None) is not (data is None and env is None):
+        raise UsageError("--rows FILE is where the tasks of --data or --env are written; give both, or neither")
+    environment = None if rows is None else open_environment(plugins, env, None, data, columns)
+    accuracy = accuracy or (environment.accuracy if environment else "") or "math"
     spec = name_accuracy(with_options(rubric_spec(rubric, plugins), options_by_reward(option)), accuracy)
     if not isinstance(spec, RubricSpec):
         raise UsageError(f"the rubric {rubric!r} holds reward objects, and the file must name them; give a rubric of names")
@@ -408,3 +428,5 @@ def export(
     except OSError as error:
         raise UsageError(f"cannot write {output}: {error.strerror}") from error
     typer.echo(f"{output}: its first lines say how to use it")
+    if environment is not None and rows is not None:
+        typer.echo(f"{rows}: {write_rows(to, environment, rows):,} rows")

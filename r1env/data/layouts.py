@@ -12,9 +12,11 @@ import math
 import random
 import re
 import string
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
+from itertools import islice
 from typing import Any, overload
 
 from pydantic_core import to_jsonable_python
@@ -156,6 +158,7 @@ def read_examples(
     columns: ColumnMap | None = None,
     layout: str | Layout = "",
     split: str | None = None,
+    sample: int = 1,
     **settings: Any,
 ) -> Examples:
     """Return the rows of `source` as examples, read when they are asked for.
@@ -165,6 +168,8 @@ def read_examples(
         columns: what the columns are; otherwise the layout is recognised by the first row.
         layout: a layout, or the name of one of `LAYOUTS`, instead of recognising one.
         split: see `read_rows`.
+        sample: rows by which the layout is recognised, the first ones; the one that most of them have counts. More than one is for files whose
+            first row may be bad.
         settings: see `Reading`.
 
     Raises:
@@ -178,13 +183,25 @@ def read_examples(
     rows = source if isinstance(source, Rows) else read_rows(source, split)
     first = rows.first
     if columns is not None:
-        columns.read(first)  # raises now what every row would raise
+        if sample == 1:
+            columns.read(first)  # raises now what every row would raise
         chosen = mapped(columns)
     elif isinstance(layout, Layout):
         chosen = layout
     else:
-        chosen = layout_named(layout) if layout else recognise(first)
+        chosen = layout_named(layout) if layout else recognise(first) if sample == 1 else _commonest(rows, sample)
+    first = first if sample == 1 else next((row for row in islice(rows, sample) if _fits(chosen, row)), first)
     return Examples(rows, _bound(chosen, first), Reading(**settings))
+
+
+def _commonest(rows: Rows, sample: int) -> Layout:
+    """The layout that most of the first rows have."""
+    found = Counter(
+        layout.name
+        for row in islice(rows, sample)
+        if (layout := next((one for one in candidates(row) if _fits(one, row)), None)) is not None
+    )
+    return layout_named(found.most_common(1)[0][0]) if found else recognise(rows.first)
 
 
 def _bound(layout: Layout, first: Mapping[str, Any]) -> Layout:

@@ -37,6 +37,7 @@ REWARD_OF_KIND: Mapping[TaskKind, str] = {
 TEMPLATE_OF_KIND: Mapping[TaskKind, str] = {TaskKind.MATH: "boxed", TaskKind.CHOICE: "boxed", TaskKind.SHORT: "boxed"}
 """The prompt template of tasks of a kind, where it is not `plain`."""
 
+SAMPLED_ROWS = 64  # by which the layout is recognised, where bad rows are skipped and the first may be one
 NAMED_ROWS = 5  # in a message
 
 
@@ -94,6 +95,7 @@ def file_tasks(
         columns=_columns(map, {"question": question_field, "answer": answer_field, "options": options_field}),
         layout=layout,
         split=split,
+        sample=SAMPLED_ROWS if bad_rows == "skip" else 1,
         first_index=first_index,
         shuffle_seed=shuffle_seed,
         keep_instruction=keep_instruction,

@@ -24,6 +24,7 @@ class Probe:
         verdict: what judging it must end with.
         after: a program that is judged right after it, and must print `holds`.
         answer: what it must print.
+        test: what judges it, where that is not what it prints.
     """
 
     name: str
@@ -32,6 +33,7 @@ class Probe:
     after: str | None = None
     limits: Limits = _LIMITS
     answer: str = HOLDS
+    test: TestCase | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,6 +209,40 @@ PROBES = (
         after=_IS_EMPTY,
     ),
     Probe("nothing is left in the folders and devices themselves", _MARKS, after=_IS_UNMARKED),
+    Probe(
+        "a reply that cannot be rebuilt is refused",
+        'import r1env_plain\nr1env_plain.dumps = lambda _: \'{"value": {"__ndarray__": ["<i8", [1000000000000, 0], []]}}\'\n'
+        "def f(): return 1",
+        Verdict.WRONG_ANSWER,
+        after="print('holds')",
+        test=TestCase.call("f", [], 1),
+    ),
+    Probe(
+        "an object does not say what it is equal to",
+        "class Evil:\n    pass\nfor name in ('eq', 'lt', 'gt', 'contains', 'bool', 'call'):\n"
+        "    setattr(Evil, f'__{name}__', lambda *_: True)\nEvil.__hash__ = lambda _: 0\nf = Evil",
+        Verdict.WRONG_ANSWER,
+        test=TestCase.assertion("f", "def check(candidate):\n    assert candidate() == 7\n"),
+    ),
+    Probe(
+        "what a test wants is not computed from what is left in an argument",
+        "def f(xs):\n    xs.clear()\n    return []",
+        Verdict.WRONG_ANSWER,
+        test=TestCase.assertion("f", "def check(candidate):\n    xs = [2, 1]\n    assert candidate(xs) == sorted(xs)\n"),
+    ),
+    Probe(
+        "an output on which a checker fails is refused",
+        "print('no number')",
+        Verdict.WRONG_ANSWER,
+        test=TestCase.stdio(
+            "",
+            "a number",
+            "special",
+            checker_program=Submission(
+                language="python", source="import sys\nsys.exit(int(open(sys.argv[2]).read().split('=')[1]) != 7)\n"
+            ),
+        ),
+    ),
 )
 
 
@@ -217,7 +253,8 @@ def examine_host(sandbox: Judge) -> Iterator[Finding]:
 
 
 def run_probe(sandbox: Judge, probe: Probe) -> Finding:
-    result = sandbox.judge(Submission(language="python", source=probe.source), [TestCase.stdio("", probe.answer)], probe.limits)
+    test = probe.test or TestCase.stdio("", probe.answer)
+    result = sandbox.judge(Submission(language="python", source=probe.source), [test], probe.limits)
     if result.status is not probe.verdict:
         seen = result.tests[0].stdout_head.strip() or result.tests[0].note if result.tests else result.info.note
         return Finding(probe.name, holds=False, detail=f"{result.status}: {seen}"[:200])

@@ -92,4 +92,6 @@ def _first_fault(error: ValidationError) -> str:
         first = error.errors(include_url=False, include_input=False, include_context=False)[0]
     except ValueError:  # a field whose name is no text
         return "it has a field whose name is not valid Unicode"
-    return f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
+    if first["type"] == "model_type" and not first["loc"]:
+        return "a row is a JSON object"
+    return f"{'.'.join(map(str, first['loc']))}: {first['msg']}".removeprefix(": ")

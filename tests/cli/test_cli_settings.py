@@ -116,7 +116,7 @@ def test_the_config_of_an_old_run_is_read_with_warnings(tmp_path):
         ],
     }
     (tmp_path / "config.yaml").write_text(yaml.safe_dump(old))
-    with pytest.warns(FutureWarning, match=r"'lr' is 'optim\.lr' now"):
+    with pytest.warns(FutureWarning, match="'engine' is"), pytest.warns(FutureWarning, match=r"'lr' is 'optim\.lr' now"):
         plan = plan_training(str(tmp_path / "config.yaml"))
     assert plan.stages[0].config["optim"]["lr"] == 0.25
 

@@ -10,7 +10,9 @@ import pytest
 import yaml
 from typer.testing import CliRunner
 
+from r1env.adapters.core import task_of
 from r1env.cli.main import make_app
+from r1env.data import read_rows
 from r1env.plugins import installed
 
 ROWS = [{"frage": f"{n} + {n}?", "antwort": f"Denk nach. \\boxed{{{2 * n}}}", "stufe": n} for n in (1, 2, 3)]
@@ -114,6 +116,21 @@ def test_training_takes_tasks_or_demonstrations_from_rows(run, rows):
     result = run("train", "sft", "--model", "tiny", "--data", write("a.jsonl", {"prompt": "a", "completion": "b"}), "--dry-run")
     assert result.exit_code == 0, result.output
     assert "data: a.jsonl" in result.stdout
+
+
+@pytest.mark.parametrize("stack", ["trl", "verl", "openrlhf"])
+def test_rows_are_exported_for_another_stack_with_their_tasks(run, rows, stack):
+    for name in ("out.jsonl", "out.parquet"):
+        result = run("export", "--to", stack, "--data", rows, *MAP, "--rows", name, "--output", "reward.py", "--force")
+        assert result.exit_code == 0, result.output
+        assert f"{name}: 3 rows" in result.stdout
+        first = next(iter(read_rows(name)))
+        assert "\\boxed{}" in first["prompt"][-1]["content"]
+        told = first if stack == "trl" else first["extra_info"] if stack == "verl" else json.loads(first["label"])
+        task = task_of("", told)
+        assert (task.answer, task.metadata["stufe"]) == ("2", "1")
+    refused = run("export", "--to", stack, "--data", rows, "--output", "other.py")
+    assert "--rows FILE is where the tasks of --data or --env are written" in refused.stderr
 
 
 def test_an_audit_takes_its_tasks_from_rows(run, rows):

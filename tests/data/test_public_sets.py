@@ -16,9 +16,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from typer.testing import CliRunner
 
 import r1env
 from r1env.adapters import openrlhf, trl, verl
+from r1env.cli.main import make_app
 from r1env.data import read_rows
 from r1env.data.layouts import Example, example_of, layout_named, read_examples
 from r1env.data.tasks import file_tasks
@@ -418,6 +420,17 @@ def test_gsm8k_as_it_is_is_paid_through_openrlhf(gsm8k):
         [prompt + boxed(row) for prompt, row in zip(prompts, gsm8k, strict=True)], prompts, [row["answer"] for row in gsm8k]
     )
     assert found["rewards"] == [1.0] * 1319
+
+
+@pytest.mark.parametrize("question", ["question", "prompt"])
+def test_gsm8k_as_it_is_is_paid_by_the_command_that_scores(gsm8k, question, tmp_path):
+    given, scores = tmp_path / "in.jsonl", tmp_path / "out.jsonl"
+    rows = [{question: row["question"], "answer": row["answer"], "completion": boxed(row)} for row in gsm8k]
+    given.write_text("".join(json.dumps(row) + "\n" for row in rows), "utf-8")
+    app = make_app(r1env.installed())
+    done = CliRunner().invoke(app, ["score", "--reward", "math", "--input", str(given), "--output", str(scores)])
+    assert done.exit_code == 0, done.output
+    assert [row["value"] for row in read_rows(scores)] == [1.0] * 1319
 
 
 def test_gsm8k_as_it_is_is_paid_in_its_environment_and_in_that_of_ones_own_rows(gsm8k):

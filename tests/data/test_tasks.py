@@ -63,6 +63,9 @@ def test_a_bad_row_stops_the_opening_unless_it_is_skipped(tmp_path, caplog):
     source = file_tasks(path, bad_rows="skip").checked(None)
     assert (source.size, source.task(1).question) == (2, "3 + 3?")
     assert "1 bad row skipped, the first: " in caplog.text
+    for first in ({"question": "?", "answer": None}, {"question": "?"}, {"other": 1}):
+        source = file_tasks(write(tmp_path, first, *sums(1, 3), name="first.jsonl"), bad_rows="skip").checked(None)
+        assert (source.examples.layout.name, source.size, source.task(0).question) == ("GSM8K", 2, "1 + 1?")
     with pytest.raises(DataError, match="no row"):
         file_tasks(write(tmp_path, {"question": "?", "answer": ""}), bad_rows="skip", layout="GSM8K").checked(None)
 

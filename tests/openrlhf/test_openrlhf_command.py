@@ -148,6 +148,7 @@ CHANGED = {
         "optim.max_grad_norm": 2.0,
         "checkpoint.every": 7,
         "checkpoint.dtype": "float32",
+        **{"lora.rank": 8, "lora.alpha": 8, "lora.target_modules": "q_proj", "lora.merge": False},
         "sampling.prompts_per_step": 8,
         "sampling.group_size": 8,
     },

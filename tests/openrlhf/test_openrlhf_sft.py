@@ -109,6 +109,7 @@ CHANGED = {
     **{
         "checkpoint.every": 7,
         "checkpoint.dtype": "float32",
+        **{"lora.rank": 8, "lora.alpha": 8, "lora.target_modules": "q_proj", "lora.merge": False},
         "eval.every": 5,
         "eval.data": "held-out.jsonl",
         "eval.stop_accuracy": 0.5,

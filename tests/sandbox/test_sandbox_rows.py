@@ -63,7 +63,7 @@ def test_any_field_is_answered(value, field):
         (b"\xff\xfe", "codec can't decode"),
         (b"[" * 200_000, "not JSON"),
         (b"{", "not JSON"),
-        (b"[]", "valid dictionary"),
+        (b"[]", "a row is a JSON object"),
         (b'{"id": NaN}', "not a finite number"),
         (b'{"\\ud800": 1}', "language: Field required"),
         (json.dumps({**ROW, "tests": [{"kind": "call", "function": "f", "args": [{"__set__": 5}], "expected": 1}]}).encode(), "holds something else"),

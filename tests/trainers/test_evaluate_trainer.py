@@ -52,9 +52,11 @@ def test_a_mixture_has_columns_for_each_environment_and_for_each_further_reward(
 
 def test_costs_are_the_steps_and_sampled_tokens_of_the_stages_named(tmp_path):
     recipe = tmp_path / "recipe.yaml"
-    tuning = "{preset: tiny-cpu, steps: 3, batch_size: 4}"
+    tuning = "{preset: tiny-cpu, steps: 3, optim.batch_size: 4}"
     learning = "{preset: tiny-cpu, model: 'stage:a', steps: 2, sampling: {prompts_per_step: 2, group_size: 2}, rubric: accuracy, eval.every: 0}"
-    table = "{models: {a: 'stage:a', b: 'stage:b'}, costs: {a: [a], b: [a, b]}, env: sort-4, limit: 2, max_new_tokens: 4}"
+    table = (
+        "{models: {a: 'stage:a', b: 'stage:b'}, costs: {a: [a], b: [a, b]}, env: sort-4, limit: 2, sampling.max_new_tokens: 4}"
+    )
     recipe.write_text(
         "name: two\npresets:\n  tiny:\n    stages:\n"
         f"    - {{name: a, trainer: sft, config: {tuning}}}\n"

@@ -83,7 +83,7 @@ def test_sft_learns_from_what_rejection_left(tmp_path):
     recipe = tmp_path / "recipe.yaml"
     recipe.write_text(
         "name: two\npresets:\n  tiny:\n    stages:\n"
-        "    - {name: samples, trainer: rejection, config: {preset: tiny-cpu, prompts: 16, keep: {threshold: 0}}}\n"
+        "    - {name: samples, trainer: rejection, config: {preset: tiny-cpu, sampling: {prompts: 16}, keep: {threshold: 0}}}\n"
         "    - {name: tuned, trainer: sft, config: {model: tiny, data: 'stage:samples/data.jsonl', epochs: 1, optim: {batch_size: 4}, preflight: {mode: report}}}\n"
     )
     plan = plan_training(str(recipe))

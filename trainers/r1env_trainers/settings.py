@@ -194,6 +194,17 @@ class Checkpoint(Settings):
     )
 
 
+class LoRA(Settings):
+    """Low-rank adapters (LoRA) instead of all weights; needs the package peft."""
+
+    rank: int = Field(default=0, ge=0, description="Rank of the adapters; 0 trains all weights.")
+    alpha: int = Field(default=32, ge=1, description="The adapters' product is scaled by alpha / rank.")
+    target_modules: str | tuple[str, ...] = Field(
+        default="all-linear", description="Layers that get one: all-linear, an expression, or names such as q_proj."
+    )
+    merge: bool = Field(default=True, description="Leave the model with the adapters merged in; false: the adapters alone.")
+
+
 class Sampling(Settings):
     """How completions are sampled."""
 
@@ -261,6 +272,7 @@ class LocalConfig(TrainerConfig):
     )
     optim: Optim = Optim()
     checkpoint: Checkpoint = Checkpoint()
+    lora: LoRA = LoRA()
 
     may_change: ClassVar[frozenset[str]] = frozenset(
         {

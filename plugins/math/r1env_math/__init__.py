@@ -5,11 +5,11 @@ from typing import TYPE_CHECKING
 from r1env.moved import lazy_exports
 
 if TYPE_CHECKING:
-    from r1env_math.check import FaultyReference, check_gold
     from r1env_math.policy import AnswerPolicy, Case, Conflict, Units, Where
+    from r1env_math.reward import FaultyReference, check_gold
     from r1env_math.verdict import How, Verdict, verify, verify_choice
 
-__version__ = "0.1.1"
+__version__ = "0.1.2"
 
 __all__ = [
     "AnswerPolicy",
@@ -29,8 +29,8 @@ __all__ = [
 __getattr__ = lazy_exports(
     __name__,
     {
-        "r1env_math.check": ("FaultyReference", "check_gold"),
         "r1env_math.policy": ("AnswerPolicy", "Case", "Conflict", "Units", "Where"),
+        "r1env_math.reward": ("FaultyReference", "check_gold"),
         "r1env_math.verdict": ("How", "Verdict", "verify", "verify_choice"),
     },
 )

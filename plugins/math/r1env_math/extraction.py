@@ -201,6 +201,10 @@ def _from_text(text: str, policy: AnswerPolicy, *, in_block: bool = False) -> li
         found.append(Extraction(formula, "only formula of the response") if formula else Extraction(alone, "whole response"))
     if (last := _last_line(text)) is not None:
         found.append(last)
+    if (hope := _HOPE.search(alone[-2 * MAX_LENGTH :])) is not None:  # what Minerva's prompt makes a model say after its answer
+        sentence = re.split(r"(?<=[.!?])\s+|\n", alone[-2 * MAX_LENGTH :][: hope.start()])[-1]
+        if (value := _value_in_sentence(CONCLUSION.sub("", sentence.rstrip(".")), after_label=True)) is not None:
+            found.append(Extraction(value, "sentence that is hoped to be correct"))
     if policy.where is Where.LENIENT:
         found.append(_last_value(text))
         if (bare := (found[-1].text or "").removesuffix("%")) != (found[-1].text or ""):
@@ -544,7 +548,10 @@ def _last_line(text: str) -> Extraction | None:
     line = (display[1] or display[2]) if display else tail.rpartition("\n")[2].strip()
     if len(line) > 300:
         return None
+    line = _HOPE.sub("", line)
     concluded = CONCLUSION.sub("", line, count=1).strip()
+    if called := _CALLED_ANSWER.fullmatch(concluded):  # "42 is the answer."
+        concluded = called[1]
     candidate = concluded.strip("*_`. 。．")
     if formula := _FORMULA.fullmatch(candidate):
         candidate = next(group for group in formula.groups() if group is not None).strip()
@@ -557,6 +564,12 @@ def _last_line(text: str) -> Extraction | None:
     if bold and _is_value(bold[1].strip(" .:$")):
         return Extraction(bold[1].strip(" .:"), "bold at the end")
     return None
+
+
+_HOPE = re.compile(r"\s*I hope (?:it|this) is correct\.?\s*$")
+_CALLED_ANSWER = re.compile(
+    r"(.{1,80}?) is (?:the|our|my) (?:final |correct |required |desired )?(?:answer|result|solution)[.!]?"
+)
 
 
 def _is_value(text: str) -> bool:

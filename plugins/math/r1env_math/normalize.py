@@ -209,6 +209,20 @@ def words(normalized: str) -> str:
     return " ".join(plain.split()).strip(" .,;:!\"'`*()")
 
 
+def balanced(normalized: str) -> bool:
+    """Whether every bracket of a text that closes was opened, and every one that opens is closed."""
+    depth = 0
+    for token in _TOKEN.finditer(normalized):
+        piece = token[0]
+        if piece in ("(", "[", "{", r"\{"):
+            depth += 1
+        elif piece in (")", "]", "}", r"\}"):
+            depth -= 1
+            if depth < 0:
+                return False
+    return depth == 0
+
+
 def _without_unicode(text: str) -> str:
     if text.isascii():
         return text

@@ -33,10 +33,11 @@ from r1env_math.ast import (
     Words,
     as_region,
 )
-from r1env_math.normalize import words
+from r1env_math.normalize import balanced, words
 from r1env_math.numeric import rational, value_of
+from r1env_math.remarks import without_remarks
 from r1env_math.units import quantity
-from r1env_math.vocabulary import HAN_DIGITS, MONTHS, number_in_words, words_of
+from r1env_math.vocabulary import HAN_DIGITS, MONTHS, number_in_words
 
 _EMPTY_WORDS = frozenset(
     ("no solution", "no solutions", "no real solution", "no real solutions", "none", "empty set", "the empty set", "no such number",
@@ -107,38 +108,8 @@ _DATE_ISO = re.compile(
 _CONGRUENCE = re.compile(
     r"(?:(?P<variable>[a-zA-Z])\\equiv ?)?(?P<residues>-?[0-9]{1,9}(?:,-?[0-9]{1,9}){0,20}) ?(?:\(?\\?(?:pmod|bmod|mod|text\{\(?mod ?\}|text\{\(mod) ?\{?(?P<modulus>[0-9]{1,9})\}?\)?)"
 )
-_DOMAIN = re.compile(
-    r"(?:,|(?<=[0-9)}]) |\(|\\text\{[, ]*(?:for|where|with|,|and)? ?(?:all|every|any|each|some)? ?(?:(?:real|positive|non-?negative|integers?|natural|numbers?) ?)*\} ?)+"
-    r"(?:for all |where |with )?\\?(?:forall ?)?[a-zA-Z](?:,[a-zA-Z])?\\in ?"
-    r"(?:\\mathbb\{?[NZRQC]\}?|\\text\{[NZRQC]\}|[NZRQC]|\\mathbb [NZRQC])(?:\^\{?[*+]\}?|_\{?[+*0-9]\}?|\*|\+)*\)?$"
-)
-_DOMAIN_FIRST = re.compile(r"^[knm]\\in ?\\mathbb\{[NZ]\}(?:\^\{?[*+]\}?)?,(?=.*=)")
-_FOR_ALL = re.compile(
-    r"[, ]?\(?\\text\{[, ]*(?:for|where|with|is|and)? ?(?:all|any|every|each|an|some|arbitrary)? ?(?:(?:arbitrary|constants?|real|integers?|positive|natural|numbers?) ?)*\}? ?[a-zA-Z]?\}?"
-    r"(?:\\text\{ ?(?:is |are )?(?:an? |any )?(?:arbitrary |real |positive |natural )*(?:integers?|constants?|numbers?|real)?\})?\)?$"
-)
-_FROM_ONE = re.compile(
-    r"(?:[, ]|\(|\\text\{[, ]*(?:for|where|with|when)?(?: all| any)? ?\})+(?:for (?:all )?)?\(?(?P<name>[nkm])(?:(?:\\ge|>) ?[0-2]|=[01],[12](?:,[23])?(?:,(?:\.\.\.|\\ldots ?)){1,2})\)?$"
-)
-_REMARK = re.compile(
-    r"[, ]?(?:\(\\text\{(?P<a>[^{}()]*)\}\)|\\text\{[, ]*\((?P<b>[^{}()]*)\)\}|(?<=[0-9a-zA-Z)},])\\text\{[, ]*(?P<c>(?:because|since|as) [^{}]*)\}.*|(?<=[0-9)} ])\((?P<d>[a-zA-Z]{2,}(?: [a-zA-Z]+){1,9})\))$"
-)
-_PLAIN_REASON = re.compile(r"(?<=[0-9a-zA-Z)}]),? ?(?:because|since) [^{}]*$")
-_UNEQUAL = re.compile(
-    r"(?:[, ]?\(?\\text\{[, ]*(?:for|where|with|if|when|provided)?(?: that)? ?(?:all )?\}|,|[, ]\()?(?<![=<>+*/^-])(?P<name>[a-zA-Z])\\neq ?(?P<value>[^,=<>()]{1,20})\)?$"
-)
-_SAID = re.compile(
-    r"^\\text\{ ?(?:(?:so|thus|hence|therefore|and),? )?(?:the |our |final |correct )*(?:answer|result|value|solution|total|sum)s?(?: is| are| equals|:)? ?:?\}(?=.)|^(?:(?:答案|结果|答)(?:是|为|等于)?[:：]?|(?:一共|总共|合计|共)(?:有|是|为)?)(?=.)",
-    re.IGNORECASE,
-)
 _PART_LABEL = re.compile(r"^\\text\{ ?([^{}:]{1,24}): ?\}|^([A-Z][a-z]{1,15}):(?=[0-9])")
 _SET_OF_INTEGERS = re.compile(r"\\\{ ?([a-zA-Z]) ?\\in ?\\mathbb\{([ZN])\} ?(?:\||:) ?(.+)\\\}")
-_CONTRADICTS = words_of(
-    """
-    not no wrong incorrect false or and maybe if unless when except plus minus approximately about least most more less
-    negative
-    """
-)
 _MEANS_OR = {"或者": r"\text{ or }", "或": r"\text{ or }", "和": r"\text{ and }", "与": r"\text{ and }", "及": r"\text{ and }", "または": r"\text{ or }", "또는": r"\text{ or }", "и": r"\text{ and }", "или": r"\text{ or }",
              "und": r"\text{ and }", "et": r"\text{ and }", "y": r"\text{ and }", "e": r"\text{ and }", "en": r"\text{ and }"}  # fmt: skip
 _FOREIGN_JOIN = re.compile(
@@ -169,7 +140,7 @@ def read(normalized: str) -> Form:
         return moment
     if parts := _labelled_parts(normalized):
         return parts
-    normalized = _without_remarks(normalized)
+    normalized = without_remarks(normalized)
     if _ALL_REAL.fullmatch(words(normalized)):
         return Region((Interval("-" + INFINITY, INFINITY, (False, False)),))
     if punctured := _REALS_EXCEPT.fullmatch(words(normalized)):
@@ -275,65 +246,6 @@ def _moment(text: str) -> Form | None:
     return None
 
 
-def _without_remarks(text: str) -> str:
-    """An answer without what it says besides: where its letters range, a remark in parentheses, a reason, "the answer is"."""
-    text = _DOMAIN_FIRST.sub("", _SAID.sub("", text, count=1), count=1)
-    if len(text) > 1 and text[0] == "=" and "=" not in text[1:]:
-        text = text[1:]
-    for _ in range(2):
-        for pattern in (_DOMAIN, _FOR_ALL):
-            found = pattern.search(text)
-            if found and found.start() > 0 and "\\text" not in text[: found.start()][-1:] and _ends_well(text[: found.start()]):
-                if pattern is _FOR_ALL and len(found[0]) < 8:
-                    continue
-                if pattern is _FOR_ALL and not re.search(r"all|any|every|each|arbitrary|integer|constant", found[0]):
-                    continue
-                text = text[: found.start()].rstrip(" ,")
-    first = _FROM_ONE.search(text)
-    if (
-        first
-        and first.start() > 0
-        and first["name"] in _letters_of(text[: first.start()])
-        and _ends_well(text[: first.start()])
-    ):
-        text = text[: first.start()].rstrip(" ,")
-    text = _PLAIN_REASON.sub("", text)
-    found = _REMARK.search(text)
-    if found and found.start() > 0:
-        said = next(group for group in (found["a"], found["b"], found["c"], found["d"]) if group is not None)
-        spoken = [word.lower().strip(".,;:") for word in said.split()]
-        if found["c"] is not None or not (any(word in _CONTRADICTS for word in spoken) or any(char.isdigit() for char in said)):
-            text = text[: found.start()].rstrip(" ,")
-    unequal = _UNEQUAL.search(text)
-    if (
-        unequal
-        and unequal.start() > 0
-        and unequal["name"] in _letters_of(text[: unequal.start()])
-        and "\\neq" not in text[: unequal.start()]
-        and not re.match(r"[a-zA-Z]\\in", text)
-    ) and (
-        not re.fullmatch(r"[a-zA-Z]", text[: unequal.start()].strip(" ,("))
-        and rational(unequal["value"].strip()) is not None
-        and "<" not in text
-        and ">" not in text
-        and "\\le" not in text
-        and "\\ge" not in text
-    ):
-        text = text[: unequal.start()].rstrip(" ,(")
-    return text
-
-
-def _letters_of(text: str) -> str:
-    return "".join(char for char in re.sub(r"\\[a-zA-Z]+", " ", text) if char.isalpha())
-
-
-def _ends_well(text: str) -> bool:
-    """Whether a text could end there: brackets closed, no operator at the end."""
-    return _balanced(text.rstrip(" ,(") if text.endswith("(") else text) and not text.rstrip(" ").endswith(
-        ("=", "+", "-", "*", "/", "^", "_", "<", ">", r"\in", r"\{", "|", ":")
-    )
-
-
 def _counted_in_words(plain: str) -> Form | None:
     """`十二个` and `twelve apples` as the number 12, where what follows is a counter or what is counted."""
     spoken = plain.split(" ")
@@ -437,7 +349,7 @@ def _single(text: str) -> Form:
             return Equation(
                 (Expression(label[1] or label[2]), value), (label[1] or label[2],), label[1] or label[2], value.text
             )
-    text = _without_remarks(text)
+    text = without_remarks(text)
     members, relations = _relations(text)
     if relations:
         related = _related(members, relations)
@@ -712,7 +624,7 @@ def _enclosed(text: str) -> Form | None:
         if not (text.startswith(opening) and text.endswith(closing) and len(text) > len(opening) + len(closing)):
             continue
         inside = text[len(opening) : -len(closing)]
-        if not _balanced(inside):
+        if not balanced(inside):
             continue
         parts, separator = _split(inside, ",")
         if len(parts) == 1:
@@ -741,19 +653,6 @@ def _enumerated(variable: str, kind: str, condition: str) -> Form | None:
     first = ceil(low) + (1 if low.denominator == 1 and not piece.closed[0] else 0)
     last = floor(high) - (1 if high.denominator == 1 and not piece.closed[1] else 0)
     return Items("{", "}", tuple(Expression(str(member)) for member in range(first, last + 1)))
-
-
-def _balanced(text: str) -> bool:
-    depth = 0
-    for token in _TOKEN.finditer(text):
-        piece = token[0]
-        if piece in ("(", "[", "{", r"\{"):
-            depth += 1
-        elif piece in (")", "]", "}", r"\}"):
-            depth -= 1
-            if depth < 0:
-                return False
-    return depth == 0
 
 
 def _split(text: str, separator: str) -> tuple[list[str], str]:
@@ -808,7 +707,7 @@ def _matrix(inside: str) -> Matrix:
 def _flatten(text: str) -> str:
     """Without what only groups the whole: `{…}`, a `\\text{…}` round a formula."""
     for opening in ("{", r"\text{"):
-        while text.startswith(opening) and text.endswith("}") and _balanced(text[len(opening) : -1]):
+        while text.startswith(opening) and text.endswith("}") and balanced(text[len(opening) : -1]):
             text = text[len(opening) : -1].strip()
     return text
 

@@ -118,7 +118,8 @@ _NEGATIONS = (
     r"n'est pas|ne vaut pas|ist nicht|\bnicht|no es|não é|non è|не равен|не равно|\bне\b|не является|不是|不等于|并非|ではない|ليس|नहीं"
 )
 DENIED_BEFORE = re.compile(
-    rf"(?:{_NEGATIONS})\s?(?:be|equal to|the answer|the correct answer|correct to say|simply|just)?\s?[:：]?[\s$(\[*\\]{{0,4}}\Z",
+    rf"(?:\b(?:if|suppose|supposing|assume|assuming|imagine)\s(?:that\s)?(?:the |our |my )?(?:final |correct )?(?:answer|result|value|solution|it)\s(?:were|was|is|be)|"
+    rf"{_NEGATIONS})\s?(?:be|equal to|the answer|the correct answer|correct to say|simply|just)?\s?[:：]?[\s$(\[*\\]{{0,4}}\Z",
     re.IGNORECASE,
 )
 """Ends the text before an answer that is denied: "It is not …"."""
@@ -150,13 +151,13 @@ SUPPOSED_BEFORE = re.compile(
 
 _WRONG = (
     r"wrong|incorrect|false|a mistake|an error|mistaken|inconsistent|contradict\w*|"
-    r"impossible|invalid|untrue|off by|too (?:large|small|big|high|low|many|few)|"
+    r"impossible|invalid|untrue|off by|my (?:first|initial|original|earlier) (?:try|guess|attempt|thought|idea)|too (?:large|small|big|high|low|many|few)|"
     r"(?:cannot|can't|can not|could not|couldn't) (?:possibly |really )?(?:be|have been) (?:right|correct|true|so|it|the (?:right |correct )?answer)|"
-    r"(?:not|isn't|wasn't|aren't) (?:quite |really |actually )?(?:right|correct|true|it|the (?:final |right |correct )?answer)|(?:does not|doesn't|did not|didn't|cannot|can't) (?:work|hold|fit|make sense|check out)|"
+    r"(?:not|isn't|wasn't|aren't) (?:quite |really |actually )?(?:right|correct|true|it|the (?:final |right |correct )?answer)|(?:does not|doesn't|did not|didn't|cannot|can't) (?:work|hold|fit|satisfy|make sense|check out)|"
     r"ne peut pas être|kann nicht|stimmt nicht|no puede ser|não pode ser|non può essere|не может быть|不可能|不成立|faux|falsch|incorrecto|errado|sbagliato|неверно|неправильно|ошиб\w*|错|不对|不正确|有误|틀렸|誤り|間違"
 )
 RETRACTION = re.compile(
-    rf"^[\s$.,;:!()\]}}*_。，…—-]{{0,12}}(?:(?:but |and |so |oh |oops,? |hmm,? |no,? |well,? ){{0,3}}"
+    rf"^[\s$.,;:!()\]}}*_。，…—–-]{{0,12}}(?:(?:but |and |so |oh |oops,? |hmm,? |no,? |well,? ){{0,3}}"
     rf"(?:(?:is|was|are|would be|seems?|looks?|must be|can't be|cannot be|that|this|it|which|that's|this is|that is|that was|it's|it is|the above|above|my answer)\s){{0,3}}(?:clearly |obviously |actually |definitely )?(?:[这那它此]个?(?:答案|结果)?(?:是|显然)?)?"
     rf"(?:{_WRONG}|not (?:really|quite|exactly)\b)"
     r"|(?:but |oh |oops|hmm+,? |no,? |ah,? |uh,? ){0,2}(?:wait|hold on|actually|no[,.! ]|scratch that|correction|let me (?:re|double|correct|fix|try again)|"

@@ -416,7 +416,10 @@ def _renamed(reference: str, given: str, question: str) -> str | None:
     asked = set(_LETTER_ALONE.findall(_COMMANDS_AND_TEXT.sub(" ", question)))
     if new in asked and old not in asked:
         return None
-    named = re.match(rf"[a-zA-Z]\({new}\)=", reference) is not None and re.match(rf"[a-zA-Z]\({old}\)=", given) is not None
+    named = all(
+        re.match(rf"[a-zA-Z](?:\({letter}\)|_{letter}|_\{{{letter}\}})=", text)
+        for letter, text in ((new, reference), (old, given))
+    )
     if not named and not ({old, new} <= _PARAMETERS and _is_free(reference, new) and _is_free(given, old)):
         return None
     return re.sub(rf"(?<![a-zA-Z\\]){old}(?![a-zA-Z])", new, given)

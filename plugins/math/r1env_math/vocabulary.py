@@ -239,7 +239,7 @@ SHORT = words_of(
     """
     mm cm km dm ft kg mg lb lbs oz ml mL mph kmh kmph kph km/h m/s cm/s mi/h hr hrs min mins sec secs Hz kHz MHz GHz Pa
     kPa MPa mol mmol USD inches in yd kJ MJ kN eV keV MeV GeV kW kWh MW kV mV mA nm rad rpm GB MB KB TB gb lbs gal qt pt
-    kcal cal bits px ha cc L RMB EUR dB m^2 m^3 m/s^2 rev deg atm bar cms kgs gms yrs yr wk ms ns sq
+    kcal cal bits px ha cc L bn RMB EUR dB m^2 m^3 m/s^2 rev deg atm bar cms kgs gms yrs yr wk ms ns sq
     """
 )
 """What is a unit also without `\\text` and without a space before it. Single letters are variables: `5m` is 5·m."""

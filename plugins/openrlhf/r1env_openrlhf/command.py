@@ -41,6 +41,7 @@ NO_COUNTERPART = frozenset(
     {
         *("memory_gb", "final_phase", "sampling.length_schedule", "sampling.temperature_schedule"),
         *("optim.epochs", "algo.ref_model_sync_steps", "algo.mask_truncated_completions"),
+        "lora",
         "checkpoint.dtype",  # its own settings say what it saves
         *("algo.loss", "engine.name", "engine.options", "engine.vllm"),  # it has a vLLM of its own, with settings of its own
     }

@@ -22,11 +22,10 @@ from r1env_trainers.distill.divergence import chunked_reverse_kl, policy_gradien
 from r1env_trainers.evaluate import SAMPLED_TOKENS
 from r1env_trainers.generate.engine import LocalEngine, Sampler
 from r1env_trainers.model.batching import within_memory
-from r1env_trainers.model.checkpoint import save_model
 from r1env_trainers.model.guards import rows_at_fault, shown_ids
 from r1env_trainers.model.load import LoadedModel, check_model_name, load_model
 from r1env_trainers.model.logprobs import TokenBatch, completion_logprobs, micro_batches_of, predicted
-from r1env_trainers.model.session import Checkpoints, Session, begin, check_local, optimizer_step
+from r1env_trainers.model.session import Checkpoints, Session, begin, check_local, optimizer_step, save_result
 from r1env_trainers.rejection.data import DATA, by_domain, check_extra, extra_rows, write_data
 from r1env_trainers.rejection.draw import check_draw, demonstrations, draw_samples
 from r1env_trainers.rejection.statistics import make_table, merged
@@ -97,7 +96,7 @@ def distill_on_policy(config: DistillConfig, run: Run) -> None:
         else:
             if config.eval.every:
                 measurements.take(run, config.steps)
-    save_model(run.model_dir(), student, config.checkpoint.dtype)
+    save_result(session, config, run)
 
 
 def check_one_tokenizer(student: LoadedModel, teacher: LoadedModel) -> None:

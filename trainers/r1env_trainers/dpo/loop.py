@@ -25,12 +25,12 @@ from r1env.runs.stages import is_stage
 from r1env.types import Message
 from r1env_trainers.dpo.config import DPOConfig
 from r1env_trainers.generate.engine import context_length
-from r1env_trainers.model.batching import micro_batches
-from r1env_trainers.model.checkpoint import save_model
+from r1env_trainers.model.batching import micro_batches, within_memory
 from r1env_trainers.model.guards import rows_at_fault, shown_ids
 from r1env_trainers.model.load import LoadedModel
 from r1env_trainers.model.logprobs import completion_logprobs
-from r1env_trainers.model.session import Checkpoints, Session, begin, check_local, optimizer_step
+from r1env_trainers.model.lora import without_adapters
+from r1env_trainers.model.session import Checkpoints, Session, begin, check_local, optimizer_step, save_result
 from r1env_trainers.reward_model.data import Pair, read_pairs, select_pairs, split_by_prompt
 from r1env_trainers.rl.update import Reference
 from r1env_trainers.sft.data import check_demonstrations, encode_within
@@ -73,7 +73,7 @@ class DPOTrainer:
                 run.log(step + 1, metrics)
                 session.guard.after(step + 1, metrics, at_fault=partial(_at_fault, policy, reference, batch, config))
                 checkpoints.step_done(step + 1)
-        save_model(run.model_dir(), policy, config.checkpoint.dtype)
+        save_result(session, config, run)
 
 
 def _update(
@@ -90,14 +90,19 @@ def _update(
         hold: called before the weights change.
     """
     policy = session.loaded
-    total = torch.zeros((), device=policy.device)
-    found = []
-    for places in _micro_batches(batch, policy, config):
-        margins = _margins(policy, reference, [batch[place] for place in places])
-        loss = dpo_loss(margins.chosen - margins.rejected, config.algo.beta, config.algo.label_smoothing).sum() / len(batch)
-        loss.backward()
-        total += loss.detach()
-        found.append(margins.detached())
+
+    def gradients(passes: list[list[int]]) -> tuple[Tensor, list[_Margins]]:
+        total, found = torch.zeros((), device=policy.device), list[_Margins]()
+        for places in passes:
+            margins = _margins(policy, reference, [batch[place] for place in places])
+            losses = dpo_loss(margins.chosen - margins.rejected, config.algo.beta, config.algo.label_smoothing)
+            loss = losses.sum() / len(batch)
+            loss.backward()
+            total += loss.detach()
+            found.append(margins.detached())
+        return total, found
+
+    total, found = within_memory(policy.model, _micro_batches(batch, policy, config), gradients)
     hold()
     taken = optimizer_step(policy, session.optimizer, config, step, total=config.steps, loss=float(total))
     return {"loss": float(total)} | _metrics(found, config.algo.beta) | taken
@@ -136,7 +141,7 @@ def _margins(policy: LoadedModel, reference: LoadedModel | None, sides: Sequence
     batch = make_batch(rows, policy.pad, policy.device)
     ratios = (completion_logprobs(policy.model, batch) * batch.completion_mask).sum(dim=1)
     if reference is not None:
-        with torch.no_grad():
+        with torch.no_grad(), without_adapters(reference):
             theirs = (completion_logprobs(reference.model, batch) * batch.completion_mask).sum(dim=1)
         ratios = ratios - theirs
     return _Margins(ratios[0::2], ratios[1::2])

@@ -15,7 +15,8 @@ from transformers import PreTrainedTokenizerBase
 
 from r1env.errors import RunError, TrainingStoppedError
 from r1env_trainers.model.guards import TO_TRY, first_not_finite, last_good, why_unusable
-from r1env_trainers.model.load import LoadedModel
+from r1env_trainers.model.load import LoadedModel, merged
+from r1env_trainers.model.lora import write_adapters
 
 PREFIX = "step-"
 STATE = "trainer.pt"
@@ -69,10 +70,13 @@ def save_checkpoint(
     return target
 
 
-def save_model(folder: Path, loaded: LoadedModel, dtype: str = "auto") -> None:
+def save_model(folder: Path, loaded: LoadedModel, dtype: str = "auto", *, merge: bool = True) -> None:
     """Write a model folder that `load_model` and transformers can read, replacing an older one as a whole.
 
+    Low-rank adapters are merged into the model, which has none from then on, or written alone.
+
     Args:
+        merge: merge adapters.
         dtype: number format of its weights, `float32`, `bfloat16` or `float16`; `auto` for that in which the model was loaded.
 
     Raises:
@@ -80,6 +84,8 @@ def save_model(folder: Path, loaded: LoadedModel, dtype: str = "auto") -> None:
         TrainingStoppedError: the model is not finite; what was there is untouched.
     """
     _check_worth_saving(loaded, None, folder.parent)
+    if loaded.adapter is not None and merge:
+        loaded = merged(loaded)
     partial = folder.with_name(f".{folder.name}.partial")
     try:
         shutil.rmtree(partial, ignore_errors=True)
@@ -135,9 +141,12 @@ def restore(state: Mapping[str, Any], optimizer: torch.optim.Optimizer) -> int:
 
 
 def save_pretrained(folder: Path, loaded: LoadedModel) -> None:
-    """Write model and tokenizer in the format of transformers."""
+    """Write model and tokenizer in the format of transformers; of a model with adapters these alone, in PEFT's."""
     folder.mkdir(parents=True, exist_ok=True)
-    loaded.model.save_pretrained(folder)
+    if loaded.adapter is not None:
+        write_adapters(loaded, folder)
+    else:
+        loaded.model.save_pretrained(folder)
     tokenizer: PreTrainedTokenizerBase = loaded.tokenizer
     tokenizer.save_pretrained(folder)
 

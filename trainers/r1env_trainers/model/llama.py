@@ -23,7 +23,7 @@ from transformers.models.qwen3.modeling_qwen3 import Qwen3ForCausalLM
 
 from r1env_trainers.model.attention import Continuations, Packing, causal_attention
 from r1env_trainers.model.batching import recomputes
-from r1env_trainers.model.load import has_triton
+from r1env_trainers.model.load import FORWARD_PASSES, has_triton
 
 
 def compute_dtype(device: torch.device) -> torch.dtype:
@@ -441,6 +441,7 @@ many times more. In bfloat16 nothing could be told: on the ids of the trial, whi
 SmolLM2-135M differ from its float32 ones by up to 25."""
 
 _known: weakref.WeakKeyDictionary[PreTrainedModel, bool] = weakref.WeakKeyDictionary()
+FORWARD_PASSES.append(_known)
 
 
 def is_llama(model: PreTrainedModel) -> bool:

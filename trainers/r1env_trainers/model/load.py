@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+import json
+import weakref
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
@@ -24,11 +27,15 @@ class LoadedModel:
 
     Attributes:
         dtype: the number format that the weights were stored in; they are float32 here, and are stored in it again.
+        adapter: PEFT's wrapper of the model, where it has low-rank adapters (see `lora`).
+        base_only: stands for the model that the adapters were added to.
     """
 
     model: PreTrainedModel
     tokenizer: PreTrainedTokenizerBase
     dtype: torch.dtype = torch.float32
+    adapter: Any = None
+    base_only: bool = False
 
     @property
     def device(self) -> torch.device:
@@ -77,12 +84,24 @@ def load_model(name: str, *, device: torch.device | str = "cpu", seed: int = 0) 
         UsageError: it is unknown or unreadable, has weights that are not finite, or an optional dependency is missing.
     """
     check_model_name(name)
+    if is_adapter_folder(name):
+        return load_adapter_folder(name, load_model(base_of(name), device=device, seed=seed))
     disable_progress_bar()  # one bar per shard, in the middle of the run's own table
     model, tokenizer = NAMED[name](seed) if name in NAMED else _from_pretrained(name)
     check_loaded(model, name)
     prepare_tokenizer(tokenizer, name)
     dtype = torch.float32 if name in NAMED else stored_dtype(name)
     return LoadedModel(model.to(device).eval(), tokenizer, dtype)  # type: ignore[arg-type]  # transformers wraps `to`
+
+
+def forget_forward_pass(model: PreTrainedModel) -> None:
+    """Let the next forward pass be chosen anew, after layers were put into the model or taken out."""
+    for known in FORWARD_PASSES:
+        known.pop(model, None)
+
+
+FORWARD_PASSES: list[weakref.WeakKeyDictionary[PreTrainedModel, bool]] = []
+"""What was found out about the forward pass of each model; the modules that do register theirs."""
 
 
 def prepare_tokenizer(tokenizer: PreTrainedTokenizerBase, name: str) -> None:
@@ -115,6 +134,64 @@ def _from_pretrained(name: str) -> Loaded:
         reason = str(error).strip().splitlines()[0]
         raise UsageError(f"cannot load the model {name!r}: {reason}") from error
     return model, tokenizer
+
+
+# Folders with low-rank adapters, which PEFT wrote. What trains them is `lora`.
+
+ADAPTER = "adapter_config.json"
+
+
+def check_peft() -> None:
+    """Raise UsageError where PEFT is not installed."""
+    if importlib.util.find_spec("peft") is None:
+        raise UsageError("adapters (LoRA) need the package peft: pip install peft accelerate")
+
+
+def merged(loaded: LoadedModel) -> LoadedModel:
+    """Add the adapters to the weights, in place; return the model without any."""
+    loaded.adapter.merge_and_unload()
+    loaded.model.requires_grad_(True)
+    forget_forward_pass(loaded.model)
+    return replace(loaded, adapter=None)
+
+
+def is_adapter_folder(name: str) -> bool:
+    """Return whether a folder holds adapters and no model."""
+    return (Path(name) / ADAPTER).is_file() and not (Path(name) / "config.json").is_file()
+
+
+def base_of(folder: str) -> str:
+    """Return the name of the model that an adapter folder belongs to.
+
+    Raises:
+        UsageError: it names none.
+    """
+    base = json.loads((Path(folder) / ADAPTER).read_text("utf-8")).get("base_model_name_or_path")
+    if not base:
+        raise UsageError(f"{folder}/{ADAPTER} does not name the model that the adapter belongs to (base_model_name_or_path)")
+    return str(base)
+
+
+@contextmanager
+def _readable(folder: str) -> Iterator[None]:
+    try:
+        yield
+    except (OSError, ValueError, RuntimeError) as error:
+        raise UsageError(f"cannot read the adapter {folder!r}: {str(error).strip().splitlines()[0]}") from error
+
+
+def load_adapter_folder(folder: str, base: LoadedModel) -> LoadedModel:
+    """Return `base` with the adapters of a folder merged into it.
+
+    Raises:
+        UsageError: PEFT is not installed, or the adapter does not fit the model.
+    """
+    check_peft()
+    from peft import PeftModel
+
+    with _readable(folder):
+        adapter = PeftModel.from_pretrained(base.model, folder)
+    return merged(replace(base, adapter=adapter))
 
 
 # Devices, number formats and threads.

@@ -16,7 +16,7 @@ from transformers import PreTrainedModel
 from r1env_trainers.model.attention import Packing, pack_prompts_once
 from r1env_trainers.model.batching import micro_batches
 from r1env_trainers.model.llama import Shape, compute_dtype, is_llama, packed_hidden_states
-from r1env_trainers.model.load import autocast, has_triton
+from r1env_trainers.model.load import FORWARD_PASSES, autocast, has_triton
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,6 +218,7 @@ def padded_logits(model: PreTrainedModel, batch: TokenBatch) -> Tensor:
 
 
 _plain: weakref.WeakKeyDictionary[PreTrainedModel, bool] = weakref.WeakKeyDictionary()
+FORWARD_PASSES.append(_plain)
 
 
 def has_plain_head(model: PreTrainedModel) -> bool:

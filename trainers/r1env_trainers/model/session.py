@@ -14,11 +14,20 @@ from torch import nn
 
 from r1env.runs.run import Run
 from r1env.runs.stages import is_stage
-from r1env_trainers.model.checkpoint import list_checkpoints, load_state, restore, save_checkpoint
+from r1env_trainers.model.checkpoint import list_checkpoints, load_state, restore, save_checkpoint, save_model
 from r1env_trainers.model.dither import dither_matrices
 from r1env_trainers.model.guards import SKIPPED, Guard
 from r1env_trainers.model.llama import compute_dtype
-from r1env_trainers.model.load import LoadedModel, check_model_name, choose_device, limit_memory, limit_threads, load_model
+from r1env_trainers.model.load import (
+    LoadedModel,
+    check_model_name,
+    check_peft,
+    choose_device,
+    limit_memory,
+    limit_threads,
+    load_model,
+)
+from r1env_trainers.model.lora import read_adapters, with_adapters
 from r1env_trainers.settings import LocalConfig, Schedule
 
 logger = logging.getLogger(__name__)
@@ -61,6 +70,8 @@ class Session:
 def check_local(config: LocalConfig) -> None:
     """Refuse a device that does not exist and a name that cannot be a model; load nothing."""
     choose_device(config.device)
+    if config.lora.rank:
+        check_peft()
     if not is_stage(config.model):
         check_model_name(config.model)
 
@@ -74,9 +85,14 @@ class Loader(Protocol):
 def begin(config: LocalConfig, run: Run, load: Loader = load_model) -> Session:
     """Load the model, or the newest checkpoint of the stage, in which case the run's logs are cut back to it."""
     checkpoint = next(reversed(list_checkpoints(run.checkpoint_dir)), None)
+    start = str(config.model if checkpoint is None or config.lora.rank else checkpoint)
     device = choose_device(config.device)
     limit_memory(device, config.memory_gb)
-    loaded = load(str(checkpoint or config.model), device=device, seed=config.seed)
+    loaded = load(start, device=device, seed=config.seed)
+    if config.lora.rank:
+        loaded = with_adapters(loaded, config.lora, config.model, config.seed)
+        if checkpoint is not None:
+            read_adapters(loaded, checkpoint)
     limit_threads(loaded.parameters, config.threads)
     optimizer, guard = make_optimizer(loaded, config), Guard(run, config.optim.max_bad_steps)
     if checkpoint is None:
@@ -93,7 +109,7 @@ def begin(config: LocalConfig, run: Run, load: Loader = load_model) -> Session:
 
 def dither_start(loaded: LoadedModel, config: LocalConfig) -> None:
     """Dither a model that training starts from, if it computes in bfloat16 and the settings allow it."""
-    if config.optim.dither and compute_dtype(loaded.device) is torch.bfloat16:
+    if config.optim.dither and not config.lora.rank and compute_dtype(loaded.device) is torch.bfloat16:
         dither_matrices(loaded.model, config.seed)
 
 
@@ -162,6 +178,11 @@ def apply_gradients(optimizer: torch.optim.Optimizer, rate: float, *, finite: bo
             group["lr"] = rate
         optimizer.step()
     optimizer.zero_grad(set_to_none=True)
+
+
+def save_result(session: Session, config: LocalConfig, run: Run) -> None:
+    """Leave the model as the stage's result, in the format of the settings."""
+    save_model(run.model_dir(), session.loaded, config.checkpoint.dtype, merge=config.lora.merge)
 
 
 class Checkpoints:

@@ -21,10 +21,9 @@ from r1env.runs.run import Run
 from r1env.runs.stages import is_stage
 from r1env_trainers.generate.engine import context_length
 from r1env_trainers.model.batching import micro_batches, within_memory
-from r1env_trainers.model.checkpoint import save_model
 from r1env_trainers.model.guards import rows_at_fault, shown_ids
 from r1env_trainers.model.load import LoadedModel
-from r1env_trainers.model.session import Checkpoints, Session, begin, check_local, optimizer_step
+from r1env_trainers.model.session import Checkpoints, Session, begin, check_local, optimizer_step, save_result
 from r1env_trainers.reward_model.config import RewardModelConfig
 from r1env_trainers.reward_model.data import Examples, Labelled, Pair, open_examples
 from r1env_trainers.reward_model.model import (
@@ -59,6 +58,8 @@ class RewardModelTrainer:
 
     def check(self, config: RewardModelConfig) -> None:
         check_local(config)
+        if config.lora.rank:
+            raise UsageError("a reward model trains all its weights, the head among them: leave out lora")
         if not any(is_stage(file) for file in (config.data, config.eval.data or "")):
             open_examples(config)
 
@@ -85,7 +86,7 @@ class RewardModelTrainer:
                 run.log(step + 1, metrics)
                 session.guard.after(step + 1, metrics, at_fault=partial(_rows_at_fault, session.loaded, batch, config))
                 checkpoints.step_done(step + 1)
-        save_model(run.model_dir(), session.loaded, config.checkpoint.dtype)
+        save_result(session, config, run)
         save_record(run.model_dir(), _record(session.loaded, heldout or train, config))
 
 

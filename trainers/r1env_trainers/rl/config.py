@@ -453,6 +453,14 @@ class GRPOConfig(RolloutConfig, BackendConfig):
         return self
 
     @model_validator(mode="after")
+    def _adapters_have_one_base(self) -> Self:
+        if self.lora.rank and self.algo.ref_model_sync_steps:
+            raise ValueError(
+                "with lora the reference is the model under the adapters, which no step changes; leave out algo.ref_model_sync_steps"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _critic_fits(self) -> Self:
         if self.algo.advantage != "gae":
             given = [f"critic.{name}" for name in _changed(self.critic, CriticSettings.model_fields)]

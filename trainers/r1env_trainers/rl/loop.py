@@ -14,8 +14,7 @@ from r1env.preflight import Limits, check_suites
 from r1env.rollout import stop_when_scoring_fails, stop_when_unscored
 from r1env.runs.run import Run
 from r1env_trainers.generate.choose import training_engine
-from r1env_trainers.model.checkpoint import save_model
-from r1env_trainers.model.session import Checkpoints, begin
+from r1env_trainers.model.session import Checkpoints, begin, save_result
 from r1env_trainers.rl.config import GRPOConfig
 from r1env_trainers.rl.critic import Critic
 from r1env_trainers.rl.metrics import (
@@ -105,4 +104,4 @@ def train(config: GRPOConfig, run: Run) -> None:
             checkpoints.step_done(step + 1, state)
         if held_out is not None:
             evaluate_held_out(held_out, engine, config, run, config.steps)
-    save_model(run.model_dir(), policy, config.checkpoint.dtype)
+    save_result(session, config, run)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -24,6 +24,7 @@ from r1env_trainers.model.logprobs import (
     micro_batches_of,
     predicted,
 )
+from r1env_trainers.model.lora import without_adapters
 from r1env_trainers.model.session import apply_gradients, clip_gradients, scheduled_rate
 from r1env_trainers.rl.advantages import (
     estimate_advantages,
@@ -346,9 +347,10 @@ def _from_groups(experience: Experience, config: GRPOConfig) -> Tensor:
 
 def logprobs_of(loaded: LoadedModel, experience: Experience, config: GRPOConfig) -> Tensor:
     """Return [B, T], the log-probs of all completions under a model, without gradient; 0 where the mask is 0."""
-    (found,) = _over(
-        experience, loaded, config, lambda tokens: [completion_logprobs(loaded.model, tokens, experience.temperature)]
-    )
+    with without_adapters(loaded):
+        (found,) = _over(
+            experience, loaded, config, lambda tokens: [completion_logprobs(loaded.model, tokens, experience.temperature)]
+        )
     return found
 
 
@@ -532,7 +534,12 @@ class Reference:
 
     @classmethod
     def start(cls, model: str, like: LoadedModel, seed: int, state: Mapping[str, Any]) -> Reference:
-        """Load the model called `model` on the device of `like`, or what `state` of a checkpoint holds."""
+        """Load the model called `model` on the device of `like`, or what `state` of a checkpoint holds.
+
+        Of a policy with adapters it is the policy itself with these switched off.
+        """
+        if like.adapter is not None:
+            return cls(replace(like, base_only=True))
         reference = cls(load_model(model, device=like.device, seed=seed))
         if "weights" in state:
             reference.loaded.model.load_state_dict(state["weights"])

@@ -19,12 +19,11 @@ from r1env.runs.stages import is_stage
 from r1env_trainers.evaluate import log_accuracy
 from r1env_trainers.generate.engine import TransformersEngine, context_length
 from r1env_trainers.model.batching import left_pad, micro_batches, within_memory
-from r1env_trainers.model.checkpoint import save_model
 from r1env_trainers.model.guards import rows_at_fault, shown_ids
 from r1env_trainers.model.llama import is_llama
 from r1env_trainers.model.load import LoadedModel
 from r1env_trainers.model.logprobs import TokenBatch, completion_logprobs
-from r1env_trainers.model.session import Checkpoints, Session, begin, check_local, optimizer_step
+from r1env_trainers.model.session import Checkpoints, Session, begin, check_local, optimizer_step, save_result
 from r1env_trainers.settings import SuiteSettings, open_evaluation, open_suite
 from r1env_trainers.sft.config import SFTConfig, TuningSettings
 from r1env_trainers.sft.data import (
@@ -87,7 +86,7 @@ def tune(config: TuningSettings, demonstrations: Demonstrations, held_out: Seque
         else:
             if config.eval.every:
                 measurements.take(run, config.steps)
-    save_model(run.model_dir(), session.loaded, config.checkpoint.dtype)
+    save_result(session, config, run)
 
 
 def learn_to_stop(loaded: LoadedModel) -> None:
