@@ -87,6 +87,8 @@ class Selector:
         return None if rollout.finish_reason is FinishReason.STOP else "truncated"
 
     def _fault_of_text(self, completion: str, filtered: Mapping[str, float]) -> str | None:
+        if not completion.strip():  # a reward may pay for silence, and SFT would refuse to learn it
+            return "empty"
         for item, name in zip(self._keep.filters, self._names, strict=True):
             if filtered[name] < item.at_least:  # False for NaN: a sample that the filter cannot score passes
                 return name

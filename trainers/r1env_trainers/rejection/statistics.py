@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict
 from r1env.runs.tables import Table
 from r1env_trainers.rejection.select import KEPT, Sample
 
-REASONS = ("unscored", "wrong", "truncated", "long_paragraph", "code_block", "duplicate", "near_duplicate", "surplus")
+REASONS = ("unscored", "wrong", "truncated", "empty", "long_paragraph", "code_block", "duplicate", "near_duplicate", "surplus")
 """In the order of the checks. Filters by reward come after `truncated`, under their rewards' names."""
 
 
