@@ -17,6 +17,7 @@ import math
 import os
 import random
 import resource
+import shutil
 import signal
 import subprocess
 import sys
@@ -208,14 +209,24 @@ def run(rows: int, *, workers: int, every: int, busy: int = 2, shots: float = SH
         busy: processes that compute without end beside.
         shots: mean seconds between two signals from outside.
     """
-    found, chance = Found(), random.Random(seed)
+    shared, folder = tempfile.tempdir, tempfile.mkdtemp(prefix="storm-")
+    tempfile.tempdir = folder  # so that what other programs leave is not taken for ours
+    try:
+        return _run(rows, workers, every, busy, shots, random.Random(seed))
+    finally:
+        tempfile.tempdir = shared
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _run(rows: int, workers: int, every: int, busy: int, shots: float, chance: random.Random) -> Found:
+    found = Found()
     before = _belongings()
     loops = [subprocess.Popen([sys.executable, "-c", BUSY], start_new_session=True) for _ in range(busy)]
     stop = threading.Event()
     start, cpu = time.monotonic(), time.process_time()
     try:
         with ScoringPool(workers=workers) as pool:
-            shooter = threading.Thread(target=_shoot, args=(stop, found, random.Random(seed), shots), daemon=True)
+            shooter = threading.Thread(target=_shoot, args=(stop, found, random.Random(chance.random()), shots), daemon=True)
             shooter.start()
             for first in range(0, rows, CALL):
                 kinds = [_kind(chance, every) for _ in range(min(CALL, rows - first))]
@@ -282,17 +293,12 @@ def _shoot(stop: threading.Event, found: Found, chance: random.Random, seconds: 
 
 
 def _belongings() -> dict[str, set[str]]:
-    folders = (Path(tempfile.gettempdir()), Path("/dev/shm"))
     return {
         "processes": {str(pid) for pid in _below(os.getpid())}
         | {str(pid) for pid in _all() if CHILD.encode() in _command(pid)},
         "descriptors": set(os.listdir("/proc/self/fd")),
-        "files": {
-            str(path)
-            for folder in folders
-            for path in folder.glob("*")
-            if path.name.startswith(("r1env-", "storm-", "psm_", "tmp"))
-        },
+        "files": {str(path) for path in Path(tempfile.gettempdir()).iterdir()}
+        | {str(path) for path in Path("/dev/shm").iterdir() if path.name.startswith(("r1env-", "psm_"))},
     }
 
 

@@ -10,7 +10,7 @@ import os
 import sys
 import threading
 import time
-from collections import OrderedDict, deque
+from collections import Counter, OrderedDict, deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
@@ -217,6 +217,9 @@ CHUNK_SECONDS = 0.05
 CHUNKS_PER_WORKER = 4
 """Towards the end of a job chunks shrink to this share of what is left, so that the workers finish together."""
 
+KILLS = 3
+"""So many workers must be killed over one item before that counts as what it does, and not as something from outside."""
+
 FREE_DOUBTS = 8
 SCORES_PER_DOUBT = 200
 """An error in a used worker is verified in a fresh one: the first few of a job, then at most one for so many scores."""
@@ -267,7 +270,7 @@ class Job:
         self._scored = 0
         self._resolved = False
         self._alone: set[int] = set()  # items that are to be scored in a chunk of their own
-        self._tried: set[int] = set()  # items whose worker was killed
+        self._tried: Counter[int] = Counter()  # how often the worker of an item was killed
         self._doubted: set[int] = set()  # items that were an error in a worker that others had used
         self._failed_starts: list[StartError] = []  # since the last success
         self._first_failed_start = 0.0
@@ -342,12 +345,11 @@ class Job:
             self._alone.update(indices)
 
     def try_again(self, index: int) -> bool:
-        """Return whether an item whose worker was killed is to be scored again, alone; the second time it is the item's own fault."""
+        """Return whether an item whose worker was killed is to be scored again, alone; after `KILLS` it is the item's own fault."""
         with self._lock:
-            again = index not in self._tried
-            self._tried.add(index)
+            self._tried[index] += 1
             self._alone.add(index)
-            return again
+            return self._tried[index] < KILLS
 
     def doubt(self, index: int) -> bool:
         """Return whether an error in a used worker is to be verified in a fresh one. Rewards that often raise are spared most of it."""
@@ -429,7 +431,7 @@ class Slot:
 
         An item over which the worker fails gets that failure; those behind it are returned. A failure that cannot be attributed to one
         item (in a batch, or among items that travel together) is recorded for none: they are then scored one by one, so that only
-        the culprit fails. An item whose worker was killed, perhaps from outside, is tried once more. If no worker can be started, all
+        the culprit fails. An item whose worker was killed, perhaps from outside, is tried again. If no worker can be started, all
         are returned; a reward that refuses to be loaded, or whose workers die again and again before they have scored anything, fails
         everything that nobody has taken.
         """
