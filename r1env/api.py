@@ -197,7 +197,7 @@ def _reference_to_reward(reward: str | Reward | Callable[..., Any]) -> str:
 
 
 def _with_references(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """The settings with a name in place of every object that settings can only name."""
+    """Return the settings with a name in place of every object that settings can only name."""
 
     def named(value: Any) -> Any:
         if isinstance(value, Mapping):

@@ -91,7 +91,7 @@ class Preset:
     notes: Mapping[str, str] = field(default_factory=dict)
 
     def source_of(self, path: str) -> str:
-        """Where the value at `path` comes from: the note of the path or of the nearest group around it, or else `source`."""
+        """Return where the value at `path` comes from: the note of the path or of the nearest group around it, or else `source`."""
         parts = path.split(".")
         around = (".".join(parts[:length]) for length in range(len(parts), 0, -1))
         return next((self.notes[name] for name in around if name in self.notes), self.source)
@@ -173,7 +173,7 @@ def nested(path: str, value: object) -> dict[str, Any]:
 
 
 def _scalar(text: str, value: object) -> object:
-    """What people mean where YAML 1.1 differs: `1e-4` (no dot) is a number, `no` (Norwegian, too) is a text."""
+    """Return what people mean where YAML 1.1 differs: `1e-4` (no dot) is a number, `no` (Norwegian, too) is a text."""
     if isinstance(value, bool) and text.strip().lower() not in ("true", "false"):
         return text.strip()
     if isinstance(value, str):
@@ -254,7 +254,7 @@ def _warn(message: str) -> None:
 
 
 def _unknown_key(model: type[BaseModel], location: tuple[str | int, ...], value: object) -> str:
-    """The key as it was written, with a remedy: the same setting of another library, the same name in a group, or a similar name."""
+    """Return the key as it was written, with a remedy: the same setting of another library, the same name in a group, or a similar name."""
     path = [str(part) for part in location]
     while isinstance(value, Mapping) and len(value) == 1:  # `--set actor_rollout_ref.rollout.n=8`
         (name,) = value
@@ -277,7 +277,7 @@ def _unknown_key(model: type[BaseModel], location: tuple[str | int, ...], value:
 
 
 def _keys_at(model: type[BaseModel], path: Iterable[str | int]) -> list[str]:
-    """The field names of the model at `path` inside `model`; of `model` itself where the path leads elsewhere."""
+    """Return the field names of the model at `path` inside `model`; of `model` itself where the path leads elsewhere."""
     current: type[BaseModel] = model
     for step in path:
         info = current.model_fields.get(str(step))
@@ -319,7 +319,7 @@ class Setting:
 
 @cache
 def list_settings(model: type[BaseModel]) -> tuple[Setting, ...]:
-    """Every setting of `model`, those of nested groups by their dotted paths: first the top level, then group by group."""
+    """Return every setting of `model`, those of nested groups by their dotted paths: first the top level, then group by group."""
     return tuple(_settings(model, "", None))
 
 
@@ -382,7 +382,7 @@ def _settings(model: type[BaseModel], prefix: str, default: BaseModel | None) ->
 
 
 def _group_of(info: FieldInfo) -> type[BaseModel] | None:
-    """The model of a field that is a group of settings; None for a single setting."""
+    """Return the model of a field that is a group of settings; None for a single setting."""
     inner = info.annotation
     if isinstance(inner, type) and issubclass(inner, BaseModel) and not info.is_required():
         return inner
@@ -390,7 +390,7 @@ def _group_of(info: FieldInfo) -> type[BaseModel] | None:
 
 
 def _as_plain(value: object) -> object:
-    """A default as `model_dump(mode="json")` would give it."""
+    """Return a default as `model_dump(mode="json")` would give it."""
     if isinstance(value, BaseModel):
         return plain(value)
     if isinstance(value, Mapping):
@@ -401,7 +401,7 @@ def _as_plain(value: object) -> object:
 
 
 def _names_of(info: FieldInfo) -> tuple[str, ...] | None:
-    """The known names of a setting that is marked with `Name`; None for any other."""
+    """Return the known names of a setting that is marked with `Name`; None for any other."""
     return next((tuple(marker.names()) for marker in info.metadata if isinstance(marker, Name)), None)
 
 
@@ -419,7 +419,7 @@ def _type_of(info: FieldInfo) -> str:
 
 
 def type_text(annotation: object) -> str:
-    """A type in a few words: `float`, `int|null`, `token|sequence`, `list of text`."""
+    """Return a type in a few words: `float`, `int|null`, `token|sequence`, `list of text`."""
     origin, arguments = typing.get_origin(annotation), typing.get_args(annotation)
     if origin in (Union, types.UnionType):
         return "|".join(type_text(argument) for argument in arguments)

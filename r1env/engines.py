@@ -151,7 +151,7 @@ class ScriptedEngine:
 
 
 def make_scripted(model: str, *, text: Any = None) -> ScriptedEngine:
-    """The entry of the engine plugin: `text`, or else `model`, is the text that is always answered."""
+    """Return the entry of the engine plugin: `text`, or else `model`, is the text that is always answered."""
     return ScriptedEngine(model if text is None else text if callable(text) or isinstance(text, Mapping) else str(text))
 
 

@@ -177,7 +177,7 @@ def _module(name: str, wanted: str) -> ModuleType:
 
 
 def _refusal(wanted: str, why: str) -> UsageError:
-    """An error of one line, whatever is in the name of a file."""
+    """Return an error of one line, whatever is in the name of a file."""
     message = f"{wanted}: {why}"
     return UsageError(message if message.isprintable() else message.encode("unicode_escape").decode("ascii"))
 
@@ -201,7 +201,7 @@ def _place(module: ModuleType) -> str:
 
 
 def _public_names(thing: Any) -> list[str]:
-    """Names that a module defines itself, a few of them."""
+    """Return names that a module defines itself, a few of them."""
     own = getattr(thing, "__name__", None)
     names = (
         name for name, value in vars(thing).items() if getattr(value, "__module__", None) == own or hasattr(value, "function")

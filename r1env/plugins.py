@@ -147,11 +147,11 @@ class Plugins:
         ]
 
     def provided(self, kind: str) -> Mapping[str, Provided[Any]]:
-        """Everything of one kind (a key of `HOOKS`) by name; of a name that clashes, the first. `find` refuses such a name."""
+        """Return everything of one kind (a key of `HOOKS`) by name; of a name that clashes, the first. `find` refuses such a name."""
         return {name: provided[0] for name, provided in self._provided[kind].items()}
 
     def listed(self, kind: str) -> list[Provided[Any]]:
-        """Everything of one kind, what clashes included."""
+        """Return everything of one kind, what clashes included."""
         return [one for provided in self._provided[kind].values() for one in provided]
 
     def find(self, spec_type: type[S], name: str) -> S:

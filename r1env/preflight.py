@@ -337,7 +337,7 @@ class _TaskCheck:
         return Report(subject=subject, checked=self.taken, faults=tuple(faults), facts=tuple(facts))
 
     def _where(self, place: int, task: Task) -> str:
-        """Where a task is from: file and row, where the source knows them."""
+        """Return where a task is from: file and row, where the source knows them."""
         source = self._environment.source
         if (where := getattr(source, "where", None)) is not None:
             return str(where(place))
@@ -446,7 +446,7 @@ def _answered(task: Task, completion: str) -> Rollout:
 
 
 def _needs_answer(checker: Reward) -> bool:
-    """Whether the checker asks for `answer` by name and has no default for it."""
+    """Return whether the checker asks for `answer` by name and has no default for it."""
     called = checker.function.__call__ if inspect.isclass(checker.function) else checker.function
     answer = inspect.signature(called).parameters.get("answer")
     return answer is not None and answer.default is answer.empty
@@ -512,7 +512,7 @@ def _too_long_remedy(limits: Limits) -> str:
 
 
 def _digest(environment: Environment, tasks: Iterable[Task], settings: Preflight, limits: Limits) -> str:
-    """A hash of everything that the report depends on: the tasks, the rewards and their files, the tokenizer, the settings."""
+    """Return a hash of everything that the report depends on: the tasks, the rewards and their files, the tokenizer, the settings."""
     digest = hashlib.blake2b(digest_size=16)
     about = [environment.name, environment.rubric.describe(), environment.accuracy, environment.max_turns, settings.max_faulty]
     about += [

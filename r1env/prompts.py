@@ -176,12 +176,12 @@ def parse_response(completion: str, *, prefilled: bool = False) -> ParsedRespons
 
 
 def with_prefill(completion: str, prefilled: bool) -> str:
-    """The completion with the `<think>` that the prompt wrote for it, unless it wrote one itself."""
+    """Return the completion with the `<think>` that the prompt wrote for it, unless it wrote one itself."""
     return THINK_OPEN + completion if prefilled and not completion.lstrip().startswith(THINK_OPEN) else completion
 
 
 def answer_block(text: str) -> str | None:
-    """The stripped content of the only `<answer>…</answer>` block, or None when there is none or more than one."""
+    """Return the stripped content of the only `<answer>…</answer>` block, or None when there is none or more than one."""
     if text.count(ANSWER_OPEN) != 1 or text.count(ANSWER_CLOSE) != 1:
         return None
     start = text.index(ANSWER_OPEN) + len(ANSWER_OPEN)

@@ -77,7 +77,7 @@ class Recipe(BaseModel):
         return self
 
     def variants(self) -> Mapping[str | None, RecipePreset]:
-        """The stages by preset; None for stages that belong to none."""
+        """Return the stages by preset; None for stages that belong to none."""
         if self.presets:
             return dict[str | None, RecipePreset](self.presets.items())
         return {self.preset: RecipePreset(summary=self.summary, stages=self.stages)}
@@ -317,7 +317,7 @@ def _settings(plugins: Plugins, stage: Stage, chained: Mapping[str, Any], change
 
 
 def _plain_name(value: object) -> object:
-    """A name without the prefix that it has in Gymnasium."""
+    """Return a name without the prefix that it has in Gymnasium."""
     return value.removeprefix("r1env/") if isinstance(value, str) else value
 
 
@@ -399,7 +399,7 @@ def execute(plan: Plan, run: Run, plugins: Plugins | None = None, *, only: Colle
 
 
 def _locator(run: Run, stage: Stage) -> Callable[[str], Path]:
-    """Where in `run` the references of a stage lead."""
+    """Return where in `run` the references of a stage lead."""
 
     def locate(reference: str) -> Path:
         source, file = parse_reference(reference)
@@ -444,7 +444,7 @@ def _trainer(plugins: Plugins, name: str) -> Trainer[TrainerConfig]:
 
 
 def _backend(plugins: Plugins, trainer: str, config: TrainerConfig) -> Backend | None:
-    """The backend that the settings name; None for this process.
+    """Return the backend that the settings name; None for this process.
 
     Raises:
         UsageError: no plugin provides it, or it does not run this trainer.
@@ -513,7 +513,7 @@ def _share_settings(stages: list[dict[str, Any]]) -> None:
 
 
 def _whole(own: _Like, base: Mapping[str, Any]) -> _Like:
-    """All settings of a stage, for comparison with later ones; `own` of them are written."""
+    """Return all settings of a stage, for comparison with later ones; `own` of them are written."""
     whole = _Like({**base, **own})
     whole.base, whole.own = base, dict(own)
     return whole
@@ -533,7 +533,7 @@ class _PlanDumper(yaml.SafeDumper):
         return not isinstance(data, dict | list) or len(json.dumps(data)) < SHARED
 
     def represent_like(self, data: _Like) -> yaml.Node:
-        """A mapping whose first key merges the base."""
+        """Return a mapping whose first key merges the base."""
         node = self.represent_dict(data.own)
         node.value.insert(0, (yaml.ScalarNode("tag:yaml.org,2002:merge", "<<"), self.represent_data(data.base)))
         return node
@@ -543,7 +543,7 @@ class _PlanDumper(yaml.SafeDumper):
         super().serialize(node)
 
     def generate_anchor(self, node: Any) -> str:
-        """The setting that the value is of, or the stage whose settings they are; numbered where that is taken."""
+        """Return the setting that the value is of, or the stage whose settings they are; numbered where that is taken."""
         name = re.sub(r"[^A-Za-z0-9_-]", "-", self._names.get(id(node), "value"))
         self._taken[name] = self._taken.get(name, 0) + 1
         return name if self._taken[name] == 1 else f"{name}-{self._taken[name]}"
@@ -612,7 +612,7 @@ def estimates(plan: Plan, plugins: Plugins | None = None) -> dict[str, Estimate 
 
 
 def estimate_lines(estimated: Mapping[str, Estimate | None]) -> Iterator[str]:
-    """Lines for people; none where no stage has an estimate."""
+    """Yield lines for people; none where no stage has an estimate."""
     if not any(estimated.values()):
         return
     yield f"{'stage':<24} {'tokens':>10} {'hours':>9} {'GB':>7}  estimated for"
@@ -625,7 +625,7 @@ def estimate_lines(estimated: Mapping[str, Estimate | None]) -> Iterator[str]:
 
 
 def _origin(models: Mapping[str, str], model: str) -> str:
-    """The model that a line of stages started from."""
+    """Return the model that a line of stages started from."""
     while is_stage(model) and (source := parse_reference(model)[0]) in models:
         model = models[source]
     return model

@@ -307,7 +307,7 @@ class Reward:
         return [self._to_score(result, each) for result in results]
 
     def _score_together(self, rollouts: Sequence[Rollout], *, one_by_one: bool = False) -> list[Score]:
-        """One call for all: a batch, or a group. With `one_by_one` a call that raises is repeated for each rollout alone."""
+        """Return one call for all: a batch, or a group. With `one_by_one` a call that raises is repeated for each rollout alone."""
         start = time.perf_counter()
         try:
             results = self._listed(self.prepared(**self._arguments_of_many(rollouts)), len(rollouts))
@@ -429,7 +429,7 @@ class Reward:
             return failure.model_copy(update={"reason": f"{reason}: {failure.reason}"[:300]})
 
     def _is_given(self, parameter: inspect.Parameter) -> bool:
-        """True for a parameter that the scoring fills, False for an option."""
+        """Return True for a parameter that the scoring fills, False for an option."""
         if self.convention is Convention.R1ENV:
             return parameter.name in _arguments_of(self.scope)
         return parameter.name not in self.options and (
@@ -732,7 +732,7 @@ def _text(prompt: Conversation) -> str:
 
 
 def _score_of_verl(name: str, result: Mapping[str, Any], seconds: float) -> Score:
-    """The score in a mapping such as verl's functions return; what else is in it becomes the reason."""
+    """Return the score in a mapping such as verl's functions return; what else is in it becomes the reason."""
     if "score" not in result:
         raise _ResultError(f"returned a mapping without 'score': {', '.join(map(str, result))}")
     others = ", ".join(f"{key}={value}" for key, value in result.items() if key != "score")
@@ -881,12 +881,12 @@ def _conversation(rollout: Rollout) -> Conversation:
 
 
 def _with_turns(rollout: Rollout) -> Rollout:
-    """The rollout with its turns recorded: they are read for every argument of every turn, and read off the messages only once."""
+    """Return the rollout with its turns recorded: they are read for every argument of every turn, and read off the messages only once."""
     return rollout if rollout.recorded_turns else rollout.model_copy(update={"recorded_turns": rollout.turns})
 
 
 def _conversation_until(rollout: Rollout, index: int) -> Conversation:
-    """The conversation up to and with the model's message of a turn."""
+    """Return the conversation up to and with the model's message of a turn."""
     turns = rollout.turns
     spoken = sum(1 + len(turn.replies) for turn in turns)
     whole = _conversation(rollout)

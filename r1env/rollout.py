@@ -455,7 +455,7 @@ def _tools_as_user(messages: Conversation) -> Conversation:
 
 
 def _alternating(messages: Conversation) -> Conversation:
-    """The conversation with neighbours of one role as one message, and the system message at the start of the first user message."""
+    """Return the conversation with neighbours of one role as one message, and the system message at the start of the first user message."""
     shown: list[Message] = []
     for message in messages:
         before = shown[-1] if shown else None
@@ -536,7 +536,7 @@ def reply_text(tokenizer: Any, replies: Conversation, *, chat: bool, so_far: Con
 
 
 def _before_the_reply(so_far: Conversation) -> Iterator[tuple[Conversation, str]]:
-    """What may stand before a reply, the likeliest first: earlier messages, and the text of the model's turn before the stand-in."""
+    """Yield what may stand before a reply, the likeliest first: earlier messages, and the text of the model's turn before the stand-in."""
     if so_far:
         *earlier, last = so_far
         yield tuple(earlier), ""

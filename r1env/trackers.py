@@ -44,7 +44,7 @@ class Tracker(Protocol):
         """Give what was logged to the disk or the network. Called whenever the queue is empty."""
 
     def close(self) -> None:
-        """The run is over, or stops for now."""
+        """Finish, because the run has ended or been interrupted."""
 
 
 # `Follower`: hands the metrics of a run to a tracker, in a thread of its own. A tracker that fails or hangs costs itself only.
@@ -116,7 +116,7 @@ class Follower:
             self._give_up(f"{type(error).__name__}: {error}")
 
     def _batches(self) -> Iterator[list[Row]]:
-        """What is in the queue, again and again until the run is over."""
+        """Send what is in the queue until the run is over."""
         while not self._given_up.is_set():
             rows = [self._rows.get()]
             while not self._rows.empty():
@@ -144,7 +144,7 @@ class Follower:
 
 @contextmanager
 def followed(run: Run, names: Sequence[str], plugins: Plugins, warn: Warn) -> Iterator[None]:
-    """While it lasts, the run's metrics go to these trackers, and to those that followed the run before it was resumed.
+    """Send the run's metrics to these trackers, and to those that followed it before it was resumed, while the context lasts.
 
     Raises:
         UsageError: an unknown tracker, or one whose package is not installed.
@@ -162,7 +162,7 @@ def followed(run: Run, names: Sequence[str], plugins: Plugins, warn: Warn) -> It
 
 
 def find_tracker(name: str, plugins: Plugins) -> Callable[[Run], Tracker]:
-    """What starts the tracker of that name.
+    """Return the function that starts the tracker of that name.
 
     Raises:
         UsageError: there is none, or its package is not installed.
@@ -174,7 +174,7 @@ def find_tracker(name: str, plugins: Plugins) -> Callable[[Run], Tracker]:
 
 
 def trackers_of(run_path: Path) -> list[str]:
-    """Names of the trackers that have followed a run."""
+    """Return the names of the trackers that have followed a run."""
     return sorted(path.stem for path in (run_path / FOLDER).glob("*.json"))
 
 
@@ -200,7 +200,7 @@ class Delivered:
                 self._steps = {}
 
     def take(self, row: Mapping[str, Any]) -> dict[str, float]:
-        """The finite metrics of a logged row that the tracker does not have yet; from now on it has them."""
+        """Return the finite metrics of a logged row that the tracker does not have yet, and count them as sent."""
         stage, step = row["stage"], row["step"]
         steps = self._steps.setdefault(stage, {})
         new = {
@@ -276,14 +276,14 @@ class WandB:
         self._run.log({at: step, **{f"{stage}/{name}": value for name, value in metrics.items()}})
 
     def flush(self) -> None:
-        """W&B's own process sends what it has."""
+        """Do nothing: W&B's own process sends what it has."""
 
     def close(self) -> None:
         self._run.finish()
 
 
 def identity(run: Run) -> str:
-    """The same for every start of one run, another for each run: what makes W&B go on with its curves."""
+    """Return an id that is the same for every start of one run, so that W&B continues its curves."""
     manifest = run.manifest
     facts = json.dumps([manifest["started"], manifest["seed"], manifest["command"]])
     return hashlib.sha256(facts.encode()).hexdigest()[:16]
@@ -312,7 +312,7 @@ class Trackio:
         self._run.log({f"{stage}/{name}": value for name, value in metrics.items()}, step=step)
 
     def flush(self) -> None:
-        """Trackio's own thread writes what it has."""
+        """Do nothing: Trackio's own thread writes what it has."""
 
     def close(self) -> None:
         with redirect_stdout(sys.stderr):

@@ -313,7 +313,7 @@ class Score(BaseModel):
     __hash__ = None  # type: ignore[assignment]
 
     def _verdict(self) -> tuple[object, ...]:
-        """What counts when scores are compared. A part that was not scored equals another that was not: NaN does not."""
+        """Return what counts when scores are compared. A part that was not scored equals another that was not: NaN does not."""
         parts = {key: None if math.isnan(part) else part for key, part in self.parts.items()}
         return (self.value, parts, self.status, self.reason, self.turns)
 
@@ -324,5 +324,5 @@ class Score(BaseModel):
 
     @classmethod
     def failure(cls, status: Status, reason: str, *, parts: tuple[str, ...] = (), seconds: float = 0.0) -> Score:
-        """A score without a value. `parts` names the keys that would have been there; they become NaN."""
+        """Return a score without a value. `parts` names the keys that would have been there; they become NaN."""
         return cls(value=None, parts=dict.fromkeys(parts, math.nan), status=status, reason=reason, seconds=seconds)

@@ -103,7 +103,7 @@ def load_rubric(
 
 
 def score_items(items: Sequence[T], to_rollout: Callable[[T], Rollout], rubric: Rubric) -> list[Score]:
-    """A score for each item, in order, in one call of the rewards. Raises nothing on account of an item or of a reward.
+    """Return a score for each item, in order, in one call of the rewards. Raises nothing on account of an item or of a reward.
 
     An item that makes no rollout gets a score without a value, as does everything when the scoring itself breaks down.
     """
@@ -133,7 +133,7 @@ def numbers(score: Score, rubric: Rubric, unscored: float) -> dict[str, float]:
 
 
 def leading(score: Score, rubric: Rubric, unscored: float) -> float:
-    """How right the answer was, apart from its form: the part of the rubric's first reward, within 0 and 1.
+    """Return how right the answer was, apart from its form: the part of the rubric's first reward, within 0 and 1.
 
     Stacks filter groups by it, and plot it as the accuracy.
     """
@@ -142,7 +142,7 @@ def leading(score: Score, rubric: Rubric, unscored: float) -> float:
 
 
 def check_unscored(unscored: float) -> float:
-    """The number for a score without a value.
+    """Return the number for a score without a value.
 
     Raises:
         UsageError: it is not finite.
@@ -188,7 +188,7 @@ ID_FIELDS = ("id", "task_id", "index")
 
 
 def task_field(task: Task) -> str:
-    """The whole task as JSON text, to be put into a row under `TASK_FIELD`. In ASCII, since text may hold lone surrogates.
+    """Return the whole task as JSON text, to be put into a row under `TASK_FIELD`. In ASCII, since text may hold lone surrogates.
 
     What JSON has no form for comes back as what it has: tuples as lists, keys as text.
 
@@ -249,7 +249,7 @@ def _warn_once(fault: str) -> None:
 
 
 def rollout_of(task: Task, completion: object, token_ids: Sequence[int] | None = None) -> Rollout:
-    """The rollout of a task.
+    """Return the rollout of a task.
 
     Args:
         completion: the model's text; or the messages after the prompt, of which the last by the assistant is the completion.
@@ -272,7 +272,7 @@ def rollout_of(task: Task, completion: object, token_ids: Sequence[int] | None =
 
 
 def _id(fields: Mapping[str, Any], prompt: Conversation, answer: str | None) -> str:
-    """The row's own, else one that follows from what is asked, so that it is the same in every run."""
+    """Return the row's own, else one that follows from what is asked, so that it is the same in every run."""
     for name in ID_FIELDS:
         if isinstance(fields.get(name), str | int):
             return str(fields[name])
@@ -292,7 +292,7 @@ SHORTEST_OVERLAP = 16
 
 
 def text_of(content: object) -> str:
-    """A message's content as text: itself, or the text blocks of it joined; nothing for None.
+    """Return a message's content as text: itself, or the text blocks of it joined; nothing for None.
 
     Raises:
         TypeError: it is neither.
@@ -320,7 +320,7 @@ def conversation_of(prompt: object) -> Conversation:
 
 
 def without_end_tokens(text: str, end_tokens: Sequence[str] = END_TOKENS) -> str:
-    """The text without the end-of-turn tokens it closes with, and without white space between and after those."""
+    """Return the text without the end-of-turn tokens it closes with, and without white space between and after those."""
     kept = end = len(text)
     while True:
         while end and text[end - 1].isspace():
@@ -332,7 +332,7 @@ def without_end_tokens(text: str, end_tokens: Sequence[str] = END_TOKENS) -> str
 
 
 def after_prompt(query: str, prompt: str) -> str | None:
-    """The response in a query that is prompt and response in one; None where the prompt cannot be found at its head.
+    """Return the response in a query that is prompt and response in one; None where the prompt cannot be found at its head.
 
     The prompt may come back changed by its way through the tokenizer: cut on the left to fit the context, or with other white
     space. So what is looked for is the longest end of the prompt with which the query begins, white space aside.
@@ -358,7 +358,7 @@ def _message(message: Mapping[str, object]) -> Message:
 
 
 def _counts(character: str) -> bool:
-    """False for what a tokenizer may add, drop or break: white space, and the mark of half a character at a cut."""
+    """Return False for what a tokenizer may add, drop or break: white space, and the mark of half a character at a cut."""
     return not character.isspace() and character != "\ufffd"
 
 

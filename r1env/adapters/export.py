@@ -79,7 +79,7 @@ STACKS: Mapping[str, tuple[str, str]] = {
 
 
 def render(stack: str, spec: RubricSpec, *, path: Path, parts: Sequence[str]) -> str:
-    """The text of the reward file.
+    """Return the text of the reward file.
 
     Args:
         stack: a key of `STACKS`.

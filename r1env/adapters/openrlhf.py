@@ -97,17 +97,17 @@ def reward_function(
 
 
 def told_reward(value: float) -> float:
-    """A reward as OpenRLHF is told it: the nearest multiple of `REWARD_STEP`."""
+    """Return a reward as OpenRLHF is told it: the nearest multiple of `REWARD_STEP`."""
     return round(value / REWARD_STEP) * REWARD_STEP
 
 
 def label_of(task: Task) -> str:
-    """The label (`--data.label_key`) that brings the task whole to the reward."""
+    """Return the label (`--data.label_key`) that brings the task whole to the reward."""
     return f'{{"{TASK_FIELD}": {task_field(task)}}}'
 
 
 def row_of(task: Task) -> dict[str, Any]:
-    """A row of the prompt file, for `--data.input_key prompt --data.label_key label --data.apply_chat_template`.
+    """Return a row of the prompt file, for `--data.input_key prompt --data.label_key label --data.apply_chat_template`.
 
     To show the model another prompt (a template's rendering), replace `prompt`; the task keeps its own.
     """
@@ -115,7 +115,7 @@ def row_of(task: Task) -> dict[str, Any]:
 
 
 def _fields_of_label(label: Any) -> Mapping[str, Any]:
-    """A label that `label_of` wrote, or a mapping (a column of structs), or else the reference answer itself."""
+    """Return a label that `label_of` wrote, or a mapping (a column of structs), or else the reference answer itself."""
     if isinstance(label, str) and label.lstrip().startswith("{") and TASK_FIELD in label:
         label = json.loads(label)
     if isinstance(label, Mapping):

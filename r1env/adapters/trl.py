@@ -88,7 +88,7 @@ class RewardFunction:
 
 
 def reward_function(rubric: AnyRubric, *, accuracy: str = "math", answer_field: str | None = None) -> RewardFunction:
-    """One function for the whole rubric: its value is the weighted sum, its name the rubric's, its parts are logged.
+    """Return one function for the whole rubric: its value is the weighted sum, its name the rubric's, its parts are logged.
 
     Where a reward that counts has no value, neither has the sum, and TRL leaves the completion out of its group. This is the faithful
     form, and the one for the asynchronous trainer, which ignores `reward_weights`.
@@ -106,7 +106,7 @@ def reward_function(rubric: AnyRubric, *, accuracy: str = "math", answer_field: 
 
 
 def reward_functions(rubric: AnyRubric, *, accuracy: str = "math", answer_field: str | None = None) -> list[RewardFunction]:
-    """One function a reward, as TRL's own examples have them; give `[f.weight for f in functions]` as `reward_weights`.
+    """Return one function a reward, as TRL's own examples have them; give `[f.weight for f in functions]` as `reward_weights`.
 
     TRL adds up the functions that have a value for a completion: where `math` has none, `format` alone decides what it is
     worth. Use this form where TRL shall see the rewards apart (GDPO's `normalize_then_sum`), and `reward_function` otherwise.
@@ -125,7 +125,7 @@ def reward_functions(rubric: AnyRubric, *, accuracy: str = "math", answer_field:
 
 
 def row_of(task: Task) -> dict[str, Any]:
-    """A row of a conversational data set that brings the task whole to the reward.
+    """Return a row of a conversational data set that brings the task whole to the reward.
 
     To show the model another prompt (a template's rendering), replace `prompt`; the task keeps its own.
     """

@@ -61,7 +61,7 @@ def compute_score(
 
 
 def reward_function(rubric: AnyRubric, *, accuracy: str = "math", unscored: float = 0.0) -> ComputeScore:
-    """A `compute_score` with the rubric bound: synchronous, from any thread.
+    """Return a `compute_score` with the rubric bound: synchronous, from any thread.
 
     It returns `score` (the rubric's value), `acc` (its first reward, which verl takes as the accuracy: DAPO filters by it), `error` and
     every part: numbers, finite, under the same keys whatever happens. Parts are what `algorithm.gdpo_reward_keys` names.
@@ -89,7 +89,7 @@ def reward_function(rubric: AnyRubric, *, accuracy: str = "math", unscored: floa
 
 
 def row_of(task: Task, data_source: str = "r1env") -> dict[str, Any]:
-    """A row of verl's parquet file that brings the task whole to the reward. `data_source` names the curve in its plots.
+    """Return a row of verl's parquet file that brings the task whole to the reward. `data_source` names the curve in its plots.
 
     To show the model another prompt (a template's rendering), replace `prompt`; the task keeps its own.
     """

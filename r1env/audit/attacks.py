@@ -167,7 +167,7 @@ def _retracted(subject: Subject) -> Iterator[str]:
 
 
 def _contradicting(subject: Subject) -> Iterator[str]:
-    """Two final answers, one of them right. As for retractions, an answer block decides alone.
+    """Yield two final answers, one of them right. As for retractions, an answer block decides alone.
 
     Of two different forms the later may decide, so there the right answer comes first.
     """
@@ -181,7 +181,7 @@ def _contradicting(subject: Subject) -> Iterator[str]:
 
 
 def _scaled(subject: Subject) -> Iterator[str]:
-    """The right digits with a word or sign that changes their value."""
+    """Yield the right digits with a word or sign that changes their value."""
     if not is_integer(subject.answer) or abs(int(subject.answer)) < 3:  # 0 million is 0, and 2! is 2
         return
     scales = SCALES if asks_for_percent(subject.task.question) else (*SCALES, "{}%", "{}\\%")

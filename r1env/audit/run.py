@@ -347,7 +347,7 @@ def _reaches(value: float | None, right: float) -> bool:
 
 
 def _tolerance(value: float) -> float:
-    """The tolerance for rounding; partial credit is less than that of a right completion."""
+    """Return the tolerance for rounding; partial credit is less than that of a right completion."""
     return 1e-9 * max(1.0, abs(value))
 
 

@@ -28,7 +28,7 @@ Advance = Callable[[int, int], None]
 
 
 def program() -> str:
-    """How this program is called from here: `r1env` where the shell finds it, else the path of the running script."""
+    """Return how this program is called from here: `r1env` where the shell finds it, else the path of the running script."""
     script = Path(sys.argv[0])
     if shutil.which("r1env") or script.name != "r1env":
         return "r1env"
@@ -36,12 +36,12 @@ def program() -> str:
 
 
 def stdout_console() -> Console:
-    """A console on stdout, as wide as the terminal."""
+    """Return a console on stdout, as wide as the terminal."""
     return Console(width=None if sys.stdout.isatty() else PIPE_WIDTH, highlight=False)
 
 
 def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, title: str | None = None) -> None:
-    """A table on stdout; without a head, where all columns are nameless. Cells are plain text: no markup is read in them."""
+    """Print a table, without a head if all columns are nameless. Cells are plain text: no markup is read in them."""
     table = Table(box=SIMPLE_HEAD, title=title, title_justify="left", pad_edge=False, show_header=any(columns))
     for column in columns:
         table.add_column(column, overflow="fold")
@@ -51,7 +51,7 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, tit
 
 
 def print_json(value: Any) -> None:
-    """One JSON document on stdout."""
+    """Print one JSON document."""
     typer.echo(to_json(value, indent=2))
 
 
@@ -123,7 +123,7 @@ class _Saying(logging.Handler):
 
 
 def printable(value: object) -> str:
-    """Text that a terminal shows instead of obeying: control characters as their pictures, lone surrogates as `?`."""
+    """Return text that is safe in a terminal: control characters as their pictures, lone surrogates as `?`."""
     return str(value).translate(_CONTROL_PICTURES).encode("utf-8", "replace").decode("utf-8")
 
 
@@ -134,5 +134,5 @@ _CONTROL_PICTURES = {code: 0x2400 + code for code in range(32) if chr(code) not 
 
 
 def percent(share: float | None) -> str:
-    """A share as people read it; a dash where there is none."""
+    """Return a share as people read it; a dash where there is none."""
     return "–" if share is None else f"{share:.1%}"

@@ -68,7 +68,7 @@ def doctor(ctx: typer.Context, as_json: Json = False) -> None:
 
 
 def diagnose(plugins: Plugins) -> Iterator[Check]:
-    """All checks, one after another."""
+    """Run all checks, one after another."""
     yield _python()
     yield Check("machine", State.OK, f"{platform.platform()}, {os.cpu_count()} CPUs")
     yield from _torch()

@@ -73,7 +73,7 @@ class StageProgress:
 
     @property
     def steps_per_second(self) -> float | None:
-        """Over the last steps; None before there are two."""
+        """Return the rate over the last steps; None before there are two."""
         if len(self.times) < 2:
             return None
         (first, begun), (last, ended) = self.times[0], self.times[-1]
@@ -85,7 +85,7 @@ class StageProgress:
         return None if rate is None or self.total is None else max(0, self.total - self.step) / rate
 
     def columns(self) -> list[tuple[str, str, str]]:
-        """(metric, heading, format) of what this stage logs, in the order of `COLUMNS`."""
+        """Return (metric, heading, format) for what this stage logs, in the order of `COLUMNS`."""
         found = []
         for metric, (heading, form) in COLUMNS.items():
             if metric.endswith("/"):
@@ -95,7 +95,7 @@ class StageProgress:
         return found
 
     def heading(self) -> str:
-        """`stage 2/2 rl: 120/250, 3.2 steps/s, 0:41 left`."""
+        """Return a line such as `stage 2/2 rl: 120/250, 3.2 steps/s, 0:41 left`."""
         steps = f"{self.step}/{self.total}" if self.total else f"step {self.step}"
         rate, left = self.steps_per_second, self.seconds_left
         speed = "" if rate is None else f", {rate:.1f} steps/s"
@@ -179,7 +179,7 @@ MISSING = "–"
 
 
 def render(progress: StageProgress) -> RenderableType:
-    """The table of the last steps, and a progress bar under it."""
+    """Return the table of the last steps, and a progress bar under it."""
     table = Table(box=SIMPLE_HEAD, pad_edge=False)
     table.add_column("step", justify="right")
     columns = progress.columns()
@@ -193,23 +193,23 @@ def render(progress: StageProgress) -> RenderableType:
 
 
 def _evaluation_line(evaluations: Sequence[tuple[int, float]]) -> list[Text]:
-    """The first evaluation and the last: what the training is for stays in sight when its row has scrolled away."""
+    """Return the first evaluation and the last: what the training is for stays in sight when its row has scrolled away."""
     ends = [f"{number(accuracy, '.3f')} (step {step})" for step, accuracy in (*evaluations[:1], *evaluations[1:][-1:])]
     return [Text("eval accuracy " + " → ".join(ends))] if ends else []
 
 
 def number(value: float | None, form: str) -> str:
-    """A metric as a person reads it; a dash where there is none."""
+    """Return a metric as a person reads it; a dash where there is none."""
     return MISSING if value is None or math.isnan(value) else format(value, form)
 
 
 def speed(steps_per_second: float) -> str:
-    """`3.2 steps/s`, or `8.4 s/step` where a step takes longer than a second."""
+    """Return a rate as `3.2 steps/s`, or as `8.4 s/step` if a step takes longer than a second."""
     return f"{steps_per_second:.1f} steps/s" if steps_per_second >= 1 else f"{1 / steps_per_second:.1f} s/step"
 
 
 def duration(seconds: float) -> str:
-    """`0:41`, `12:05`, `3:20:00`."""
+    """Return a duration as `0:41`, `12:05` or `3:20:00`."""
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"

@@ -161,7 +161,7 @@ def _stop(line: str, code: int) -> typer.Exit:
 
 
 def _reader_is_gone(error: Exception) -> bool:
-    """True for a closed pipe (`r1env envs | head`), which typer ends quietly."""
+    """Return True for a closed pipe (`r1env envs | head`), which typer ends quietly."""
     return isinstance(error, OSError) and error.errno == errno.EPIPE
 
 

@@ -62,7 +62,7 @@ BatchSize = Annotated[int, typer.Option("--batch-size", min=1, help="Tasks per e
 
 
 def plugins_of(ctx: typer.Context) -> Plugins:
-    """What is installed, as `main` found it."""
+    """Return the installed plugins."""
     plugins: Plugins = ctx.obj
     return plugins
 
@@ -140,7 +140,7 @@ class _ToStandardError(logging.Handler):
 
 
 def open_engine(plugins: Plugins, name: str, model: str, options: list[str] | Mapping[str, Any] | None) -> Engine:
-    """The engine with its model.
+    """Return the engine with its model.
 
     Raises:
         UsageError: unknown name, or an option that the engine does not take.
@@ -157,7 +157,7 @@ def open_engine(plugins: Plugins, name: str, model: str, options: list[str] | Ma
 
 
 def make_sampling(n: int, temperature: float, top_p: float, max_new_tokens: int, seed: int) -> SamplingParams:
-    """The sampling of the command line.
+    """Return the sampling of the command line.
 
     Raises:
         UsageError: top-p outside (0, 1].
@@ -173,7 +173,7 @@ def limit_for(environment: Environment, limit: int | None) -> int | None:
 
 
 def options_by_reward(pairs: list[str] | None) -> dict[str, dict[str, Any]]:
-    """`REWARD.KEY=VALUE` pairs as options by reward.
+    """Return `REWARD.KEY=VALUE` pairs as options by reward.
 
     Raises:
         UsageError: a pair names no reward.

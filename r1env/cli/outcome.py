@@ -33,7 +33,7 @@ class Usage:
         return cls(time.monotonic(), spent.user + spent.system + spent.children_user + spent.children_system)
 
     def since(self) -> Usage:
-        """What was used since then."""
+        """Return the resources used since then."""
         now = Usage.start()
         return Usage(now.wall - self.wall, now.cpu - self.cpu)
 
@@ -78,7 +78,7 @@ class Outcome:
 
 
 def report_of(run: Run, plugins: Plugins) -> Path | str:
-    """The report, or, where what it needs is not installed, how to get it."""
+    """Return the report, or, where what it needs is not installed, how to get it."""
     try:
         return write_report(run, plugins=plugins)
     except UsageError as error:
@@ -86,7 +86,7 @@ def report_of(run: Run, plugins: Plugins) -> Path | str:
 
 
 def outcome_of(run: Run, plan: Plan, usage: Usage, report: Path | str) -> Outcome:
-    """The outcome of a run that has come as far as it was to go."""
+    """Return the outcome of a run that has come as far as it was to go."""
     finished = run.finished_stages()
     models = {name: str(run.model_dir(name)) for name in finished if run.model_dir(name).is_dir()}
     last = next(reversed(models), None)
@@ -108,7 +108,7 @@ def outcome_of(run: Run, plan: Plan, usage: Usage, report: Path | str) -> Outcom
 
 
 def next_commands(run: Run, plan: Plan) -> list[str]:
-    """Three commands that make sense now, with the run's own settings filled in."""
+    """Return three commands that make sense now, with the run's own settings filled in."""
     finished = [stage for stage in plan.stages if stage.name in run.finished_stages() and run.model_dir(stage.name).is_dir()]
     last = finished[-1] if finished else plan.stages[-1]
     again = _with_another_seed(run.manifest["command"], plan)
@@ -136,7 +136,7 @@ def _commands(*arguments: list[str]) -> list[str]:
 
 
 def _with_another_seed(command: Sequence[str], plan: Plan) -> list[str]:
-    """The arguments that started the run, with the next seed and a new folder; of a run started from Python, its plan's name."""
+    """Return the arguments that started the run, with the next seed and a new folder; of a run started from Python, its plan's name."""
     if list(command[:2]) != ["r1env", "train"]:
         command = ["r1env", "train", plan.name, *(["--preset", plan.preset] if plan.preset else [])]
     words = iter(command)

@@ -66,7 +66,7 @@ def _broken(listed: list[tuple[str, Provided[Spec]]], advance: Advance) -> Itera
 
 
 def _load(spec: Spec) -> None:
-    """Import whatever the spec names.
+    """Import everything that the spec names.
 
     Raises:
         Exception: whatever the import raises; FileNotFoundError for a recipe whose file is missing.

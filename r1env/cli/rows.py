@@ -161,12 +161,12 @@ def recognised_format(first: Mapping[str, Any] | None, columns: str, *, carry: b
 
 
 def malformed_result(error: MalformedRowError) -> dict[str, Any]:
-    """What is written for a line that could not be read."""
+    """Return what is written for a line that could not be read."""
     return {**scored_result(error.row_id, Score.failure(Status.ERROR, str(error))), "seconds": 0}
 
 
 def scored_result(row_id: str | int | None, result: Score) -> dict[str, Any]:
-    """What is written for a scored line."""
+    """Return what is written for a scored line."""
     written = result.model_dump(mode="json")
     if not result.turns:
         del written["turns"]
@@ -185,7 +185,7 @@ def with_columns(result: dict[str, Any], row: Mapping[str, Any]) -> dict[str, An
 
 
 def sampled_row(rollout: Rollout, sample: int) -> dict[str, Any]:
-    """A row that `r1env score` reads back to the same task and completion."""
+    """Return a row that `r1env score` reads back to the same task and completion."""
     task = rollout.task
     optional: Mapping[str, Any] = {"answer": task.answer, "tests": list(task.tests), "language": task.language}
     return {
@@ -205,7 +205,7 @@ def _as_user(text: str) -> tuple[dict[str, str]]:
 
 
 def id_of(line: bytes) -> Any:
-    """The id that a line carries; None where it has none or cannot be read."""
+    """Return the id that a line carries; None where it has none or cannot be read."""
     try:
         return _load(line, 0).get("id")
     except MalformedRowError:
@@ -390,7 +390,7 @@ def _plain(value: Any) -> Any:
 
 
 def _is_plain_lines(name: str) -> bool:
-    """True for files whose lines are read as they are, so that a malformed one is a row like any other."""
+    """Return True for files whose lines are read as they are, so that a malformed one is a row like any other."""
     path = Path(name)
     if path.suffix in (".jsonl", ".ndjson"):
         return True
@@ -602,7 +602,7 @@ class Output:
 
 
 def _cell(value: Any) -> Any:
-    """A value for CSV: what is no plain value is written as JSON."""
+    """Return a value for CSV: what is no plain value is written as JSON."""
     return to_json(value) if isinstance(value, list | dict) else _writable(value)
 
 
@@ -614,7 +614,7 @@ def _parquet_row(row: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _column_type(arrow: Any, values: list[Any]) -> Any:
-    """The type of a column by its first values; text where they say nothing."""
+    """Return the type of a column by its first values; text where they say nothing."""
     try:
         found = arrow.array(values).type
     except (ValueError, TypeError) as error:

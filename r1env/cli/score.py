@@ -241,7 +241,7 @@ def _told_of_failures(reason: str, first: Mapping[str, Any] | None) -> str:
 def _scorer(
     plugins: Plugins, reward: str | None, rubric: str | None, accuracy: str, options: list[str] | None
 ) -> Reward | Rubric:
-    """What scores.
+    """Return what scores.
 
     Raises:
         UsageError: neither or both given, an unknown name, an unknown option.
@@ -263,7 +263,7 @@ def _scored(
     *,
     on_ray: bool,
 ) -> Iterator[Scored]:
-    """Every chunk once and in order, scored here or on the cluster."""
+    """Return every chunk once and in order, scored here or on the cluster."""
     if not on_ray:
         return (score_chunk(chunk, scorer, form=form) for chunk in numbered)
     stack.enter_context(connected(address))
@@ -305,7 +305,7 @@ def connected(address: str | None) -> Iterator[None]:
 
 
 def score_on_cluster(chunks: Iterable[Chunk], scorer: Reward | Rubric, form: RowFormat = PLAIN) -> Iterator[Scored]:
-    """Every chunk, scored, in the order given. Inside `connected`.
+    """Yield every chunk, scored, in the order given. Inside `connected`.
 
     Raises:
         UsageError: the reward cannot be loaded on the nodes, or a chunk lost `RETRIES` nodes.

@@ -107,7 +107,7 @@ def resolve(plugins: Plugins, trainer: str, preset_name: str | None = None) -> I
 
 
 def help_lines(plugins: Plugins, name: str) -> Mapping[str, Sequence[tuple[str, str]]]:
-    """Heading → (setting, description) of what `r1env train NAME` can be told with --set; for a recipe, its presets and stages.
+    """Return heading → (setting, description) for the settings of `r1env train NAME --set`; for a recipe, its presets and stages.
 
     Raises:
         UsageError: the name is unknown.

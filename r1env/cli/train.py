@@ -176,7 +176,7 @@ class TrainCommand(TyperCommand):
                 formatter.write_dl(rows)
 
     def _name_in(self, words: list[str]) -> str | None:
-        """The first word that is neither an option nor an option's value."""
+        """Return the first word that is neither an option nor an option's value."""
         valued = {option for parameter in self.params if not getattr(parameter, "is_flag", False) for option in parameter.opts}
         pairs = zip(["", *words], words, strict=False)
         return next((word for before, word in pairs if not word.startswith("-") and before not in valued), None)
@@ -205,7 +205,7 @@ def _of_data(
 
 
 def make_plan(plugins: Plugins, name: str | None, preset: str | None, common: dict[str, Any], settings: list[str]) -> Plan:
-    """The plan of the command line.
+    """Return the plan of the command line.
 
     Raises:
         UsageError: no name, or a setting that no stage has.

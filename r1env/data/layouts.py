@@ -195,7 +195,7 @@ def read_examples(
 
 
 def _commonest(rows: Rows, sample: int) -> Layout:
-    """The layout that most of the first rows have."""
+    """Return the layout that most of the first rows have."""
     found = Counter(
         layout.name
         for row in islice(rows, sample)
@@ -205,7 +205,7 @@ def _commonest(rows: Rows, sample: int) -> Layout:
 
 
 def _bound(layout: Layout, first: Mapping[str, Any]) -> Layout:
-    """The layout with the columns of the first row for those it has several names for: a later row must not fall back on another."""
+    """Return the layout with the columns of the first row for those it has several names for: a later row must not fall back on another."""
     bound: dict[str, Any] = {}
     for name in ("question", "answer", "options", "completions", "label", "tools"):
         spec = getattr(layout, name)
@@ -262,7 +262,7 @@ class Examples(Sequence[Example]):
         return self.example(self.rows[index], index % len(self))
 
     def example(self, row: Row, place: int) -> Example:
-        """The example of a row, which stands at `place` from 0; see `example_of`."""
+        """Return the example of a row, which stands at `place` from 0; see `example_of`."""
         if not _has_columns(self.layout, row):
             self._refuse(row)
         return example_of(row, self.layout, place, self._reading)
@@ -439,7 +439,7 @@ class _Taken:
         self.columns: dict[str, str] = {}
 
     def __call__(self, field_name: str) -> tuple[Any, str]:
-        """The value of a field, and the column it came from; `MISSING` where the row has none."""
+        """Return the value of a field, and the column it came from; `MISSING` where the row has none."""
         spec: Field = getattr(self.layout, field_name)
         if not spec:
             return MISSING, ""
@@ -540,7 +540,7 @@ def _program(row: Mapping[str, Any], layout: Layout, taken: _Taken) -> programs.
 def _conversations(
     taken: _Taken, kind: TaskKind | None, program: programs.Program | None, reading: Reading
 ) -> tuple[Conversation, tuple[Conversation, ...], dict[str, Any]]:
-    """The prompt, the demonstrations that follow it, and what was taken off the prompt."""
+    """Return the prompt, the demonstrations that follow it, and what was taken off the prompt."""
     row, layout = taken.row, taken.layout
     question, path = taken("question")
     extra: dict[str, Any] = {}
@@ -597,7 +597,7 @@ def _is_conversation(value: list[Any]) -> bool:
 def _reference(
     taken: _Taken, kind: TaskKind | None, layout: Layout, reading: Reading, place: int
 ) -> tuple[str | None, dict[str, str]]:
-    """The reference as text, and the options by letter as they will be shown."""
+    """Return the reference as text, and the options by letter as they will be shown."""
     row = taken.row
     answer, path = taken("answer")
     if kind in (None, TaskKind.CODE, TaskKind.CHAT) or not layout.answer:
@@ -651,7 +651,7 @@ def _choice(taken: _Taken, answer: Any, path: str, reading: Reading, place: int)
 
 
 def _options(value: Any) -> tuple[list[str], list[str]]:
-    """The labels and the texts of a row's options; fillers at the end are dropped (MMLU-Pro)."""
+    """Return the labels and the texts of a row's options; fillers at the end are dropped (MMLU-Pro)."""
     if isinstance(value, str):  # of a CSV file
         value = read_literal(value) if value.lstrip()[:1] in ("[", "{") else value
     if isinstance(value, Mapping):
@@ -723,7 +723,7 @@ def answer_text(answer: Any, row: Mapping[str, Any] | None = None, path: str = "
 
 
 def _pair(taken: _Taken, prompt: Conversation) -> tuple[Conversation, Conversation, Conversation]:
-    """The better and the worse continuation, and the prompt, which may be what both begin with."""
+    """Return the better and the worse continuation, and the prompt, which may be what both begin with."""
     row, layout = taken.row, taken.layout
     if not layout.chosen:
         return (), (), prompt
@@ -761,7 +761,7 @@ def _pair(taken: _Taken, prompt: Conversation) -> tuple[Conversation, Conversati
 
 
 def _dialogue(text: str) -> Conversation:
-    """The messages of a text of turns `Human: …` and `Assistant: …`."""
+    """Return the messages of a text of turns `Human: …` and `Assistant: …`."""
     parts = re.split(r"(?:^|\n\n)(Human|Assistant): ?", text.strip("\n"))[1:]
     roles = {"Human": "user", "Assistant": "assistant"}
     return tuple({"role": roles[who], "content": said.strip()} for who, said in zip(parts[::2], parts[1::2], strict=True))
@@ -1054,7 +1054,7 @@ def _alpaca_question(row: Mapping[str, Any]) -> Any:
 
 
 def _thought(thinking: str, attempt: str) -> Computed:
-    """One demonstration of two columns: the thinking and what follows it."""
+    """Return one demonstration of two columns: the thinking and what follows it."""
 
     def read(row: Mapping[str, Any]) -> Any:
         reasoning, content = at_path(row, thinking), at_path(row, attempt)
@@ -1133,7 +1133,7 @@ def _redux_answer(row: Mapping[str, Any]) -> Any:
 
 
 def _drop_answers(row: Mapping[str, Any]) -> list[str]:
-    """All references of a row of DROP, each a number, a date or spans."""
+    """Return all references of a row of DROP, each a number, a date or spans."""
     given = row.get("answer")
     several = row.get("validated_answers")
     found = [given] if isinstance(given, Mapping) else []
@@ -1259,7 +1259,7 @@ def _openthoughts_kind(row: Mapping[str, Any]) -> TaskKind:
 
 
 def _reasoning_gym(row: Mapping[str, Any]) -> Mapping[str, Any]:
-    """What the reward `reasoning-gym` reads. A set made with other settings than the library's says so in its metadata."""
+    """Return what the reward `reasoning-gym` reads. A set made with other settings than the library's says so in its metadata."""
     about = row["metadata"]
     question = row.get("question") or ""
     return {

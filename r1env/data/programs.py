@@ -230,7 +230,7 @@ def codeforces(row: Row, language: str = "cpp", time_factor: float = 1.0) -> Pro
 
 
 def reads_and_prints(row: Row) -> bool:
-    """Whether a problem of Codeforces uses standard input and output alone: it talks to no other program and uses no files."""
+    """Return whether a problem of Codeforces uses standard input and output alone: it talks to no other program and uses no files."""
     return (row.get("input_mode") or "stdio") == "stdio" and not row.get("interaction_format")
 
 
@@ -425,12 +425,12 @@ def _stdio(given: str, wanted: str) -> Test:
 
 
 def _joined(value: Any) -> str:
-    """Lines, where a set has them as a list."""
+    """Return lines, where a set has them as a list."""
     return "\n".join(map(str, value)) if isinstance(value, list) else str(value)
 
 
 def _call(function: str, given: Any, wanted: Any, column: str) -> Test:
-    """A call with arguments as a list, or as text with a JSON value a line."""
+    """Return a call with arguments as a list, or as text with a JSON value a line."""
     try:
         arguments = [json.loads(line) for line in given.split("\n") if line.strip()] if isinstance(given, str) else list(given)
         expected = json.loads(wanted) if isinstance(wanted, str) and isinstance(given, str) else wanted
@@ -446,7 +446,7 @@ def _function_name(function: str, starter: str) -> str:
 
 
 def called_function(assertions: Sequence[str], column: str = "test_list") -> str:
-    """The function that assertions are about: the one they call most that is neither Python's nor imported.
+    """Return the function that assertions are about: the one they call most that is neither Python's nor imported.
 
     Raises:
         TestsError: they call none, or are not Python.

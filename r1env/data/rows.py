@@ -187,7 +187,7 @@ def _open(source: str, split: str | None) -> list[_Part]:
 
 
 def _files_of_folder(folder: Path, split: str | None) -> list[Path]:
-    """The data files of a folder and of the folders in it, by name.
+    """Return the data files of a folder and of the folders in it, by name.
 
     Raises:
         DataError: there are none, or of more than one format.
@@ -223,7 +223,7 @@ def _files_of_folder(folder: Path, split: str | None) -> list[Path]:
 
 
 def _split_of(path: Path) -> str:
-    """The split that the name of a file, or of a folder above it, says; empty where none does."""
+    """Return the split that the name of a file, or of a folder above it, says; empty where none does."""
     for part in reversed(path.parts):
         if found := _SPLIT_OF_NAME.search(part):
             return _SPLITS.get(found[1].lower(), found[1].lower())
@@ -268,7 +268,7 @@ class _Part:
 
 
 def _file_part(path: Path) -> _Part:
-    """The reader of a file, by its name and its first bytes.
+    """Return the reader of a file, by its name and its first bytes.
 
     Raises:
         DataError: it is in no format that we read.
@@ -306,7 +306,7 @@ def _is_json(line: bytes) -> bool:
 
 
 def _rows_in(value: Any) -> list[Any] | None:
-    """The rows of a document that is one object around a list of objects, such as `{"examples": [{…}, …]}`."""
+    """Return the rows of a document that is one object around a list of objects, such as `{"examples": [{…}, …]}`."""
     if not isinstance(value, dict):
         return None
     lists = [one for one in value.values() if isinstance(one, list) and one and all(isinstance(row, dict) for row in one)]
@@ -414,7 +414,7 @@ class _JsonPart(_Part):
                 yield _as_row(row, self.name, number, "row")
 
     def _items(self, file: io.TextIOWrapper, text: str) -> Iterator[Row]:
-        """The items of an array, of which `text` is the beginning. An item is complete when what ends it is in sight."""
+        """Yield the items of an array, of which `text` is the beginning. An item is complete when what ends it is in sight."""
         decode = json.JSONDecoder().raw_decode
         number, wanted = 1, self.piece
         while True:
@@ -747,7 +747,7 @@ class ColumnMap(Mapping[str, str]):
 
 
 def where_of(row: Mapping[str, Any]) -> str:
-    """The file and the number of a row; `the row` where it came from no file."""
+    """Return the file and the number of a row; `the row` where it came from no file."""
     return row.where if isinstance(row, Row) else "the row"
 
 
@@ -800,7 +800,7 @@ _INDEX = re.compile(r"(?:\[(-?\d{1,9})\]|(-?\d{1,9}))(?:\.(?=.)|(?=\[)|$)")
 
 
 def _index(path: str) -> tuple[int, str] | None:
-    """The list index that a path begins with, and the rest of the path."""
+    """Return the list index that a path begins with, and the rest of the path."""
     found = _INDEX.match(path)
     return (int(found[1] or found[2]), path[found.end() :]) if found else None
 

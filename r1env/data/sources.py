@@ -28,7 +28,7 @@ class TaskSource(Protocol):
         """How many tasks there are; None for a generator, which never ends."""
 
     def task(self, index: int, seed: int = 0) -> Task:
-        """The task at `index`. A collection of fixed tasks ignores `seed`.
+        """Return the task at `index`. A collection of fixed tasks ignores `seed`.
 
         Raises:
             IndexError: `index` is negative or not below `size`.
@@ -155,7 +155,7 @@ def split_of(text: str, share: float = TEST_SHARE) -> Split:
 
 
 def iterate(source: TaskSource, limit: int | None = None, seed: int = 0) -> Iterator[Task]:
-    """The first `limit` tasks in order (all, where the source ends and `limit` is None)."""
+    """Yield the first `limit` tasks in order (all, where the source ends and `limit` is None)."""
     count = limit if source.size is None else min(source.size, limit if limit is not None else source.size)
     if count is None:
         raise UsageError("this source never ends; say how many tasks you want with a limit")

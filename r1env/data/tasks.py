@@ -181,7 +181,7 @@ class FileTasks:
         return where_of(self.examples.rows[self._place(index)])
 
     def _place(self, index: int) -> int:
-        """The place of a task among all rows."""
+        """Return the place of a task among all rows."""
         return index if self._kept is None else self._kept[index]
 
     def checked(self, read_reference: ReadReference | None) -> FileTasks:
@@ -223,7 +223,7 @@ class FileTasks:
         raise DataError(self.examples.rows.name, "no row can be a task")
 
     def _readable(self) -> Iterable[Example]:
-        """The first examples; those that cannot be read are passed over where bad rows are skipped."""
+        """Yield the first examples; those that cannot be read are passed over where bad rows are skipped."""
         for place in range(min(len(self.examples), CHECKED_ROWS)):
             try:
                 yield self.examples[place]
@@ -232,7 +232,7 @@ class FileTasks:
                     raise
 
     def _enumerated(self, tally: _Tally) -> Iterable[tuple[int, Example]]:
-        """Every example with its place; rows that cannot be read are counted or refused."""
+        """Yield every example with its place; rows that cannot be read are counted or refused."""
         for place, row in enumerate(self.examples.rows):
             try:
                 yield place, self.examples.example(row, place)
@@ -242,7 +242,7 @@ class FileTasks:
                 tally.bad.append(error)
 
     def _takes(self, example: Example, tally: _Tally) -> bool:
-        """Whether an example becomes a task; counts it."""
+        """Return whether an example becomes a task; counts it."""
         if example.left_out:
             tally.left_out[example.left_out] += 1
             return False
@@ -267,7 +267,7 @@ class FileTasks:
         return True
 
     def _unfit(self, example: Example) -> str:
-        """Why an example that was not checked on opening cannot be a task; empty where it can."""
+        """Return why an example that was not checked on opening cannot be a task; empty where it can."""
         if example.left_out:
             return f"it is left out, for {example.left_out}; open the data with -o bad_rows=skip, so that all rows are looked at first"
         if example.kind is not self.kind:
@@ -355,6 +355,6 @@ def task_of_example(example: Example, task_id: str, read_reference: ReadReferenc
 
 
 def _digest(example: Example) -> bytes:
-    """What is asked, white space and case aside."""
+    """Return what is asked, white space and case aside."""
     asked = json.dumps([" ".join(message["content"].lower().split()) for message in example.prompt])
     return hashlib.blake2b(asked.encode("utf-8", "surrogatepass"), digest_size=8).digest()

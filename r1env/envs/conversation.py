@@ -451,7 +451,7 @@ class Episode:
         self._end_turn(message, completion, replies, reward)
 
     def _after(self, result: StepResult, completion: Completion) -> Conversation:
-        """The replies that the model will read; none where the episode ends here."""
+        """Return the replies that the model will read; none where the episode ends here."""
         if result.done:
             self.ended_by = self._end_of(completion)
         elif completion.finish_reason is FinishReason.ERROR:
@@ -530,7 +530,7 @@ async def _awaited(call: Callable[[ConversationEnv], Any], env: ConversationEnv)
 
 
 def _number(reward: Any) -> float | None:
-    """The reward of a turn as a float, also where it is a scalar of numpy or torch.
+    """Return the reward of a turn as a float, also where it is a scalar of numpy or torch.
 
     Raises:
         TypeError, ValueError: it is no number, or not finite.

@@ -45,7 +45,7 @@ class Environment:
     options: Mapping[str, Any] = field(default_factory=dict)
 
     def shares_tasks_with(self, other: Environment) -> bool:
-        """Whether both draw from the same tasks: the same environment over the same data, and the same split of them."""
+        """Return whether both draw from the same tasks: the same environment over the same data, and the same split of them."""
         if self.name != other.name or _data_of(self) != _data_of(other):
             return False
         return self.split == other.split or None in (self.split, other.split) or "all" in (self.split, other.split)
@@ -146,13 +146,13 @@ def make_evaluation_environment(name: str, **options: Any) -> Environment:
 
 
 def _data_of(environment: Environment) -> object:
-    """What says which tasks there are: the data that were named, or else all options."""
+    """Return what says which tasks there are: the data that were named, or else all options."""
     options = dict(environment.options)
     return str(options["data"]) if options.get("data") is not None else options
 
 
 def _with_split(spec: EnvironmentSpec, options: Mapping[str, Any], split: str | None, hold_out: float) -> Mapping[str, Any]:
-    """The options of the source, with the split where it takes one. What is held out comes of the training tasks."""
+    """Return the options of the source, with the split where it takes one. What is held out comes of the training tasks."""
     if "split" not in inspect.signature(import_target(spec.source)).parameters:
         return options
     if hold_out:
@@ -161,7 +161,7 @@ def _with_split(spec: EnvironmentSpec, options: Mapping[str, Any], split: str | 
 
 
 def _part_of(source: TaskSource, spec: EnvironmentSpec, split: str | None, hold_out: float) -> TaskSource:
-    """The split of a source that was not made for it, or that is divided by `hold_out`."""
+    """Return the split of a source that was not made for it, or that is divided by `hold_out`."""
     if hold_out:
         held_out = HeldOut(source, hold_out)
         return held_out if split is None else held_out.split(split)

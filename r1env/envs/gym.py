@@ -51,7 +51,7 @@ class CompletionSpace(_UnicodeSpace[str]):
     """Any string: what a model may answer."""
 
     def sample(self, mask: Any = None, probability: Any = None) -> str:
-        """A short random string, to exercise an environment."""
+        """Return a short random string, to exercise an environment."""
         return self._random_text()
 
     def contains(self, x: Any) -> bool:
@@ -62,7 +62,7 @@ class ConversationSpace(_UnicodeSpace[Conversation]):
     """A tuple of messages `{"role": …, "content": …}`: what an environment shows."""
 
     def sample(self, mask: Any = None, probability: Any = None) -> Conversation:
-        """One user message with a random text."""
+        """Return one user message with a random text."""
         return ({"role": "user", "content": self._random_text()},)
 
     def contains(self, x: Any) -> bool:
@@ -132,7 +132,7 @@ class ReasoningEnv(gymnasium.Env[Conversation, str]):
             self._episode.close()
 
     def render(self) -> str | None:
-        """The conversation as text, in mode `ansi`."""
+        """Return the conversation as text, in mode `ansi`."""
         if self.render_mode != "ansi" or self._episode is None:
             return None
         return "\n".join(f"[{message['role']}] {message['content']}" for message in self._episode.messages)
@@ -146,12 +146,12 @@ class ReasoningEnv(gymnasium.Env[Conversation, str]):
 
 
 def score_info(result: Score) -> dict[str, Any]:
-    """What `info` says about a score."""
+    """Return what `info` says about a score."""
     return {"score": result, "parts": dict(result.parts)}
 
 
 def as_reward(result: Score) -> float:
-    """The score as Gymnasium wants it: a float, NaN where there is no value."""
+    """Return the score as Gymnasium wants it: a float, NaN where there is no value."""
     return math.nan if result.value is None else result.value
 
 

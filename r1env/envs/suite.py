@@ -51,7 +51,7 @@ class Suite:
         self._order = Interleaving(weights)
 
     def at(self, position: int, seed: int = 0) -> tuple[Environment, Task]:
-        """The task at a position of the endless stream, and its environment. Depends on nothing but the arguments.
+        """Return the task at a position of the endless stream, and its environment. Depends on nothing but the arguments.
 
         Of any stretch of the stream every environment has its share, to within a task or two. A finite source is walked in a new
         random order each epoch; a generator is indexed.
@@ -73,7 +73,7 @@ def make_suite(
     hold_out: float = 0.0,
     **options: Any,
 ) -> Suite:
-    """The suite of that name, or the environment of that name as a suite of one.
+    """Return the suite of that name, or the environment of that name as a suite of one.
 
     Args:
         rubric, template, split, hold_out: of every environment, as in `make_environment`.
@@ -105,7 +105,7 @@ def make_mixture(
     hold_out: float = 0.0,
     **options: Any,
 ) -> Suite:
-    """The mixture that settings list.
+    """Return the mixture that settings list.
 
     Args:
         rubric: where a share names none.

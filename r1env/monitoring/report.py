@@ -92,14 +92,14 @@ class Mark:
 
 
 def main_figures(rows: Rows, marks: Sequence[Mark] = ()) -> list[dict[str, Any]]:
-    """The figures of `CHARTS` for one stage; charts without any value are left out."""
+    """Return the figures of `CHARTS` for one stage; charts without any value are left out."""
     names = metric_names(rows)
     figures = (figure(chart, _members(chart, names), rows, marks) for chart in CHARTS)
     return [found for found in figures if found["data"]]
 
 
 def overview_figures(stages: Mapping[str, Rows]) -> list[dict[str, Any]]:
-    """Charts over the stages of a run, one after another, with a mark where each begins; only what two stages or more log."""
+    """Return charts over the stages of a run, one after another, with a mark where each begins; only of what at least two stages log."""
     joined: list[dict[str, Any]] = []
     marks: list[Mark] = []
     offset = 0
@@ -113,7 +113,7 @@ def overview_figures(stages: Mapping[str, Rows]) -> list[dict[str, Any]]:
 
 
 def other_figures(rows: Rows) -> list[dict[str, Any]]:
-    """One figure for each metric that `CHARTS` leaves out."""
+    """Return one figure for each metric that `CHARTS` leaves out."""
     names = metric_names(rows)
     shown = {name for chart in CHARTS for name in _members(chart, names)}
     figures = (figure(Chart(name, (name,), signed=True), [name], rows) for name in names if name not in shown)
@@ -121,7 +121,7 @@ def other_figures(rows: Rows) -> list[dict[str, Any]]:
 
 
 def figure(chart: Chart, names: Sequence[str], rows: Rows, marks: Sequence[Mark] = ()) -> dict[str, Any]:
-    """A plotly figure: `title`, `note`, `data` (a trace for each metric that has values) and `layout`."""
+    """Return a plotly figure: `title`, `note`, `data` (a trace for each metric that has values) and `layout`."""
     shown = [mark for mark in marks if not mark.metric or mark.metric in names]
     traces = [trace for name, label in zip(names, _labels(names), strict=True) if (trace := _trace(name, label, rows))["x"]]
     highest = max((value for trace in traces for value in trace["y"]), default=0.0)
@@ -141,12 +141,12 @@ def figure(chart: Chart, names: Sequence[str], rows: Rows, marks: Sequence[Mark]
 
 
 def metric_names(rows: Rows) -> list[str]:
-    """All metrics that appear, in the order of their first appearance."""
+    """Return all metrics that appear, in the order of their first appearance."""
     return [name for name in dict.fromkeys(key for row in rows for key in row) if name not in PLACE]
 
 
 def first_and_last(rows: Rows, metric: str) -> tuple[tuple[int, float], tuple[int, float]] | None:
-    """(step, value) of the first and of the last value of a metric; None where it has none."""
+    """Return (step, value) of the first and the last value of a metric; None if it has none."""
     values = [(row["step"], row[metric]) for row in rows if row.get(metric) is not None]
     return (values[0], values[-1]) if values else None
 
@@ -168,7 +168,7 @@ def _members(chart: Chart, names: Sequence[str]) -> list[str]:
 
 
 def _labels(names: Sequence[str]) -> list[str]:
-    """The names without the first segment that they share: the chart's title says it already."""
+    """Return the names without the first segment that they share: the chart's title says it already."""
     segments = {name.partition("/")[0] for name in names}
     return [name.partition("/")[2] or name for name in names] if len(segments) == 1 and len(names) > 1 else list(names)
 
@@ -229,7 +229,7 @@ class Prompt:
 
 
 def choose_samples(read: Callable[[], Iterable[Row]], stage: str) -> list[Prompt]:
-    """A few prompts of a stage: those seen at most steps first, since the same prompt over time shows what was learned.
+    """Return a few prompts of a stage: those seen at most steps first, since the same prompt over time shows what was learned.
 
     Args:
         read: gives all logged rollouts, in order. Called twice, so that only the chosen ones are held in memory.
@@ -248,7 +248,7 @@ def choose_samples(read: Callable[[], Iterable[Row]], stage: str) -> list[Prompt
 
 
 def mark(completion: str) -> Iterator[Piece]:
-    """The completion cut into thinking, answer and the rest, with reflective words as pieces of their own. Loses nothing."""
+    """Yield the completion cut into thinking, answer and the rest, with reflective words as pieces of their own. Loses nothing."""
     for role, text in _roles(completion):
         end = 0
         for match in REFLECTIVE.finditer(text):
@@ -261,7 +261,7 @@ def mark(completion: str) -> Iterator[Piece]:
 
 
 def _roles(completion: str) -> list[tuple[str, str]]:
-    """The thinking reaches to the last `</think>` (or, never closed, to the end); an answer is the last block after it."""
+    """Return the thinking reaches to the last `</think>` (or, never closed, to the end); an answer is the last block after it."""
     close = completion.rfind(THINK_CLOSE)
     opened = completion.find(THINK_OPEN)
     unfinished = close < 0 <= opened
@@ -284,7 +284,7 @@ def _key(row: Row) -> Key:
 
 
 def _choose_prompts(steps: Mapping[Key, Mapping[int, None]]) -> list[Key]:
-    """The prompts seen at most steps; where none comes back, prompts of different steps."""
+    """Return the prompts seen at most steps; where none comes back, prompts of different steps."""
     if any(len(seen) > 1 for seen in steps.values()):
         return sorted(steps, key=lambda key: -len(steps[key]))[:PROMPTS_SHOWN]
     first_at: dict[int, Key] = {}
@@ -294,7 +294,7 @@ def _choose_prompts(steps: Mapping[Key, Mapping[int, None]]) -> list[Key]:
 
 
 def _spread(values: Sequence[int], count: int) -> list[int]:
-    """`count` of the values, evenly spread, the first and the last among them; all where there are no more."""
+    """Return `count` values, evenly spread and including the first and the last; all if there are no more."""
     if len(values) <= count:
         return list(values)
     return [values[round(i * (len(values) - 1) / (count - 1))] for i in range(count)]
@@ -327,7 +327,7 @@ def _sample(row: Row) -> Sample:
 
 
 def _text_of(prompt: object) -> str:
-    """A prompt as text: it is logged as text, or as messages."""
+    """Return a prompt as text: it is logged as text, or as messages."""
     if isinstance(prompt, list):
         return "\n\n".join(str(message.get("content", "")) for message in prompt if isinstance(message, Mapping))
     return "" if prompt is None else str(prompt)
@@ -384,7 +384,7 @@ def write_report(run: Run, *, plugins: Plugins | None = None) -> Path:
 
 
 def render(run: Run, plugins: Plugins) -> str:
-    """The page as text. All that a model or a data set wrote is escaped; only plugins' own sections are taken as HTML."""
+    """Return the page as text. All that a model or a data set wrote is escaped; only plugins' own sections are taken as HTML."""
     import jinja2  # here, because it is an extra
 
     environment = jinja2.Environment(
@@ -437,13 +437,13 @@ def _sections(run: Run, plugins: Plugins) -> list[Section]:
 
 
 def _seconds(run: Run, manifest: Mapping[str, Any]) -> float:
-    """From the start to the last step, pauses between resumptions included."""
+    """Return the time from the start to the last step, including pauses between resumptions."""
     times = [row["time"] for row in run.metrics()]
     return times[-1] - float(manifest["started"]) if times else 0.0
 
 
 def _number(value: Any) -> str:
-    """A number as people read it: four significant digits."""
+    """Return a number as people read it: four significant digits."""
     return "–" if value is None else f"{value:.4g}"
 
 
@@ -456,7 +456,7 @@ def _duration(seconds: float) -> str:
 
 
 def _visible(text: str) -> str:
-    """The text with its control characters spelt out: HTML cannot hold some of them, and others turn the page's text around."""
+    """Return the text with its control characters spelt out: HTML cannot hold some of them, and others turn the page's text around."""
     return text.translate(_SPELT_OUT)
 
 

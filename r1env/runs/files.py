@@ -81,7 +81,7 @@ def to_json(value: Any, *, indent: int | None = None) -> str:
 
 
 def json_ready(value: Any) -> Any:
-    """The value with plain numbers only, None where one is not finite.
+    """Return the value with plain numbers only, None where one is not finite.
 
     Raises:
         TypeError: something in it is neither a container, a text nor a number.
@@ -107,18 +107,18 @@ GZIP_FORMAT = 31  # zlib's number for "one gzip member, largest window"
 
 
 def json_lines(rows: Iterable[Mapping[str, Any]]) -> bytes:
-    """The rows as JSON lines."""
+    """Return the rows as JSON lines."""
     return b"".join(to_json(row).encode("ascii") + b"\n" for row in rows)
 
 
 def gzip_member(rows: Iterable[Mapping[str, Any]]) -> bytes:
-    """The rows as one complete gzip member, which can be appended to others. No rows, no bytes."""
+    """Return the rows as one complete gzip member, which can be appended to others. No rows, no bytes."""
     lines = json_lines(rows)
     return gzip.compress(lines, mtime=0) if lines else b""
 
 
 def read_json_lines(path: Path) -> Iterator[dict[str, Any]]:
-    """The rows of all complete lines; none where there is no file.
+    """Yield the rows of all complete lines; none where there is no file.
 
     Raises:
         RunError: a complete line is not JSON.
@@ -136,14 +136,14 @@ def read_json_lines(path: Path) -> Iterator[dict[str, Any]]:
 
 
 def read_gzip_members(path: Path) -> Iterator[dict[str, Any]]:
-    """The rows of all complete gzip members, member by member; none where there is no file."""
+    """Yield the rows of all complete gzip members, member by member; none where there is no file."""
     for _, data in _members(path):
         for line in data.splitlines():
             yield json.loads(line)
 
 
 def whole_lines_size(path: Path) -> int:
-    """The size in bytes of the file up to the end of its last complete line."""
+    """Return the size in bytes of the file up to the end of its last complete line."""
     if not path.exists():
         return 0
     with path.open("rb") as file:
@@ -159,7 +159,7 @@ def whole_lines_size(path: Path) -> int:
 
 
 def whole_members_size(path: Path) -> int:
-    """The size in bytes of the file up to the end of its last complete gzip member."""
+    """Return the size in bytes of the file up to the end of its last complete gzip member."""
     size = 0
     for end, _ in _members(path):
         size = end

@@ -57,7 +57,7 @@ def plugin_provenance(plugins: Plugins) -> list[dict[str, str]]:
 
 
 def git_revision(folder: Path) -> str | None:
-    """The commit checked out around `folder`, with `+changes` when files differ from it; None outside a checkout."""
+    """Return the commit checked out around `folder`, with `+changes` when files differ from it; None outside a checkout."""
     revision = _git(folder, "rev-parse", "HEAD")
     if revision is None:
         return None

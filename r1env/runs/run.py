@@ -106,7 +106,7 @@ class Run:
 
     @classmethod
     def open(cls, path: Path) -> Run:
-        """An existing run, to read it or to go on with it. Writes nothing: a crash's torn tail is skipped by readers.
+        """Return an existing run, to read it or to go on with it. Writes nothing: a crash's torn tail is skipped by readers.
 
         Raises:
             RunFolderError: the folder holds no run.
@@ -195,15 +195,15 @@ class Run:
         self._stage = None
 
     def finished_stages(self) -> list[str]:
-        """Names of the stages that are done, in order."""
+        """Return names of the stages that are done, in order."""
         return list(self._state()["finished"])
 
     def begun_stages(self) -> list[str]:
-        """Names of the stages that have been started, finished ones too."""
+        """Return names of the stages that have been started, finished ones too."""
         return list(self._state()["begun"])
 
     def has_checkpoint(self, stage: str) -> bool:
-        """True when a stage has anything to go on from: neither its result nor a half-written (hidden) file counts."""
+        """Return True when a stage has anything to go on from: neither its result nor a half-written (hidden) file counts."""
         folder = self._stage_dir(stage)
         return folder.is_dir() and any(
             path != self.model_dir(stage) and not path.name.startswith(".") for path in folder.iterdir()
@@ -229,11 +229,11 @@ class Run:
         return folder
 
     def model_dir(self, stage: str | None = None) -> Path:
-        """Where a stage (the running one, by default) leaves its model; the trainer makes it."""
+        """Return where a stage (the running one, by default) leaves its model; the trainer makes it."""
         return self._stage_dir(stage or self.stage) / "model"
 
     def stage_file(self, name: str, stage: str | None = None) -> Path:
-        """A file of a stage's own (the running one's, by default): data for later stages, tables. The trainer writes it."""
+        """Return a file of a stage's own (the running one's, by default): data for later stages, tables. The trainer writes it."""
         return self._stage_dir(stage or self.stage) / name
 
     def log(self, step: int, metrics: Mapping[str, float]) -> None:
@@ -293,17 +293,17 @@ class Run:
         self._listeners.append(listener)
 
     def metrics(self, stage: str | None = None) -> list[dict[str, Any]]:
-        """All logged steps, in order; of one stage, if it is named. A value that was not finite is None."""
+        """Return all logged steps, in order; of one stage, if it is named. A value that was not finite is None."""
         rows = logs.read_json_lines(self.path / METRICS)
         return [row for row in rows if stage is None or row["stage"] == stage]
 
     def events(self, stage: str | None = None) -> list[dict[str, Any]]:
-        """All logged events, in order; of one stage, if it is named."""
+        """Return all logged events, in order; of one stage, if it is named."""
         rows = logs.read_json_lines(self.path / EVENTS)
         return [row for row in rows if stage is None or row["stage"] == stage]
 
     def rollouts(self) -> Iterator[dict[str, Any]]:
-        """All logged rollouts, in order, read as they are asked for."""
+        """Return all logged rollouts, in order, read as they are asked for."""
         return logs.read_gzip_members(self.path / ROLLOUTS)
 
     def _stage_dir(self, stage: str) -> Path:

@@ -20,18 +20,18 @@ STAGE_PREFIX = "stage:"
 
 
 def is_stage(value: object) -> bool:
-    """Whether a setting refers to a stage's result, which need not be there yet."""
+    """Return whether a setting refers to a stage's result, which need not be there yet."""
     return isinstance(value, str) and value.startswith(STAGE_PREFIX)
 
 
 def parse_reference(reference: str) -> tuple[str, str | None]:
-    """The stage's name, and the file within its folder or None for its model."""
+    """Return the stage's name, and the file within its folder or None for its model."""
     stage, _, file = reference.removeprefix(STAGE_PREFIX).partition("/")
     return stage, file or None
 
 
 def references(settings: object) -> Iterator[str]:
-    """Every reference in settings (plain data), however deep."""
+    """Yield every reference in settings (plain data), however deep."""
     if is_stage(settings):
         yield str(settings)
     elif isinstance(settings, Mapping):
@@ -43,7 +43,7 @@ def references(settings: object) -> Iterator[str]:
 
 
 def resolved(settings: Any, locate: Callable[[str], Path]) -> Any:
-    """The settings with every reference replaced by the path that `locate` has for it."""
+    """Return the settings with every reference replaced by the path that `locate` has for it."""
     if is_stage(settings):
         return str(locate(settings))
     if isinstance(settings, Mapping):
@@ -71,7 +71,7 @@ MEASURES: Mapping[str, str] = {
 
 
 def stage_table(run: Run) -> Table:
-    """A row a finished stage, in the order of the plan; a column a measure that any of them logged."""
+    """Return a row a finished stage, in the order of the plan; a column a measure that any of them logged."""
     finished = run.finished_stages()
     records = [_record(stage, run.metrics(stage["name"])) for stage in run.plan["stages"] if stage["name"] in finished]
     shown = [heading for heading in MEASURES.values() if any(heading in record for record in records)]
@@ -112,12 +112,12 @@ def write_stage_table(run: Run) -> None:
 
 
 def stages_section(run: Run) -> str:
-    """The table for the report."""
+    """Return the table for the report."""
     return stage_table(run).html()
 
 
 def _record(stage: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """One stage in numbers; a measure that it never logged is left out."""
+    """Return one stage in numbers; a measure that it never logged is left out."""
     record: dict[str, Any] = {
         "stage": stage["name"],
         "trainer": stage["trainer"],

@@ -35,7 +35,7 @@ class Table(BaseModel):
     data: tuple[dict[str, Any], ...] = ()
 
     def markdown(self) -> str:
-        """The table in Markdown, its columns aligned so that it also reads as plain text."""
+        """Return the table in Markdown, its columns aligned so that it also reads as plain text."""
         lines = [tuple(map(_cell, line)) for line in (self.columns, *self.rows)]
         widths = [max(len(line[place]) for line in lines) for place in range(len(self.columns))]
         head, *body = (
@@ -46,7 +46,7 @@ class Table(BaseModel):
         return "\n".join([f"**{self.title}**", "", head, rule, *body, *notes]) + "\n"
 
     def html(self) -> str:
-        """The table in HTML, without its title; every text is escaped."""
+        """Return the table in HTML, without its title; every text is escaped."""
         rows = "".join(f"<tr>{_html_cells('td', row)}</tr>" for row in self.rows)
         notes = "".join(f"<p>{escape(note)}</p>" for note in self.notes)
         head = f"<thead><tr>{_html_cells('th', self.columns)}</tr></thead>"

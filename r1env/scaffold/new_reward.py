@@ -52,7 +52,7 @@ def new_reward(name: str, folder: Path | None = None, *, taken: Collection[str] 
 
 
 def render(name: str, *, distribution: str) -> dict[str, str]:
-    """The files of a reward plugin, by path within its folder."""
+    """Return the files of a reward plugin, by path within its folder."""
     identifier = name.replace("-", "_")
     major, minor, _ = __version__.split(".", 2)
     values = {

@@ -121,7 +121,7 @@ class ProcessState:
         )
 
     def _has_same_descriptors(self) -> bool:
-        """A new descriptor gets the lowest free number, so that number changes when one is left open, or one below it is closed."""
+        """Return a new descriptor gets the lowest free number, so that number changes when one is left open, or one below it is closed."""
         now = _open_descriptors()
         if now is None or self._descriptors is None:
             return False

@@ -86,7 +86,7 @@ def _vector(env_id: str, options: dict[str, Any]) -> Any:
 
 
 def _of_a_plugin(env_id: str) -> bool:
-    """Whether r1env knows the environment; another may be registered with Gymnasium by other means."""
+    """Return whether r1env knows the environment; another may be registered with Gymnasium by other means."""
     from r1env.plugins import installed
 
     return is_reference(env_id) or env_id.removeprefix("r1env/") in installed().provided("environments")
@@ -145,7 +145,7 @@ def _check_splits(env_id: str, options: dict[str, Any]) -> None:
 
 
 def _first_tasks(environment: Environment) -> dict[str, str]:
-    """The ids of the first tasks, and what each asks and expects."""
+    """Return the ids of the first tasks, and what each asks and expects."""
     count = min(SPLIT_TASKS, environment.source.size or SPLIT_TASKS)
     tasks = (environment.task(index, SEED) for index in range(count))
     return {task.id: repr((task.prompt, task.answer)) for task in tasks}
@@ -236,7 +236,7 @@ def _check_tools(env_id: str, tools: Sequence[Tool]) -> None:
 
 
 def _turns_of_a_model(tools: Sequence[Tool]) -> Iterator[str]:
-    """What a model may write: calls of each tool with arguments of the right and of the wrong types, broken calls, and texts."""
+    """Yield what a model may write: calls of each tool with arguments of the right and of the wrong types, broken calls, and texts."""
     values: Mapping[str, Any] = {"integer": 1, "number": 0.5, "boolean": True, "string": "a", "array": [], "object": {}}
     for tool in tools:
         properties = tool.parameters.get("properties", {})
@@ -291,7 +291,7 @@ def _reset(env: gymnasium.Env[Any, Any], seed: int | None) -> tuple[Any, str]:
 
 
 def _next(env: gymnasium.Env[Any, Any], action: str, ended: bool) -> tuple[Any, float, bool, bool, str]:
-    """The single environment's step; or, after its end, the reset that the vector form makes of a step."""
+    """Return the single environment's step; or, after its end, the reset that the vector form makes of a step."""
     if ended:
         observation, task_id = _reset(env, None)
         return observation, 0.0, False, False, task_id

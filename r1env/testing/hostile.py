@@ -76,7 +76,7 @@ HOSTILE_TEXTS: Mapping[str, str] = {
 
 
 def hostile_completions() -> dict[str, str]:
-    """Every hostile text as it is, as the content of an answer block, and as the content of a box."""
+    """Return every hostile text as it is, as the content of an answer block, and as the content of a box."""
     completions = {}
     for name, text in HOSTILE_TEXTS.items():
         completions[name] = text

@@ -25,7 +25,7 @@ class CompileCache:
 
     @staticmethod
     def key(parts: Iterable[str | bytes]) -> str:
-        """Names what a compiler makes of these: source, files, command, image."""
+        """Return names what a compiler makes of these: source, files, command, image."""
         digest = hashlib.sha256()
         for part in parts:
             data = part.encode("utf-8", "surrogatepass") if isinstance(part, str) else part

@@ -97,7 +97,7 @@ def _first_difference(
 
 
 def _lines(text: bytes) -> list[bytes]:
-    """The lines of a text without blanks at their ends (a carriage return is one), and without empty lines at its end."""
+    """Return the lines of a text without blanks at their ends (a carriage return is one), and without empty lines at its end."""
     return [line.rstrip() for line in text.rstrip().split(b"\n")]
 
 
@@ -110,7 +110,7 @@ def _close_tokens(tolerance: float, got: bytes, wanted: bytes) -> bool:
 
 
 def _close_texts(tolerance: float, got: bytes, wanted: bytes) -> bool:
-    """Two integers are compared as such: neither was rounded, and they may be of any length."""
+    """Return two integers are compared as such: neither was rounded, and they may be of any length."""
     if got == wanted:
         return True
     if _INTEGER.fullmatch(got) and _INTEGER.fullmatch(wanted):
@@ -126,7 +126,7 @@ def _close_texts(tolerance: float, got: bytes, wanted: bytes) -> bool:
 
 
 def _normal(digits: bytes) -> bytes:
-    """An integer without plus sign and leading zeros."""
+    """Return an integer without plus sign and leading zeros."""
     sign = b"-" if digits[:1] == b"-" else b""
     bare = digits.lstrip(b"+-").lstrip(b"0")
     return sign + bare if bare else b"0"
@@ -153,7 +153,7 @@ def _decimals(number: bytes) -> int:
 
 
 def _agree(got: Any, wanted: Any, numbers: _Numbers) -> bool:
-    """Whether two values are equal, given what equal numbers are."""
+    """Return whether two values are equal, given what equal numbers are."""
     if _is_number(got) and _is_number(wanted):
         return numbers(got, wanted)
     got, wanted = _shallow(got), _shallow(wanted)
@@ -180,7 +180,7 @@ def _agree_by_key(got: dict[Any, Any], wanted: dict[Any, Any], numbers: _Numbers
 
 
 def _likely(item: Any, wanted: Set[Any]) -> list[Any]:
-    """The items of a set that may agree with one: itself, or, for a float, all that are near."""
+    """Return the items of a set that may agree with one: itself, or, for a float, all that are near."""
     if item in wanted:
         return [other for other in wanted if other == item]
     return (
@@ -191,7 +191,7 @@ def _likely(item: Any, wanted: Set[Any]) -> list[Any]:
 
 
 def _shallow(value: Any) -> Any:
-    """A container as the built-in type that it is equal to."""
+    """Return a container as the built-in type that it is equal to."""
     if isinstance(value, Mapping) and type(value) is not dict:
         return dict(value)
     if isinstance(value, tuple) and type(value) is not tuple:
@@ -202,7 +202,7 @@ def _shallow(value: Any) -> Any:
 
 
 def _base(value: Any) -> Any:
-    """A value with all its containers, and with numbers that equal an integer or a float, as built-in types."""
+    """Return a value with all its containers, and with numbers that equal an integer or a float, as built-in types."""
     value = _shallow(value)
     if isinstance(value, list | tuple | set | frozenset):
         return type(value)(_base(item) for item in value)
@@ -212,7 +212,7 @@ def _base(value: Any) -> Any:
 
 
 def _as_json(value: Any, expected: Any) -> Any:
-    """A value as it would come out of JSON: whatever has an order is a list."""
+    """Return a value as it would come out of JSON: whatever has an order is a list."""
     value = _shallow(value)
     if isinstance(value, range) and not (isinstance(expected, list | tuple) and len(expected) == len(value)):
         return value  # never written out: it may have any length

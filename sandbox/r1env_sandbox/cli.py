@@ -409,7 +409,7 @@ def _open_output(stack: ExitStack, name: str, input_name: str) -> IO[str]:
 
 
 def _open_answered(stack: ExitStack, name: str, input_name: str, source: BinaryIO) -> tuple[IO[str], int]:
-    """The output file behind its last whole answer, and how many of its answers have no score; what they answer is read from the
+    """Return the output file behind its last whole answer, and how many of its answers have no score; what they answer is read from the
     source."""
     if "-" in (name, input_name):
         raise typer.BadParameter("--resume takes the names of two files, --input and --output")
@@ -444,7 +444,7 @@ def _open_answered(stack: ExitStack, name: str, input_name: str, source: BinaryI
 
 
 def _id_of(line: bytes) -> str | float | None:
-    """The id that the answer to a line has; None where the line has none that can be read."""
+    """Return the id that the answer to a line has; None where the line has none that can be read."""
     try:
         data = plain.loads(line.decode("utf-8-sig"))
     except ValueError:

@@ -185,7 +185,7 @@ class RaySandbox:
         return await asyncio.to_thread(self.judge, submission, tests, limits, stop_at_first_failure=stop_at_first_failure)
 
     def describe(self) -> dict[str, str]:
-        """What each node runs on."""
+        """Return what each node runs on."""
         with self._changed:
             nodes = [node for node in self._nodes.values() if node.about is not None]
         return {
@@ -219,7 +219,7 @@ class RaySandbox:
         self.close()
 
     def _on_a_node(self, timeout_s: float, ask: Callable[[_Node], Any], kind: type[Result]) -> tuple[Result | str, int]:
-        """What a node answers, or a line that says why none does; and how many attempts were lost before."""
+        """Return what a node answers, or a line that says why none does; and how many attempts were lost before."""
         deadline = time.monotonic() + timeout_s
         cause = ""
         for lost in range(ATTEMPTS):
@@ -246,7 +246,7 @@ class RaySandbox:
         return answer.model_copy(update={"info": info.model_copy(update=signed)})
 
     def _take(self, deadline: float, timeout_s: float) -> _Node:
-        """A node with a free worker: the one with the largest share of them free.
+        """Return a node with a free worker: the one with the largest share of them free.
 
         Raises:
             SandboxBusy: none became free in time, or this is closed.

@@ -73,7 +73,7 @@ def image_name() -> str:
 
 
 def require_image(client: docker.DockerClient, languages: Collection[str] = ()) -> str:
-    """The id of the image to run, which has all of `languages`.
+    """Return the id of the image to run, which has all of `languages`.
 
     `R1ENV_SANDBOX_IMAGE` names another image, taken as it is.
 
@@ -97,7 +97,7 @@ def require_image(client: docker.DockerClient, languages: Collection[str] = ()) 
 
 
 def languages_of(labels: Mapping[str, str]) -> frozenset[str]:
-    """The languages that an image with these labels holds; those of the default image where it does not say."""
+    """Return the languages that an image with these labels holds; those of the default image where it does not say."""
     return frozenset(labels.get(LANGUAGES_LABEL, ",".join(DEFAULT_LANGUAGES)).split(","))
 
 
@@ -243,7 +243,7 @@ def _build(
 
 
 def _lines(answers: Iterator[dict[str, Any]]) -> Iterator[str]:
-    """What the builder says, line by line.
+    """Yield what the builder says, line by line.
 
     Raises:
         ImageBuildError: a step failed.
@@ -255,7 +255,7 @@ def _lines(answers: Iterator[dict[str, Any]]) -> Iterator[str]:
 
 
 def _context() -> io.BytesIO:
-    """What the builder is sent: a tar file of the Dockerfile alone."""
+    """Return what the builder is sent: a tar file of the Dockerfile alone."""
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w") as tar:
         content = _dockerfile()

@@ -233,7 +233,7 @@ def _lay_out(slot: Slot, job: Job, cache: CompileCache) -> tuple[CompileResult, 
 
 
 def _run_of(job: Job, test: TestCase, keep_box: bool) -> tuple[Command, bytes]:
-    """The command and the input of a test that is one run."""
+    """Return the command and the input of a test that is one run."""
     if test.kind is TestKind.STDIO:
         return job.command(keep_box=keep_box), test.stdin.encode("utf-8", "surrogatepass")
     request = {
@@ -344,7 +344,7 @@ def _examine(worker: Worker, examiner: Worker, command: Command, test: TestCase,
 
 
 def _module_names(submission_files: Mapping[str, str]) -> list[str]:
-    """The modules that Python files make, packages included."""
+    """Return the modules that Python files make, packages included."""
     names: set[str] = set()
     for name in submission_files:
         if name.endswith(".py"):
@@ -569,7 +569,7 @@ def _as_bytes(texts: Mapping[str, str]) -> dict[str, bytes]:
 
 
 def _python_refused(stderr: bytes) -> bool:
-    """Whether the interpreter could not even parse the program: then it reports without a traceback."""
+    """Return whether the interpreter could not even parse the program: then it reports without a traceback."""
     return stderr.startswith(b'  File "/judge/prog/') and _last_line(stderr).startswith(_PYTHON_REFUSED)
 
 

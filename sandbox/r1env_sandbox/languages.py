@@ -204,7 +204,7 @@ _BY_NAME = {name: spec for spec in LANGUAGES.values() for name in (spec.name, *s
 
 
 def find_language(name: str) -> LanguageSpec:
-    """The language of a name or alias, in capitals or not.
+    """Return the language of a name or alias, in capitals or not.
 
     Raises:
         UnknownLanguageError: there is none of that name.
@@ -216,6 +216,6 @@ def find_language(name: str) -> LanguageSpec:
 
 
 def packages_of(languages: Iterable[str]) -> tuple[str, ...]:
-    """The Debian packages that the languages take together, sorted. Python is always there: the runner is written in it."""
+    """Return the Debian packages that the languages take together, sorted. Python is always there: the runner is written in it."""
     names = {"python", *(find_language(name).name for name in languages)}
     return tuple(sorted({package for name in names for package in LANGUAGES[name].packages}))

@@ -41,7 +41,7 @@ def _plain_value(value: Any) -> Any:
 
 
 def _returned_value(value: Any, info: ValidationInfo) -> Any:
-    """What a function returned has been decoded already: a dict of it that looks like a tag is no tag."""
+    """Return what a function returned has been decoded already: a dict of it that looks like a tag is no tag."""
     if info.mode != "json":
         return value
     try:
@@ -199,7 +199,7 @@ class TestCase(BaseModel):
 
     @classmethod
     def pytest(cls, files: Mapping[str, str], *, modules: Sequence[str] = ()) -> TestCase:
-        """Every test in `files` must pass, with the submission as the module `solution`."""
+        """Return every test in `files` must pass, with the submission as the module `solution`."""
         return cls(kind=TestKind.PYTEST, files=files, modules=tuple(modules))
 
     @model_validator(mode="after")
@@ -443,6 +443,6 @@ class JudgeResult(BaseModel):
 
     @classmethod
     def without_score(cls, status: Verdict, note: str, **fields: Any) -> JudgeResult:
-        """A result that says nothing about the program: `rejected_input` or `judge_error`, with the reason."""
+        """Return a result that says nothing about the program: `rejected_input` or `judge_error`, with the reason."""
         info = fields.pop("info", SandboxInfo())
         return cls(status=status, info=info.model_copy(update={"note": plain.clean(note, MAX_NOTE)}), **fields)

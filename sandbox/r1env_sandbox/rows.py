@@ -80,7 +80,7 @@ def answer(row_id: RowId, result: JudgeResult) -> dict[str, Any]:
 
 
 def _row_id(data: Any) -> RowId:
-    """The id of a row that may be none; None when it has none that can be written back."""
+    """Return the id of a row that may be none; None when it has none that can be written back."""
     try:
         return _ID.validate_python(data.get("id")) if isinstance(data, dict) else None
     except ValidationError:

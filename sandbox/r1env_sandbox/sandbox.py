@@ -281,7 +281,7 @@ class Sandbox:
         return sessions.open(limits or Limits(), disk_mb=disk_mb, max_seconds=max_seconds, timeout_s=queue_timeout_s)
 
     def describe(self) -> dict[str, str]:
-        """What the backend runs on, for a person."""
+        """Return what the backend runs on, for a person."""
         return self._ready()[0].describe()
 
     def warm_up(self) -> None:
@@ -321,7 +321,7 @@ class Sandbox:
     def _on_a_slot(
         self, job: Job, timeout_s: float, work: Callable[[Slot], Result]
     ) -> tuple[Result | WorkerLost | FilesDoNotFit, SandboxInfo]:
-        """What `work` returns on a slot, or the fault that kept all attempts from it. Waiting for an engine is no attempt."""
+        """Return what `work` returns on a slot, or the fault that kept all attempts from it. Waiting for an engine is no attempt."""
         attempt, deadline = 1, time.monotonic() + OUTAGE_SECONDS
         while True:
             backend, pool = self._ready()
@@ -353,7 +353,7 @@ class Sandbox:
                 attempt += 1
 
     def _goes_away(self, backend: Backend) -> bool:
-        """Whether an engine that has ended workers stops answering."""
+        """Return whether an engine that has ended workers stops answering."""
         end = time.monotonic() + STOPPING_SECONDS
         while time.monotonic() < end and not self._closed:
             if not backend.answers():
@@ -362,7 +362,7 @@ class Sandbox:
         return False
 
     def _wait_for(self, backend: Backend, cause: Exception, deadline: float) -> bool:
-        """Whether an engine that has gone away answers again before the deadline. Its workers are gone."""
+        """Return whether an engine that has gone away answers again before the deadline. Its workers are gone."""
         said = False
         while time.monotonic() < deadline and not self._closed:
             if backend.answers():
@@ -395,7 +395,7 @@ class Sandbox:
         return Verdict.JUDGE_ERROR, note
 
     def _is_sound(self) -> bool:
-        """Whether an honest program is run as it should be. If so, a program that ended several workers did it by itself."""
+        """Return whether an honest program is run as it should be. If so, a program that ended several workers did it by itself."""
         command = run_command(LANGUAGES["python"], Limits())
         try:
             with self._ready()[1].lease(QUEUE_SECONDS) as slot:
@@ -456,7 +456,7 @@ def judge(
 
 
 def default_sandbox() -> Sandbox:
-    """The sandbox of this process, made on first need.
+    """Return the sandbox of this process, made on first need.
 
     Raises:
         SandboxUnavailable: no program can be run on this machine.
@@ -512,7 +512,7 @@ def make_backend(name: str, image: str | None = None, runtime: str | None = None
 
 
 def _same_packages(spec: LanguageSpec, languages: Collection[str]) -> bool:
-    """Whether what the image holds for other languages is all that this one takes (`cpp20` beside `cpp`)."""
+    """Return whether what the image holds for other languages is all that this one takes (`cpp20` beside `cpp`)."""
     return set(spec.packages) <= set(packages_of(languages))
 
 

@@ -198,7 +198,7 @@ class ExecuteBatch(BaseModel):
 def make_app(
     sandbox: Judge, *, token: str | None = None, max_requests: int = MAX_REQUESTS, max_body_mb: int = MAX_BODY_MB
 ) -> FastAPI:
-    """The server's application over a sandbox, which its caller closes.
+    """Yield the server's application over a sandbox, which its caller closes.
 
     Args:
         token: that every request must bring, but those that ask whether the server is there. See `Gate`.
@@ -357,7 +357,7 @@ class Runtimes:
         ]
 
     def find(self, language: str, version: str) -> tuple[LanguageSpec, str]:
-        """The language of a request, and its version.
+        """Return the language of a request, and its version.
 
         Raises:
             ValueError: there is none, or not in such a version.
@@ -432,7 +432,7 @@ def submit_on(sandbox: Judge, request: Submit) -> SubmitAnswer:
 
 
 def extract_code(completion: str, language: str) -> tuple[str, Literal["fenced", "incomplete_fenced", "heuristic", "empty"]]:
-    """The program in a completion: the last block with the language's name, or without any; else the whole text."""
+    """Return the program in a completion: the last block with the language's name, or without any; else the whole text."""
     names = {language.lower()}
     try:
         spec = find_language(language)
@@ -600,7 +600,7 @@ def _answer(result: RunResult) -> RunCodeAnswer:
 
 
 def _cases(request: Submit) -> list[StdioCase]:
-    """The tests of a request.
+    """Return the tests of a request.
 
     Raises:
         HTTPException: there are none that could prove anything.
@@ -696,7 +696,7 @@ def _one_line(error: Exception) -> str:
 
 
 def _bounded(receive: Receive, max_bytes: int) -> Receive:
-    """A body that says nothing of its length ends where it becomes too long: the request is then malformed."""
+    """Return a body that says nothing of its length ends where it becomes too long: the request is then malformed."""
     left = max_bytes
 
     async def bounded() -> MutableMapping[str, Any]:

@@ -35,7 +35,7 @@ class Transport(Protocol):
         """
 
     def receive(self, timeout_s: float) -> bytes:
-        """The next bytes from the runner, at least one.
+        """Return the next bytes from the runner, at least one.
 
         Raises:
             WorkerLost: the worker is gone, or nothing came in time.
@@ -64,7 +64,7 @@ class Backend(Protocol):
     languages: Collection[str]
 
     def start(self, command: list[str], work_mb: int = WORK_MB) -> Transport:
-        """A new worker that runs Python with these arguments as its pid 1. Called from several threads.
+        """Return a new worker that runs Python with these arguments as its pid 1. Called from several threads.
 
         Args:
             work_mb: of the file system in which programs work.
@@ -75,10 +75,10 @@ class Backend(Protocol):
         """
 
     def answers(self) -> bool:
-        """Whether workers can be started now. False while an engine restarts; its workers end with it."""
+        """Return whether workers can be started now. False while an engine restarts; its workers end with it."""
 
     def describe(self) -> dict[str, str]:
-        """What it runs on, for a person."""
+        """Return what it runs on, for a person."""
 
     def close(self) -> None:
         """Give back what the backend itself holds; its workers are closed before."""

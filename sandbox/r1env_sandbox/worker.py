@@ -252,7 +252,7 @@ class Worker:
         self._transport.send(pack({**header, "nonce": self._nonce}, *blobs))
 
     def receive(self, deadline: float) -> tuple[dict[str, Any], list[bytes]]:
-        """The next frame of this request."""
+        """Return the next frame of this request."""
         try:
             while (frame := self._frames.pop()) is None:
                 self._frames.feed(self._transport.receive(max(0.0, deadline - time.monotonic())))
@@ -290,7 +290,7 @@ class Conversation:
             self._worker.send({"op": "input"}, line.encode() + b"\n")
 
     def listen(self) -> bytes | None:
-        """The next line, without its end; None when the program has ended. The runner bounds how much it may say."""
+        """Return the next line, without its end; None when the program has ended. The runner bounds how much it may say."""
         while (end := self._pending.find(b"\n")) < 0:
             if self._report is not None:
                 return None
@@ -325,7 +325,7 @@ def patience_s(*commands: Command) -> float:
 
 
 def run_command(spec: LanguageSpec, limits: Limits, *, fork: bool = False, script: str | None = None) -> Command:
-    """How a compiled or interpreted submission is run once.
+    """Return how a compiled or interpreted submission is run once.
 
     Args:
         script: a Python file next to the source to run instead of it.
@@ -348,7 +348,7 @@ def run_command(spec: LanguageSpec, limits: Limits, *, fork: bool = False, scrip
 
 
 def compile_command(spec: LanguageSpec, limits: Limits) -> Command:
-    """How a submission is compiled.
+    """Return how a submission is compiled.
 
     Raises:
         ValueError: its language has no compiler.

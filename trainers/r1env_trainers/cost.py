@@ -65,12 +65,12 @@ class Rollouts:
 
     @property
     def tokens(self) -> float:
-        """Prompts and completions of all rows."""
+        """The tokens of all rows, prompts and completions."""
         return self.rows * (self.prompt_tokens + self.new_tokens)
 
 
 def generation_seconds(shape: ModelShape, batch: Rollouts, hardware: Hardware) -> float:
-    """Of the local engine: each prompt once, then one decode step a token for all rows, none of which ends early."""
+    """Return the seconds of generation by the local engine: each prompt once, then one decode step per token for all rows, none of which ends early."""
     prefill = 2 * shape.body * batch.prompts * batch.prompt_tokens
     flops = 2 * (shape.body + shape.head) * batch.rows  # of a decode step
     context = batch.prompt_tokens + batch.new_tokens / 2
@@ -86,14 +86,14 @@ def generation_seconds(shape: ModelShape, batch: Rollouts, hardware: Hardware) -
 
 
 def update_tokens(batch: Rollouts, hardware: Hardware, micro_batch: int | None) -> float:
-    """That go through the local engine's model in an update: on a CPU a prompt goes once with its completions in a micro-batch."""
+    """Return the tokens that an update computes: on a CPU a prompt is computed once for its completions in a micro-batch."""
     if not isinstance(hardware, CPU):
         return batch.tokens
     return batch.sampled + batch.prompts * math.ceil(batch.group / (micro_batch or CPU_ROWS)) * batch.prompt_tokens
 
 
 def update_seconds(shape: ModelShape, tokens: float, predicted: float, hardware: Hardware) -> float:
-    """Of the forward and backward passes over `tokens`, of which `predicted` count in the loss."""
+    """Return the seconds of the forward and backward passes over `tokens`, of which `predicted` count in the loss."""
     flops = 6 * (shape.body * tokens + shape.head * predicted)
     elements = tokens * shape.layers * shape.hidden
     if isinstance(hardware, CPU):
@@ -103,22 +103,22 @@ def update_seconds(shape: ModelShape, tokens: float, predicted: float, hardware:
 
 
 def forward_seconds(shape: ModelShape, tokens: float, predicted: float, hardware: Hardware) -> float:
-    """Of a pass without gradients, such as the reference model's: a third of an update."""
+    """Return the seconds of a pass without gradients, such as the reference model's: a third of an update."""
     return update_seconds(shape, tokens, predicted, hardware) / 3
 
 
 def kv_bytes(shape: ModelShape) -> int:
-    """Of keys and values of one token, in bfloat16."""
+    """Return the bytes of the keys and values of one token in bfloat16."""
     return 2 * BF16 * shape.layers * shape.kv_width
 
 
 def weights_bytes(shape: ModelShape, *, reference: bool) -> int:
-    """Of a model in training with AdamW, in float32; with a frozen reference beside it."""
+    """Return the bytes of a model trained with AdamW in float32, and of a frozen reference beside it."""
     return shape.parameters * (WEIGHT_BYTES + 4 * reference)
 
 
 def update_bytes(shape: ModelShape, row_tokens: float, hardware: Hardware, micro_batch: int | None, held: float) -> float:
-    """Of what the backward pass needs of one forward pass.
+    """Return the bytes that the backward pass needs of a forward pass.
 
     Args:
         row_tokens: of a sequence.
@@ -134,7 +134,7 @@ def update_bytes(shape: ModelShape, row_tokens: float, hardware: Hardware, micro
 
 
 def decoding_bytes(shape: ModelShape, batch: Rollouts, hardware: Hardware) -> float:
-    """Of the keys and values of all rows, and on a GPU the weights in bfloat16. A GPU keeps both between the batches."""
+    """Return the bytes of the keys and values of all rows, and on a GPU of the weights in bfloat16. A GPU keeps both between batches."""
     cache = batch.tokens * kv_bytes(shape)
     return 2 * cache if isinstance(hardware, CPU) else cache + BF16 * shape.parameters
 
@@ -186,7 +186,7 @@ def estimate_rollouts(
 
 
 def grpo_step_seconds(shape: ModelShape, batch: Rollouts, hardware: Hardware, config: GRPOConfig) -> float:
-    """Generation, and the update with the forward passes that the settings ask for; scoring costs nothing here."""
+    """Return the seconds of generation, and of the update with the forward passes that the settings ask for; scoring is taken as free."""
     old = config.optim.updates_per_step > 1 or config.algo.penalizes_kl
     passes = int(old) + int(config.algo.needs_reference)
     tokens = update_tokens(batch, hardware, config.optim.micro_batch_size)
@@ -243,7 +243,7 @@ def hardware_for(config: LocalConfig) -> Hardware | None:
 
 
 def _lengths(config: GRPOConfig) -> list[tuple[int, int]]:
-    """(max_new_tokens, for how many steps), along the length schedule."""
+    """Return (max_new_tokens, number of steps) for each stretch of the length schedule."""
     changes = sorted({0, *(start for start in config.sampling.length_schedule if start < config.steps), config.steps})
     return [(config.sampling.max_new_tokens_at(start), end - start) for start, end in itertools.pairwise(changes)]
 
@@ -297,18 +297,18 @@ class ModelShape:
 
     @property
     def kv_width(self) -> int:
-        """Numbers in the keys of one token and layer; as many are in the values."""
+        """The numbers in the keys of one token and layer, and in its values."""
         return self.kv_heads * (self.hidden // self.heads)
 
     @property
     def body(self) -> int:
-        """Parameters of the layers: what every token is multiplied with."""
+        """The parameters of the layers, which every token is multiplied with."""
         attention = 2 * self.hidden * self.hidden + 2 * self.hidden * self.kv_width
         return self.layers * (attention + 3 * self.hidden * self.feed_forward)
 
     @property
     def head(self) -> int:
-        """Parameters of the head."""
+        """The parameters of the head."""
         return self.vocabulary * self.hidden
 
     @property
@@ -320,7 +320,7 @@ SMOLLM2_135M = ModelShape(hidden=576, feed_forward=1536, layers=30, heads=9, kv_
 
 
 def shape_of(name: str) -> ModelShape | None:
-    """The shape of a model that `load_model` would take. Reads no weights and asks no hub; None where that does not suffice."""
+    """Return the shape of a model that `load_model` would take. Reads no weights and asks no hub; None where that does not suffice."""
     if name == "smollm2-135m":
         return SMOLLM2_135M
     if name in BUILT_HERE:
@@ -371,7 +371,7 @@ GPUS = (
 
 
 def hardware_of(device: torch.device, threads: int | None) -> Hardware | None:
-    """This machine's; None for a GPU that is not in the table."""
+    """Return this machine's hardware; None for a GPU that is not in the table."""
     if device.type != "cuda":
         return CPU(threads or torch.get_num_threads())
     name = torch.cuda.get_device_name(device)

@@ -37,7 +37,7 @@ class DatasetTrainer:
 
 
 def rows(config: DatasetConfig) -> Iterator[dict[str, Any]]:
-    """The rows in order; a row depends on its position and the seed alone.
+    """Yield the rows in order; a row depends on its position and the seed alone.
 
     Raises:
         UsageError: an unknown environment or writer, or a writer that returns something else.

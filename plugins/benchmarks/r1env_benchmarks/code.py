@@ -106,7 +106,7 @@ def codeforces(
 
 
 def _named(prefix: str, column: str) -> Computed:
-    """The row's own name behind the benchmark's."""
+    """Return the row's own name behind the benchmark's."""
     return Computed(column, lambda row: f"{prefix}-{row[column]}" if row.get(column) is not None else None)
 
 

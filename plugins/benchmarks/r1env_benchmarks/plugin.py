@@ -49,7 +49,7 @@ def _code(name: str, summary: str, **options: Any) -> EnvironmentSpec:
 
 
 def _own(name: str, kind: str, summary: str, template: str) -> EnvironmentSpec:
-    """The environment `data` of one kind of task."""
+    """Return the environment `data` of one kind of task."""
     needs = "r1env-code and a sandbox; " if kind == "code" else ""
     return EnvironmentSpec(
         name,

@@ -132,12 +132,12 @@ def _drop_shown_uses(candidates: list[tuple[LanguageSpec, FencedBlock]]) -> None
 
 
 def defines(source: str, names: Collection[str]) -> bool:
-    """Whether a Python program has a line that begins to define one of these names, or imports it."""
+    """Return whether a Python program has a line that begins to define one of these names, or imports it."""
     return any(found in names for match in _DEFINITION.finditer(source) for found in match.group(1, 2) if found)
 
 
 def bound_names(source: str) -> set[str]:
-    """Names that a Python program seems to define or import, anywhere."""
+    """Return names that a Python program seems to define or import, anywhere."""
     imported = (name for match in _IMPORT.finditer(source) for name in re.findall(r"\w+", match.group(1)))
     return {found for match in _DEFINITION.finditer(source) for found in match.group(1, 2) if found} | set(imported)
 
@@ -160,7 +160,7 @@ _IMPORT = re.compile(r"^[ \t]*(?:from[ \t]+[\w.]+[ \t]+)?import[ \t]+(\([^)]{0,2
 
 
 def _end_of_block(lines: list[str], start: int, fence: str, tag: str) -> int | None:
-    """The line that closes a block; None when none does."""
+    """Return the line that closes a block; None when none does."""
     inside_a_string = None  # the first fence that would close the block, were it not in a string that may never end
     strings = _Strings() if _is_python(tag) else None
     for number in range(start, len(lines)):
@@ -181,7 +181,7 @@ def _end_of_block(lines: list[str], start: int, fence: str, tag: str) -> int | N
 
 
 def _opens_a_block(line: str) -> bool:
-    """Whether a line that ends a block begins another."""
+    """Return whether a line that ends a block begins another."""
     return _language_of(_tag(_opening(line.strip())[1])) is not None
 
 
@@ -221,7 +221,7 @@ _QUOTE_OR_COMMENT = re.compile("'''|\"\"\"|['\"#]")
 
 
 def _unescaped(line: str, quotes: str, position: int) -> int:
-    """Where a string ends; -1 when not in this line."""
+    """Return where a string ends; -1 when not in this line."""
     while position < len(line):
         if line[position] == "\\":
             position += 2
@@ -238,7 +238,7 @@ def _is_python(tag: str) -> bool:
 
 
 def _opening(stripped: str) -> tuple[str, str]:
-    """The fence that a line opens, and what stands behind it; empty when it opens none."""
+    """Return the fence that a line opens, and what stands behind it; empty when it opens none."""
     mark = stripped[:1]
     if mark not in ("`", "~") or not stripped.startswith(mark * 3):
         return "", ""
@@ -262,7 +262,7 @@ def _language_of(tag: str) -> LanguageSpec | None:
 
 
 def _same(spec: LanguageSpec, wanted: LanguageSpec | None) -> bool:
-    """True for two standards of one language too: a tag rarely says which."""
+    """Return True for two standards of one language too: a tag rarely says which."""
     return wanted is None or spec.source_file == wanted.source_file
 
 

@@ -18,7 +18,7 @@ from r1env.data.sources import ListSource
 
 
 def bugfix(data: str | Path | None = None) -> TaskSource:
-    """The repair tasks of a folder; of those that come with this package, when None.
+    """Return the repair tasks of a folder; of those that come with this package, when None.
 
     Raises:
         UsageError: the folder has no tasks, or one of them lacks something.
@@ -36,7 +36,7 @@ def bugfix(data: str | Path | None = None) -> TaskSource:
 
 
 def repair_task(row: Mapping[str, Any]) -> Task:
-    """A task of its parts.
+    """Return a task of its parts.
 
     Args:
         row: `name`, `issue`, `target`, and the texts of `repository` and `tests` by path.
@@ -83,5 +83,5 @@ def _rows(folder: Path) -> Iterator[dict[str, Any]]:
 
 
 def _texts(folder: Path) -> dict[str, str]:
-    """The texts of the Python files of a folder, by their paths in it."""
+    """Return the texts of the Python files of a folder, by their paths in it."""
     return {path.relative_to(folder).as_posix(): path.read_text("utf-8") for path in sorted(folder.rglob("*.py"))}

@@ -104,7 +104,7 @@ class Code:
         return score.model_copy(update={"reason": f"{score.reason}; imported for it: {', '.join(imported)}"})
 
     def _response(self, completion: str) -> str:
-        """Where the program is looked for: in the answer block where there is one, else behind the thinking."""
+        """Return where the program is looked for: in the answer block where there is one, else behind the thinking."""
         parsed = r1env.parse_response(completion, prefilled=self.prefilled)
         return parsed.response if parsed.answer is None else parsed.answer
 
@@ -132,7 +132,7 @@ class Code:
 
 
 def read_task(task: r1env.Task, language: str | None = None) -> CodeTask:
-    """What there is to judge by.
+    """Return what there is to judge by.
 
     Args:
         language: where the task names none.
@@ -163,7 +163,7 @@ def read_task(task: r1env.Task, language: str | None = None) -> CodeTask:
 
 
 def needed_names(tests: Sequence[TestCase]) -> set[str]:
-    """Names that tests ask a Python program for: functions, classes of methods, and what they import from `solution`."""
+    """Return names that tests ask a Python program for: functions, classes of methods, and what they import from `solution`."""
     names = {test.function.partition(".")[0] for test in tests if test.function is not None}
     if names and all(test.kind is TestKind.CALL for test in tests):
         names.add("Solution")  # a function may be a method of it, as LeetCode has them
@@ -175,7 +175,7 @@ def needed_names(tests: Sequence[TestCase]) -> set[str]:
 
 
 def missing_typing_names(choice: Choice) -> list[str]:
-    """Names of `typing` that a Python program uses and never imports: annotations say nothing about whether it is right."""
+    """Return names of `typing` that a Python program uses and never imports: annotations say nothing about whether it is right."""
     if choice.language != "python" or re.search(r"^[ \t]*from[ \t]+typing[ \t]+import[ \t]+\*", choice.source, re.MULTILINE):
         return []
     used = {name for name in re.findall(r"(?<![\w.])[A-Z]\w*", choice.source) if name in TYPING_NAMES}
@@ -183,7 +183,7 @@ def missing_typing_names(choice: Choice) -> list[str]:
 
 
 def submission_of(choice: Choice, task: CodeTask, imported: Sequence[str] = ()) -> Submission:
-    """The program with what the task puts around it; one file of a repository where the task has one.
+    """Return the program with what the task puts around it; one file of a repository where the task has one.
 
     Args:
         imported: names of `typing` to import for it.
@@ -197,7 +197,7 @@ def submission_of(choice: Choice, task: CodeTask, imported: Sequence[str] = ()) 
 
 
 def with_preamble(source: str, preamble: str) -> str:
-    """The preamble, then the source; `from __future__` lines of the source go first, as Python wants them.
+    """Return the preamble, then the source; `from __future__` lines of the source go first, as Python wants them.
 
     Only lines before any other statement can be such, so a line of that look within a string later on stays where it is.
     """
@@ -219,7 +219,7 @@ def with_preamble(source: str, preamble: str) -> str:
 
 
 def describe(result: JudgeResult, tests: int) -> str:
-    """One line on what happened: the verdict, and the first test that was not passed."""
+    """Return one line on what happened: the verdict, and the first test that was not passed."""
     if not result.status.scored:
         return f"{result.status.value}: {result.info.note}"
     passed = result.passed
@@ -232,7 +232,7 @@ def describe(result: JudgeResult, tests: int) -> str:
 
 
 def cpu_seconds(result: JudgeResult) -> float:
-    """What compiling and all tests used."""
+    """Return what compiling and all tests used."""
     return (result.compile.cpu_ms + math.fsum(test.cpu_ms for test in result.tests)) / 1000
 
 
@@ -241,7 +241,7 @@ def _first_line(text: str) -> str:
 
 
 def _text(value: Any) -> str:
-    """A field of the metadata that should be text.
+    """Return a field of the metadata that should be text.
 
     Raises:
         ValueError: it is something else.

@@ -56,11 +56,11 @@ class Case:
     policy: AnswerPolicy
 
     def same(self, reference: str, given: str) -> bool:
-        """Whether two normalized texts are equal by exact arithmetic."""
+        """Return whether two normalized texts are equal by exact arithmetic."""
         return self.equal(read(reference), read(given))
 
     def equal(self, reference: Form, given: Form) -> bool:
-        """Whether two forms are equal by exact arithmetic."""
+        """Return whether two forms are equal by exact arithmetic."""
         return equal(reference, given, Scalars(self.policy, Context(self.question)))
 
     @property
@@ -100,7 +100,7 @@ _CONSTANT = re.compile(r"(?<=.)\+[CcK]$")
 
 
 def _rounded(case: Case) -> bool:
-    """Whether a decimal reference is what the exact answer, or a longer decimal, rounds to."""
+    """Return whether a decimal reference is what the exact answer, or a longer decimal, rounds to."""
     reference, given = (quantity(text).core for text in (case.reference, case.given))
     if not case.policy.rounded_reference or not _DECIMAL.fullmatch(reference) or given in (r"\pi", "e"):
         return False  # the name of π is no value of it
@@ -213,7 +213,7 @@ def _list_or_union(case: Case) -> bool:
 
 
 def _vector(case: Case) -> bool:
-    """A column or a row, and the tuple of its entries; the zero vector and 0."""
+    """Return a column or a row, and the tuple of its entries; the zero vector and 0."""
     forms = [read(text) for text in (case.reference, case.given)]
     for matrix, other in (forms, reversed(forms)):
         if not isinstance(matrix, Matrix):
@@ -335,7 +335,7 @@ _THOUSANDS = re.compile(r"(?<=[0-9]) ?(?:\\text\{ ?)?(?:mil|mille|mila)\}?$")
 
 
 def _percentage_points(case: Case) -> bool:
-    """A difference of percentages in points, in per cent, or as a bare number."""
+    """Return a difference of percentages in points, in per cent, or as a bare number."""
     for text, other in case.both_ways:
         points = _POINTS.search(text)
         if points and (case.same(text[: points.start()], other) or case.same(text[: points.start()] + "%", other)):

@@ -159,7 +159,7 @@ def _parts(expression: Any) -> list[Any]:
 
 
 def _with_real_roots(expression: Any) -> Any:
-    """An expression with the real root where an odd root is taken of a negative number."""
+    """Return an expression with the real root where an odd root is taken of a negative number."""
     import sympy
 
     if not expression.args or expression.has(sympy.I):
@@ -179,7 +179,7 @@ def _with_real_roots(expression: Any) -> Any:
 
 
 def _differ(first: Any, second: Any, point: Mapping[Any, Fraction], digits: int) -> bool:
-    """Whether two values differ by more than the error of their evaluation."""
+    """Return whether two values differ by more than the error of their evaluation."""
     rough = _Evaluator(30, point)
     rough.value(first), rough.value(second)  # how large anything in them gets
     evaluator = _Evaluator(digits + 2 * int(rough.magnitude) + 2 * GUARD_DIGITS, point)
@@ -195,7 +195,7 @@ def _enough_digits(first: Any, second: Any, point: Mapping[Any, Fraction]) -> in
 
 
 def _agree_at_points(first: Any, second: Any, symbols: list[Any]) -> bool | None:
-    """Whether two functions have the same values at points that depend on both, so that no answer can be made to fit them."""
+    """Return whether two functions have the same values at points that depend on both, so that no answer can be made to fit them."""
     compared = 0
     real = not any(str(part) == "I" for each in (first, second) for part in _parts(each))
     for point in _points(f"{first}|{second}", symbols):
@@ -232,7 +232,7 @@ def _points(text: str, symbols: list[Any]) -> list[dict[Any, Fraction]]:
 
 
 def _is_proved(first: Any, second: Any) -> bool:
-    """Whether two numbers that do not seem to differ are proved to be equal."""
+    """Return whether two numbers that do not seem to differ are proved to be equal."""
     import sympy
 
     difference = first - second
@@ -355,7 +355,7 @@ def _totient(number: int) -> int:
 
 
 def _are_arctangents(difference: Any) -> bool:
-    """Whether a sum of multiples of arctangents of rationals and of π is 0, by multiplying Gaussian rationals."""
+    """Return whether a sum of multiples of arctangents of rationals and of π is 0, by multiplying Gaussian rationals."""
     import sympy
 
     product, turns = (Fraction(1), Fraction(0)), Fraction(0)

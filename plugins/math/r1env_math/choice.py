@@ -214,7 +214,7 @@ def _by_index(place: int, options: Mapping[str, str]) -> frozenset[str] | None:
 
 
 def _by_text(text: str, options: Mapping[str, str]) -> frozenset[str]:
-    """The options whose text says the same."""
+    """Return the options whose text says the same."""
     if len(text) > MAX_LENGTH or excess(text):
         return frozenset()
     plain = _plain(text).casefold()
@@ -240,7 +240,7 @@ def _plain(text: str) -> str:
 
 
 def _letters(text: str, options: Mapping[str, str], *, strict: bool = False, keep_case: bool = False) -> frozenset[str] | None:
-    """The letters that a text consists of: `C`, `(C)`, `C. 12`, `A, C`, `AC`, `Option C`. None where it is no such text."""
+    """Return the letters that a text consists of: `C`, `(C)`, `C. 12`, `A, C`, `AC`, `Option C`. None where it is no such text."""
     bare = " ".join(_LATEX.sub(" ", text.replace(r"\&", "&")).split()).strip(" .。;")
     if len(re.findall(_BRACKETED, bare)) > 1:  # `(A) and (C)`
         bare = re.sub(_BRACKETED, r"\1", bare)
@@ -283,7 +283,7 @@ def _same_text(first: str, second: str) -> bool:
 
 
 def _content(text: str) -> str:
-    """What stands beside the one letter of a text."""
+    """Return what stands beside the one letter of a text."""
     bare = _OPENING.sub(
         "", " ".join(re.sub(r"\$|\*\*|\\(?:text(?:bf)?|math(?:bf|rm))\s?(?=\{)", " ", text).split()), count=1
     ).strip()
@@ -345,7 +345,7 @@ def _from_boxes(response: str, options: Mapping[str, str], policy: AnswerPolicy)
 
 
 def _read_pick(text: str, options: Mapping[str, str], policy: AnswerPolicy, where: str) -> Pick | None:
-    """What one text picks; None where it picks nothing."""
+    """Return what one text picks; None where it picks nothing."""
     if not text.strip() or len(text) > MAX_LENGTH or (where == "answer block" and "\n" in text.strip()):
         return None
     hedged = HEDGE.search(re.sub(r"\b[Ii] think\b", "", text))
@@ -373,7 +373,7 @@ def _read_pick(text: str, options: Mapping[str, str], policy: AnswerPolicy, wher
 
 
 def _from_statements(text: str, options: Mapping[str, str], policy: AnswerPolicy) -> Pick | None:
-    """What the text announces: "the answer is C", "故选C", "选项C正确"."""
+    """Return what the text announces: "the answer is C", "故选C", "选项C正确"."""
     taken_back = False
     found: list[tuple[int, int, Pick]] = []  # place, strength
     if may_announce(text):
@@ -418,12 +418,12 @@ def _from_statements(text: str, options: Mapping[str, str], policy: AnswerPolicy
 
 
 def _is_article(text: str, end: int, letters: str) -> bool:
-    """Whether an `A` is followed by a small word: an article."""
+    """Return whether an `A` is followed by a small word: an article."""
     return letters == "A" and re.match(r"\s[a-z]", text[end : end + 2]) is not None
 
 
 def _letter_in_sentence(sentence: str) -> Pick | None:
-    """The only letter that a statement of more words names and does not reject: "A careful look gives D"."""
+    """Return the only letter that a statement of more words names and does not reject: "A careful look gives D"."""
     sentence = sentence[:300].partition("\n")[0]
     letters = []
     for token in _TOKEN.finditer(_LATEX.sub(" ", sentence)):
@@ -441,7 +441,7 @@ def _letter_in_sentence(sentence: str) -> Pick | None:
 
 
 def _from_last_line(response: str, options: Mapping[str, str], policy: AnswerPolicy) -> Pick | None:
-    """A last line, or a response, that is nothing but an option."""
+    """Return a last line, or a response, that is nothing but an option."""
     line = CONCLUSION.sub("", response.strip().rpartition("\n")[2].strip(), count=1)
     if concluded := _SO.search(line):
         line = concluded[1]

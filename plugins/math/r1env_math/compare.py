@@ -47,7 +47,7 @@ MAX_COMPARED = 40  # items of unordered collections that are not written alike; 
 
 
 def equal(reference: Form, answer: Form, rules: Scalars) -> bool:
-    """Whether the answer says what the reference says. The reference decides the form: `x=2` may be answered by `2`."""
+    """Return whether the answer says what the reference says. The reference decides the form: `x=2` may be answered by `2`."""
     match reference, answer:
         case _, Approximate(exact, rounded) if not _rounds_well(exact, rounded):
             return False
@@ -133,7 +133,7 @@ def _text_of(form: Form) -> str:
 
 
 def _listed_names(form: Form) -> list[str] | None:
-    """The names that a text or a list gives, in no order: `Alice and Bob`; None where it gives fewer than two, or other things."""
+    """Return the names that a text or a list gives, in no order: `Alice and Bob`; None where it gives fewer than two, or other things."""
     if isinstance(form, Items):
         names = [_text_of(item) for item in form.items] if form.separator != "or" and not form.opening else []
     else:
@@ -143,7 +143,7 @@ def _listed_names(form: Form) -> list[str] | None:
 
 
 def _rounds_well(exact: Form, rounded: Form) -> bool:
-    """Whether a number may be the rounding of another: `5\\sim 6` is a range."""
+    """Return whether a number may be the rounding of another: `5\\sim 6` is a range."""
     if isinstance(exact, Equation):
         exact = exact.members[-1]
     value = value_of(exact.text) if isinstance(exact, Expression) else None
@@ -224,7 +224,7 @@ def _is_decimal(form: Form) -> bool:
 
 
 def _has_no_decimal(form: Form) -> bool:
-    """Whether only a rounding of a value can be written as a decimal: `\\pi`, not `3.1`."""
+    """Return whether only a rounding of a value can be written as a decimal: `\\pi`, not `3.1`."""
     if isinstance(form, Equation):
         return _has_no_decimal(form.members[-1])
     value = rational(form.text) if isinstance(form, Expression) else None
@@ -232,7 +232,7 @@ def _has_no_decimal(form: Form) -> bool:
 
 
 def consistent(equation: Equation, rules: Scalars) -> bool:
-    """Whether the members of a chain are equal to each other: `x = 4/2 = 2`, not `3 = 4 = 5`."""
+    """Return whether the members of a chain are equal to each other: `x = 4/2 = 2`, not `3 = 4 = 5`."""
     values = equation.members[1:] if equation.names else equation.members
     if equation.names:  # `a=b=5` gives both their value
         values = tuple(value for value in values[:-1] if not _is_letter(value)) + values[-1:]
@@ -244,7 +244,7 @@ def _is_letter(form: Form) -> bool:
 
 
 def _gives(equation: Equation) -> bool:
-    """Whether an equation states a value (`x=2`, `1+1=2`), and is not one still to be solved (`2x=4`)."""
+    """Return whether an equation states a value (`x=2`, `1+1=2`), and is not one still to be solved (`2x=4`)."""
     return bool(equation.names) or not re.search(r"[a-zA-Z]", re.sub(r"\\[a-zA-Z]+", "", equation.left))
 
 
@@ -270,7 +270,7 @@ def _equations(reference: Equation, answer: Equation, rules: Scalars) -> bool:
 
 
 def _interchangeable(reference: Equation, answer: Equation) -> bool:
-    """Whether one writes `f(x)=` and the other `y=`."""
+    """Return whether one writes `f(x)=` and the other `y=`."""
     names = reference.names + answer.names
     called = [name for name in names if re.fullmatch(r"[a-zA-Z]'?(?:\^\{-1\})?\([a-z]\)", name)]
     return len(names) == 2 and len(called) == 1 and "y" in names
@@ -308,7 +308,7 @@ def _unwrapped_answer(reference: Form, answer: Equation, rules: Scalars) -> bool
 
 
 def _in_usual_order(names: Sequence[str]) -> bool:
-    """Whether `(x,y)=…` names its values as everybody does: `(y,x)=(1,2)` is not (1, 2)."""
+    """Return whether `(x,y)=…` names its values as everybody does: `(y,x)=(1,2)` is not (1, 2)."""
     letters = [name for name in names if len(name) == 1]
     return len(letters) < len(names) or letters == sorted(letters)
 
@@ -392,13 +392,13 @@ def _grouped(collection: Items) -> Items:
 
 
 def _given_names(items: Sequence[Form]) -> list[str]:
-    """The names of the values, where every item gives one; nothing otherwise."""
+    """Return the names of the values, where every item gives one; nothing otherwise."""
     names = [item.names[0] if isinstance(item, Equation) and len(item.names) == 1 else "" for item in items]
     return names if all(names) else []
 
 
 def _values(items: Sequence[Form]) -> list[Form]:
-    """The values that the items give, in the order of their names where these are letters: `y=2, x=1` is (1, 2)."""
+    """Return the values that the items give, in the order of their names where these are letters: `y=2, x=1` is (1, 2)."""
     names = _given_names(items)
     if len(set(names)) == len(names) and all(len(name) == 1 for name in names):
         items = sorted(items, key=lambda item: item.names if isinstance(item, Equation) else ())
@@ -406,7 +406,7 @@ def _values(items: Sequence[Form]) -> list[Form]:
 
 
 def _tell_apart(names: list[str]) -> bool:
-    """Whether names say which value is which: `x, y` do; `x, x` and `x_1, x_2` are roots in no order."""
+    """Return whether names say which value is which: `x, y` do; `x, x` and `x_1, x_2` are roots in no order."""
     return len({name.partition("_")[0].strip("'") for name in names}) > 1
 
 
@@ -435,12 +435,12 @@ def _any_order(reference: Sequence[Form], answer: Sequence[Form], rules: Scalars
 
 
 def _distinct(items: Sequence[Form]) -> list[Form]:
-    """A set's members once each, as far as they are the same text."""
+    """Return a set's members once each, as far as they are the same text."""
     return list(dict.fromkeys(items))
 
 
 def _merged(region: Region) -> Region:
-    """A union with its overlapping and touching intervals joined, where their ends are rational numbers or infinite."""
+    """Return a union with its overlapping and touching intervals joined, where their ends are rational numbers or infinite."""
     pieces: list[tuple[float | Fraction, float | Fraction, Interval]] = []
     for piece in region.pieces:
         ends = [_end(piece.low), _end(piece.high)]
@@ -630,7 +630,7 @@ class Scalars:
         return self._context.base
 
     def same(self, reference: str, answer: str) -> bool:
-        """Whether two normalized expressions have the same value.
+        """Return whether two normalized expressions have the same value.
 
         With a leading `=` (or `>`), whether they are 0 (or positive) for the same values of their variables.
         """
@@ -662,7 +662,7 @@ class Scalars:
         return quantity(text, self._context.asked if has_words(text) else frozenset())
 
     def same_words(self, reference: str, answer: str) -> bool:
-        """Whether two texts are the same words; capitals count as the policy says. Yes and true are one word."""
+        """Return whether two texts are the same words; capitals count as the policy says. Yes and true are one word."""
         if reference == answer:
             return True
         if self._policy.case is Case.KEEP:
@@ -707,7 +707,7 @@ class Scalars:
         return False
 
     def _same_angle(self, expected: Quantity, found: Quantity) -> bool:
-        """One side in degrees: 120° is 2π/3, and 44° is 44 where no π says that radians are meant."""
+        """Return one side in degrees: 120° is 2π/3, and 44° is 44 where no π says that radians are meant."""
         degrees, other = (expected, found) if expected.unit == DEGREE else (found, expected)
         if other.unit not in (None, "rad"):
             return False
@@ -736,13 +736,13 @@ def _without_article(text: str) -> str:
 
 
 def _contrary(text: str, words: frozenset[str]) -> bool:
-    """Whether a text that opens with one of `words` also says the opposite word."""
+    """Return whether a text that opens with one of `words` also says the opposite word."""
     others = _NO if words is _YES else _YES
     return any(word in others for word in re.findall(r"\w+", text))
 
 
 def _vanished(reference: str, answer: str) -> bool:
-    """Whether the answer has letters that the reference has not: `0(or 7)`, `x^0 y-y+5`.
+    """Return whether the answer has letters that the reference has not: `0(or 7)`, `x^0 y-y+5`.
 
     They cancel where the values are equal, and what cancels was not understood: prose read as a product of variables.
     """
@@ -754,7 +754,7 @@ def _variables(text: str) -> set[str]:
 
 
 def _equal(first: Value, second: Value) -> bool | None:
-    """Whether two values are one; None where they are too large to tell."""
+    """Return whether two values are one; None where they are too large to tell."""
     try:
         return first.same(second)
     except TooLargeError:
@@ -780,7 +780,7 @@ def _lowered(text: str) -> str:
 
 
 def _rounds_to(value: Fraction, reference: str, percent: bool) -> bool:
-    """Whether a decimal of at least three significant digits is a fraction's rounding, and the fraction has no finite decimal."""
+    """Return whether a decimal of at least three significant digits is a fraction's rounding, and the fraction has no finite decimal."""
     if not _DECIMAL.fullmatch(reference) or len(reference.lstrip("-0.").replace(".", "")) < 3 or has_finite_decimal(value):
         return False
     places = len(reference.partition(".")[2])

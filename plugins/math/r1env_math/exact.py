@@ -56,7 +56,7 @@ class Value:
         return frozenset(name for part in (self.numerator, self.denominator) for mono in part for name, _ in mono)
 
     def same(self, other: Value) -> bool:
-        """Whether both are one number (or one function).
+        """Return whether both are one number (or one function).
 
         Raises:
             TooLargeError: they are too large to tell.
@@ -84,7 +84,7 @@ class Value:
         return Value(_times(self.numerator, other.denominator), _times(self.denominator, other.numerator))
 
     def power(self, exponent: int) -> Value:
-        """The value to an integer power.
+        """Return the value to an integer power.
 
         Raises:
             TooLargeError, ZeroDivisionError
@@ -112,11 +112,11 @@ class Value:
         return result
 
     def over_one(self) -> Value:
-        """The numerator alone."""
+        """Return the numerator alone."""
         return Value(self.numerator, {(): Fraction(1)})
 
     def key(self) -> str:
-        """A text that equal values share in most cases, and different ones never."""
+        """Return a text that equal values share in most cases, and different ones never."""
         scaled = self._reduced()
         return "/".join(
             "+".join(f"{c}{''.join(f'[{n}^{e}]' for n, e in m)}" for m, c in sorted(part.items()))
@@ -124,7 +124,7 @@ class Value:
         )
 
     def _reduced(self) -> Value:
-        """The same value with the leading coefficient of the denominator 1, divided through where the denominator is one term."""
+        """Return the same value with the leading coefficient of the denominator 1, divided through where the denominator is one term."""
         if len(self.denominator) == 1:
             ((monomial, coefficient),) = self.denominator.items()
             if not monomial:
@@ -134,12 +134,12 @@ class Value:
 
 
 def number(value: int | Fraction) -> Value:
-    """A rational number as a value."""
+    """Return a rational number as a value."""
     return Value({(): Fraction(value)} if value else {}, {(): Fraction(1)})
 
 
 def unknown(name: str) -> Value:
-    """A variable or a constant, by its name."""
+    """Return a variable or a constant, by its name."""
     return Value({((name, 1),): Fraction(1)}, {(): Fraction(1)})
 
 
@@ -182,7 +182,7 @@ def logarithm(name: str, value: Value) -> Value:
 
 
 def _factors(value: int) -> list[tuple[int, int]]:
-    """The prime factors with their exponents; what trial division leaves is one factor, prime or not."""
+    """Return the prime factors with their exponents; what trial division leaves is one factor, prime or not."""
     found, divisor = [], 2
     while divisor <= 1000 and divisor * divisor <= value:
         exponent = 0
@@ -196,7 +196,7 @@ def _factors(value: int) -> list[tuple[int, int]]:
 
 
 def square_root(value: Value) -> Value:
-    """The root of a rational number exactly, that of anything else as something not looked into."""
+    """Return the root of a rational number exactly, that of anything else as something not looked into."""
     rational = value.rational
     if rational is None:
         return opaque("root", value)
@@ -271,7 +271,7 @@ def _add_term(polynomial: Polynomial, monomial: Monomial, coefficient: Fraction)
 
 
 def _merge(left: Monomial, right: Monomial) -> tuple[Monomial, int]:
-    """The product of two monomials, with i² = -1 and √p² = p taken out as a factor."""
+    """Return the product of two monomials, with i² = -1 and √p² = p taken out as a factor."""
     if not left or not right:
         return left or right, 1
     exponents = dict(left)
@@ -288,7 +288,7 @@ def _merge(left: Monomial, right: Monomial) -> tuple[Monomial, int]:
 
 
 def ratio(left: Value, right: Value) -> Fraction | None:
-    """The rational number by which `left` is a multiple of `right`, when there is one and neither is a number itself.
+    """Return the rational number by which `left` is a multiple of `right`, when there is one and neither is a number itself.
 
     With any ratio, `left = 0` and `right = 0` are one equation; with a positive one, `left > 0` and `right > 0` one inequality.
     """
@@ -333,7 +333,7 @@ def _decimal(name: str) -> Decimal | None:
 
 
 def has_finite_decimal(value: Fraction) -> bool:
-    """Whether a fraction can be written as a decimal number."""
+    """Return whether a fraction can be written as a decimal number."""
     rest = value.denominator
     for prime in (2, 5):
         while rest % prime == 0:

@@ -147,7 +147,7 @@ def _readings(completion: str, policy: AnswerPolicy) -> list[Extraction]:
 
 
 def _tagged(response: str) -> str:
-    """The response with `<final_answer>…</final_answer>` as a box."""
+    """Return the response with `<final_answer>…</final_answer>` as a box."""
     return (
         _FINAL_TAG.sub(lambda tag: rf"\boxed{{{tag[2].strip()}}}", response)
         if "inal" in response or "FINAL" in response
@@ -213,7 +213,7 @@ def _from_text(text: str, policy: AnswerPolicy, *, in_block: bool = False) -> li
 
 
 def _broken_box(text: str, policy: AnswerPolicy) -> list[Extraction]:
-    """What is meant as a box at the end of a text that has none: `boxed{5}`, `\\boxed(5)`."""
+    """Return what is meant as a box at the end of a text that has none: `boxed{5}`, `\\boxed(5)`."""
     broken = _BROKEN_BOX.search(text) if "box" in text.lower() else None
     if broken is None or text[broken.end() :].strip(" .$\n") or is_denied(text, broken.start()):
         return []
@@ -286,7 +286,7 @@ def _from_boxes(text: str, boxes: list[tuple[int, int, int]], policy: AnswerPoli
 
 
 def _are_parts(leads: list[str]) -> bool:
-    """Whether the texts before the boxes label them as parts, each another: (a), (b), …"""
+    """Return whether the texts before the boxes label them as parts, each another: (a), (b), …"""
     labels = []
     for lead in leads:
         found = list(_PART.finditer(lead[-REACH:]))
@@ -303,7 +303,7 @@ def _unit_after(after: str) -> str:
 
 
 def _unless_contradicted(found: Extraction, after: str, policy: AnswerPolicy) -> Extraction:
-    """The box, unless a statement after it gives another answer, or it is taken back."""
+    """Return the box, unless a statement after it gives another answer, or it is taken back."""
     assert found.text is not None
     if HEDGE.search(_first_sentence(after)):
         return Extraction(None, "the answer is hedged")
@@ -325,7 +325,7 @@ def _unless_contradicted(found: Extraction, after: str, policy: AnswerPolicy) ->
 
 
 def _innermost(content: str) -> str:
-    """What is in the box, when the box holds nothing but another box; the content itself otherwise."""
+    """Return what is in the box, when the box holds nothing but another box; the content itself otherwise."""
     while len(content) <= MAX_LENGTH:  # a longer one is refused anyway, and peeling it would take quadratic time
         inner = list(_boxes(content))
         if len(inner) != 1 or (content[: inner[0][0]] + content[inner[0][2] + 1 :]).strip():
@@ -338,7 +338,7 @@ def _innermost(content: str) -> str:
 
 
 def _from_statements(text: str, policy: AnswerPolicy) -> list[Extraction]:
-    """The answer that the text announces, and how else it may be read; nothing where it announces nothing."""
+    """Return the answer that the text announces, and how else it may be read; nothing where it announces nothing."""
     if not may_announce(text):
         return []
     found = list(ANNOUNCEMENT.finditer(text))[-MAX_CANDIDATES:]
@@ -394,7 +394,7 @@ def statement_of(text: str, announcement: re.Match[str]) -> str:
 
 
 def _exclaimed(text: str, announcement: re.Match[str], said: str) -> bool:
-    """Whether a number or a letter behind a label or a heading ends in one exclamation mark: `Answer: 5!`."""
+    """Return whether a number or a letter behind a label or a heading ends in one exclamation mark: `Answer: 5!`."""
     end = announcement.end() + length_of(text, announcement, said)
     labelled = _is_label(announcement[0]) or text.startswith("\n", announcement.end())
     return (
@@ -415,14 +415,14 @@ def length_of(text: str, announcement: re.Match[str], said: str) -> int:
 
 
 def _is_asked(text: str, announcement: re.Match[str], said: str) -> bool:
-    """Whether the sentence of a statement is a question: "#### What is 17 + 25?"."""
+    """Return whether the sentence of a statement is a question: "#### What is 17 + 25?"."""
     end = announcement.end() + length_of(text, announcement, said)
     ends = _SENTENCE_END.search(text[end : end + MAX_LENGTH].lstrip(" $*_)"))
     return ends is not None and ends[0] in "?？"
 
 
 def _strongest(stated: list[tuple[re.Match[str], str]]) -> list[tuple[re.Match[str], str]]:
-    """What the last statement does not outrank: a final answer outranks an earlier answer, and that an earlier result."""
+    """Return what the last statement does not outrank: a final answer outranks an earlier answer, and that an earlier result."""
     ranks = [2 if FINAL.search(each[0]) else 0 if WEAK.search(each[0]) else 1 for each, _ in stated]
     if ranks[-1] != max(ranks):
         return stated
@@ -436,7 +436,7 @@ def _is_label(announcement: str) -> bool:
 
 
 def _stated(rest: str, after_colon: bool) -> str:
-    """The answer at the beginning of what follows "the answer is": a formula in dollars, or the rest of the sentence."""
+    """Return the answer at the beginning of what follows "the answer is": a formula in dollars, or the rest of the sentence."""
     rest = rest.lstrip(" \t\n*:：_")
     if fenced := _FENCE.match(rest):
         return fenced[1].strip()
@@ -482,7 +482,7 @@ def _first_sentence(text: str, ends: re.Pattern[str] = _SENTENCE_END) -> str:
 
 
 def _value_in_sentence(sentence: str, after_label: bool) -> str | None:
-    """The last number of a sentence behind a label: "答：她还剩12页没有看". None where the sentence qualifies it."""
+    """Return the last number of a sentence behind a label: "答：她还剩12页没有看". None where the sentence qualifies it."""
     if not after_label or len(sentence) > 200 or _CONDITION.search(sentence) or HEDGE.search(sentence):
         return None
     if "\\" in sentence or _OF_ANOTHER.search(sentence):
@@ -528,7 +528,7 @@ def _changes(word: str) -> bool:
 
 
 def _only_formula(line: str) -> str | None:
-    """The formula of "Here is the matrix: $…$": the only one, after a colon, at the end."""
+    """Return the formula of "Here is the matrix: $…$": the only one, after a colon, at the end."""
     formulas = list(_FORMULA.finditer(line[: 2 * MAX_LENGTH])) if len(line) <= 2 * MAX_LENGTH else []
     if (
         len(formulas) != 1
@@ -540,7 +540,7 @@ def _only_formula(line: str) -> str | None:
 
 
 def _last_line(text: str) -> Extraction | None:
-    """A last line (or display) that is nothing but a value, a conclusion that is nothing but one, or that ends in a bold one."""
+    """Return a last line (or display) that is nothing but a value, a conclusion that is nothing but one, or that ends in a bold one."""
     tail = text[-2 * MAX_LENGTH :].strip()
     if tail.endswith("```") and (fenced := re.search(r"(?:^|\n)```[a-z]{0,12}\n([^`\n]{1,200})\n```$", tail)):
         tail = tail[: fenced.start()] + "\n" + fenced[1]
@@ -573,7 +573,7 @@ _CALLED_ANSWER = re.compile(
 
 
 def _is_value(text: str) -> bool:
-    """Whether a text is a number or an equation that gives one, without prose."""
+    """Return whether a text is a number or an equation that gives one, without prose."""
     if len(text) > 200 or excess(text):
         return False
     form = read(normalize(text))
@@ -603,7 +603,7 @@ def _last_value(text: str) -> Extraction:
 
 
 def _with_scale(text: str, number: re.Match[str]) -> str:
-    """A number and the scale word behind it: `4,2 миллиона`, `5万`."""
+    """Return a number and the scale word behind it: `4,2 миллиона`, `5万`."""
     value = number[0].rstrip(",")
     value = value[:-1] if value.endswith("-") else value
     following = _SCALE.match(text, number.end())
@@ -624,7 +624,7 @@ def _with_scale(text: str, number: re.Match[str]) -> str:
 
 
 def _comparable(text: str) -> Form | None:
-    """A text as something that can agree or disagree: a number, a list, a letter, a word or two; None for prose and formulas."""
+    """Return a text as something that can agree or disagree: a number, a list, a letter, a word or two; None for prose and formulas."""
     if len(text) > 200 or excess(text):
         return None
     form = read(normalize(text))
@@ -644,7 +644,7 @@ def _same(first: Form, second: Form) -> bool:
 
 
 def _agree(texts: Sequence[str]) -> bool:
-    """Whether all say the same as the last, as far as exact arithmetic can tell."""
+    """Return whether all say the same as the last, as far as exact arithmetic can tell."""
     different = list(dict.fromkeys(texts))
     if len(different) == 1:
         return True
@@ -655,7 +655,7 @@ def _agree(texts: Sequence[str]) -> bool:
 
 
 def _rivals(texts: Sequence[str], last: str) -> tuple[str, ...]:
-    """Those of the texts that answer the same question as the last one, so that all must be right.
+    """Return those of the texts that answer the same question as the last one, so that all must be right.
 
     Prose and letters do not rival a value; nor does a formula that has other variables, which may be a step on the way.
     """
@@ -681,7 +681,7 @@ _VARIABLE = re.compile(r"[a-zA-Z]+")
 
 
 def _disagree(texts: Sequence[str]) -> bool:
-    """Whether two of them are numbers, letters or words that differ. For units and formulas, see `_rivals`."""
+    """Return whether two of them are numbers, letters or words that differ. For units and formulas, see `_rivals`."""
     forms = [(text, form) for text in dict.fromkeys(texts) if (form := _comparable(text)) is not None]
     numbers = [
         form

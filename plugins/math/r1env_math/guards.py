@@ -43,7 +43,7 @@ _SCIENTIFIC = re.compile(r"[0-9]\s*[eE]\s*[+-]?([0-9]{4,})")
 
 
 def excess(answer: str) -> str | None:
-    """What is too much about an answer, in a few words, or None."""
+    """Return what is too much about an answer, in a few words, or None."""
     if len(answer) > MAX_LENGTH:
         return f"longer than {MAX_LENGTH} characters"
     answer = " ".join(answer.split())  # the patterns below take time where white space is long
@@ -66,7 +66,7 @@ def excess(answer: str) -> str | None:
 
 
 def unevaluated(reference: str, answer: str) -> str | None:
-    """An integral, sum, product or limit in an answer whose reference has none: it says what was asked, not what comes out."""
+    """Return an integral, sum, product or limit in an answer whose reference has none: it says what was asked, not what comes out."""
     operators = set(_OPERATOR.findall(answer)) - set(_OPERATOR.findall(reference))
     return f"an unevaluated \\{min(operators)}" if operators else None
 
@@ -107,14 +107,14 @@ def _notation(text: str) -> str:
 
 
 def _stands_in(piece: str, text: str) -> bool:
-    """Whether an expression stands in a text as a whole, and not as a part of a larger one."""
+    """Return whether an expression stands in a text as a whole, and not as a part of a larger one."""
     spaced = " ?".join(map(re.escape, piece.replace(" ", "")))
     letters = "a-zA-Z" if piece[0].isalnum() else ""
     return re.search(rf"(?<![0-9{letters})}}\]^*/.\-+(\[{{\\_]){spaced}(?![0-9(\[{{)\]}}^*/!+\-_%]|\.[0-9])", text) is not None
 
 
 def _too_large_a_power(power: re.Match[str]) -> bool:
-    """Whether base^exponent may have more than `MAX_LOG10` digits; a base that is not read counts as 10."""
+    """Return whether base^exponent may have more than `MAX_LOG10` digits; a base that is not read counts as 10."""
     digits = re.sub(r"[, ]", "", power[2]).rstrip(".")
     exponent = float(digits) if digits.count(".") < 2 else float(MAX_LOG10 + 1)
     base = (power[1] or "").replace(",", "").strip(".")
@@ -123,7 +123,7 @@ def _too_large_a_power(power: re.Match[str]) -> bool:
 
 
 def _too_large_a_tower(tower: re.Match[str]) -> bool:
-    """Whether the exponent of a^(b^c) may be above `MAX_LOG10`; b^c^d always is."""
+    """Return whether the exponent of a^(b^c) may be above `MAX_LOG10`; b^c^d always is."""
     base, exponent = (tower["base"] or tower["inner"]).strip(), tower["exponent"]
     if tower["more"] or not base.isdecimal() or max(len(base), len(exponent)) > 5:
         return True
@@ -131,7 +131,7 @@ def _too_large_a_tower(tower: re.Match[str]) -> bool:
 
 
 def _too_large_a_product(power: re.Match[str]) -> bool:
-    """Whether the exponents of (a^b)^c make one above `MAX_LOG10`."""
+    """Return whether the exponents of (a^b)^c make one above `MAX_LOG10`."""
     return max(map(len, power.groups())) > 5 or int(power[1]) * int(power[2]) > MAX_LOG10
 
 
@@ -161,7 +161,7 @@ def _nesting(text: str) -> int:
 
 
 def _script_depth(text: str) -> int:
-    """How deep exponents and subscripts stand in each other."""
+    """Return how deep exponents and subscripts stand in each other."""
     deepest, open_braces, depth, opens = 0, [], 0, False
     for char in text:
         if char == "{":

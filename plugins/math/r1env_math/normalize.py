@@ -123,7 +123,7 @@ _WORD_SQRT = re.compile(
 
 
 def normalize(text: str) -> str:
-    """The text in one spelling: no math delimiters, no idle white space, no decoration, LaTeX for Unicode symbols.
+    """Return the text in one spelling: no math delimiters, no idle white space, no decoration, LaTeX for Unicode symbols.
 
     White space between two word characters stays: `1 2` is not `12`. A dollar sign that is money becomes `\\$`.
     """
@@ -214,13 +214,13 @@ def _recurring(found: re.Match[str]) -> str:
 
 
 def words(normalized: str) -> str:
-    """A normalized text as words only: the contents of `\\text{…}`, single spaces, no quotes or full stops at the ends."""
+    """Return a normalized text as words only: the contents of `\\text{…}`, single spaces, no quotes or full stops at the ends."""
     plain = normalized.replace(r"\text{", " ").replace("}", " ").replace("{", " ").replace("\\", " ")
     return " ".join(plain.split()).strip(" .,;:!\"'`*()")
 
 
 def balanced(normalized: str) -> bool:
-    """Whether every bracket of a text that closes was opened, and every one that opens is closed."""
+    """Return whether every bracket of a text that closes was opened, and every one that opens is closed."""
     depth = 0
     for token in _TOKEN.finditer(normalized):
         piece = token[0]
@@ -244,7 +244,7 @@ def _without_unicode(text: str) -> str:
 
 
 def _ascii(char: str) -> str:
-    """One character in ASCII where it has a plain reading; itself otherwise."""
+    """Return one character in ASCII where it has a plain reading; itself otherwise."""
     if char.isascii():
         return char
     if char in _SYMBOLS:
@@ -311,7 +311,7 @@ class _Braces:
         self._next = 0
 
     def rest(self, closing: str = "") -> str:
-        """What follows, up to and without the token `closing`."""
+        """Return what follows, up to and without the token `closing`."""
         out: list[str] = []
         while self._next < len(self._tokens):
             token = self._take()

@@ -45,7 +45,7 @@ class UnknownError(ValueError):
 
 @lru_cache(maxsize=2048)  # the reference is the same for a whole group, and many answers are too
 def value_of(normalized: str) -> Value | None:
-    """The exact value of a normalized expression, or None."""
+    """Return the exact value of a normalized expression, or None."""
     if not normalized or len(normalized) > MAX_LENGTH:
         return None
     try:
@@ -59,7 +59,7 @@ def value_of(normalized: str) -> Value | None:
 
 
 def rational(normalized: str) -> Fraction | None:
-    """The exact value of a text that is a rational number, or None."""
+    """Return the exact value of a text that is a rational number, or None."""
     value = value_of(normalized)
     return None if value is None else value.rational
 
@@ -147,7 +147,7 @@ class _Parser:
             result = result * self._factor()
 
     def _factor_follows(self) -> bool:
-        """Whether something is multiplied by standing there."""
+        """Return whether something is multiplied by standing there."""
         self._skip_space()
         kind, text = self._peek()
         if kind in ("number", "repeating"):
@@ -227,7 +227,7 @@ class _Parser:
         return number(whole if mixed is None else whole + mixed)
 
     def _mixed_part(self) -> Fraction | None:
-        """The fraction of `12\\frac{3}{5}` or `12 3/5`."""
+        """Return the fraction of `12\\frac{3}{5}` or `12 3/5`."""
         at = self._next
         spaced = self._skip_space()
         if self._peek() == ("command", "frac"):
@@ -396,7 +396,7 @@ def _root(value: Value, index: Value) -> Value:
 
 
 def _rational_root(value: Fraction, order: int) -> Value:
-    """An exact root of a positive number, or something not looked into."""
+    """Return an exact root of a positive number, or something not looked into."""
     sign = -1 if value < 0 else 1
     if sign < 0 and order % 2 == 0:
         raise UnknownError

@@ -231,7 +231,7 @@ _NUMBER = re.compile(r"-?[0-9]{1,40}(?:\.[0-9]{1,40})?")
 
 
 def _moment(text: str) -> Form | None:
-    """A time of day or a date."""
+    """Return a time of day or a date."""
     if len(text) > 40 or not any(char.isdigit() for char in text):
         return None
     clock = _CLOCK.fullmatch(text) or _BARE_HOUR.fullmatch(text)
@@ -325,7 +325,7 @@ def _list(parts: list[str], separator: str) -> Form:
 
 
 def _item(part: str) -> Form:
-    """A part of a list: words are words there too."""
+    """Return a part of a list: words are words there too."""
     plain = words(part)
     if len(plain) > 2 and _is_words(part):
         number = number_in_words(plain)
@@ -408,7 +408,7 @@ def _single(text: str) -> Form:
 
 
 def _piecewise(inside: str) -> Form | None:
-    """The rows of `cases`: a value, `&`, and a condition."""
+    """Return the rows of `cases`: a value, `&`, and a condition."""
     pieces: list[tuple[Form, Form]] = []
     for row in inside.split(r"\\"):
         value, found, condition = row.partition("&")
@@ -479,7 +479,7 @@ def _equation(members: list[str]) -> Form:
 
 
 def _names(left: str) -> tuple[str, ...]:
-    """What is given a value: `x`, `f(x)`, `(x,y,z)`, `AB`, `m+n`, `\\text{Area}`; nothing for other expressions."""
+    """Return what is given a value: `x`, `f(x)`, `(x,y,z)`, `AB`, `m+n`, `\\text{Area}`; nothing for other expressions."""
     if _IS_NAME.fullmatch(left) or _IS_SUM_OF_NAMES.fullmatch(left) or _IS_LABEL.fullmatch(left):
         return (left,) if left not in (r"\pi", "e", "i", INFINITY) else ()
     if _IS_FUNCTION.fullmatch(left):
@@ -614,7 +614,7 @@ _FRENCH = re.compile(r"([\]\[])([^\[\](){}]{1,60}|(?:[^\[\](){}]|\{[^{}]*\}){1,9
 
 
 def _enclosed(text: str) -> Form | None:
-    """What stands in one pair of brackets."""
+    """Return what stands in one pair of brackets."""
     french = _FRENCH.fullmatch(text)
     if french and french[1] + french[3] != "[]":  # `]2,5[` excludes both ends
         parts, _ = _split(french[2], ";")
@@ -661,7 +661,7 @@ def _enumerated(variable: str, kind: str, condition: str) -> Form | None:
 
 
 def _split(text: str, separator: str) -> tuple[list[str], str]:
-    """The parts between a separator that stands outside all brackets; the text alone where there is none, or a part is empty."""
+    """Return the parts between a separator that stands outside all brackets; the text alone where there is none, or a part is empty."""
     parts, start, depth = [], 0, 0
     for token in _TOKEN.finditer(text):
         piece = token[0]
@@ -684,7 +684,7 @@ def _split(text: str, separator: str) -> tuple[list[str], str]:
 
 
 def _relations(text: str) -> tuple[list[str], list[str]]:
-    """The members of a chain and the relations between them."""
+    """Return the members of a chain and the relations between them."""
     members, relations, start, depth = [], [], 0, 0
     for token in _TOKEN.finditer(text):
         piece = token[0]
@@ -731,7 +731,7 @@ def _option(text: str) -> Option | None:
 
 
 def _is_words(text: str) -> bool:
-    """Whether a text is words and not a formula: letters only, and more than a product of two variables."""
+    """Return whether a text is words and not a formula: letters only, and more than a product of two variables."""
     plain = words(text)
     if "\\" in text.replace(r"\text{", "") or not _LETTERS.fullmatch(plain):
         return False

@@ -83,7 +83,7 @@ _HINTS = tuple(_HINT_WORDS.split("|"))
 
 
 def may_announce(text: str) -> bool:
-    """Whether any word of an announcement occurs at all: a quick look before `ANNOUNCEMENT` is searched for."""
+    """Return whether any word of an announcement occurs at all: a quick look before `ANNOUNCEMENT` is searched for."""
     folded = text.lower()
     return any(hint in folded for hint in _HINTS)
 
@@ -211,7 +211,7 @@ _SENTENCES = re.compile(r"(?<=[.?!。？！\n])\s*")
 
 
 def asks_for_percent(question: str) -> bool:
-    """Whether a question wants its answer as a percentage. A percentage that is given ("a 20 % discount") is none that is asked."""
+    """Return whether a question wants its answer as a percentage. A percentage that is given ("a 20 % discount") is none that is asked."""
     if "%" not in question and not re.search(_PERCENT_WORDS, question, re.IGNORECASE):
         return False
     return any(
@@ -230,7 +230,7 @@ _POINT_WORDS = re.compile(r"\b(?:the|what|how|many|much|find|of|is|are|answer|gi
 
 
 def writes_decimal_comma(text: str) -> bool:
-    """Whether a text is in a language whose decimals have a comma, as far as its commonest words tell."""
+    """Return whether a text is in a language whose decimals have a comma, as far as its commonest words tell."""
     head = text[:2000]
     return len(_COMMA_WORDS.findall(head)) > len(_POINT_WORDS.findall(head))
 
@@ -240,12 +240,12 @@ REACH = 300
 
 
 def is_denied(text: str, at: int) -> bool:
-    """Whether "It is not" stands before a place."""
+    """Return whether "It is not" stands before a place."""
     return DENIED_BEFORE.search(text[max(0, at - 60) : at]) is not None
 
 
 def is_retracted(text: str, at: int) -> bool:
-    """Whether what follows a place takes back what stands before it, and does not confirm it after all."""
+    """Return whether what follows a place takes back what stands before it, and does not confirm it after all."""
     rest = text[at : at + REACH]
     if RETRACTION.match(rest):
         return not _is_confirmed(text, at)
@@ -267,7 +267,7 @@ _SUBJECT = re.compile(r"(?<![\w.])([0-9](?:[0-9.,/]*[0-9])?|[A-J])\s?\Z")
 
 
 def _is_confirmed(text: str, at: int) -> bool:
-    """Whether what follows a place says that the answer is right after all, and not that another one is: "no, 43 is right"."""
+    """Return whether what follows a place says that the answer is right after all, and not that another one is: "no, 43 is right"."""
     rest = text[at : at + REACH]
     confirmed = CONFIRMED.search(rest)
     if confirmed is None:

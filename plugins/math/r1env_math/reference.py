@@ -45,7 +45,7 @@ def final_answer(reference: str) -> str | None:
 
 
 def _is_prose(text: str) -> bool:
-    """Whether a text is a solution that marks no answer: several lines of words, or one long sentence."""
+    """Return whether a text is a solution that marks no answer: several lines of words, or one long sentence."""
     if len(text) < 40 or r"\begin{" in text:
         return False
     spoken = len(_WORD.findall(text))
@@ -63,7 +63,7 @@ def _unlisted(text: str) -> str:
 
 
 def _from_boxes(text: str) -> str | None:
-    """What the boxes hold. Nested braces count; a box that is not closed is none."""
+    """Return what the boxes hold. Nested braces count; a box that is not closed is none."""
     contents: list[tuple[int, int, str]] = []
     for found in _BOX.finditer(text):
         if contents and found.start() < contents[-1][1]:

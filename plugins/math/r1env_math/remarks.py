@@ -50,7 +50,7 @@ _CONTRADICTS = words_of(
 
 
 def without_remarks(text: str, *, whole: bool = False) -> str:
-    """An answer without what it says besides: where its letters range, a remark in parentheses, a reason, "the answer is"."""
+    """Return an answer without what it says besides: where its letters range, a remark in parentheses, a reason, "the answer is"."""
     text = _DOMAIN_FIRST.sub("", _SAID.sub("", text, count=1), count=1)
     led = _LED.match(text) if whole and len(_LEADS.findall(text)) == 1 else None  # `Ann is 40, Bob is 60` says who has what
     if led and not any(word in _CONTRADICTS or word in _OF_ANOTHER for word in led[1].lower().replace(",", " ").split()):
@@ -106,7 +106,7 @@ def _letters_of(text: str) -> str:
 
 
 def _ends_well(text: str) -> bool:
-    """Whether a text could end there: brackets closed, no operator at the end."""
+    """Return whether a text could end there: brackets closed, no operator at the end."""
     return balanced(text.rstrip(" ,(") if text.endswith("(") else text) and not text.rstrip(" ").endswith(
         ("=", "+", "-", "*", "/", "^", "_", "<", ">", r"\in", r"\{", "|", ":")
     )

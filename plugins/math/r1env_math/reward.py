@@ -57,7 +57,7 @@ class Math:
         symbolic.warm_up()
 
     def settle(self, completion: str, answer: str | None, task: r1env.Task) -> r1env.Score | None:
-        """The score where exact arithmetic alone decides; None otherwise."""
+        """Return the score where exact arithmetic alone decides; None otherwise."""
         verdict = None if answer is None else settle(answer, completion, task=task, policy=self._policy)
         return None if verdict is None else _score(verdict)
 
@@ -144,7 +144,7 @@ class ReferenceCheck:
         symbolic.warm_up()
 
     def settle(self, answer: str | None) -> r1env.Score | None:
-        """The score where exact arithmetic can read it."""
+        """Return the score where exact arithmetic can read it."""
         return r1env.Score(value=1.0) if answer is not None and fault_of_reference(answer, with_algebra=False) is None else None
 
     def __call__(self, answer: str | None) -> r1env.Score:

@@ -33,7 +33,7 @@ _PERCENT = re.compile(r"%")
 
 
 def read(normalized: str, *, complex_numbers: bool) -> Any | None:
-    """A normalized expression as a SymPy object, or None where the grammar does not know it or would lose something of it.
+    """Return a normalized expression as a SymPy object, or None where the grammar does not know it or would lose something of it.
 
     Args:
         complex_numbers: the letter i is the imaginary unit, and variables need not be real.
@@ -45,12 +45,12 @@ def read(normalized: str, *, complex_numbers: bool) -> Any | None:
 
 
 def mentions_i(normalized: str) -> bool:
-    """Whether the letter i stands in an expression as a factor of its own."""
+    """Return whether the letter i stands in an expression as a factor of its own."""
     return bool(_IMAGINARY.search(normalized))
 
 
 def equal(reference: Any, answer: Any) -> bool:
-    """Whether two SymPy objects mean the same.
+    """Return whether two SymPy objects mean the same.
 
     Numbers are different where their values differ to enough digits, and equal only where that is proved; see `certified`.
     Functions are equal where they are at points drawn from their own texts, to more digits than any number in them needs.
@@ -75,7 +75,7 @@ def _has_numbers_only(parsed: Any) -> bool:
 
 @functools.cache
 def load_library() -> Any:
-    """The module `math_verify`, imported on the first call: it brings SymPy, which takes most of a second."""
+    """Return the module `math_verify`, imported on the first call: it brings SymPy, which takes most of a second."""
     import math_verify
 
     logging.getLogger("math_verify").setLevel(logging.ERROR)  # it warns that its time limits are off; ours are on
@@ -110,7 +110,7 @@ def _with_imaginary_unit(parsed: Any, latex2sympy: Any) -> Any:
 
 
 def _fraction(decimal: re.Match[str]) -> str:
-    """A decimal as a fraction: the grammar would make it a float of fifteen digits."""
+    """Return a decimal as a fraction: the grammar would make it a float of fifteen digits."""
     digits = len(decimal[2])
     return rf"\frac{{{int(decimal[1] + decimal[2])}}}{{{10**digits}}}"
 

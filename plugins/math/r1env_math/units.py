@@ -166,7 +166,7 @@ def _balanced(core: str) -> bool:
 
 
 def _read_tail(rest: str, asked: frozenset[str], *, apart: bool = False, after_group: bool = False) -> _Tail | None:
-    """What follows a number, or None where it is not words and units only."""
+    """Return what follows a number, or None where it is not words and units only."""
     tokens: list[tuple[str, str]] = []
     at = 0
     while at < len(rest):
@@ -273,7 +273,7 @@ def _interpret(tokens: list[tuple[str, str]], asked: frozenset[str]) -> _Tail | 
 
 
 def _words_after(tokens: list[tuple[str, str]], place: int) -> list[tuple[str, str]]:
-    """The tokens behind a place without the brackets of `\\text` in front."""
+    """Return the tokens behind a place without the brackets of `\\text` in front."""
     rest = tokens[place + 1 :]
     while rest and rest[0][0] in ("roman", "space"):
         rest = rest[1:]
@@ -342,7 +342,7 @@ def _word(tail: _Tail, word: str, asked: frozenset[str], sign: int, *, alone: bo
 
 
 def asked_for(question: str) -> frozenset[str]:
-    """The words of a question, and the scale words (as `=万`) in which it wants its answer."""
+    """Return the words of a question, and the scale words (as `=万`) in which it wants its answer."""
     question = question[-4000:].lower()
     words = set(re.findall(r"[^\W\d_]+(?:[-'’][^\W\d_]+)*", question))
     for run in re.findall(r"[^\W\d_a-z]{2,}", question):  # Chinese and Japanese put no spaces between words
@@ -366,7 +366,7 @@ def _unit(word: str) -> list[tuple[str, int]] | None:
 
 
 def _cut_scale(word: str) -> tuple[Fraction, str] | None:
-    """The scale characters that a word begins with: `万元` is 10000 and `元`."""
+    """Return the scale characters that a word begins with: `万元` is 10000 and `元`."""
     for length in (2, 1):
         if len(word) >= length and word[:length] in SCALES and not word[:length].isascii():
             rest = word[length:]
@@ -379,7 +379,7 @@ def _cut_scale(word: str) -> tuple[Fraction, str] | None:
 
 
 def _all_known(word: str) -> bool:
-    """Whether a run of characters without spaces is counters, units and things that are known: `个苹果`."""
+    """Return whether a run of characters without spaces is counters, units and things that are known: `个苹果`."""
     if len(word) > 12:
         return False
     reach = {0}
@@ -393,6 +393,6 @@ def _all_known(word: str) -> bool:
 
 
 def in_radians(degrees: Fraction) -> str:
-    """The expression in π for an angle in degrees."""
+    """Return the expression in π for an angle in degrees."""
     turn = degrees / 180
     return rf"\frac{{{turn.numerator}}}{{{turn.denominator}}}\pi"

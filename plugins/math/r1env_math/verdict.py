@@ -169,7 +169,7 @@ def _picked(reference: frozenset[str], picked: Pick) -> Verdict:
 
 
 def _best(answer: str, completion: str, task: r1env.Task | None, policy: AnswerPolicy, *, with_algebra: bool) -> Verdict:
-    """The verdict on letters where the reference is one, or where the question shows options; else that of the readings."""
+    """Return the verdict on letters where the reference is one, or where the question shows options; else that of the readings."""
     reference = final_answer(answer)
     if reference is not None and len(reference) < 200:
         letter = letters_of_reference(reference, {}, Index.NONE) if _LETTER.search(reference) else None
@@ -189,7 +189,7 @@ _LETTER = re.compile(r"(?<![a-zA-Z])[A-J](?![a-z])")
 def _best_of_readings(
     answer: str, completion: str, task: r1env.Task | None, policy: AnswerPolicy, *, with_algebra: bool
 ) -> Verdict:
-    """The verdict on the first reading that is right; that on the first reading where none is."""
+    """Return the verdict on the first reading that is right; that on the first reading where none is."""
     first: Verdict | None = None
     for found in readings(completion, policy):
         if found.context == PERCENT_DROPPED and task is not None and task.question:
@@ -229,7 +229,7 @@ def settle(
 
 
 def fault_of_reference(answer: str, *, with_algebra: bool = True) -> str | None:
-    """Why a reference answer cannot be compared with anything but its own text; None when it can.
+    """Return why a reference answer cannot be compared with anything but its own text; None when it can.
 
     Args:
         with_algebra: ask SymPy for what exact arithmetic cannot read.
@@ -303,7 +303,7 @@ def _compared(answer: str, found: Extraction, task: r1env.Task | None, policy: A
 
 
 def _worked_out(reference: str, given: str) -> str:
-    """The result of `\\lim_{x\\to0} f=1`, which repeats the question before its result; other answers as they are."""
+    """Return the result of `\\lim_{x\\to0} f=1`, which repeats the question before its result; other answers as they are."""
     if "=" not in given or not unevaluated(reference, given):
         return given
     form = read(given)
@@ -314,7 +314,7 @@ def _worked_out(reference: str, given: str) -> str:
 
 
 def _is_open(forms: tuple[Form, Form], scalars: Scalars) -> bool:
-    """Whether computer algebra could call equal what exact arithmetic did not."""
+    """Return whether computer algebra could call equal what exact arithmetic did not."""
     known = all(_is_readable(each, with_algebra=False) for form in forms for each in _expressions(form))
     return scalars.wants_symbolic or not known
 
@@ -336,7 +336,7 @@ _LED_BY_PROSE = re.compile(
 
 
 def _other_writings(reference: str, given: str, found: Extraction, task: r1env.Task | None) -> Iterator[str]:
-    """How else an answer may be meant where the question, or the reference, leaves no doubt."""
+    """Yield how else an answer may be meant where the question, or the reference, leaves no doubt."""
     written = found.text or ""
     if "," in given and _DECIMAL_COMMA.search(written) and ("." in reference or _COMMA_AND_WORD.search(written)):
         context = task.question if task is not None and task.question else f"{found.context} {written}"
@@ -410,7 +410,7 @@ _LETTER_ALONE = re.compile(r"(?<![a-zA-Z\\])[a-zA-Z](?![a-zA-Z])|(?<=[0-9])[a-zA
 
 
 def _renamed(reference: str, given: str, question: str) -> str | None:
-    """An answer with the reference's letter for a bound variable or a free parameter: `f(m)=2m`, `x=2\\pi n`, `x^2+K`.
+    """Return an answer with the reference's letter for a bound variable or a free parameter: `f(m)=2m`, `x=2\\pi n`, `x^2+K`.
 
     A letter that the question uses is no free one.
     """
@@ -435,7 +435,7 @@ _COMMANDS_AND_TEXT = re.compile(r"\\(?:text|mathbb)\{[^{}]*\}|\\[a-zA-Z]+")
 
 
 def _is_free(text: str, letter: str) -> bool:
-    """Whether a letter is a free parameter as far as the text shows: an integer, a constant of integration, one of a curve."""
+    """Return whether a letter is a free parameter as far as the text shows: an integer, a constant of integration, one of a curve."""
     if letter in "CcK":
         return re.search(rf"\+{letter}$", text) is not None
     if re.search(rf"(?:^|,)[^=,]*(?<![a-zA-Z\\]){letter}(?![a-zA-Z])[^=,]*=", text):
@@ -495,7 +495,7 @@ def _compound(given: str, question: str, *, in_base_units: bool) -> str | None:
 
 
 def _prepared(answer: str) -> str | None:
-    """The reference in one spelling; None when there is nothing, or too much."""
+    """Return the reference in one spelling; None when there is nothing, or too much."""
     final = final_answer(answer)
     return None if final is None or excess(final) else normalize(final) or None
 
@@ -514,7 +514,7 @@ def _is_readable(expression: str, *, with_algebra: bool = True) -> bool:
 
 
 def _expressions(form: Form | Interval) -> Iterator[str]:
-    """Every expression in a form."""
+    """Yield every expression in a form."""
     match form:
         case Expression(text):
             yield text

@@ -296,7 +296,7 @@ MEASURES: Mapping[str, tuple[Fraction, Mapping[str, int]]] = _bases()
 
 
 def unit_of(word: str) -> str | None:
-    """The canonical name of a unit, or None where the word is none."""
+    """Return the canonical name of a unit, or None where the word is none."""
     stripped = word.rstrip(".")
     low = stripped.lower()
     for spelling in (
@@ -314,7 +314,7 @@ def unit_of(word: str) -> str | None:
 
 
 def scale_of(word: str) -> Fraction | None:
-    """What a word multiplies the number before it by; None where it is no scale word."""
+    """Return what a word multiplies the number before it by; None where it is no scale word."""
     stripped = word.rstrip(".")
     for spelling in (word, stripped, stripped.lower() if len(stripped) > 1 else stripped):
         found = SCALES.get(spelling) or FRACTIONS.get(spelling)
@@ -346,7 +346,7 @@ HAN_DIGITS = "".join((*_HAN, *_HAN_SCALES, *_HAN_BIG))
 
 
 def number_in_words(text: str) -> Fraction | None:
-    """The number that words spell: `seven`, `one hundred and five`, `two thirds`, `十二`; None where they spell none."""
+    """Return the number that words spell: `seven`, `one hundred and five`, `two thirds`, `十二`; None where they spell none."""
     if text.startswith("-"):
         value = None if "negative" in text or "minus" in text else number_in_words(text[1:].strip())
         return None if value is None else -value

@@ -76,7 +76,7 @@ class Files:
 
 
 def check_settings(config: GRPOConfig, options: OpenRLHFOptions) -> None:
-    """Refuse what OpenRLHF has no counterpart for, rather than leave it out.
+    """Raise UsageError for a setting that OpenRLHF has no counterpart for; leaving it out would train something else.
 
     Raises:
         UsageError: names the setting.
@@ -118,12 +118,12 @@ def check_settings(config: GRPOConfig, options: OpenRLHFOptions) -> None:
 
 
 def colocated(config: GRPOConfig, options: OpenRLHFOptions) -> bool:
-    """Whether policy, reference and engines share GPUs. On a CPU there is nothing to share."""
+    """Return whether policy, reference and engines share GPUs. On a CPU there is nothing to share."""
     return options.colocate and not is_cpu(config)
 
 
 def micro_batch(config: GRPOConfig) -> int:
-    """Sequences a forward pass."""
+    """Return the number of sequences in a forward pass."""
     if config.optim.micro_batch_size is not None:
         return config.optim.micro_batch_size
     options = options_of(config)
@@ -132,7 +132,7 @@ def micro_batch(config: GRPOConfig) -> int:
 
 
 def arguments_of(config: GRPOConfig, options: OpenRLHFOptions, files: Files, *, max_length: int, resume: bool) -> list[str]:
-    """The words after `python -m openrlhf.cli.train_ppo_ray`.
+    """Return the arguments of `python -m openrlhf.cli.train_ppo_ray`.
 
     Args:
         max_length: of an episode, prompt included, in tokens.
@@ -243,23 +243,23 @@ MICRO_BATCH = 8
 
 
 def is_cpu(config: LocalConfig) -> bool:
-    """Whether the job runs without GPUs."""
+    """Return whether the job runs without GPUs."""
     return config.device == "cpu"
 
 
 def open_micro_batch(share: int, most: int = MICRO_BATCH) -> int:
-    """Sequences a forward pass where the settings leave it open: the largest number up to `most` that divides a GPU's share of a batch."""
+    """Return the number of sequences in a forward pass where the settings leave it open: the largest divisor, at most `most`, of a GPU's share of a batch."""
     share = max(1, share)
     return max(size for size in range(1, min(most, share) + 1) if share % size == 0)
 
 
 def words_of(flags: Mapping[str, Any]) -> list[str]:
-    """Flags as words of a command line: True is the bare flag, None and False nothing, a tuple several words."""
+    """Return flags as command-line arguments: True gives the bare flag, None and False give nothing, a tuple gives several arguments."""
     return [word for name, value in flags.items() for word in _words(name, value)]
 
 
 def optimizer_flags(config: LocalConfig, *, updates: int, prefix: str = "") -> dict[str, Any]:
-    """The settings of the optimizer, which takes `updates` steps in all."""
+    """Return the flags of the optimizer, which takes `updates` steps in all."""
     flags = {
         "adam.lr": config.optim.lr,
         "adam.betas": config.optim.betas,
@@ -273,7 +273,7 @@ def optimizer_flags(config: LocalConfig, *, updates: int, prefix: str = "") -> d
 
 
 def refuse_settings(config: LocalConfig, names: Collection[str]) -> None:
-    """Refuse settings that OpenRLHF cannot follow, unless they are left at their defaults, rather than leave them out.
+    """Raise UsageError for settings that OpenRLHF cannot follow and that differ from their defaults.
 
     Raises:
         UsageError: names the setting.
@@ -295,7 +295,7 @@ def refuse_linear_floor(config: LocalConfig) -> None:
 
 
 def choose(known: Mapping[Any, str], value: Any, what: str) -> str:
-    """OpenRLHF's name for a value.
+    """Return OpenRLHF's name for a value.
 
     Raises:
         UsageError: it has none.
@@ -381,7 +381,7 @@ def _write(
 
 
 def row_of(prompt: str, environment_name: str, task: Task, split: str, environment: int) -> Mapping[str, Any]:
-    """A row of a prompt file. The label carries the task whole, and where it belongs.
+    """Return a row of a prompt file. Its label carries the whole task and the environment it belongs to.
 
     OpenRLHF tells the evaluation's environments apart by `datasource`.
     """

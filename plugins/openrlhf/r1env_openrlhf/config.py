@@ -64,7 +64,7 @@ class OpenRLHFOptions(Settings):
 
     @property
     def engine_count(self) -> int:
-        """vLLM engines."""
+        """The number of vLLM engines."""
         if self.engines is not None:
             return self.engines
         return max(1, self.nodes * self.gpus // self.tensor_parallel) if self.colocate else 1

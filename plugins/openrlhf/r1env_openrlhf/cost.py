@@ -46,7 +46,7 @@ def estimate(config: TrainerConfig) -> Estimate | None:
 def openrlhf_seconds(
     shape: ModelShape, batch: Rollouts, gpu: GPU, gpus: int, *, eager: bool, passes: int
 ) -> tuple[float, float]:
-    """Generation, and all else, of a step of the backend `openrlhf`, shared by `gpus` without loss.
+    """Return the seconds of generation and of everything else in a step of the backend `openrlhf`, divided evenly among `gpus`.
 
     Args:
         passes: forward passes beside the update: of the policy, and of the reference where there is one.

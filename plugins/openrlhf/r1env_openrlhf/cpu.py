@@ -81,7 +81,7 @@ def _worker_wrap(module: Any) -> None:
 
 
 def _cuda_means_cpu() -> contextlib.AbstractContextManager[Any]:
-    """Tensors that are asked for on `cuda` are made on the CPU."""
+    """Create tensors on the CPU where `cuda` is asked for."""
     from torch.overrides import TorchFunctionMode
 
     class CudaMeansCpu(TorchFunctionMode):
@@ -97,7 +97,7 @@ def _cuda_means_cpu() -> contextlib.AbstractContextManager[Any]:
 
 
 def _linear_layers(module: Any) -> None:
-    """vLLM packs a linear layer's weights for the CPU's kernels and drops them: there would be nothing to copy new ones into."""
+    """Keep the weights of linear layers, which vLLM packs for the CPU's kernels and drops: new ones are copied into them."""
     from torch.nn.functional import linear
 
     def keep_weights(layer: Any, **_: object) -> None:

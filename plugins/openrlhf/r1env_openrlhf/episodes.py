@@ -56,7 +56,7 @@ class Engine(Protocol):
     """What OpenRLHF passes as `llm_engine`."""
 
     async def generate(self, prompt_token_ids: list[int], sampling_params: Any, multi_modal_data: object = None) -> Any:
-        """A vLLM `RequestOutput`."""
+        """Return a vLLM `RequestOutput`."""
 
 
 class EpisodeExecutor:
@@ -145,7 +145,7 @@ class EpisodeExecutor:
             raise ReplyError(f"the environment took over {seconds:g} s for a reply") from error
 
     def _response(self, prompt: str, label: str, trajectory: Trajectory, score: Score, eos: int) -> dict[str, Any]:
-        """What OpenRLHF makes an experience of. All numbers are finite, and `extra_logs` has the same keys every time."""
+        """Return what OpenRLHF makes an experience of. All numbers are finite, and `extra_logs` has the same keys every time."""
         ids, sampled, logprobs = trajectory.ids, trajectory.sampled, trajectory.logprobs
         if not any(sampled):  # nothing was written, and the trainer divides by the number of tokens
             ids, sampled, logprobs = [*ids, eos], [*sampled, True], [*logprobs, 0.0]
@@ -165,7 +165,7 @@ class EpisodeExecutor:
         }
 
     def _logs(self, trajectory: Trajectory, score: Score) -> dict[str, float]:
-        """Sums and counts, since OpenRLHF averages over all rollouts: a part that was not scored is 0 in both."""
+        """Return sums and counts, because OpenRLHF averages over all rollouts; a part that was not scored is 0 in both."""
         accuracy = accuracy_part(trajectory.environment)
         parts = {f"parts/{key}": score.parts.get(key, math.nan) for key in self._part_keys}
         parts["accuracy"] = math.nan if accuracy is None else score.parts.get(accuracy, math.nan)
@@ -203,7 +203,7 @@ class EpisodeExecutor:
 
 
 def runs_of(sampled: list[bool]) -> list[tuple[int, int]]:
-    """Where stretches of True begin and end (exclusive)."""
+    """Return the start and the end (exclusive) of each stretch of True."""
     edges = [
         place
         for place in range(len(sampled) + 1)
@@ -213,7 +213,7 @@ def runs_of(sampled: list[bool]) -> list[tuple[int, int]]:
 
 
 def _completion(output: Any, tokenizer: Any) -> Completion:
-    """One of vLLM's completions as ours, with log-probs where they were asked for."""
+    """Return one of vLLM's completions as a `Completion`, with log-probs where they were asked for."""
     ids = list(output.token_ids)
     logprobs = None
     if output.logprobs is not None:
@@ -234,7 +234,7 @@ def _isolated(environment: Environment) -> Environment:
 
 
 def isolated(rubric: Rubric) -> Rubric:
-    """The rubric with its inline rewards in killable workers: here they would run beside vLLM, and take it down with them.
+    """Return the rubric with its inline rewards moved to workers: a reward that crashed here would end vLLM too.
 
     Asynchronous rewards stay on our event loop, under their deadlines.
     """

@@ -104,7 +104,7 @@ class RolloutFollower(Follower):
         self._stop_when_scoring_fails(row["metrics"].get("error") or 0.0)
 
     def _tell_samples(self, step: int, until: float) -> None:
-        """The rollouts that were played before `until`, where this step's are wanted; the others are dropped."""
+        """Return the rollouts that were played before `until` if this step's are logged; drop them otherwise."""
         self._waiting += [row for path in self._sample_files() for row in self._samples[path].rows()]
         ripe = [row for row in self._waiting if row["time"] <= until]
         self._waiting = [row for row in self._waiting if row["time"] > until]
@@ -135,11 +135,11 @@ class Tail:
         self._read = 0
 
     def skip(self) -> None:
-        """Leave out what is there already."""
+        """Skip what the file holds already."""
         self._read = self._path.stat().st_size if self._path.exists() else 0
 
     def rows(self) -> Iterator[dict[str, Any]]:
-        """What was added since, as far as it is whole lines."""
+        """Return the complete lines that were added since the last call."""
         if not self._path.exists():
             return
         with self._path.open("rb") as file:
@@ -152,19 +152,19 @@ class Tail:
 
 
 def read_positions(folder: Path) -> dict[int, Mapping[str, int]]:
-    """Step → position of the run's logs."""
+    """Return the position of the run's logs by step."""
     path = folder / POSITIONS
     return {int(step): position for step, position in json.loads(path.read_text()).items()} if path.exists() else {}
 
 
 def forget_after(folder: Path, step: int) -> None:
-    """Drop from the job's metrics what an earlier attempt did after its newest checkpoint, of `step`."""
+    """Drop the metrics that an earlier attempt logged after its newest checkpoint, which is that of `step`."""
     kept = (row for row in Tail(folder / METRICS).rows() if row["step"] <= step)
     replace_text(folder / METRICS, "".join(json.dumps(row) + "\n" for row in kept))
 
 
 def newest_checkpoint(checkpoints: Path) -> int:
-    """The step of the newest complete checkpoint, 0 where there is none."""
+    """Return the step of the newest complete checkpoint, 0 if there is none."""
     latest = checkpoints / LATEST
     return int(latest.read_text().strip().removeprefix("global_step")) if latest.exists() else 0
 
@@ -200,7 +200,7 @@ SCORED = "scored/"
 
 
 def step_metrics(given: Mapping[str, float | None]) -> dict[str, float]:
-    """The metrics of a training step.
+    """Return the metrics of a training step.
 
     Parts come as means over all rollouts in which a missing value counts 0; divided by the share that has one, they are the
     means over those, and left out where there is none. So is the reward, of which OpenRLHF's own mean counts `unscored` in.
@@ -217,7 +217,7 @@ def step_metrics(given: Mapping[str, float | None]) -> dict[str, float]:
 
 
 def evaluation_metrics(given: Mapping[str, float | None]) -> dict[str, float]:
-    """The metrics of an evaluation: the mean accuracy over its environments, and each one's where there are several."""
+    """Return the metrics of an evaluation: the mean accuracy over its environments, and that of each if there are several."""
     prefix, suffix = "eval_", "_pass1"
     accuracies = {
         key.removeprefix(prefix).removesuffix(suffix): math.nan if value is None else value
@@ -233,6 +233,6 @@ def evaluation_metrics(given: Mapping[str, float | None]) -> dict[str, float]:
 
 
 def tuning_metrics(given: Mapping[str, float | None]) -> dict[str, float]:
-    """The metrics of a step of SFT."""
+    """Return the metrics of a step of SFT."""
     found = {key: math.nan if value is None else value for key, value in given.items()}
     return {ours: found[theirs] for theirs, ours in TUNING_NAMES.items() if theirs in found}

@@ -66,7 +66,7 @@ _received: dict[str, Any] = {}
 
 
 def pickle_once(value: Any) -> None:
-    """From now on this process pickles `value`, and any other object of its type, the first time only.
+    """Make this process pickle `value`, and any other object of its type, only the first time.
 
     Whoever unpickles it gets one and the same object every time, as it was at that first time.
     """
@@ -82,7 +82,7 @@ def _reduce(value: Any) -> tuple[Callable[[str, bytes], Any], tuple[str, bytes]]
 
 
 def _dumps(value: Any) -> bytes:
-    """The pickle of `value` as it was before `pickle_once`."""
+    """Return the pickle of `value` as it was before `pickle_once`."""
     buffer = io.BytesIO()
     pickler = pickle.Pickler(buffer, protocol=pickle.HIGHEST_PROTOCOL)
     pickler.dispatch_table = {kind: reduce for kind, reduce in copyreg.dispatch_table.items() if kind is not type(value)}
@@ -108,12 +108,12 @@ STRATEGY = "openrlhf.utils.deepspeed.deepspeed"
 
 
 def dither_environment(seed: int | None) -> dict[str, str]:
-    """What tells the processes of a job to dither under a seed; nothing for None."""
+    """Return the environment variables that tell the processes of a job to dither under a seed; none for None."""
     return {} if seed is None else {SEED: str(seed)}
 
 
 def dither_actions() -> Mapping[str, Action]:
-    """For `after_import`, in a process that may train."""
+    """Install the hooks of a process that may train; for `after_import`."""
     return {STRATEGY: _dither_when_prepared} if SEED in os.environ else {}
 
 
@@ -155,7 +155,7 @@ METRICS = "metrics.jsonl"
 
 
 def set_up() -> None:
-    """Called by Ray in each worker. Imports nothing of OpenRLHF."""
+    """Set up a worker; called by Ray in each. Nothing of OpenRLHF is imported."""
     after_import(
         {
             "openrlhf.utils.logging_utils": _log_json_lines,
@@ -170,7 +170,7 @@ def _log_json_lines(module: ModuleType) -> None:
 
 
 def _send_tokenizer_once(module: ModuleType) -> None:
-    """OpenRLHF sends the tokenizer along with every prompt, and unpickling one takes 0.2 s for a vocabulary of 49,000."""
+    """Pickle the tokenizer once: OpenRLHF sends it with every prompt, and unpickling one takes 0.2 s for a vocabulary of 49,000."""
     original = module.SamplesGenerator.__init__
 
     def init(self: Any, *args: Any, **kwargs: Any) -> None:

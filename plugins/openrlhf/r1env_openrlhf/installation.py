@@ -56,7 +56,7 @@ class Installation(BaseModel):
 
 
 def look(interpreter: str | None, module: str = "", arguments: Sequence[str] = ()) -> Installation:
-    """Ask an interpreter (None: that of R1ENV_OPENRLHF_PYTHON, or this one) what it has, and the parser of OpenRLHF's `module` about `arguments`.
+    """Ask an interpreter (None: that of R1ENV_OPENRLHF_PYTHON, or this one) what is installed, and whether OpenRLHF's `module` accepts `arguments`.
 
     Raises:
         UsageError: there is no such interpreter, or it cannot run the question.
@@ -81,7 +81,7 @@ def look(interpreter: str | None, module: str = "", arguments: Sequence[str] = (
 
 
 def diagnosis() -> tuple[bool, str]:
-    """For `r1env doctor`: whether the backend can run, and what was found."""
+    """Return whether the backend can run and what was found, for `r1env doctor`."""
     try:
         found = look(None)
         support = found.support
@@ -120,7 +120,7 @@ NEEDED = ("openrlhf", "vllm", "ray", "deepspeed", "torch", "transformers", "r1en
 
 
 def find_support(versions: Mapping[str, str | None]) -> Support:
-    """The row of `MATRIX` for an environment.
+    """Return the row of `MATRIX` for an environment.
 
     Args:
         versions: by module, None where it is not installed.

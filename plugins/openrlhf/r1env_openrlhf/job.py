@@ -72,7 +72,7 @@ class Job:
             self._interruption.raise_if_any()  # one that came after the last `poll`
 
     def poll(self) -> int | None:
-        """Its exit status, or None while it runs.
+        """Return the job's exit status, or None while it runs.
 
         Raises:
             KeyboardInterrupt, SystemExit: somebody wants us to stop.
@@ -81,7 +81,7 @@ class Job:
         return self._process.poll()
 
     def complaint(self) -> str:
-        """The last thing in its log that looks like the reason why it ended."""
+        """Return the last line of the job's log that looks like the reason why it ended."""
         with self.log.open("rb") as log:
             log.seek(max(0, self.log.stat().st_size - TAIL_BYTES))
             lines = log.read().decode("utf-8", "replace").splitlines()
@@ -89,7 +89,7 @@ class Job:
         return (errors or lines or ["it said nothing"])[-1].strip()[:500]
 
     def _take_down(self) -> None:
-        """Every wait here has a limit: whoever wants us to stop gets an end, and a warning if there is something to clear up."""
+        """Stop the job within a bounded time, and warn if something is left to clear up."""
         assert self._process.stdin is not None
         with suppress(OSError):
             self._process.stdin.close()  # which it takes as the sign to stop, if it has not ended by itself
@@ -131,7 +131,7 @@ class Interruption:
             signal.signal(number, handler)
 
     def hold_off(self) -> None:
-        """From now on signals are remembered and no more: what follows must not be cut short."""
+        """Only remember signals from now on: what follows must not be cut short."""
         self._held_off = True
 
     def raise_if_any(self) -> None:
@@ -171,7 +171,7 @@ KILL_SECONDS = 30.0
 
 
 def marked(job: str, session: int | None = None) -> list[int]:
-    """Ids of the running processes of a job, this one aside.
+    """Return the ids of a job's running processes other than this one.
 
     Args:
         job: the mark's value.
@@ -187,7 +187,7 @@ def marked(job: str, session: int | None = None) -> list[int]:
 
 
 def own_session() -> int | None:
-    """The session of this process if it leads one: if nobody else's shell is in it."""
+    """Return this process's session if it leads one, so that no other program is in it."""
     return os.getpid() if os.getsid(0) == os.getpid() else None
 
 

@@ -96,7 +96,7 @@ def start_ray(ray: Any, spec: JobSpec) -> None:
 
 
 def stop_on_signals() -> None:
-    """From now on the first SIGTERM or SIGINT raises `SystemExit`, and no second one does."""
+    """Raise `SystemExit` at the first SIGTERM or SIGINT from now on, and ignore later ones."""
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, _stop)
 

@@ -40,7 +40,7 @@ def main() -> None:
 
 
 def installed_parser(module: str) -> argparse.ArgumentParser:
-    """The parser of an OpenRLHF command, which stands below `if __name__ == "__main__"`, where nobody can import it.
+    """Return the parser of an OpenRLHF command, which is built below `if __name__ == "__main__"` and cannot be imported.
 
     Only the statements that build it are executed: those before `parse_args`.
     """
@@ -56,7 +56,7 @@ def installed_parser(module: str) -> argparse.ArgumentParser:
 
 
 def complaint_of(parser: argparse.ArgumentParser, arguments: list[str]) -> str | None:
-    """What the parser has against the arguments; None where it takes them."""
+    """Return the parser's error about the arguments; None if it accepts them."""
     parser.allow_abbrev = False  # an abbreviation that is taken today may be ambiguous in the next release
     said = io.StringIO()
     try:
@@ -68,7 +68,7 @@ def complaint_of(parser: argparse.ArgumentParser, arguments: list[str]) -> str |
 
 
 def _source(module: str) -> Path:
-    """The file of a module, found without importing the packages it is in."""
+    """Return the file of a module without importing the packages that contain it."""
     package, *rest = module.split(".")
     spec = importlib.util.find_spec(package)
     assert spec is not None

@@ -31,7 +31,7 @@ def main() -> None:
 
 
 def log_steps(module: ModuleType, metrics: MetricsFile) -> None:
-    """Have the module's `SFTTrainer` write the metrics of every step before its checkpoint, with the seconds since the one before.
+    """Make the module's `SFTTrainer` write the metrics of every step before its checkpoint, with the seconds since the previous step.
 
     OpenRLHF would give them to TensorBoard, whose files lag behind.
     """

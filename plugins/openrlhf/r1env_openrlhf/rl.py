@@ -89,7 +89,7 @@ def train(config: GRPOConfig, run: Run) -> None:
 
 
 def job_spec(config: GRPOConfig, installation: Installation, arguments: list[str]) -> JobSpec:
-    """The command, and the Ray cluster that it runs on."""
+    """Return the command and the Ray cluster that it runs on."""
     address, processes = options_of(config).ray_address, _processes(config)
     return JobSpec(
         module=MODULE,
@@ -104,7 +104,7 @@ def job_spec(config: GRPOConfig, installation: Installation, arguments: list[str
 
 
 def _processes(config: GRPOConfig) -> int:
-    """Policies, references and engines."""
+    """Return the GPUs of policies, references and engines."""
     options = options_of(config)
     policies = options.nodes * options.gpus
     return policies * (2 if config.algo.needs_reference else 1) + options.engine_count * options.tensor_parallel

@@ -75,7 +75,7 @@ def train(config: SFTConfig, run: Run) -> None:
 
 
 def job_spec(config: SFTConfig, installation: Installation, arguments: list[str]) -> JobSpec:
-    """The command, and in how many processes it runs."""
+    """Return the command and the number of processes that it runs in."""
     return JobSpec(
         module=MODULE,
         arguments=tuple(arguments),
@@ -121,7 +121,7 @@ class Files:
 
 
 def check_settings(config: SFTConfig, options: OpenRLHFOptions) -> None:
-    """Refuse what OpenRLHF has no counterpart for, rather than leave it out.
+    """Raise UsageError for a setting that OpenRLHF has no counterpart for; leaving it out would train something else.
 
     Raises:
         UsageError: names the setting.
@@ -146,7 +146,7 @@ def check_settings(config: SFTConfig, options: OpenRLHFOptions) -> None:
 
 
 def micro_batch(config: SFTConfig) -> int:
-    """Sequences a forward pass."""
+    """Return the number of sequences in a forward pass."""
     if config.optim.micro_batch_size is not None:
         return config.optim.micro_batch_size
     return open_micro_batch(config.optim.batch_size // options_of(config).gpus)
@@ -155,7 +155,7 @@ def micro_batch(config: SFTConfig) -> int:
 def arguments_of(
     config: SFTConfig, options: OpenRLHFOptions, files: Files, *, steps: int, longest: int, resume: bool
 ) -> list[str]:
-    """The words after `python -m openrlhf.cli.train_sft`.
+    """Return the arguments of `python -m openrlhf.cli.train_sft`.
 
     Args:
         steps: optimizer steps; the data file has a batch for each.

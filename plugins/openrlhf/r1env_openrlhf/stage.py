@@ -46,7 +46,7 @@ def check_installation(options: OpenRLHFOptions, found: Installation) -> None:
 
 
 def start_model(folder: Path, model: str, seed: int) -> str:
-    """What OpenRLHF can load: a folder or a hub name; our own small models are written to a folder first."""
+    """Return a model that OpenRLHF can load: a folder or a hub name. Built-in small models are written to a folder first."""
     if model not in NAMED:
         return str(Path(model).absolute()) if Path(model).is_dir() else model
     start = folder / "start"
@@ -56,7 +56,7 @@ def start_model(folder: Path, model: str, seed: int) -> str:
 
 
 def rewind(run: Run, folder: Path, done: int) -> int:
-    """Cut the run's logs back to what the checkpoint of step `done` knows; returns the step up to which they tell."""
+    """Cut the run's logs back to the checkpoint of step `done`; return the last step that they hold."""
     positions = read_positions(folder)
     if not positions:
         return 0
@@ -67,7 +67,7 @@ def rewind(run: Run, folder: Path, done: int) -> int:
 
 
 def environment_of(installation: Installation, config: LocalConfig) -> dict[str, str]:
-    """Variables of the job. Our folders come first on its path: hooks for the CPU, a stand-in where flash-attn is missing."""
+    """Return the job's environment variables. Our folders come first on its path: hooks for the CPU, a stand-in where flash-attn is missing."""
     folders = [] if installation.has_flash_attention else [str(HERE / "stand_in")]
     if is_cpu(config):
         folders.append(str(HERE / "cpu_site"))
@@ -87,7 +87,7 @@ def environment_of(installation: Installation, config: LocalConfig) -> dict[str,
 
 
 def follow(job: Job, follower: Follower, start_seconds: float) -> None:
-    """Until the job has ended well.
+    """Follow the job until it has ended; raise RunError if it fails.
 
     Raises:
         TrainingStoppedError: it ended otherwise, or has not done a step in time.

@@ -214,7 +214,7 @@ class BwrapTransport(StreamTransport):
 
 
 def _readable(data: bytes) -> int:
-    """A descriptor at the beginning of the data."""
+    """Return a descriptor at the beginning of the data."""
     descriptor = os.memfd_create("data")
     os.write(descriptor, data)
     os.lseek(descriptor, 0, os.SEEK_SET)
@@ -222,7 +222,7 @@ def _readable(data: bytes) -> int:
 
 
 def _system_folders() -> Iterator[str]:
-    """The host's programs and libraries, read-only, without what was installed for its Python: that may be what tests are made of."""
+    """Yield the host's programs and libraries, read-only, without what was installed for its Python: that may be what tests are made of."""
     yield from ("--ro-bind", "/usr", "/usr")
     for name in ("bin", "lib", "lib32", "lib64", "libx32", "sbin"):
         folder = Path("/", name)
@@ -248,7 +248,7 @@ def _covers_of_proc() -> Iterator[str]:
 
 
 def _missing(spec: LanguageSpec) -> str:
-    """What this host lacks of a language: a program, or the C library's headers, which compilers come without. Empty: nothing."""
+    """Return what this host lacks of a language: a program, or the C library's headers, which compilers come without. Empty: nothing."""
     programs = [command[0] for command in (spec.compile, spec.run) if command and not command[0].startswith("{")]
     if spec.compile and spec.compile[0] == "sh":
         programs.append(spec.compile[2].split()[0])
@@ -274,7 +274,7 @@ def _output(*command: str) -> str:
 
 
 def _system() -> str:
-    """What stands where an image's id stands elsewhere: a verdict can be repeated on a host with the same programs."""
+    """Return what stands where an image's id stands elsewhere: a verdict can be repeated on a host with the same programs."""
     try:
         release = platform.freedesktop_os_release()
     except OSError:

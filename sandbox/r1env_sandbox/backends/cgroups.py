@@ -68,7 +68,7 @@ class ControlGroup:
             _write(memory / name, size)
 
     def ran_out_of_memory(self) -> bool:
-        """Whether the kernel has ended one of its processes for want of memory."""
+        """Return whether the kernel has ended one of its processes for want of memory."""
         for name in ("memory.oom_control", "memory.events"):
             with contextlib.suppress(OSError):
                 lines = (self.folders[0] / name).read_text("ascii").splitlines()
@@ -116,7 +116,7 @@ def version() -> int:
 
 
 def _parents() -> list[Path]:
-    """The folders in which a worker's are made: those for memory, for CPU time and for the number of processes, or one for all.
+    """Return the folders in which a worker's are made: those for memory, for CPU time and for the number of processes, or one for all.
 
     Raises:
         SandboxUnavailable: there are none that can be written to.

@@ -183,7 +183,7 @@ class DockerTransport(StreamTransport):
         self._log = b""
 
     def _payload(self, data: bytes) -> bytes:
-        """What the buffer holds of the runner's stdout, as far as frames of the engine's stream are complete."""
+        """Return what the buffer holds of the runner's stdout, as far as frames of the engine's stream are complete."""
         self._buffer += data
         out = bytearray()
         start = 0
@@ -224,7 +224,7 @@ class DockerTransport(StreamTransport):
 
 
 def connect() -> docker.DockerClient:
-    """The engine that DOCKER_HOST or the default socket leads to.
+    """Return the engine that DOCKER_HOST or the default socket leads to.
 
     Raises:
         SandboxUnavailable: there is none, it does not answer, or this user may not use it.

@@ -12,7 +12,7 @@ def owner(pid: int) -> str:
 
 
 def is_orphan(owned_by: str) -> bool:
-    """Whether what `owner` once gave names a process of this machine that is there no more."""
+    """Return whether what `owner` once gave names a process of this machine that is there no more."""
     machine, _, process = owned_by.rpartition(":")[0].rpartition(":")
     return machine == _machine() and process.isdecimal() and owned_by != owner(int(process))
 

@@ -71,7 +71,7 @@ class StreamTransport(ABC):
         return WorkerLost(cause, out_of_memory=self._out_of_memory(), by_program=by_program or bool(said))
 
     def _payload(self, data: bytes) -> bytes:
-        """What the runner wrote to stdout, as far as it can be told from what has come so far."""
+        """Return what the runner wrote to stdout, as far as it can be told from what has come so far."""
         return data
 
     @abstractmethod
@@ -83,11 +83,11 @@ class StreamTransport(ABC):
 
     @abstractmethod
     def _log_tail(self) -> bytes:
-        """The end of what the runner said on stderr: why it died."""
+        """Return the end of what the runner said on stderr: why it died."""
 
     @abstractmethod
     def _out_of_memory(self) -> bool:
-        """Whether the worker had a process killed for want of memory."""
+        """Return whether the worker had a process killed for want of memory."""
 
     @abstractmethod
     def _end(self) -> None:

@@ -54,7 +54,7 @@ _NUMBERS = {
 
 
 def engine_filter(machine: str | None = None) -> bytes:
-    """The filter as a BPF program, for the machine that `platform.machine()` names unless told another.
+    """Return the filter as a BPF program, for the machine that `platform.machine()` names unless told another.
 
     Raises:
         KeyError: the numbers for this machine are not known.

@@ -172,7 +172,7 @@ class Border:
                 argument[...] = contents
 
     def number_of(self, thing: Any) -> int:
-        """The number of an object of this end, which is kept from now on."""
+        """Return the number of an object of this end, which is kept from now on."""
         if id(thing) not in self._numbers:
             self._numbers[id(thing)] = len(self._mine)
             self._mine.append(thing)
@@ -215,7 +215,7 @@ class Packer:
         return plain.encode(value, give=self._give)
 
     def records(self) -> list[Any]:
-        """All instances that the values lead to."""
+        """Return all instances that the values lead to."""
         while len(self._states) < len(self._seen):
             thing = self._seen[len(self._states)]
             state = {name: self.encode(item) for name, item in attributes(thing).items()}
@@ -230,7 +230,7 @@ class Packer:
         return self._states
 
     def sent(self, origin: Any) -> Any:
-        """The instance of this end that was sent under a number; None when it was not in this message."""
+        """Return the instance of this end that was sent under a number; None when it was not in this message."""
         return next((thing for thing in self._seen if type(origin) is int and self._border.number_of(thing) == origin), None)
 
     def _give(self, thing: Any) -> dict[str, Any]:
@@ -295,12 +295,12 @@ class Unpacker:
 
 
 def flat(args: Any, kwargs: dict[str, Any]) -> list[Any]:
-    """The arguments of a call in one order, at both ends."""
+    """Return the arguments of a call in one order, at both ends."""
     return [*args, *(kwargs[name] for name in sorted(kwargs))]
 
 
 def kind_of(thing: Any) -> tuple[str, str]:
-    """What the other end may do with an object, and its name."""
+    """Return what the other end may do with an object, and its name."""
     kind = type(thing)
     if issubclass(kind, type):
         if issubclass(thing, Exception):
@@ -318,7 +318,7 @@ def kind_of(thing: Any) -> tuple[str, str]:
 
 
 def lacks(name: str, thing: Any) -> bool:
-    """Whether an object does not even try to support an operator."""
+    """Return whether an object does not even try to support an operator."""
     special = {"bool": "__len__", "contains": "__iter__", "iter": "__getitem__", "int": "__index__", "float": "__index__"}
     if name in ("bool", "str", "repr", "hash", "format", "eq", "ne"):
         return False
@@ -328,7 +328,7 @@ def lacks(name: str, thing: Any) -> bool:
 
 
 def attributes(thing: Any) -> dict[str, Any]:
-    """The attributes of an instance: those of its own, and its slots."""
+    """Return the attributes of an instance: those of its own, and its slots."""
     state = dict(getattr(thing, "__dict__", {}))
     for kind in type(thing).__mro__:
         slots = kind.__dict__.get("__slots__", ())
@@ -357,12 +357,12 @@ def set_attributes(thing: Any, state: dict[str, Any]) -> None:
 
 
 def defined(kind: type) -> list[str]:
-    """The operators that a class defines."""
+    """Return the operators that a class defines."""
     return [name for name in OPERATORS if any(f"__{name}__" in base.__dict__ for base in kind.__mro__ if base is not object)]
 
 
 def describe(error: BaseException) -> dict[str, Any]:
-    """An exception as data: its type, the types that it extends, its message, and what of its arguments and attributes is data."""
+    """Return an exception as data: its type, the types that it extends, its message, and what of its arguments and attributes is data."""
     try:
         message = str(error)
     except Exception:  # noqa: BLE001 - the author's own

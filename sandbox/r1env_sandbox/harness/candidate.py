@@ -92,7 +92,7 @@ def end(code: int) -> None:
 
 
 def served(main: Any, requests: Any, replies: Any) -> Any:
-    """The end of the border that assertions and pytest's tests talk to."""
+    """Return the end of the border that assertions and pytest's tests talk to."""
     import r1env_served  # type: ignore[import-not-found]  # harness/served.py, as it is called in a container
 
     return r1env_served.Server(main, requests, replies, find=find, report=report, text_of=text_of)

@@ -90,7 +90,7 @@ class Examination:
             return self.border.ask(op, *target, args=args, kwargs=kwargs, via=via)
 
     def lookup(self, module: str, name: str) -> Any:
-        """What the submission has under a name that a test imports: a function, a class, an exception type, or plain data.
+        """Return what the submission has under a name that a test imports: a function, a class, an exception type, or plain data.
 
         Raises:
             AttributeError: it has nothing of that name.
@@ -109,7 +109,7 @@ class Examination:
         return found
 
     def expects_objects(self, name: str) -> bool:
-        """Whether the tests expect a class under a name, or a function that makes objects."""
+        """Return whether the tests expect a class under a name, or a function that makes objects."""
         names = {self.function, "candidate"} if name in (self.function, "candidate") else {name}
         return any(testcode.is_class_name(one) or testcode.expects_objects(self.trees, one) for one in names)
 
@@ -125,7 +125,7 @@ class Examination:
         self.operators = testcode.operators_with_values(trees, {name for name in theirs if self.expects_objects(name)})
 
     def may_mix(self, operators: str, other: Any) -> bool:
-        """Whether an instance of the submission's may be used with something in an operator."""
+        """Return whether an instance of the submission's may be used with something in an operator."""
         return isinstance(other, borders.Proxy) or operators in self.operators
 
     def make_proxy(self, number: int, kind: str, name: str, via: Any) -> Any:
@@ -140,7 +140,7 @@ class Examination:
         return RemoteObject(self, number, kind, name)
 
     def exception_type(self, names: list[str]) -> Any:
-        """The type here for one of the submission's; `names` begins with its own, and those that it extends follow."""
+        """Return the type here for one of the submission's; `names` begins with its own, and those that it extends follow."""
         for position, name in enumerate(names):
             known = self.exceptions.get(name, getattr(builtins, name, None))
             if isinstance(known, type) and issubclass(known, Exception):
@@ -160,7 +160,7 @@ class Examination:
             raise plain.NotPlainData("an instance of a class that has none like it") from error
 
     def make_error(self, described: Any) -> BaseException:
-        """The exception that the submission says it raised: one that is known here, or its nearest base that is."""
+        """Return the exception that the submission says it raised: one that is known here, or its nearest base that is."""
         if not isinstance(described, dict):
             described = {}
         if "refused" in described:
@@ -380,7 +380,7 @@ for _name in borders.ARITHMETIC:
 
 
 def remote_generator(proxy: Any) -> Any:
-    """An iterator of the submission's, as a generator of this end."""
+    """Yield an iterator of the submission's, as a generator of this end."""
     sent = None
     while True:
         try:
@@ -395,7 +395,7 @@ async def remote_coroutine(proxy: Any) -> Any:
 
 
 def is_record(thing: Any) -> bool:
-    """Whether an object is one with attributes and without methods: a node, a point."""
+    """Return whether an object is one with attributes and without methods: a node, a point."""
     kind = type(thing)
     if not borders.attributes(thing) or isinstance(
         thing, type | types.ModuleType | BaseException | borders.Proxy | RemoteFunction
@@ -412,7 +412,7 @@ def listed(value: Any) -> list[Any]:
 
 
 def filled(kind: type[Exception], message: str, described: dict[str, Any]) -> Exception:
-    """An exception of a type, with the arguments and attributes that are data."""
+    """Return an exception of a type, with the arguments and attributes that are data."""
     arguments: Any = described.get("arguments")
     attributes: Any = described.get("attributes")
     try:
@@ -466,7 +466,7 @@ class RemoteModules(importlib.abc.MetaPathFinder, importlib.abc.Loader):
 
 
 def what_is_missing(trees: list[ast.AST], own: set[str], given: set[str]) -> str:
-    """What tests use and nobody has: neither they, nor Python, nor the image. Never taken from the submission.
+    """Return what tests use and nobody has: neither they, nor Python, nor the image. Never taken from the submission.
 
     Args:
         own: modules that are the tests' or the submission's.
@@ -573,7 +573,7 @@ class Outcomes:
 
 
 def what_is_not_named(texts: dict[str, str], own: set[str], under_test: list[str], theirs: list[str]) -> tuple[set[str], str]:
-    """The packages that tests take from the submission without naming them in `modules`, and why that cannot be judged, if so.
+    """Return the packages that tests take from the submission without naming them in `modules`, and why that cannot be judged, if so.
 
     The tests' text alone decides, never which files the submission has: it would choose whether it is judged. A package that neither
     the tests nor the image has is the submission's if it is plainly under test.

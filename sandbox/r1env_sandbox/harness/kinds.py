@@ -328,7 +328,7 @@ def _label(name: Any, depth: int) -> Any:
 
 
 def _plain_array(content: Any, depth: int, take: Take | None) -> Any:
-    """An array as nested lists."""
+    """Return an array as nested lists."""
     _, shape, items = content
     flat = _items(items, depth, take)
     if not (type(shape) is list and all(type(size) is int and size >= 0 for size in shape) and len(shape) <= 32):
@@ -413,7 +413,7 @@ _SINGLETONS = frozenset((
 
 
 def _sympy(value: Any, depth: int, _give: Give | None) -> Any:
-    """An expression as its tree: the name of each node's class, and its arguments. Never its text, which only `eval` could read."""
+    """Return an expression as its tree: the name of each node's class, and its arguments. Never its text, which only `eval` could read."""
     sympy = sys.modules["sympy"]
     if issubclass(type(value), sympy.MatrixBase):
         trees = [_tree_of(entry, depth + 2) for entry in value.flat()]
@@ -425,7 +425,7 @@ def _sympy(value: Any, depth: int, _give: Give | None) -> Any:
 
 
 def _tree_of(node: Any, depth: int) -> list[Any] | None:
-    """The tree of an expression; None where a part of it has no copy."""
+    """Return the tree of an expression; None where a part of it has no copy."""
     if depth > plain.MAX_DEPTH:
         raise plain.NotPlainData(f"nested more than {plain.MAX_DEPTH} deep")
     sympy, kind = sys.modules["sympy"], type(node)
@@ -515,7 +515,7 @@ def _whole(number: Any, bits: int = 20) -> int:
 
 
 def _plain_sympy(content: Any, _depth: int, _take: Take | None) -> Any:
-    """A number of SymPy's as one of Python's. Where an expression is expected, a test has to be an assertion."""
+    """Return a number of SymPy's as one of Python's. Where an expression is expected, a test has to be an assertion."""
     kind, *rest = content
     numbers = [plain.decode(number) for number in rest]
     if kind == "Rational" and numbers[1] == 1:

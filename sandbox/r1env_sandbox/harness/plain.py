@@ -192,12 +192,12 @@ def canonical(value: Any) -> str:
 
 
 def is_pytest_file(name: str) -> bool:
-    """Whether pytest looks for tests in a file of this name."""
+    """Return whether pytest looks for tests in a file of this name."""
     return bool(re.fullmatch(r"(?:.*/)?(?:test_[^/]*|[^/]*_test)\.py", name))
 
 
 def _kinds() -> ModuleType:
-    """The rarer types: most tests never load them."""
+    """Return the rarer types: most tests never load them."""
     if __name__ == "r1env_plain":
         import r1env_kinds as kinds  # type: ignore[import-not-found]  # as it is called in a container
     else:

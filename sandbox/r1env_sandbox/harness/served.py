@@ -99,14 +99,14 @@ class Server:
         return {"raised": {"yours": theirs} if theirs is not None else borders.describe(error)}
 
     def left(self, packer: Any, argument: Any) -> Any:
-        """What a function left in an argument."""
+        """Return what a function left in an argument."""
         try:
             return packer.encode(argument)
         except Exception:  # noqa: BLE001 - then the caller's stays as it is
             return None
 
     def make_error(self, described: Any) -> BaseException:
-        """An exception that a function of the test's raised."""
+        """Return an exception that a function of the test's raised."""
         names = described.get("extends") or [described.get("type", "Exception")]
         known = (getattr(builtins, name, None) for name in names)
         base = next((kind for kind in known if isinstance(kind, type) and issubclass(kind, Exception)), Exception)
@@ -128,7 +128,7 @@ class Server:
         return record
 
     def record_class(self, number: int, name: str, operators: list[str]) -> Any:
-        """A class whose instances hold the attributes of a test's, and leave its operators to it."""
+        """Return a class whose instances hold the attributes of a test's, and leave its operators to it."""
 
         members: dict[str, Any] = {
             "__r1env_class__": number,
@@ -141,7 +141,7 @@ class Server:
         return type(name, (borders.Record,), members)
 
     def attribute(self, thing: Any, name: str) -> Any:
-        """An attribute that an object of the test's does not have here."""
+        """Return an attribute that an object of the test's does not have here."""
         if name.startswith("_"):
             raise AttributeError(name)
         return self.border.ask("attribute", thing, name)
@@ -150,7 +150,7 @@ class Server:
         return self.proxy_class()(self.border, number, kind, name)
 
     def proxy_class(self) -> Any:
-        """What stands, here, for a function or an object of the test's."""
+        """Return what stands, here, for a function or an object of the test's."""
         if "proxy" in self.__dict__:
             return self.__dict__["proxy"]
         border = self.border

@@ -66,7 +66,7 @@ def faults(code: str, function: str | None = None) -> list[str]:
 
 
 def is_class_name(name: str) -> bool:
-    """Whether a name is one that classes have (PEP 8); what a test calls so it expects to be a class."""
+    """Return whether a name is one that classes have (PEP 8); what a test calls so it expects to be a class."""
     bare = name.lstrip("_")
     return bare[:1].isupper() and bare.isidentifier() and "_" not in bare
 
@@ -120,7 +120,7 @@ def is_under_test(code: str, package: str) -> bool:
 
 
 def brings_back(trees: Sequence[ast.AST], theirs: set[str]) -> bool:
-    """Whether tests look at what a call has left in a list that they passed to it, and learn nothing false from that.
+    """Return whether tests look at what a call has left in a list that they passed to it, and learn nothing false from that.
 
     They do where a name that is an argument of the submission's is compared, after the call, with something that is not derived from
     the call. They learn something false where both sides of a comparison are: `assert f(x) == sorted(x)` holds for a function that
@@ -162,7 +162,7 @@ def _names(nodes: Iterable[ast.AST]) -> Iterator[ast.Name]:
 
 
 def _names_but_counters(node: ast.AST, counters: set[str]) -> set[str]:
-    """Names in an expression, without the counters that it has for an index: `wanted[i]` is what the test wants."""
+    """Return names in an expression, without the counters that it has for an index: `wanted[i]` is what the test wants."""
     indexes = {
         id(inner.slice)
         for inner in ast.walk(node)
@@ -172,7 +172,7 @@ def _names_but_counters(node: ast.AST, counters: set[str]) -> set[str]:
 
 
 def _counters(tree: ast.AST) -> set[str]:
-    """Names that only count: `for i in range(…)`."""
+    """Return names that only count: `for i in range(…)`."""
     return {
         node.target.id
         for node in ast.walk(tree)
@@ -184,7 +184,7 @@ def _counters(tree: ast.AST) -> set[str]:
 
 
 def _copies_before(tree: ast.AST, calls: Sequence[ast.Call]) -> set[str]:
-    """Names that are given a copy before the submission is called for the first time, and nothing else ever."""
+    """Return names that are given a copy before the submission is called for the first time, and nothing else ever."""
     first = min((call.lineno for call in calls), default=0)
     given: dict[str, bool] = {}
     for node in ast.walk(tree):
@@ -206,7 +206,7 @@ def _makes_a_copy(value: ast.expr) -> bool:
 
 
 def expects_objects(trees: Iterable[ast.AST], name: str) -> bool:
-    """Whether tests expect of a function that it is a class, or returns objects that are no values.
+    """Return whether tests expect of a function that it is a class, or returns objects that are no values.
 
     They do where they ask its results for an attribute that no built-in type has, or for a text that no value has, or ask whether
     something is an instance of it.
@@ -257,7 +257,7 @@ def operators_with_values(trees: Iterable[ast.AST], classes: set[str]) -> frozen
 
 
 def names_given_to_blocks(trees: Iterable[ast.AST]) -> set[str]:
-    """Names among the arguments of what opens a `with` block."""
+    """Return names among the arguments of what opens a `with` block."""
     return {
         name.id
         for tree in trees
@@ -342,7 +342,7 @@ def star_imports(tree: ast.AST) -> list[tuple[str, ast.ImportFrom]]:
 
 
 def names_from(tree: ast.AST, modules: Iterable[str]) -> set[str]:
-    """Names that code has from some modules, or from modules in them."""
+    """Return names that code has from some modules, or from modules in them."""
     wanted = set(modules)
     found: set[str] = set()
     for node in ast.walk(tree):
@@ -360,7 +360,7 @@ def names_in(node: ast.AST) -> set[str]:
 
 
 def mentioned_names(trees: Iterable[ast.AST]) -> frozenset[str]:
-    """Every name that code mentions; `Exception` for a bare `except`."""
+    """Return every name that code mentions; `Exception` for a bare `except`."""
     found: set[str] = set()
     for tree in trees:
         for node in ast.walk(tree):
@@ -378,18 +378,18 @@ def mentioned_names(trees: Iterable[ast.AST]) -> frozenset[str]:
 
 
 def bound_names(tree: ast.AST) -> set[str]:
-    """Names that code gives a value to, anywhere."""
+    """Return names that code gives a value to, anywhere."""
     return set(_bound(tree))
 
 
 def undefined_names(tree: ast.AST) -> set[str]:
-    """Names that code reads and that neither it nor Python defines."""
+    """Return names that code reads and that neither it nor Python defines."""
     read = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load)}
     return read - set(_bound(tree)) - set(dir(builtins)) - _MODULE_NAMES
 
 
 def defined_tests(name: str, text: str) -> set[str]:
-    """The ids, without parameters, of the tests that a pytest file plainly defines."""
+    """Return the ids, without parameters, of the tests that a pytest file plainly defines."""
     found: set[str] = set()
     for node in ast.parse(text).body:
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.name.startswith("test"):
@@ -439,7 +439,7 @@ def _derived(tree: ast.AST, names: set[str]) -> set[str]:
 
 
 def _needs_one_process(tree: ast.AST, theirs: set[str]) -> Iterator[str]:
-    """What only works where the submission runs in the test's own process."""
+    """Yield what only works where the submission runs in the test's own process."""
     for node in ast.walk(tree):
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
             for argument in (*node.args.args, *node.args.kwonlyargs):

@@ -26,7 +26,7 @@ _DENIED = {
 
 
 def seccomp_filter(machine: str, *, loopback: bool = True) -> bytes:
-    """A BPF program that answers EPERM to `_DENIED`, to most families of sockets, and to system calls of another architecture.
+    """Return a BPF program that answers EPERM to `_DENIED`, to most families of sockets, and to system calls of another architecture.
 
     Args:
         machine: as `platform.machine()` names it.

@@ -46,7 +46,7 @@ def write(path: str, data: bytes, mode: int) -> None:
 
 
 def readable(data: bytes) -> int:
-    """A descriptor from which the data can be read, as from a file."""
+    """Return a descriptor from which the data can be read, as from a file."""
     if not data:
         return os.open("/dev/null", os.O_RDONLY)
     memory = os.memfd_create("stdin", 0)
@@ -246,7 +246,7 @@ def _read_any(path: str, max_bytes: int) -> bytes:
 
 
 def _read_plain(folder: str, name: str, max_bytes: int) -> bytes | None:
-    """The beginning of a plain file with one name, no part of whose path is a link; None where there is no such file."""
+    """Return the beginning of a plain file with one name, no part of whose path is a link; None where there is no such file."""
     directory = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
         *parents, last = name.split("/")

@@ -63,7 +63,7 @@ class Children:
         return bool(pid)
 
     def wait_for(self, pid: int) -> tuple[int, float, int]:
-        """How a program ended: its exit code or minus its signal, and what it used, with all others that have ended meanwhile."""
+        """Return how a program ended: its exit code or minus its signal, and what it used, with all others that have ended meanwhile."""
         while pid not in self.ended:
             self.collect()
         status = self.ended[pid][0]
@@ -178,7 +178,7 @@ def run_in_this_interpreter(argv: list[str], main: ModuleType) -> NoReturn:
 
 
 def _read(path: str) -> bytes:
-    """All of a file; a file object would touch twice the pages."""
+    """Return all of a file; a file object would touch twice the pages."""
     descriptor = os.open(path, os.O_RDONLY)
     source = os.read(descriptor, os.fstat(descriptor).st_size)
     os.close(descriptor)

@@ -90,7 +90,7 @@ class Processes:
         self._signalled = True
 
     def any_program(self) -> bool:
-        """Whether there is any process but the runner and the launcher, dead ones that nobody has collected included."""
+        """Return whether there is any process but the runner and the launcher, dead ones that nobody has collected included."""
         if self._count is not None:
             return os.pread(self._count, 32, 0) != _RUNNER_AND_LAUNCHER
         return any(name.isdecimal() and int(name) not in (os.getpid(), self.launcher_pid) for name in os.listdir("/proc"))
@@ -159,17 +159,17 @@ class ControlGroup:
         self.memory_before = self.memory_bytes()
 
     def memory_bytes(self) -> int:
-        """What all processes and all files in memory have now; 0 where that is not known."""
+        """Return what all processes and all files in memory have now; 0 where that is not known."""
         return sum(_counters(self._memory).get(name, 0) for name in _OWN_PAGES)
 
     def new_oom_kill(self) -> bool:
-        """Whether the kernel has ended a process for want of memory since the last call."""
+        """Return whether the kernel has ended a process for want of memory since the last call."""
         before, self._oom_kills = self._oom_kills, _counters(self._out_of_memory).get("oom_kill", 0)
         return self._oom_kills > before
 
 
 def _open_count() -> int | None:
-    """The control group's count of processes and threads, a tenth of the price of /proc; None where it counts others' too."""
+    """Return the control group's count of processes and threads, a tenth of the price of /proc; None where it counts others' too."""
     for path in _PROCESSES:
         descriptor = _open_first((path,))
         if descriptor is None:

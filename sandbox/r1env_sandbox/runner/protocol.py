@@ -20,7 +20,7 @@ _HEAD = struct.Struct(">II")
 
 
 def pack(header: dict[str, Any], *blobs: bytes) -> bytes:
-    """A frame: two lengths, the header as JSON, and the blobs one after the other."""
+    """Return a frame: two lengths, the header as JSON, and the blobs one after the other."""
     text = json.dumps({**header, "blobs": [len(blob) for blob in blobs]}).encode()
     return b"".join((_HEAD.pack(len(text), sum(map(len, blobs))), text, *blobs))
 
@@ -39,7 +39,7 @@ class Frames:
         self._buffer += data
 
     def pop(self) -> tuple[dict[str, Any], list[bytes]] | None:
-        """The next header and its blobs, or None while they are not complete."""
+        """Return the next header and its blobs, or None while they are not complete."""
         if len(self._buffer) < _HEAD.size:
             return None
         text_bytes, blob_bytes = _HEAD.unpack_from(self._buffer)

@@ -58,7 +58,7 @@ class Launcher:
         self.listen()
 
     def listen(self) -> tuple[int, float, int]:
-        """What the launcher says next: exit code or minus the signal, CPU milliseconds, peak RSS in KB."""
+        """Return what the launcher says next: exit code or minus the signal, CPU milliseconds, peak RSS in KB."""
         said = self.socket.recv(4096)
         if not said:
             raise SystemExit("the launcher is gone")
@@ -317,7 +317,7 @@ class Run:
         return None if used is None else used - 1000 * time.process_time() - self.launcher.cpu_ms
 
     def _read(self, fd: int) -> int:
-        """How many bytes came; -1 when the stream is at its end or beyond its limit."""
+        """Return how many bytes came; -1 when the stream is at its end or beyond its limit."""
         try:
             data = os.read(fd, READ_BYTES)
         except BlockingIOError:

@@ -66,12 +66,12 @@ def train_process_reward_model(
 
 @torch.no_grad()
 def score_steps(prm: LoadedModel, solutions: Sequence[tuple[str, Sequence[str]]]) -> list[list[float]]:
-    """The probability that each step is right, for solutions given as prompt and steps."""
+    """Return the probability that each step is right, for solutions given as prompt and steps."""
     return [logits.sigmoid().tolist() for logits in _logits(prm, solutions)]
 
 
 def _logits(prm: LoadedModel, solutions: Sequence[tuple[str, Sequence[str]]]) -> list[Tensor]:
-    """[K] of each solution. Steps are encoded one by one, so that a token never belongs to two of them."""
+    """Return the rewards [K] of the steps of each solution. Steps are encoded one by one, so that no token belongs to two of them."""
     sequences, ends = [], []
     for prompt, steps in solutions:
         first, *rest = (_encode(prm, text) for text in (prompt, *steps))
@@ -94,7 +94,7 @@ def _encode(prm: LoadedModel, text: str) -> list[int]:
 
 
 def split_steps(completion: str, delimiter: str = "\n") -> list[str]:
-    """The steps in order, each with the delimiters after it, so that joining them gives back the completion.
+    """Return the steps in order, each with the delimiters after it, so that joining them gives back the completion.
 
     Blank pieces belong to the step before them (at the very beginning, to the first one). Linear in the length of the text.
     """
@@ -108,7 +108,7 @@ def split_steps(completion: str, delimiter: str = "\n") -> list[str]:
 
 
 def step_ends(lengths: list[int]) -> list[int]:
-    """The index of each step's last token, from the numbers of tokens of the steps (none is 0)."""
+    """Return the index of each step's last token, from the numbers of tokens of the steps (none is 0)."""
     return [end - 1 for end in accumulate(lengths)]
 
 
@@ -150,7 +150,7 @@ OfSteps = Literal["min", "product", "last", "mean"]
 
 
 def majority_vote(answers: Sequence[str | None]) -> int | None:
-    """The place of the first completion with the commonest answer (self-consistency, arXiv 2203.11171); None without any answer.
+    """Return the place of the first completion with the commonest answer (self-consistency, arXiv 2203.11171); None without any answer.
 
     None stands for a completion without an answer. Among equally common answers the earliest wins.
     """
@@ -159,13 +159,13 @@ def majority_vote(answers: Sequence[str | None]) -> int | None:
 
 
 def best_of_n(scores: Sequence[float]) -> int | None:
-    """The place of the highest score, the earliest of equals; NaN (not scored) never wins."""
+    """Return the place of the highest score, the earliest of equals; NaN (not scored) never wins."""
     scored = [place for place, score in enumerate(scores) if not math.isnan(score)]
     return max(scored, key=lambda place: scores[place]) if scored else None
 
 
 def weighted_vote(answers: Sequence[str | None], scores: Sequence[float]) -> int | None:
-    """The place of the best completion with the answer whose scores sum to most (arXiv 2206.02336); scores are not negative."""
+    """Return the place of the best completion with the answer whose scores sum to most (arXiv 2206.02336); scores are not negative."""
     weights: dict[str, float] = {}
     for answer, score in zip(answers, scores, strict=True):
         if answer is not None and not math.isnan(score):
@@ -177,7 +177,7 @@ def weighted_vote(answers: Sequence[str | None], scores: Sequence[float]) -> int
 
 
 def of_steps(scores: Sequence[float], how: OfSteps = "min") -> float:
-    """One score of a solution from those of its steps: a chain is as good as its weakest link (arXiv 2305.20050 has `product`).
+    """Return one score of a solution from those of its steps: a chain is as good as its weakest link (arXiv 2305.20050 has `product`).
 
     NaN for a solution without steps.
     """

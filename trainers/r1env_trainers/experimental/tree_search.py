@@ -35,13 +35,13 @@ class Problem(Protocol):
     """What is searched. All three depend on their arguments alone."""
 
     def reward(self, steps: Steps) -> float | None:
-        """In [0, 1] for a finished solution; None for a partial one."""
+        """Return the reward in [0, 1] of a finished solution; None for a partial one."""
 
     def propose(self, steps: Steps, count: int, seed: int) -> Sequence[Proposal]:
-        """Up to `count` next steps of a partial solution; none where there is no way on."""
+        """Return up to `count` next steps of a partial solution; none if there is no way on."""
 
     def value(self, steps: Steps, seed: int) -> float:
-        """In [0, 1], what a partial solution will probably earn: by a model, or by playing it to its end."""
+        """Return the expected reward in [0, 1] of a partial solution, by a model or by completing it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +126,7 @@ def puct(parent: Node, child: Node, exploration: float) -> float:
 
 
 def nodes(root: Node) -> Iterator[tuple[int, int | None, Node]]:
-    """All nodes with their number and their parent's, parents first."""
+    """Return all nodes with their number and their parent's number, parents first."""
     waiting: list[tuple[int | None, Node]] = [(None, root)]
     for number, (parent, node) in enumerate(waiting):  # grows while it is read
         yield number, parent, node
@@ -156,7 +156,7 @@ def write_trace(path: Path, result: Result) -> None:
 
 
 def _select(root: Node, exploration: float) -> list[Node]:
-    """From the root to a node without children, at each fork by `puct`, the first of equals."""
+    """Return the path from the root to a node without children, chosen by `puct` at each fork; the first of equals wins."""
     path = [root]
     while path[-1].children:
         parent = path[-1]
@@ -165,7 +165,7 @@ def _select(root: Node, exploration: float) -> list[Node]:
 
 
 def _explore(leaf: Node, problem: Problem, limits: Limits, seed: int) -> float:
-    """What a leaf is worth; a partial solution gets its children here. A dead end is worth nothing."""
+    """Return the value of a leaf, and expand it if it is a partial solution. A dead end has the value 0."""
     if leaf.reward is None and leaf.visits == 0:
         leaf.reward = problem.reward(leaf.steps)
     if leaf.reward is not None:
@@ -211,13 +211,13 @@ class EngineSteps:
         return self.judge(text) if self.is_finished(text) else None
 
     def propose(self, steps: Steps, count: int, seed: int) -> list[Proposal]:
-        """Drawn steps; one that is drawn twice counts twice, so the priors are the policy's own."""
+        """Return drawn steps; one that is drawn twice counts twice, so the priors are the policy's own."""
         drawn = self._continue(steps, count, seed, stop=(*self.sampling.stop, self.delimiter))
         firsts = (split_steps(text, self.delimiter)[:1] for text in drawn)
         return [Proposal(first[0], 1.0) for first in firsts if first]
 
     def value(self, steps: Steps, seed: int) -> float:
-        """The mean reward of completions; an unfinished one earns nothing."""
+        """Return the mean reward of completions; an unfinished one earns nothing."""
         texts = ("".join(steps) + text for text in self._continue(steps, self.playouts, seed, stop=self.sampling.stop))
         return sum(self.judge(text) if self.is_finished(text) else 0.0 for text in texts) / self.playouts
 
@@ -240,7 +240,7 @@ OPERATIONS: Mapping[str, Callable[[int, int], int]] = {
 
 
 def careless_sum(numbers: Sequence[int], rng: np.random.Generator, careless: float) -> tuple[LabelledSteps, int]:
-    """A sum of digits below `BASE`, step by step, dropping carries, and its last result.
+    """Return a sum of digits below `BASE`, step by step, dropping carries, and its last result.
 
     Args:
         careless: how often a sum with a carry goes wrong, always in the same way. Later steps go on from what was said.

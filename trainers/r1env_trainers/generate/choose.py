@@ -112,7 +112,7 @@ class EncodingEngine:
         self._engine.close()
 
     def _with_tokens(self, prompt_length: int, completion: Completion, params: SamplingParams) -> Completion:
-        """The completion with token ids, at least one, and cut where a limit cuts it."""
+        """Return the completion with token ids, at least one, and cut where a limit cuts it."""
         if completion.token_ids:
             return completion
         encoded = cast(list[int], self.tokenizer(completion.text, add_special_tokens=False)["input_ids"])
@@ -128,7 +128,7 @@ class EncodingEngine:
     def _with_logprobs(
         self, prompts: Sequence[Sequence[int]], rows: Sequence[Completion], params: SamplingParams
     ) -> list[Completion]:
-        """The completions with the policy's log-probs of their tokens, at the temperature of the sampling."""
+        """Return the completions with the policy's log-probs of their tokens, at the temperature of the sampling."""
         pad, device = self._loaded.pad, self._loaded.device
         ids = [torch.tensor(row.token_ids, dtype=torch.long) for row in rows]
         completions = pad_sequence(ids, batch_first=True, padding_value=pad)  # [B, T]

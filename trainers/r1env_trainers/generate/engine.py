@@ -118,7 +118,7 @@ class Sampler:
                 on_finished(over.tolist(), completions.samples(over))
 
     def close(self) -> None:
-        """Nothing but memory is held."""
+        """Do nothing: only memory is held."""
 
     def _ends(self, so_far: Tensor, rows: Tensor, new: Tensor, before: Tensor, stop: tuple[str, ...]) -> Tensor:
         """Return [R], how many of the new tokens [R, K] come up to and including the first end token or stop text; K + 1 for no end.
@@ -301,7 +301,7 @@ def as_completions(samples: Samples, texts: Sequence[str]) -> list[Completion]:
 
 
 def make_transformers(model: str, *, device: Device = "auto", max_rows: int | None = None, seed: int = 0) -> TransformersEngine:
-    """The entry of the engine plugin."""
+    """Return the entry of the engine plugin."""
     loaded = load_model(model, device=choose_device(device), seed=seed)
     limit_threads(loaded.parameters, None)
     return TransformersEngine(loaded, max_rows)

@@ -25,7 +25,7 @@ EVALUATION_SHARE = 0.9
 
 
 def make_vllm(model: str, *, seed: int = 0, **options: Any) -> LocalEngine:
-    """The entry of the engine plugin.
+    """Return the entry of the engine plugin.
 
     Args:
         options: fields of `VLLMOptions`.

@@ -234,7 +234,7 @@ def has_plain_head(model: PreTrainedModel) -> bool:
 
 @torch.no_grad()
 def _is_all_there_is(head: nn.Linear, model: PreTrainedModel) -> bool:
-    """Whether the head reads what the body returns, and what it returns is what the model does, in one forward pass of each."""
+    """Return whether the head reads what the body returns, and what it returns is what the model does, in one forward pass of each."""
     ids = torch.arange(2, 10, device=model.device)[None] % head.out_features
     seen: list[tuple[Tensor, Tensor]] = []
     hook = head.register_forward_hook(lambda _, inputs, output: seen.append((inputs[0], output)))

@@ -61,7 +61,7 @@ class Pair:
 
 
 def select_pairs(pairs: Sequence[Pair], min_margin: float = 1.0, balance_lengths: bool = True) -> list[Pair]:
-    """The pairs to train on, in their order.
+    """Return the pairs to train on, in their order.
 
     A pair whose votes prefer `rejected` is turned round. One with a mean vote of at most `min_margin`, or with two equal responses,
     is dropped.
@@ -72,7 +72,7 @@ def select_pairs(pairs: Sequence[Pair], min_margin: float = 1.0, balance_lengths
 
 
 def balanced(pairs: Sequence[Pair]) -> list[Pair]:
-    """A subset in which the length of a response tells nothing about which one was chosen.
+    """Return a subset in which the length of a response tells nothing about which one was chosen.
 
     Pairs are sorted into buckets by the ratio of the two lengths, in characters. In each, as many pairs are kept whose chosen
     response is the longer one as pairs whose rejected one is: of the more frequent kind those with the largest margins, the earlier
@@ -151,7 +151,7 @@ def _open_labelled(config: RewardModelConfig) -> Examples:
 
 
 def read_part(completion: str, reads: Reads) -> str:
-    """What of a completion the model sees: the response after the thinking, or everything."""
+    """Return the part of a completion that the model sees: the response after the thinking, or everything."""
     return parse_response(completion).summary if reads == "response" else completion
 
 
@@ -164,7 +164,7 @@ P = TypeVar("P", bound=_Prompted)
 
 
 def split_by_prompt(rows: Sequence[P], share: float, seed: int) -> tuple[list[P], list[P]]:
-    """(the rest, about `share` of the rows): by a hash of the prompt, so that one prompt's rows stay together."""
+    """Return (the rest, about `share` of the rows), divided by a hash of the prompt, so that rows of one prompt stay together."""
     held = [_fraction(row.prompt, seed) < share for row in rows]
     return (
         [row for row, out in zip(rows, held, strict=True) if not out],
@@ -173,7 +173,7 @@ def split_by_prompt(rows: Sequence[P], share: float, seed: int) -> tuple[list[P]
 
 
 def _fraction(prompt: Conversation, seed: int) -> float:
-    """A number in [0, 1) that depends on the prompt and the seed alone."""
+    """Return a number in [0, 1) that depends on the prompt and the seed alone."""
     digest = hashlib.blake2b(json.dumps([seed, *prompt]).encode(), digest_size=8).digest()
     return int.from_bytes(digest, "big") / 2**64
 
@@ -218,7 +218,7 @@ def _labelled(file: str, reads: Reads) -> list[Labelled]:
 
 
 def _only_text(side: Conversation, example: Example) -> str:
-    """The text of a response of one message."""
+    """Return the text of a response of one message."""
     if len(side) != 1 or side[0]["role"] != "assistant":
         raise DataError(
             example.where, f"a response should be one message of the assistant; found {[one['role'] for one in side]}"

@@ -93,7 +93,7 @@ class RewardModelTrainer:
 def _encoded(
     rows: Sequence[Pair] | Sequence[Labelled], loaded: LoadedModel, config: RewardModelConfig, found: Collected
 ) -> list[Item]:
-    """The rows that fit `max_length`, as token ids; the others are collected."""
+    """Return the rows that fit `max_length`, as token ids; the others are collected."""
     items = []
     for row in rows:
         item = _item(row, loaded, config)
@@ -162,13 +162,13 @@ def _rows_at_fault(loaded: LoadedModel, batch: Sequence[Item], config: RewardMod
 
 
 def _rewards(loaded: LoadedModel, items: Sequence[Item]) -> torch.Tensor:
-    """[B, 1 or 2] rewards of the items' sequences."""
+    """Return the rewards [B, 1 or 2] of the items' sequences."""
     columns = len(items[0].sequences)
     return rewards_of(loaded, [sequence for item in items for sequence in item.sequences]).view(len(items), columns)
 
 
 def _loss(rewards: torch.Tensor, items: Sequence[Item]) -> torch.Tensor:
-    """[B] losses: of pairs where there are two rewards an item, else of labels."""
+    """Return the losses [B]: of pairs if there are two rewards per item, else of labels."""
     targets = torch.tensor([item.target for item in items], device=rewards.device)
     if rewards.shape[1] == 2:
         return pairwise_loss(rewards[:, 0], rewards[:, 1], targets)
@@ -176,7 +176,7 @@ def _loss(rewards: torch.Tensor, items: Sequence[Item]) -> torch.Tensor:
 
 
 def _gaps(rewards: torch.Tensor, items: Sequence[Item]) -> list[float]:
-    """By how much each item is on the right side: chosen minus rejected, or the log-odds of the true label."""
+    """Return each item's margin: chosen minus rejected, or the log-odds of the true label."""
     if rewards.shape[1] == 2:
         return cast(list[float], (rewards[:, 0] - rewards[:, 1]).tolist())
     return [reward if item.target else -reward for reward, item in zip(rewards[:, 0].tolist(), items, strict=True)]
@@ -184,7 +184,7 @@ def _gaps(rewards: torch.Tensor, items: Sequence[Item]) -> list[float]:
 
 @torch.no_grad()
 def _measured(loaded: LoadedModel, items: Sequence[Item], config: RewardModelConfig) -> torch.Tensor:
-    """[B, 1 or 2] rewards of all items, in order, on the CPU."""
+    """Return the rewards [B, 1 or 2] of all items, in order, on the CPU."""
     found = torch.empty(len(items), len(items[0].sequences))
     for places in micro_batches([item.length for item in items], loaded.model, config.optim.micro_batch_size):
         found[places] = _rewards(loaded, [items[place] for place in places]).cpu()
@@ -192,7 +192,7 @@ def _measured(loaded: LoadedModel, items: Sequence[Item], config: RewardModelCon
 
 
 def _evaluate(loaded: LoadedModel, items: Sequence[Item], config: RewardModelConfig) -> dict[str, float]:
-    """Held-out loss and accuracy; the AUC of labels; of pairs also the accuracy where the better response is the shorter one."""
+    """Return the held-out loss and accuracy; for labels also the AUC, for pairs also the accuracy where the better response is the shorter one."""
     rewards = _measured(loaded, items, config)
     gaps = _gaps(rewards, items)
     found = {"eval/loss": float(_loss(rewards, items).mean()), "eval/accuracy": pair_accuracy(gaps)}
@@ -203,7 +203,7 @@ def _evaluate(loaded: LoadedModel, items: Sequence[Item], config: RewardModelCon
 
 
 def _record(loaded: LoadedModel, items: Sequence[Item], config: RewardModelConfig) -> Record:
-    """What later scoring needs to know. A pairwise model's rewards have no zero of their own, so they get these data's."""
+    """Return what later scoring needs. The rewards of a pairwise model have no natural zero, so the mean over these data becomes it."""
     record = Record(objective=config.objective, reads=config.reads, max_length=config.max_length)
     if config.objective == "pointwise":
         return record
@@ -212,7 +212,7 @@ def _record(loaded: LoadedModel, items: Sequence[Item], config: RewardModelConfi
 
 
 def _counts(examples: Examples, train: Sequence[Item], heldout: Sequence[Item]) -> dict[str, int]:
-    """How many rows there were after selection, and how many of them were short enough."""
+    """Return how many rows there were after selection, and how many of them were short enough."""
     return {
         "train": len(train),
         "heldout": len(heldout),
@@ -224,7 +224,7 @@ def _counts(examples: Examples, train: Sequence[Item], heldout: Sequence[Item]) 
 
 
 def pairwise_loss(chosen: Tensor, rejected: Tensor, margin: Tensor) -> Tensor:
-    """[B] -log σ(chosen - rejected - margin): Bradley-Terry (arXiv 2203.02155, eq. 1), with the margin of Llama 2 (2307.09288, eq. 2).
+    """Return [B] -log σ(chosen - rejected - margin): Bradley-Terry (arXiv 2203.02155, eq. 1) with the margin of Llama 2 (2307.09288, eq. 2).
 
     Args:
         chosen, rejected: [B] rewards.
@@ -234,7 +234,7 @@ def pairwise_loss(chosen: Tensor, rejected: Tensor, margin: Tensor) -> Tensor:
 
 
 def pointwise_loss(logits: Tensor, safe: Tensor) -> Tensor:
-    """[B] binary cross-entropy; σ(logit) is the probability that a completion is safe.
+    """Return the binary cross-entropy [B]; σ(logit) is the probability that a completion is safe.
 
     Args:
         logits: [B] rewards.
@@ -247,7 +247,7 @@ def pointwise_loss(logits: Tensor, safe: Tensor) -> Tensor:
 
 
 def pair_accuracy(gaps: Sequence[float]) -> float:
-    """The share of pairs whose chosen response has the higher reward; a tie counts half. NaN without pairs.
+    """Return the share of pairs whose chosen response has the higher reward; a tie counts half. NaN without pairs.
 
     Args:
         gaps: reward of the chosen minus reward of the rejected response.

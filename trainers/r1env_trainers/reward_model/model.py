@@ -64,7 +64,7 @@ class LoadedRewardModel:
 
 
 def start_reward_model(name: str, *, device: torch.device | str, seed: int) -> LoadedModel:
-    """A model to train: a causal model with a new head, or a reward model (a checkpoint too) that is trained on.
+    """Return a model to train: a causal model with a new head, or a reward model (a checkpoint too) that is trained on.
 
     Args:
         seed: of the head's weights.
@@ -95,7 +95,7 @@ def with_scalar_head(causal: LoadedModel, *, device: torch.device | str, seed: i
 
 
 def load_classifier(folder: Path, device: torch.device | str) -> LoadedModel:
-    """The weights and tokenizer of a reward-model folder or checkpoint, in float32.
+    """Return the weights and tokenizer of a reward-model folder or checkpoint, in float32.
 
     Raises:
         UsageError: they cannot be read, or are not finite.
@@ -111,7 +111,7 @@ def load_classifier(folder: Path, device: torch.device | str) -> LoadedModel:
 
 
 def load_reward_model(folder: str | Path, *, device: torch.device | str = "cpu") -> LoadedRewardModel:
-    """What the `reward_model` trainer left in `folder`.
+    """Load what the trainer `reward_model` left in `folder`.
 
     Raises:
         UsageError: the folder holds no reward model.
@@ -132,7 +132,7 @@ def save_record(folder: Path, record: Record) -> None:
 
 
 def encode(tokenizer: PreTrainedTokenizerBase, prompt: Conversation, text: str) -> list[int]:
-    """Token ids of a prompt and the text to be judged, ending with the end-of-sequence token, where the reward is read.
+    """Return the token ids of a prompt and the text to be judged, ending with the end-of-sequence token, where the reward is read.
 
     The prompt goes through the chat template and the text does not: templates of reasoning models cut the thinking out of an
     answer. The text is a policy's, so a special token that it spells out stays text and opens no turn of its own.
@@ -144,7 +144,7 @@ def encode(tokenizer: PreTrainedTokenizerBase, prompt: Conversation, text: str) 
 
 
 def rewards_of(loaded: LoadedModel, sequences: Sequence[Sequence[int]]) -> Tensor:
-    """[B] float32 rewards of token sequences: the head on the hidden state of the last token."""
+    """Return the rewards [B], float32, of token sequences: the head on the hidden state of the last token."""
     ids, lengths = right_pad(sequences, loaded.pad, loaded.device)  # which nothing sees, so no mask is needed
     with autocast(loaded.device):
         whole = loaded.model.base_model(input_ids=ids, use_cache=False).last_hidden_state
@@ -177,7 +177,7 @@ class RewardModel:
         return self._record.reads
 
     def score(self, items: Sequence[tuple[Conversation, str]]) -> list[float | None]:
-        """A value in [0, 1] for each (prompt, text), in order; None where it is longer than the model was trained to read.
+        """Return a value in [0, 1] for each (prompt, text), in order; None where it is longer than the model was trained to read.
 
         Pointwise: the probability that the text is safe. Pairwise: σ of the reward, measured in standard deviations from the mean
         of the held-out data.
@@ -187,7 +187,7 @@ class RewardModel:
 
     @torch.inference_mode()
     def rewards(self, items: Sequence[tuple[Conversation, str]]) -> list[float | None]:
-        """The rewards as the head gives them, on no scale."""
+        """Return the rewards as the head gives them, on no scale."""
         limit = self._record.max_length
         encoded = [
             # No tokenizer makes more than one token of four bytes on average out of what is worth reading; this only keeps a

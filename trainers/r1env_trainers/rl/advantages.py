@@ -132,7 +132,7 @@ def _of_mixed_groups(advantages: Tensor, rewards: Tensor) -> Tensor:
 
 
 def _deviation(centred: Tensor, dim: int) -> Tensor:
-    """The sample's deviation (n - 1) of centred values along `dim`, kept, NaN left out."""
+    """Return the sample's deviation (n - 1) of centred values along `dim`, kept, NaN left out."""
     count = centred.isfinite().sum(dim=dim, keepdim=True)
     return (centred.square().nansum(dim=dim, keepdim=True) / (count - 1).clamp(min=1)).sqrt()
 

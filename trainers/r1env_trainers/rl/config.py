@@ -67,11 +67,11 @@ class RLSampling(Sampling):
         return self.prompts_per_step * self.group_size
 
     def max_new_tokens_at(self, step: int) -> int:
-        """The limit of a turn at a step."""
+        """Return the limit of a turn at a step."""
         return _scheduled(self.length_schedule, step, self.max_new_tokens)
 
     def temperature_at(self, step: int) -> float:
-        """The temperature that the rollouts of a step are drawn with."""
+        """Return the temperature that the rollouts of a step are drawn with."""
         return _scheduled(self.temperature_schedule, step, self.temperature)
 
 
@@ -385,12 +385,12 @@ class RolloutConfig(SuiteSettings, LocalConfig):
         return self
 
     def is_late(self, step: int) -> bool:
-        """Whether `step` belongs to the final phase."""
+        """Return whether `step` belongs to the final phase."""
         return step >= self.steps - self.final_phase.steps
 
 
 def _scheduled(schedule: Mapping[int, T], step: int, otherwise: T) -> T:
-    """The value of the latest entry at or before `step`."""
+    """Return the value of the latest entry at or before `step`."""
     begun = [start for start in schedule if start <= step]
     return schedule[max(begun)] if begun else otherwise
 
@@ -475,7 +475,7 @@ class GRPOConfig(RolloutConfig, BackendConfig):
 
 
 def _changed(group: Settings, names: Iterable[str]) -> list[str]:
-    """Those of the settings `names` that differ from their defaults."""
+    """Return those of the settings `names` that differ from their defaults."""
     return [name for name in names if getattr(group, name) != type(group).model_fields[name].default]
 
 

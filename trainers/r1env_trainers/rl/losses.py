@@ -222,7 +222,7 @@ def _total_and_count(per_token: Tensor, mask: Tensor, mode: str, max_new_tokens:
 
 
 def _sequences(mask: Tensor) -> Tensor:
-    """The number of sequences that have a token."""
+    """Return the number of sequences that have a token."""
     return (mask.sum(dim=1) > 0).sum()
 
 

@@ -234,7 +234,7 @@ def training_suite(config: RolloutConfig, *, late: bool = False) -> Suite:
 
 
 def evaluation_suite(config: RolloutConfig) -> Suite:
-    """The same environments on tasks that training does not see, scored by their checkers alone.
+    """Return the same environments on tasks that training does not see, scored by their checkers alone.
 
     Raises:
         UsageError: there are no such tasks.

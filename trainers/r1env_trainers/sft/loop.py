@@ -175,7 +175,7 @@ def forward_passes(pairs: Sequence[Pair], model: PreTrainedModel, config: Tuning
 
 
 def _forward_passes(pairs: Sequence[Pair], model: PreTrainedModel, config: TuningSettings) -> list[list[int]]:
-    """The places of the pairs of each micro-batch."""
+    """Return the places of the pairs of each micro-batch."""
     lengths = [len(prompt) + len(response) for prompt, response in pairs]
     if config.optim.micro_batch_tokens is None:
         return micro_batches(lengths, model, config.optim.micro_batch_size)

@@ -184,7 +184,7 @@ def parts_of(answer: Message) -> tuple[str, str]:
 
 
 def _variants(answer: Message) -> Iterator[tuple[Message, str]]:
-    """The ways to put an answer to a template, with the rule that each is."""
+    """Yield the ways to put an answer to a template, with the rule that each is."""
     yield answer, ""
     content = answer["content"]
     if reasoning := answer.get("reasoning_content"):
@@ -203,7 +203,7 @@ def _variants(answer: Message) -> Iterator[tuple[Message, str]]:
 
 
 def _folded(answer: Message, *, thinking: bool = True, calls: bool = True) -> Message:
-    """The answer with its thinking and its tool calls in its content; the answer itself where it has neither."""
+    """Return the answer with its thinking and its tool calls in its content; the answer itself where it has neither."""
     shown: dict[str, Any] = dict(answer)
     if thinking and (reasoning := shown.pop("reasoning_content", None)):
         shown["content"] = f"{THINK_OPEN}\n{reasoning}\n{THINK_CLOSE}\n\n{shown['content']}"
@@ -223,7 +223,7 @@ def _call_text(function: dict[str, Any]) -> str:
 
 
 def _appended(prompt: str, answer: Message) -> str | None:
-    """The answer as the model would have generated it after the prompt; None where only the template knows how to write it."""
+    """Return the answer as the model would have generated it after the prompt; None where only the template knows how to write it."""
     if answer.get("tool_calls"):
         return None
     text = as_text(answer)
@@ -275,7 +275,7 @@ def _marked(demonstration: Demonstration, tokenizer: PreTrainedTokenizerBase) ->
 
 
 def _response_ids(tokenizer: PreTrainedTokenizerBase, prompt: list[int], written: Written) -> list[int]:
-    """The tokens of the response up to the end of its turn."""
+    """Return the tokens of the response up to the end of its turn."""
     ids = (
         _continuation(tokenizer, prompt, written.prompt, written.response)
         if written.tail
@@ -292,7 +292,7 @@ def _response_ids(tokenizer: PreTrainedTokenizerBase, prompt: list[int], written
 
 
 def _continuation(tokenizer: PreTrainedTokenizerBase, prompt: list[int], prompt_text: str, text: str) -> list[int]:
-    """The tokens of `text` behind the prompt; cut by themselves where the tokenizer would join the two across the border."""
+    """Return the tokens of `text` behind the prompt; cut by themselves where the tokenizer would join the two across the border."""
     joined = _ids(tokenizer, prompt_text + text)
     return joined[len(prompt) :] if joined[: len(prompt)] == prompt else _ids(tokenizer, text)
 
@@ -302,7 +302,7 @@ def _ids(tokenizer: PreTrainedTokenizerBase, text: str) -> list[int]:
 
 
 def _end_ids(tokenizer: PreTrainedTokenizerBase, tail: str) -> set[int]:
-    """The tokens that end a turn: the template's, the tokenizer's, and those that public tokenizers have for it."""
+    """Return the tokens that end a turn: the template's, the tokenizer's, and those that public tokenizers have for it."""
     known = (tokenizer.convert_tokens_to_ids(token) for token in END_TOKENS)
     ends = {token for token in (*known, tokenizer.eos_token_id) if isinstance(token, int) and token != tokenizer.unk_token_id}
     first = _ids(tokenizer, tail)[:1]

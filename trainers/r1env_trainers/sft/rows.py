@@ -99,7 +99,7 @@ def rows_of(example: Example) -> list[dict[str, Any]]:
 
 
 def _says_nothing(example: Example) -> bool:
-    """Whether the row has a place for the answer, and nothing there. Pre-flight counts such rows."""
+    """Return whether the row has a place for the answer, and nothing there. Pre-flight counts such rows."""
     return any(at_path(example.row, name) in ("", []) for name in ANSWERS if at_path(example.row, name) is not MISSING)
 
 

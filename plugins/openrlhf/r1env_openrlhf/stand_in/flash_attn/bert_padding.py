@@ -8,7 +8,7 @@ from torch import Tensor
 
 
 def index_first_axis(values: Tensor, indices: Tensor) -> Tensor:
-    """The rows `indices` of `values` [N, …]."""
+    """Return the rows `indices` of `values` [N, …]."""
     return values[indices]
 
 
@@ -30,7 +30,7 @@ def unpad_input(values: Tensor, mask: Tensor) -> tuple[Tensor, Tensor, Tensor, i
 
 
 def pad_input(tokens: Tensor, places: Tensor, batch: int, length: int) -> Tensor:
-    """The inverse of `unpad_input`: [batch, length, …] with zeros where there is no token."""
+    """Return the inverse of `unpad_input`: [batch, length, …] with zeros where there is no token."""
     flat = tokens.new_zeros(batch * length, *tokens.shape[1:])
     flat[places] = tokens
     padded: Tensor = flat.unflatten(0, (batch, length))
