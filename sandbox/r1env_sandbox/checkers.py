@@ -110,7 +110,7 @@ def _close_tokens(tolerance: float, got: bytes, wanted: bytes) -> bool:
 
 
 def _close_texts(tolerance: float, got: bytes, wanted: bytes) -> bool:
-    """Return two integers are compared as such: neither was rounded, and they may be of any length."""
+    """Two integers are compared as such: neither was rounded, and they may be of any length."""
     if got == wanted:
         return True
     if _INTEGER.fullmatch(got) and _INTEGER.fullmatch(wanted):

@@ -696,7 +696,7 @@ def _one_line(error: Exception) -> str:
 
 
 def _bounded(receive: Receive, max_bytes: int) -> Receive:
-    """Return a body that says nothing of its length ends where it becomes too long: the request is then malformed."""
+    """A body that says nothing of its length ends where it becomes too long: the request is then malformed."""
     left = max_bytes
 
     async def bounded() -> MutableMapping[str, Any]:
