@@ -189,6 +189,7 @@ class WorkerProcess:
             raise
         finally:
             theirs.close()
+        self._control.pid = self._process.pid  # until the zygote says something, which may be a process below this one
 
     @property
     def loads(self) -> int:
