@@ -370,10 +370,16 @@ class Job:
             if not self._failed_starts:
                 self._first_failed_start = time.monotonic()
             self._failed_starts.append(error)
-            firm = sum(not failed.transient for failed in self._failed_starts)
+            firm = sum(not (failed.transient or failed.outside) for failed in self._failed_starts)
+            killed = sum(failed.outside for failed in self._failed_starts)
             late = sum(failed.late for failed in self._failed_starts)
             short = time.monotonic() - self._first_failed_start
-            return firm >= STARTS_IN_A_ROW or late >= LATE_IN_A_ROW or (error.transient and short >= SHORTAGE_SECONDS)
+            return (
+                firm >= STARTS_IN_A_ROW
+                or killed >= KILLS_IN_A_ROW
+                or late >= LATE_IN_A_ROW
+                or (error.transient and short >= SHORTAGE_SECONDS)
+            )
 
     def note_pace(self, seconds: float, items: int) -> None:
         """Note how long a chunk of `items` took. Chunk sizes follow from that; earlier chunks count half as much each time."""
@@ -399,6 +405,9 @@ logger = logging.getLogger(__name__)
 
 STARTS_IN_A_ROW = 5
 """So many failed starts in a row, over all workers and without a success, make it the reward's fault."""
+
+KILLS_IN_A_ROW = 20
+"""The same for starts that a signal has ended which may have come from outside."""
 
 LATE_IN_A_ROW = 2
 """The same for starts that take too long: each of them costs `load_seconds`."""

@@ -116,12 +116,14 @@ class RefusedError(Exception):
 class StartError(Exception):
     """No worker is ready. It may be nothing the reward did: the system was short of something, or the process was killed.
 
-    `transient`: the system said that it is short of something. `late`: the time for loading ran out.
+    `transient`: the system said that it is short of something. `late`: the time for loading ran out. `outside`: the process got a
+    signal that may have come from outside.
     """
 
-    def __init__(self, reason: str, *, transient: bool = False, late: bool = False) -> None:
+    def __init__(self, reason: str, *, transient: bool = False, late: bool = False, outside: bool = False) -> None:
         super().__init__(reason)
         self.transient = transient
+        self.outside = outside
         self.late = late
 
 
@@ -187,6 +189,7 @@ class WorkerProcess:
             raise
         finally:
             theirs.close()
+        self._control.pid = self._process.pid  # until the zygote says something, which may be a process below this one
 
     @property
     def loads(self) -> int:
@@ -415,14 +418,14 @@ class WorkerProcess:
                     return reply
                 self._ends = {reply.fork: reply.exit_code}
         except ScoringFault as fault:
-            raise StartError(fault.reason) from fault
+            raise StartError(fault.reason, outside=fault.outside) from fault
 
     def _receive_start(self, channel: _Channel, deadline: _Deadline) -> None:
         try:
             channel.learn_pid(self._check(deadline))
             reply = self._receive(channel, deadline)
         except ScoringFault as fault:
-            raise StartError(fault.reason) from fault
+            raise StartError(fault.reason, outside=fault.outside) from fault
         if not isinstance(reply, Started):
             raise StartError(_out_of_turn(reply))
         channel.pid = channel.pid or reply.pid
@@ -561,7 +564,7 @@ class _Deadline:
     def __call__(self) -> None:
         stopped = self._channel.pid != 0 and is_stopped(self._channel.pid)
         if stopped and self._stopped:
-            raise StartError("the worker was stopped by a signal")
+            raise StartError("the worker was stopped by a signal", outside=True)
         self._stopped = stopped
         if time.monotonic() >= self._end:
             raise StartError(f"exceeded {self._seconds:g} s of wall time", late=True)
