@@ -23,7 +23,7 @@ from pydantic_core import to_jsonable_python
 
 from r1env.data import programs
 from r1env.data.rows import MISSING, ColumnMap, Row, Rows, Source, at_path, describe_columns, read_literal, read_rows, where_of
-from r1env.errors import DataError, UnknownNameError
+from r1env.errors import DataError, UnknownNameError, UsageError
 from r1env.types import Conversation, Message, TaskKind
 
 LETTERS = string.ascii_uppercase[:10]
@@ -474,7 +474,20 @@ def example_of(row: Mapping[str, Any], layout: Layout | None = None, place: int 
             what to write.
     """
     layout = layout or recognise(row)
-    reading = reading or Reading()
+    try:
+        return _example_of(row, layout, place, reading or Reading())
+    except UsageError:
+        raise
+    except (AttributeError, IndexError, KeyError, OverflowError, TypeError, ValueError) as error:
+        # A layout's functions say what they find wrong where people get it wrong. A value of an unheard-of type is refused here.
+        raise DataError(
+            where_of(row),
+            f"a column does not hold what a row of {layout.name} has there ({type(error).__name__}: {' '.join(str(error).split())[:200]}); "
+            f"mend the row, or say what the columns are by a map; {describe_columns(row)}",
+        ) from error
+
+
+def _example_of(row: Mapping[str, Any], layout: Layout, place: int, reading: Reading) -> Example:
     taken = _Taken(row, layout)
     if layout.check is not None:
         layout.check(row)
@@ -1195,14 +1208,17 @@ def _constraints(row: Mapping[str, Any]) -> None:
         raise _fault(row, "kwargs", given, f"write a list of {len(rules)} objects, one for each rule")
     for place, (rule, arguments) in enumerate(zip(rules, given, strict=True)):
         family, _, _ = str(rule).partition(":")
+        if not isinstance(arguments, Mapping | None):
+            raise _fault(row, f"kwargs[{place}]", arguments, "write an object with the rule's arguments, or null")
         if rule in IFEVAL_RULES:
-            has = {key for key, value in (arguments or {}).items() if value is not None}
+            found: Mapping[Any, Any] = arguments or {}
+            has = {key for key, value in found.items() if value is not None}
             lacks = [name for name in IFEVAL_RULES[rule] if name not in has]
             if lacks:
                 raise _fault(row, f"kwargs[{place}]", arguments, f"{rule} needs {', '.join(lacks)}")
             for key in ("relation", "let_relation", "capital_relation"):
-                if key in has and arguments[key] not in ("less than", "at least"):
-                    raise _fault(row, f"kwargs[{place}].{key}", arguments[key], "write 'less than' or 'at least'")
+                if key in has and found[key] not in ("less than", "at least"):
+                    raise _fault(row, f"kwargs[{place}].{key}", found[key], "write 'less than' or 'at least'")
         elif family not in IFBENCH_FAMILIES:
             raise _fault(row, f"instruction_id_list[{place}]", rule, "there is no such rule")
 

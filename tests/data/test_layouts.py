@@ -469,6 +469,15 @@ def test_a_row_of_a_known_layout_with_any_values_is_an_example_or_a_fault(name, 
         assert "\n" not in str(error)  # noqa: PT017 - both outcomes are right
 
 
+def test_a_value_of_an_unheard_of_type_is_refused_with_the_layout_and_the_columns():
+    row = dict(ROWS["ifeval"][0]) | {"instruction_id_list": ["punctuation:no_comma"], "kwargs": [1]}
+    with pytest.raises(DataError, match=r"kwargs\[0\].*write an object with the rule's arguments"):
+        example_of(row)
+    row = dict(ROWS["livecodebench"][0]) | {"public_test_cases": True}
+    with pytest.raises(DataError, match=r"LiveCodeBench has there .*by a map"):
+        example_of(row)
+
+
 def test_a_later_row_does_not_fall_back_on_another_column(tmp_path):
     path = tmp_path / "a.jsonl"
     path.write_text('{"question": "Add.", "answer": "1"}\n{"question": "Add.", "answer": null, "label": "7"}\n')
