@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shlex
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -117,18 +117,27 @@ def next_commands(run: Run, plan: Plan) -> list[str]:
     tasks = config if config.get("env") else mixture[0]
     if not tasks.get("env"):
         return _commands(["report", str(run.path)], again, ["envs"])
-    where = ["--model", str(run.model_dir(last.name)), "--env", tasks["env"]]
+    model = ["--model", str(run.model_dir(last.name)), "--env", tasks["env"]]
     options = {**tasks.get("env_options", {}), **(value_at(config, "eval.env_options") or {})}
     if config.get("hold_out"):
         options["hold_out"] = config["hold_out"]
-    where += [word for key, value in options.items() for word in ("-o", f"{key}={value}")]
-    if tasks.get("template"):
-        where += ["--template", tasks["template"]]
+    how = ["--template", tasks["template"]] if tasks.get("template") else []
     if limit := value_at(config, "sampling.max_new_tokens"):
-        where += ["--max-new-tokens", str(limit)]
-    sample = ["sample", *where, "--limit", "3"]
-    evaluation = ["eval", *where, "--temperature", "0", "--limit", "256"]
+        how += ["--max-new-tokens", str(limit)]
+    sample = ["sample", *model, *_as_words(options), *how, "--limit", "3"]
+    evaluation = ["eval", *model, *_as_words(_unseen(options)), *how, "--temperature", "0", "--limit", "256"]
     return _commands(sample, evaluation, again)
+
+
+def _unseen(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the options for an evaluation: a file without splits is what the model was trained on, so another one has to be named."""
+    data = options.get("data")
+    trained_on = isinstance(data, str) and Path(data).is_file() and not {"split", "hold_out"} & options.keys()
+    return {**options, **({"data": "TEST_FILE"} if trained_on else {})}
+
+
+def _as_words(options: Mapping[str, Any]) -> list[str]:
+    return [word for key, value in options.items() for word in ("-o", f"{key}={value}")]
 
 
 def _commands(*arguments: list[str]) -> list[str]:

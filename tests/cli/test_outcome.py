@@ -35,6 +35,16 @@ def test_sampling_and_evaluation_use_the_settings_of_the_run(tmp_path: Path) -> 
     assert evaluation == f"r1env eval {where} --temperature 0 --limit 256"
 
 
+def test_an_evaluation_is_not_proposed_on_the_file_that_was_trained_on(tmp_path: Path) -> None:
+    data = tmp_path / "train.jsonl"
+    data.write_text("{}")
+    sample, evaluation, _ = commands(tmp_path, plan(env="gsm8k", env_options={"data": str(data)}))
+    assert f"-o data={data}" in sample
+    assert "-o data=TEST_FILE" in evaluation
+    _, held_out, _ = commands(tmp_path / "b", plan(env="gsm8k", env_options={"data": str(data)}, hold_out=0.1))
+    assert f"-o data={data} -o hold_out=0.1" in held_out
+
+
 def test_a_stage_without_an_environment_has_three_commands_too(tmp_path: Path) -> None:
     assert [command.split()[1] for command in commands(tmp_path, plan())] == ["report", "train", "envs"]
 
