@@ -220,7 +220,7 @@ def run(rows: int, *, workers: int, every: int, busy: int = 2, shots: float = SH
 
 def _run(rows: int, workers: int, every: int, busy: int, shots: float, chance: random.Random) -> Found:
     found = Found()
-    before = _belongings()
+    before, others = _belongings(), set(_below(os.getpid()))
     loops = [subprocess.Popen([sys.executable, "-c", BUSY], start_new_session=True) for _ in range(busy)]
     stop = threading.Event()
     start, cpu = time.monotonic(), time.process_time()
@@ -234,7 +234,7 @@ def _run(rows: int, workers: int, every: int, busy: int, shots: float, chance: r
                 _compare(found, kinds, first, score(rollouts, storm, pool=pool))
                 del rollouts
                 found.parent_mb.append(_resident_mb(os.getpid()))
-                found.worker_mb.append(max(map(_resident_mb, _below(os.getpid())), default=0))
+                found.worker_mb.append(max(map(_resident_mb, set(_below(os.getpid())) - others), default=0))
             stop.set()
             shooter.join()
     finally:
