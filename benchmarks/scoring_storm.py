@@ -45,6 +45,7 @@ SHOT_SECONDS = 3.0
 """Mean time between two signals from outside."""
 
 LIMITS = Limits(cpu_seconds=0.3, wall_seconds=1.0, memory_mb=128)
+SEGMENT_BYTES = 4096
 CHILD = "98123"
 """How long the children of rollouts would sleep; also the word by which they are found."""
 
@@ -62,7 +63,7 @@ kept: list[Any] = []
 def hang() -> None:
     from multiprocessing import shared_memory
 
-    kept.append(shared_memory.SharedMemory(create=True, size=4096))
+    kept.append(shared_memory.SharedMemory(create=True, size=SEGMENT_BYTES))
     kept.append(tempfile.NamedTemporaryFile(prefix="storm-"))  # noqa: SIM115
     while True:
         pass
@@ -298,8 +299,16 @@ def _belongings() -> dict[str, set[str]]:
         | {str(pid) for pid in _all() if CHILD.encode() in _command(pid)},
         "descriptors": set(os.listdir("/proc/self/fd")),
         "files": {str(path) for path in Path(tempfile.gettempdir()).iterdir()}
-        | {str(path) for path in Path("/dev/shm").iterdir() if path.name.startswith(("r1env-", "psm_"))},
+        | {str(path) for path in Path("/dev/shm").iterdir() if path.name.startswith("r1env-") or _is_segment(path)},
     }
+
+
+def _is_segment(path: Path) -> bool:
+    """Return whether it is shared memory of the size that a rollout here leaves behind; other programs have segments too."""
+    try:
+        return path.name.startswith("psm_") and path.stat().st_size == SEGMENT_BYTES
+    except OSError:
+        return False
 
 
 def _all() -> list[int]:
