@@ -93,7 +93,8 @@ def checked(source: str) -> str:
 
 PROMISED = "def _promised(comment, value): return value.startswith(comment.partition('…')[0].partition('  ')[0].strip())"
 
-MARKS = dict.fromkeys(NEED_AN_ENGINE, pytest.mark.docker) | {"docs/what-did-not-work.md": pytest.mark.slow}
+SLOW = {"docs/losses.md", "docs/python.md", "docs/sft.md", "docs/what-did-not-work.md"}
+MARKS = dict.fromkeys(NEED_AN_ENGINE, pytest.mark.docker) | dict.fromkeys(SLOW, pytest.mark.slow)
 
 
 @pytest.mark.parametrize("page", [pytest.param(page, marks=MARKS.get(page, ())) for page in WITH_PYTHON])

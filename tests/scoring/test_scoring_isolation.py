@@ -416,6 +416,7 @@ def test_temporary_files_and_shared_memory_of_a_killed_rollout_are_removed(
     assert eventually(lambda: not {path for path in left() - before if "litter" in path or "psm" in path})
 
 
+@pytest.mark.slow
 def test_load_on_the_machine_does_not_change_a_verdict(rollouts: MakeRollouts, one: ScoringPool) -> None:
     limits = Limits(cpu_seconds=0.5, wall_seconds=1.0, memory_mb=256)
 

@@ -288,7 +288,7 @@ def test_a_class_is_loaded_before_any_clock_starts(rollouts: MakeRollouts, pool:
     [
         (lambda: 1 / 0, "ZeroDivisionError: division by zero"),
         (lambda: sys.exit("no"), "SystemExit: no"),
-        (lambda: os._exit(4), "the worker exited with code 4"),
+        pytest.param(lambda: os._exit(4), "the worker exited with code 4", marks=pytest.mark.slow),
     ],
     ids=["raises", "exits", "dies"],
 )
