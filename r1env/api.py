@@ -33,6 +33,7 @@ from r1env.prompts import PromptTemplate
 from r1env.recipes import Plan, check_plan, continuation, execute, plan_training, stored_plan, with_absolute_paths
 from r1env.rewards import Reward
 from r1env.rubrics import Rubric, RubricSpec
+from r1env.runs.files import unused_path
 from r1env.runs.run import Listener, Run
 
 logger = logging.getLogger(__name__)
@@ -162,9 +163,7 @@ def create_run(plan: Plan, output: str | Path | None, command: Sequence[str]) ->
 
 def new_folder(parent: Path, plan: Plan, stamp: str) -> Path:
     """Return a path in `parent` that nothing has yet, named after the plan."""
-    stem = "-".join(part for part in (plan.name, plan.preset, stamp) if part)
-    names = (stem if number == 1 else f"{stem}-{number}" for number in range(1, 10_000))
-    return next(parent / name for name in names if not (parent / name).exists())
+    return unused_path(parent, "-".join(part for part in (plan.name, plan.preset, stamp) if part))
 
 
 def _plan(name: str, preset: str | None, rewards: Sequence[RewardLike], settings: Mapping[str, Any], plugins: Plugins) -> Plan:

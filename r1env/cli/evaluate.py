@@ -8,13 +8,14 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from statistics import fmean
 from typing import Annotated, Any
 
 import typer
+from pydantic import BaseModel, ConfigDict
 
 from r1env.cli import options as opt
 from r1env.cli.console import percent, print_json, print_table, progress, told
@@ -26,11 +27,11 @@ from r1env.envs.suite import Suite
 from r1env.errors import EngineError, UsageError
 from r1env.evaluation import Evaluation, EvaluationRow, accuracy_cell, evaluate, paired_difference
 from r1env.evaluation.evaluate import score_again
-from r1env.evaluation.run import EvaluationRun, check_same, describe_environment
+from r1env.evaluation.run import EvaluationRun, check_same, describe_environment, line_of
 from r1env.hooks import SuiteSpec
 from r1env.plugins import Plugins
 from r1env.preflight import Mode, Preflight, check_suites
-from r1env.runs.files import replace_text, to_json
+from r1env.runs.files import json_lines, replace_text, unused_path
 
 OutputFolder = Annotated[
     Path | None,
@@ -86,7 +87,7 @@ def evaluate_command(
     plugins = opt.plugins_of(ctx)
     run = None if resume is None else EvaluationRun.open(resume)
     if run is not None:
-        asked = _Asked.from_settings(run.settings)
+        asked = _Asked.model_validate(run.settings)
     elif not model or not (env or data):
         raise UsageError(
             f"give --model and --env or --data, or --resume with the folder of an evaluation (see `{ctx.command_path} --help`)"
@@ -97,13 +98,13 @@ def evaluate_command(
             given["data"] = str(Path(data).resolve())
         asked = _Asked(
             models=tuple(model),
-            envs=tuple(env or [opt.name_of_environment(None, data)]),
+            env=tuple(env or [opt.name_of_environment(None, data)]),
             engine=engine,
             engine_options=parse_overrides(engine_options or []),
             env_options=given,
             template=template,
             rubric=rubric,
-            params=opt.make_sampling(n, temperature, top_p, max_new_tokens, seed),
+            sampling=opt.make_sampling(n, temperature, top_p, max_new_tokens, seed),
             limit=limit,
             seed=seed,
             batch_size=batch_size,
@@ -116,7 +117,7 @@ def evaluate_command(
     if run is not None:
         check_same(run.settings, settings, run.path)
     elif not rows_only:
-        run = EvaluationRun.create(output or _new_folder(asked.envs), settings, seed=seed, command=["r1env", *sys.argv[1:]])
+        run = EvaluationRun.create(output or _new_folder(asked.env), settings, seed=seed, command=["r1env", *sys.argv[1:]])
     with contextlib.nullcontext() if run is None else run.writing():
         try:
             found = _evaluate(asked, environments, plugins, run, Preflight(mode=preflight))
@@ -127,56 +128,33 @@ def evaluate_command(
         if run is not None:
             run.finish(found)
     if rows_only and output is not None:
-        rows = [row for one in found.values() for row in one.rows]
-        replace_text(output, "".join(to_json(row.model_dump(mode="json")) + "\n" for row in rows))
+        lines = json_lines(line_of(*pair, row) for pair, one in found.items() for row in one.rows)
+        replace_text(output, lines.decode("ascii"))
     _show(found, environments, as_json)
     if run is not None and not as_json:
         typer.echo(f"kept in {run.path}; compare it with another by `r1env compare {run.path} OTHER`", err=True)
 
 
-@dataclass(frozen=True, slots=True)
-class _Asked:
-    """What is to be evaluated, and how."""
+class _Asked(BaseModel):
+    """What is to be evaluated, and how. A manifest keeps it, with a description of the environments beside it."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
 
     models: tuple[str, ...]
-    envs: tuple[str, ...]
+    env: tuple[str, ...]
     engine: str
     engine_options: Mapping[str, Any]
     env_options: Mapping[str, Any]
     template: str | None
     rubric: str
-    params: SamplingParams
+    sampling: SamplingParams
     limit: int | None
     seed: int
     batch_size: int
 
     def settings(self, environments: list[Environment]) -> dict[str, Any]:
         """Return everything that a manifest keeps."""
-        return {
-            "models": list(self.models),
-            "env": list(self.envs),
-            "engine": self.engine,
-            "engine_options": dict(self.engine_options),
-            "env_options": dict(self.env_options),
-            "template": self.template,
-            "rubric": self.rubric,
-            "sampling": self.params.model_dump(mode="json"),
-            "limit": self.limit,
-            "seed": self.seed,
-            "batch_size": self.batch_size,
-            "environments": [describe_environment(environment) for environment in environments],
-        }
-
-    @classmethod
-    def from_settings(cls, settings: Mapping[str, Any]) -> _Asked:
-        """Return what the settings of a manifest asked for."""
-        same = ("engine", "engine_options", "env_options", "template", "rubric", "limit", "seed", "batch_size")
-        return cls(
-            models=tuple(settings["models"]),
-            envs=tuple(settings["env"]),
-            params=SamplingParams.model_validate(settings["sampling"]),
-            **{name: settings[name] for name in same},
-        )
+        return {**self.model_dump(mode="json"), "environments": [describe_environment(one) for one in environments]}
 
     def open(self, plugins: Plugins) -> list[Environment]:
         """Open the environments; a suite stands for its members.
@@ -185,7 +163,7 @@ class _Asked:
             UsageError: a wrong name or option, or an environment that is named twice.
         """
         names: list[str] = []
-        for name in self.envs:
+        for name in self.env:
             names += plugins.find(SuiteSpec, name).environments if name in plugins.provided("suites") else [name]
         if twice := sorted(
             {name for name in names if names.count(name) > 1} | {m for m in self.models if self.models.count(m) > 1}
@@ -228,7 +206,7 @@ def _evaluate(
                     found[pair] = evaluate(
                         environment,
                         source,
-                        asked.params,
+                        asked.sampling,
                         opt.limit_for(environment, asked.limit),
                         asked.seed,
                         advance,
@@ -248,10 +226,9 @@ def _check(asked: _Asked, environments: list[Environment], engine: Engine, prefl
 
 
 def _new_folder(envs: tuple[str, ...]) -> Path:
-    """Return a path in `runs` that nothing has yet."""
-    stem = f"eval-{envs[0].replace('/', '-').replace(':', '-')}{'' if len(envs) == 1 else '-and-more'}-{time.strftime('%Y%m%d-%H%M%S')}"
-    names = (stem if number == 1 else f"{stem}-{number}" for number in range(1, 10_000))
-    return next(path for name in names if not (path := Path("runs") / name).exists())
+    """Return a path in `runs` that nothing has yet, named after the first environment."""
+    name = envs[0].replace("/", "-").replace(":", "-") + ("" if len(envs) == 1 else "-and-more")
+    return unused_path(Path("runs"), f"eval-{name}-{time.strftime('%Y%m%d-%H%M%S')}")
 
 
 def _show(found: Mapping[tuple[str, str], Evaluation], environments: list[Environment], as_json: bool) -> None:
@@ -317,10 +294,12 @@ def compare(
     if len(contestants) < 2:
         raise UsageError("there is one model only: name another evaluation, or one of several models")
     base, *others = contestants
-    rows, data, listed = [], [], []
+    rows, data, listed, left_out = [], [], [], 0
     for other in others:
         for environment in [name for name in base.tasks if name in other.tasks]:
-            for stratum, pairs in _strata(base.tasks[environment], other.tasks[environment], by).items():
+            strata = _strata(base.tasks[environment], other.tasks[environment], by)
+            left_out += len(base.tasks[environment].keys() | other.tasks[environment].keys()) - len(strata.get("", ()))
+            for stratum, pairs in strata.items():
                 first, second = [fmean(a) for a, _ in pairs.values()], [fmean(b) for _, b in pairs.values()]
                 found = paired_difference(first, second)
                 low, high = found.interval
@@ -356,9 +335,15 @@ def compare(
     if not rows:
         raise UsageError("the evaluations have no task in common: compare runs of the same environment, split and seed")
     if as_json:
-        print_json({"comparisons": data, "flips": [{"environment": e, "task": t, "change": c} for e, t, c in listed]})
+        flipped = [{"environment": e, "task": t, "change": c} for e, t, c in listed]
+        print_json({"comparisons": data, "flips": flipped, "left_out": left_out})
         return
     print_table(("environment", "models", "tasks", "accuracy", "difference, points", "p", "tasks changed"), rows)
+    if left_out:
+        typer.echo(
+            f"{left_out} tasks are left out: one model lacks them, has no score for them, or was asked another question",
+            err=True,
+        )
     if flips and listed:
         print_table(("environment", "task", "change"), listed[:flips], title=f"tasks that flipped ({len(listed)})")
 
@@ -376,9 +361,8 @@ def _contestants(runs: list[Path]) -> list[_Contestant]:
     for path in runs:
         tasks: dict[str, dict[str, dict[str, tuple[list[bool], EvaluationRow]]]] = {}
         for model, environment, row in EvaluationRun.open(path).rows():
-            if row.correct is not None:
-                of_task = tasks.setdefault(model, {}).setdefault(environment, {})
-                of_task.setdefault(row.task_id, ([], row))[0].append(row.correct)
+            of_task = tasks.setdefault(model, {}).setdefault(environment, {})
+            of_task.setdefault(row.task_id, ([], row))[0].extend([] if row.correct is None else [row.correct])
         found += [_Contestant(model if len(runs) == 1 else f"{path.name}:{Path(model).name}", tasks[model]) for model in tasks]
     return found
 
@@ -394,9 +378,9 @@ def _strata(
     """Return the tasks that both have, all together under the name "", then by the value of `by`."""
     strata: dict[str, _Pairs] = {}
     for task in first.keys() & second.keys():
-        (a, row), (b, _) = first[task], second[task]
-        if row.prompt != second[task][1].prompt:
-            continue  # the same id for another question: another seed or another file
+        (a, row), (b, other) = first[task], second[task]
+        if not a or not b or row.prompt != other.prompt:
+            continue  # unscored, or the same id for another question: another seed or another file
         strata.setdefault("", {})[task] = (a, b)
         if by is not None:
             strata.setdefault(str(row.metadata.get(by, "none")), {})[task] = (a, b)
@@ -432,26 +416,21 @@ def rescore(
     """
     plugins = opt.plugins_of(ctx)
     old = EvaluationRun.open(source)
-    was = _Asked.from_settings(old.settings)
-    asked = replace(was, rubric=rubric)
+    if not old.complete:
+        raise UsageError(f"{source} is not complete; go on with it first by r1env eval --resume {source}")
+    asked = _Asked.model_validate(old.settings | {"rubric": rubric})
     environments = asked.open(plugins)
     by_pair: dict[tuple[str, str], list[EvaluationRow]] = {}
     for model, name, row in old.rows():
         by_pair.setdefault((model, name), []).append(row)
-    settings = asked.settings(environments) | {"rescored_from": str(source.resolve())}
-    run = EvaluationRun.create(output or _new_folder(asked.envs), settings, seed=asked.seed, command=["r1env", *sys.argv[1:]])
     found: dict[tuple[str, str], Evaluation] = {}
+    for model, environment in itertools.product(asked.models, environments):
+        tasks = list(iterate(environment.source, opt.limit_for(environment, asked.limit), asked.seed))
+        rows = by_pair[model, environment.name]
+        found[model, environment.name] = score_again(environment, tasks, rows, asked.sampling.n)
+    settings = asked.settings(environments) | {"rescored_from": str(source.resolve())}
+    run = EvaluationRun.create(output or _new_folder(asked.env), settings, seed=asked.seed, command=["r1env", *sys.argv[1:]])
     with run.writing():
-        for model, environment in itertools.product(asked.models, environments):
-            tasks = list(iterate(environment.source, opt.limit_for(environment, asked.limit), asked.seed))
-            rows = by_pair.get((model, environment.name), [])
-            if moved := [row for row in rows if row.position >= len(tasks) or tasks[row.position].id != row.task_id]:
-                raise UsageError(
-                    f"task {moved[0].task_id!r} of {environment.name!r} is no longer at place {moved[0].position} of its source: "
-                    "the data have changed since; evaluate again"
-                )
-            if rows:
-                found[model, environment.name] = score_again(environment, tasks, rows, asked.params.n)
         run.finish(found)
     pairs = [
         (before, after)

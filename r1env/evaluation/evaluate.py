@@ -127,7 +127,8 @@ def evaluate(
         keep: receives every new row as soon as it is scored, while others are still being sampled, in a thread of its own.
 
     Raises:
-        UsageError: the rubric does not contain the checker, there is no task, or the source never ends and `limit` is None.
+        UsageError: the rubric does not contain the checker, there is no task, the source never ends and `limit` is None, or a row of
+            `done` is of another task than the source has there now.
         EngineError: the engine cannot answer. Rows that `keep` received are good.
         TrainingStoppedError: scoring failed for more than `max_failed` of a batch.
     """
@@ -139,6 +140,7 @@ def evaluate(
     tasks = list(iterate(environment.source, limit, seed))
     if not tasks:
         raise UsageError(f"there is nothing to evaluate on: {environment.name!r} gave no task under the limit {limit}")
+    _check_rows(done, tasks, environment)
     rows = {(row.position, row.sample): row for row in done}
     for batch, start in enumerate(range(0, len(tasks), batch_size)):
         of_batch = params.model_copy(update={"seed": derive_seed(params.seed, batch)})
@@ -163,8 +165,12 @@ def score_again(environment: Environment, tasks: Sequence[Task], rows: Sequence[
     Args:
         tasks: in the order of the positions.
         rows: of those whose engine or environment had failed, the failure is kept.
-        samples: completions of each task.
+        samples: completions of each task; `rows` has all of them.
+
+    Raises:
+        UsageError: a row is of another task than the source has there now.
     """
+    _check_rows(rows, tasks, environment)
     rows = sorted(rows, key=lambda row: (row.position, row.sample))
     rollouts = [
         Rollout(
@@ -182,6 +188,16 @@ def score_again(environment: Environment, tasks: Sequence[Task], rows: Sequence[
         for rollout, row, found in zip(rollouts, rows, score(rollouts, environment.rubric), strict=True)
     ]
     return summarize(environment.name, _with_votes(new, tasks, environment) if samples > 1 else new, samples)
+
+
+def _check_rows(rows: Iterable[EvaluationRow], tasks: Sequence[Task], environment: Environment) -> None:
+    for row in rows:
+        task = tasks[row.position] if row.position < len(tasks) else None
+        if task is None or (task.id, task.question) != (row.task_id, row.prompt):
+            raise UsageError(
+                f"task {row.task_id!r} of {environment.name!r} is no longer at place {row.position} of its source: "
+                "the data have changed since; evaluate again"
+            )
 
 
 def _with_votes(rows: Sequence[EvaluationRow], tasks: Sequence[Task], environment: Environment) -> list[EvaluationRow]:

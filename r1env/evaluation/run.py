@@ -117,6 +117,7 @@ class EvaluationRun:
                 raise RunError(
                     f"another process is writing {self.path}; wait for it, or name another folder with --output"
                 ) from None
+            (self.path / SUMMARY).unlink(missing_ok=True)  # it belongs to all rows; `finish` writes it again
             cut(self.path / ROWS, whole_lines_size(self.path / ROWS))
             failed = sum(row.failed for _, _, row in self.rows())
             if failed:
@@ -131,7 +132,7 @@ class EvaluationRun:
             RunError: the file cannot be written, say because the disk is full; it is as before.
         """
         try:
-            append_bytes(self.path / ROWS, json_lines(_line(model, environment, row) for row in rows))
+            append_bytes(self.path / ROWS, json_lines(line_of(model, environment, row) for row in rows))
         except OSError as error:
             raise RunError(f"cannot write {self.path / ROWS}: {error.strerror}; go on with --resume {self.path}") from error
 
@@ -146,11 +147,12 @@ class EvaluationRun:
         replace_text(self.path / SUMMARY, to_json(summary, indent=2) + "\n")
 
     def _replace(self, lines: Iterable[tuple[str, str, EvaluationRow]]) -> None:
-        text = json_lines(_line(*line) for line in lines).decode("ascii")
+        text = json_lines(line_of(*line) for line in lines).decode("ascii")
         replace_text(self.path / ROWS, text)
 
 
-def _line(model: str, environment: str, row: EvaluationRow) -> dict[str, Any]:
+def line_of(model: str, environment: str, row: EvaluationRow) -> dict[str, Any]:
+    """Return a row as a file has it, with the names of its model and environment."""
     return {"model": model, "environment": environment, **row.model_dump(mode="json")}
 
 

@@ -35,6 +35,12 @@ def replace_text(path: Path, text: str) -> None:
         raise
 
 
+def unused_path(parent: Path, stem: str) -> Path:
+    """Return a path in `parent` that nothing has yet: `stem`, or else `stem-2`, `stem-3`, …."""
+    names = (stem if number == 1 else f"{stem}-{number}" for number in range(1, 10_000))
+    return next(parent / name for name in names if not (parent / name).exists())
+
+
 def append_bytes(path: Path, data: bytes) -> None:
     """Add `data` at the end of the file, and give it to the operating system before returning.
 

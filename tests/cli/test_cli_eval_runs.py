@@ -217,3 +217,44 @@ def test_the_statistics_of_a_scripted_server_are_those_of_a_calculation_by_hand(
     assert found["pass_at"] == {"1": pytest.approx(0.5), "2": pytest.approx(float(Fraction(7, 9))), "4": 1.0}
     error = 0.25 / math.sqrt(3)  # the standard deviation of 1/4, 2/4 and 3/4 is 1/4
     assert found["interval"] == [pytest.approx(0.5 - 1.959964 * error), pytest.approx(0.5 + 1.959964 * error)]
+
+
+def test_an_evaluation_that_is_not_complete_is_not_scored_again_and_leaves_no_folder(r1env_program: Any) -> None:
+    r1env_program("eval", *ENGINE, "--env", "echo", "--n", 2, "--output", "here")
+    Path("here/summary.json").unlink()
+    result = r1env_program("rescore", "here", "--output", "again")
+    assert (result.exit_code, "--resume here" in result.stderr) == (2, True)
+    assert not Path("again").exists()
+
+
+def test_rows_of_other_tasks_are_refused_before_anything_is_made(r1env_program: Any) -> None:
+    r1env_program("eval", *ENGINE, "--env", "echo", "--output", "here")
+    text = Path("here/rows.jsonl").read_text()
+    Path("here/rows.jsonl").write_text(text.replace('"prompt": "say 1"', '"prompt": "say one"'))
+    for command in (("rescore", "here", "--output", "again"), ("eval", "--resume", "here")):
+        result = r1env_program(*command)
+        assert (result.exit_code, "task 'echo-1' of 'echo' is no longer at place 1" in result.stderr) == (2, True)
+    assert not Path("again").exists()
+
+
+def test_an_evaluation_that_is_being_completed_has_no_summary(r1env_program: Any) -> None:
+    from r1env.evaluation.run import EvaluationRun
+
+    r1env_program("eval", *ENGINE, "--env", "echo", "--output", "here")
+    run = EvaluationRun.open(Path("here"))
+    assert run.complete
+    with run.writing():
+        assert not run.complete
+
+
+def test_a_comparison_says_how_many_tasks_it_leaves_out(r1env_program: Any) -> None:
+    r1env_program("eval", *ENGINE, "--env", "echo", "-o", "count=5", "--output", "five")
+    r1env_program("eval", *ENGINE, "--env", "echo", "-o", "count=3", "--output", "three")
+    assert json.loads(r1env_program("compare", "five", "three", "--json").stdout)["left_out"] == 2
+    assert "2 tasks are left out" in r1env_program("compare", "five", "three").stderr
+
+
+def test_rows_alone_say_whose_they_are(r1env_program: Any) -> None:
+    r1env_program("eval", "--model", "a", "--model", "b", "--engine", "obedient", "--env", "echo", "--output", "rows.jsonl")
+    rows = [json.loads(line) for line in Path("rows.jsonl").read_text().splitlines()]
+    assert [(row["model"], row["environment"]) for row in rows] == [("a", "echo")] * 3 + [("b", "echo")] * 3
