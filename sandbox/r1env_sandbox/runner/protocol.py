@@ -11,7 +11,7 @@ PROGRAM = "/judge/prog"  # root's: the source, the submission's files, what the 
 BOX = "/judge/box"  # the submission's: where it runs; empty but for its files when a run starts
 VERIFIER = "/judge/verifier"  # the folder of a session's second user; elsewhere it does not exist
 
-WALL_STRETCH = 3
+WALL_STRETCH = 6
 """How many times its wall limit a program may take that others keep waiting, for a processor or for its next line."""
 MAX_FRAME_BYTES = 256 << 20
 READ_BYTES = 1 << 16  # a pipe's capacity
