@@ -265,7 +265,8 @@ class Job:
         self._bounds = [0, *itertools.accumulate(groups)] if groups else None
         self.count = len(groups) or len(rollouts)
         self._lock = threading.Lock()
-        self._todo = deque(range(self.count))
+        self._again: deque[int] = deque()  # items that were given back; they come first
+        self._untaken = 0  # the first of the items that nobody has taken yet
         self._scores: list[Score | Sequence[Score] | None] = [None] * self.count
         self._scored = 0
         self._resolved = False
@@ -292,21 +293,28 @@ class Job:
     @property
     def waiting(self) -> int:
         """Items that no worker has taken."""
-        return 0 if self.future.done() else len(self._todo)
+        return 0 if self.future.done() else self._left
 
     def take(self, workers: int) -> list[int]:
         """Return the next chunk for one of `workers`; empty when nothing is left to take."""
         with self._lock:
             size = min(self._chunk_size(workers), self.waiting)
-            chunk = [self._todo.popleft() for _ in range(min(size, 1))]
-            while len(chunk) < size and not self._alone.intersection((chunk[0], self._todo[0])):
-                chunk.append(self._todo.popleft())
+            chunk: list[int] = []
+            while len(chunk) < size:
+                index = self._again[0] if self._again else self._untaken
+                if chunk and not self._alone.isdisjoint((chunk[0], index)):
+                    break
+                chunk.append(index)
+                if self._again:
+                    self._again.popleft()
+                else:
+                    self._untaken += 1
             return chunk
 
     def put_back(self, indices: Iterable[int]) -> None:
         """Return items that were taken but not scored."""
         with self._lock:
-            self._todo.extendleft(reversed(list(indices)))
+            self._again.extendleft(reversed(list(indices)))
 
     def record(self, index: int, scores: Sequence[Score]) -> None:
         """Record the scores of one item, one for each of its rollouts. The last item resolves the future."""
@@ -333,8 +341,9 @@ class Job:
     def fail_rest(self, status: Status, reason: str) -> None:
         """Record a failure for every item that no worker has taken."""
         with self._lock:
-            rest = list(self._todo)
-            self._todo.clear()
+            rest = [*self._again, *range(self._untaken, self.count)]
+            self._again.clear()
+            self._untaken = self.count
         self.fail(rest, status, reason)
 
     def abort(self, error: BaseException) -> None:
@@ -392,8 +401,12 @@ class Job:
 
     def _chunk_size(self, workers: int) -> int:
         in_time = int(CHUNK_SECONDS * self._recent_items / self._recent_seconds) if self._recent_seconds else FIRST_CHUNK
-        share = len(self._todo) // (CHUNKS_PER_WORKER * workers)
+        share = self._left // (CHUNKS_PER_WORKER * workers)
         return max(1, min(MAX_CHUNK, in_time, share))
+
+    @property
+    def _left(self) -> int:
+        return len(self._again) + self.count - self._untaken
 
     def _may_resolve(self) -> bool:
         """Return True for the one caller that may resolve the future; never after it was cancelled."""
