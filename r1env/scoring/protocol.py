@@ -107,8 +107,8 @@ class Begun(_Reply):
 class Scored(_Reply):
     """The score of the rollout at `index` of the work. The clock of the next one starts now.
 
-    `worn`: the worker has done its share and ends here, whatever is left of the work. `changes`: so it does because this rollout has
-    left it changed; see `ProcessState`.
+    `worn`: the worker has done its share and ends here, whatever is left of the work. `changes`: the worker ends because this rollout
+    has left it changed in these ways; see `ProcessState`.
     """
 
     kind: Literal["scored"] = "scored"
