@@ -35,7 +35,7 @@ from r1env.rubrics import (
     resolve_rubric,
 )
 from r1env.scoring import score as score_rollouts
-from r1env.scoring.pool import pack_reward
+from r1env.scoring.pool import ScoringPool, pack_reward
 from r1env.types import Conversation, Message, Rollout, Score, Status, Task, TaskKind
 
 logger = logging.getLogger(__name__)
@@ -102,10 +102,15 @@ def load_rubric(
     return rubric
 
 
-def score_items(items: Sequence[T], to_rollout: Callable[[T], Rollout], rubric: Rubric) -> list[Score]:
+def score_items(
+    items: Sequence[T], to_rollout: Callable[[T], Rollout], rubric: Rubric, *, pool: ScoringPool | None = None
+) -> list[Score]:
     """Return a score for each item, in order, in one call of the rewards. Raises nothing on account of an item or of a reward.
 
     An item that makes no rollout gets a score without a value, as does everything when the scoring itself breaks down.
+
+    Args:
+        pool: workers to use instead of those of the process.
     """
     rollouts: list[Rollout] = []
     failures: dict[int, Score] = {}
@@ -115,7 +120,7 @@ def score_items(items: Sequence[T], to_rollout: Callable[[T], Rollout], rubric: 
         except Exception as error:  # noqa: BLE001 - a row that cannot be read costs its own score, not the training job
             failures[place] = _failure(rubric, "cannot read the row", error)
     try:
-        scores = iter(score_rollouts(rollouts, rubric))
+        scores = iter(score_rollouts(rollouts, rubric, pool=pool))
     except Exception as error:  # noqa: BLE001 - the stack has no answer to an exception but to end the job
         scores = iter([_failure(rubric, "scoring broke down", error)] * len(rollouts))
     together = [failures[place] if place in failures else next(scores) for place in range(len(items))]

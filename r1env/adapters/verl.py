@@ -30,8 +30,8 @@ from r1env.adapters.core import (
     task_field,
     task_of,
 )
-from r1env.rubrics import AnyRubric
-from r1env.types import Rollout, Task
+from r1env.rubrics import AnyRubric, Rubric
+from r1env.types import Rollout, Score, Task
 
 TESTED_WITH = "verl 0.9.1"
 
@@ -81,11 +81,27 @@ def reward_function(rubric: AnyRubric, *, accuracy: str = "math", unscored: floa
     ) -> dict[str, float]:
         """Score one response. What else verl may pass, a reward model's address and tokenizer, is not for rules."""
         item = (solution_str, {**(extra_info or {}), "data_source": data_source, "ground_truth": ground_truth})
-        (score,) = score_items([item], _rollout, loaded)
-        value = fallback if score.value is None else score.value
-        return {"score": value, "acc": leading(score, loaded, fallback), **numbers(score, loaded, fallback)}
+        (score,) = score_items([item], rollout_of_solution, loaded)
+        return answer(score, loaded, fallback)
 
     return compute
+
+
+def answer(score: Score, rubric: Rubric, unscored: float) -> dict[str, float]:
+    """Return what verl is told: `score`, `acc`, `error` and every part."""
+    value = unscored if score.value is None else score.value
+    return {"score": value, "acc": leading(score, rubric, unscored), **numbers(score, rubric, unscored)}
+
+
+def rollout_of_solution(item: tuple[str, Mapping[str, Any]]) -> Rollout:
+    """Return the rollout of a response and the fields of its row.
+
+    Raises:
+        TypeError, ValueError: the fields hold no task.
+    """
+    solution, fields = item
+    prompt = next((fields[name] for name in PROMPT_FIELDS if fields.get(name) is not None), "")
+    return rollout_of(task_of(prompt, fields), solution)
 
 
 def row_of(task: Task, data_source: str = "r1env") -> dict[str, Any]:
@@ -99,12 +115,6 @@ def row_of(task: Task, data_source: str = "r1env") -> dict[str, Any]:
         "reward_model": {"style": "rule", "ground_truth": task.answer or ""},
         "extra_info": {"index": task.id, TASK_FIELD: task_field(task)},
     }
-
-
-def _rollout(item: tuple[str, Mapping[str, Any]]) -> Rollout:
-    solution, fields = item
-    prompt = next((fields[name] for name in PROMPT_FIELDS if fields.get(name) is not None), "")
-    return rollout_of(task_of(prompt, fields), solution)
 
 
 @functools.cache
