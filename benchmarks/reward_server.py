@@ -22,7 +22,29 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
-WORDS = "so we add the clips of both months and get a number that is larger than either of them".split()
+from r1env.scoring.system import usage
+
+WORDS = [
+    "so",
+    "we",
+    "add",
+    "the",
+    "clips",
+    "of",
+    "both",
+    "months",
+    "and",
+    "get",
+    "a",
+    "number",
+    "that",
+    "is",
+    "larger",
+    "than",
+    "either",
+    "of",
+    "them",
+]
 
 
 def batches(size: int, seed: int) -> Iterator[bytes]:
@@ -45,8 +67,8 @@ def batches(size: int, seed: int) -> Iterator[bytes]:
 
 
 @contextmanager
-def served(rubric: str, workers: int) -> Iterator[int]:
-    """Start `r1env serve` and yield its port."""
+def served(rubric: str, workers: int) -> Iterator[tuple[int, int]]:
+    """Start `r1env serve`; yield its process id and its port."""
     command = [sys.executable, "-m", "r1env", "serve", "--rubric", rubric, "--port", "0", "--workers", str(workers)]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as program:
         assert program.stderr is not None
@@ -59,11 +81,19 @@ def served(rubric: str, workers: int) -> Iterator[int]:
         drain = ThreadPoolExecutor(1)
         drain.submit(program.stderr.read)
         try:
-            yield port
+            yield program.pid, port
         finally:
             program.terminate()
             program.wait()
             drain.shutdown()
+
+
+def cpu_seconds(pid: int) -> float:
+    """CPU time of the server and of its workers, those that have ended included."""
+    used = usage(pid)
+    if used is None:
+        raise SystemExit("the server has ended, or this is no Linux")
+    return used.cpu_seconds
 
 
 def ask_until(port: int, deadline: float, size: int, seed: int) -> list[float]:
@@ -93,9 +123,9 @@ def main() -> None:
         f"load {os.getloadavg()[0]:.2f} on {os.cpu_count()} processors, {arguments.clients} clients, batches of {arguments.batch}"
     )
     for rubric in ("format", "math"):
-        with served(rubric, arguments.workers) as port:
+        with served(rubric, arguments.workers) as (pid, port):
             ask_until(port, time.perf_counter() + 1.0, arguments.batch, seed=-1)  # not counted
-            start = time.perf_counter()
+            start, cpu = time.perf_counter(), cpu_seconds(pid)
             with ThreadPoolExecutor(arguments.clients) as threads:
                 rounds = [
                     threads.submit(ask_until, port, start + arguments.seconds, arguments.batch, seed)
@@ -106,7 +136,8 @@ def main() -> None:
             p99 = taken[min(len(taken) - 1, int(0.99 * len(taken)))]
             print(
                 f"{rubric}: {rate:,.0f} items/s; a batch takes {1000 * statistics.median(taken):.0f} ms (median), "
-                f"{1000 * p99:.0f} ms (p99), {1000 * taken[-1]:.0f} ms (longest of {len(taken)})"
+                f"{1000 * p99:.0f} ms (p99), {1000 * taken[-1]:.0f} ms (longest of {len(taken)}); "
+                f"{1000 * (cpu_seconds(pid) - cpu) / (len(taken) * arguments.batch):.2f} CPU ms an item, workers included"
             )
 
 

@@ -311,12 +311,10 @@ class Scorer:
 
     def _load_in_workers(self) -> None:
         pool = self._pool or default_pool()
-        task = Task(
-            id="warm-up", prompt="2 / 4 = ?", answer="\\frac{1}{2}"
-        )  # what takes a parser, which is loaded when it is needed
+        # Fractions, because a checker may load its parser only when an answer is more than a number.
+        task = Task(id="warm-up", prompt="2 / 4 = ?", answer="\\frac{1}{2}")
         rollouts = [
-            Rollout(task=task, completion=f"\\boxed{{\\frac{{{number}}}{{{number + 1}}}}}")
-            for number in range(16 * pool.workers)
+            Rollout(task=task, completion=f"\\boxed{{\\frac{{{number}}}{{{number + 1}}}}}") for number in range(pool.workers)
         ]
         for item in self._rubric.rewards:
             if item.reward.isolation is Isolation.PROCESS:

@@ -255,31 +255,33 @@ def test_a_client_that_hangs_up_costs_nobody_an_answer(pool, rubric, listening):
 @pytest.mark.slow
 def test_under_load_with_workers_being_killed_every_answer_arrives_and_is_right(pool, rubric, listening):
     url = listening(make_app(rubric, pool=pool))
-    stop = threading.Event()
+    over = threading.Event()
     killed = []
 
     def kill() -> None:
-        while not stop.wait(0.3):
-            workers = list(descendants(os.getpid()))
-            if workers:
+        while len(killed) < 5 and not over.wait(0.5):
+            if workers := list(descendants(os.getpid())):
                 os.kill(workers[-1], signal.SIGKILL)
                 killed.append(workers[-1])
 
     def ask(number: int) -> list[float | None]:
         items = [item(f"answer {number} {place}", answer=f"answer {number} {place % 60}") for place in range(64)]
-        with httpx.Client(timeout=60) as http:
-            answer = http.post(f"{url}/v1/score", json={"items": items})
+        answer = httpx.post(f"{url}/v1/score", json={"items": items}, timeout=120)
         assert answer.status_code == 200
         return [score["parts"]["exact"] for score in answer.json()["scores"]]
 
     killer = threading.Thread(target=kill)
     killer.start()
-    with ThreadPoolExecutor(8) as threads:
-        found = list(threads.map(ask, range(150)))
-    stop.set()
-    killer.join()
-    assert len(killed) >= 3
-    assert found == [[1.0] * 60 + [0.0] * 4] * 150
+    found = []
+    try:
+        with ThreadPoolExecutor(8) as threads:
+            while killer.is_alive():
+                found += threads.map(ask, range(16))
+    finally:
+        over.set()
+        killer.join()
+    assert len(killed) == 5
+    assert all(parts == [1.0] * 60 + [0.0] * 4 for parts in found)
 
 
 @pytest.mark.slow
@@ -288,19 +290,19 @@ def test_on_sigterm_whatever_has_arrived_is_answered_and_the_program_ends_well(t
         "import time, r1env\n"
         "@r1env.reward(isolation='process', limits=r1env.Limits(wall_seconds=60))\n"
         "def slow(completion: str) -> float:\n"
-        "    time.sleep(1.0)\n"
+        "    time.sleep(1.5)\n"
         "    return float(completion)\n"
     )
     command = [sys.executable, "-m", "r1env", "serve", "--rubric", "slow.py:slow", "--port", "0", "--workers", "2"]
     with subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True) as program:
         lines = iter(program.stderr)
         url = next(word for line in lines if "running on" in line for word in line.split() if word.startswith("http"))
-        with ThreadPoolExecutor(8) as threads:
+        with httpx.Client(timeout=60) as http, ThreadPoolExecutor(8) as threads:
             asked = [
-                threads.submit(httpx.post, f"{url}/slime", json={"prompt": "p", "response": str(number)}, timeout=60)
-                for number in range(8)
+                threads.submit(http.post, f"{url}/slime", json={"prompt": "p", "response": str(number)}) for number in range(8)
             ]
-            time.sleep(0.7)
+            while "r1env_queued_items 8.0" not in http.get(f"{url}/metrics").text:
+                time.sleep(0.05)
             program.send_signal(signal.SIGTERM)
             assert [future.result().json() for future in asked] == list(range(8))
         with pytest.raises(httpx.ConnectError):
@@ -321,7 +323,7 @@ def test_the_server_keeps_to_its_own_openapi_description(client):
         operation = found.ok()
 
         @given(case=operation.as_strategy())
-        @settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
+        @settings(max_examples=10, deadline=None, suppress_health_check=list(HealthCheck))
         def answers_as_described(case):
             case.call_and_validate(checks=[not_a_server_error, status_code_conformance, response_schema_conformance])
 
