@@ -6,10 +6,13 @@ import json
 
 import numpy as np
 import pytest
+from typer.testing import CliRunner
 
 import r1env
+from r1env.cli.main import make_app
 from r1env.errors import UsageError
-from r1env.recipes import check_plan, execute, plan_training
+from r1env.plugins import installed
+from r1env.recipes import check_plan, config_class_of, execute, plan_training
 from r1env.runs.run import Run
 from r1env.runs.tables import read_tables
 from r1env_benchmarks.demonstrators import worked_solution
@@ -55,10 +58,19 @@ def test_no_question_is_in_both_stages_and_the_evaluation_has_the_whole_test_set
     assert len(parts[0] | parts[1]) == 40
 
     (rl,) = (stage for stage in _plan("gemma3-270m", folder).stages if stage.name == "rl")
-    config = r1env.recipes.config_class_of(r1env.plugins.installed(), "grpo").model_validate(rl.config)
+    config = config_class_of(installed(), "grpo").model_validate(rl.config)
     training = open_suite(config, "accuracy")
     (environment,) = open_evaluation(config, "accuracy", [training], **config.eval.env_options).environments
     assert environment.source.size == 40
+
+
+def test_data_of_ones_own_go_to_every_stage(folder):
+    command = ["train", "gsm8k", "--preset", "smollm2-135m", "--data", str(folder), "--dry-run", "--json"]
+    result = CliRunner().invoke(make_app(installed()), command)
+    assert result.exit_code == 0, result.output
+    stages = json.loads(result.stdout)["stages"]
+    assert [stage["config"]["env"] for stage in stages] == ["gsm8k"] * 3
+    assert {stage["config"]["env_options"]["data"] for stage in stages} == {str(folder)}
 
 
 def test_a_worked_solution_becomes_a_completion_that_its_own_checker_pays(folder):
