@@ -99,7 +99,7 @@ def cpu_seconds(pid: int) -> float:
 def ask_until(port: int, deadline: float, size: int, seed: int) -> list[float]:
     """Send batch after batch; return the seconds that each took."""
     connection = http.client.HTTPConnection("127.0.0.1", port)
-    taken = []
+    taken: list[float] = []
     for body in batches(size, seed):
         if time.perf_counter() > deadline:
             return taken
