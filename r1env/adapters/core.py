@@ -7,6 +7,7 @@ import hashlib
 import json
 import logging
 import math
+import os
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 from itertools import islice
@@ -100,6 +101,23 @@ def load_rubric(
         if item.reward.isolation is Isolation.PROCESS:
             pack_reward(item.reward)  # raises now what would otherwise cost every rollout its score
     return rubric
+
+
+def rubric_from_environment() -> tuple[Rubric, float]:
+    """Return the rubric and the number for a score without a value, for stacks that name a function and give it no options.
+
+    The variables are R1ENV_RUBRIC (default `zero`), R1ENV_ACCURACY (`math`) and R1ENV_UNSCORED (0.0).
+
+    Raises:
+        UsageError: an unknown name, or a number that is none.
+    """
+    given = os.environ.get("R1ENV_UNSCORED", "0.0")
+    try:
+        unscored = float(given)
+    except ValueError as error:
+        raise UsageError(f"R1ENV_UNSCORED is {given!r}; it must be a number") from error
+    loaded = load_rubric(os.environ.get("R1ENV_RUBRIC", "zero"), accuracy=os.environ.get("R1ENV_ACCURACY", "math"))
+    return loaded, check_unscored(unscored)
 
 
 def score_items(

@@ -1,6 +1,6 @@
 """The reward function for verl (`reward.custom_reward_function`).
 
-verl cannot carry a missing score: one without a value becomes **the number `unscored` (0.0 unless set), with `error` = 1** beside it.
+verl knows numbers only: a score without a value becomes **the number `unscored` (0.0 unless set), with `error` = 1** beside it.
 Name this module itself on the command line,
 
     reward.custom_reward_function.path=pkg://r1env.adapters.verl

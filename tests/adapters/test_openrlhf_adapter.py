@@ -16,7 +16,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from r1env.adapters.openrlhf import REWARD_STEP, label_of, reward_function, row_of, rounded_reward
+from r1env.adapters.openrlhf import REWARD_STEP, label_of, reward_function, rounded_reward, row_of
 from r1env.errors import UsageError
 from r1env.rewards import reward
 from r1env.types import Task
