@@ -13,7 +13,7 @@ PROJECTS := pyproject.toml $(wildcard sandbox/pyproject.toml plugins/*/pyproject
 DEMO_ARGS ?=
 TEST_ARGS ?=
 
-.PHONY: help setup demo test test-slow test-nightly openrlhf-cpu lint format bench clean
+.PHONY: help setup docs demo test test-slow test-nightly openrlhf-cpu lint format bench clean
 
 help: ## Show this list
 	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -59,8 +59,11 @@ format: $(VENV)/.ready-dev ## Rewrite the code in the project's format
 	$(BIN)/ruff check --fix-only --quiet .
 	$(BIN)/ruff format .
 
+docs: $(VENV)/.ready-dev ## Build the documentation site in docs/_build/html
+	$(BIN)/sphinx-build -q -W --keep-going -b html -c docs . docs/_build/html
+
 bench: $(VENV)/.ready-dev ## Measure the demo over three seeds
 	$(BIN)/python benchmarks/demo.py
 
 clean: ## Remove .venv and what tools left behind
-	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage
+	rm -rf $(VENV) docs/_build .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage
