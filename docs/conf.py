@@ -25,7 +25,14 @@ include_patterns = [
 ]
 exclude_patterns = ["docs/_build"]
 
-extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx.ext.viewcode", "sphinx_copybutton", "sphinxcontrib.mermaid"]
+extensions = [
+    "myst_parser",
+    "sphinx.ext.autodoc",
+    "sphinx.ext.napoleon",
+    "sphinx.ext.viewcode",
+    "sphinx_copybutton",
+    "sphinxcontrib.mermaid",
+]
 myst_heading_anchors = 3
 myst_fence_as_directive = ["mermaid"]
 suppress_warnings = ["myst.xref_missing"]
