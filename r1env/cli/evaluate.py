@@ -1,4 +1,4 @@
-"""`r1env eval`, `compare` and `rescore`: how often models are right, kept in a folder."""
+"""`r1env eval`, `compare`, `table` and `rescore`: how often models are right, kept in a folder."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from enum import StrEnum
 from functools import partial
 from pathlib import Path
 from statistics import fmean
@@ -28,6 +29,7 @@ from r1env.errors import EngineError, UsageError
 from r1env.evaluation import Evaluation, EvaluationRow, accuracy_cell, evaluate, paired_difference
 from r1env.evaluation.evaluate import score_again
 from r1env.evaluation.run import EvaluationRun, check_same, describe_environment, line_of
+from r1env.evaluation.tables import Verdicts, by_stratum, common_tasks, paper_table, read_contestants
 from r1env.plugins import Plugins
 from r1env.preflight import Mode, Preflight, check_suites
 from r1env.runs.files import json_lines, replace_text, unused_path
@@ -251,22 +253,22 @@ def _show(found: Mapping[tuple[str, str], Evaluation], environments: list[Enviro
         print_table(("", ""), _lines(one, model), title=f"{name}, split {splits[name]}")
     else:
         models = list(dict.fromkeys(model for model, _ in found))
-        rows = [(model, *(accuracy_cell(found[model, name]) for name in splits)) for model in models]
-        print_table(("model", *splits), rows, title="accuracy and its 95 % interval")
+        rows = [(name, *(accuracy_cell(found[model, name]) for model in models)) for name in splits]
+        print_table(("environment", *models), rows, title="accuracy and its 95 % interval")
         unscored = sum(one.unscored for one in found.values())
         if unscored:
             typer.echo(f"{unscored} completions are unscored and left out of the accuracy", err=True)
 
 
 def _lines(found: Evaluation, model: str) -> list[tuple[str, Any]]:
-    interval = "" if found.interval is None else f"  (95 %: {percent(found.interval[0])} to {percent(found.interval[1])})"
     lines: list[tuple[str, Any]] = [
         ("model", model),
         ("tasks", found.tasks if found.samples == 1 else f"{found.tasks}, {found.samples} completions each"),
-        ("accuracy", percent(found.accuracy) + interval),
+        ("accuracy" if found.samples == 1 else "pass@1", percent(found.accuracy) + _interval_text(found.interval)),
     ]
-    lines += [(f"pass@{k}", percent(value)) for k, value in found.pass_at.items()]
-    lines += [(f"cons@{found.samples}", percent(found.consensus))] if found.consensus is not None else []
+    numbers = {f"pass@{k}": value for k, value in found.pass_at.items() if k > 1}
+    numbers |= {f"cons@{found.samples}": found.consensus} if found.consensus is not None else {}
+    lines += [(name, percent(value) + _interval_text(found.intervals.get(name))) for name, value in numbers.items()]
     lines += [(part, f"{value:.3f}") for part, value in found.parts.items()]
     lines += [("statuses", ", ".join(f"{status} {count}" for status, count in found.statuses.items()))]
     if found.unscored:
@@ -275,6 +277,10 @@ def _lines(found: Evaluation, model: str) -> list[tuple[str, Any]]:
         lines += [("mostly because", reason) for reason, _ in reasons.most_common(1)]
     lines += [("mean length", f"{found.mean_length:.0f}"), ("cut off", percent(found.truncated))]
     return lines
+
+
+def _interval_text(interval: tuple[float, float] | None) -> str:
+    return "" if interval is None else f"  (95 %: {percent(interval[0])} to {percent(interval[1])})"
 
 
 # `r1env compare`: the same tasks, two models.
@@ -297,17 +303,17 @@ def compare(
       r1env compare runs/eval-gsm8k-base runs/eval-gsm8k-trained
       r1env compare runs/eval-two-models --by level
     """
-    contestants = _contestants(runs)
+    contestants = read_contestants(runs)
     if len(contestants) < 2:
         raise UsageError("there is one model only: name another evaluation, or one of several models")
     base, *others = contestants
     rows, data, listed, left_out = [], [], [], 0
     for other in others:
         for environment in [name for name in base.tasks if name in other.tasks]:
-            strata = _strata(base.tasks[environment], other.tasks[environment], by)
-            left_out += len(base.tasks[environment].keys() | other.tasks[environment].keys()) - len(strata.get("", ()))
-            for stratum, pairs in strata.items():
-                first, second = [fmean(a) for a, _ in pairs.values()], [fmean(b) for _, b in pairs.values()]
+            common = common_tasks(base, other, environment)
+            left_out += len(base.tasks[environment].keys() | other.tasks[environment].keys()) - len(common)
+            for stratum, pairs in _strata(common, by).items():
+                first, second = [fmean(a.scored) for a, _ in pairs], [fmean(b.scored) for _, b in pairs]
                 found = paired_difference(first, second)
                 low, high = found.interval
                 rows.append(
@@ -337,8 +343,7 @@ def compare(
                         "worse": found.worse,
                     }
                 )
-                if not stratum:
-                    listed += _flips(environment, pairs)
+            listed += _flips(environment, common)
     if not rows:
         raise UsageError("the evaluations have no task in common: compare runs of the same environment, split and seed")
     if as_json:
@@ -355,53 +360,83 @@ def compare(
         print_table(("environment", "task", "change"), listed[:flips], title=f"tasks that flipped ({len(listed)})")
 
 
-@dataclass(frozen=True, slots=True)
-class _Contestant:
-    """A model of an evaluation: environment → task → (its verdicts, a row of it)."""
-
-    label: str
-    tasks: dict[str, dict[str, tuple[list[bool], EvaluationRow]]]
+_Pairs = list[tuple[Verdicts, Verdicts]]
 
 
-def _contestants(runs: list[Path]) -> list[_Contestant]:
-    found: list[_Contestant] = []
-    for path in runs:
-        tasks: dict[str, dict[str, dict[str, tuple[list[bool], EvaluationRow]]]] = {}
-        for model, environment, row in EvaluationRun.open(path).rows():
-            of_task = tasks.setdefault(model, {}).setdefault(environment, {})
-            of_task.setdefault(row.task_id, ([], row))[0].extend([] if row.correct is None else [row.correct])
-        found += [_Contestant(model if len(runs) == 1 else f"{path.name}:{Path(model).name}", tasks[model]) for model in tasks]
-    return found
+def _strata(common: Mapping[str, tuple[Verdicts, Verdicts]], by: str | None) -> dict[str, _Pairs]:
+    """Return the tasks all together under the name "", then by the value of `by`."""
+    strata: dict[str, _Pairs] = {"": list(common.values())} if common else {}
+    if by is not None:
+        second = {id(first): second for first, second in common.values()}
+        groups = by_stratum((first for first, _ in common.values()), by)
+        strata |= {value: [(first, second[id(first)]) for first in firsts] for value, firsts in groups.items()}
+    return strata
 
 
-_Pairs = dict[str, tuple[list[bool], list[bool]]]
-
-
-def _strata(
-    first: Mapping[str, tuple[list[bool], EvaluationRow]],
-    second: Mapping[str, tuple[list[bool], EvaluationRow]],
-    by: str | None,
-) -> dict[str, _Pairs]:
-    """Return the tasks that both have, all together under the name "", then by the value of `by`."""
-    strata: dict[str, _Pairs] = {}
-    for task in first.keys() & second.keys():
-        (a, row), (b, other) = first[task], second[task]
-        if not a or not b or row.prompt != other.prompt:
-            continue  # unscored, or the same id for another question: another seed or another file
-        strata.setdefault("", {})[task] = (a, b)
-        if by is not None:
-            strata.setdefault(str(row.metadata.get(by, "none")), {})[task] = (a, b)
-    return {name: dict(sorted(strata[name].items())) for name in sorted(strata)}
-
-
-def _flips(environment: str, pairs: _Pairs) -> list[tuple[str, str, str]]:
+def _flips(environment: str, common: Mapping[str, tuple[Verdicts, Verdicts]]) -> list[tuple[str, str, str]]:
     """Return the tasks whose majority of completions changed from right to wrong or back."""
     changed = []
-    for task, (a, b) in pairs.items():
-        before, after = fmean(a), fmean(b)
+    for task, (first, second) in common.items():
+        before, after = fmean(first.scored), fmean(second.scored)
         if (before > 0.5) != (after > 0.5):
             changed.append((environment, task, f"{before:.2g} → {after:.2g}"))
     return changed
+
+
+# `r1env table`: the tables of the paper.
+
+
+class TableFormat(StrEnum):
+    """How a table is written."""
+
+    TEXT = "text"
+    MARKDOWN = "markdown"
+    HTML = "html"
+
+
+def table(
+    runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Folders that `r1env eval` wrote.")],
+    metrics: Annotated[
+        list[str] | None,
+        typer.Option("--metric", metavar="NAME", help="pass@K, cons or length. Repeatable. Default: pass@1, and cons."),
+    ] = None,
+    labels: Annotated[
+        list[str] | None,
+        typer.Option("--label", metavar="TEXT", help="Heading of a column, such as a stage; one for each model. Repeatable."),
+    ] = None,
+    alpha: Annotated[
+        float, typer.Option("--alpha", min=0.0, max=1.0, help="Level of significance of bold cells. The paper's is 0.01.")
+    ] = 0.05,
+    form: Annotated[TableFormat, typer.Option("--format", help="text, markdown or html.")] = TableFormat.TEXT,
+    as_json: opt.Json = False,
+) -> None:
+    """Print evaluations as the tables of the DeepSeek-R1 paper: benchmarks and metrics down, models or stages across.
+
+    Every number has its 95 % interval. The best number of a row is bold (in text, marked by *) only where it is better than every other one
+    in a paired test.
+
+    \b
+    Example:
+      r1env table runs/eval-gsm8k-base runs/eval-gsm8k-trained
+      r1env table runs/stage-1 runs/stage-2 --label "cold start" --label RL --alpha 0.01 --format markdown
+    """
+    found = paper_table(read_contestants(runs, labels or ()), metrics or (), alpha)
+    if incomplete := [str(path) for path in runs if not EvaluationRun.open(path).complete]:
+        typer.echo(f"not complete yet: {', '.join(incomplete)}", err=True)
+    if as_json:
+        print_json(list(found.data))
+    elif form is TableFormat.MARKDOWN:
+        typer.echo(found.markdown(), nl=False)
+    elif form is TableFormat.HTML:
+        typer.echo(found.html())
+    else:
+        marked = [
+            [f"{text} *" if (place, column) in found.bold else text for column, text in enumerate(row)]
+            for place, row in enumerate(found.rows)
+        ]
+        print_table(found.columns, marked)
+        for note in found.notes:
+            typer.echo(note.replace("Bold:", "*"), err=True)
 
 
 # `r1env rescore`: new scores for old completions.

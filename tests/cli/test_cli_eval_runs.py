@@ -55,8 +55,8 @@ def test_several_models_and_environments_are_one_table(r1env_program: Any) -> No
     )
     assert found.exit_code == 0
     lines = [line.split() for line in found.stdout.splitlines() if line.strip()]
-    assert ["model", "echo", "endless"] in lines
-    assert {line[0] for line in lines} >= {"a", "b"}
+    assert ["environment", "a", "b"] in lines
+    assert {line[0] for line in lines} >= {"echo", "endless"}
 
 
 @pytest.mark.parametrize(
