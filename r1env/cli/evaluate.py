@@ -1,4 +1,4 @@
-"""`r1env eval`, `compare`, `table` and `rescore`: how often models are right, kept in a folder."""
+"""`r1env eval`, `compare`, `table`, `scaling` and `rescore`: how often models are right, kept in a folder."""
 
 from __future__ import annotations
 
@@ -27,12 +27,17 @@ from r1env.envs.environment import Environment, make_evaluation_environment
 from r1env.envs.suite import Member, Suite, members_of
 from r1env.errors import EngineError, UsageError
 from r1env.evaluation import Evaluation, EvaluationRow, accuracy_cell, evaluate, paired_difference
-from r1env.evaluation.evaluate import score_again
+from r1env.evaluation.evaluate import check_rows, rollouts_of, score_again
 from r1env.evaluation.run import EvaluationRun, check_same, describe_environment, line_of
+from r1env.evaluation.scaling import Budget, Point, budget_point, curves, figures, force_budget
 from r1env.evaluation.tables import Verdicts, by_stratum, common_tasks, paper_table, read_contestants
+from r1env.monitoring.report import check_installed, render_page
 from r1env.plugins import Plugins
 from r1env.preflight import Mode, Preflight, check_suites
+from r1env.rewards import Reward
 from r1env.runs.files import json_lines, replace_text, unused_path
+from r1env.runs.tables import Table
+from r1env.scoring import score
 
 OutputFolder = Annotated[
     Path | None,
@@ -61,6 +66,13 @@ def evaluate_command(
     temperature: opt.Temperature = 0.6,
     top_p: opt.TopP = 0.95,
     max_new_tokens: opt.MaxNewTokens = 512,
+    budget: Annotated[
+        int | None,
+        typer.Option("--budget", min=1, help="Most tokens of thinking, then the model must answer (--max-new-tokens at most)."),
+    ] = None,
+    waits: Annotated[
+        int, typer.Option("--waits", min=0, help="With --budget: how often thinking that ends early is continued by 'Wait'.")
+    ] = 0,
     template: opt.Template = None,
     rubric: opt.RubricName = "accuracy",
     seed: opt.Seed = 0,
@@ -91,6 +103,8 @@ def evaluate_command(
     run = None if resume is None else EvaluationRun.open(resume)
     if run is not None:
         asked = _Asked.model_validate(run.settings)
+    elif waits and budget is None:
+        raise UsageError("--waits continues thinking that ends before its budget; give --budget too")
     elif not model or not (env or data):
         raise UsageError(
             f"give --model and --env or --data, or --resume with the folder of an evaluation (see `{ctx.command_path} --help`)"
@@ -111,6 +125,7 @@ def evaluate_command(
             limit=limit,
             seed=seed,
             batch_size=batch_size,
+            budget=None if budget is None else Budget(tokens=budget, waits=waits),
         )
     environments = asked.open(plugins)
     rows_only = output is not None and output.suffix == ".jsonl"
@@ -154,6 +169,7 @@ class _Asked(BaseModel):
     limit: int | None
     seed: int
     batch_size: int
+    budget: Budget | None = None
 
     def settings(self, environments: list[Environment]) -> dict[str, Any]:
         """Return everything that a manifest keeps."""
@@ -202,6 +218,8 @@ def _evaluate(
     for model in asked.models:
         with progress("loading the model"):
             source = opt.open_engine(plugins, asked.engine, model, dict(asked.engine_options))
+            if asked.budget is not None:
+                source = force_budget(source, asked.budget, asked.engine)
         with contextlib.closing(source):
             _check(asked, environments, source, preflight)
             for environment in environments:
@@ -437,6 +455,121 @@ def table(
         print_table(found.columns, marked)
         for note in found.notes:
             typer.echo(note.replace("Bold:", "*"), err=True)
+
+
+# `r1env scaling`: accuracy against tokens.
+
+SCALING_ROWS, SCALING_PAGE = "scaling.jsonl", "scaling.html"
+
+
+def scaling(
+    ctx: typer.Context,
+    runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Folders that `r1env eval` wrote, with --n above 1.")],
+    by: Annotated[
+        list[str] | None, typer.Option("--by", metavar="REWARD", help="Best-of-n by this reward. Repeatable.")
+    ] = None,
+    options: Annotated[
+        list[str] | None,
+        typer.Option("--option", metavar="REWARD.KEY=VALUE", help="Option of a reward, such as a reward model's folder."),
+    ] = None,
+    output: Annotated[
+        Path | None, typer.Option("--output", metavar="DIR", help="Folder of the curve. Default: the first RUN.")
+    ] = None,
+    as_json: opt.Json = False,
+) -> None:
+    """Show how the accuracy grows with the tokens spent on a task: majority at n, best-of-n by a reward, thinking budgets.
+
+    Nothing is sampled. Majority and best-of-n take the completions that the evaluations kept. An evaluation made with --budget is a
+    point of its own, so several of them make a curve. The points are written to scaling.jsonl, the chart to scaling.html.
+
+    \b
+    Example:
+      r1env scaling runs/eval-gsm8k-20260131-120000
+      r1env scaling runs/gsm8k-n16 runs/gsm8k-budget-128 runs/gsm8k-budget-512
+      r1env scaling runs/gsm8k-n16 --by helpful --option helpful.model=runs/rm/checkpoints/reward_model/model
+    """
+    plugins = opt.plugins_of(ctx)
+    given = opt.options_by_reward(options)
+    if unknown := sorted(given.keys() - set(by or ())):
+        raise UsageError(f"--option names {unknown[0]!r}, which is not among --by {', '.join(by or ['(none)'])}")
+    rewards = {name: plugins.reward(name, **given.get(name, {})) for name in by or ()}
+    points: list[Point] = []
+    for path in runs:
+        points += _points(EvaluationRun.open(path), plugins, rewards)
+    lines = [
+        (
+            point.environment,
+            point.model,
+            point.method,
+            str(point.n if point.budget is None else point.budget),
+            f"{point.tokens:.0f}",
+            f"{100 * point.accuracy:.1f} [{100 * point.interval[0]:.1f}, {100 * point.interval[1]:.1f}]",
+            str(point.tasks),
+        )
+        for point in points
+    ]
+    columns = ("environment", "model", "method", "n or budget", "tokens", "accuracy", "tasks")
+    folder = output or runs[0]
+    folder.mkdir(parents=True, exist_ok=True)
+    replace_text(folder / SCALING_ROWS, json_lines(point.model_dump(mode="json") for point in points).decode("ascii"))
+    written = [folder / SCALING_ROWS]
+    try:
+        check_installed()
+    except UsageError as error:
+        typer.echo(f"no chart: {error}", err=True)
+    else:
+        page = render_page(
+            "r1env.evaluation",
+            "scaling.html.j2",
+            name=", ".join(path.name for path in runs),
+            figures=figures(points),
+            table=Table(title="", columns=columns, rows=tuple(lines)),
+        )
+        replace_text(folder / SCALING_PAGE, page)
+        written.append(folder / SCALING_PAGE)
+    if as_json:
+        print_json([point.model_dump(mode="json") for point in points])
+        return
+    print_table(columns, lines)
+    typer.echo(f"written to {' and '.join(map(str, written))}", err=True)
+
+
+def _points(run: EvaluationRun, plugins: Plugins, rewards: Mapping[str, Reward]) -> list[Point]:
+    """Return the points of an evaluation: of its budget where it has one, of votes and rewards where it has several completions."""
+    asked = _Asked.model_validate(run.settings)
+    if asked.budget is None and asked.sampling.n == 1:
+        raise UsageError(f"{run.path} has one completion per task and no --budget: there is nothing to scale; use --n")
+    points: list[Point] = []
+    for contestant, model in zip(read_contestants([run.path]), dict.fromkeys(model for model, *_ in run.rows()), strict=True):
+        for environment, tasks in contestant.tasks.items():
+            if asked.budget is not None:
+                points.append(budget_point(contestant.label, environment, list(tasks.values()), asked.budget))
+            if asked.sampling.n > 1 and asked.budget is None:
+                values = _values(run, asked, plugins, model, environment, rewards)
+                points += curves(contestant.label, environment, list(tasks.values()), values)
+    return points
+
+
+def _values(
+    run: EvaluationRun, asked: _Asked, plugins: Plugins, model: str, environment: str, rewards: Mapping[str, Reward]
+) -> dict[str, list[list[float | None]]]:
+    """Return the values of rewards by task, in the order of the rows, as `curves` takes them."""
+    if not rewards:
+        return {}
+    opened = next(one for one in asked.open(plugins) if one.name == environment)
+    tasks = list(iterate(opened.source, opt.limit_for(opened, asked.limit), asked.seed))
+    rows = [row for name, of, row in run.rows() if (name, of) == (model, environment)]
+    check_rows(rows, tasks, opened)
+    places: dict[str, list[int]] = {}
+    for place, row in enumerate(rows):
+        places.setdefault(row.task_id, []).append(place)
+    found: dict[str, list[list[float | None]]] = {}
+    for name, reward in rewards.items():
+        scores = score(rollouts_of(rows, tasks), reward, notify=False)
+        if failed := sum(one.value is None for one in scores):
+            typer.echo(f"{name} has no value for {failed} of {len(scores)} completions; they are chosen last", err=True)
+        found[name] = [[scores[place].value for place in of_task] for of_task in places.values()]
+    return found
 
 
 # `r1env rescore`: new scores for old completions.

@@ -142,7 +142,7 @@ def evaluate(
     tasks = list(iterate(environment.source, limit, seed))
     if not tasks:
         raise UsageError(f"there is nothing to evaluate on: {environment.name!r} gave no task under the limit {limit}")
-    _check_rows(done, tasks, environment)
+    check_rows(done, tasks, environment)
     rows = {(row.position, row.sample): row for row in done}
     for batch, start in enumerate(range(0, len(tasks), batch_size)):
         of_batch = params.model_copy(update={"seed": derive_seed(params.seed, batch)})
@@ -172,9 +172,23 @@ def score_again(environment: Environment, tasks: Sequence[Task], rows: Sequence[
     Raises:
         UsageError: a row is of another task than the source has there now.
     """
-    _check_rows(rows, tasks, environment)
+    check_rows(rows, tasks, environment)
     rows = sorted(rows, key=lambda row: (row.position, row.sample))
-    rollouts = [
+    rollouts = rollouts_of(rows, tasks)
+    new = [
+        make_row(rollout, row.position, row.sample, found, environment.accuracy).model_copy(update={"length": row.length})
+        for rollout, row, found in zip(rollouts, rows, score(rollouts, environment.rubric), strict=True)
+    ]
+    return summarize(environment.name, _with_votes(new, tasks, environment) if samples > 1 else new, samples)
+
+
+def rollouts_of(rows: Iterable[EvaluationRow], tasks: Sequence[Task]) -> list[Rollout]:
+    """Return the rollouts that rows were made of, without their tokens.
+
+    Args:
+        tasks: in the order of the positions.
+    """
+    return [
         Rollout(
             task=tasks[row.position],
             completion=row.completion,
@@ -185,14 +199,10 @@ def score_again(environment: Environment, tasks: Sequence[Task], rows: Sequence[
         )
         for row in rows
     ]
-    new = [
-        make_row(rollout, row.position, row.sample, found, environment.accuracy).model_copy(update={"length": row.length})
-        for rollout, row, found in zip(rollouts, rows, score(rollouts, environment.rubric), strict=True)
-    ]
-    return summarize(environment.name, _with_votes(new, tasks, environment) if samples > 1 else new, samples)
 
 
-def _check_rows(rows: Iterable[EvaluationRow], tasks: Sequence[Task], environment: Environment) -> None:
+def check_rows(rows: Iterable[EvaluationRow], tasks: Sequence[Task], environment: Environment) -> None:
+    """Raise UsageError where a row is of another task than the source has there now."""
     for row in rows:
         task = tasks[row.position] if row.position < len(tasks) else None
         if task is None or (task.id, task.question) != (row.task_id, row.prompt):
@@ -332,6 +342,14 @@ def _part_means(scores: Iterable[Score]) -> dict[str, float]:
     return {part: fmean(found) for part, found in values.items()}
 
 
+def _length(rollout: Rollout) -> int:
+    """Return the length of the final turn, in tokens where the engine knows them, else in characters."""
+    last = rollout.turns[-1]
+    if last.token_ids is not None:
+        return len(last.token_ids)
+    return len(rollout.completion) if last.tokens is None else last.tokens
+
+
 SHORT = 100
 """Characters of a task's metadata that a row keeps: a level, a subject, a source; not a solution."""
 
@@ -349,7 +367,7 @@ def make_row(rollout: Rollout, position: int, sample: int, result: Score, accura
         answer=rollout.task.answer,
         score=result,
         correct=None if math.isnan(value) else value >= 1.0,
-        length=len(rollout.completion) if rollout.token_ids is None else len(rollout.token_ids),
+        length=_length(rollout),
         finish_reason=rollout.finish_reason,
         ended_by=rollout.ended_by,
         error=rollout.error,

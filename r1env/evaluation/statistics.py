@@ -150,5 +150,8 @@ def mcnemar(better: int, worse: int) -> float:
     discordant = better + worse
     if discordant == 0:
         return 1.0
-    tail = sum(math.comb(discordant, k) for k in range(min(better, worse) + 1))
+    tail, ways = 0, 1
+    for k in range(min(better, worse) + 1):
+        tail += ways
+        ways = ways * (discordant - k) // (k + 1)  # C(n, k + 1) from C(n, k), which is far cheaper than each anew
     return min(1.0, float(2 * tail / 2**discordant))
