@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from importlib.util import find_spec
 
-from r1env import EnvironmentSpec, RewardSpec, SuiteSpec, hookimpl
+from r1env import EnvironmentSpec, Fixture, RewardSpec, SuiteSpec, hookimpl
 
 MISSING_LIBRARY = "the library reasoning-gym, which is not installed: pip install 'r1env-logic[reasoning-gym]'"
 
@@ -37,6 +37,7 @@ def r1env_environments() -> list[EnvironmentSpec]:
             summary=f"sort {digits} digits",
             options={"digits": digits},
             kind="logic",
+            fixture=Fixture(),
         )
         for digits in (4, 5)
     ]
@@ -48,6 +49,7 @@ def r1env_environments() -> list[EnvironmentSpec]:
             summary=f"add two numbers of {digits} digit{'s' if digits > 1 else ''}",
             options={"digits": digits},
             reward_options={"policy": "lenient"},
+            fixture=Fixture(),
         )
         for digits in (1, 2, 3)
     ]
