@@ -6,6 +6,19 @@ from importlib.util import find_spec
 
 from r1env import EnvironmentSpec, RewardSpec, SuiteSpec, hookimpl
 
+PROCEDURAL = {
+    "knights-knaves": "find out who tells the truth, from what 2 to 8 people say",
+    "zebra": "find out who lives where, from clues about 3 to 5 houses",
+    "countdown": "reach a target with 3 to 7 numbers",
+    "cipher": "decipher words with a known key",
+    "base-arithmetic": "add, subtract and multiply in bases from 2 to 16",
+    "sorting": "sort 5 to 15 numbers or words",
+    "graph-path": "find a shortest way among 5 to 15 towns",
+    "boolean-logic": "evaluate 4 to 9 formulas",
+    "dates": "move a date by days and weeks, 1 to 6 times",
+}
+"""Families of `r1env_logic.families`, which a listing does not import, with their summaries."""
+
 MISSING_LIBRARY = "the library reasoning-gym, which is not installed: pip install 'r1env-logic[reasoning-gym]'"
 
 
@@ -20,6 +33,7 @@ def r1env_rewards() -> list[RewardSpec]:
             "1 if a name, word, date or number matches a reference (SQuAD)",
         ),
         RewardSpec("countdown", "r1env_logic.countdown:countdown", "1 if the expression uses the numbers and hits the target"),
+        RewardSpec("procedural", "r1env_logic.families:procedural", "1 if the answer solves the task of a procedural family"),
         RewardSpec("reasoning-gym", "r1env_logic.gym_tasks:ReasoningGym", "1 if reasoning-gym's own scorer gives full marks"),
         RewardSpec(
             "courteous", "r1env_logic.bilingual.small_talk:courteous", "1 if small talk is answered politely and rightly"
@@ -51,9 +65,22 @@ def r1env_environments() -> list[EnvironmentSpec]:
         )
         for digits in (1, 2, 3)
     ]
+    families = [
+        EnvironmentSpec(
+            name,
+            "r1env_logic.families:family_tasks",
+            reward="procedural",
+            summary=f"{summary}; level=1, 1-3 or auto",
+            options={"family": name, "level": 1},
+            template="tagged",
+            kind="math" if name in ("base-arithmetic", "dates") else "logic",
+        )
+        for name, summary in PROCEDURAL.items()
+    ]
     return [
         *sorting,
         *addition,
+        *families,
         EnvironmentSpec(
             "column-addition",
             "r1env_logic.arithmetic:column_addition_tasks",
