@@ -8,7 +8,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from statistics import fmean
@@ -20,15 +20,14 @@ from pydantic import BaseModel, ConfigDict
 from r1env.cli import options as opt
 from r1env.cli.console import percent, print_json, print_table, progress, told
 from r1env.config import parse_overrides
-from r1env.data.sources import iterate
+from r1env.data.sources import ListSource, iterate
 from r1env.engines import Engine, SamplingParams
 from r1env.envs.environment import Environment, make_evaluation_environment
-from r1env.envs.suite import Suite
+from r1env.envs.suite import Member, Suite, members_of
 from r1env.errors import EngineError, UsageError
 from r1env.evaluation import Evaluation, EvaluationRow, accuracy_cell, evaluate, paired_difference
 from r1env.evaluation.evaluate import score_again
 from r1env.evaluation.run import EvaluationRun, check_same, describe_environment, line_of
-from r1env.hooks import SuiteSpec
 from r1env.plugins import Plugins
 from r1env.preflight import Mode, Preflight, check_suites
 from r1env.runs.files import json_lines, replace_text, unused_path
@@ -46,7 +45,9 @@ def evaluate_command(
     model: Annotated[
         list[str] | None, typer.Option("--model", help="Model: a name, a folder or a hub name. Repeatable.")
     ] = None,
-    env: Annotated[list[str] | None, typer.Option("--env", help="Environment or suite (see `r1env envs`). Repeatable.")] = None,
+    env: Annotated[
+        list[str] | None, typer.Option("--env", "--suite", help="Environment or suite (see `r1env envs`). Repeatable.")
+    ] = None,
     engine: opt.EngineName = "transformers",
     engine_options: opt.EngineOptions = None,
     data: opt.Data = None,
@@ -162,25 +163,31 @@ class _Asked(BaseModel):
         Raises:
             UsageError: a wrong name or option, or an environment that is named twice.
         """
-        names: list[str] = []
+        members: list[Member] = []
         for name in self.env:
-            names += plugins.find(SuiteSpec, name).environments if name in plugins.provided("suites") else [name]
+            members += members_of(name, plugins) if name in plugins.provided("suites") else [Member(name)]
+        names = [member.environment for member in members]
         if twice := sorted(
             {name for name in names if names.count(name) > 1} | {m for m in self.models if self.models.count(m) > 1}
         ):
             raise UsageError(f"{twice[0]!r} is named twice")
-        return [
-            opt.open_environment(
-                plugins,
-                name,
-                self.env_options,
-                None,
-                make=make_evaluation_environment,
-                template=self.template,
-                rubric=self.rubric,
-            )
-            for name in names
-        ]
+        if not members:
+            raise UsageError(f"no environment is a member of {', '.join(self.env)}")
+        return [self._open(member, plugins) for member in members]
+
+    def _open(self, member: Member, plugins: Plugins) -> Environment:
+        environment = opt.open_environment(
+            plugins,
+            member.environment,
+            {**member.options, **self.env_options},
+            None,
+            make=make_evaluation_environment,
+            template=self.template,
+            rubric=self.rubric,
+        )
+        if member.tasks is None:
+            return environment
+        return replace(environment, source=ListSource(list(iterate(environment.source, member.tasks, self.seed))))
 
 
 def _evaluate(

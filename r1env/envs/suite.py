@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -11,8 +12,10 @@ from pydantic import BaseModel, ConfigDict, Field
 from r1env.data.sources import Interleaving, shuffled_index
 from r1env.envs.environment import Environment, make_environment
 from r1env.errors import UsageError
-from r1env.hooks import SuiteSpec
+from r1env.hooks import Fixture, SuiteSpec
+from r1env.importing import import_target
 from r1env.plugins import Plugins, installed
+from r1env.prompts import ANSWER_CLOSE, ANSWER_OPEN
 from r1env.rubrics import Rubric, RubricSpec
 from r1env.types import Task
 
@@ -33,6 +36,71 @@ class EnvironmentShare(BaseModel):
     env_options: dict[str, Any] = Field(default_factory=dict)
     rubric: str | RubricSpec | None = None
     template: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """A member of a suite.
+
+    Attributes:
+        environment: its name.
+        weight: its share of the tasks, relative to the others'.
+        options: of its task source.
+        tasks: how many an evaluation takes, at most; None for all.
+    """
+
+    environment: str
+    weight: float = 1.0
+    options: Mapping[str, Any] = field(default_factory=dict)
+    tasks: int | None = None
+
+
+def members_of(name: str, plugins: Plugins) -> list[Member]:
+    """Return the members of the suite called `name`.
+
+    Raises:
+        UnknownNameError: there is no such suite.
+        PluginError: several plugins provide it, or what it names as its members cannot be imported.
+    """
+    found = plugins.find(SuiteSpec, name).environments
+    if isinstance(found, Mapping):
+        return [Member(environment, weight) for environment, weight in found.items()]
+    members: list[Member] = import_target(found)(plugins)
+    return members
+
+
+def with_fixtures(plugins: Plugins) -> list[Member]:
+    """Return the members of the suite `smoke`: every environment that has a fixture, with the fixture's options."""
+    specs = [provided.spec for provided in plugins.provided("environments").values()]
+    return [Member(spec.name, 1.0, spec.fixture.options, spec.fixture.tasks) for spec in specs if spec.fixture is not None]
+
+
+WRONG = "I cannot say."
+"""The completion that no environment pays, where a fixture's row has no better one."""
+
+
+def fixture_completions(task: Task, fixture: Fixture) -> tuple[str, str]:
+    """Return a right and a wrong completion of a fixture's task.
+
+    Raises:
+        UsageError: the right one is neither in the row's column `fixture`, nor given by the fixture, nor the task's reference answer.
+
+    >>> fixture_completions(Task(id="1", prompt="2 + 2?", answer="4"), Fixture())
+    ('<answer>4</answer>', 'I cannot say.')
+    """
+    column = task.metadata.get("fixture")
+    given: Mapping[str, str] = column if isinstance(column, Mapping) else {}
+    right = given.get("right")
+    if right is None and fixture.right:
+        right = import_target(fixture.right)(task)
+    if right is None and task.answer is not None:
+        right = f"{ANSWER_OPEN}{task.answer}{ANSWER_CLOSE}"
+    if right is None:
+        raise UsageError(
+            f"fixture task {task.id!r} has no reference answer: give its row a column fixture={{'right': …, 'wrong': …}}, or the "
+            "fixture a function `right`"
+        )
+    return right, given.get("wrong", WRONG)
 
 
 class Suite:
@@ -88,12 +156,20 @@ def make_suite(
             env, rubric=rubric, template=template, split=split, hold_out=hold_out, plugins=plugins, **options
         )
         return Suite(environment.name, [environment])
-    spec = plugins.find(SuiteSpec, env)
+    members = members_of(env, plugins)
     environments = [
-        make_environment(name, rubric=rubric, template=template, split=split, hold_out=hold_out, plugins=plugins, **options)
-        for name in spec.environments
+        make_environment(
+            member.environment,
+            rubric=rubric,
+            template=template,
+            split=split,
+            hold_out=hold_out,
+            plugins=plugins,
+            **{**member.options, **options},
+        )
+        for member in members
     ]
-    return Suite(spec.name, environments, list(spec.environments.values()))
+    return Suite(env, environments, [member.weight for member in members])
 
 
 def make_mixture(

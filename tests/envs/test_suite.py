@@ -9,9 +9,21 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import r1env.builtin
+from r1env import EnvironmentSpec, Fixture, Task, hookimpl
 from r1env.envs.environment import make_environment
-from r1env.envs.suite import EnvironmentShare, Suite, make_mixture, make_suite
+from r1env.envs.suite import (
+    WRONG,
+    EnvironmentShare,
+    Member,
+    Suite,
+    fixture_completions,
+    make_mixture,
+    make_suite,
+    members_of,
+)
 from r1env.errors import UnknownNameError, UsageError
+from r1env.plugins import Plugins, Provenance
 
 SORT, ADD, COUNT = "sort-4", "add-2digit", "countdown-3"
 
@@ -71,3 +83,38 @@ def test_what_cannot_be_mixed_is_refused():
         three(1, 0, 1)
     with pytest.raises(UnknownNameError):
         make_suite("sort-44")
+
+
+def test_the_suite_smoke_has_every_environment_with_a_fixture_and_its_options():
+    specs = {
+        "file": EnvironmentSpec(
+            "file", "r1env.data.tasks:file_tasks", "", "from a file", fixture=Fixture({"data": "x.jsonl"}, tasks=2)
+        ),
+        "without": EnvironmentSpec("without", "r1env.data.tasks:file_tasks", "", "from nowhere"),
+    }
+
+    class Stranger:
+        @hookimpl
+        def r1env_environments(self):
+            return list(specs.values())
+
+    plugins = Plugins({Provenance("stranger", "stranger", "1"): Stranger(), Provenance("r1env", "r1env", "0"): r1env.builtin})
+    assert members_of("smoke", plugins) == [Member("file", 1.0, {"data": "x.jsonl"}, 2)]
+
+
+@pytest.mark.parametrize(
+    ("metadata", "answer", "right", "found"),
+    [
+        ({}, "4", "", ("<answer>4</answer>", WRONG)),
+        ({"fixture": {"right": "so 4", "wrong": "so 5"}}, "4", "", ("so 4", "so 5")),
+        ({}, None, lambda task: task.question.upper(), ("WHAT?", WRONG)),
+    ],
+)
+def test_a_fixture_says_what_is_right_and_what_is_wrong(metadata, answer, right, found):
+    task = Task(id="1", prompt="what?", answer=answer, metadata=metadata)
+    assert fixture_completions(task, Fixture(right=right)) == found
+
+
+def test_a_fixture_that_cannot_say_what_is_right_is_refused():
+    with pytest.raises(UsageError, match="fixture task '1' has no reference answer"):
+        fixture_completions(Task(id="1", prompt="what?"), Fixture())

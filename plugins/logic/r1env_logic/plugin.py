@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from importlib.util import find_spec
 
-from r1env import EnvironmentSpec, RewardSpec, SuiteSpec, hookimpl
+from r1env import EnvironmentSpec, Fixture, RewardSpec, SuiteSpec, hookimpl
 
 PROCEDURAL = {
     "knights-knaves": "find out who tells the truth, from what 2 to 8 people say",
@@ -51,6 +51,7 @@ def r1env_environments() -> list[EnvironmentSpec]:
             summary=f"sort {digits} digits",
             options={"digits": digits},
             kind="logic",
+            fixture=Fixture(),
         )
         for digits in (4, 5)
     ]
@@ -62,6 +63,7 @@ def r1env_environments() -> list[EnvironmentSpec]:
             summary=f"add two numbers of {digits} digit{'s' if digits > 1 else ''}",
             options={"digits": digits},
             reward_options={"policy": "lenient"},
+            fixture=Fixture(),
         )
         for digits in (1, 2, 3)
     ]
