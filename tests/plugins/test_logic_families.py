@@ -11,11 +11,16 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from typer.testing import CliRunner
 
 import r1env
+import r1env_logic.plugin
 from r1env import Status, Task, UsageError
+from r1env.cli.main import make_app
 from r1env.envs.environment import make_environment
+from r1env.envs.suite import make_suite
 from r1env.errors import NoSplitError
+from r1env.plugins import Plugins, Provenance
 from r1env_logic.countdown import countdown_tasks
 from r1env_logic.demonstrators import worked
 from r1env_logic.families import FAMILIES, MAX_ANSWER, family_tasks, procedural
@@ -307,3 +312,31 @@ def test_facts_are_plain_data_that_a_worker_can_be_sent():
     for name in NAMES:
         facts = family_tasks(name).task(0).metadata["facts"]
         assert json.loads(json.dumps(facts)) == facts
+
+
+# The suite `r1`.
+
+
+def test_the_suite_r1_mixes_the_categories_of_the_paper_and_draws_tasks_without_any_data():
+    suite = make_suite("r1", split="train")
+    drawn = [suite.at(position) for position in range(270)]
+    kinds = {kind: sum(task.kind == kind for _, task in drawn) / len(drawn) for kind in ("math", "code", "logic", "chat")}
+    assert kinds == pytest.approx({"math": 26 / 54, "code": 8 / 54, "logic": 15 / 54, "chat": 5 / 54}, abs=0.01)
+    assert {task.metadata.get("level", 1) for _, task in drawn} == {1, 2, 3}
+
+
+def test_r1env_envs_lists_the_members_of_a_suite_with_their_shares():
+    app = make_app(r1env.installed())
+    result = CliRunner().invoke(app, ["envs", "--suite", "r1", "--json"])
+    rows = {row["name"]: row for row in json.loads(result.stdout)}
+    assert rows["zebra"]["options"] == "level=1-3"
+    assert rows["bugfix"]["share"] == "14.8%"
+    wrong = CliRunner().invoke(app, ["envs", "--suite", "r2"])
+    assert wrong.exit_code != 0
+    assert "unknown suite 'r2'" in wrong.stderr + str(wrong.exception)
+
+
+def test_the_suite_r1_names_the_distribution_that_is_missing():
+    plugins = Plugins({Provenance("logic", "r1env-logic", "0"): r1env_logic.plugin})
+    with pytest.raises(UsageError, match="pip install r1env-code"):
+        make_suite("r1", plugins=plugins)
