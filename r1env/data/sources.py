@@ -71,6 +71,9 @@ class AdaptiveSource(TaskSource, Protocol):
             UsageError: the state is of a source with other options.
         """
 
+    def metrics(self) -> Mapping[str, float]:
+        """Return numbers to log with every step, such as `{"level": 2.0}`."""
+
 
 class ListSource:
     """Tasks held in memory, in order."""

@@ -161,6 +161,9 @@ class FamilySource:
         if self._curriculum is not None and state:
             self._curriculum.restore(state)
 
+    def metrics(self) -> dict[str, float]:
+        return {} if self._curriculum is None else {"level": float(self._curriculum.level)}
+
     def _generate(self, index: int, seed: int, current: int) -> Task:
         """Return a task.
 
