@@ -133,6 +133,11 @@ class Suite:
 
     # Sources that adapt to how their tasks are solved, such as curricula. Without one, these do nothing.
 
+    @property
+    def adapts(self) -> bool:
+        """Whether any source has a state to follow, so that its tasks cannot be drawn beforehand."""
+        return any(self.state().values())
+
     def observe(self, solved: Iterable[tuple[str, Task, float]]) -> None:
         """Tell adaptive sources how their tasks were solved.
 
