@@ -13,7 +13,7 @@ from r1env_openrlhf.command import MODULE, Files, arguments_of, check_settings, 
 from r1env_openrlhf.config import options_of
 from r1env_openrlhf.installation import Installation
 from r1env_openrlhf.probe import complaint_of, installed_parser
-from r1env_openrlhf.rl import job_spec
+from r1env_openrlhf.rl import check, job_spec
 from r1env_trainers.rl.config import CriticSettings, GRPOConfig
 
 needs_openrlhf = pytest.mark.skipif(importlib.util.find_spec("openrlhf") is None, reason="OpenRLHF is not installed")
@@ -259,6 +259,11 @@ def test_what_openrlhf_cannot_do_is_refused_with_the_setting_to_change(settings,
     config = config_of(**settings)
     with pytest.raises(UsageError, match=named):
         check_settings(config, options_of(config))
+
+
+def test_a_curriculum_is_refused_since_all_tasks_are_drawn_beforehand():
+    with pytest.raises(UsageError, match="'dates' has a curriculum; set env_options"):
+        check(config_of(env="dates", env_options={"level": "auto"}))
 
 
 def test_the_kl_is_measured_without_weighing_anything_where_that_is_asked_for():
