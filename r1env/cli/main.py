@@ -33,6 +33,7 @@ COMMANDS = (
     CommandSpec("sample", "r1env.cli.sample:sample", "Sample completions, to read or to score later."),
     CommandSpec("score", "r1env.cli.score:score", "Score existing completions."),
     CommandSpec("export", "r1env.cli.score:export", "Export rewards for TRL, verl or OpenRLHF."),
+    CommandSpec("serve", "r1env.cli.serve:serve", "Serve rewards over HTTP."),
     CommandSpec("audit", "r1env.cli.audit:audit_command", "Attack a reward before a policy does."),
     CommandSpec("report", "r1env.cli.train:report", "Write the report of a training or an evaluation."),
     CommandSpec("envs", "r1env.cli.envs:envs", "List the environments."),
