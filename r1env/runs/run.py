@@ -58,6 +58,18 @@ class StepEvent:
 Listener = Callable[[StepEvent], None]
 
 
+@dataclass(frozen=True, slots=True)
+class RolloutsEvent:
+    """Rollouts of a step that were stored."""
+
+    stage: str
+    step: int
+    rows: Sequence[RolloutRow]
+
+
+RolloutsListener = Callable[[RolloutsEvent], None]
+
+
 class Run:
     """A run folder. One process may write it at a time (see `locked`); any number may read it meanwhile.
 
@@ -70,6 +82,7 @@ class Run:
         self.path = path
         self._stage: str | None = None
         self._listeners: list[Listener] = []
+        self._rollouts_listeners: list[RolloutsListener] = []
         self._rollouts = RolloutStore(path / ROLLOUTS)
         self.signals = Signals()
 
@@ -280,6 +293,8 @@ class Run:
         checked = [row if isinstance(row, RolloutRow) else validate(RolloutRow, row, where="a rollout's row") for row in rows]
         with self._storing():
             self._rollouts.append(place | row.record() for row in checked)
+        for listener in self._rollouts_listeners:
+            listener(RolloutsEvent(self.stage, step, checked))
 
     def position(self) -> dict[str, int]:
         """Return the sizes of the logs in bytes and the number of rollouts, all of it safely on the disk: what a checkpoint remembers."""
@@ -301,6 +316,10 @@ class Run:
     def subscribe(self, listener: Listener) -> None:
         """Call `listener` after every logged step, in the thread that logs."""
         self._listeners.append(listener)
+
+    def subscribe_to_rollouts(self, listener: RolloutsListener) -> None:
+        """Call `listener` after rollouts were stored, in the thread that stores them."""
+        self._rollouts_listeners.append(listener)
 
     def metrics(self, stage: str | None = None) -> list[dict[str, Any]]:
         """Return all logged steps, in order; of one stage, if it is named. A value that was not finite is None."""
