@@ -16,8 +16,9 @@ from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTra
 from transformers.utils.logging import disable_progress_bar
 
 from r1env.errors import UnknownNameError, UsageError
-from r1env_trainers.model import smollm2, tiny
+from r1env_trainers.model import tiny
 from r1env_trainers.model.guards import check_loaded
+from r1env_trainers.model.wheels import GEMMA3_270M, SMOLLM2_135M
 from r1env_trainers.settings import Device
 
 
@@ -59,7 +60,8 @@ NAMED: Mapping[str, Callable[[int], Loaded]] = {
     "tiny-1m": tiny.build_1m,
     "tiny-2m": tiny.build_2m,
     "tiny-gpt2": tiny.build_gpt2,
-    "smollm2-135m": lambda _seed: smollm2.load(),
+    "smollm2-135m": lambda _seed: SMOLLM2_135M.load(),
+    "gemma3-270m": lambda _seed: GEMMA3_270M.load(),
 }
 """Models that need no folder and no hub; each takes the seed of its initial weights."""
 
