@@ -95,7 +95,7 @@ class Mark:
 def main_figures(rows: Rows, marks: Sequence[Mark] = ()) -> list[dict[str, Any]]:
     """Return the figures of `CHARTS` for one stage; charts without any value are left out."""
     names = metric_names(rows)
-    figures = (figure(chart, _members(chart, names), rows, marks) for chart in CHARTS)
+    figures = (figure(chart, members(chart, names), rows, marks) for chart in CHARTS)
     return [found for found in figures if found["data"]]
 
 
@@ -109,14 +109,14 @@ def overview_figures(stages: Mapping[str, Rows]) -> list[dict[str, Any]]:
         joined += [{**row, "step": row["step"] + offset} for row in rows]
         offset += max((row["step"] for row in rows), default=0)
     names_of = [set(metric_names(rows)) for rows in stages.values()]
-    charts = [chart for chart in CHARTS if chart.title in OVERVIEW and sum(bool(_members(chart, [*n])) for n in names_of) > 1]
-    return [figure(chart, _members(chart, metric_names(joined)), joined, marks) for chart in charts]
+    charts = [chart for chart in CHARTS if chart.title in OVERVIEW and sum(bool(members(chart, [*n])) for n in names_of) > 1]
+    return [figure(chart, members(chart, metric_names(joined)), joined, marks) for chart in charts]
 
 
 def other_figures(rows: Rows) -> list[dict[str, Any]]:
     """Return one figure for each metric that `CHARTS` leaves out."""
     names = metric_names(rows)
-    shown = {name for chart in CHARTS for name in _members(chart, names)}
+    shown = {name for chart in CHARTS for name in members(chart, names)}
     figures = (figure(Chart(name, (name,), signed=True), [name], rows) for name in names if name not in shown)
     return [found for found in figures if found["data"]]
 
@@ -162,7 +162,8 @@ def _label(mark: Mark) -> dict[str, Any]:
     return {"text": mark.label, "showarrow": False, "font": {"size": 10}, **place}
 
 
-def _members(chart: Chart, names: Sequence[str]) -> list[str]:
+def members(chart: Chart, names: Sequence[str]) -> list[str]:
+    """Return those of `names` that a chart shows, in the order of its metrics."""
     return [
         name for wanted in chart.metrics for name in names if name == wanted or (wanted[-1] == "/" and name.startswith(wanted))
     ]
@@ -383,7 +384,7 @@ def render(run: Run, plugins: Plugins) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters.update(number=_number, signed=_signed, visible=_visible, duration=_duration)
+    environment.filters.update(number=_number, signed=_signed, visible=visible, duration=_duration)
     plan, manifest = run.plan, run.manifest
     return environment.get_template(TEMPLATE).render(
         plan=plan,
@@ -444,7 +445,7 @@ def _duration(seconds: float) -> str:
     return str(timedelta(seconds=round(seconds)))
 
 
-def _visible(text: str) -> str:
+def visible(text: str) -> str:
     """Return the text with its control characters spelt out: HTML cannot hold some of them, and others turn the page's text around."""
     return text.translate(_SPELT_OUT)
 

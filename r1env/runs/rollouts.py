@@ -41,6 +41,7 @@ OPEN = "_open.jsonl.gz"  # readers of Parquet folders skip names that begin with
 SHARD = re.compile(r"(\d{12})-(\d{12})\.parquet")
 SHARD_ROWS = 4096  # few files for a long run, and less than a second of work for each
 SHARD_BYTES = 16 << 20  # of `_open.jsonl.gz`: long completions fill a shard earlier, which bounds the memory of writing it
+ROW_GROUP = 1024  # rows that a reader of one rollout has to decompress
 TAIL_LEVEL = 1  # of gzip: these bytes are rewritten soon, as zstd
 
 
@@ -416,7 +417,7 @@ class RolloutStore:
         first, last = table["row"][0].as_py(), table["row"][-1].as_py()
         path = self.folder / f"{first:012}-{last:012}.parquet"
         temporary = self.folder / f".{path.name}.tmp"
-        pq.write_table(table, temporary, compression="zstd")
+        pq.write_table(table, temporary, compression="zstd", row_group_size=ROW_GROUP)
         sync(temporary)
         os.replace(temporary, path)
 
