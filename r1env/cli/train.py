@@ -24,9 +24,9 @@ from r1env.cli.outcome import Outcome, Usage, next_commands, outcome_of, report_
 from r1env.cli.settings import help_lines
 from r1env.config import parse_overrides
 from r1env.errors import UsageError
-from r1env.importing import import_target
 from r1env.evaluation.report import write_report as write_evaluation_report
 from r1env.evaluation.run import EvaluationRun, is_evaluation
+from r1env.importing import import_target
 from r1env.monitoring import Monitor
 from r1env.monitoring.report import write_report
 from r1env.plugins import Plugins

@@ -67,7 +67,10 @@ import r1env
 from pathlib import Path
 from r1env.monitoring import RULES
 from r1env.runs.run import Run
-run, my_rule = Run.create(Path("watched"), {}, seed=0), RULES[0]
+run, my_rule = Run.create(Path("RUN"), {}, seed=0), RULES[0]
+run.start_stage("rl")
+run.log_rollouts(1, [{"completion": "4", "reward": 1.0}])
+run.finish_stage("rl")
 """,
 }
 """What a fragment takes for granted."""

@@ -245,7 +245,9 @@ class Eval(Settings):
     env_options: dict[str, Any] = Field(
         default_factory=dict, description="Options laid over the environment's; the split is test unless they name another."
     )
-    samples: int = Field(default=4, ge=0, description="Completions of each evaluation that are stored with the run.")
+    samples: int | None = Field(
+        default=None, ge=0, description="Completions of each evaluation and environment stored with the run; null: all."
+    )
 
 
 # Settings of trainers, by what they do. A trainer's model inherits from those that fit.

@@ -149,7 +149,7 @@ class FinalPhase(Settings):
 class Log(Settings):
     """What is stored with the run."""
 
-    samples_every: int = Field(default=10, ge=1, description="Steps between stored samples of the rollouts.")
+    samples_every: int = Field(default=1, ge=1, description="Store the rollouts of every n-th step; 1 stores all.")
 
 
 class Algo(Settings):

@@ -61,6 +61,7 @@ def update(
     reference: LoadedModel | None = None,
     critic: Critic | None = None,
     hold: Callable[[], object] = lambda: None,
+    prepared: Callable[[Batch], object] = lambda _: None,
 ) -> dict[str, float]:
     """Improve the policy, and the critic where there is one, on one batch of rollouts; return metrics.
 
@@ -72,10 +73,12 @@ def update(
         reference: the model that the KL is measured to.
         critic: needed for `advantage="gae"`, and for nothing else.
         hold: called before weights change, see `Checkpoints`.
+        prepared: receives the batch with its advantages, before the first optimizer step.
     """
     if not experience.sampled_logprobs.isfinite().all():  # the sampler computes with weights that are broken already
         return {"loss": math.nan, "grad_norm": math.nan, UPDATES: 0.0, SKIPPED: float(config.optim.updates_per_step)}
     batch = prepare(policy, experience, config, reference, critic)
+    prepared(batch)
     if bool(batch.flat[batch.rows].all()):  # or there are none
         return _before_the_update(batch) | {"loss": 0.0, "grad_norm": 0.0, UPDATES: 0.0, SKIPPED: 0.0}
     means, taken = TokenMeans(), list[dict[str, float]]()
@@ -220,6 +223,22 @@ class Batch:
     reference: Tensor | None = None
     values: Tensor | None = None
     returns: Tensor | None = None
+
+
+def row_advantages(batch: Batch, config: GRPOConfig) -> list[float | None]:
+    """Return the advantage of each rollout, a mean over its tokens where it differs between them.
+
+    None for rollouts that are left out of the update: without a score, of a prompt that was not kept, or cut off where
+    `mask_truncated_completions` is set.
+    """
+    experience, mask = batch.experience, batch.experience.tokens.completion_mask
+    values = batch.advantages
+    if values.dim() == 2:
+        values = (values * mask).sum(dim=1) / mask.sum(dim=1).clamp(min=1)
+    counts = experience.rewards.flatten().isfinite() & experience.kept.repeat_interleave(experience.rewards.shape[1])
+    if config.algo.mask_truncated_completions:
+        counts = counts & ~experience.truncated
+    return [value if one else None for value, one in zip(values.tolist(), counts.tolist(), strict=True)]
 
 
 @torch.no_grad()
