@@ -8,6 +8,7 @@ from r1env.hooks import (
     ReportSpec,
     RewardSpec,
     RubricPresetSpec,
+    SuiteSpec,
     TemplateSpec,
     ToolParserSpec,
     TrackerSpec,
@@ -38,6 +39,11 @@ def r1env_environments() -> list[EnvironmentSpec]:
             requires="data=FILE (JSON Lines, JSON, CSV, Parquet), a folder, or hub:owner/name; map=… where the layout is not known",
         )
     ]
+
+
+@hookimpl
+def r1env_suites() -> list[SuiteSpec]:
+    return [SuiteSpec("smoke", "r1env.envs.suite:with_fixtures", "a few tasks of every environment that comes with some")]
 
 
 @hookimpl

@@ -31,6 +31,7 @@ PAGES = [
     for pattern in (
         "*.md",
         "docs/*.md",
+        "docs/tutorials/*.md",
         "plugins/*/README.md",
         "trainers/README.md",
         "sandbox/README.md",
@@ -66,7 +67,10 @@ import r1env
 from pathlib import Path
 from r1env.monitoring import RULES
 from r1env.runs.run import Run
-run, my_rule = Run.create(Path("watched"), {}, seed=0), RULES[0]
+run, my_rule = Run.create(Path("RUN"), {}, seed=0), RULES[0]
+run.start_stage("rl")
+run.log_rollouts(1, [{"completion": "4", "reward": 1.0}])
+run.finish_stage("rl")
 """,
 }
 """What a fragment takes for granted."""
@@ -142,6 +146,7 @@ def files(folder: Path) -> None:
         (ROOT / "docs/rewards.md").read_text("utf-8").partition("```python\n")[2].partition("```")[0]
     )
     (folder / "my_env.py").write_text(definitions_of("docs/environments.md"), "utf-8")
+    (folder / "shop.py").write_text(definitions_of("docs/tutorials/environment.md"), "utf-8")
     (folder / "rubric.yaml").write_text(
         (ROOT / "plugins/format/README.md").read_text("utf-8").partition("```yaml\n")[2].partition("```")[0]
     )

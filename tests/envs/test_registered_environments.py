@@ -9,7 +9,7 @@ import gymnasium
 import pytest
 
 import r1env
-from r1env.testing import check_environment
+from r1env.testing import check_environment, check_fixture
 
 ROWS = {
     "gsm8k": {"question": "Ann has {n} hens and buys one. How many has she?", "answer": "{n} + 1 hens.\n#### {n}1"},
@@ -37,7 +37,7 @@ ROWS = {
     "codeforces": {"id": "{n}/A", "description": "Print {n}.", "official_tests": [{"input": "", "output": "{n}"}]},
     "code-jsonl": {"prompt": "Print {n}.", "tests": [{"kind": "stdio", "stdin": "", "expected": "{n}"}]},
 }
-"""A made-up row for each environment that needs a file."""
+"""A made-up row for each environment that needs a file and has no fixture."""
 
 NAMES = sorted(r1env.installed().provided("environments"))
 
@@ -46,7 +46,10 @@ NAMES = sorted(r1env.installed().provided("environments"))
 def options(request, tmp_path):
     """What an environment must be given besides its name."""
     name = request.getfixturevalue("name")
-    if not r1env.installed().environment(name).requires:
+    spec = r1env.installed().environment(name)
+    if spec.fixture is not None:
+        return spec.fixture.options
+    if not spec.requires:
         return {}
     path = tmp_path / "rows.jsonl"
     row = json.dumps(ROWS[name])
@@ -57,6 +60,11 @@ def options(request, tmp_path):
 @pytest.mark.parametrize("name", NAMES)
 def test_a_registered_environment_keeps_the_contract(name, options):
     check_environment(f"r1env/{name}", **options)
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if r1env.installed().environment(name).fixture is not None])
+def test_the_completions_of_a_fixture_are_scored_as_it_says(name):
+    check_fixture(name)
 
 
 @pytest.mark.parametrize("name", NAMES)
