@@ -14,12 +14,13 @@ from __future__ import annotations
 import asyncio
 import functools
 import json
+import types
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, ClassVar
 
 import httpx
 import verifiers.v1 as vf
-from pydantic import Field
+from pydantic import Field, create_model
 from verifiers.v1.dialects.chat import message_to_wire
 from verifiers.v1.runtimes import ProgramResult
 
@@ -85,8 +86,10 @@ class R1EnvConfig(vf.TasksetConfig):
     seed: int = 0
 
 
-class R1EnvTaskset(vf.Taskset[R1EnvTask, R1EnvConfig]):
-    """The tasks of an environment."""
+class _Tasks:
+    """What every taskset of ours does."""
+
+    config: R1EnvConfig
 
     def load(self) -> Iterator[R1EnvTask]:
         config = self.config
@@ -105,6 +108,28 @@ class R1EnvTaskset(vf.Taskset[R1EnvTask, R1EnvConfig]):
                 rubric=config.rubric,
             )
             yield R1EnvTask(data, config.task)
+
+
+class R1EnvTaskset(_Tasks, vf.Taskset[R1EnvTask, R1EnvConfig]):
+    """The tasks of the environment that the configuration names."""
+
+
+def taskset_of(environment: str, *, rubric: str = "accuracy", **options: Any) -> type:
+    """Return a taskset of one environment, for a package of its own.
+
+    Args:
+        environment: its name.
+        rubric: a preset or a YAML file; `accuracy` is the environment's own checker.
+        options: of the environment.
+    """
+    config = create_model(
+        "Config",
+        __base__=R1EnvConfig,
+        environment=(str, environment),
+        rubric=(str, rubric),
+        options=(dict[str, Any], Field(default_factory=lambda: dict(options))),
+    )
+    return types.new_class("Taskset", (_Tasks, vf.Taskset[R1EnvTask, config]))
 
 
 class R1EnvEnvConfig(vf.EnvConfig):
@@ -159,7 +184,9 @@ class R1EnvHarness(vf.Harness[R1EnvHarnessConfig]):
         self, ctx: Any, trace: Any, runtime: Any, endpoint: str, secret: str, mcp_urls: Any, data: Any, **_: Any
     ) -> Any:
         system, prompt = self.resolve_prompt(data)
-        said = [{"role": "user", "content": prompt}] if isinstance(prompt, str) else [message_to_wire(one) for one in prompt or []]
+        said = (
+            [{"role": "user", "content": prompt}] if isinstance(prompt, str) else [message_to_wire(one) for one in prompt or []]
+        )
         messages = ([{"role": "system", "content": system}] if system else []) + said
         async with httpx.AsyncClient(timeout=REQUEST_SECONDS) as client:
             answer = await client.post(
