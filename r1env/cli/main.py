@@ -25,7 +25,7 @@ COMMANDS = (
     CommandSpec("eval", "r1env.cli.evaluate:evaluate_command", "Evaluate a model: accuracy with its interval, and pass@k."),
     CommandSpec("compare", "r1env.cli.evaluate:compare", "Compare evaluations, task by task."),
     CommandSpec("table", "r1env.cli.evaluate:table", "Print evaluations as the tables of the DeepSeek-R1 paper."),
-    CommandSpec("scaling", "r1env.cli.evaluate:scaling", "Show accuracy against tokens: votes, best-of-n, thinking budgets."),
+    CommandSpec("scaling", "r1env.cli.evaluate:scaling", "Show accuracy against tokens."),
     CommandSpec("rescore", "r1env.cli.evaluate:rescore", "Score an evaluation's completions again."),
     CommandSpec(
         "decontaminate", "r1env.cli.decontaminate:decontaminate", "Find training rows that share text with a benchmark."
