@@ -27,8 +27,8 @@ from typing import Any, TypeVar
 
 from r1env_sandbox.errors import SessionLost
 from r1env_sandbox.models import Limits
-from r1env_sandbox.sandbox import Sandbox
-from r1env_sandbox.session import MAX_FILE_MB, VERIFIER_FOLDER, ExecResult, Session, User
+from r1env_sandbox.sandbox import QUEUE_SECONDS, Sandbox
+from r1env_sandbox.session import MAX_FILE_MB, MAX_SECONDS, VERIFIER_FOLDER, ExecResult, Session, User
 
 Result = TypeVar("Result")
 
@@ -168,6 +168,7 @@ class HarborEpisode:
 
     Args:
         sandbox: in which the session is opened.
+        max_seconds, queue_timeout_s: as for `Sandbox.open_session`.
 
     Raises:
         SandboxUnavailable, SandboxBusy: no container can be had.
@@ -179,12 +180,16 @@ class HarborEpisode:
         1.0
     """
 
-    def __init__(self, task: HarborTask, sandbox: Sandbox, *, max_seconds: float = 3600.0) -> None:
+    def __init__(
+        self, task: HarborTask, sandbox: Sandbox, *, max_seconds: float = MAX_SECONDS, queue_timeout_s: float = QUEUE_SECONDS
+    ) -> None:
         self.task = task
         self.agent_seconds = 0.0
         self._fault: tuple[Outcome, str] | None = None
         limits = Limits(memory_mb=task.memory_mb, output_kb=1024, file_mb=MAX_FILE_MB, processes=128)
-        self._session: Session = sandbox.open_session(limits, disk_mb=task.disk_mb, max_seconds=max_seconds)
+        self._session: Session = sandbox.open_session(
+            limits, disk_mb=task.disk_mb, max_seconds=max_seconds, queue_timeout_s=queue_timeout_s
+        )
         self._staged(self._lay_out)
 
     def exec(self, command: str, *, timeout_s: float = 60.0) -> ExecResult | None:
