@@ -31,9 +31,8 @@ import docker
 
 from r1env_sandbox import Sandbox, Submission, TestCase, Verdict
 from r1env_sandbox.backends.docker import OWNER_LABEL, DockerBackend
-from r1env_sandbox.backends.owners import owner
 from r1env_sandbox.languages import LANGUAGES
-from r1env_sandbox.transport import Backend
+from r1env_sandbox.transport import Backend, owner
 from r1env_sandbox.worker import Worker
 
 TESTS = [TestCase.stdio(f"{number} 1\n", f"{number + 1}\n") for number in range(10)]
