@@ -64,7 +64,12 @@ def evaluate_command(
     n: opt.Samples = 1,
     temperature: opt.Temperature = 0.6,
     top_p: opt.TopP = 0.95,
+    top_k: opt.TopK = 0,
+    min_p: opt.MinP = 0.0,
+    repetition_penalty: opt.RepetitionPenalty = 1.0,
     max_new_tokens: opt.MaxNewTokens = 512,
+    stop: opt.Stop = None,
+    ignore_eos: opt.IgnoreEOS = False,
     budget: Annotated[
         int | None,
         typer.Option("--budget", min=1, help="Most tokens of thinking, then the model must answer (--max-new-tokens at most)."),
@@ -121,7 +126,18 @@ def evaluate_command(
             env_options=given,
             template=template,
             rubric=rubric,
-            sampling=opt.make_sampling(n, temperature, top_p, max_new_tokens, seed),
+            sampling=opt.make_sampling(
+                stop,
+                n=n,
+                temperature=temperature,
+                top_p=top_p,
+                top_k=top_k,
+                min_p=min_p,
+                repetition_penalty=repetition_penalty,
+                max_new_tokens=max_new_tokens,
+                ignore_eos=ignore_eos,
+                seed=seed,
+            ),
             limit=limit,
             seed=seed,
             batch_size=batch_size,
@@ -133,7 +149,8 @@ def evaluate_command(
         raise UsageError(f"cannot write {output}: there is no folder {output.parent}")
     settings = asked.settings(environments)
     if run is not None:
-        check_same(run.settings, settings, run.path)
+        # What was asked is read from the folder itself, so that settings that are younger than the folder have their defaults.
+        check_same(run.settings | asked.model_dump(mode="json"), settings, run.path)
     elif not rows_only:
         run = EvaluationRun.create(output or _new_folder(asked.env), settings, seed=seed, command=["r1env", *sys.argv[1:]])
     with contextlib.nullcontext() if run is None else run.writing():

@@ -20,6 +20,7 @@ from r1env.evaluation.voting import majority_is_correct, votes
 from r1env.rewards import Scope
 from r1env.rollout import Trajectory, play, stop_when_scoring_fails
 from r1env.rubrics import needs_whole_groups
+from r1env.runs.rollouts import short_metadata
 from r1env.scoring import score
 from r1env.types import Conversation, EndedBy, FinishReason, Rollout, Score, Status, Task
 
@@ -350,10 +351,6 @@ def _length(rollout: Rollout) -> int:
     return len(rollout.completion) if last.tokens is None else last.tokens
 
 
-SHORT = 100
-"""Characters of a task's metadata that a row keeps: a level, a subject, a source; not a solution."""
-
-
 def make_row(rollout: Rollout, position: int, sample: int, result: Score, accuracy: str) -> EvaluationRow:
     """Return the row of a scored rollout; `accuracy` is the name of the part that says whether it is correct."""
     value = result.parts[accuracy]
@@ -371,9 +368,5 @@ def make_row(rollout: Rollout, position: int, sample: int, result: Score, accura
         finish_reason=rollout.finish_reason,
         ended_by=rollout.ended_by,
         error=rollout.error,
-        metadata={
-            key: value
-            for key, value in rollout.task.metadata.items()
-            if (isinstance(value, int | float) and math.isfinite(value)) or (isinstance(value, str) and len(value) <= SHORT)
-        },
+        metadata=short_metadata(rollout.task.metadata),
     )

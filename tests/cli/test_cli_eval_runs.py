@@ -82,6 +82,10 @@ def test_a_folder_that_is_taken_is_refused_and_a_whole_one_is_resumed_without_sa
     before = rows_of(Path("here"))
     again = r1env_program("eval", *ENGINE, "--env", "echo", "--output", "here")
     assert (again.exit_code, "--resume here" in again.stderr) == (2, True)
+    path = Path("here/manifest.json")
+    older = json.loads(path.read_text())
+    del older["settings"]["sampling"]["top_k"]  # as a version wrote it that did not have this setting yet
+    path.write_text(json.dumps(older))
     assert r1env_program("eval", "--resume", "here").exit_code == 0
     assert rows_of(Path("here")) == before
 

@@ -56,7 +56,7 @@ class OpenAIEngine:
     """Completions from an OpenAI-compatible server.
 
     Every completion is a request of its own with a seed of its own, so that a request that fails and is repeated loses and doubles
-    nothing. Stop texts are not sent: servers cut them off without saying which one they met, if any. The completion is cut behind the
+    nothing. Parameters that OpenAI's API does not have are refused; servers that know them take them as `extra_body`. Stop texts are not sent: servers cut them off without saying which one they met, if any. The completion is cut behind the
     first of them here.
 
     Args:
@@ -94,7 +94,17 @@ class OpenAIEngine:
         tools: Sequence[Sequence[ToolSchema]],
         on_finished: OnFinished | None = None,
     ) -> list[Completion]:
-        """Return `params.n` completions for each prompt, in prompt-major order. See `ChatEngine`."""
+        """Return `params.n` completions for each prompt, in prompt-major order. See `ChatEngine`.
+
+        Raises:
+            EngineError: the server cannot answer.
+            UsageError: `params` asks for what OpenAI's API does not have.
+        """
+        if foreign := params.changed("top_k", "min_p", "repetition_penalty", "ignore_eos"):
+            raise UsageError(
+                f"the engine 'openai' does not send {', '.join(foreign)}, which OpenAI's API does not have; where the server knows it, "
+                f"give it as an engine option: extra_body.{foreign[0]}"
+            )
         found = [_FAILED] * (len(prompts) * params.n)
         errors: Counter[str] = Counter()
         arrived: queue.SimpleQueue[tuple[int, Completion, str] | None] = queue.SimpleQueue()
