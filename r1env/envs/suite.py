@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from r1env.data.sources import Interleaving, shuffled_index
+from r1env.data.sources import AdaptiveSource, Interleaving, shuffled_index
 from r1env.envs.environment import Environment, make_environment
 from r1env.errors import UsageError
 from r1env.hooks import Fixture, SuiteSpec
@@ -119,9 +120,9 @@ class Suite:
         self._order = Interleaving(weights)
 
     def at(self, position: int, seed: int = 0) -> tuple[Environment, Task]:
-        """Return the task at a position of the endless stream, and its environment. Depends on nothing but the arguments.
+        """Return the task at a position of the endless stream, and its environment.
 
-        Of any stretch of the stream every environment has its share, to within a task or two. A finite source is walked in a new
+        It depends on nothing but the arguments, and on what `observe` was told where a source adapts to that. Of any stretch of the stream every environment has its share, to within a task or two. A finite source is walked in a new
         random order each epoch; a generator is indexed.
         """
         member, place = self._order.at(position)
@@ -129,6 +130,50 @@ class Suite:
         size = environment.source.size
         index = place if size is None else shuffled_index(place, size, seed)
         return environment, environment.task(index, seed)
+
+    # Sources that adapt to how their tasks are solved, such as curricula. Without one, these do nothing.
+
+    @property
+    def adapts(self) -> bool:
+        """Whether any source has a state to follow, so that its tasks cannot be drawn beforehand."""
+        return any(self.state().values())
+
+    def observe(self, solved: Iterable[tuple[str, Task, float]]) -> None:
+        """Tell adaptive sources how their tasks were solved.
+
+        Args:
+            solved: (name of the environment, task, success from 0 to 1) in the order of the rollouts; NaN, for no verdict, is skipped.
+        """
+        sources = self._adaptive()
+        for name, task, success in solved:
+            if not math.isnan(success):
+                for key, source in sources.items():
+                    if key.partition("#")[0] == name:
+                        source.observe(task, success)
+
+    def state(self) -> dict[str, Mapping[str, Any]]:
+        """Return what `restore` needs, as plain data, by environment."""
+        return {key: source.state() for key, source in self._adaptive().items()}
+
+    def restore(self, state: Mapping[str, Mapping[str, Any]]) -> None:
+        """Go on from what `state` returned, here or in another suite; environments that it does not have start anew."""
+        for key, source in self._adaptive().items():
+            source.restore(state.get(key, {}))
+
+    def metrics(self) -> dict[str, float]:
+        """Return `env/NAME/…` for the metrics of each adaptive source."""
+        return {f"env/{key}/{name}": value for key, one in self._adaptive().items() for name, value in one.metrics().items()}
+
+    def _adaptive(self) -> dict[str, AdaptiveSource]:
+        """Return the adaptive sources by the names of their environments; the second of a name is called `NAME#2`."""
+        found: dict[str, AdaptiveSource] = {}
+        counts: Counter[str] = Counter()
+        for environment in self.environments:
+            counts[environment.name] += 1
+            number = counts[environment.name]
+            if isinstance(environment.source, AdaptiveSource):
+                found[environment.name if number == 1 else f"{environment.name}#{number}"] = environment.source
+        return found
 
 
 def make_suite(
