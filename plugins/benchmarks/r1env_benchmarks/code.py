@@ -15,7 +15,7 @@ from r1env import UsageError
 from r1env.data import programs
 from r1env.data.layouts import Computed, Layout, layout_named
 from r1env.data.tasks import Data, FileTasks, file_tasks
-from r1env_benchmarks.hub import on_the_hub
+from r1env_benchmarks.tasks import on_the_hub
 
 
 def humaneval(data: Data = "openai/openai_humaneval", split: str | None = None, **options: Any) -> FileTasks:
