@@ -35,8 +35,18 @@ ROWS = {
         "private_test_cases": '[{"input": "", "output": "{n}", "testtype": "stdin"}]',
     },
     "codeforces": {"id": "{n}/A", "description": "Print {n}.", "official_tests": [{"input": "", "output": "{n}"}]},
+    "bigcodebench": {
+        "task_id": "BigCodeBench/{n}",
+        "complete_prompt": "def task_func():\n    pass\n",
+        "instruct_prompt": "Return {n}.",
+        "code_prompt": "def task_func():\n",
+        "entry_point": "task_func",
+        "libs": "[]",
+        "test": "import unittest\n\nclass TestCases(unittest.TestCase):\n    def test(self):\n        self.assertEqual(task_func(), {n})\n",
+    },
     "code-jsonl": {"prompt": "Print {n}.", "tests": [{"kind": "stdio", "stdin": "", "expected": "{n}"}]},
 }
+ROWS |= {"humaneval-plus": ROWS["humaneval"], "mbpp-plus": ROWS["mbpp"]}
 """A made-up row for each environment that needs a file and has no fixture."""
 
 NAMES = sorted(r1env.installed().provided("environments"))

@@ -18,6 +18,9 @@ def r1env_environments() -> list[EnvironmentSpec]:
         _own("choice-jsonl", "choice", "any questions with options by letter", "boxed"),
         _code("humaneval", "complete a Python function", data="openai/openai_humaneval"),
         _code("mbpp", "write a Python function, of a sentence", data="google-research-datasets/mbpp"),
+        _code("humaneval", "HumanEval with EvalPlus's tests", name="humaneval-plus", data="evalplus/humanevalplus"),
+        _code("mbpp", "MBPP with EvalPlus's tests", name="mbpp-plus", data="evalplus/mbppplus", subset=None),
+        _code("bigcodebench", "functions that use libraries", data="bigcode/bigcodebench"),
         _code("livecodebench", "contest problems by date", data="livecodebench/code_generation_lite"),
         _code("codeforces", "contest problems with their time and memory limits", data="open-r1/codeforces"),
         _own("code-jsonl", "code", "any problems with tests", "plain"),
@@ -36,10 +39,10 @@ def _math(name: str, summary: str, requires: str, **options: Any) -> Environment
     )
 
 
-def _code(name: str, summary: str, **options: Any) -> EnvironmentSpec:
+def _code(source: str, summary: str, name: str = "", **options: Any) -> EnvironmentSpec:
     return EnvironmentSpec(
-        name,
-        f"r1env_benchmarks.code:{name.replace('-', '_')}",
+        name or source,
+        f"r1env_benchmarks.code:{source}",
         reward="code",
         summary=summary,
         options=options,
