@@ -1,11 +1,11 @@
 """Everything a plugin can provide, and when it is called. This is the page that plugin authors print.
 
-A plugin is a module (or object) named by an entry point of the group `r1env`:
+A plugin is a module (or object) named by an entry point of the group `r1env`::
 
     [project.entry-points.r1env]
     mine = "my_package.plugin"
 
-It implements any of the hooks below, marked with `r1env.hookimpl`:
+It implements any of the hooks below, marked with `r1env.hookimpl`::
 
     import r1env
 
@@ -425,7 +425,8 @@ class HookSpecs:
             step: number of the step, from 1.
             metrics: what was logged; changing it changes nothing.
 
-        Example:
+        Example::
+
             @r1env.hookimpl
             def r1env_step_end(stage, step, metrics):
                 print(stage, step, metrics.get("reward/mean"))
@@ -439,7 +440,8 @@ class HookSpecs:
             rollouts: those of one call, in order.
             scores: one for each rollout.
 
-        Example:
+        Example::
+
             @r1env.hookimpl
             def r1env_scored(rollouts, scores):
                 for rollout, score in zip(rollouts, scores):

@@ -56,6 +56,17 @@ Limit = Annotated[
 Samples = Annotated[int, typer.Option("--n", min=1, help="Completions per task.")]
 Temperature = Annotated[float, typer.Option("--temperature", min=0.0, help="Sampling temperature; 0 is greedy.")]
 TopP = Annotated[float, typer.Option("--top-p", help="Nucleus sampling; 1 keeps the whole distribution.")]
+TopK = Annotated[int, typer.Option("--top-k", min=0, help="Draw from the k likeliest tokens only; 0 keeps all.")]
+MinP = Annotated[
+    float, typer.Option("--min-p", min=0.0, max=1.0, help="Draw from tokens at least so likely, relative to the likeliest.")
+]
+RepetitionPenalty = Annotated[
+    float, typer.Option("--repetition-penalty", help="Make tokens that have been there already less likely; 1: no penalty.")
+]
+Stop = Annotated[
+    list[str] | None, typer.Option("--stop", metavar="TEXT", help="Text that ends a completion and is part of it. Repeatable.")
+]
+IgnoreEOS = Annotated[bool, typer.Option("--ignore-eos", help="Do not end completions at end-of-sequence tokens.")]
 MaxNewTokens = Annotated[int, typer.Option("--max-new-tokens", min=1, help="Most tokens per completion.")]
 Seed = Annotated[int, typer.Option("--seed", help="Random seed of tasks and completions.")]
 BatchSize = Annotated[int, typer.Option("--batch-size", min=1, help="Tasks per engine call.")]
@@ -156,15 +167,22 @@ def open_engine(plugins: Plugins, name: str, model: str, options: list[str] | Ma
     return engine
 
 
-def make_sampling(n: int, temperature: float, top_p: float, max_new_tokens: int, seed: int) -> SamplingParams:
+def make_sampling(stop: list[str] | None, **given: Any) -> SamplingParams:
     """Return the sampling of the command line.
 
+    Args:
+        given: fields of `SamplingParams`.
+
     Raises:
-        UsageError: top-p outside (0, 1].
+        UsageError: top-p outside (0, 1], a penalty of 0 or less, or an empty stop text.
     """
-    if not 0 < top_p <= 1:
-        raise UsageError(f"--top-p must be above 0 and at most 1, got {top_p}")
-    return SamplingParams(n=n, temperature=temperature, top_p=top_p, max_new_tokens=max_new_tokens, seed=seed)
+    if not 0 < given["top_p"] <= 1:
+        raise UsageError(f"--top-p must be above 0 and at most 1, got {given['top_p']}")
+    if given["repetition_penalty"] <= 0:
+        raise UsageError(f"--repetition-penalty must be above 0, got {given['repetition_penalty']}")
+    if not all(stop or []):
+        raise UsageError("--stop needs a text; an empty one would end every completion before its first token")
+    return SamplingParams(stop=tuple(stop or ()), **given)
 
 
 def limit_for(environment: Environment, limit: int | None) -> int | None:

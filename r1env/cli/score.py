@@ -7,8 +7,9 @@ import heapq
 import re
 from array import array
 from collections import Counter, deque
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
+from itertools import chain
 from pathlib import Path
 from typing import Annotated, Any, cast
 
@@ -27,6 +28,7 @@ from r1env.cli.rows import (
     RowFormat,
     Scored,
     chunks,
+    group_chunks,
     has_groups,
     id_of,
     recognised_format,
@@ -102,8 +104,8 @@ def score(
 
     A file is written as FILE.partial and gets its name when it is complete.
 
-    A reward of scope group gets all rows with one id (and the same prompt and answer) together; for its sake the whole input is
-    read before scoring starts.
+    A reward of scope group gets all rows with one id (and the same prompt and answer) together. The rows may stand anywhere, so the whole
+    input is read before scoring starts.
 
     \b
     Example:
@@ -123,17 +125,20 @@ def score(
             typer.echo(f"reading {'the input' if input_ == '-' else input_} as {form.layout} rows", err=True)
         sink = Output(output, input_, resume=resume)
         stack.callback(sink.close)
-        whole = has_groups(scorer)
-        lines = rows.lines if whole else _after(rows.lines, sink)
+        if has_groups(scorer):
+            arriving = group_chunks(chain(_written(rows.lines, sink), rows.lines), scorer, form, done=sink.done)
+            if sink.extends:
+                arriving = _without_new_members(arriving, sink)
+        else:
+            deque(_written(rows.lines, sink), maxlen=0)
+            arriving = chunks(rows.lines, start=sink.done)
         tally = Tally(sink.done)
         advance = stack.enter_context(progress("scoring", unit=False))
         bytes_done = 0
-        start = 0 if whole else sink.done
-        scoring = _scored(stack, chunks(lines, whole=whole, start=start), scorer, ray_address, form, on_ray=on_ray)
-        for scored in scoring:
-            new = scored.rows[sink.done :] if whole else scored.rows
-            sink.write(new)
-            tally.add(scored, new)
+        for scored in _scored(stack, arriving, scorer, ray_address, form, on_ray=on_ray):
+            new = scored.after(sink.done)
+            sink.write(new.rows)
+            tally.add(new)
             if not keep_going and (reason := tally.only_failure):
                 sink.abandon()
                 raise UsageError(_told_of_failures(reason, rows.first))
@@ -148,25 +153,41 @@ def score(
         raise typer.Exit(1)
 
 
-def _after(lines: Iterator[bytes], sink: Output) -> Iterator[bytes]:
-    """Return the lines that a resumed output does not have yet.
+def _written(lines: Iterator[bytes], sink: Output) -> Iterator[bytes]:
+    """Yield the lines that a resumed output has already.
 
     Raises:
         UsageError: the output has more rows than the input, or its last row is of another id.
     """
-    last = b""
+    line = b""
     for number in range(1, sink.done + 1):
-        last = next(filter(None, lines), b"")
-        if not last:
+        line = next(filter(None, lines), b"")
+        if not line:
             raise UsageError(
                 f"--resume: the output has {sink.done:,} rows, and the input has {number - 1:,}; it is of another input"
             )
-    if sink.done and sink.last is not None and (here := id_of(last)) is not None and str(here) != str(sink.last.get("id")):
+        yield line
+    if sink.done and sink.last is not None and (here := id_of(line)) is not None and str(here) != str(sink.last.get("id")):
         raise UsageError(
             f"--resume: row {sink.done:,} of the output has the id {sink.last.get('id')!r}, and row {sink.done:,} of the input {here!r}; "
             "it is of another input"
         )
-    return lines
+
+
+def _without_new_members(arriving: Iterator[Chunk], sink: Output) -> Iterator[Chunk]:
+    """Yield the chunks of a complete output's new rows.
+
+    Raises:
+        UsageError: one of them belongs to a task that is scored already: its other rows would need new scores.
+    """
+    for chunk in arriving:
+        if chunk[0][0] <= sink.done:
+            sink.abandon()
+            raise UsageError(
+                f"--resume: the input has new rows of tasks that are among the {sink.done:,} rows of the output, and this reward scores "
+                "all rows of a task together; score the whole input again, without --resume"
+            )
+        yield chunk
 
 
 ALL_FAIL = 100
@@ -193,10 +214,8 @@ class Tally:
         self._slowest: list[tuple[float, int, str]] = []
         self._failures: Counter[str] = Counter()
 
-    def add(self, scored: Scored, rows: Sequence[Mapping[str, Any]]) -> None:
-        self.malformed += scored.malformed
-        self._unscored.update(scored.unscored)
-        for row in rows:
+    def add(self, scored: Scored) -> None:
+        for place, row in enumerate(scored.rows):
             self._rows += 1
             self._statuses[row["status"]] += 1
             self._sum += row["value"] or 0.0
@@ -204,6 +223,10 @@ class Tally:
             heapq.heappush(self._slowest, (row["seconds"], self._done + self._rows, repr(row["id"])))
             if len(self._slowest) > SLOWEST:
                 heapq.heappop(self._slowest)
+            if place in scored.malformed:
+                self.malformed += 1
+            elif row["value"] is None:
+                self._unscored[row["status"]] += 1
             if self._rows <= ALL_FAIL and row["value"] is None and row["status"] in FAILURES:
                 self._failures[re.sub(r"^line \d+: ", "", row["reason"])] += 1
 
@@ -265,7 +288,7 @@ def _scored(
 ) -> Iterator[Scored]:
     """Return every chunk once and in order, scored here or on the cluster."""
     if not on_ray:
-        return (score_chunk(chunk, scorer, form=form) for chunk in numbered)
+        return (score_chunk(chunk, scorer, form=form) for chunk in numbered if chunk)
     stack.enter_context(connected(address))
     return score_on_cluster(numbered, scorer, form)
 
@@ -305,7 +328,8 @@ def connected(address: str | None) -> Iterator[None]:
 
 
 def score_on_cluster(chunks: Iterable[Chunk], scorer: Reward | Rubric, form: RowFormat = PLAIN) -> Iterator[Scored]:
-    """Yield every chunk, scored, in the order given. Inside `connected`.
+    """Yield every chunk, scored, in the order given. Inside `connected`. An empty chunk is none: the source is idle, and what is under way
+    is waited for.
 
     Raises:
         UsageError: the reward cannot be loaded on the nodes, or a chunk lost `RETRIES` nodes.
@@ -316,9 +340,10 @@ def score_on_cluster(chunks: Iterable[Chunk], scorer: Reward | Rubric, form: Row
     under_way: deque[Any] = deque()
     try:
         for chunk in chunks:
-            while len(under_way) >= AHEAD * _processors(ray):
+            while under_way and (not chunk or len(under_way) >= AHEAD * _processors(ray)):
                 yield _result(ray, under_way.popleft())
-            under_way.append(task.remote(chunk, packed))
+            if chunk:
+                under_way.append(task.remote(chunk, packed))
         while under_way:
             yield _result(ray, under_way.popleft())
     finally:

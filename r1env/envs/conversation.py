@@ -296,6 +296,7 @@ class _Turn:
             replies=self.replies,
             token_ids=self.completion.token_ids,
             logprobs=self.completion.logprobs,
+            tokens=self.completion.tokens,
             finish_reason=self.completion.finish_reason,
             reward=self.reward,
         )
@@ -396,7 +397,7 @@ class Episode:
         if not self.done or (self._last is None and not self.error):
             raise RuntimeError("the episode is not over yet")
         last = self._last or Completion(text="", finish_reason=FinishReason.ERROR)
-        detailed = self.turns > 1 or self._env is not None
+        detailed = self.turns > 1 or self._env is not None or last.tokens is not None
         return Rollout(
             task=self.task,
             completion=last.text,

@@ -176,10 +176,9 @@ class Scoring:
             scores = columns[0]
         else:
             scores = [self._rubric.combine(row) for row in zip(*columns, strict=True)]
-        scores = [
-            Score.failure(Status.ERROR, rollout.error, parts=self._rubric.part_keys) if rollout.error else score
-            for rollout, score in zip(self._rollouts, scores, strict=True)
-        ]
+        for place, rollout in enumerate(self._rollouts):
+            if rollout.error:
+                scores[place] = Score.failure(Status.ERROR, rollout.error, parts=self._rubric.part_keys)
         if self._notify and not inside_worker() and (plugins := installed()).listens("r1env_scored"):
             plugins.notify("r1env_scored", rollouts=tuple(self._rollouts), scores=tuple(scores))
         return scores
@@ -259,7 +258,7 @@ class _Elsewhere:
         scores = [one for future in self.futures for one in future.result()]
         if self._grouped:
             return [scores[self._grouped[place]] for place in range(len(self._grouped))]
-        from_workers = iter([scores[place] for place in self._places])
+        from_workers = map(scores.__getitem__, self._places)
         return [next(from_workers) if known is None else known for known in self._settled]
 
 

@@ -206,9 +206,10 @@ _SCORE_FIELDS = set(Score.model_fields)
 
 
 def _make_small(score: Score) -> None:
-    """Share what equal scores have in common: a million of them are kept, and this is half of each."""
+    """Share what scores have in common: a million of them are kept, and each takes 600 bytes instead of twice that."""
     values = score.__dict__
-    values["parts"] = {sys.intern(key): value for key, value in score.parts.items()}
+    value = score.value
+    values["parts"] = {sys.intern(key): value if part == value else part for key, part in score.parts.items()}
     object.__setattr__(score, "__pydantic_fields_set__", _SCORE_FIELDS)
 
 

@@ -1,6 +1,6 @@
 """The conformance kit: what every plugin's tests call, ours included.
 
-One test file for everything that a plugin provides:
+One test file for everything that a plugin provides::
 
     import pytest
     from r1env.testing import Example, plugin_checks

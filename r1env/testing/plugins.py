@@ -103,7 +103,8 @@ def plugin_checks(
 ) -> list[Check]:
     """Return the checks of `check_plugin`, one for each thing that a plugin provides. Arguments as there.
 
-    Example of a test file:
+    Example of a test file::
+
         import pytest
         from r1env.testing import plugin_checks
 

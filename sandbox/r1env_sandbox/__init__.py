@@ -30,14 +30,16 @@ from r1env_sandbox.models import (
 )
 from r1env_sandbox.open import open_sandbox
 from r1env_sandbox.sandbox import Judge, Sandbox, judge
-from r1env_sandbox.session import ExecResult, Session
+from r1env_sandbox.session import CallResult, ExecResult, Interpreter, Session
 
 __version__ = "0.1.0"
 
 __all__ = [
+    "CallResult",
     "Checker",
     "CompileResult",
     "ExecResult",
+    "Interpreter",
     "Judge",
     "JudgeResult",
     "Limits",

@@ -123,6 +123,8 @@ ELSEWHERE = {
     *("optim.dither", "optim.max_bad_steps"),
     # OpenRLHF has one way: flat groups count, and its dynamic filtering compares the checker's verdicts
     *("algo.count_flat_groups", "filter.dynamic_sampling_metric"),
+    # refused wherever log-probs are learned from
+    "sampling.repetition_penalty",
     # the process that trains here, which there is none of
     *("threads", "backend", "backend_options", "device", "engine.max_num_seqs"),
     # of the critic, which advantage=gae asks for, and that is refused
@@ -156,6 +158,10 @@ CHANGED = {
         "sampling.max_new_tokens": 9,
         "sampling.temperature": 0.5,
         "sampling.top_p": 0.5,
+        "sampling.top_k": 20,
+        "sampling.min_p": 0.1,
+        "sampling.stop": ("</answer>",),
+        "sampling.ignore_eos": True,
         "eval.every": 3,
         "filter.dynamic_sampling": True,
         "optim.epochs": 2,

@@ -8,6 +8,7 @@ from __future__ import annotations
 import builtins
 import json
 import os
+import random
 import resource
 import signal
 import subprocess
@@ -16,6 +17,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -263,10 +265,32 @@ def test_a_signal_from_outside_costs_no_rollout(which: signal.Signals, rollouts:
         shooter.join()
 
 
-def test_one_death_while_a_worker_starts_costs_no_rollout(rollouts: MakeRollouts, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.slow
+def test_kills_from_the_first_moment_on_cost_no_rollout(rollouts: MakeRollouts) -> None:
+    """A kill every 0.15 s, so that most workers die while they start. How long the call takes depends on the machine; see docs/scoring.md."""
+    chance, over = random.Random(1), threading.Event()
+
+    def shoot() -> None:
+        for _ in range(30):
+            time.sleep(chance.random() * 0.3)
+            with suppress(OSError, IndexError):  # none is there, or not any more
+                os.kill(chance.choice(workers_of(os.getpid())), signal.SIGKILL)
+        over.set()
+
+    texts = list(map(str, range(3_000)))
+    shooter = threading.Thread(target=shoot, daemon=True)
+    with ScoringPool(workers=2) as pool:
+        shooter.start()
+        while not over.is_set():
+            scores = score(rollouts(*texts), number, pool=pool)
+            assert [found.value for found in scores] == list(map(float, texts)), Counter(found.reason for found in scores)
+        shooter.join()
+
+
+def test_deaths_while_workers_start_cost_no_rollout(rollouts: MakeRollouts, monkeypatch: pytest.MonkeyPatch) -> None:
     from r1env.scoring import process
 
-    deaths = iter([True, False, True, True, False])
+    deaths = iter([True, False, True, True, False, *[True] * 25])
     load = process.WorkerProcess.load
 
     def dies_now_and_then(self: process.WorkerProcess, *arguments: Any) -> None:

@@ -47,6 +47,24 @@ def test_chunks_change_neither_entropies_nor_gradients(tensors, monkeypatch, chu
         assert torch.allclose(mine, theirs, atol=1e-5)
 
 
+@pytest.mark.parametrize("chunk_rows", [4, 100])
+def test_a_token_that_is_never_drawn_has_no_probability_and_no_gradient(tensors, monkeypatch, chunk_rows):
+    monkeypatch.setitem(module.CHUNK_ELEMENTS, "cpu", chunk_rows * 23)
+    hidden, head, ids = tensors
+    ids = ids.masked_fill(ids == 5, 6)
+    others = torch.arange(23) != 5
+    whole = torch.distributions.Categorical(logits=hidden @ head[others].T / 0.6)
+    expected_logprobs = whole.log_prob(ids - (ids > 5).long())
+    expected = torch.autograd.grad((expected_logprobs + whole.entropy()).sum(), (hidden, head))
+    logprobs, entropies = linear_logprobs_and_entropies(hidden, head, ids, 0.6, forbidden=5)
+    gradients = torch.autograd.grad((logprobs + entropies).sum(), (hidden, head))
+    torch.testing.assert_close(logprobs, expected_logprobs)
+    torch.testing.assert_close(entropies, whole.entropy())
+    for mine, theirs in zip(gradients, expected, strict=True):
+        torch.testing.assert_close(mine, theirs, atol=1e-5, rtol=1e-5)
+    assert float(gradients[1][5].abs().max()) == 0
+
+
 @pytest.mark.parametrize("chunk_rows", [10, 11])
 def test_logits_are_computed_again_only_where_they_do_not_fit_into_a_chunk(tensors, monkeypatch, chunk_rows):
     monkeypatch.setitem(module.CHUNK_ELEMENTS, "cpu", chunk_rows * 23)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from r1env import EnvironmentSpec, hookimpl
+from r1env import EnvironmentSpec, RewardSpec, hookimpl
 
 
 @hookimpl
@@ -24,6 +24,14 @@ def r1env_environments() -> list[EnvironmentSpec]:
         _code("livecodebench", "contest problems by date", data="livecodebench/code_generation_lite"),
         _code("codeforces", "contest problems with their time and memory limits", data="open-r1/codeforces"),
         _own("code-jsonl", "code", "any problems with tests", "plain"),
+    ]
+
+
+@hookimpl
+def r1env_rewards() -> list[RewardSpec]:
+    return [
+        RewardSpec("official", "r1env_benchmarks.official:Official", "a public evaluator's own rule, by its name"),
+        RewardSpec("ifeval", "r1env_benchmarks.ifeval:IFEval", "1 where every instruction of an IFEval prompt is followed"),
     ]
 
 

@@ -20,13 +20,13 @@ from r1env_trainers.rl.critic import Critic
 from r1env_trainers.rl.metrics import (
     evaluate_held_out,
     rollout_metrics,
+    rollout_rows,
     rubrics_of,
-    sample_rows,
     solved,
     speed_metrics,
 )
 from r1env_trainers.rl.rollouts import collect, evaluation_suite, task_filter, training_suite
-from r1env_trainers.rl.update import Reference, describe_rows_at_fault, update
+from r1env_trainers.rl.update import Batch, Reference, describe_rows_at_fault, row_advantages, update
 
 
 def train(config: GRPOConfig, run: Run) -> None:
@@ -82,7 +82,10 @@ def train(config: GRPOConfig, run: Run) -> None:
             # Learn: epochs * mini_batches optimizer steps.
             start = time.perf_counter()
             frozen = None if reference is None else reference.loaded
-            metrics = update(policy, session.optimizer, experience, config, step, frozen, critic, checkpoints.hold)
+            batches: list[Batch] = []
+            metrics = update(
+                policy, session.optimizer, experience, config, step, frozen, critic, checkpoints.hold, batches.append
+            )
             checkpoints.hold()
             if (
                 reference is not None
@@ -94,7 +97,8 @@ def train(config: GRPOConfig, run: Run) -> None:
 
             run.log(step + 1, rollout_metrics(experience, suite, config, step) | metrics | speed_metrics(experience, seconds))
             if step % config.log.samples_every == 0:
-                run.log_rollouts(step + 1, sample_rows(experience))
+                advantages = [found for batch in batches for found in row_advantages(batch, config)]
+                run.log_rollouts(step + 1, rollout_rows(experience, suite, step, advantages))
             session.guard.after(
                 step + 1,
                 metrics,
