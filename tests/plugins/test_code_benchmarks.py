@@ -14,12 +14,17 @@ import zlib
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
 import r1env
 from r1env import UsageError
+from r1env.cli.main import make_app
 from r1env.data.programs import called_function, unpack_tests
 from r1env.data.tasks import file_tasks
-from r1env_benchmarks.code import bigcodebench, codeforces, estimate_rating, humaneval, livecodebench, mbpp
+from r1env.evaluation.evaluate import EvaluationRow
+from r1env.evaluation.run import EvaluationRun
+from r1env_benchmarks.code import bigcodebench, codeforces, humaneval, livecodebench, mbpp
+from r1env_benchmarks.ratings import estimate_rating
 from r1env_code.reward import Code, read_task
 
 HUMANEVAL = {
@@ -296,6 +301,31 @@ def test_everything_or_nothing_solved_bounds_the_rating_on_one_side():
     for wrong in ([], [(1500, 1.2)], [(math.nan, 1.0)]):
         with pytest.raises(UsageError, match="a rating needs problems"):
             estimate_rating(wrong)
+
+
+def test_the_command_rates_each_model_of_an_evaluation_and_counts_what_it_leaves_out(tmp_path):
+    def row(task, correct, **metadata):
+        return EvaluationRow(
+            task_id=task, sample=0, prompt="?", completion="", answer=None, score=r1env.Score(value=correct), length=1,
+            correct=None if correct is None else correct > 0, finish_reason="stop", metadata=metadata,
+        )  # fmt: skip
+
+    run = EvaluationRun.create(tmp_path / "run", {}, seed=0)
+    with run.writing():
+        run.append(
+            "a",
+            "codeforces",
+            [row("1/A", 1.0, rating=800), row("1/B", 0.0, rating=1600), row("1/C", 0.0), row("1/D", None, rating=900)],
+        )
+        run.append("b", "codeforces", [row("1/A", 1.0, rating=800)])
+    app = make_app(r1env.installed())
+    first, second = json.loads(CliRunner().invoke(app, ["rating", str(tmp_path / "run"), "--json"]).stdout)
+    assert (first["model"], first["value"], first["problems"]) == ("a", 1200.0, 2)
+    assert (first["without_verdict"], first["without_rating"]) == (1, 1)
+    assert (second["value"], second["high"]) == (None, None)
+    table = CliRunner().invoke(app, ["rating", str(tmp_path / "run")], env={"COLUMNS": "200"}).stdout
+    assert "1200" in table
+    assert f"above {second['low']:.0f}" in table
 
 
 @pytest.mark.docker

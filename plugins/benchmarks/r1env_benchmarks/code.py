@@ -7,10 +7,9 @@ shows are samples, kept in the metadata; the tests that decide are others, where
 from __future__ import annotations
 
 import functools
-import math
 import sys
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from r1env import UsageError
@@ -169,68 +168,6 @@ def bigcodebench(
     return _tasks(
         "bigcodebench", layout, data, split or ("v0.1.4" if data == "bigcode/bigcodebench" else None), None, **options
     )
-
-
-@dataclass(frozen=True, slots=True)
-class Rating:
-    """An Elo rating, estimated from problems of known difficulty.
-
-    Attributes:
-        value: the estimate of maximum likelihood; None where everything or nothing was solved, so that it has no bound.
-        low, high: the 95 % interval; None where there is no bound.
-        problems: number of problems.
-    """
-
-    value: float | None
-    low: float | None
-    high: float | None
-    problems: int
-
-
-def estimate_rating(results: Iterable[tuple[float, float]]) -> Rating:
-    """Return the Elo rating of a solver.
-
-    A solver of rating r solves a problem of rating d with probability p = 1 / (1 + 10^((d - r) / 400)). The estimate maximises the
-    likelihood: the sum of p over all problems equals what was solved. The interval comes from the robust ("sandwich") variance over
-    problems, so several samples of a problem may be given as their mean. Where everything, or nothing, was solved, the one bound is the
-    rating at which that had a probability of 5 %.
-
-    Args:
-        results: (rating of a problem, share of the attempts that solved it, from 0 to 1).
-
-    Raises:
-        UsageError: there are no problems, or a share is not from 0 to 1.
-
-    Example:
-        >>> estimate_rating([(800, 1.0), (1600, 0.0)]).value
-        1200.0
-    """
-    given = list(results)
-    if not given or not all(0 <= solved <= 1 and math.isfinite(rating) for rating, solved in given):
-        raise UsageError("a rating needs problems with finite ratings, each solved in a share of the attempts from 0 to 1")
-    solved = math.fsum(share for _, share in given)
-
-    def chances(rating: float) -> list[float]:
-        return [1 / (1 + 10 ** ((difficulty - rating) / 400)) for difficulty, _ in given]
-
-    def root(falling: Callable[[float], float]) -> float:
-        """Return where a falling function of the rating is 0, by bisection."""
-        low, high = min(given)[0] - 4000, max(given)[0] + 4000
-        while high - low > 1e-6:
-            middle = (low + high) / 2
-            low, high = (middle, high) if falling(middle) > 0 else (low, middle)
-        return round((low + high) / 2, 1)
-
-    if solved == len(given):
-        return Rating(None, root(lambda r: math.log(0.05) - math.fsum(map(math.log, chances(r)))), None, len(given))
-    if solved == 0:
-        return Rating(None, None, root(lambda r: math.fsum(math.log1p(-p) for p in chances(r)) - math.log(0.05)), len(given))
-    value = root(lambda r: solved - math.fsum(chances(r)))
-    found = chances(value)
-    information = math.fsum(p * (1 - p) for p in found) * math.log(10) / 400
-    spread = math.fsum((share - p) ** 2 for (_, share), p in zip(given, found, strict=True))
-    half = 1.96 * math.sqrt(spread) / information
-    return Rating(value, round(value - half, 1), round(value + half, 1), len(given))
 
 
 def _official(name: str, protocol: str) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from r1env import EnvironmentSpec, RewardSpec, hookimpl
+from r1env import CommandSpec, EnvironmentSpec, RewardSpec, hookimpl
 
 
 @hookimpl
@@ -24,6 +24,13 @@ def r1env_environments() -> list[EnvironmentSpec]:
         _code("livecodebench", "contest problems by date", data="livecodebench/code_generation_lite"),
         _code("codeforces", "contest problems with their time and memory limits", data="open-r1/codeforces"),
         _own("code-jsonl", "code", "any problems with tests", "plain"),
+    ]
+
+
+@hookimpl
+def r1env_commands() -> list[CommandSpec]:
+    return [
+        CommandSpec("rating", "r1env_benchmarks.ratings:rating_command", "Estimate Elo ratings from evaluations of Codeforces.")
     ]
 
 
