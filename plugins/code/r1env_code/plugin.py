@@ -20,5 +20,13 @@ def r1env_environments() -> list[r1env.EnvironmentSpec]:
             summary="small repositories with a bug; judged in a sandbox by tests that are not shown",
             options={"data": None},
             kind="code",
-        )
+        ),
+        r1env.EnvironmentSpec(
+            "swebench",
+            "r1env_code.bugfix:swebench",
+            reward="code",
+            summary="bug fixes in SWE-bench's layout, of repositories in a local folder; judged in a sandbox",
+            kind="code",
+            requires="data=FILE in SWE-bench's layout, repositories=FOLDER with the checkouts",
+        ),
     ]
