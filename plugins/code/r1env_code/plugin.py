@@ -52,4 +52,12 @@ def r1env_environments() -> list[r1env.EnvironmentSpec]:
             kind="code",
             requires="path=DIR, a task folder or a folder of them",
         ),
+        r1env.EnvironmentSpec(
+            "swebench",
+            "r1env_code.bugfix:swebench",
+            reward="code",
+            summary="bug fixes in SWE-bench's layout, of repositories in a local folder; judged in a sandbox",
+            kind="code",
+            requires="data=FILE in SWE-bench's layout, repositories=FOLDER with the checkouts",
+        ),
     ]
