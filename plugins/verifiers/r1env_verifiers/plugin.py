@@ -1,0 +1,5 @@
+"""What r1env-verifiers provides."""
+
+from __future__ import annotations
+
+import r1env
