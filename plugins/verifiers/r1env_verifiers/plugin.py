@@ -1,5 +1,3 @@
 """What r1env-verifiers provides."""
 
 from __future__ import annotations
-
-import r1env

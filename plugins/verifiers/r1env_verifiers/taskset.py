@@ -159,7 +159,9 @@ class R1EnvHarness(vf.Harness[R1EnvHarnessConfig]):
         self, ctx: Any, trace: Any, runtime: Any, endpoint: str, secret: str, mcp_urls: Any, data: Any, **_: Any
     ) -> Any:
         system, prompt = self.resolve_prompt(data)
-        said = [{"role": "user", "content": prompt}] if isinstance(prompt, str) else [message_to_wire(one) for one in prompt or []]
+        said = (
+            [{"role": "user", "content": prompt}] if isinstance(prompt, str) else [message_to_wire(one) for one in prompt or []]
+        )
         messages = ([{"role": "system", "content": system}] if system else []) + said
         async with httpx.AsyncClient(timeout=REQUEST_SECONDS) as client:
             answer = await client.post(
