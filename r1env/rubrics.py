@@ -130,7 +130,8 @@ class Rubric:
         if self.on_none == "skip" and len(missing) < len(counting):
             missing = [(item, score) for item, score in missing if score.failed]
         missing.sort(key=lambda pair: pair[1].status not in FAILURES)  # stable: failures first
-        seconds = math.fsum(score.seconds for score in scores)
+        by_reward = {item.reward.name: score.seconds for item, score in zip(self.rewards, scores, strict=True)}
+        seconds: dict[str, Any] = {"seconds": math.fsum(by_reward.values()), "seconds_by_reward": by_reward}
         by_turn = [(item.weight, score.turns) for item, score in counting if score.turns]
         turns = (
             tuple(math.fsum(weight * (of[place] or 0.0) for weight, of in by_turn) for place in range(len(by_turn[0][1])))
@@ -139,16 +140,14 @@ class Rubric:
         )
         if missing:
             item, score = missing[0]
-            return Score(
-                value=None, parts=parts, status=score.status, reason=f"{item.reward.name}: {score.reason}", seconds=seconds
-            )
+            return Score(value=None, parts=parts, status=score.status, reason=f"{item.reward.name}: {score.reason}", **seconds)
         value = math.fsum(item.weight * (score.value or 0.0) for item, score in counting)
         first = next((score for score in scores if score.value is not None), scores[0])
         status = first.status if first.status not in FAILURES else Status.OK
         reasons = (
             f"{item.reward.name}: {score.reason}" for item, score in zip(self.rewards, scores, strict=True) if score.reason
         )
-        return Score(value=value, parts=parts, status=status, reason="; ".join(reasons), seconds=seconds, turns=turns)
+        return Score(value=value, parts=parts, status=status, reason="; ".join(reasons), turns=turns, **seconds)
 
 
 def needs_whole_groups(rubric: Rubric) -> bool:

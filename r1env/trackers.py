@@ -21,7 +21,18 @@ from r1env.hooks import TrackerSpec
 from r1env.importing import import_target
 from r1env.plugins import Plugins
 from r1env.runs.files import replace_text
-from r1env.runs.run import Run, StepEvent
+from r1env.runs.run import ROLLOUTS, RolloutsEvent, Run, StepEvent
+
+TABLE = ("kind", "task_id", "sample", "reward", "advantage", "status", "reason", "question", "completion", "answer")
+"""The columns of a tracker's tables."""
+
+TABLE_ROWS = 16
+TABLE_SECONDS = (
+    60.0  # between two tables of one stage and kind: a tracker keeps each of them, whereas the run has all rollouts anyway
+)
+LONGEST_CELL = 10_000  # characters
+
+TableRow = Mapping[str, str | int | float | None]
 
 
 class Tracker(Protocol):
@@ -38,6 +49,13 @@ class Tracker(Protocol):
             step: of the stage. The same step may come more than once, with other metrics.
             time: when it was logged, in seconds since 1970.
             metrics: finite numbers by name, `group/name`; never empty.
+        """
+
+    def log_rollouts(self, stage: str, step: int, time: float, rows: Sequence[TableRow]) -> None:
+        """Show a table of rollouts. A tracker may lack this method, and then shows metrics alone.
+
+        Args:
+            rows: the first rollouts of a step, at most `TABLE_ROWS`, with the columns of `TABLE`.
         """
 
     def flush(self) -> None:
@@ -83,6 +101,7 @@ class Follower:
         self._run, self._name, self._make, self._warn, self._patience = run, name, make, warn, patience
         self._delivered = Delivered(run.path / FOLDER / f"{name}.json")
         self._rows: queue.Queue[Row | None] = queue.Queue(queue_size)
+        self._tabled: dict[tuple[str, str], float] = {}  # (stage, kind) → when its last table was queued
         self._given_up = threading.Event()
         self._thread = threading.Thread(target=self._work, args=(run.metrics(),), name=f"tracker-{name}", daemon=True)
 
@@ -98,6 +117,14 @@ class Follower:
 
     def __call__(self, event: StepEvent) -> None:
         self._put({**event.metrics, "stage": event.stage, "step": event.step, "time": time.time()})
+
+    def take_rollouts(self, event: RolloutsEvent) -> None:
+        """Queue a table of a step's rollouts, unless the last one was less than `TABLE_SECONDS` ago."""
+        place, now = (event.stage, event.rows[0].kind if event.rows else ""), time.time()
+        if event.rows and now - self._tabled.get(place, -math.inf) >= TABLE_SECONDS:
+            self._tabled[place] = now
+            table = [{name: _cell(getattr(row, name)) for name in TABLE} for row in event.rows[:TABLE_ROWS]]
+            self._put({"stage": event.stage, "step": event.step, "time": now, f"rollouts/{place[1]}": 1.0, ROLLOUTS: table})
 
     def _put(self, row: Row | None) -> None:
         try:
@@ -131,7 +158,10 @@ class Follower:
             return
         self._delivered.save()
         for row, metrics in new:
-            tracker.log(row["stage"], row["step"], row["time"], metrics)
+            if ROLLOUTS not in row:
+                tracker.log(row["stage"], row["step"], row["time"], metrics)
+            elif hasattr(tracker, "log_rollouts"):
+                tracker.log_rollouts(row["stage"], row["step"], row["time"], row[ROLLOUTS])
         tracker.flush()
 
     def _give_up(self, reason: str) -> None:
@@ -140,6 +170,10 @@ class Follower:
             self._warn(
                 f"the tracker {self._name!r} is left out from here on: {' '.join(reason.split())[:300]} (the run goes on, metrics.jsonl has everything)"
             )
+
+
+def _cell(value: object) -> str | int | float | None:
+    return value[:LONGEST_CELL] if isinstance(value, str) else cast(int | float | None, value)
 
 
 @contextmanager
@@ -157,7 +191,9 @@ def followed(run: Run, names: Sequence[str], plugins: Plugins, warn: Warn) -> It
             warn(f"the run goes on without its tracker: {error}")
     with ExitStack() as stack:
         for name, make in makers.items():
-            run.subscribe(stack.enter_context(Follower(run, name, make, warn)))
+            follower = stack.enter_context(Follower(run, name, make, warn))
+            run.subscribe(follower)
+            run.subscribe_to_rollouts(follower.take_rollouts)
         yield
 
 
@@ -206,7 +242,7 @@ class Delivered:
         new = {
             name: float(value)
             for name, value in row.items()
-            if name not in ("stage", "step", "time")
+            if name not in ("stage", "step", "time", ROLLOUTS)
             and value is not None
             and math.isfinite(value)
             and step > steps.get(name, -1)
@@ -228,18 +264,39 @@ class TensorBoard:
 
     def __init__(self, run: Run) -> None:
         from tensorboard.summary import Writer  # here, because it is an extra; needs neither torch nor tensorflow
+        from tensorboard.summary.writer.event_file_writer import EventFileWriter
 
-        self._writer = Writer(str(run.path / FOLDER / "tensorboard"))
+        folder = str(run.path / FOLDER / "tensorboard")
+        self._writer = Writer(folder)
+        self._texts = EventFileWriter(folder, filename_suffix=".text")  # `Writer` has scalars only
 
     def log(self, stage: str, step: int, time: float, metrics: Mapping[str, float]) -> None:
         for name, value in metrics.items():
             self._writer.add_scalar(f"{stage}/{name}", value, step, wall_time=time)
 
+    def log_rollouts(self, stage: str, step: int, time: float, rows: Sequence[TableRow]) -> None:
+        from tensorboard.compat.proto.event_pb2 import Event
+        from tensorboard.plugins.text.summary_v2 import text_pb
+
+        text = "\n\n".join(map(_as_markdown, rows))
+        summary = text_pb(f"{stage}/rollouts/{rows[0]['kind']}", text)
+        self._texts.add_event(Event(wall_time=time, step=step, summary=summary))
+
     def flush(self) -> None:
         self._writer.flush()
+        self._texts.flush()
 
     def close(self) -> None:
         self._writer.close()
+        self._texts.close()
+
+
+def _as_markdown(row: TableRow) -> str:
+    """Return a rollout as TensorBoard's text tab shows it. The texts are indented, which makes them code: nothing in them is markup."""
+    facts = ", ".join(f"{name} {row[name]}" for name in ("reward", "advantage", "status") if row[name] is not None)
+    texts = (f"{name}:\n{row[name]}" for name in ("question", "completion", "answer", "reason") if row[name])
+    indented = "\n".join("    " + line for line in "\n".join(texts).splitlines())
+    return f"**{facts or 'no score'}**\n\n{indented}"
 
 
 # The tracker `wandb`: Weights & Biases, online or (`WANDB_MODE=offline`) in the run's folder until `wandb sync`.
@@ -274,6 +331,12 @@ class WandB:
             self._run.define_metric(at, hidden=True)
             self._run.define_metric(f"{stage}/*", step_metric=at)
         self._run.log({at: step, **{f"{stage}/{name}": value for name, value in metrics.items()}})
+
+    def log_rollouts(self, stage: str, step: int, time: float, rows: Sequence[TableRow]) -> None:
+        import wandb
+
+        table = wandb.Table(columns=list(TABLE), data=[[row[name] for name in TABLE] for row in rows], allow_mixed_types=True)
+        self._run.log({f"{stage}/step": step, f"{stage}/rollouts/{rows[0]['kind']}": table})
 
     def flush(self) -> None:
         """Do nothing: W&B's own process sends what it has."""
@@ -310,6 +373,12 @@ class Trackio:
 
     def log(self, stage: str, step: int, time: float, metrics: Mapping[str, float]) -> None:
         self._run.log({f"{stage}/{name}": value for name, value in metrics.items()}, step=step)
+
+    def log_rollouts(self, stage: str, step: int, time: float, rows: Sequence[TableRow]) -> None:
+        import trackio
+
+        table = trackio.Table(columns=list(TABLE), data=[[row[name] for name in TABLE] for row in rows], allow_mixed_types=True)
+        self._run.log({f"{stage}/rollouts/{rows[0]['kind']}": table}, step=step)
 
     def flush(self) -> None:
         """Do nothing: Trackio's own thread writes what it has."""

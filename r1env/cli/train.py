@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import inspect
 import sys
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import asdict
+from enum import StrEnum
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
@@ -22,6 +24,9 @@ from r1env.cli.outcome import Outcome, Usage, next_commands, outcome_of, report_
 from r1env.cli.settings import help_lines
 from r1env.config import parse_overrides
 from r1env.errors import UsageError
+from r1env.evaluation.report import write_report as write_evaluation_report
+from r1env.evaluation.run import EvaluationRun, is_evaluation
+from r1env.importing import import_target
 from r1env.monitoring import Monitor
 from r1env.monitoring.report import write_report
 from r1env.plugins import Plugins
@@ -34,6 +39,7 @@ from r1env.recipes import (
     estimate_lines,
     estimates,
     execute,
+    load_recipe,
     plan_training,
     plan_yaml,
 )
@@ -123,7 +129,7 @@ def train(
     cluster = {"nodes": nodes, "gpus": gpus, "ray_address": ray_address}
     common["backend_options"] = {key: value for key, value in cluster.items() if value is not None} or None
     given = {key: value for key, value in common.items() if value is not None}
-    given |= _of_data(plugins, name, env, data, columns, drop_repeated=drop_repeated)
+    given |= _of_data(plugins, name, preset, env, data, columns, drop_repeated=drop_repeated)
     track = track or []
     for tracker in track:
         find_tracker(tracker, plugins)  # before anything is made
@@ -187,9 +193,19 @@ app.command("train", cls=TrainCommand)(train)
 
 
 def _of_data(
-    plugins: Plugins, name: str | None, env: str | None, data: str | None, columns: list[str] | None, *, drop_repeated: bool
+    plugins: Plugins,
+    name: str | None,
+    preset: str | None,
+    env: str | None,
+    data: str | None,
+    columns: list[str] | None,
+    *,
+    drop_repeated: bool,
 ) -> dict[str, Any]:
-    """The settings that --data and --map stand for: the demonstrations or pairs of a trainer that has a setting `data`, else the tasks.
+    """Return the settings that --data and --map stand for.
+
+    They are the demonstrations or pairs of a trainer that has a setting `data`; the rows of a recipe's own environments where all of them
+    read rows, as GSM8K's do; and else the tasks of the environment `data`.
 
     Raises:
         UsageError: --map is no column map, or there is no --data for it.
@@ -201,7 +217,20 @@ def _of_data(
         if drop_repeated:
             raise UsageError(f"--drop-repeated is for tasks, and {name} learns from demonstrations or pairs")
         return {"data": options["data"]} | ({"columns": options["map"]} if "map" in options else {})
+    if env is None and name is not None and _reads_rows(plugins, name, preset):
+        return {"env_options": options}
     return {"env": env or "data", "env_options": options}
+
+
+def _reads_rows(plugins: Plugins, name: str, preset: str | None) -> bool:
+    """Return whether a recipe names environments, and each of them has an option `data`."""
+    if name in plugins.provided("trainers"):
+        return False
+    variants = load_recipe(name, plugins).variants()
+    chosen = variants.get(preset or next(iter(variants)))
+    named = [stage.config["env"] for stage in chosen.stages if stage.config.get("env")] if chosen else []
+    sources = [import_target(plugins.environment(env).source) for env in named]
+    return bool(sources) and all("data" in inspect.signature(source).parameters for source in sources)
 
 
 def make_plan(plugins: Plugins, name: str | None, preset: str | None, common: dict[str, Any], settings: list[str]) -> Plan:
@@ -274,19 +303,38 @@ def _print_plan(plan: Plan, plugins: Plugins, as_json: bool, everything: bool) -
 # `r1env report`: the page of a run.
 
 
+class ReportFormat(StrEnum):
+    """How a report is written."""
+
+    HTML = "html"
+    MARKDOWN = "markdown"
+
+
 def report(
     ctx: typer.Context,
-    run: Annotated[Path, typer.Argument(metavar="RUNDIR", help="Run folder, written by `r1env train`.")],
+    run: Annotated[Path, typer.Argument(metavar="RUNDIR", help="Folder written by `r1env train` or `r1env eval`.")],
+    form: Annotated[
+        ReportFormat, typer.Option("--format", help="html, or for an evaluation also markdown.")
+    ] = ReportFormat.HTML,
     as_json: Json = False,
 ) -> None:
-    """Write a run's report.html: curves and sample completions in one file that opens offline.
+    """Write a report into a run's folder, as one file that opens offline.
+
+    Of a training: curves and sample completions. Of an evaluation: its numbers with intervals, by stratum, wrong completions with the
+    reward's reasons, what is unscored and why, and the settings.
 
     \b
     Example:
       r1env report runs/r1-zero-tiny-cpu-20260131-120000
+      r1env report runs/eval-gsm8k-20260131-120000 --format markdown
     """
     with progress("writing the report"):
-        path = write_report(Run.open(run), plugins=plugins_of(ctx))
+        if is_evaluation(run):
+            path = write_evaluation_report(EvaluationRun.open(run), form.value)
+        elif form is ReportFormat.MARKDOWN:
+            raise UsageError(f"{run} holds no evaluation; the report of a training is HTML")
+        else:
+            path = write_report(Run.open(run), plugins=plugins_of(ctx))
     if as_json:
         print_json({"report": str(path)})
     else:

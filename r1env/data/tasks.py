@@ -8,7 +8,7 @@ import logging
 from array import array
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
-from typing import Literal
+from typing import Any, Literal
 
 from r1env.data.layouts import Example, Examples, Layout, language_of, read_examples
 from r1env.data.rows import ColumnMap, Source, where_of
@@ -52,6 +52,7 @@ def file_tasks(
     options_field: str = "",
     bad_rows: Literal["refuse", "skip"] = "refuse",
     drop_repeated: bool = False,
+    part: tuple[float, float] = (0.0, 1.0),
     first_index: int = 0,
     shuffle_seed: int | None = None,
     keep_instruction: bool = False,
@@ -68,6 +69,7 @@ def file_tasks(
         question_field, answer_field, options_field: short for a map.
         bad_rows: what to do with a row that cannot be a task: `refuse` the data, or `skip` it; skipped rows are counted.
         drop_repeated: leave out rows that ask what an earlier row asked.
+        part: take the rows whose question has its hash in this part of all hashes: (0, 0.4) and (0.4, 1) share no question.
         first_index, shuffle_seed, keep_instruction: see `r1env.data.layouts.Reading`.
         name: the beginning of each task's id.
 
@@ -87,6 +89,8 @@ def file_tasks(
         raise UsageError(f"environment {name!r}: kind is {kind!r}; known: {', '.join(TaskKind)}")
     if bad_rows not in ("refuse", "skip"):
         raise UsageError(f"environment {name!r}: bad_rows is {bad_rows!r}; known: refuse, skip")
+    if len(part) != 2 or not 0 <= part[0] < part[1] <= 1:
+        raise UsageError(f"environment {name!r}: part is {list(part)}; give two shares, such as [0, 0.4]")
     if first_index not in (0, 1):
         raise UsageError(f"environment {name!r}: first_index is {first_index!r}; known: 0, 1")
     source, split = source_of_split(data, split)
@@ -101,7 +105,12 @@ def file_tasks(
         keep_instruction=keep_instruction,
     )
     return FileTasks(
-        examples, name, kind=TaskKind(kind) if kind else None, skip_bad=bad_rows == "skip", drop_repeated=drop_repeated
+        examples,
+        name,
+        kind=TaskKind(kind) if kind else None,
+        skip_bad=bad_rows == "skip",
+        drop_repeated=drop_repeated,
+        part=(part[0], part[1]),
     )
 
 
@@ -142,7 +151,10 @@ class FileTasks:
         examples: what they are made of.
         kind: of all tasks.
         reward: the name of the reward that checks them; empty where nothing does.
+        checker: the reward that checks them and its options, where whoever opened the source chose one; it precedes the environment's own.
     """
+
+    checker: tuple[str, Mapping[str, Any]] | None = None
 
     def __init__(
         self,
@@ -152,9 +164,11 @@ class FileTasks:
         kind: TaskKind | None = None,
         skip_bad: bool = False,
         drop_repeated: bool = False,
+        part: tuple[float, float] = (0.0, 1.0),
     ) -> None:
         self.examples = examples
         self._name = name
+        self._part = part
         self._skip_bad, self._drop_repeated = skip_bad, drop_repeated
         self._read_reference: ReadReference | None = None
         self._kept: array[int] | None = None
@@ -195,7 +209,7 @@ class FileTasks:
         """
         self._read_reference = read_reference
         tally = _Tally()
-        everything = self._drop_repeated or self._skip_bad or len(self.examples) <= CHECKED_ROWS
+        everything = self._drop_repeated or self._skip_bad or self._part != (0, 1) or len(self.examples) <= CHECKED_ROWS
         kept = array("q")
         for place, example in self._enumerated(tally):
             if not everything and place >= CHECKED_ROWS:
@@ -252,6 +266,9 @@ class FileTasks:
             tally.kinds[str(example.kind or "none")] += 1
             return False
         digest = _digest(example)
+        if not self._part[0] <= int.from_bytes(digest, "big") / 2**64 < self._part[1]:
+            tally.other_part += 1
+            return False
         repeated = digest in tally.seen
         tally.seen.add(digest)
         tally.repeated += repeated
@@ -281,6 +298,9 @@ class FileTasks:
             logger.info("%s: looked at the first %s of %s rows", rows.name, f"{looked_at:,}", f"{len(rows):,}")
         if tally.dropped or tally.bad:
             logger.warning("%s: %s", rows.name, tally.said())
+        if tally.other_part:
+            low, high = self._part
+            logger.info("%s: part %g to %g, %s left to other parts", rows.name, low, high, _rows(tally.other_part))
         if tally.worked:
             logger.info("%s read from worked solutions", _rows(tally.worked, "reference"))
         if tally.repeated and not self._drop_repeated:
@@ -312,6 +332,7 @@ class _Tally:
         self.tasks = 0
         self.worked = 0
         self.repeated = 0
+        self.other_part = 0
         self.seen: set[bytes] = set()
         self.left_out: Counter[str] = Counter()
         self.kinds: Counter[str] = Counter()

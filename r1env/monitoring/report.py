@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import importlib.util
 import logging
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from r1env.errors import RunError, UsageError
 from r1env.importing import import_target
@@ -70,6 +70,7 @@ CHARTS = (
     Chart("Loss", ("loss",), signed=True),
     Chart("Unscored rollouts", ("unscored",), "left out of their groups, never counted as 0"),
     Chart("Seconds a step", ("seconds/",), "by phase"),
+    Chart("Seconds a rollout, by reward", ("seconds_by_reward/",), "median and 99th percentile of a step"),
     Chart("Speed", ("tokens_per_second",), "completion tokens a second, all phases together"),
     Chart("Peak memory", ("memory/",), "GiB since the process began: rss of the process, cuda of the GPU"),
 )
@@ -94,7 +95,7 @@ class Mark:
 def main_figures(rows: Rows, marks: Sequence[Mark] = ()) -> list[dict[str, Any]]:
     """Return the figures of `CHARTS` for one stage; charts without any value are left out."""
     names = metric_names(rows)
-    figures = (figure(chart, _members(chart, names), rows, marks) for chart in CHARTS)
+    figures = (figure(chart, members(chart, names), rows, marks) for chart in CHARTS)
     return [found for found in figures if found["data"]]
 
 
@@ -108,14 +109,14 @@ def overview_figures(stages: Mapping[str, Rows]) -> list[dict[str, Any]]:
         joined += [{**row, "step": row["step"] + offset} for row in rows]
         offset += max((row["step"] for row in rows), default=0)
     names_of = [set(metric_names(rows)) for rows in stages.values()]
-    charts = [chart for chart in CHARTS if chart.title in OVERVIEW and sum(bool(_members(chart, [*n])) for n in names_of) > 1]
-    return [figure(chart, _members(chart, metric_names(joined)), joined, marks) for chart in charts]
+    charts = [chart for chart in CHARTS if chart.title in OVERVIEW and sum(bool(members(chart, [*n])) for n in names_of) > 1]
+    return [figure(chart, members(chart, metric_names(joined)), joined, marks) for chart in charts]
 
 
 def other_figures(rows: Rows) -> list[dict[str, Any]]:
     """Return one figure for each metric that `CHARTS` leaves out."""
     names = metric_names(rows)
-    shown = {name for chart in CHARTS for name in _members(chart, names)}
+    shown = {name for chart in CHARTS for name in members(chart, names)}
     figures = (figure(Chart(name, (name,), signed=True), [name], rows) for name in names if name not in shown)
     return [found for found in figures if found["data"]]
 
@@ -161,7 +162,8 @@ def _label(mark: Mark) -> dict[str, Any]:
     return {"text": mark.label, "showarrow": False, "font": {"size": 10}, **place}
 
 
-def _members(chart: Chart, names: Sequence[str]) -> list[str]:
+def members(chart: Chart, names: Sequence[str]) -> list[str]:
+    """Return those of `names` that a chart shows, in the order of its metrics."""
     return [
         name for wanted in chart.metrics for name in names if name == wanted or (wanted[-1] == "/" and name.startswith(wanted))
     ]
@@ -228,23 +230,28 @@ class Prompt:
     samples: tuple[Sample, ...]
 
 
-def choose_samples(read: Callable[[], Iterable[Row]], stage: str) -> list[Prompt]:
+class ReadRollouts(Protocol):
+    """`Run.rollouts`."""
+
+    def __call__(self, columns: Sequence[str] | None = None, rows: Collection[int] | None = None, /) -> Iterable[Row]: ...
+
+
+def choose_samples(read: ReadRollouts, stage: str) -> list[Prompt]:
     """Return a few prompts of a stage: those seen at most steps first, since the same prompt over time shows what was learned.
 
     Args:
-        read: gives all logged rollouts, in order. Called twice, so that only the chosen ones are held in memory.
+        read: gives the logged rollouts. Called twice, so that texts are read of the chosen ones only.
     """
-    steps: dict[Key, dict[int, None]] = {}
-    for row in _of_stage(read(), stage):
-        steps.setdefault(_key(row), {})[row["step"]] = None
-    chosen = _choose_prompts(steps)
-    wanted = {key: frozenset(_spread(sorted(steps[key]), STEPS_SHOWN)) for key in chosen}
-    found: dict[Key, list[Row]] = {key: [] for key in chosen}
-    for row in _of_stage(read(), stage):
-        key = _key(row)
-        if row["step"] in wanted.get(key, ()) and sum(r["step"] == row["step"] for r in found[key]) < PER_STEP:
-            found[key].append(row)
-    return [_prompt(rows) for rows in found.values()]
+    places: dict[Key, dict[int, list[int]]] = {}  # prompt → step → numbers of its rows
+    for row in read(("row", "stage", "kind", "task_id", "step")):
+        if row["stage"] == stage:
+            places.setdefault((row["kind"], row["task_id"]), {}).setdefault(row["step"], []).append(row["row"])
+    chosen = {
+        key: [number for step in _spread(sorted(places[key]), STEPS_SHOWN) for number in places[key][step][:PER_STEP]]
+        for key in _choose_prompts(places)
+    }
+    found = {row["row"]: row for row in read(None, frozenset(number for numbers in chosen.values() for number in numbers))}
+    return [_prompt([found[number] for number in numbers]) for numbers in chosen.values()]
 
 
 def mark(completion: str) -> Iterator[Piece]:
@@ -275,15 +282,7 @@ def _roles(completion: str) -> list[tuple[str, str]]:
     return [("thinking", completion[:cut]), ("text", rest[:start]), ("answer", rest[start:stop]), ("text", rest[stop:])]
 
 
-def _of_stage(rows: Iterable[Row], stage: str) -> Iterator[Row]:
-    return (row for row in rows if row["stage"] == stage and isinstance(row.get("completion"), str))
-
-
-def _key(row: Row) -> Key:
-    return str(row.get("kind", "")), str(row.get("task_id") or _text_of(row.get("prompt")))
-
-
-def _choose_prompts(steps: Mapping[Key, Mapping[int, None]]) -> list[Key]:
+def _choose_prompts(steps: Mapping[Key, Mapping[int, object]]) -> list[Key]:
     """Return the prompts seen at most steps; where none comes back, prompts of different steps."""
     if any(len(seen) > 1 for seen in steps.values()):
         return sorted(steps, key=lambda key: -len(steps[key]))[:PROMPTS_SHOWN]
@@ -302,35 +301,26 @@ def _spread(values: Sequence[int], count: int) -> list[int]:
 
 def _prompt(rows: Sequence[Row]) -> Prompt:
     first = rows[0]
-    answer = first.get("answer")
     return Prompt(
-        task_id=str(first.get("task_id", "")),
-        kind=str(first.get("kind", "")),
-        text=_text_of(first.get("prompt")),
-        answer=None if answer is None else str(answer),
+        task_id=first["task_id"],
+        kind=first["kind"],
+        text="\n\n".join(message["content"] for message in first["prompt"]),
+        answer=first["answer"],
         samples=tuple(_sample(row) for row in rows),
     )
 
 
 def _sample(row: Row) -> Sample:
-    score = row.get("score") or {}
     completion = row["completion"]
     return Sample(
         step=row["step"],
         pieces=tuple(mark(completion[:LONGEST])),
-        value=score.get("value"),
-        parts=score.get("parts", {}),
-        status=str(score.get("status", "")),
-        reason=str(score.get("reason", "")),
+        value=row["reward"],
+        parts={part["name"]: part["value"] for part in row["parts"]},
+        status=row["status"] or "",
+        reason=row["reason"],
         left_out=max(0, len(completion) - LONGEST),
     )
-
-
-def _text_of(prompt: object) -> str:
-    """Return a prompt as text: it is logged as text, or as messages."""
-    if isinstance(prompt, list):
-        return "\n\n".join(str(message.get("content", "")) for message in prompt if isinstance(message, Mapping))
-    return "" if prompt is None else str(prompt)
 
 
 logger = logging.getLogger(__name__)
@@ -371,9 +361,7 @@ def write_report(run: Run, *, plugins: Plugins | None = None) -> Path:
         UsageError: jinja2 or plotly is not installed; the message says how to get them.
         RunError: the run cannot be read, or the page cannot be written.
     """
-    missing = [name for name in NEEDED if importlib.util.find_spec(name) is None]
-    if missing:
-        raise UsageError(f"a report needs {' and '.join(missing)}: pip install r1env[report]")
+    check_installed()
     path = run.path / REPORT
     page = render(run, plugins or installed())
     try:
@@ -385,18 +373,10 @@ def write_report(run: Run, *, plugins: Plugins | None = None) -> Path:
 
 def render(run: Run, plugins: Plugins) -> str:
     """Return the page as text. All that a model or a data set wrote is escaped; only plugins' own sections are taken as HTML."""
-    import jinja2  # here, because it is an extra
-
-    environment = jinja2.Environment(
-        loader=jinja2.FunctionLoader(lambda name: (files("r1env.monitoring") / name).read_text("utf-8")),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters.update(number=_number, signed=_signed, visible=_visible, duration=_duration)
     plan, manifest = run.plan, run.manifest
-    return environment.get_template(TEMPLATE).render(
+    return render_page(
+        "r1env.monitoring",
+        TEMPLATE,
         plan=plan,
         manifest=manifest,
         started=datetime.fromtimestamp(manifest["started"], UTC).strftime("%Y-%m-%d %H:%M UTC"),
@@ -404,8 +384,33 @@ def render(run: Run, plugins: Plugins) -> str:
         overview=overview_figures({stage["name"]: run.metrics(stage["name"]) for stage in plan["stages"]}),
         stages=[_stage(run, stage) for stage in plan["stages"]],
         sections=_sections(run, plugins),
-        plotly=(files("plotly") / "package_data" / "plotly.min.js").read_text("utf-8"),
     )
+
+
+def check_installed() -> None:
+    """Raise UsageError where what a page needs is not installed."""
+    missing = [name for name in NEEDED if importlib.util.find_spec(name) is None]
+    if missing:
+        raise UsageError(f"a report needs {' and '.join(missing)}: pip install r1env[report]")
+
+
+def render_page(package: str, template: str, **content: Any) -> str:
+    """Return a page as text: the template of a package inside `page.html.j2`, with plotly in it. Everything in `content` is escaped."""
+    import jinja2  # here, because it is an extra
+
+    def load(name: str) -> str:
+        return (files(package if name == template else "r1env.monitoring") / name).read_text("utf-8")
+
+    environment = jinja2.Environment(
+        loader=jinja2.FunctionLoader(load),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters.update(number=_number, signed=_signed, visible=visible, duration=_duration)
+    plotly = (files("plotly") / "package_data" / "plotly.min.js").read_text("utf-8")
+    return environment.get_template(template).render(plotly=plotly, **content)
 
 
 def _stage(run: Run, stage: Mapping[str, Any]) -> StageReport:
@@ -455,7 +460,7 @@ def _duration(seconds: float) -> str:
     return str(timedelta(seconds=round(seconds)))
 
 
-def _visible(text: str) -> str:
+def visible(text: str) -> str:
     """Return the text with its control characters spelt out: HTML cannot hold some of them, and others turn the page's text around."""
     return text.translate(_SPELT_OUT)
 

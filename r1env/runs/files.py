@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import gzip
 import json
 import logging
 import math
@@ -115,12 +114,6 @@ GZIP_FORMAT = 31  # zlib's number for "one gzip member, largest window"
 def json_lines(rows: Iterable[Mapping[str, Any]]) -> bytes:
     """Return the rows as JSON lines."""
     return b"".join(to_json(row).encode("ascii") + b"\n" for row in rows)
-
-
-def gzip_member(rows: Iterable[Mapping[str, Any]]) -> bytes:
-    """Return the rows as one complete gzip member, which can be appended to others. No rows, no bytes."""
-    lines = json_lines(rows)
-    return gzip.compress(lines, mtime=0) if lines else b""
 
 
 def read_json_lines(path: Path) -> Iterator[dict[str, Any]]:

@@ -6,7 +6,7 @@
     metrics.jsonl        one line a step: {"stage", "step", "time", name: number, …}
     lock.json            whose process writes it
     events.jsonl         what happened at a step, first of all the monitor's alerts: {"stage", "step", "time", "kind", …}
-    rollouts.jsonl.gz    samples, one line a rollout; one gzip member a flush
+    rollouts/            every rollout, as Parquet shards; see `r1env.runs.rollouts`
     checkpoints/STAGE/   the trainer's checkpoints, and `model/`, the stage's result
     report.html          written by `r1env report`
 
@@ -20,7 +20,7 @@ import json
 import logging
 import re
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,19 +28,21 @@ from typing import Any
 
 import yaml
 
-from r1env.config import load_yaml
+from r1env.config import load_yaml, validate
 from r1env.errors import RunError, RunFolderError, UsageError
 from r1env.runs import files as atomic
 from r1env.runs import files as logs
 from r1env.runs.manifest import make_manifest
 from r1env.runs.owner import Signals, locked
+from r1env.runs.rollouts import RolloutRow, RolloutStore
 
 logger = logging.getLogger(__name__)
 
 CONFIG, MANIFEST, STATE = "config.yaml", "manifest.json", "state.json"
-METRICS, EVENTS, ROLLOUTS = "metrics.jsonl", "events.jsonl", "rollouts.jsonl.gz"
-LOGS = (METRICS, EVENTS, ROLLOUTS)
-FORMAT = 1  # of the folder; raised when an older r1env could not read it
+METRICS, EVENTS = "metrics.jsonl", "events.jsonl"
+LOGS = (METRICS, EVENTS)
+ROLLOUTS = "rollouts"  # in a position: how many; in the folder: where
+FORMAT = 2  # of the folder; raised when an older r1env could not read it
 STAGE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")  # a stage is also a folder
 
 
@@ -56,6 +58,18 @@ class StepEvent:
 Listener = Callable[[StepEvent], None]
 
 
+@dataclass(frozen=True, slots=True)
+class RolloutsEvent:
+    """Rollouts of a step that were stored."""
+
+    stage: str
+    step: int
+    rows: Sequence[RolloutRow]
+
+
+RolloutsListener = Callable[[RolloutsEvent], None]
+
+
 class Run:
     """A run folder. One process may write it at a time (see `locked`); any number may read it meanwhile.
 
@@ -68,17 +82,22 @@ class Run:
         self.path = path
         self._stage: str | None = None
         self._listeners: list[Listener] = []
+        self._rollouts_listeners: list[RolloutsListener] = []
+        self._rollouts = RolloutStore(path / ROLLOUTS)
         self.signals = Signals()
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """Write the run alone, with its signals handled.
+        """Write the run alone, with its signals handled. At the end all rollouts are in Parquet shards, however it ended.
 
         Raises:
             RunError: another process writes it.
         """
         with locked(self.path), self.signals.handled():
-            yield
+            try:
+                yield
+            finally:
+                self._seal()
 
     @classmethod
     def create(cls, path: Path, plan: Mapping[str, Any], *, seed: int, command: Sequence[str] = ()) -> Run:
@@ -175,9 +194,9 @@ class Run:
         if not STAGE_NAME.fullmatch(name):
             raise UsageError(f"a stage cannot be called {name!r}; use letters, digits, '.', '_' and '-'")
         with self._storing():
-            for log in (METRICS, EVENTS):
+            for log in LOGS:
                 atomic.cut(self.path / log, logs.whole_lines_size(self.path / log))
-            atomic.cut(self.path / ROLLOUTS, logs.whole_members_size(self.path / ROLLOUTS))
+            self._rollouts.repair()
         self._stage = name
         state = self._state()
         if name not in state["begun"]:
@@ -188,6 +207,7 @@ class Run:
 
     def finish_stage(self, name: str) -> None:
         """Remember that the stage is done; resuming will skip it."""
+        self._seal()
         state = self._state()
         if name not in state["finished"]:
             state["finished"].append(name)
@@ -259,38 +279,47 @@ class Run:
         with self._storing():
             atomic.append_bytes(self.path / EVENTS, logs.json_lines([{**row, **event, **row}]))
 
-    def log_rollouts(self, step: int, rows: Iterable[Mapping[str, Any]]) -> None:
-        """Append rollouts (JSON-like rows; `stage` and `step` are added) as one gzip member.
+    def log_rollouts(self, step: int, rows: Iterable[RolloutRow | Mapping[str, Any]]) -> None:
+        """Append rollouts of a step.
 
-        Fields that the report knows: `task_id`, `prompt`, `completion`, `answer`, `finish_reason`, and `score` (a `Score` as
-        JSON); `kind` tells rollouts of training from those of an evaluation.
+        Args:
+            rows: `RolloutRow` objects, or mappings with its fields.
 
         Raises:
-            RunError: they cannot be written (disk full); the log is as it was before.
+            UsageError: a row has a field that `RolloutRow` does not have, or a value of another type.
+            RunError: they cannot be written (disk full); what was stored is as it was before.
         """
-        place = {"stage": self.stage, "step": step}
-        member = logs.gzip_member({**place, **row, **place} for row in rows)
+        place = {"stage": self.stage, "step": step, "time": round(time.time(), 3)}
+        checked = [row if isinstance(row, RolloutRow) else validate(RolloutRow, row, where="a rollout's row") for row in rows]
         with self._storing():
-            atomic.append_bytes(self.path / ROLLOUTS, member)
+            self._rollouts.append(place | row.record() for row in checked)
+        for listener in self._rollouts_listeners:
+            listener(RolloutsEvent(self.stage, step, checked))
 
     def position(self) -> dict[str, int]:
-        """Sizes of the logs in bytes, all of it safely on the disk: what a checkpoint remembers."""
+        """Return the sizes of the logs in bytes and the number of rollouts, all of it safely on the disk: what a checkpoint remembers."""
         with self._storing():
-            return {name: atomic.sync(self.path / name) for name in LOGS}
+            return {name: atomic.sync(self.path / name) for name in LOGS} | {ROLLOUTS: self._rollouts.sync()}
 
     def sizes(self) -> dict[str, int]:
-        """Sizes of the logs in bytes, as `position`, without waiting for the disk."""
-        return {name: (self.path / name).stat().st_size if (self.path / name).exists() else 0 for name in LOGS}
+        """Return the same as `position`, without waiting for the disk."""
+        sizes = {name: (self.path / name).stat().st_size if (self.path / name).exists() else 0 for name in LOGS}
+        return sizes | {ROLLOUTS: self._rollouts.count()}
 
     def rewind(self, position: Mapping[str, int]) -> None:
         """Cut the logs back to a position that a checkpoint remembers."""
         with self._storing():
             for name in LOGS:
                 atomic.cut(self.path / name, position.get(name, 0))  # a log that is younger than the checkpoint goes whole
+            self._rollouts.rewind(position.get(ROLLOUTS, 0))
 
     def subscribe(self, listener: Listener) -> None:
         """Call `listener` after every logged step, in the thread that logs."""
         self._listeners.append(listener)
+
+    def subscribe_to_rollouts(self, listener: RolloutsListener) -> None:
+        """Call `listener` after rollouts were stored, in the thread that stores them."""
+        self._rollouts_listeners.append(listener)
 
     def metrics(self, stage: str | None = None) -> list[dict[str, Any]]:
         """Return all logged steps, in order; of one stage, if it is named. A value that was not finite is None."""
@@ -302,9 +331,26 @@ class Run:
         rows = logs.read_json_lines(self.path / EVENTS)
         return [row for row in rows if stage is None or row["stage"] == stage]
 
-    def rollouts(self) -> Iterator[dict[str, Any]]:
-        """Return all logged rollouts, in order, read as they are asked for."""
-        return logs.read_gzip_members(self.path / ROLLOUTS)
+    def rollouts(self, columns: Sequence[str] | None = None, rows: Collection[int] | None = None) -> Iterator[dict[str, Any]]:
+        """Return the logged rollouts in order, read as they are asked for, as plain data; see `r1env.runs.rollouts.schema`.
+
+        Args:
+            columns: names of the columns to read; all by default.
+            rows: numbers of the rollouts to read (the column `row`); all by default.
+        """
+        return self._rollouts.read(columns, rows)
+
+    @property
+    def rollout_store(self) -> RolloutStore:
+        """The files that hold the rollouts."""
+        return self._rollouts
+
+    def _seal(self) -> None:
+        """Put all rollouts into Parquet shards. Where the disk is full they stay where they are, and are whole there."""
+        try:
+            self._rollouts.seal()
+        except OSError as error:
+            logger.warning("rollouts of %s stay in the file they were appended to: %s", self.path, error.strerror or error)
 
     def _stage_dir(self, stage: str) -> Path:
         return self.path / "checkpoints" / stage

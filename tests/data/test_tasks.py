@@ -182,3 +182,19 @@ def test_a_prompt_that_asks_for_a_box_is_not_asked_twice(tmp_path):
     row = {"question": "1 + 1? Answer by \\boxed{} only.", "answer": "2"}
     environment = r1env.make_environment("data", data=write(tmp_path, row))
     assert environment.open(environment.task(0)).messages[-1]["content"] == row["question"]
+
+
+@pytest.mark.parametrize("border", [0.1, 0.4, 0.9])
+def test_two_parts_of_the_rows_share_no_question_and_lose_none(tmp_path, border):
+    data = write(tmp_path, *sums(*range(60), 7))
+    parts = [file_tasks(data, part=part).checked(None) for part in ((0, border), (border, 1))]
+    asked = [[part.task(index).metadata["question"] for index in range(part.size)] for part in parts]
+    assert not set(asked[0]) & set(asked[1])
+    assert sorted(asked[0] + asked[1]) == sorted(row["question"] for row in sums(*range(60), 7))
+    assert abs(len(asked[0]) / 61 - border) < 0.2
+
+
+@pytest.mark.parametrize("part", [(1, 0), (0, 2), (0.5,), (0.5, 0.5)])
+def test_a_part_that_is_none_is_refused(part):
+    with pytest.raises(UsageError, match="give two shares"):
+        file_tasks("rows.jsonl", part=part)

@@ -31,6 +31,7 @@ PAGES = [
     for pattern in (
         "*.md",
         "docs/*.md",
+        "docs/tutorials/*.md",
         "plugins/*/README.md",
         "trainers/README.md",
         "sandbox/README.md",
@@ -66,7 +67,10 @@ import r1env
 from pathlib import Path
 from r1env.monitoring import RULES
 from r1env.runs.run import Run
-run, my_rule = Run.create(Path("watched"), {}, seed=0), RULES[0]
+run, my_rule = Run.create(Path("RUN"), {}, seed=0), RULES[0]
+run.start_stage("rl")
+run.log_rollouts(1, [{"completion": "4", "reward": 1.0}])
+run.finish_stage("rl")
 """,
 }
 """What a fragment takes for granted."""
@@ -124,6 +128,10 @@ def files(folder: Path) -> None:
         "in.jsonl": [{"id": 1, "answer": "4", "language": "en", "completion": "<think>2 + 2</think> \\boxed{4}"}],
         "gsm8k_test.jsonl": [{"question": "2 + 2?", "answer": "#### 4"}],
         "gsm8k_train.jsonl": [{"question": "1 + 2?", "answer": "#### 3"}],
+        **{
+            f"gsm8k/{split}.jsonl": [{"question": f"{n} + 2?", "answer": f"#### {n + 2}"} for n in range(9)]
+            for split in ("train", "test")
+        },
         "problems.jsonl": [{"q": f"{n} + 2?", "a": str(n + 2)} for n in range(2, 32)],
         "pairs.jsonl": [{"prompt": "2 + 2?", "chosen": "4", "rejected": "5"}],
         "labels.jsonl": [{"prompt": "2 + 2?", "completion": "4", "safe": True}],
@@ -138,6 +146,7 @@ def files(folder: Path) -> None:
         (ROOT / "docs/rewards.md").read_text("utf-8").partition("```python\n")[2].partition("```")[0]
     )
     (folder / "my_env.py").write_text(definitions_of("docs/environments.md"), "utf-8")
+    (folder / "shop.py").write_text(definitions_of("docs/tutorials/environment.md"), "utf-8")
     (folder / "rubric.yaml").write_text(
         (ROOT / "plugins/format/README.md").read_text("utf-8").partition("```yaml\n")[2].partition("```")[0]
     )
@@ -218,7 +227,7 @@ def test_a_training_can_be_planned(line, tmp_path, monkeypatch):
     files(tmp_path)
     monkeypatch.chdir(tmp_path)
     arguments = [*shlex.split(line.replace("MODEL", "tiny").replace("$python", sys.executable))[1:], "--dry-run"]
-    if "gsm8k" in arguments and "env_options.data" not in line:
+    if "gsm8k" in arguments and "env_options.data" not in line and "--data" not in line:
         arguments += ["--set", "env_options.data=gsm8k_train.jsonl"]  # instead of the hub's
     result = CliRunner().invoke(make_app(installed()), arguments)
     if "openrlhf" in line and "cannot run OpenRLHF" in result.output:

@@ -38,9 +38,9 @@ def run(tmp_path: Path) -> Run:
     run.log(0, {"eval/accuracy": 0.05})
     run.log(1, {"reward": 0.1, "parts/<i>bold</i>": 0.1, "odd": float("nan")})
     run.log(1, {"eval/accuracy": 0.95})
-    score = {"value": None, "parts": {"math": None}, "status": "timeout", "reason": HOSTILE}
+    score = {"reward": None, "parts": {"math": None}, "status": "timeout", "reason": HOSTILE}
     for step in (0, 1):
-        run.log_rollouts(step, [{"task_id": "7", "prompt": HOSTILE, "completion": HOSTILE, "answer": HOSTILE, "score": score}])
+        run.log_rollouts(step, [{"task_id": "7", "prompt": HOSTILE, "completion": HOSTILE, "answer": HOSTILE, **score}])
     run.finish_stage("rl")
     return run
 

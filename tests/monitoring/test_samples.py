@@ -1,21 +1,23 @@
 """Which completions a report shows, and what it marks in them."""
 
-from collections.abc import Callable
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from r1env.monitoring.report import PER_STEP, PROMPTS_SHOWN, STEPS_SHOWN, choose_samples, mark
+from r1env.monitoring.report import PER_STEP, PROMPTS_SHOWN, STEPS_SHOWN, ReadRollouts, choose_samples, mark
+from r1env.runs.rollouts import RolloutRow
 
 
 def row(step: int, task: str, stage: str = "rl", **fields: Any) -> dict[str, Any]:
-    return {"stage": stage, "step": step, "task_id": task, "prompt": f"ask {task}", "completion": "text", **fields}
+    place = {"stage": stage, "step": step}
+    return {**place, **RolloutRow(**{"task_id": task, "prompt": f"ask {task}", "completion": "text", **fields}).record()}
 
 
-def reader(rows: list[dict[str, Any]]) -> Callable[[], list[dict[str, Any]]]:
-    return lambda: rows
+def reader(rows: list[dict[str, Any]]) -> ReadRollouts:
+    numbered = [{"row": number, **row} for number, row in enumerate(rows)]
+    return lambda columns=None, wanted=None: [row for row in numbered if wanted is None or row["row"] in wanted]
 
 
 def test_the_same_prompt_is_shown_across_steps_first_and_last_included() -> None:
@@ -39,14 +41,14 @@ def test_only_a_few_completions_of_a_prompt_are_shown_at_one_step() -> None:
     assert len(prompt.samples) == PER_STEP
 
 
-def test_other_stages_and_rows_without_a_completion_are_left_out() -> None:
-    rows = [row(1, "a", stage="base"), {"stage": "rl", "step": 1}, row(1, "b")]
+def test_other_stages_are_left_out() -> None:
+    rows = [row(1, "a", stage="base"), row(1, "b")]
     assert [prompt.task_id for prompt in choose_samples(reader(rows), "rl")] == ["b"]
 
 
 def test_the_score_is_shown_with_its_parts() -> None:
-    score = {"value": 1.1, "parts": {"math": 1.0, "late": None}, "status": "ok", "reason": "fine"}
-    (prompt,) = choose_samples(reader([row(1, "a", score=score, answer=42)]), "rl")
+    score = {"reward": 1.1, "parts": {"math": 1.0, "late": None}, "status": "ok", "reason": "fine"}
+    (prompt,) = choose_samples(reader([row(1, "a", answer="42", **score)]), "rl")
     (sample,) = prompt.samples
     assert (sample.value, sample.status, sample.reason) == (1.1, "ok", "fine")
     assert sample.parts == {"math": 1.0, "late": None}

@@ -176,7 +176,7 @@ def test_an_environment_that_does_not_reply_in_time_costs_the_rollout(play, monk
     assert told["extra_logs"]["error"] == 1.0
 
 
-def test_some_rollouts_are_kept_to_be_shown(play, tmp_path):
+def test_every_rollout_is_kept(play, tmp_path):
     _, task, _ = play(Engine("12"))
     (file,) = (tmp_path / SAMPLES).iterdir()
     row = json.loads(file.read_text())

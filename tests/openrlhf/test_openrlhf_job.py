@@ -305,7 +305,7 @@ def test_half_a_line_waits_for_its_other_half(run, folder):
 def test_rollouts_go_with_the_step_that_they_were_played_for(run, folder):
     follower = RolloutFollower(run, CONFIG, folder, 0)
     rows = [
-        {"time": when, "kind": "train", "task_id": name, "prompt": "", "completion": "", "score": {}}
+        {"time": when, "kind": "train", "task_id": name, "prompt": "", "completion": ""}
         for when, name in ((0.5, "a"), (1.5, "b"))
     ]
     write(folder / "samples" / "1.jsonl", *rows)

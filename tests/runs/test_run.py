@@ -1,6 +1,5 @@
 """What a run folder promises while nothing goes wrong."""
 
-import gzip
 import json
 import math
 from pathlib import Path
@@ -127,29 +126,30 @@ def test_metrics_can_be_asked_for_by_stage(run: Run) -> None:
     assert [row["a"] for row in run.metrics()] == [1, 2]
 
 
-def test_every_flush_of_rollouts_is_one_gzip_member(run: Run) -> None:
-    run.log_rollouts(1, [{"completion": "a"}, {"completion": "b"}])
-    whole = (run.path / "rollouts.jsonl.gz").stat().st_size
-    run.log_rollouts(2, [{"completion": "c"}])
-    run.log_rollouts(3, [])
-    member = (run.path / "rollouts.jsonl.gz").read_bytes()[whole:]
-    assert json.loads(gzip.decompress(member)) == {"stage": "rl", "step": 2, "completion": "c"}
-    assert [row["completion"] for row in run.rollouts()] == ["a", "b", "c"]
+def test_hostile_text_in_rollouts_comes_back_unchanged_but_for_lone_surrogates(
+    run: Run, caplog: pytest.LogCaptureFixture
+) -> None:
+    hostile = "\x00 \u2028 \u202e \r\n </script> \U0001f600"
+    run.log_rollouts(1, [{"completion": hostile, "reward": math.nan, "parts": {"math": math.nan}}])
+    assert not caplog.messages
+    run.log_rollouts(1, [{"completion": "a\ud800b"}])
+    assert caplog.messages == ["1 rollouts hold lone surrogates, which are stored as '?'"]
+    for _ in range(2):  # as they were appended, and then out of a shard
+        first, second = run.rollouts()
+        assert (first["completion"], first["reward"], first["parts"]) == (hostile, None, [{"name": "math", "value": None}])
+        assert second["completion"] == "a?b"
+        run.finish_stage("rl")
 
 
-def test_hostile_text_in_rollouts_comes_back_unchanged(run: Run) -> None:
-    hostile = "\ud800 \x00 \u2028 \u202e </script> \U0001f600"
-    run.log_rollouts(1, [{"completion": hostile, "score": {"parts": {"math": math.nan}}}])
-    (row,) = run.rollouts()
-    assert row["completion"] == hostile
-    assert row["score"] == {"parts": {"math": None}}
+def test_a_rollout_with_a_field_that_nobody_knows_is_refused(run: Run) -> None:
+    with pytest.raises(UsageError, match="a rollout's row: unknown key 'rewards'; did you mean reward"):
+        run.log_rollouts(1, [{"completion": "a", "rewards": 1.0}])
+    assert list(run.rollouts()) == []
 
 
 def test_a_row_cannot_claim_another_place(run: Run) -> None:
     run.log(1, {"step": 9.0})
-    run.log_rollouts(1, [{"stage": "other", "step": 9}])
-    assert [row["step"] for row in (*run.metrics(), *run.rollouts())] == [1, 1]
-    assert [row["stage"] for row in run.rollouts()] == ["rl"]
+    assert [row["step"] for row in run.metrics()] == [1]
 
 
 def test_rewinding_tells_every_step_once(run: Run) -> None:
@@ -172,15 +172,15 @@ def test_rewinding_tells_every_step_once(run: Run) -> None:
 def test_a_checkpoint_from_before_there_were_events_takes_back_all_of_them(run: Run) -> None:
     run.log(1, {"a": 1})
     run.log_event(1, {"kind": "alert"})
-    run.rewind({"metrics.jsonl": run.position()["metrics.jsonl"], "rollouts.jsonl.gz": 0})
+    run.rewind({"metrics.jsonl": run.position()["metrics.jsonl"], "rollouts": 0})
     assert (len(run.metrics()), run.events()) == (1, [])
 
 
 def test_rewinding_never_lengthens_a_log(run: Run) -> None:
     run.log(1, {"a": 1})
     size = run.position()["metrics.jsonl"]
-    run.rewind({"metrics.jsonl": size + 100, "rollouts.jsonl.gz": 100})
-    assert run.position() == {"metrics.jsonl": size, "events.jsonl": 0, "rollouts.jsonl.gz": 0}
+    run.rewind({"metrics.jsonl": size + 100, "rollouts": 100})
+    assert run.position() == {"metrics.jsonl": size, "events.jsonl": 0, "rollouts": 0}
 
 
 def test_finished_stages_survive_the_process(run: Run) -> None:

@@ -44,7 +44,7 @@ def test_a_kill_at_any_moment_leaves_whole_steps_and_a_run_that_goes_on(tmp_path
         print("writing", flush=True)
         for step in range(10**9):
             run.log(step, {"value": step, "padding": 0.123456789})
-            run.log_rollouts(step, [{"completion": "x" * 5000, "n": n} for n in range(3)])
+            run.log_rollouts(step, [{"completion": "x" * 5000, "sample": n} for n in range(3)])
             run.finish_stage("rl")
             run.start_stage("rl")
         """,
@@ -53,7 +53,7 @@ def test_a_kill_at_any_moment_leaves_whole_steps_and_a_run_that_goes_on(tmp_path
     assert writer.stdout is not None
     assert writer.stdout.readline() == "writing\n"
     deadline = time.monotonic() + 20
-    while not (folder / "rollouts.jsonl.gz").exists() and time.monotonic() < deadline:
+    while not (folder / "rollouts").exists() and time.monotonic() < deadline:
         time.sleep(0.01)
     os.kill(writer.pid, signal.SIGKILL)
     writer.communicate()
@@ -70,10 +70,10 @@ def test_a_kill_at_any_moment_leaves_whole_steps_and_a_run_that_goes_on(tmp_path
 
 
 @pytest.mark.parametrize("lost", [1, 9, 20])
-def test_a_torn_gzip_tail_loses_only_its_own_member(run: Run, lost: int) -> None:
+def test_a_torn_append_loses_only_its_own_rollouts(run: Run, lost: int) -> None:
     for step in range(3):
         run.log_rollouts(step, [{"completion": f"text {step}"}])
-    path = run.path / "rollouts.jsonl.gz"
+    path = run.path / "rollouts" / "_open.jsonl.gz"
     path.write_bytes(path.read_bytes()[:-lost])
     resumed = Run.open(run.path)
     assert [row["step"] for row in resumed.rollouts()] == [0, 1]
@@ -86,7 +86,7 @@ def test_a_torn_gzip_tail_loses_only_its_own_member(run: Run, lost: int) -> None
 
 def test_a_tail_of_zeros_after_a_power_cut_is_read_up_to(run: Run) -> None:
     run.log_rollouts(0, [{"completion": "whole"}])
-    with (run.path / "rollouts.jsonl.gz").open("ab") as file:
+    with (run.path / "rollouts" / "_open.jsonl.gz").open("ab") as file:
         file.write(bytes(500))
     assert [row["completion"] for row in run.rollouts()] == ["whole"]
 

@@ -11,7 +11,7 @@ import pytest
 from r1env.importing import import_target
 from r1env.plugins import installed
 from r1env.runs.run import Run
-from r1env.trackers import Follower, identity
+from r1env.trackers import TABLE_ROWS, Follower, identity
 
 PLAN = {"name": "demo", "preset": None, "stages": [{"name": "rl", "trainer": "grpo", "config": {"lr": 1e-4}}]}
 
@@ -27,7 +27,10 @@ def follow(run: Run, name: str, steps: range) -> None:
     make = import_target(installed().provided("trackers")[name].spec.target)
     with Follower(run, name, make, pytest.fail) as follower:
         run.subscribe(follower)
+        run.subscribe_to_rollouts(follower.take_rollouts)
         for step in steps:
+            rows = [{"completion": f"<b>{step}.{n}</b>", "reward": None if n else 1.0, "question": "2 + 2?"} for n in range(20)]
+            run.log_rollouts(step, rows)
             run.log(step, {"reward": step / 4, "parts/format": 1.0})
         run.log(steps[-1], {"eval/accuracy": 0.5})
 
@@ -55,7 +58,15 @@ def test_tensorboard_reads_back_every_step_once_over_a_crash_and_a_resume(tmp_pa
     shown = EventMultiplexer().AddRunsFromDirectory(str(tmp_path)).Reload()  # as `tensorboard --logdir` finds them
     ((name, found),) = shown.Runs().items()
     assert name == "run/tracking/tensorboard"
-    assert set(found["tensors"]) == {"rl/reward", "rl/parts/format", "rl/eval/accuracy"}
+    assert set(found["tensors"]) == {"rl/reward", "rl/parts/format", "rl/eval/accuracy", "rl/rollouts/train"}
+    texts = shown.Tensors(name, "rl/rollouts/train")
+    assert [event.step for event in texts] == [
+        1,
+        3,
+    ]  # one a minute and start, and none twice: the third start begins at step 3 again
+    first = texts[0].tensor_proto.string_val[0].decode()
+    assert first.startswith("**reward 1.0**\n\n    question:\n    2 + 2?\n    completion:\n    <b>1.0</b>")
+    assert first.count("completion:") == TABLE_ROWS
     rewards = shown.Tensors(name, "rl/reward")
     assert [event.step for event in rewards] == [1, 2, 3, 4, 5, 6]
     assert [float(event.tensor_proto.float_val[0]) for event in rewards] == [0.25, 0.5, 0.75, 1.0, 1.25, 1.5]

@@ -13,7 +13,7 @@ from r1env.engines import SamplingParams
 from r1env.errors import UsageError
 from r1env.rollout import encode_prompt
 from r1env_trainers.generate.engine import TransformersEngine
-from r1env_trainers.model import smollm2
+from r1env_trainers.model import wheels
 from r1env_trainers.model.batching import left_pad
 from r1env_trainers.model.load import load_model
 from r1env_trainers.model.tiny import CHARACTERS, TAGS, build_tokenizer
@@ -103,6 +103,6 @@ def test_a_model_that_cannot_be_kept_is_loaded_all_the_same(tmp_path, caplog):
     blocked = tmp_path / "file"
     blocked.write_text("")
     loaded = load_model("tiny")
-    smollm2._keep(blocked / "r1env" / "smollm2", loaded.model, loaded.tokenizer)
+    wheels._keep(blocked / "r1env" / "smollm2", loaded.model, loaded.tokenizer)
     assert "cannot keep" in caplog.text
     assert list(tmp_path.iterdir()) == [blocked]

@@ -91,7 +91,7 @@ def test_the_accuracy_of_an_environment_is_measured_by_sampling(tmp_path):
     measured = [row for row in run.metrics() if "eval/accuracy" in row]
     assert [row["step"] for row in measured] == [0, 5]
     assert all(0 <= row["eval/accuracy"] <= 1 for row in measured)
-    assert sum(row["kind"] == "eval" for row in run.rollouts()) == 8
+    assert [(row["kind"], row["step"]) for row in run.rollouts(["kind", "step"])] == [("eval", 0)] * 8 + [("eval", 5)] * 8
 
 
 def test_a_run_with_a_token_budget_resumes_bit_for_bit(tmp_path):

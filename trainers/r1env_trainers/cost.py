@@ -272,6 +272,7 @@ class ModelShape:
 
     Attributes:
         tied: the head is the embedding.
+        head_dim: the numbers of an attention head; None for `hidden / heads`.
     """
 
     hidden: int
@@ -281,6 +282,7 @@ class ModelShape:
     kv_heads: int
     vocabulary: int
     tied: bool = True
+    head_dim: int | None = None
 
     @classmethod
     def of(cls, config: PretrainedConfig) -> ModelShape:
@@ -293,17 +295,22 @@ class ModelShape:
             kv_heads=getattr(settings, "num_key_value_heads", None) or settings.num_attention_heads,
             vocabulary=settings.vocab_size,
             tied=bool(settings.tie_word_embeddings),
+            head_dim=getattr(settings, "head_dim", None),
         )
 
     @property
     def kv_width(self) -> int:
         """The numbers in the keys of one token and layer, and in its values."""
-        return self.kv_heads * (self.hidden // self.heads)
+        return self.kv_heads * self.head_width
+
+    @property
+    def head_width(self) -> int:
+        return self.head_dim or self.hidden // self.heads
 
     @property
     def body(self) -> int:
         """The parameters of the layers, which every token is multiplied with."""
-        attention = 2 * self.hidden * self.hidden + 2 * self.hidden * self.kv_width
+        attention = 2 * self.hidden * self.heads * self.head_width + 2 * self.hidden * self.kv_width
         return self.layers * (attention + 3 * self.hidden * self.feed_forward)
 
     @property
@@ -317,12 +324,14 @@ class ModelShape:
 
 
 SMOLLM2_135M = ModelShape(hidden=576, feed_forward=1536, layers=30, heads=9, kv_heads=3, vocabulary=49_152)
+GEMMA3_270M = ModelShape(hidden=640, feed_forward=2048, layers=18, heads=4, kv_heads=1, vocabulary=262_144, head_dim=256)
+FROM_WHEELS = {"smollm2-135m": SMOLLM2_135M, "gemma3-270m": GEMMA3_270M}
 
 
 def shape_of(name: str) -> ModelShape | None:
     """Return the shape of a model that `load_model` would take. Reads no weights and asks no hub; None where that does not suffice."""
-    if name == "smollm2-135m":
-        return SMOLLM2_135M
+    if name in FROM_WHEELS:
+        return FROM_WHEELS[name]
     if name in BUILT_HERE:
         return ModelShape.of(BUILT_HERE[name]()[0].config)
     if not Path(name).is_dir() and "/" not in name:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from html import escape
 from statistics import fmean
@@ -20,6 +20,7 @@ from r1env.errors import UsageError
 from r1env.evaluation import Evaluation, accuracy_cell, evaluate
 from r1env.preflight import Preflight, check_suites
 from r1env.rubrics import RubricSpec
+from r1env.runs.rollouts import RolloutRow
 from r1env.runs.run import Run
 from r1env.runs.stages import is_stage
 from r1env.runs.tables import TABLE_JSON, Table, read_tables, write_table
@@ -50,7 +51,7 @@ class EvaluateTrainer:
         suite = _suite(config)
         measured = {}
         for step, (name, model) in enumerate(_models(config).items(), start=1):
-            measured[name] = _measure(model, suite, config, run, step)
+            measured[name] = _measure(name, model, suite, config, run, step)
         costs: dict[str, Cost] = {row: cost_of(run, stages) for row, stages in config.costs.items()}
         write_table(run, make_table(config, suite, measured, costs))
 
@@ -63,7 +64,7 @@ def _suite(config: EvaluateConfig) -> Suite:
     return open_evaluation(config, config.rubric)
 
 
-def _measure(model: str, suite: Suite, config: EvaluateConfig, run: Run, step: int) -> list[Evaluation]:
+def _measure(name: str, model: str, suite: Suite, config: EvaluateConfig, run: Run, step: int) -> list[Evaluation]:
     """Return one evaluation per environment. Row `step` of the table is also step `step` of the stage's metrics."""
     loaded = load_model(model, device=choose_device(config.device), seed=config.seed)
     limit_threads(loaded.parameters, config.threads)
@@ -85,8 +86,7 @@ def _measure(model: str, suite: Suite, config: EvaluateConfig, run: Run, step: i
         | {f"{one.environment}/{part}": value for one in found for part, value in one.parts.items()}
         | {f"{one.environment}/length": one.mean_length for one in found},
     )
-    shown = [row for one in found for row in one.rows[: config.samples]]
-    run.log_rollouts(step, ({"kind": "eval", **row.model_dump(mode="json")} for row in shown))
+    run.log_rollouts(step, _rollout_rows(found, config.samples, model=name))
     return found
 
 
@@ -116,7 +116,9 @@ class EvaluateConfig(SuiteSettings, TrainerConfig):
         default="accuracy", description="What is measured; must contain accuracy, its other rewards become columns."
     )
     limit: int = Field(default=256, ge=1, description="Tasks of each environment, the same for every model.")
-    samples: int = Field(default=4, ge=0, description="Completions of each model and environment stored with the run.")
+    samples: int | None = Field(
+        default=None, ge=0, description="Completions of each model and environment stored with the run; null: all."
+    )
     device: Device = Field(default="auto", description="Where to compute; auto: cuda where there is a GPU.")
     threads: int | None = Field(default=None, ge=1, description="CPU threads; null: 1 for small models, else torch's choice.")
     sampling: EvaluateSampling = EvaluateSampling()
@@ -165,13 +167,13 @@ def log_accuracy(
     step: int,
     *,
     limit: int,
-    shown: int,
+    shown: int | None = None,
     max_failed: float = 1.0,
 ) -> float | None:
     """Evaluate on the first `limit` tasks of each environment and log `eval/…` under `step`; the same tasks every time.
 
     Args:
-        shown: answers of each environment that go into the run.
+        shown: how many completions of each environment go into the run; all by default.
         max_failed: the share of a batch whose scoring may fail before TrainingStoppedError is raised.
 
     Returns:
@@ -192,9 +194,15 @@ def log_accuracy(
     if len(found) > 1:
         metrics |= {f"eval/{one.environment}/accuracy": math.nan if one.accuracy is None else one.accuracy for one in found}
     run.log(step, metrics)
-    rows = [row for one in found for row in one.rows[:shown]]
-    run.log_rollouts(step, ({"kind": "eval", **row.model_dump(mode="json")} for row in rows))
+    run.log_rollouts(step, _rollout_rows(found, shown))
     return accuracy
+
+
+def _rollout_rows(found: Sequence[Evaluation], count: int | None, **more: str) -> Iterator[RolloutRow]:
+    """Yield the first `count` completions of each evaluation, or all of them, as the run keeps them."""
+    for one in found:
+        for row in one.rows[:count]:
+            yield RolloutRow.of_evaluation({"environment": one.environment, **more, **row.model_dump(mode="json")})
 
 
 # Evaluations as a table: one row per model, one column per environment. Pure functions, except for reading the run's log.

@@ -199,4 +199,10 @@ def r1env_recipes() -> list[RecipeSpec]:
             summary="SFT on blind searches for a countdown, then GRPO until the tries are worth trying",
             presets=("smol-135m",),
         ),
+        RecipeSpec(
+            name="gsm8k",
+            resource="r1env_trainers:recipes/gsm8k.yaml",
+            summary="GSM8K with a small base model: SFT on two fifths of the solutions, then GRPO on the other questions",
+            presets=("gemma3-270m", "smollm2-135m", "qwen2.5-0.5b"),
+        ),
     ]

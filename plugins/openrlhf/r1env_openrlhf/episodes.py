@@ -20,14 +20,15 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from r1env.adapters.core import leading, task_of
-from r1env.adapters.openrlhf import told_reward
+from r1env.adapters.openrlhf import rounded_reward
 from r1env.envs.environment import Environment
 from r1env.rewards import Isolation
 from r1env.rollout import Trajectory, encode_prompt, has_room, take_turns
 from r1env.rubrics import Rubric
 from r1env.runs.files import to_json
+from r1env.runs.rollouts import RolloutRow
 from r1env.scoring import ascore
-from r1env.types import Completion, FinishReason, Score, Status
+from r1env.types import Completion, FinishReason, Rollout, Score, Status
 from r1env_openrlhf.config import options_of
 from r1env_trainers.rl.config import GRPOConfig
 from r1env_trainers.rl.metrics import accuracy_part
@@ -42,10 +43,7 @@ CONFIG = "config.json"
 """The settings of the run, in the job's folder."""
 
 SAMPLES = "samples"
-"""Folder of the rollouts that are shown: a file an engine."""
-
-SHOWN = 8
-"""Rollouts of a step that are written there, about."""
+"""Folder of the rollouts: a file an engine."""
 
 
 class ReplyError(Exception):
@@ -78,7 +76,6 @@ class EpisodeExecutor:
         every = [environment for environments in self._environments.values() for environment in environments]
         self._part_keys = list(dict.fromkeys(key for environment in every for key in environment.rubric.part_keys))
         self._threads = ThreadPoolExecutor(REPLIES, thread_name_prefix="r1env-reply")
-        self._played = 0
         (self._folder / SAMPLES).mkdir(exist_ok=True)
         self._samples = (self._folder / SAMPLES / f"{os.getpid()}.jsonl").open("a", encoding="utf-8")
 
@@ -155,7 +152,7 @@ class EpisodeExecutor:
             "label": label,
             "images": None,
             "mm_train_inputs": None,
-            "reward": told_reward(unscored if score.value is None else score.value),
+            "reward": rounded_reward(unscored if score.value is None else score.value),
             "scores": leading(score, trajectory.environment.rubric, unscored),
             "observation_tokens": [*trajectory.prompt, *ids],
             "action_ranges": [(start + first, start + last) for first, last in runs_of(sampled)],
@@ -177,25 +174,29 @@ class EpisodeExecutor:
         return logs
 
     def _show(self, split: str, trajectory: Trajectory, score: Score) -> None:
-        """Write every so many-th rollout where the run folder's sample completions come from."""
-        every = max(1, self._config.sampling.prompts_per_step * self._config.sampling.group_size // SHOWN)
-        self._played += 1
-        if self._played % every:
-            return
-        messages = trajectory.episode.messages
-        place = max((place for place, message in enumerate(messages) if message["role"] == "assistant"), default=len(messages))
-        row = {
-            "time": time.time(),
-            "kind": split,
-            "task_id": trajectory.episode.task.id,
-            "prompt": messages[place - 1]["content"],
-            "completion": messages[place]["content"] if place < len(messages) else "",
-            "answer": trajectory.episode.task.answer,
-            "finish_reason": str(FinishReason.LENGTH if trajectory.truncated else FinishReason.STOP),
-            "ended_by": trajectory.episode.ended_by,
-            "score": score.model_dump(mode="json"),
-        }
-        self._samples.write(to_json(row) + "\n")
+        """Write the rollout where the run folder's rollouts come from."""
+        accuracy = accuracy_part(trajectory.environment)
+        verdict = math.nan if accuracy is None else score.parts.get(accuracy, math.nan)
+        episode = trajectory.episode
+        texts = [message["content"] for message in episode.messages if message["role"] == "assistant"]
+        rollout = Rollout(  # not `episode.rollout()`, which refuses an episode that ran out of time
+            task=episode.task,
+            completion=texts[-1] if texts else "",
+            messages=episode.messages,
+            finish_reason=FinishReason.LENGTH if trajectory.truncated else FinishReason.STOP,
+            ended_by=episode.ended_by,
+            error=episode.error,
+        )
+        row = RolloutRow.of(
+            rollout,
+            score,
+            kind=split,
+            environment=trajectory.environment.name,
+            tokens=sum(trajectory.sampled),
+            correct=verdict >= 1 if math.isfinite(verdict) else None,
+            truncated=trajectory.truncated,
+        )
+        self._samples.write(to_json({"time": time.time(), **row.model_dump(mode="json")}) + "\n")
         self._samples.flush()
 
     def _failure(self, environment: Environment, status: Status, reason: str) -> Score:

@@ -20,12 +20,13 @@ from r1env_trainers.rl.critic import Critic
 from r1env_trainers.rl.metrics import (
     evaluate_held_out,
     rollout_metrics,
+    rollout_rows,
     rubrics_of,
-    sample_rows,
+    solved,
     speed_metrics,
 )
 from r1env_trainers.rl.rollouts import collect, evaluation_suite, task_filter, training_suite
-from r1env_trainers.rl.update import Reference, describe_rows_at_fault, update
+from r1env_trainers.rl.update import Batch, Reference, describe_rows_at_fault, row_advantages, update
 
 
 def train(config: GRPOConfig, run: Run) -> None:
@@ -44,6 +45,7 @@ def train(config: GRPOConfig, run: Run) -> None:
     if config.algo.advantage == "gae":
         critic = Critic.start(config, policy, state.get("critic", {}))
     position = state.get("position", 0)  # in the endless stream of tasks
+    suite.restore(state.get("suite", {}))
 
     with (
         contextlib.closing(
@@ -68,17 +70,22 @@ def train(config: GRPOConfig, run: Run) -> None:
                 evaluate_held_out(held_out, engine, config, run, step)
 
             # Sample and score: prompts_per_step * group_size episodes.
-            if config.is_late(step):
+            if config.is_late(step) and suite is not late_suite:
+                late_suite.restore(suite.state())
                 suite = late_suite
             experience = collect(suite, policy, engine, config, step, position=position, keep_task=keep_task)
             stop_when_scoring_fails(experience.scores, config.max_failed, "the rollouts of a step")
             stop_when_unscored(experience.scores, config.max_unscored, "the rollouts of a step")
             position = experience.position
+            suite.observe(solved(experience, suite))  # curricula follow it; most sources do not care
 
             # Learn: epochs * mini_batches optimizer steps.
             start = time.perf_counter()
             frozen = None if reference is None else reference.loaded
-            metrics = update(policy, session.optimizer, experience, config, step, frozen, critic, checkpoints.hold)
+            batches: list[Batch] = []
+            metrics = update(
+                policy, session.optimizer, experience, config, step, frozen, critic, checkpoints.hold, batches.append
+            )
             checkpoints.hold()
             if (
                 reference is not None
@@ -90,7 +97,8 @@ def train(config: GRPOConfig, run: Run) -> None:
 
             run.log(step + 1, rollout_metrics(experience, suite, config, step) | metrics | speed_metrics(experience, seconds))
             if step % config.log.samples_every == 0:
-                run.log_rollouts(step + 1, sample_rows(experience))
+                advantages = [found for batch in batches for found in row_advantages(batch, config)]
+                run.log_rollouts(step + 1, rollout_rows(experience, suite, step, advantages))
             session.guard.after(
                 step + 1,
                 metrics,
@@ -98,6 +106,7 @@ def train(config: GRPOConfig, run: Run) -> None:
             )
             state = {
                 "position": position,
+                "suite": suite.state(),
                 **({} if reference is None else {"reference": reference.state()}),
                 **({} if critic is None else {"critic": critic.state()}),
             }

@@ -7,7 +7,6 @@ import resource
 import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any
 
 import numpy as np
 import torch
@@ -17,8 +16,9 @@ from r1env.envs.environment import Environment
 from r1env.envs.suite import Suite
 from r1env.errors import UsageError
 from r1env.monitoring.rules import completion_metrics
+from r1env.runs.rollouts import RolloutRow
 from r1env.runs.run import Run
-from r1env.types import Score
+from r1env.types import Score, Task
 from r1env_trainers.evaluate import log_accuracy
 from r1env_trainers.rl.advantages import mixed
 from r1env_trainers.rl.config import RolloutConfig
@@ -53,6 +53,7 @@ def step_metrics(experience: Experience, verdicts: Sequence[float]) -> dict[str,
     for key in experience.scores[0].parts:
         values = [score.parts[key] for score in experience.scores]
         metrics[f"parts/{key}"] = _mean([value for value in values if math.isfinite(value)])
+    metrics |= seconds_by_reward(experience.scores)
     if judged := [accuracy for accuracy in verdicts if math.isfinite(accuracy)]:
         metrics["accuracy"] = _mean(judged)
     return metrics | completion_metrics(experience.rollouts, verdicts, lengths.tolist())
@@ -67,6 +68,16 @@ def unscored_shares(scores: Sequence[Score]) -> dict[str, float]:
     }
 
 
+def seconds_by_reward(scores: Sequence[Score]) -> dict[str, float]:
+    """Return `seconds_by_reward/NAME/p50` and `…/p99`: quantiles over the rollouts of the seconds that each reward took."""
+    metrics = {}
+    for name in dict.fromkeys(name for score in scores for name in score.seconds_by_reward):
+        taken = [score.seconds_by_reward[name] for score in scores if name in score.seconds_by_reward]
+        for quantile in (50, 99):
+            metrics[f"seconds_by_reward/{name}/p{quantile}"] = float(np.percentile(taken, quantile))
+    return metrics
+
+
 def memory_metrics(device: torch.device) -> dict[str, float]:
     """Return the peak memory of this process in GiB: `memory/rss`, and `memory/cuda` on a GPU."""
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
@@ -76,22 +87,31 @@ def memory_metrics(device: torch.device) -> dict[str, float]:
     return metrics
 
 
-def sample_rows(experience: Experience, groups: int = 2, per_group: int = 4) -> Iterator[dict[str, Any]]:
-    """Yield rows for `rollouts.jsonl.gz`: some completions of the first groups."""
-    size = experience.rewards.shape[1]
-    for group in range(min(groups, experience.rewards.shape[0])):
-        for row in range(group * size, group * size + min(per_group, size)):
-            rollout, score = experience.rollouts[row], experience.scores[row]
-            yield {
-                "kind": "train",
-                "task_id": rollout.task.id,
-                "prompt": rollout.messages[-2]["content"],
-                "completion": rollout.completion,
-                "answer": rollout.task.answer,
-                "finish_reason": rollout.finish_reason,
-                "ended_by": rollout.ended_by,
-                "score": score.model_dump(mode="json"),
-            }
+def rollout_rows(
+    experience: Experience, suite: Suite, step: int, advantages: Sequence[float | None] = ()
+) -> Iterator[RolloutRow]:
+    """Yield all rollouts of a step as the run keeps them.
+
+    Args:
+        step: steps that the policy had taken when it sampled them.
+        advantages: of each rollout; empty where the update was not reached.
+    """
+    lengths = experience.tokens.completion_mask.sum(dim=1).int().tolist()
+    truncated, verdicts = experience.truncated.tolist(), accuracies(experience, suite).tolist()
+    for row, (rollout, score) in enumerate(zip(experience.rollouts, experience.scores, strict=True)):
+        group, sample = divmod(row, experience.rewards.shape[1])
+        yield RolloutRow.of(
+            rollout,
+            score,
+            environment=experience.environments[group],
+            group=group,
+            sample=sample,
+            tokens=lengths[row],
+            correct=verdicts[row] >= 1 if math.isfinite(verdicts[row]) else None,
+            advantage=advantages[row] if advantages else None,
+            truncated=truncated[row],
+            policy_version=step,
+        )
 
 
 def _mean(values: Iterable[float]) -> float:
@@ -102,7 +122,7 @@ def _mean(values: Iterable[float]) -> float:
 def rollout_metrics(experience: Experience, suite: Suite, config: RolloutConfig, step: int) -> dict[str, float]:
     """Return the metrics of the rollouts; features that are off add none."""
     metrics = step_metrics(experience, accuracies(experience, suite).tolist())
-    metrics |= environment_metrics(experience, suite)
+    metrics |= environment_metrics(experience, suite) | suite.metrics()
     if any(environment.max_turns > 1 for environment in suite.environments):
         metrics["turns"] = sum(len(rollout.turns) for rollout in experience.rollouts) / len(experience.rollouts)
     if config.filter.dynamic_sampling:
@@ -132,8 +152,9 @@ def speed_metrics(experience: Experience, seconds: dict[str, float]) -> dict[str
 def evaluate_held_out(suite: Suite, engine: Engine, config: RolloutConfig, run: Run, step: int) -> None:
     """Log the greedy accuracy on the same held-out tasks every time; a completion may be as long as in the step before."""
     params = SamplingParams(temperature=0, max_new_tokens=config.sampling.max_new_tokens_at(max(0, step - 1)))
-    limits = {"limit": config.eval.limit, "shown": config.eval.samples}
-    log_accuracy(suite, engine, params, run, step, **limits, max_failed=config.max_failed)
+    log_accuracy(
+        suite, engine, params, run, step, limit=config.eval.limit, shown=config.eval.samples, max_failed=config.max_failed
+    )
 
 
 def accuracy_part(environment: Environment) -> str | None:
@@ -189,6 +210,13 @@ def accuracies(experience: Experience, suite: Suite) -> np.ndarray[tuple[int], n
     n = experience.rewards.shape[1]
     rows = (keys[experience.environments[row // n]] for row in range(len(experience.scores)))
     return np.array([math.nan if key is None else score.parts[key] for key, score in zip(rows, experience.scores, strict=True)])
+
+
+def solved(experience: Experience, suite: Suite) -> Iterator[tuple[str, Task, float]]:
+    """Yield (environment, task, verdict of the environment's own checker) of each rollout, as `Suite.observe` takes them."""
+    n = experience.rewards.shape[1]
+    for row, (rollout, verdict) in enumerate(zip(experience.rollouts, accuracies(experience, suite), strict=True)):
+        yield experience.environments[row // n], rollout.task, float(verdict)
 
 
 def _environments_mean(values: np.ndarray[tuple[int, ...], np.dtype[np.floating]]) -> float:

@@ -69,7 +69,6 @@ _TINY: Mapping[str, Any] = {
     "sampling": {"prompts_per_step": 16, "group_size": 16, "max_new_tokens": 12},
     "optim": {"lr": 1e-4, "micro_batch_size": 256},
     "eval": {"every": 25, "limit": 256, "env_options": {"split": "test"}},
-    "log": {"samples_every": 25},
 }
 
 GRPO_PRESETS: Mapping[str, Preset] = {

@@ -1,0 +1,383 @@
+"""The page as a FastAPI application: HTML rendered here, JSON for charts, and no state that is not in the address.
+
+Texts of models and data sets reach the browser escaped, and a content security policy forbids every script and style that is not a file
+of this package.
+"""
+
+from __future__ import annotations
+
+import difflib
+import hmac
+import itertools
+import json
+import re
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
+from importlib.resources import files
+from pathlib import Path
+from typing import Annotated, Any
+from urllib.parse import urlencode
+
+import jinja2
+from fastapi import FastAPI, Query, Request
+from fastapi.responses import HTMLResponse, JSONResponse, PlainTextResponse, RedirectResponse, Response
+
+from r1env.errors import R1EnvError, UsageError
+from r1env.monitoring.report import CHARTS, LONGEST, Piece, mark, visible
+from r1env_view.store import FACETS, PAGE, SORTS, VERDICTS, Filter, Store, news
+
+COOKIE = "r1env_view"
+HEADERS = {
+    "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
+    "form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Cache-Control": "no-store",
+}
+LOOPBACK = frozenset({"localhost", "127.0.0.1", "[::1]", "::1"})
+STATIC = {
+    "view.css": "text/css",
+    "view.js": "text/javascript",
+    "uPlot.min.css": "text/css",
+    "uPlot.iife.min.js": "text/javascript",
+}
+TICK_SECONDS = 1.0  # between two looks of the page for news
+FOLDED = 60  # characters of thinking from which on it is folded
+GROUPS_SHOWN = 256  # completions of a group on one page
+STEPS_SHOWN = 6  # of a prompt whose completions are shown; the timeline has all of them
+WORDS_COMPARED = 3_000  # of each text in a difference, whose cost grows with their product
+
+
+def make_app(places: Sequence[Path], *, token: str = "") -> FastAPI:
+    """Return the application over some run and evaluation folders.
+
+    Args:
+        token: that the address must have once (`?token=…`); a cookie keeps it. Without one only this machine is answered: requests
+            whose Host header names another are refused, so that no web site can read the page through a name of its own.
+    """
+    app = FastAPI(openapi_url=None, docs_url=None, redoc_url=None)
+    store, render = Store(places), _renderer()
+
+    @app.middleware("http")
+    async def guard(request: Request, call_next: Callable[[Request], Awaitable[Response]]) -> Response:
+        response = _refusal(request, token)
+        if response is None:
+            response = await call_next(request)
+            if token and (given := request.query_params.get("token")):
+                response.set_cookie(COOKIE, given, httponly=True, samesite="strict")
+        response.headers.update(HEADERS)
+        return response
+
+    @app.exception_handler(R1EnvError)
+    def fault(_: Request, error: Exception) -> HTMLResponse:
+        page = render("fault.html.j2", store=store, selected=(), message=str(error))
+        return HTMLResponse(page, 404 if isinstance(error, UsageError) else 500)
+
+    @app.get("/static/{name}")
+    def static(name: str) -> Response:
+        if name not in STATIC:
+            return PlainTextResponse("not found", 404)
+        return Response((files("r1env_view") / "static" / name).read_bytes(), media_type=STATIC[name])
+
+    @app.get("/")
+    def charts(run: Annotated[list[str] | None, Query()] = None, stage: str = "") -> HTMLResponse:
+        store.refresh()
+        selected = _selected(store, run)
+        runs = [name for name in selected if not store.source(name).evaluation]
+        config = {"charts": [asdict(chart) for chart in CHARTS], "runs": runs, "stage": stage, "every": TICK_SECONDS}
+        return HTMLResponse(render("charts.html.j2", store=store, selected=selected, config=config, stage=stage))
+
+    @app.get("/tick")
+    def tick(at: Annotated[list[str] | None, Query()] = None) -> JSONResponse:
+        """Return what is new: `at` is NAME:METRICS:EVENTS for each run, the positions that it has been told up to."""
+        found = {}
+        for name, first, second in (_position(one) for one in at or ()):
+            told = news(store.source(name).path, (first, second))
+            found[name] = {"rows": told.rows, "events": told.events, "at": told.position, "reset": told.reset}
+        selected = tuple(found)
+        return JSONResponse({"runs": found, "overview": render("_overview.html.j2", store=store, selected=selected)})
+
+    @app.get("/rollouts")
+    def rollouts(request: Request, page: int = 0, search_from: int = 0, open: str = "") -> HTMLResponse:  # noqa: A002 - in the address
+        store.refresh()
+        wanted = filter_of(request.query_params.multi_items(), store)
+        found = store.find(wanted, page=page, search_from=search_from)
+        opened = None
+        if open:
+            name, number = _place(open)
+            opened = store.rollouts(name, [number])[0]
+        whole = request.headers.get("x-fragment") != "list"
+        return HTMLResponse(
+            render(
+                "rollouts.html.j2" if whole else "_list.html.j2",
+                store=store,
+                selected=wanted.runs,
+                wanted=wanted,
+                found=found,
+                excerpts=store.excerpts(found.rows),
+                facets=store.facets(wanted),
+                rewards=store.rewards(wanted),
+                page=page,
+                opened=opened,
+                address=Address(wanted),
+            )
+        )
+
+    @app.get("/rollout/{name}/{number}")
+    def rollout(request: Request, name: str, number: int) -> HTMLResponse:
+        (row,) = store.rollouts(name, [number])
+        part = request.headers.get("x-fragment") == "rollout"
+        template = "_rollout.html.j2" if part else "rollout.html.j2"
+        return HTMLResponse(render(template, store=store, selected=(name,), row=row))
+
+    @app.get("/raw/{name}/{number}")
+    def raw(name: str, number: int) -> PlainTextResponse:
+        """Return a completion as plain text, whole."""
+        (row,) = store.rollouts(name, [number])
+        return PlainTextResponse(row["completion"])
+
+    @app.get("/group/{name}/{number}")
+    def group(name: str, number: int) -> HTMLResponse:
+        """Return the page of the group that a rollout belongs to."""
+        (row,) = store.rollouts(name, [number])
+        rows = store.group_of(name, row)[:GROUPS_SHOWN]
+        whole = store.rollouts(name, [one["row"] for one in rows])
+        return HTMLResponse(render("group.html.j2", store=store, selected=(name,), row=row, rows=whole, opened=number))
+
+    @app.get("/task")
+    def task(task: str, run: Annotated[list[str] | None, Query()] = None, environment: str = "") -> HTMLResponse:
+        """Return the page of one task: its completions over the steps of each run."""
+        store.refresh()
+        selected = _selected(store, run)
+        columns = [column for name in selected if (column := _history(store, name, task, environment))]
+        if not columns:
+            raise UsageError(f"no rollout of the task {task!r} in {', '.join(selected) or 'any run'}")
+        return HTMLResponse(
+            render(
+                "task.html.j2",
+                store=store,
+                selected=selected,
+                task=task,
+                environment=environment,
+                columns=columns,
+                difference=_difference(*(column.shown[-1]["completion"] for column in columns)) if len(columns) == 2 else None,
+            )
+        )
+
+    @app.get("/compare")
+    def compare(a: str, b: str) -> HTMLResponse:
+        """Return the page of the difference between two rollouts, each RUN:ROW."""
+        one, other = (store.rollouts(name, [number])[0] for name, number in (_place(a), _place(b)))
+        page = render(
+            "compare.html.j2",
+            store=store,
+            selected=(one["run"], other["run"]),
+            rows=(one, other),
+            difference=_difference(one["completion"], other["completion"]),
+        )
+        return HTMLResponse(page)
+
+    @app.get("/health")
+    def health() -> JSONResponse:
+        return JSONResponse({"ok": True, "sources": list(store.sources)})
+
+    return app
+
+
+def _refusal(request: Request, token: str) -> Response | None:
+    """Return the answer to a request that is not allowed; None for one that is."""
+    host = request.headers.get("host", "")
+    if token:
+        given = request.query_params.get("token") or request.cookies.get(COOKIE, "")
+        if not hmac.compare_digest(given.encode(), token.encode()):
+            return PlainTextResponse("open the address that `r1env view` printed: it has the token\n", 403)
+        if request.query_params.get("token"):  # out of the address, so that it is not copied with a link
+            rest = [(key, value) for key, value in request.query_params.multi_items() if key != "token"]
+            response = RedirectResponse(request.url.path + (f"?{urlencode(rest)}" if rest else ""), 303)
+            response.set_cookie(COOKIE, token, httponly=True, samesite="strict")
+            return response
+        return None
+    if host.rpartition(":")[0] not in LOOPBACK and host not in LOOPBACK:
+        return PlainTextResponse("this page answers to localhost only\n", 403)
+    return None
+
+
+# What addresses say.
+
+
+def filter_of(pairs: Sequence[tuple[str, str]], store: Store) -> Filter:
+    """Return the filter that an address asks for. What cannot be read, such as a step that is no number, does not filter."""
+    given: dict[str, Any] = {}
+    runs = tuple(value for key, value in pairs if key == "run" and value in store.sources)
+    for key, value in pairs:
+        if key in _NUMBERS:
+            given[key] = _number_of(_NUMBERS[key], value)
+        elif key in _TEXTS and value:
+            given[key] = value[:1_000]
+    return Filter(runs=runs or tuple(store.sources), **given)
+
+
+_NUMBERS: Mapping[str, type[int] | type[float]] = {
+    "step_from": int,
+    "step_to": int,
+    "group": int,
+    "reward_min": float,
+    "reward_max": float,
+}
+_TEXTS = frozenset({*FACETS, "verdict", "task", "text", "sort"})
+
+
+def _number_of(kind: type[int] | type[float], text: str) -> int | float | None:
+    try:
+        return kind(text)
+    except ValueError:
+        return None
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """Makes addresses of the list from a filter, each with something changed."""
+
+    wanted: Filter
+
+    def __call__(self, **changes: Any) -> str:
+        values: dict[str, Any] = {one.name: getattr(self.wanted, one.name) for one in fields(Filter)} | changes
+        pairs = [("run", name) for name in values.pop("runs")]
+        pairs += [
+            (key, str(value)) for key, value in values.items() if value not in ("", None) and (key, value) != ("sort", "newest")
+        ]
+        return "/rollouts?" + urlencode(pairs)
+
+
+def _selected(store: Store, given: Sequence[str] | None) -> tuple[str, ...]:
+    """Return the runs that an address names; without any, the newest run, or else the newest evaluation."""
+    named = tuple(name for name in given or () if name in store.sources)
+    if named:
+        return named
+    runs = [name for name, source in store.sources.items() if not source.evaluation]
+    return tuple((runs or list(store.sources))[-1:])
+
+
+def _place(text: str) -> tuple[str, int]:
+    name, _, number = text.rpartition(":")
+    if not number.isdecimal():
+        raise UsageError(f"{text!r} names no rollout; write RUN:ROW")
+    return name, int(number)
+
+
+def _position(text: str) -> tuple[str, int, int]:
+    name, _, rest = text.partition("@")
+    first, _, second = rest.partition(",")
+    if not (first.isdecimal() and second.isdecimal()):
+        raise UsageError(f"{text!r} is no position; write RUN@METRICS,EVENTS")
+    return name, int(first), int(second)
+
+
+# One task over the steps of a run, and differences.
+
+
+@dataclass(frozen=True, slots=True)
+class History:
+    """A task in one run.
+
+    Attributes:
+        steps: (stage, kind, step) → the rollouts of the step, in the columns of the store.
+        shown: rollouts whose texts are shown, the first of some of the steps, oldest first.
+    """
+
+    run: str
+    steps: dict[tuple[str, str, int], list[dict[str, Any]]]
+    shown: list[dict[str, Any]]
+
+
+def _history(store: Store, name: str, task: str, environment: str) -> History | None:
+    rows = store.all(Filter(runs=(name,), task=task, environment=environment, sort="oldest"))
+    if not rows:
+        return None
+    steps: dict[tuple[str, str, int], list[dict[str, Any]]] = {}
+    for row in rows:
+        steps.setdefault((row["stage"], row["kind"], row["step"]), []).append(row)
+    places = list(steps)
+    if len(places) > STEPS_SHOWN:
+        places = [places[round(at * (len(places) - 1) / (STEPS_SHOWN - 1))] for at in range(STEPS_SHOWN)]
+    return History(name, steps, store.rollouts(name, [steps[place][0]["row"] for place in places]))
+
+
+def _difference(one: str, other: str) -> tuple[list[tuple[str, bool]], list[tuple[str, bool]]]:
+    """Return both texts cut into pieces, with whether the other text lacks the piece."""
+    first, second = (re.findall(r"\s+|\w+|[^\w\s]", text)[:WORDS_COMPARED] for text in (one, other))
+    left, right = list[tuple[str, bool]](), list[tuple[str, bool]]()
+    for tag, a, b, c, d in difflib.SequenceMatcher(None, first, second).get_opcodes():
+        left.append(("".join(first[a:b]), tag != "equal"))
+        right.append(("".join(second[c:d]), tag != "equal"))
+    return left, right
+
+
+# Templates and what they call.
+
+
+def _renderer() -> Callable[..., str]:
+    environment = jinja2.Environment(
+        loader=jinja2.FunctionLoader(lambda name: (files("r1env_view") / "templates" / name).read_text("utf-8")),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters.update(visible=visible, number=_number, percent=_percent, count=_count, indented=_indented)
+    environment.globals.update(
+        blocks=_blocks,
+        verdict=_verdict,
+        query=_query,
+        SORTS=SORTS,
+        VERDICTS=VERDICTS,
+        FACETS=FACETS,
+        PAGE=PAGE,
+        LONGEST=LONGEST,
+        FOLDED=FOLDED,
+    )
+
+    def render(name: str, **values: Any) -> str:
+        return environment.get_template(name).render(**values)
+
+    return render
+
+
+def _query(**values: Any) -> str:
+    """Return a query string; a sequence repeats its key, and empty values are left out."""
+    return urlencode([(key, value) for key, value in values.items() if value not in ("", None, ())], doseq=True)
+
+
+def _number(value: float | None) -> str:
+    return "–" if value is None else f"{value:.4g}"
+
+
+def _percent(value: float | None) -> str:
+    return "–" if value is None else f"{100 * value:.1f} %"
+
+
+def _count(value: int) -> str:
+    return f"{value:,}"
+
+
+def _verdict(row: Mapping[str, Any]) -> str:
+    """Return `right`, `wrong`, `timed out`, `unscored`, or `scored` where there is a reward and no checker."""
+    if row["status"] == "timeout":
+        return "timed out"
+    if row["correct"] is not None:
+        return "right" if row["correct"] else "wrong"
+    return "unscored" if row["reward"] is None else "scored"
+
+
+def _blocks(text: str) -> Iterator[tuple[str, list[Piece]]]:
+    """Yield (role, pieces) of the first `LONGEST` characters of a completion: its thinking, its answer, and the rest."""
+    for role, pieces in itertools.groupby(mark(text[:LONGEST]), lambda piece: piece.role):
+        yield role, list(pieces)
+
+
+def _indented(text: str | None) -> str:
+    """Return JSON with indents; a text that is no JSON as it is."""
+    try:
+        return json.dumps(json.loads(text or ""), indent=2, ensure_ascii=False)
+    except ValueError:
+        return text or ""

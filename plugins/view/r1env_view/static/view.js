@@ -1,0 +1,458 @@
+// The page's script: charts that grow while a run goes on, and the list of rollouts without reloading. Everything else is plain HTML.
+"use strict";
+
+const $ = (selector, root = document) => root.querySelector(selector);
+const css = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
+const el = (tag, cls, text) => Object.assign(document.createElement(tag), { className: cls ?? "", textContent: text ?? "" });
+
+// Light and dark: the system's, until the button is pressed.
+const system = matchMedia("(prefers-color-scheme: dark)");
+const applyTheme = () => {
+  document.documentElement.dataset.theme = localStorage.getItem("r1env-theme") ?? (system.matches ? "dark" : "light");
+  document.dispatchEvent(new Event("theme"));
+};
+system.addEventListener("change", applyTheme);
+applyTheme();
+
+document.addEventListener("DOMContentLoaded", () => {
+  $("#theme").addEventListener("click", () => {
+    localStorage.setItem("r1env-theme", document.documentElement.dataset.theme === "dark" ? "light" : "dark");
+    applyTheme();
+  });
+  $("#keys").addEventListener("click", () => $("#help").showModal());
+  if ($("#charts-page")?.dataset.config) charts(JSON.parse($("#charts-page").dataset.config));
+  if ($("#browser")) browser();
+  keys();
+});
+
+// Charts.
+
+function charts(config) {
+  const runs = Object.fromEntries(config.runs.map((name, number) => [name, { name, number, rows: [], events: [], at: [0, 0] }]));
+  const address = new URL(location.href);
+  const state = { stage: config.stage, smooth: Number(address.searchParams.get("smooth") ?? 0), range: null };
+  const drawn = new Map(); // title → {plot, shape}
+  const several = config.runs.length > 1;
+  const PLACE = new Set(["stage", "step", "time"]);
+  if (!config.runs.length) return;
+
+  $("#smooth").value = state.smooth;
+  $("#smooth").addEventListener("input", (event) => { state.smooth = Number(event.target.value); keep("smooth", state.smooth || ""); draw(); });
+  $("#stage").addEventListener("change", (event) => { state.stage = event.target.value; state.range = null; keep("stage", state.stage); draw(); });
+  $("#zoom-out").addEventListener("click", () => { state.range = null; draw(); });
+  $("#more").addEventListener("toggle", draw);
+  document.addEventListener("theme", () => { clear(); draw(); });
+  addEventListener("resize", () => drawn.forEach(({ plot, tile }) => plot.setSize(size(tile))));
+
+  function keep(name, value) {
+    const url = new URL(location.href);
+    value === "" ? url.searchParams.delete(name) : url.searchParams.set(name, value);
+    history.replaceState(null, "", url);
+  }
+
+  async function tick() {
+    const at = Object.values(runs).map((run) => `at=${encodeURIComponent(`${run.name}@${run.at.join(",")}`)}`).join("&");
+    try {
+      const answer = await fetch(`/tick?${at}`);
+      if (!answer.ok) throw new Error(answer.statusText);
+      const news = await answer.json();
+      let changed = false;
+      for (const [name, told] of Object.entries(news.runs)) {
+        const run = runs[name];
+        if (told.reset) Object.assign(run, { rows: [], events: [] });
+        changed ||= told.reset || told.rows.length > 0 || told.events.length > 0;
+        run.rows.push(...told.rows);
+        run.events.push(...told.events);
+        run.at = told.at;
+      }
+      if (changed) draw();
+      if (changed || !$("#overview table")) replace($("#overview"), news.overview);
+      swatches();
+      live("live", false);
+    } catch (error) {
+      live("no answer from r1env view", true);
+    }
+    setTimeout(tick, document.hidden ? 5000 : 1000 * config.every);
+  }
+
+  function live(text, lost) {
+    const shown = $("#live");
+    shown.hidden = false;
+    if (shown.textContent !== text) shown.textContent = text;
+    shown.classList.toggle("lost", lost);
+  }
+
+  function swatches() {
+    for (const mark of document.querySelectorAll("[data-swatch]")) {
+      mark.hidden = !several;
+      if (several) mark.style.background = colour(runs[mark.dataset.swatch]?.number ?? 7);
+    }
+  }
+
+  const colour = (number) => css(`--s${number % 8}`);
+
+  // A run's stages, one after another: where each begins on the axis.
+  function stagesOf(run) {
+    const stages = new Map();
+    for (const row of run.rows) stages.set(row.stage, Math.max(stages.get(row.stage) ?? 0, row.step));
+    const offsets = new Map();
+    let offset = 0;
+    for (const [name, last] of stages) {
+      if (state.stage && name !== state.stage) continue;
+      offsets.set(name, offset);
+      offset += last;
+    }
+    return offsets;
+  }
+
+  // [x, y] of a metric of a run; a later row of the same step counts.
+  function series(run, offsets, metric) {
+    const points = new Map();
+    for (const row of run.rows) {
+      const value = row[metric];
+      if (value != null && offsets.has(row.stage)) points.set(offsets.get(row.stage) + row.step, value);
+    }
+    const xs = [...points.keys()].sort((a, b) => a - b);
+    let last = null;
+    const ys = xs.map((x) => (last = last === null ? points.get(x) : state.smooth * last + (1 - state.smooth) * points.get(x)));
+    return [xs, ys];
+  }
+
+  const belongs = (chart, metric) => chart.metrics.some((wanted) => metric === wanted || (wanted.endsWith("/") && metric.startsWith(wanted)));
+
+  function labels(names) {
+    const heads = new Set(names.map((name) => name.split("/")[0]));
+    return names.map((name) => (heads.size === 1 && names.length > 1 ? name.slice(name.indexOf("/") + 1) || name : name));
+  }
+
+  function draw() {
+    const members = Object.values(runs);
+    const metrics = [...new Set(members.flatMap((run) => run.rows.flatMap((row) => Object.keys(row))))].filter((name) => !PLACE.has(name));
+    const offsets = new Map(members.map((run) => [run, stagesOf(run)]));
+    stageChoice(members);
+    alerts(members);
+    const flat = [];
+    const shown = new Set();
+    for (const chart of config.charts) {
+      const own = chart.metrics.flatMap((wanted) => metrics.filter((name) => belongs({ metrics: [wanted] }, name)));
+      own.forEach((name) => shown.add(name));
+      tile($("#charts"), chart, own, members, offsets, flat);
+    }
+    const rest = metrics.filter((name) => !shown.has(name)).sort();
+    $("#more").hidden = rest.length === 0;
+    if ($("#more").open) for (const name of rest) tile($("#more-charts"), { title: name, note: "", metrics: [name], signed: true }, [name], members, offsets, []);
+    $("#flat").hidden = flat.length === 0;
+    $("#flat").textContent = `Zero throughout, and not drawn: ${flat.join(", ").toLowerCase()}.`;
+    $("#controls").hidden = drawn.size === 0;
+    $("#zoom-out").hidden = state.range === null;
+  }
+
+  function stageChoice(members) {
+    const names = [...new Set(members.flatMap((run) => run.rows.map((row) => row.stage)))];
+    const select = $("#stage");
+    select.parentElement.hidden = names.length < 2;
+    for (const name of names) if (![...select.options].some((option) => option.value === name)) select.add(new Option(name, name));
+    select.value = state.stage;
+  }
+
+  function alerts(members) {
+    const box = $("#alerts");
+    const found = members.flatMap((run) => run.events.filter((event) => event.kind === "alert").map((event) => [run, event]));
+    box.hidden = found.length === 0;
+    box.replaceChildren(...found.map(([run, event]) => {
+      const line = el("p");
+      line.append(el("b", "", event.rule), ` ${several ? run.name + ", " : ""}${event.stage}, step ${event.step}: ${event.message ?? event.seen ?? ""}`);
+      return line;
+    }));
+  }
+
+  // Draw a chart, or let it grow; one without values has no tile.
+  function tile(parent, chart, names, members, offsets, flat) {
+    const lines = members.flatMap((run) => {
+      const own = names.map((metric) => ({ run, metric, data: series(run, offsets.get(run), metric) })).filter((line) => line.data[0].length);
+      const texts = labels(own.map((line) => line.metric));
+      return own.map((line, place) => ({ ...line, label: several ? (own.length > 1 ? `${run.name} ${texts[place]}` : run.name) : texts[place], place }));
+    });
+    const key = `${parent.id} ${chart.title}`;
+    if (!lines.length || (!chart.signed && lines.every((line) => line.data[1].every((value) => value === 0)))) {
+      if (lines.length) flat.push(chart.title);
+      drawn.get(key)?.tile.remove();
+      drawn.delete(key);
+      return;
+    }
+    const shape = JSON.stringify([state.stage, lines.map((line) => line.label)]);
+    const before = drawn.get(key);
+    const data = lines.length === 1 ? lines[0].data : uPlot.join(lines.map((line) => line.data));
+    if (before?.shape === shape) {
+      before.lines = lines;
+      before.plot.setData(data, state.range === null);
+      legend(before);
+      return;
+    }
+    const box = before?.tile ?? el("section", "chart");
+    box.replaceChildren(el("h2", "", chart.title), el("p", "hint", chart.note), el("div", "legend"), el("div", "plot"));
+    box.setAttribute("aria-label", chart.title);
+    const entry = { tile: box, shape, chart, lines, several };
+    if (!before) place(parent, box, chart);
+    entry.plot = new uPlot(options(entry, offsets), data, $(".plot", box));
+    drawn.set(key, entry);
+    legend(entry);
+  }
+
+  // In the order of the configuration, whenever a chart's first value comes.
+  function place(parent, box, chart) {
+    const order = config.charts.findIndex((one) => one.title === chart.title);
+    box.dataset.order = order < 0 ? config.charts.length : order;
+    const after = [...parent.children].find((one) => Number(one.dataset.order) > Number(box.dataset.order));
+    parent.insertBefore(box, after ?? null);
+  }
+
+  const size = (tile) => ({ width: Math.max(200, tile.clientWidth - 26), height: 190 });
+
+  function options(entry, offsets) {
+    const { chart, tile } = entry;
+    const stroke = css("--muted"), grid = css("--line");
+    const axis = { stroke, grid: { stroke: grid, width: 1 }, ticks: { stroke: grid, size: 4 }, font: `11px ${css("--sans")}` };
+    return {
+      ...size(tile),
+      cursor: { sync: { key: "steps" }, points: { size: 6 }, drag: { x: true, y: false } },
+      scales: { x: { time: false, range: (plot, low, high) => state.range ?? (low === high ? [low - 1, high + 1] : [low, high]) }, y: { range: (plot, low, high) => bounds(chart, low, high) } },
+      axes: [{ ...axis, size: 28 }, { ...axis, size: 46, values: (plot, ticks) => ticks.map((value) => short(value)) }],
+      series: [{}, ...entry.lines.map((line) => ({
+        label: line.label,
+        stroke: colour(entry.several ? line.run.number : line.place),
+        width: 1.75,
+        dash: entry.several && line.place ? [[5, 4], [2, 3], [8, 3, 2, 3]][(line.place - 1) % 3] : undefined,
+        spanGaps: true,
+        points: { show: line.data[0].length < 40, size: 4 },
+      }))],
+      legend: { show: false },
+      hooks: {
+        draw: [(plot) => marks(plot, entry, offsets)],
+        setCursor: [() => legend(entry)],
+        setSelect: [(plot) => {
+          if (plot.select.width < 4) return;
+          state.range = [plot.posToVal(plot.select.left, "x"), plot.posToVal(plot.select.left + plot.select.width, "x")];
+          plot.setSelect({ left: 0, width: 0, top: 0, height: 0 }, false);
+          setTimeout(() => { drawn.forEach((one) => one.plot.setScale("x", { min: state.range[0], max: state.range[1] })); $("#zoom-out").hidden = false; });
+        }],
+        ready: [(plot) => {
+          let down = 0;
+          plot.over.addEventListener("mousedown", (event) => { down = event.clientX; });
+          plot.over.addEventListener("click", (event) => { if (Math.abs(event.clientX - down) < 3) openStep(plot, entry, offsets); });
+        }],
+      },
+    };
+  }
+
+  function bounds(chart, low, high) {
+    if (low === null) return [0, 1];
+    if (chart.share) return [0, Math.max(1, high)];
+    if (!chart.signed) return [0, high > 0 ? high * 1.06 : 1];
+    const space = (high - low || Math.abs(high) || 1) * 0.06;
+    return [Math.min(low - space, low < 0 ? low - space : 0), high + space];
+  }
+
+  // Where stages begin, what the monitor said, and the accuracy before training.
+  function marks(plot, entry, offsets) {
+    const { ctx, bbox } = plot;
+    ctx.save();
+    ctx.font = `${11 * devicePixelRatio}px ${css("--sans")}`;
+    ctx.lineWidth = devicePixelRatio;
+    const vertical = (x, color, label, row) => {
+      const at = plot.valToPos(x, "x", true);
+      if (at < bbox.left || at > bbox.left + bbox.width) return;
+      ctx.strokeStyle = ctx.fillStyle = color;
+      ctx.setLineDash([3 * devicePixelRatio, 3 * devicePixelRatio]);
+      ctx.beginPath(); ctx.moveTo(at, bbox.top); ctx.lineTo(at, bbox.top + bbox.height); ctx.stroke();
+      ctx.fillText(label, Math.min(at + 4 * devicePixelRatio, bbox.left + bbox.width - ctx.measureText(label).width), bbox.top + (11 + 12 * row) * devicePixelRatio);
+    };
+    if (!entry.several) {
+      const stages = offsets.get(entry.lines[0].run);
+      if (stages.size > 1) for (const [name, offset] of stagesOf(entry.lines[0].run)) vertical(offset, css("--muted"), name, 0);
+      entry.lines[0].run.events.filter((event) => event.kind === "alert" && stages.has(event.stage) && entry.lines.some((line) => line.metric === event.metric))
+        .forEach((event, row) => vertical(stagesOf(entry.lines[0].run).get(event.stage) + event.step, css("--warn"), event.rule, row + 1));
+    }
+    for (const line of entry.lines.filter((one) => one.metric === "eval/accuracy")) {
+      const y = plot.valToPos(line.data[1][0], "y", true);
+      ctx.strokeStyle = colour(entry.several ? line.run.number : line.place);
+      ctx.setLineDash([1 * devicePixelRatio, 4 * devicePixelRatio]);
+      ctx.beginPath(); ctx.moveTo(bbox.left, y); ctx.lineTo(bbox.left + bbox.width, y); ctx.stroke();
+    }
+    ctx.restore();
+  }
+
+  function legend(entry) {
+    const { plot, lines, tile } = entry;
+    if (!plot) return;
+    const at = plot.cursor.idx;
+    const items = lines.slice(0, 8).map((line, place) => {
+      const values = plot.data[place + 1];
+      let value = at == null ? line.data[1].at(-1) : values[at];
+      if (value == null && at != null) for (let back = at; back >= 0 && value == null; back--) value = values[back];
+      const item = el("span");
+      const mark = el("span", "swatch");
+      mark.style.background = colour(entry.several ? line.run.number : line.place);
+      item.append(mark, `${lines.length > 1 || entry.several ? line.label + " " : ""}`, el("b", "", value == null ? "–" : short(value)));
+      return item;
+    });
+    if (lines.length > 8) items.push(el("span", "", `and ${lines.length - 8} more`));
+    if (at != null) items.unshift(el("span", "", `step ${short(plot.data[0][at])}`));
+    $(".legend", tile).replaceChildren(...items);
+  }
+
+  const short = (value) => (value === 0 ? "0" : Math.abs(value) >= 1e5 || Math.abs(value) < 1e-3 ? value.toExponential(1) : String(Number(value.toPrecision(4))));
+
+  // The rollouts of the step under the cursor.
+  function openStep(plot, entry, offsets) {
+    if (plot.cursor.idx == null) return;
+    const x = plot.data[0][plot.cursor.idx];
+    const query = new URLSearchParams();
+    let found = null;
+    for (const run of new Set(entry.lines.map((line) => line.run))) {
+      query.append("run", run.name);
+      for (const [stage, offset] of stagesOf(run)) if (x >= offset) found = [stage, x - offset];
+    }
+    if (!found) return;
+    query.set("stage", found[0]);
+    query.set("step_from", found[1]);
+    query.set("step_to", found[1]);
+    location.href = `/rollouts?${query}`;
+  }
+
+  function clear() {
+    drawn.forEach((entry) => { entry.plot.destroy(); entry.tile.remove(); });
+    drawn.clear();
+    swatches();
+  }
+
+  tick();
+}
+
+// Put HTML of this server in an element. Texts in it are escaped already, and the content security policy lets no script in it run.
+function replace(target, html) {
+  const parsed = new DOMParser().parseFromString(html, "text/html");
+  target.replaceChildren(...parsed.body.childNodes);
+}
+
+// The list of rollouts: links and the form change it in place, and the address with it.
+
+let fetching = null;
+
+async function load(address, into, fragment) {
+  fetching?.abort();
+  fetching = new AbortController();
+  try {
+    const answer = await fetch(address, { headers: { "x-fragment": fragment }, signal: fetching.signal });
+    replace(into, await answer.text());
+    return true;
+  } catch (error) {
+    if (error.name !== "AbortError") replace(into, "<p class=\"empty\">No answer from r1env view. Is it still running?</p>");
+    return false;
+  }
+}
+
+function browser() {
+  const list = $("#list"), detail = $("#detail"), filters = $("#filters");
+
+  async function go(address, push = true) {
+    const url = new URL(address, location.href);
+    const open = new URL(location.href).searchParams.get("open");
+    if (push && open && !url.searchParams.has("open")) url.searchParams.set("open", open);
+    if (push) history.pushState(null, "", url);
+    if (await load(url, list, "list")) await searchOn();
+  }
+
+  // A search that ran out of time goes on by itself while there is less than a page.
+  async function searchOn() {
+    const more = $("#search-on");
+    if (more && !$("#rows .row")) await load(more.href, list, "list").then((done) => done && searchOn());
+  }
+
+  function submit() {
+    const query = new URLSearchParams([...new FormData(filters)].filter(([, value]) => value !== ""));
+    if (query.get("sort") === "newest") query.delete("sort");
+    go(`/rollouts?${query}`);
+  }
+
+  // The form keeps what the links have chosen.
+  function follow(address) {
+    const query = new URL(address, location.href).searchParams;
+    filters.querySelectorAll('input[type="hidden"]').forEach((input) => input.remove());
+    for (const [name, value] of query) {
+      if (filters.elements[name] && filters.elements[name].type !== "hidden") continue;
+      if (["open", "page", "search_from"].includes(name)) continue;
+      filters.append(Object.assign(document.createElement("input"), { type: "hidden", name, value }));
+    }
+  }
+
+  filters.addEventListener("submit", (event) => { event.preventDefault(); submit(); });
+  for (const name of ["sort", "step_from", "step_to"]) filters.elements[name].addEventListener("change", submit);
+  let typing = 0;
+  $("#search").addEventListener("input", () => { clearTimeout(typing); typing = setTimeout(submit, 300); });
+  addEventListener("popstate", () => location.reload());
+  list.addEventListener("click", (event) => {
+    const link = event.target.closest("a");
+    if (!link || event.ctrlKey || event.metaKey || event.shiftKey || event.button) return;
+    event.preventDefault();
+    if (link.dataset.open) show(link);
+    else { follow(link.href); go(link.href); list.parentElement.scrollTo(0, 0); }
+  });
+  list.addEventListener("show", (event) => show(event.target));
+
+  async function show(row) {
+    list.querySelector("[aria-current]")?.removeAttribute("aria-current");
+    row.setAttribute("aria-current", "true");
+    row.scrollIntoView({ block: "nearest" });
+    const url = new URL(location.href);
+    url.searchParams.set("open", row.dataset.open);
+    history.replaceState(null, "", url);
+    if (await load(row.href, detail, "rollout")) detail.scrollTo(0, 0);
+    if (matchMedia("(max-width: 800px)").matches) detail.scrollIntoView();
+  }
+  searchOn();
+}
+
+// Keys, and the mark that two rollouts are compared by.
+
+function keys() {
+  const marked = () => sessionStorage.getItem("r1env-mark");
+  const label = () => document.querySelectorAll("[data-mark]").forEach((button) => {
+    const text = marked() === button.dataset.mark ? "marked" : marked() ? "compare with the marked one" : "mark to compare";
+    if (button.textContent !== text) button.textContent = text; // writing it again would call the observer again, for ever
+  });
+  const press = (button) => {
+    if (!button) return;
+    const own = button.dataset.mark;
+    if (marked() && marked() !== own) {
+      const query = new URLSearchParams({ a: marked(), b: own });
+      sessionStorage.removeItem("r1env-mark");
+      location.href = `/compare?${query}`;
+    } else if (marked()) sessionStorage.removeItem("r1env-mark");
+    else sessionStorage.setItem("r1env-mark", own);
+    label();
+  };
+  label();
+  new MutationObserver(label).observe($("#main"), { childList: true, subtree: true });
+  document.addEventListener("click", (event) => press(event.target.closest?.("[data-mark]")));
+
+  document.addEventListener("keydown", (event) => {
+    if (event.ctrlKey || event.metaKey || event.altKey || $("#help").open) return;
+    if (event.target.matches?.("input, select, textarea")) { if (event.key === "Escape") event.target.blur(); return; }
+    const rows = [...document.querySelectorAll(".row")];
+    const at = rows.findIndex((row) => row.hasAttribute("aria-current"));
+    const open = (place) => rows[place]?.dispatchEvent(new Event("show", { bubbles: true }));
+    const link = (selector) => { const found = $(selector); if (found) found.click(); };
+    const actions = {
+      j: () => open(Math.min(rows.length - 1, at + 1)), k: () => open(Math.max(0, at - 1)),
+      g: () => link('[data-key="g"]'), t: () => link('[data-key="t"]'), Enter: () => event.target === document.body && link('[data-key="Enter"]'),
+      x: () => press($("[data-mark]")),
+      h: () => { const all = [...document.querySelectorAll("details.thinking")]; const close = all.some((one) => one.open); all.forEach((one) => { one.open = !close; }); },
+      n: () => link("#next"), p: () => link("#previous"),
+      "/": () => { event.preventDefault(); $("#search")?.focus(); },
+      "?": () => $("#help").showModal(),
+      c: () => link('.top nav a[href^="/?"]'), r: () => link('.top nav a[href^="/rollouts"]'),
+    };
+    actions[event.key]?.();
+  });
+}
