@@ -39,6 +39,15 @@ ROWS = {
 }
 """A made-up row for each environment that needs a file."""
 
+FOLDERS = {
+    "harbor": {
+        "task.toml": "",
+        "instruction.md": "Do nothing.",
+        "tests/test.sh": "#!/bin/sh\necho 1 > /logs/verifier/reward.txt\n",
+    }
+}
+"""A made-up folder for each environment that needs one."""
+
 NAMES = sorted(r1env.installed().provided("environments"))
 
 
@@ -48,6 +57,11 @@ def options(request, tmp_path):
     name = request.getfixturevalue("name")
     if not r1env.installed().environment(name).requires:
         return {}
+    if name in FOLDERS:
+        for file, text in FOLDERS[name].items():
+            (tmp_path / file).parent.mkdir(exist_ok=True)
+            (tmp_path / file).write_text(text, "utf-8")
+        return {"path": str(tmp_path), "check": False}
     path = tmp_path / "rows.jsonl"
     row = json.dumps(ROWS[name])
     path.write_text("".join(row.replace("{n}", str(n)) + "\n" for n in range(1, 6)), "utf-8")
