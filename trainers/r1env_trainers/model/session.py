@@ -139,7 +139,7 @@ def adamw(model: nn.Module, config: LocalConfig, lr: float) -> torch.optim.Optim
     groups = parameter_groups(model, config.optim.weight_decay)
     if config.optim.name == "adamw":
         return torch.optim.AdamW(groups, lr=lr, betas=config.optim.betas, fused=True)
-    from bitsandbytes.optim import AdamW8bit
+    from bitsandbytes.optim.adamw import AdamW8bit
     from bitsandbytes.optim.optimizer import GlobalOptimManager
 
     manager = GlobalOptimManager.get_instance()
