@@ -27,13 +27,6 @@ def one_thread():
     torch.set_num_threads(1)
 
 
-@pytest.fixture
-def data(tmp_path):
-    path = tmp_path / "rows.jsonl"
-    path.write_text("".join(json.dumps({"prompt": f"{i}?", "completion": f"{i}"}) + "\n" for i in range(64)))
-    return str(path)
-
-
 def sft(data, **settings):
     small = {"optim.lr": 1e-3, "optim.batch_size": 4, "optim.lr_schedule": "constant", "steps": 6, "checkpoint.every": 3}
     return plan_training("sft", overrides={"model": "tiny", "data": data, **small, **settings})
