@@ -13,13 +13,13 @@ from typing import Any, Protocol
 import torch
 from torch import nn
 
-from r1env.errors import UsageError
+from r1env.errors import TrainingStoppedError, UsageError
 from r1env.runs.run import Run
 from r1env.runs.stages import is_stage
-from r1env_trainers.model.batching import checkpoint_layers
+from r1env_trainers.model.batching import checkpoint_layers, is_out_of_memory
 from r1env_trainers.model.checkpoint import list_checkpoints, load_state, restore, save_checkpoint, save_model
 from r1env_trainers.model.dither import dither_matrices
-from r1env_trainers.model.guards import SKIPPED, Guard
+from r1env_trainers.model.guards import SKIPPED, Guard, last_good
 from r1env_trainers.model.llama import compute_dtype
 from r1env_trainers.model.load import (
     LoadedModel,
@@ -215,6 +215,17 @@ def save_result(session: Session, config: LocalConfig, run: Run) -> None:
     save_model(run.model_dir(), session.loaded, config.checkpoint.dtype, merge=config.lora.merge)
 
 
+def device_fault(error: BaseException) -> str | None:
+    """Return what a GPU said when it failed, out of the exception that torch makes of it; None for any other exception.
+
+    Running out of memory is none: see `within_memory`.
+    """
+    known = isinstance(error, torch.AcceleratorError) or (
+        isinstance(error, RuntimeError) and any(name in str(error) for name in ("CUDA error", "CUBLAS_STATUS", "NCCL error"))
+    )
+    return str(error).splitlines()[0][:200] if known and not is_out_of_memory(error) else None
+
+
 class Checkpoints:
     """Writes the checkpoints of a training loop: every so many steps, after the last one, on SIGUSR1, and where Ctrl-C or SIGTERM ends it.
 
@@ -246,6 +257,11 @@ class Checkpoints:
         as_of_the_last_step = not signals.holding  # a listener may raise too, after weights have changed
         if error is None:
             return
+        if (fault := device_fault(error)) is not None:  # nothing on the device can be read any more, the weights included
+            raise TrainingStoppedError(
+                f"the device failed after step {self._done or self._session.first_step}: {fault}; {last_good(self._run.checkpoint_dir)}; "
+                "once it computes again (see nvidia-smi), go on with --resume"
+            ) from error
         signals.hold()
         written = self._done is None or self._done == self._written
         if isinstance(error, KeyboardInterrupt) and as_of_the_last_step and not written and not self._session.guard.bad:
