@@ -55,7 +55,8 @@ ROWS = {
 ROWS |= {"humaneval-plus": ROWS["humaneval"], "mbpp-plus": ROWS["mbpp"]}
 """A made-up row for each environment that needs a file and has no fixture."""
 
-JUDGED = {"alpaca-eval", "arena-hard"}  # a server with a judge is needed: tests/plugins/test_judged_benchmarks.py
+# A server with a judge is needed: tests/plugins/test_judged_benchmarks.py and test_judge_safety.py.
+JUDGED = {"alpaca-eval", "arena-hard", "safety"}
 NAMES = sorted(r1env.installed().provided("environments").keys() - JUDGED)
 
 
