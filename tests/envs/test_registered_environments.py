@@ -67,8 +67,9 @@ FOLDERS = {
 }
 """A made-up folder for each environment that needs one."""
 
-ELSEWHERE = {"alpaca-eval", "arena-hard", "openenv", "verifiers"}
-"""These need a server or another package, and have tests of their own: tests/plugins/test_judged_benchmarks.py and tests/interop."""
+ELSEWHERE = {"alpaca-eval", "arena-hard", "openenv", "safety", "verifiers"}
+"""These need a server or another package, and have tests of their own: tests/plugins/test_judged_benchmarks.py,
+test_judge_safety.py, and tests/interop."""
 NAMES = sorted(r1env.installed().provided("environments").keys() - ELSEWHERE)
 
 
