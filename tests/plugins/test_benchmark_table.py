@@ -79,6 +79,19 @@ def test_rows_in_the_layout_of_the_public_set_are_read(about):
         pytest.skip("there are no rows of this set")
 
 
+@pytest.mark.parametrize("name", ["ifeval", "mmlu-pro"])
+@pytest.mark.skipif(not LAYOUTS.is_dir(), reason="R1ENV_TEST_DATA names no folder with layouts/")
+def test_every_broken_row_is_refused_with_its_number(tmp_path, name):
+    lines = (LAYOUTS / f"{name.replace('-', '_')}_broken.jsonl").read_text("utf-8").splitlines()
+    refused = 0
+    for line in lines:
+        try:
+            made(name, data=write(tmp_path, json.loads(line)))
+        except DataError as error:
+            refused += "rows.jsonl, line 1" in str(error)
+    assert refused >= len(lines) - (name == "mmlu-pro")  # one row of MMLU-Pro has its options as text, and they can be read
+
+
 # Prompts.
 
 
