@@ -119,6 +119,7 @@ class EnvironmentSpec:
     step_seconds: float = 300.0
     kind: str = "math"
     requires: str = ""
+    argument: str = ""
     fixture: Fixture | None = None
 
 

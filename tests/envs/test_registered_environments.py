@@ -31,8 +31,28 @@ ROWS = {
         "private_test_cases": '[{"input": "", "output": "{n}", "testtype": "stdin"}]',
     },
     "codeforces": {"id": "{n}/A", "description": "Print {n}.", "official_tests": [{"input": "", "output": "{n}"}]},
+    "bigcodebench": {
+        "task_id": "BigCodeBench/{n}",
+        "complete_prompt": "def task_func():\n    pass\n",
+        "instruct_prompt": "Return {n}.",
+        "code_prompt": "def task_func():\n",
+        "entry_point": "task_func",
+        "libs": "[]",
+        "test": "import unittest\n\nclass TestCases(unittest.TestCase):\n    def test(self):\n        self.assertEqual(task_func(), {n})\n",
+    },
+    "swebench": {
+        "repo": "own/calc",
+        "instance_id": "own__calc-{n}",
+        "base_commit": "0",
+        "problem_statement": "add() subtracts.",
+        "patch": "--- a/calc.py\n+++ b/calc.py\n@@ -1,2 +1,2 @@\n def add(a, b):\n-    return a - b\n+    return a + b\n",
+        "test_patch": "--- /dev/null\n+++ b/test_calc.py\n@@ -0,0 +1,4 @@\n+import calc\n+\n+def test_add():\n+    assert calc.add({n}, 1) > 1\n",
+        "FAIL_TO_PASS": '["test_calc.py::test_add"]',
+        "PASS_TO_PASS": "[]",
+    },
     "code-jsonl": {"prompt": "Print {n}.", "tests": [{"kind": "stdio", "stdin": "", "expected": "{n}"}]},
 }
+ROWS |= {"humaneval-plus": ROWS["humaneval"], "mbpp-plus": ROWS["mbpp"]}
 """A made-up row for each environment that needs a file and has no fixture."""
 
 JUDGED = {"alpaca-eval", "arena-hard"}  # a server with a judge is needed: tests/plugins/test_judged_benchmarks.py
@@ -51,7 +71,13 @@ def options(request, tmp_path):
     path = tmp_path / "rows.jsonl"
     row = json.dumps(ROWS[name])
     path.write_text("".join(row.replace("{n}", str(n)) + "\n" for n in range(1, 6)), "utf-8")
-    return {"data": str(path)}
+    if name != "swebench":
+        return {"data": str(path)}
+    for n in range(1, 6):
+        folder = tmp_path / "repositories" / f"own__calc-{n}"
+        folder.mkdir(parents=True)
+        (folder / "calc.py").write_text("def add(a, b):\n    return a - b\n")
+    return {"data": str(path), "repositories": str(tmp_path / "repositories")}
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -293,7 +293,7 @@ def test_dates_agree_with_the_calendar_and_bases_with_python():
 def test_formulas_agree_with_python():
     for index in range(20):
         task = family_tasks("boolean-logic", "1-3").task(index)
-        values = {n: v == "true" for n, v in re.findall(r"(\w) is (true|false)", task.question.lower())}
+        values = {n: v == "true" for n, v in re.findall(r"(\w) be (true|false)", task.question)}
         formulas = re.findall(r"^\d+\. (.+)$", task.question, re.MULTILINE)
 
         def truth(text, values=values):

@@ -57,7 +57,10 @@ def r1env_templates() -> list[TemplateSpec]:
 @hookimpl
 def r1env_commands() -> list[CommandSpec]:
     return [
-        CommandSpec("win-rate", "r1env_benchmarks.judged:win_rate", "Print win rates against a baseline, with length control.")
+        CommandSpec(
+            "rating", "r1env_benchmarks.ratings:rating_command", "Estimate Elo ratings from evaluations of Codeforces."
+        ),
+        CommandSpec("win-rate", "r1env_benchmarks.judged:win_rate", "Print win rates against a baseline, with length control."),
     ]
 
 

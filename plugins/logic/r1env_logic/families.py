@@ -344,6 +344,7 @@ def _pose_people(facts: Facts) -> Problem | None:
     return Problem(question, answer, steps)
 
 
+@functools.lru_cache(maxsize=1024)
 def _case_text(world: int, count: int) -> str:
     return "".join("K" if world >> person & 1 else "N" for person in range(count))
 
@@ -379,24 +380,27 @@ _ZEBRA_SIZES = ((3, 2), (3, 3), (4, 3), (4, 4), (5, 4))  # houses, attributes
 
 def _draw_zebra(rng: Random, level: int) -> Facts:
     houses, attributes = _ZEBRA_SIZES[level - 1]
-    places = [place for _ in range(attributes) for place in rng.sample(range(houses), houses)]  # item → house
+    places = _draw_places(rng, houses, attributes)
     return {"houses": houses, "attributes": attributes, "places": places, "seed": rng.getrandbits(32)}
 
 
-def _enough_clues(rng: Random, houses: int, places: Sequence[int]) -> list[list[Any]]:
-    """Return true clues that leave one arrangement: each is chosen to exclude an arrangement that those before it allow."""
+def _enough_clues(rng: Random, houses: int, places: list[int]) -> list[list[Any]]:
+    """Return true clues that leave one arrangement: each excludes an arrangement that those before it allow."""
     clues: list[list[Any]] = []
-    everywhere = (1 << houses) - 1
-    domains = [everywhere] * len(places)
+    everywhere = [(1 << houses) - 1] * len(places)
     while True:
-        other = next((found for found in _arrangements(domains, clues, houses) if found != list(places)), None)
+        other = next((found for found in _arrangements(everywhere, clues, houses) if found != places), None)
         if other is None:
             return clues
-        while True:
+        clue = _draw_clue(rng, houses, places)
+        while _holds(clue, other):
             clue = _draw_clue(rng, houses, places)
-            if not _holds(clue, other):
-                break
         clues.append(clue)
+
+
+def _draw_places(rng: Random, houses: int, attributes: int) -> list[int]:
+    """Return an arrangement, item → house."""
+    return [place for _ in range(attributes) for place in rng.sample(range(houses), houses)]
 
 
 def _draw_clue(rng: Random, houses: int, places: Sequence[int]) -> list[Any]:
@@ -459,7 +463,7 @@ def _propagate(
             for item, domain in _narrowed(clue, domains):
                 if domain != domains[item]:
                     domains[item] = domain
-                    report(f"clue {number}", item, domain)
+                    report(f"By clue {number}", item, domain)
                     if not domain:
                         return False
                     changed = True
@@ -470,7 +474,7 @@ def _propagate(
             for other in range(first, first + houses):
                 if other != item and domains[other] & domain:
                     domains[other] &= ~domain
-                    report("that house is taken", other, domains[other])
+                    report("As that house is taken", other, domains[other])
                     if not domains[other]:
                         return False
                     changed = True
@@ -542,7 +546,7 @@ def _work_out(
 
     def report(reason: str, item: int, domain: int) -> None:
         where = " or ".join(str(house + 1) for house in range(houses) if domain >> house & 1)
-        steps.append(f"By {reason}, {names[item]} is in {f'house {where}' if where else 'no house: impossible'}.")
+        steps.append(f"{reason}, {names[item]} is in {f'house {where}' if where else 'no house, which is impossible'}.")
 
     if not _propagate(domains, clues, houses, report):
         return None
@@ -555,6 +559,7 @@ def _work_out(
             found = _work_out(_with(domains, unsure, house), clues, houses, names, steps)
             if found is not None:
                 return found
+            steps.append(f"So {names[unsure]} is not in house {house + 1}.")
     return None
 
 
@@ -906,9 +911,9 @@ def _pose_formulas(facts: Facts) -> Problem | None:
         steps.append(f"{number}. {'; '.join(operations)}. So formula {number} is {_letter(results[-1])}.")
     if len(set(results)) == 1:
         return None  # so that neither constant is ever right
-    assignment = ", ".join(f"{ALPHABET[15 + i]} is {'true' if value else 'false'}" for i, value in enumerate(facts["values"]))
+    assignment = ", ".join(f"{ALPHABET[15 + i]} be {'true' if value else 'false'}" for i, value in enumerate(facts["values"]))
     question = (
-        f"{assignment[0].upper()}{assignment[1:]}. Evaluate the formulas; 'xor' is exclusive or, and 'x implies y' is false only if x is true and y "
+        f"Let {assignment}. Evaluate the formulas; 'xor' is exclusive or, and 'x implies y' is false only if x is true and y "
         f"false.\n{_numbered([_formula_text(formula) for formula in facts['formulas']])}\nGive T or F for each, in order."
     )
     return Problem(question, ", ".join(map(_letter, results)), steps)

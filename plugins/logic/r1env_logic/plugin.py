@@ -79,7 +79,6 @@ def r1env_environments() -> list[EnvironmentSpec]:
             reward="procedural",
             summary=f"{summary}; level=1, 1-3 or auto",
             options={"family": name, "level": 1},
-            template="tagged",
             kind="math" if name in ("base-arithmetic", "dates") else "logic",
             fixture=Fixture(),
         )
