@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import base64
 import gzip
 import json
@@ -395,17 +396,36 @@ def test_canonical_solutions_are_accepted_and_changed_ones_refused(name, docker)
     assert [score.value for score in found] == [1.0] * len(rows) + [0.0] * len(rows), [score.reason for score in found]
 
 
+class _Changed(ast.NodeTransformer):
+    """Wraps what a program returns in a list of two, which no test of HumanEval expects."""
+
+    def visit_Return(self, node):
+        value = node.value or ast.Constant(None)
+        return ast.Return(ast.List([value, ast.Constant("changed")], ast.Load()))
+
+    def visit_FunctionDef(self, node):
+        self.generic_visit(node)
+        if not any(isinstance(inner, ast.Return) for inner in ast.walk(node)):
+            node.body.append(ast.Return(ast.Constant("changed")))
+        return node
+
+
 @pytest.mark.docker
 @pytest.mark.slow
-def test_every_canonical_solution_of_humaneval_is_accepted(docker):
+def test_every_canonical_solution_of_humaneval_is_accepted_and_changed_ones_are_refused(docker):
     data = Path(os.environ.get("R1ENV_TEST_DATA", "."), "HumanEval.jsonl.gz")
     if not data.exists():
         pytest.skip("R1ENV_TEST_DATA names no folder with HumanEval.jsonl.gz")
     source = humaneval(data)
     rows = [json.loads(line) for line in gzip.decompress(data.read_bytes()).splitlines()]
+    right = [row["prompt"] + row["canonical_solution"] for row in rows]
+    changed = [ast.unparse(ast.fix_missing_locations(_Changed().visit(ast.parse(text)))) for text in right[::4]]
     answers = [
-        r1env.Rollout(task=source.task(index), completion=f"```python\n{row['prompt']}{row['canonical_solution']}```")
-        for index, row in enumerate(rows)
+        r1env.Rollout(task=source.task(index), completion=f"```python\n{text}\n```")
+        for step, texts in ((1, right), (4, changed))
+        for index, text in zip(range(0, len(rows), step), texts, strict=True)
     ]
-    refused = {found.reason for found in r1env.score(answers, Code) if found.value != 1.0}
-    assert (source.size, refused) == (164, set())
+    found = r1env.score(answers, Code)
+    assert source.size == 164
+    assert {score.reason for score in found[:164] if score.value != 1.0} == set()
+    assert [index * 4 for index, score in enumerate(found[164:]) if score.value != 0.0] == []
