@@ -37,7 +37,18 @@ def r1env_environments() -> list[EnvironmentSpec]:
             template="",
             kind="any",
             requires="data=FILE (JSON Lines, JSON, CSV, Parquet), a folder, or hub:owner/name; map=… where the layout is not known",
-        )
+        ),
+        EnvironmentSpec(
+            "openenv",
+            "r1env.adapters.openenv:OpenEnvTasks",
+            reward="environment",
+            summary="an environment behind an OpenEnv server: --env openenv:URL",
+            max_turns=64,
+            other="r1env.adapters.openenv:OpenEnvEpisode",
+            kind="chat",
+            requires="openenv:URL, and r1env[openenv]",
+            argument="url",
+        ),
     ]
 
 

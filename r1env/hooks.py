@@ -91,7 +91,8 @@ class EnvironmentSpec:
         name: registered with Gymnasium as `r1env/<name>`.
         source: a callable that returns a `TaskSource`; called with `options`.
         reward: name of the accuracy reward, or its import string; rubrics refer to it as `accuracy`. Empty where the source says which
-            reward checks its tasks, by an attribute `reward` (see `r1env.data.tasks.FileTasks`).
+            reward checks its tasks, by an attribute `reward`. A source whose options choose a reward has an attribute `checker` with its
+            name and options (see `r1env.data.tasks.FileTasks`).
         options: default keyword arguments of the source; `gymnasium.make(id, **options)` overrides them.
         reward_options: options of the accuracy reward.
         template: name of the prompt template that renders the task's prompt; empty where it follows from the kind of the source's tasks.
@@ -118,6 +119,7 @@ class EnvironmentSpec:
     step_seconds: float = 300.0
     kind: str = "math"
     requires: str = ""
+    argument: str = ""
     fixture: Fixture | None = None
 
 

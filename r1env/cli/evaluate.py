@@ -8,7 +8,6 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import replace
 from enum import StrEnum
 from functools import partial
 from pathlib import Path
@@ -16,19 +15,19 @@ from statistics import fmean
 from typing import Annotated, Any
 
 import typer
-from pydantic import BaseModel, ConfigDict
 
 from r1env.cli import options as opt
 from r1env.cli.console import percent, print_json, print_table, progress, told
 from r1env.config import parse_overrides
-from r1env.data.sources import ListSource, iterate
-from r1env.engines import Engine, SamplingParams
-from r1env.envs.environment import Environment, make_evaluation_environment
-from r1env.envs.suite import Member, Suite, members_of
+from r1env.data.sources import iterate
+from r1env.engines import Engine
+from r1env.envs.environment import Environment
+from r1env.envs.suite import Suite
 from r1env.errors import EngineError, UsageError
 from r1env.evaluation import Evaluation, EvaluationRow, accuracy_cell, evaluate, paired_difference
 from r1env.evaluation.evaluate import check_rows, rollouts_of, score_again
-from r1env.evaluation.run import EvaluationRun, check_same, describe_environment, line_of
+from r1env.evaluation.plan import EvaluationPlan
+from r1env.evaluation.run import EvaluationRun, check_same, line_of
 from r1env.evaluation.scaling import Budget, Point, budget_point, curves, figures, force_budget
 from r1env.evaluation.tables import Verdicts, by_stratum, common_tasks, paper_table, read_contestants
 from r1env.monitoring.report import check_installed, render_page
@@ -107,7 +106,7 @@ def evaluate_command(
     plugins = opt.plugins_of(ctx)
     run = None if resume is None else EvaluationRun.open(resume)
     if run is not None:
-        asked = _Asked.model_validate(run.settings)
+        asked = EvaluationPlan.model_validate(run.settings)
     elif waits and budget is None:
         raise UsageError("--waits continues thinking that ends before its budget; give --budget too")
     elif not model or not (env or data):
@@ -115,10 +114,11 @@ def evaluate_command(
             f"give --model and --env or --data, or --resume with the folder of an evaluation (see `{ctx.command_path} --help`)"
         )
     else:
-        given = parse_overrides(env_options or []) | opt.data_options(data, columns, drop_repeated=drop_repeated)
+        given = opt.source_options(parse_overrides(env_options or []))
+        given |= opt.data_options(data, columns, drop_repeated=drop_repeated)
         if data is not None and Path(data).exists():
             given["data"] = str(Path(data).resolve())
-        asked = _Asked(
+        asked = EvaluationPlan(
             models=tuple(model),
             env=tuple(env or [opt.name_of_environment(None, data)]),
             engine=engine,
@@ -170,63 +170,8 @@ def evaluate_command(
         typer.echo(f"kept in {run.path}; compare it with another by `r1env compare {run.path} OTHER`", err=True)
 
 
-class _Asked(BaseModel):
-    """What is to be evaluated, and how. A manifest keeps it, with a description of the environments beside it."""
-
-    model_config = ConfigDict(frozen=True, extra="ignore")
-
-    models: tuple[str, ...]
-    env: tuple[str, ...]
-    engine: str
-    engine_options: Mapping[str, Any]
-    env_options: Mapping[str, Any]
-    template: str | None
-    rubric: str
-    sampling: SamplingParams
-    limit: int | None
-    seed: int
-    batch_size: int
-    budget: Budget | None = None
-
-    def settings(self, environments: list[Environment]) -> dict[str, Any]:
-        """Return everything that a manifest keeps."""
-        return {**self.model_dump(mode="json"), "environments": [describe_environment(one) for one in environments]}
-
-    def open(self, plugins: Plugins) -> list[Environment]:
-        """Open the environments; a suite stands for its members.
-
-        Raises:
-            UsageError: a wrong name or option, or an environment that is named twice.
-        """
-        members: list[Member] = []
-        for name in self.env:
-            members += members_of(name, plugins) if name in plugins.provided("suites") else [Member(name)]
-        names = [member.environment for member in members]
-        if twice := sorted(
-            {name for name in names if names.count(name) > 1} | {m for m in self.models if self.models.count(m) > 1}
-        ):
-            raise UsageError(f"{twice[0]!r} is named twice")
-        if not members:
-            raise UsageError(f"no environment is a member of {', '.join(self.env)}")
-        return [self._open(member, plugins) for member in members]
-
-    def _open(self, member: Member, plugins: Plugins) -> Environment:
-        environment = opt.open_environment(
-            plugins,
-            member.environment,
-            {**member.options, **self.env_options},
-            None,
-            make=make_evaluation_environment,
-            template=self.template,
-            rubric=self.rubric,
-        )
-        if member.tasks is None:
-            return environment
-        return replace(environment, source=ListSource(list(iterate(environment.source, member.tasks, self.seed))))
-
-
 def _evaluate(
-    asked: _Asked, environments: list[Environment], plugins: Plugins, run: EvaluationRun | None, preflight: Preflight
+    asked: EvaluationPlan, environments: list[Environment], plugins: Plugins, run: EvaluationRun | None, preflight: Preflight
 ) -> dict[tuple[str, str], Evaluation]:
     done: dict[tuple[str, str], list[EvaluationRow]] = {}
     for model, name, row in run.rows() if run is not None else ():
@@ -251,7 +196,7 @@ def _evaluate(
                         environment,
                         source,
                         asked.sampling,
-                        opt.limit_for(environment, asked.limit),
+                        asked.limit_of(environment),
                         asked.seed,
                         advance,
                         batch_size=asked.batch_size,
@@ -261,10 +206,10 @@ def _evaluate(
     return found
 
 
-def _check(asked: _Asked, environments: list[Environment], engine: Engine, preflight: Preflight) -> None:
+def _check(asked: EvaluationPlan, environments: list[Environment], engine: Engine, preflight: Preflight) -> None:
     with told(partial(typer.echo, err=True), "r1env.preflight"), progress("checking the tasks") as advance:
         for environment in environments:
-            count = opt.limit_for(environment, asked.limit)
+            count = asked.limit_of(environment)
             suite = Suite(environment.name, [environment])
             check_suites([suite], preflight, engine, count=count, seed=asked.seed, progress=advance)
 
@@ -553,7 +498,7 @@ def scaling(
 
 def _points(run: EvaluationRun, plugins: Plugins, rewards: Mapping[str, Reward]) -> list[Point]:
     """Return the points of an evaluation: of its budget where it has one, of votes and rewards where it has several completions."""
-    asked = _Asked.model_validate(run.settings)
+    asked = EvaluationPlan.model_validate(run.settings)
     if asked.budget is None and asked.sampling.n == 1:
         raise UsageError(f"{run.path} has one completion per task and no --budget: there is nothing to scale; use --n")
     points: list[Point] = []
@@ -568,13 +513,13 @@ def _points(run: EvaluationRun, plugins: Plugins, rewards: Mapping[str, Reward])
 
 
 def _values(
-    run: EvaluationRun, asked: _Asked, plugins: Plugins, model: str, environment: str, rewards: Mapping[str, Reward]
+    run: EvaluationRun, asked: EvaluationPlan, plugins: Plugins, model: str, environment: str, rewards: Mapping[str, Reward]
 ) -> dict[str, list[list[float | None]]]:
     """Return the values of rewards by task, in the order of the rows, as `curves` takes them."""
     if not rewards:
         return {}
     opened = next(one for one in asked.open(plugins) if one.name == environment)
-    tasks = list(iterate(opened.source, opt.limit_for(opened, asked.limit), asked.seed))
+    tasks = list(iterate(opened.source, asked.limit_of(opened), asked.seed))
     rows = [row for name, of, row in run.rows() if (name, of) == (model, environment)]
     check_rows(rows, tasks, opened)
     places: dict[str, list[int]] = {}
@@ -610,14 +555,14 @@ def rescore(
     old = EvaluationRun.open(source)
     if not old.complete:
         raise UsageError(f"{source} is not complete; go on with it first by r1env eval --resume {source}")
-    asked = _Asked.model_validate(old.settings | {"rubric": rubric})
+    asked = EvaluationPlan.model_validate(old.settings | {"rubric": rubric})
     environments = asked.open(plugins)
     by_pair: dict[tuple[str, str], list[EvaluationRow]] = {}
     for model, name, row in old.rows():
         by_pair.setdefault((model, name), []).append(row)
     found: dict[tuple[str, str], Evaluation] = {}
     for model, environment in itertools.product(asked.models, environments):
-        tasks = list(iterate(environment.source, opt.limit_for(environment, asked.limit), asked.seed))
+        tasks = list(iterate(environment.source, asked.limit_of(environment), asked.seed))
         rows = by_pair[model, environment.name]
         found[model, environment.name] = score_again(environment, tasks, rows, asked.sampling.n)
     settings = asked.settings(environments) | {"rescored_from": str(source.resolve())}

@@ -24,8 +24,8 @@ COMMANDS = (
     CommandSpec("settings", "r1env.cli.settings:settings", "Show a trainer's settings, with defaults and sources."),
     CommandSpec("eval", "r1env.cli.evaluate:evaluate_command", "Evaluate a model: accuracy with its interval, and pass@k."),
     CommandSpec("compare", "r1env.cli.evaluate:compare", "Compare evaluations, task by task."),
-    CommandSpec("table", "r1env.cli.evaluate:table", "Print evaluations as the tables of the DeepSeek-R1 paper."),
-    CommandSpec("scaling", "r1env.cli.evaluate:scaling", "Show accuracy against tokens: votes, best-of-n, thinking budgets."),
+    CommandSpec("table", "r1env.cli.evaluate:table", "Print evaluations as the tables of the R1 paper."),
+    CommandSpec("scaling", "r1env.cli.evaluate:scaling", "Show how accuracy grows with tokens."),
     CommandSpec("rescore", "r1env.cli.evaluate:rescore", "Score an evaluation's completions again."),
     CommandSpec(
         "decontaminate", "r1env.cli.decontaminate:decontaminate", "Find training rows that share text with a benchmark."

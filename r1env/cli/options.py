@@ -9,7 +9,6 @@ from typing import Annotated, Any
 
 import typer
 
-from r1env.api import TASKS_OF_A_GENERATOR
 from r1env.config import parse_overrides
 from r1env.data.rows import ColumnMap
 from r1env.engines import Engine, SamplingParams
@@ -93,12 +92,21 @@ def open_environment(
     Raises:
         UsageError: unknown name, unreadable option, or an option that is a setting of its own.
     """
-    given = dict(options) if isinstance(options, Mapping) else parse_overrides(options or [])
+    given = source_options(options if isinstance(options, Mapping) else parse_overrides(options or []))
     given |= data_options(data, columns, drop_repeated=drop_repeated)
+    return make(name_of_environment(name, data), plugins=plugins, **settings, **given)
+
+
+def source_options(given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the options of a task source.
+
+    Raises:
+        UsageError: one of them is a setting of its own, or none that a user can give.
+    """
     own = {"rubric": "--rubric", "template": "--template", "plugins": None, "reward_options": None, "max_turns": None}
     for key in given.keys() & own.keys():
         raise UsageError(f"{key!r} is no option of a task source" + (f"; use {own[key]}" if own[key] else ""))
-    return make(name_of_environment(name, data), plugins=plugins, **settings, **given)
+    return dict(given)
 
 
 def data_options(data: str | None, columns: list[str] | None, *, drop_repeated: bool = False) -> dict[str, Any]:
@@ -183,11 +191,6 @@ def make_sampling(stop: list[str] | None, **given: Any) -> SamplingParams:
     if not all(stop or []):
         raise UsageError("--stop needs a text; an empty one would end every completion before its first token")
     return SamplingParams(stop=tuple(stop or ()), **given)
-
-
-def limit_for(environment: Environment, limit: int | None) -> int | None:
-    """The limit that was given; of a generator, which never ends, a hundred tasks."""
-    return TASKS_OF_A_GENERATOR if limit is None and environment.source.size is None else limit
 
 
 def options_by_reward(pairs: list[str] | None) -> dict[str, dict[str, Any]]:

@@ -1,4 +1,4 @@
-"""`r1env score`: the stable doorway to the rewards. Rows in, one row out for each, in the same order; and `r1env export`."""
+"""`r1env score`: score existing completions, one row out for each row in, in the same order. Also `r1env export`."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ def score(
     ] = None,
     carry: Annotated[bool, typer.Option("--carry/--no-carry", help="Write the columns of the input beside the scores.")] = True,
     resume: Annotated[
-        bool, typer.Option("--resume", help="Go on where a run that was killed left FILE.partial; each row is written once.")
+        bool, typer.Option("--resume", help="Continue the FILE.partial of a run that was killed; each row is written once.")
     ] = False,
     keep_going: Annotated[
         bool, typer.Option("--keep-going", help="Do not stop when the first 100 rows all fail for one reason.")
@@ -141,15 +141,15 @@ def score(
             tally.add(new)
             if not keep_going and (reason := tally.only_failure):
                 sink.abandon()
-                raise UsageError(_told_of_failures(reason, rows.first))
+                raise UsageError(_all_failed(reason, rows.first))
             bytes_done += scored.size
             advance(bytes_done, max(rows.size, bytes_done))
         sink.finish()
-    for said in tally.summary():
-        typer.echo(said, err=True)
+    for line in tally.summary():
+        typer.echo(line, err=True)
     if tally.malformed:
-        told = "1 malformed line; it has" if tally.malformed == 1 else f"{tally.malformed} malformed lines; each has"
-        typer.echo(f"error: {told} status 'error' and the reason in the output", err=True)
+        which = "1 malformed line; it has" if tally.malformed == 1 else f"{tally.malformed} malformed lines; each has"
+        typer.echo(f"error: {which} status 'error' and the reason in the output", err=True)
         raise typer.Exit(1)
 
 
@@ -197,7 +197,7 @@ SLOWEST = 3
 
 
 class Tally:
-    """What became of the rows: the summary, and whether all have failed for one reason so far.
+    """Counts of what became of the rows, for the summary and for stopping early.
 
     Attributes:
         malformed: rows that could not be read.
@@ -215,6 +215,7 @@ class Tally:
         self._failures: Counter[str] = Counter()
 
     def add(self, scored: Scored) -> None:
+        """Count these rows."""
         for place, row in enumerate(scored.rows):
             self._rows += 1
             self._statuses[row["status"]] += 1
@@ -256,9 +257,10 @@ class Tally:
         yield f"seconds: p50 {p50:.4f}, p99 {p99:.4f}; slowest: {slowest}"
 
 
-def _told_of_failures(reason: str, first: Mapping[str, Any] | None) -> str:
-    told = f"stopped: the first {ALL_FAIL} rows all failed for one reason: {reason}"
-    return f"{told}; {describe_columns(first)}; or go on with --keep-going" if first else f"{told}; go on with --keep-going"
+def _all_failed(reason: str, first: Mapping[str, Any] | None) -> str:
+    message = f"stopped: the first {ALL_FAIL} rows all failed for one reason: {reason}"
+    columns = f"{describe_columns(first)}; or " if first else ""
+    return f"{message}; {columns}go on with --keep-going"
 
 
 def _scorer(
@@ -307,7 +309,7 @@ RETRIES = 5
 
 @contextmanager
 def connected(address: str | None) -> Iterator[None]:
-    """A connection to the cluster at `address`; None takes the one of RAY_ADDRESS, or starts one on this machine.
+    """Connect to the cluster at `address`; None means the one of RAY_ADDRESS, or else a new one on this machine.
 
     Raises:
         UsageError: Ray is not installed, or no cluster is there.
@@ -328,8 +330,9 @@ def connected(address: str | None) -> Iterator[None]:
 
 
 def score_on_cluster(chunks: Iterable[Chunk], scorer: Reward | Rubric, form: RowFormat = PLAIN) -> Iterator[Scored]:
-    """Yield every chunk, scored, in the order given. Inside `connected`. An empty chunk is none: the source is idle, and what is under way
-    is waited for.
+    """Yield every chunk, scored, in the order given. To be used inside `connected`.
+
+    An empty chunk says that the source is idle: then everything that is under way is waited for and yielded.
 
     Raises:
         UsageError: the reward cannot be loaded on the nodes, or a chunk lost `RETRIES` nodes.
@@ -376,7 +379,7 @@ def _result(ray: Any, reference: Any) -> Scored:
 
 
 def _processors(ray: Any) -> int:
-    """Of the cluster as it is now; nodes may join and leave."""
+    """Return the number of processors of the cluster as it is now; nodes may join and leave."""
     return max(1, int(ray.cluster_resources().get("CPU", 1)))
 
 

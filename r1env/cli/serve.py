@@ -13,7 +13,7 @@ from typing import Annotated
 import typer
 
 from r1env.adapters.core import load_rubric, rubric_spec
-from r1env.cli.options import options_by_reward, plugins_of
+from r1env.cli.options import open_environment, options_by_reward, plugins_of
 from r1env.errors import UsageError
 from r1env.rubrics import with_options
 from r1env.scoring import ScoringPool
@@ -25,13 +25,31 @@ TOKEN_VARIABLE = "R1ENV_SERVER_TOKEN"
 def serve(
     ctx: typer.Context,
     rubric: Annotated[
-        str, typer.Option("--rubric", metavar="NAME|FILE", help="Rubric: a preset, a YAML file or a single reward.")
-    ] = "zero",
+        str | None,
+        typer.Option(
+            "--rubric",
+            metavar="NAME|FILE",
+            help="Rubric: a preset, a YAML file or a single reward. Default: the checker of --env, or zero.",
+        ),
+    ] = None,
     accuracy: Annotated[
-        str, typer.Option("--accuracy", metavar="REWARD", help="Reward that the rubric's `accuracy` stands for.")
-    ] = "math",
+        str | None,
+        typer.Option(
+            "--accuracy",
+            metavar="REWARD",
+            help="Reward that the rubric's `accuracy` stands for. Default: that of --env, or math.",
+        ),
+    ] = None,
     option: Annotated[
         list[str] | None, typer.Option("--option", metavar="REWARD.KEY=VALUE", help="Option of a reward. Repeatable.")
+    ] = None,
+    env: Annotated[
+        str | None,
+        typer.Option("--env", help="Environment to serve to OpenEnv's clients; its rubric is --rubric, or its checker."),
+    ] = None,
+    env_option: Annotated[
+        list[str] | None,
+        typer.Option("-o", "--env-option", metavar="KEY=VALUE", help="Option of the environment. Repeatable."),
     ] = None,
     host: Annotated[
         str, typer.Option("--host", help="Address to listen at. Off the loopback interface a token is required.")
@@ -70,6 +88,7 @@ def serve(
     \b
     Example:
       r1env serve --rubric zero --accuracy math --port 8000
+      r1env serve --env guess-number
       r1env serve --rubric mine.yaml --host 0.0.0.0 --token-file token.txt --workers 8
     """
     try:
@@ -79,9 +98,11 @@ def serve(
     except ImportError as error:
         raise UsageError(f"{error.name} is missing; install r1env[server]") from error
     plugins = plugins_of(ctx)
-    loaded = load_rubric(
-        with_options(rubric_spec(rubric, plugins), options_by_reward(option)), accuracy=accuracy, plugins=plugins
-    )
+    if env and accuracy:
+        raise UsageError("--accuracy is for a rubric without --env, which brings its own checker; leave one of them out")
+    spec = with_options(rubric_spec(rubric or ("accuracy" if env else "zero"), plugins), options_by_reward(option))
+    environment = open_environment(plugins, env, env_option, rubric=spec) if env else None
+    loaded = load_rubric(environment.rubric if environment else spec, accuracy=accuracy or "math", plugins=plugins)
     token = _token(token_file)
     if token is None and not _is_loopback(host):
         raise UsageError(

@@ -343,11 +343,13 @@ class Episode:
         self._last: Completion | None = None
         self._turns: list[_Turn] = []
         self._closed = False
+        if other is None:
+            return  # without asking for its type: that a class fits a protocol is costly to find out
         if isinstance(other, ConversationEnv):
             self._env = other
             self.tools = tuple(other.tools)
             self._guarded(self._reset())
-        elif other is not None:
+        else:
             self._reply = other.reply if hasattr(other, "reply") else other
 
     @property

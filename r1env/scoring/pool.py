@@ -352,7 +352,7 @@ class Job:
             self.future.set_exception(error)
 
     def separate(self, indices: Iterable[int]) -> None:
-        """Have these items scored each in a chunk of its own: one of them spoiled the chunk for the others."""
+        """Have each of these items scored in a chunk of its own: one of them spoiled the chunk for the others."""
         with self._lock:
             self._alone.update(indices)
 
@@ -577,14 +577,14 @@ def _never() -> bool:
 
 
 class Habits:
-    """What rewards do to every worker with their first rollout. Any thread may use it.
+    """What rewards change in every worker with their first rollout. Any thread may use it.
 
-    A worker that a rollout has changed is replaced. But if a reward changes harmless things with the first rollout in every worker (it
-    starts a helper, opens a file, sets a variable of the environment), that belongs to it, and each worker keeps it.
+    A worker that a rollout has changed is replaced. But if a reward changes only harmless things, and with the first rollout in every
+    worker (it starts a helper thread, opens a file, sets an environment variable), it is taken to need them, and workers keep them.
     """
 
     FRESH_WORKERS = 3
-    """So many in a row, and nothing but what is harmless."""
+    """In so many workers in a row the first rollout must have changed something, and only harmless things."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()

@@ -8,6 +8,7 @@
 | `POST /slime` | slime, `--rm-type remote_rm --rm-url` | a number; with `?parts=true` an object, for `--reward-key score` |
 | `POST /verl` | `r1env.adapters.verl.remote_compute_score` | what verl's `compute_score` returns |
 | `POST /seed_session`, `POST /verify` | NeMo Gym | see `r1env.adapters.nemo_gym` |
+| `WS /ws`, `GET /schema`, `GET /health` | OpenEnv's clients, where an environment is served | see `r1env.server.openenv` |
 | `GET /healthz`, `GET /metrics` | orchestrators, Prometheus | whether it is there; counts and times |
 
 A request that has been read whole is answered, whatever happens to a reward: the server never drops one, and on SIGTERM it answers what
@@ -37,12 +38,14 @@ from pydantic import BaseModel, ConfigDict, Field
 from r1env import __version__
 from r1env.adapters import nemo_gym, openrlhf, slime, verl
 from r1env.adapters.core import check_unscored, numbers, score_items
+from r1env.envs.environment import Environment
 from r1env.errors import UsageError
 from r1env.rewards import Isolation
 from r1env.rewards import Scope as RewardScope
 from r1env.rubrics import Rubric, needs_whole_groups
 from r1env.runs.files import to_json
 from r1env.scoring.pool import ScoringPool, default_pool
+from r1env.server.openenv import add_openenv
 from r1env.types import FinishReason, Message, Rollout, Score, Task, TaskKind
 
 logger = logging.getLogger(__name__)
@@ -189,11 +192,13 @@ def make_app(
     limits: ServerLimits | None = None,
     unscored: float = 0.0,
     pool: ScoringPool | None = None,
+    environment: Environment | None = None,
     log_completions: bool = False,
 ) -> FastAPI:
     """Return the application that scores with a rubric.
 
     Args:
+        environment: served to OpenEnv's clients too, see `r1env.server.openenv`.
         token: that every request must bring, `/healthz` excepted; see `Gate`.
         unscored: the number for a score without a value, for the stacks that know only numbers.
         pool: workers to use instead of those of the process.
@@ -274,6 +279,14 @@ def make_app(
     async def verify(request: dict[str, Any]) -> Response:
         (one,) = await scorer.score("nemo_gym", [request], nemo_gym.rollout_of_request)
         return _json(nemo_gym.answer(request, one, rubric))
+
+    if environment is not None:
+
+        async def score_episode(rollout: Rollout) -> Score:
+            (one,) = await scorer.score("openenv", [rollout], _itself)
+            return one
+
+        add_openenv(app, environment, score_episode)
 
     @app.get("/healthz", response_model=dict[str, str])
     async def healthz() -> Response:
@@ -537,6 +550,10 @@ def _rollout_of_item(item: Item) -> Rollout:
 
 def _message(given: Mapping[str, Any]) -> Message:
     return cast(Message, dict(given))  # Task and Rollout check it
+
+
+def _itself(rollout: Rollout) -> Rollout:
+    return rollout
 
 
 def _json(value: Any, status: int = 200) -> Response:

@@ -10,7 +10,7 @@ outside, so a program can neither read the answer nor forge the verdict.
 
 Where to look: `models` (what goes in and out), `sandbox` (the object above), `judge` (the way of one submission, and what a
 verdict is made of), `checkers` (what counts as the expected answer), `harness` (programs that run in the containers), `pool` and
-`worker` (containers, as seen from here), `session` (one for a whole episode), `backends` (where they come from), `runner` (what runs
+`worker` (containers, as seen from here), `session` (one for a whole episode), `harbor` (task folders in sessions), `backends` (where they come from), `runner` (what runs
 in them), `cluster` (a sandbox on every node of a Ray cluster), `open` (which of these a name stands for).
 """
 

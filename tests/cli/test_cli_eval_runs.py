@@ -14,6 +14,10 @@ from typing import Any
 import pytest
 from chat_stub import fails, says, serving, slowly
 
+import r1env
+from r1env.engines import SamplingParams
+from r1env.plugins import Plugins
+
 OPENAI = "r1env_openai.engine:make_openai"
 ENGINE = ("--model", "any", "--engine", "obedient")
 
@@ -347,3 +351,19 @@ def test_a_table_and_reports_are_written_by_the_program(r1env_program: Any) -> N
     for form, name in (("html", "report.html"), ("markdown", "report.md")):
         assert r1env_program("report", "wrong", "--format", form).stdout.strip() == f"wrong/{name}"
         assert "66.7%" in Path("wrong", name).read_text("utf-8")
+
+
+def test_python_writes_the_folder_that_the_command_line_writes(r1env_program: Any, plugins: Plugins) -> None:
+    r1env_program("eval", *ENGINE, "--env", "echo", "-o", "count=5", "--n", 2, "--seed", 3, "--output", "program")
+    found = r1env.evaluate(
+        "any", "echo", engine="obedient", params=SamplingParams(n=2, seed=3), seed=3, output="python", plugins=plugins, count=5
+    )
+    assert found.accuracy == 1.0
+    assert without_times(rows_of(Path("python"))) == without_times(rows_of(Path("program")))
+    assert Path("python/summary.json").read_bytes() == Path("program/summary.json").read_bytes()
+    settings = [json.loads(Path(folder, "manifest.json").read_text())["settings"] for folder in ("python", "program")]
+    assert settings[0] == settings[1]
+    Path("python/summary.json").unlink()
+    assert r1env_program("eval", "--resume", "python").exit_code == 0
+    with pytest.raises(r1env.R1EnvError, match="python already holds an evaluation"):
+        r1env.evaluate("any", "echo", engine="obedient", output="python", plugins=plugins)

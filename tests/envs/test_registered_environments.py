@@ -12,10 +12,6 @@ import r1env
 from r1env.testing import check_environment, check_fixture
 
 ROWS = {
-    "gsm8k": {"question": "Ann has {n} hens and buys one. How many has she?", "answer": "{n} + 1 hens.\n#### {n}1"},
-    "svamp": {"Body": "Ann has {n} hens.", "Question": "How many hens has she?", "Answer": "{n}"},
-    "mawps": {"input": "What is {n} plus 0 ?", "target": "{n}"},
-    "aime24": {"problem": "Find ${n}^1$.", "answer": "{n}"},
     "math-jsonl": {"question": "Find ${n}^1$.", "answer": "{n}"},
     "data": {"question": "Find ${n}^1$.", "answer": "{n}"},
     "choice-jsonl": {"question": "Which is {n}?", "options": ["{n}", "{n}0"], "answer": "A"},
@@ -59,7 +55,8 @@ ROWS = {
 ROWS |= {"humaneval-plus": ROWS["humaneval"], "mbpp-plus": ROWS["mbpp"]}
 """A made-up row for each environment that needs a file and has no fixture."""
 
-NAMES = sorted(r1env.installed().provided("environments"))
+JUDGED = {"alpaca-eval", "arena-hard"}  # a server with a judge is needed: tests/plugins/test_judged_benchmarks.py
+NAMES = sorted(r1env.installed().provided("environments").keys() - JUDGED)
 
 
 @pytest.fixture

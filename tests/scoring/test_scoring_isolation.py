@@ -41,15 +41,16 @@ pytestmark = [
 cloudpickle.register_pickle_by_value(sys.modules[__name__])  # workers cannot import a test
 
 
-@pytest.fixture(autouse=True, params=["on", "off"], ids=["namespace", "no namespace"])
-def namespace(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
-    monkeypatch.setenv(NAMESPACE_VARIABLE, request.param)
-    return str(request.param)
+@pytest.fixture(scope="module", autouse=True, params=["on", "off"], ids=["namespace", "no namespace"])
+def namespace(request: pytest.FixtureRequest) -> Iterator[str]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv(NAMESPACE_VARIABLE, request.param)
+        yield str(request.param)
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def one(namespace: str) -> Iterator[ScoringPool]:
-    """A pool with one worker."""
+    """A pool with one worker, shared by the tests."""
     with ScoringPool(workers=1) as pool:
         yield pool
 
@@ -194,7 +195,7 @@ def test_what_a_reward_changes_in_every_worker_belongs_to_it(rollouts: MakeRollo
     assert 2 <= len(set(values)) <= 10, "after a few workers it is known"
 
 
-def test_a_reward_whose_module_starts_a_thread_is_scored_without_forking(rollouts: MakeRollouts, one: ScoringPool) -> None:
+def test_a_reward_whose_module_starts_a_thread_is_scored_without_forking(rollouts: MakeRollouts) -> None:
     @reward(isolation="process")
     class Threaded:
         def __init__(self) -> None:
@@ -206,7 +207,8 @@ def test_a_reward_whose_module_starts_a_thread_is_scored_without_forking(rollout
                 os._exit(3)
             return float(self.thread.is_alive())
 
-    assert [found.value for found in score(rollouts("a", "bad", "b"), Threaded, pool=one)] == [1.0, None, 1.0]
+    with ScoringPool(workers=1) as pool:
+        assert [found.value for found in score(rollouts("a", "bad", "b"), Threaded, pool=pool)] == [1.0, None, 1.0]
 
 
 def test_an_error_in_a_worker_that_others_have_used_is_verified_in_a_fresh_one(

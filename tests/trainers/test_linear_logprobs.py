@@ -10,7 +10,8 @@ from r1env_trainers.model.logprobs import linear_logprobs, linear_logprobs_and_e
 
 
 @pytest.fixture
-def tensors():
+def tensors(monkeypatch):
+    monkeypatch.setitem(module.LEAST_ROWS, "cpu", 1)
     generator = torch.Generator().manual_seed(0)
     hidden = torch.randn(11, 8, generator=generator)
     head = torch.randn(23, 8, generator=generator)

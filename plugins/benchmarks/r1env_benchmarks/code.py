@@ -16,7 +16,7 @@ from r1env import UsageError
 from r1env.data import programs
 from r1env.data.layouts import Computed, Layout, layout_named
 from r1env.data.tasks import Data, FileTasks, file_tasks
-from r1env_benchmarks.hub import on_the_hub
+from r1env_benchmarks.tasks import on_the_hub
 
 
 def humaneval(
@@ -37,10 +37,13 @@ def humaneval(
     return _tasks("humaneval", replace(layout_named("HumanEval"), tests=tests), data, split, None, **options)
 
 
+MBPP = "google-research-datasets/mbpp"
+
+
 def mbpp(
-    data: Data = "google-research-datasets/mbpp",
+    data: Data = MBPP,
     split: str | None = None,
-    subset: str = "full",
+    subset: str | None = None,
     samples: int = 1,
     protocol: str = "r1env",
     **options: Any,
@@ -50,7 +53,7 @@ def mbpp(
     Args:
         data: where the rows are, or the name of a data set of the hub.
         split: None for a whole file, and for `test` of a data set of the hub.
-        subset: of the data set of the hub (`full` or `sanitized`); MBPP+ (`evalplus/mbppplus`) has none.
+        subset: of the data set of the hub: `full` (the default) or `sanitized`; MBPP+ (`evalplus/mbppplus`) has none.
         samples: assertions that the prompt shows, for the function's name and signature; the others decide. With all three, as
             the paper has it, the same ones decide.
         protocol: `r1env`, or `official`, which asks in the paper's words, without its three examples, and shows every assertion.
@@ -58,7 +61,9 @@ def mbpp(
     """
     tests = functools.partial(programs.mbpp, samples=samples, official=_official("mbpp", protocol))
     layout = replace(layout_named("MBPP"), tests=tests, id=_named("mbpp", "task_id"))
-    return _tasks("mbpp", layout, data, split, subset or None, **options)
+    if data == MBPP:
+        subset = subset or "full"
+    return _tasks("mbpp", layout, data, split, subset, **options)
 
 
 def livecodebench(

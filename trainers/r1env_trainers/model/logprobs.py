@@ -255,6 +255,9 @@ def _is_all_there_is(head: nn.Linear, model: PreTrainedModel) -> bool:
 
 CHUNK_ELEMENTS = {"cuda": 2**28, "cpu": 2**24}
 """Logits held at once: 1 GB on a GPU, enough to fill it; 64 MB on a CPU."""
+LEAST_ROWS = {"cuda": 1, "cpu": 256}
+"""Tokens of a chunk, whatever the vocabulary: every chunk reads and writes the whole gradient of the head, which takes a CPU longer than
+the products of few tokens."""
 
 
 def linear_logprobs(
@@ -341,7 +344,10 @@ class _LinearLogprobs(torch.autograd.Function):
                 logits, ids[rows], normalisers[rows], grad[rows], ctx.temperature, hidden.dtype
             )
             grad_hidden[rows] = slope @ weight
-            grad_head += _product(slope.T, hidden[rows])
+            if slope.dtype == torch.float32:  # without a second matrix of the head's size, which is most of the time on a CPU
+                grad_head.addmm_(slope.T, hidden[rows])
+            else:
+                grad_head += _product(slope.T, hidden[rows])
         return grad_hidden, grad_head.to(head.dtype), None, None, None
 
 
@@ -355,7 +361,7 @@ def _product(left: Tensor, right: Tensor) -> Tensor:
 
 
 def _chunks(hidden: Tensor, head: Tensor) -> list[slice]:
-    size = max(1, CHUNK_ELEMENTS[hidden.device.type] // head.shape[0])
+    size = max(LEAST_ROWS[hidden.device.type], CHUNK_ELEMENTS[hidden.device.type] // head.shape[0])
     return [slice(start, start + size) for start in range(0, max(1, len(hidden)), size)]
 
 

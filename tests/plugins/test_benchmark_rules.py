@@ -13,26 +13,26 @@ from hypothesis import strategies as st
 
 import r1env
 from r1env import Rollout, Task
-from r1env_benchmarks import official
-from r1env_benchmarks.official import RULES, Official
+from r1env_benchmarks import rules
+from r1env_benchmarks.rules import RULES, BenchmarkRule
 
 CASES = Path(os.environ.get("R1ENV_TEST_DATA", ".")) / "layouts/official_extraction_cases.jsonl"
 NAMED = {
-    "simple_evals_multichoice": lambda case: official.simple_evals_choice(case["response"]),
-    "simple_evals_answer_line": lambda case: official.simple_evals_answer(case["response"]),
-    "mmlu_pro": lambda case: official.mmlu_pro_choice(case["response"]),
-    "lcb_extract_code": lambda case: official.livecodebench_code(case["response"]),
-    "verl_gsm8k_strict": lambda case: float(official.verl_gsm8k_answer(case["response"]) == case["ground_truth"]),
+    "simple_evals_multichoice": lambda case: rules.simple_evals_choice(case["response"]),
+    "simple_evals_answer_line": lambda case: rules.simple_evals_answer(case["response"]),
+    "mmlu_pro": lambda case: rules.mmlu_pro_choice(case["response"]),
+    "lcb_extract_code": lambda case: rules.livecodebench_code(case["response"]),
+    "verl_gsm8k_strict": lambda case: float(rules.verl_gsm8k_answer(case["response"]) == case["ground_truth"]),
     "verl_math_dapo": lambda case: 2.0 * _scored("verl-dapo", case["response"], case["ground_truth"]).value - 1,
-    "drop_em_f1": lambda case: list(official.drop_metrics(case["response"], case["reference"])),
-    "hendrycks_is_equiv": lambda case: official.hendrycks_equal(case["a"], case["b"]),
-    "olympiadbench_judge": lambda case: official.olympiadbench_equal(case["ground_truth"], case["response"], case["precision"]),
+    "drop_em_f1": lambda case: list(rules.drop_metrics(case["response"], case["reference"])),
+    "hendrycks_is_equiv": lambda case: rules.hendrycks_equal(case["a"], case["b"]),
+    "olympiadbench_judge": lambda case: rules.olympiadbench_equal(case["ground_truth"], case["response"], case["precision"]),
 }
 
 
 def _scored(rule, completion, answer, **metadata):
     task = Task(id="t", prompt="?", answer=answer, metadata=metadata)
-    return r1env.get_reward("official", rule=rule).score(Rollout(task=task, completion=completion))
+    return r1env.get_reward("benchmark", rule=rule).score(Rollout(task=task, completion=completion))
 
 
 @pytest.mark.skipif(not CASES.is_file(), reason="R1ENV_TEST_DATA names no folder with layouts/official_extraction_cases.jsonl")
@@ -46,26 +46,26 @@ def test_recorded_verdicts_of_the_evaluators_are_reproduced():
 @pytest.mark.parametrize(
     ("read", "response", "answer"),
     [
-        (official.simple_evals_choice, "ANSWER:\t$d$ is mine", "d"),
-        (official.simple_evals_choice, "Answer: A. Wait, Answer: C", "A"),
-        (official.simple_evals_choice, "Answer: none of them", None),
-        (official.simple_evals_answer, "Answer : 3 apples\nAnswer: 4", "3 apples"),
-        (official.mmlu_pro_choice, "Answer: C\nThe answer is (F)", "F"),
-        (official.mmlu_pro_choice, "answer: B, no, answer: D\nAnswer: E", "D"),
-        (official.mmlu_pro_choice, "It is H rather than I.", "I"),
-        (official.mmlu_pro_choice, "Nothing fits", None),
-        (official.lm_eval_mmlu_pro_choice, "Answer: D", None),
-        (official.lm_eval_mmlu_pro_choice, "so the answer is (D)", "D"),
-        (official.opencompass_choice, "选 C，因为 A 不对", "C"),
-        (official.opencompass_choice, "无", None),
-        (official.verl_gsm8k_answer, "#### 12\nno, #### 1,300", "1300"),
-        (official.verl_gsm8k_answer, "####12", None),
-        (official.verl_gsm8k_flexible_answer, "We get 3 and then 4.", "4."),
-        (official.verl_gsm8k_flexible_answer, "none.", "."),
-        (official.verl_dapo_answer, "Answer: 2\nanswer : $\\frac34$", "\\frac{3}{4}"),
-        (official.livecodebench_code, "```\nold\n```\nthen\n```py\nnew\n```", "new"),
-        (official.livecodebench_code, "no fence", ""),
-        (official.hendrycks_answer, "so $x$ is $5$, ok", "x$ is $5"),
+        (rules.simple_evals_choice, "ANSWER:\t$d$ is mine", "d"),
+        (rules.simple_evals_choice, "Answer: A. Wait, Answer: C", "A"),
+        (rules.simple_evals_choice, "Answer: none of them", None),
+        (rules.simple_evals_answer, "Answer : 3 apples\nAnswer: 4", "3 apples"),
+        (rules.mmlu_pro_choice, "Answer: C\nThe answer is (F)", "F"),
+        (rules.mmlu_pro_choice, "answer: B, no, answer: D\nAnswer: E", "D"),
+        (rules.mmlu_pro_choice, "It is H rather than I.", "I"),
+        (rules.mmlu_pro_choice, "Nothing fits", None),
+        (rules.lm_eval_mmlu_pro_choice, "Answer: D", None),
+        (rules.lm_eval_mmlu_pro_choice, "so the answer is (D)", "D"),
+        (rules.opencompass_choice, "选 C，因为 A 不对", "C"),
+        (rules.opencompass_choice, "无", None),
+        (rules.verl_gsm8k_answer, "#### 12\nno, #### 1,300", "1300"),
+        (rules.verl_gsm8k_answer, "####12", None),
+        (rules.verl_gsm8k_flexible_answer, "We get 3 and then 4.", "4."),
+        (rules.verl_gsm8k_flexible_answer, "none.", "."),
+        (rules.verl_dapo_answer, "Answer: 2\nanswer : $\\frac34$", "\\frac{3}{4}"),
+        (rules.livecodebench_code, "```\nold\n```\nthen\n```py\nnew\n```", "new"),
+        (rules.livecodebench_code, "no fence", ""),
+        (rules.hendrycks_answer, "so $x$ is $5$, ok", "x$ is $5"),
     ],
 )
 def test_an_answer_is_read_as_the_evaluator_reads_it(read, response, answer):
@@ -88,7 +88,7 @@ def test_an_answer_is_read_as_the_evaluator_reads_it(read, response, answer):
     ],
 )
 def test_hendrycks_form(first, second, equal):
-    assert official.hendrycks_equal(first, second) is equal
+    assert rules.hendrycks_equal(first, second) is equal
 
 
 @pytest.mark.parametrize(
@@ -103,7 +103,7 @@ def test_hendrycks_form(first, second, equal):
     ],
 )
 def test_drop_metrics(prediction, reference, exact, f1):
-    assert official.drop_metrics(prediction, reference) == (exact, f1)
+    assert rules.drop_metrics(prediction, reference) == (exact, f1)
 
 
 @given(
@@ -120,7 +120,7 @@ def test_spans_are_paired_so_that_the_sum_is_largest(scores):
         sum(row[column] for row, column in zip(wide, order, strict=True))
         for order in itertools.permutations(range(max(rows, columns)), len(wide))
     )
-    assert official._largest_sum(scores) == pytest.approx(best)
+    assert rules._largest_sum(scores) == pytest.approx(best)
 
 
 @pytest.mark.parametrize(
@@ -138,12 +138,12 @@ def test_spans_are_paired_so_that_the_sum_is_largest(scores):
     ],
 )
 def test_olympiadbench_equality(reference, response, precision, equal):
-    assert official.olympiadbench_equal(reference, response, precision) is equal
+    assert rules.olympiadbench_equal(reference, response, precision) is equal
 
 
 def test_tolerances_that_do_not_fit_the_answers_are_an_error():
-    with pytest.raises(official.TolerancesError, match="2 tolerances for 3 answers"):
-        official.olympiadbench_equal("1, 2, 3", r"\boxed{1, 2, 4}", [1e-8, 1e-3])
+    with pytest.raises(rules.TolerancesError, match="2 tolerances for 3 answers"):
+        rules.olympiadbench_equal("1, 2, 3", r"\boxed{1, 2, 4}", [1e-8, 1e-3])
 
 
 @pytest.mark.parametrize("rule", RULES)
@@ -162,10 +162,10 @@ def test_an_answer_that_is_not_found_is_never_drawn_at_random(rule):
 
 def test_a_rule_reports_its_metrics_and_reads_the_reference_of_a_worked_solution():
     score = _scored("lm-eval-drop", "Ann Bo", "Ann, Bo", spans=[["Ann", "Bo"]])
-    assert (score.value, score.parts["official/em"], score.parts["official/f1"]) == (0.33, 0.0, 0.33)
+    assert (score.value, score.parts["benchmark/em"], score.parts["benchmark/f1"]) == (0.33, 0.0, 0.33)
     contained = _scored("simple-evals-drop", "Answer: Ann Lee", "Ann")
-    assert (contained.value, contained.parts["official/em"]) == (1.0, 0.0)
-    assert Official.read_reference("We add.\n#### 1,200") == "1,200"
+    assert (contained.value, contained.parts["benchmark/em"]) == (1.0, 0.0)
+    assert BenchmarkRule.read_reference("We add.\n#### 1,200") == "1,200"
     assert _scored("verl-gsm8k", "#### 1200", "1,200").value == 1.0
     assert _scored("simple-evals-math", "Answer: $\\frac{1}{2}$", "0.5").value == 1.0
     assert _scored("lm-eval-math", "The value is $\\tfrac12$.", "1/2").value == 1.0
@@ -173,7 +173,7 @@ def test_a_rule_reports_its_metrics_and_reads_the_reference_of_a_worked_solution
 
 def test_an_unknown_rule_is_refused_with_the_known_ones():
     with pytest.raises(r1env.UsageError, match="rule is 'best'; known: simple-evals-choice, "):
-        r1env.get_reward("official", rule="best")
+        r1env.get_reward("benchmark", rule="best")
 
 
 @given(st.text(alphabet='aAB: $\\{}[](),#0123.%/^_=\n"*frcbox', max_size=60))

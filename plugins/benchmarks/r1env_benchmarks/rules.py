@@ -1,4 +1,4 @@
-"""The official extraction and equality rules of public evaluators, each under its own name, and the reward `official` that applies one.
+"""The official extraction and equality rules of public evaluators, each under its own name, and the reward `benchmark` that applies one.
 
 A rule reproduces what its evaluator decides, its oddities included, because a published number rests on them. Two things differ on purpose
 and in every rule: the thinking is cut off first, so that an answer that is only considered there counts for nothing, and an answer that is
@@ -29,12 +29,12 @@ class Outcome:
 
     Attributes:
         answer: the answer that it reads; None where it reads none.
-        value: the score, from 0 to 1.
+        value: the score, from 0 to 1; None where it cannot be said.
         parts: further metrics of the evaluator, by name.
     """
 
     answer: str | None
-    value: float
+    value: float | None
     parts: Mapping[str, float] | None = None
 
 
@@ -54,10 +54,13 @@ class Rule:
 
 
 @r1env.reward(
-    name="official", isolation="process", parts=("em", "f1"), limits=r1env.Limits(cpu_seconds=5, wall_seconds=25, memory_mb=512)
+    name="benchmark",
+    isolation="process",
+    parts=("em", "f1"),
+    limits=r1env.Limits(cpu_seconds=5, wall_seconds=25, memory_mb=512),
 )
-class Official:
-    """Score a completion by an official rule, one of `RULES`.
+class BenchmarkRule:
+    """Score a completion by the rule of a benchmark, one of `RULES`.
 
     A rule that has no metrics beside its score reports the score as `em` and as `f1`.
 
@@ -70,13 +73,13 @@ class Official:
 
     Example:
         >>> task = Task(id="t", prompt="Which?", answer="B")
-        >>> Official("simple-evals-choice")("Answer: B", task).value
+        >>> BenchmarkRule("simple-evals-choice")("Answer: B", task).value
         1.0
     """
 
     def __init__(self, rule: str, prefilled: bool = False) -> None:
         if rule not in RULES:
-            raise UsageError(f"reward 'official': rule is {rule!r}; known: {', '.join(RULES)}")
+            raise UsageError(f"reward 'benchmark': rule is {rule!r}; known: {', '.join(RULES)}")
         self._rule, self._prefilled = RULES[rule], prefilled
 
     @staticmethod
@@ -106,6 +109,8 @@ class Official:
                 reason="there is no response after the thinking",
             )
         outcome = self._rule.apply(response, task)
+        if outcome.value is None:
+            return Score.failure(Status.UNPARSEABLE, "the answer and the reference cannot be compared", parts=("em", "f1"))
         parts = outcome.parts or {"em": outcome.value, "f1": outcome.value}
         status = Status.NO_ANSWER if outcome.answer is None else Status.OK if outcome.value > 0 else Status.WRONG
         return Score(value=outcome.value, parts=dict(parts), status=status, reason=(outcome.answer or "")[:200])
@@ -640,7 +645,7 @@ def _simple_evals_math(response: str, task: Task) -> Outcome:
         return Outcome(None, 0.0)
     # The original asks a model whether the two are equal.
     verdict = verify(task.answer or "", rf"\boxed{{{answer.strip().strip('$')}}}", task=task)
-    return Outcome(answer, float(bool(verdict.correct)))
+    return Outcome(answer, None if verdict.correct is None else float(verdict.correct))
 
 
 def _hendrycks(response: str, task: Task) -> Outcome:
@@ -698,6 +703,41 @@ def _simple_evals_drop(response: str, task: Task) -> Outcome:
     return Outcome(given, float(any(drop_contained(given, reference) for reference in references)), parts)
 
 
+# Our own rules, for the two benchmarks that no general reward fits.
+
+
+def _olympiadbench_exactly(response: str, task: Task) -> Outcome:
+    """Compare as the reward `math` does, and numbers within the tolerance of the row."""
+    from r1env_math import AnswerPolicy, verify
+
+    reference = task.answer or ""
+    tolerances = task.metadata.get("tolerances") or []
+    relative = 0.0
+    if len(tolerances) == 1 and _is_number(reference.strip("$ ")) and float(reference.strip("$ ")) != 0:
+        relative = min(tolerances[0] / abs(float(reference.strip("$ "))), 0.999)
+    verdict = verify(reference, response, task=task, policy=AnswerPolicy(tolerance=relative))
+    return Outcome(verdict.extracted, None if verdict.correct is None else float(verdict.correct))
+
+
+_BETWEEN_SPANS = re.compile(r"\s*(?:,\s*and|,|;|\band\b)\s+")
+
+
+def _drop(response: str, task: Task) -> Outcome:
+    """Read the answer as the reward `short_answer` does. Where a reference has several spans, the answer is split at commas and at "and"."""
+    from r1env_logic.answers import short_answers
+
+    readings = short_answers(response)
+    if not readings:
+        return Outcome(None, 0.0, {"em": 0.0, "f1": 0.0})
+    metrics = [
+        drop_metrics([span for span in _BETWEEN_SPANS.split(reading) if span] if len(reference) > 1 else reading, reference)
+        for reading in readings
+        for reference in references_of_drop(task)
+    ] or [(0.0, 0.0)]
+    parts = {"em": max(exact for exact, _ in metrics), "f1": max(f1 for _, f1 in metrics)}
+    return Outcome(readings[0], parts["f1"], parts)
+
+
 RULES: Mapping[str, Rule] = {
     "simple-evals-choice": Rule(_choice(simple_evals_choice), "simple-evals, ANSWER_PATTERN_MULTICHOICE"),
     "mmlu-pro": Rule(_choice(mmlu_pro_choice), "MMLU-Pro, extract_answer"),
@@ -711,5 +751,7 @@ RULES: Mapping[str, Rule] = {
     "verl-dapo": Rule(_dapo, "verl, reward_score/math_dapo"),
     "lm-eval-drop": Rule(_lm_eval_drop, "lm-evaluation-harness, drop, get_metrics"),
     "simple-evals-drop": Rule(_simple_evals_drop, "simple-evals, drop_eval"),
+    "drop": Rule(_drop, "r1env; the metrics of DROP"),
+    "olympiadbench-exact": Rule(_olympiadbench_exactly, "r1env; the reward `math`, and the tolerance of the row", True),
 }
 """Rule by name."""

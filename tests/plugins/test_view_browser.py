@@ -1,0 +1,219 @@
+"""`r1env view` in headless Chromium: what the script does, and what a person with a keyboard or a screen reader meets."""
+
+import shutil
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytest.importorskip("duckdb", reason="r1env-view is not installed")
+import uvicorn
+
+from r1env.runs.run import Run
+from r1env_view.app import make_app
+
+sync_api = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed")
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.xdist_group("browser"),
+    pytest.mark.skipif(CHROMIUM is None, reason="needs chromium: apt-get install chromium"),
+]
+
+PLAN = {
+    "name": "demo",
+    "preset": None,
+    "stages": [{"name": name, "trainer": "grpo", "config": {"model": "tiny"}} for name in ("base", "rl")],
+}
+HOSTILE = '<script>document.title="owned"</script><img src=x onerror=\'document.title="owned"\'>\x00\u202e' + "x" * 1_000_000
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("runs")
+
+
+@pytest.fixture(scope="module")
+def run(folder: Path) -> Run:
+    run = Run.create(folder / "one", PLAN, seed=0)
+    run.start_stage("base")
+    run.log(1, {"loss": 2.0})
+    run.log(2, {"loss": 1.0})
+    run.finish_stage("base")
+    run.start_stage("rl")
+    run.log(0, {"eval/accuracy": 0.25})
+    for step in range(1, 31):
+        log_step(run, step)
+    run.log_event(20, {"kind": "alert", "rule": "flat-groups", "metric": "mixed_groups", "message": "<b>few</b> groups teach"})
+    return run
+
+
+def log_step(run: Run, step: int) -> None:
+    run.log(
+        step, {"reward": step / 30, "eval/accuracy": step / 30, "mixed_groups": 0.5, "clip_fraction": 0.0, "entropy": 1 / step}
+    )
+    row = {"task_id": "sum", "group": 0, "question": "2 + 2?", "prompt": "2 + 2?", "answer": "4", "tokens": 9}
+    completions = [f"<think>{'I wait. ' * 20}</think>4, step {step}", "five", HOSTILE if step == 30 else "six", "seven"]
+    run.log_rollouts(
+        step,
+        [
+            {
+                **row,
+                "sample": sample,
+                "completion": text,
+                "reward": float(not sample),
+                "correct": not sample,
+                "status": "wrong" if sample else "ok",
+                "advantage": 0.75 - bool(sample),
+            }
+            for sample, text in enumerate(completions)
+        ],
+    )
+
+
+@pytest.fixture(scope="module")
+def address(folder: Path, run: Run) -> Iterator[str]:
+    second = Run.create(folder / "two", PLAN, seed=1)
+    second.start_stage("rl")
+    for step in range(1, 6):
+        log_step(second, step)
+    listener = socket.create_server(("127.0.0.1", 0))
+    server = uvicorn.Server(uvicorn.Config(make_app([folder]), log_level="error"))
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
+    thread.start()
+    yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+    server.should_exit = True
+    thread.join(10)
+
+
+@pytest.fixture(scope="module")
+def chromium() -> Iterator[Any]:
+    with sync_api.sync_playwright() as playwright:
+        browser = playwright.chromium.launch(
+            executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
+        )
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def visit(chromium: Any, address: str) -> Iterator[Callable[..., Any]]:
+    """Opens a page; at the end nothing may have been written to the console."""
+    faults: list[str] = []
+    contexts = []
+
+    def open_page(path: str, **settings: Any) -> Any:
+        context = chromium.new_context(**{"viewport": {"width": 1280, "height": 900}, **settings})
+        context.set_default_timeout(20_000)
+        contexts.append(context)
+        page = context.new_page()
+        page.on("console", lambda message: faults.append(f"{message.type}: {message.text}"))
+        page.on("pageerror", lambda error: faults.append(str(error)))
+        page.goto(address + path)
+        return page
+
+    yield open_page
+    for context in contexts:
+        context.close()
+    assert faults == []
+
+
+def test_charts_are_drawn_marked_and_grow_while_the_run_goes_on(visit: Callable[..., Any], run: Run) -> None:
+    page = visit("/?run=one")
+    page.wait_for_selector(".chart canvas")
+    titles = page.locator(".chart h2").all_inner_texts()
+    assert titles[:2] == ["Reward", "Accuracy"]  # the first of `CHARTS` that have values, and no empty tile
+    assert "Clipped tokens" not in titles
+    assert "clipped tokens" in page.locator("#flat").inner_text()
+    assert "<b>few</b> groups teach" in page.locator("#alerts").inner_text()
+    blank = "c => !c.getContext('2d').getImageData(0, 0, c.width, c.height).data.some(value => value)"
+    assert not any(canvas.evaluate(blank) for canvas in page.locator(".chart canvas").all())
+    legend = page.locator(".chart", has_text="mean over the scored").locator(".legend b")
+    assert legend.inner_text() == "1"
+    began = time.monotonic()
+    run.log(31, {"reward": 0.123})
+    sync_api.expect(legend).to_have_text("0.123", timeout=8_000)
+    assert time.monotonic() - began < 8.0  # 2 s where the processors are free
+    page.select_option("#stage", "rl")
+    assert "stage=rl" in page.url
+
+
+def test_runs_are_drawn_over_each_other(visit: Callable[..., Any]) -> None:
+    page = visit("/?run=one&run=two&smooth=0.5")
+    page.wait_for_selector(".chart canvas")
+    assert page.locator(".chart").first.locator(".legend").inner_text().split()[::2][:2] == ["one", "two"]
+    assert page.locator("#smooth").input_value() == "0.5"
+
+
+def test_rollouts_are_read_filtered_and_followed_with_the_keyboard(visit: Callable[..., Any]) -> None:
+    page = visit("/rollouts?run=one")
+    page.keyboard.press("j")
+    page.wait_for_selector("article.rollout")
+    first = page.url
+    assert "open=one" in first
+    page.keyboard.press("k")
+    page.keyboard.press("/")
+    page.keyboard.type("step 7")
+    sync_api.expect(page.locator(".row")).to_have_count(1)
+    assert "text=step" in page.url
+    page.keyboard.press("Escape")
+    page.keyboard.press("j")
+    thinking = page.locator("#detail details.thinking")
+    sync_api.expect(page.locator("#detail .facts").first).to_contain_text("step 7")
+    assert thinking.get_attribute("open") is None
+    page.keyboard.press("h")
+    assert thinking.get_attribute("open") is not None
+    page.keyboard.press("g")
+    sync_api.expect(page.locator(".card")).to_have_count(4)
+    page.go_back()
+    sync_api.expect(page.locator("#search")).to_have_value("step 7")  # the address keeps the state
+    sync_api.expect(page.locator("#detail .facts").first).to_contain_text("step 7")
+    page.keyboard.press("t")
+    page.wait_for_selector(".timeline")
+    page.keyboard.press("?")
+    assert page.locator("#help").is_visible()
+
+
+def test_chips_change_the_list_in_place_and_two_rollouts_are_compared(visit: Callable[..., Any]) -> None:
+    page = visit("/rollouts?run=one")
+    page.locator(".chip", has_text="right").first.click()
+    sync_api.expect(page.locator(".summary")).to_contain_text("30 rollouts")
+    assert "verdict=right" in page.url
+    page.locator(".row").nth(0).click()
+    page.wait_for_selector("[data-mark]")
+    page.locator("[data-mark]").click()
+    page.locator(".row").nth(3).click()
+    sync_api.expect(page.locator("#detail .facts").first).to_contain_text("step 27")
+    page.locator("[data-mark]").click()
+    page.wait_for_url("**/compare**")
+    assert page.locator(".difference mark").all_inner_texts() == ["30", "27"]
+
+
+def test_hostile_completions_are_text(visit: Callable[..., Any]) -> None:
+    page = visit("/rollouts?run=one&step_from=30&open=one:118")
+    assert "<script>" in page.locator("#detail .completion").inner_text()
+    assert page.title() != "owned"
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    assert page.locator("#detail img").count() == 0
+    page.goto(page.url.split("/rollouts")[0] + "/group/one/118")
+    assert page.locator(".card").count() == 4
+    assert page.title() != "owned"
+
+
+@pytest.mark.parametrize(
+    "path", ["/?run=one&run=two", "/rollouts?run=one&open=one:0", "/group/one/0", "/task?run=one&run=two&task=sum"]
+)
+def test_pages_fit_a_phone_and_axe_finds_nothing_serious(visit: Callable[..., Any], path: str) -> None:
+    axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="axe is not installed").Axe()
+    page = visit(path, viewport={"width": 390, "height": 844}, color_scheme="dark")
+    page.wait_for_selector("canvas, article, .card")
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    for theme in ("dark", "light"):
+        assert page.evaluate("document.documentElement.dataset.theme") == theme
+        found = [one for one in axe.run(page).response["violations"] if one["impact"] in ("serious", "critical")]
+        assert [(one["id"], [node["html"][:200] for node in one["nodes"][:3]]) for one in found] == []
+        page.locator("#theme").click()
