@@ -21,11 +21,14 @@ import r1env
 from r1env import UsageError
 from r1env.cli.main import make_app
 from r1env.data.programs import called_function, unpack_tests
+from r1env.data.sources import iterate
 from r1env.data.tasks import file_tasks
+from r1env.envs.suite import fixture_completions, members_of
 from r1env.evaluation.evaluate import EvaluationRow
 from r1env.evaluation.run import EvaluationRun
-from r1env_benchmarks.code import bigcodebench, codeforces, humaneval, livecodebench, mbpp
+from r1env_benchmarks.code import SMALL, bigcodebench, codeforces, humaneval, livecodebench, mbpp
 from r1env_benchmarks.ratings import estimate_rating
+from r1env_benchmarks.table import BENCHMARKS, Category
 from r1env_code.reward import Code, read_task
 
 HUMANEVAL = {
@@ -394,6 +397,28 @@ def test_canonical_solutions_are_accepted_and_changed_ones_refused(name, docker)
     ]
     found = r1env.score(answers, Code)
     assert [score.value for score in found] == [1.0] * len(rows) + [0.0] * len(rows), [score.reason for score in found]
+
+
+def test_the_suite_smoke_code_has_every_code_benchmark(tmp_path):
+    code = {one.name for one in BENCHMARKS.values() if one.category is Category.CODE}
+    members = members_of("smoke-code", r1env.installed())
+    assert {member.environment for member in members} == code
+    assert sum(path.stat().st_size for path in SMALL.iterdir()) < 12_000
+
+
+@pytest.mark.docker
+@pytest.mark.slow
+def test_the_right_completions_of_smoke_code_are_paid_and_the_wrong_ones_are_not(docker):
+    rollouts = []
+    for member in members_of("smoke-code", r1env.installed()):
+        environment = r1env.make_environment(member.environment, **member.options)
+        for task in iterate(environment.source):
+            rollouts += [r1env.Rollout(task=task, completion=text) for text in fixture_completions(task, r1env.Fixture())]
+    found = r1env.score(rollouts, Code)
+    assert len(rollouts) == 22
+    assert [score.value for score in found] == [1.0, 0.0] * 11, [
+        (r.task.id, s.reason) for r, s in zip(rollouts, found, strict=True)
+    ]
 
 
 class _Changed(ast.NodeTransformer):
