@@ -56,7 +56,8 @@ ROWS |= {"humaneval-plus": ROWS["humaneval"], "mbpp-plus": ROWS["mbpp"]}
 """A made-up row for each environment that needs a file and has no fixture."""
 
 JUDGED = {"alpaca-eval", "arena-hard"}  # a server with a judge is needed: tests/plugins/test_judged_benchmarks.py
-NAMES = sorted(r1env.installed().provided("environments").keys() - JUDGED)
+FOREIGN = {"nemo-gym", "openenv", "verifiers"}  # of other stacks: tests/adapters, tests/server and tests/interop
+NAMES = sorted(r1env.installed().provided("environments").keys() - JUDGED - FOREIGN)
 
 
 @pytest.fixture
