@@ -39,6 +39,7 @@ COMMANDS = (
     CommandSpec("report", "r1env.cli.train:report", "Write the report of a training or an evaluation."),
     CommandSpec("envs", "r1env.cli.envs:envs", "List the environments."),
     CommandSpec("show", "r1env.cli.envs:show", "Show a task of an environment."),
+    CommandSpec("play", "r1env.cli.play:play", "Play an episode in the terminal."),
     CommandSpec("plugins", "r1env.cli.plugins:plugins", "List what plugins provide, and check that it works."),
     CommandSpec("new", "r1env.cli.plugins:app", "Create a plugin."),
     CommandSpec("doctor", "r1env.cli.doctor:doctor", "Check what works on this machine, and how to get the rest."),

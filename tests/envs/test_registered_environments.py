@@ -67,9 +67,9 @@ FOLDERS = {
 }
 """A made-up folder for each environment that needs one."""
 
-ELSEWHERE = {"alpaca-eval", "arena-hard", "openenv", "safety", "verifiers"}
+ELSEWHERE = {"alpaca-eval", "arena-hard", "nemo-gym", "openenv", "safety", "verifiers"}
 """These need a server or another package, and have tests of their own: tests/plugins/test_judged_benchmarks.py,
-test_judge_safety.py, and tests/interop."""
+test_judge_safety.py, tests/adapters, tests/server and tests/interop."""
 NAMES = sorted(r1env.installed().provided("environments").keys() - ELSEWHERE)
 
 
