@@ -33,6 +33,7 @@ COMMANDS = (
     CommandSpec("export", "r1env.cli.score:export", "Export rewards for TRL, verl or OpenRLHF."),
     CommandSpec("audit", "r1env.cli.audit:audit_command", "Attack a reward before a policy does."),
     CommandSpec("runs", "r1env.cli.runs:runs", "List runs and evaluations with their best numbers."),
+    CommandSpec("verify", "r1env.cli.verify:verify", "Score a sample of a run again and name what no longer agrees."),
     CommandSpec("report", "r1env.cli.train:report", "Write the report of a run as HTML."),
     CommandSpec("envs", "r1env.cli.envs:envs", "List the environments."),
     CommandSpec("show", "r1env.cli.envs:show", "Show a task of an environment."),

@@ -72,6 +72,9 @@ class RolloutRow(BaseModel):
         error: why the environment or the engine failed; empty if neither did.
         policy_version: number of training steps that the policy had taken when it sampled this.
         metadata: of the task: numbers and short texts, such as its level. Stored as a JSON string.
+        task: what scoring it again needs beside the other columns (`r1env.receipts.rollout_of`): `kind`, `language`, `tests`, the whole
+            `metadata` and `prompt` of the task, and what the environment paid. A JSON string; None where it would be longer than
+            `LONGEST_TASK`, or is not known.
 
     Example:
         >>> RolloutRow(task_id="7", prompt="2 + 2?", completion="4", reward=1.0).prompt
@@ -107,6 +110,7 @@ class RolloutRow(BaseModel):
     error: str = ""
     policy_version: int | None = None
     metadata: dict[str, Any] = Field(default_factory=dict)
+    task: str | None = None
 
     @field_validator("prompt", mode="before")
     @classmethod
@@ -135,6 +139,7 @@ class RolloutRow(BaseModel):
             ended_by=rollout.ended_by,
             error=rollout.error,
             metadata=short_metadata(rollout.task.metadata),
+            task=_task(rollout),
             **_score_fields(score.model_dump(mode="json")),
             **more,
         )
@@ -200,6 +205,31 @@ def _message(message: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
+LONGEST_TASK = 20_000
+"""Characters of the column `task`. Tests of a program may be megabytes, which would be stored with each rollout."""
+
+
+def _task(rollout: Rollout) -> str | None:
+    task = rollout.task
+    plain = len(task.prompt) == 1 and task.prompt[0]["role"] == "user"  # the column `question` has it
+    about = {
+        "kind": task.kind,
+        "language": task.language,
+        "tests": task.tests,
+        "metadata": task.metadata,
+        "prompt": None if plain else task.prompt,
+        "environment_reward": rollout.environment_reward,
+    }
+    try:
+        text = json.dumps(about)
+    except TypeError:  # numbers of NumPy and other things that a task source may put into the metadata
+        try:
+            text = json.dumps(json_ready(about))
+        except (TypeError, ValueError):
+            return None
+    return text if len(text) <= LONGEST_TASK else None
+
+
 SHORT = 100
 """Characters of a task's metadata that a row keeps: a level, a subject, a source; not a solution."""
 
@@ -261,6 +291,7 @@ def schema() -> pa.Schema:
             ("error", text),
             ("policy_version", count),
             ("metadata", text),  # JSON
+            ("task", text),  # JSON
         ]
     )
 

@@ -16,6 +16,7 @@ from r1env.envs.environment import Environment
 from r1env.envs.suite import Suite
 from r1env.errors import UsageError
 from r1env.monitoring.rules import completion_metrics
+from r1env.receipts import receipts
 from r1env.runs.rollouts import RolloutRow
 from r1env.runs.run import Run
 from r1env.types import Score
@@ -218,12 +219,14 @@ def _environments_mean(values: np.ndarray[tuple[int, ...], np.dtype[np.floating]
 
 
 def rubrics_of(suite: Suite) -> dict[str, object]:
-    """Describe the rewards for the run's manifest, and what one that returns None does to the sum."""
+    """Describe the rewards for the run's manifest: settings, what one that returns None does to the sum, and which code they are."""
     if len(suite.environments) == 1:
         (environment,) = suite.environments
-        return {"rubric": environment.rubric.describe(), "on_none": environment.rubric.on_none}
+        rubric = environment.rubric
+        return {"rubric": rubric.describe(), "on_none": rubric.on_none, "receipts": receipts([rubric])}
     rubrics = {environment.name: environment.rubric for environment in suite.environments}
     return {
         "rubrics": {name: rubric.describe() for name, rubric in rubrics.items()},
         "on_none": {name: rubric.on_none for name, rubric in rubrics.items()},
+        "receipts": receipts(list(rubrics.values())),
     }
