@@ -6,14 +6,14 @@ BIN := $(VENV)/bin
 PIP_ARGS ?=
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt $(PIP_ARGS)
 
-PACKAGES := .[report] sandbox[server] plugins/format plugins/math plugins/language[py3langid] plugins/code plugins/logic[reasoning-gym] plugins/benchmarks[hub] plugins/openai plugins/judge plugins/view trainers plugins/openrlhf
+PACKAGES := .[report,server] sandbox[server] plugins/format plugins/math plugins/language[py3langid] plugins/code plugins/logic[reasoning-gym] plugins/benchmarks[hub,ifeval] plugins/openai plugins/judge plugins/view trainers plugins/openrlhf plugins/verifiers
 EDITABLE := $(foreach package,$(PACKAGES),--editable ./$(package))
 PROJECTS := pyproject.toml $(wildcard sandbox/pyproject.toml plugins/*/pyproject.toml trainers/pyproject.toml)
 
 DEMO_ARGS ?=
 TEST_ARGS ?=
 
-.PHONY: help setup demo test test-slow test-nightly openrlhf-cpu lint format bench clean
+.PHONY: help setup docs demo test test-slow test-nightly openrlhf-cpu lint format bench clean
 
 help: ## Show this list
 	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -59,8 +59,11 @@ format: $(VENV)/.ready-dev ## Rewrite the code in the project's format
 	$(BIN)/ruff check --fix-only --quiet .
 	$(BIN)/ruff format .
 
+docs: $(VENV)/.ready-dev ## Build the documentation site in docs/_build/html
+	$(BIN)/sphinx-build -q -W --keep-going -b html -c docs . docs/_build/html
+
 bench: $(VENV)/.ready-dev ## Measure the demo over three seeds
 	$(BIN)/python benchmarks/demo.py
 
 clean: ## Remove .venv and what tools left behind
-	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage
+	rm -rf $(VENV) docs/_build .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage

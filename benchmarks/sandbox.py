@@ -17,6 +17,7 @@ import os
 import resource
 import statistics
 import subprocess
+import sys
 import tempfile
 import threading
 import time
@@ -30,9 +31,8 @@ import docker
 
 from r1env_sandbox import Sandbox, Submission, TestCase, Verdict
 from r1env_sandbox.backends.docker import OWNER_LABEL, DockerBackend
-from r1env_sandbox.backends.owners import owner
 from r1env_sandbox.languages import LANGUAGES
-from r1env_sandbox.transport import Backend
+from r1env_sandbox.transport import Backend, owner
 from r1env_sandbox.worker import Worker
 
 TESTS = [TestCase.stdio(f"{number} 1\n", f"{number + 1}\n") for number in range(10)]
@@ -70,11 +70,13 @@ class CpuClock:
     def __init__(self, client: docker.DockerClient) -> None:
         self._client = client
 
-    def read(self) -> float:
+    def read(self) -> tuple[float, frozenset[str]]:
+        """Return the seconds, and the containers that are in them: what one that is gone has used is in no account any more."""
         own = sum(sum(resource.getrusage(who)[:2]) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
         containers = own_containers(self._client)
         inside = sum(container_seconds(container) for container in containers)
-        return own + inside + engine_seconds([str(container.id) for container in containers])
+        names = frozenset(str(container.id) for container in containers)
+        return own + inside + engine_seconds(sorted(names)), names
 
 
 def own_containers(client: docker.DockerClient) -> list[docker.models.containers.Container]:
@@ -142,16 +144,20 @@ def in_subprocesses(folder: Path, language: str, source: str) -> Judge:
 
 
 def measure(ways: list[Way], rounds: int, seconds: float, clock: CpuClock) -> None:
-    """Slices of all ways in turn; one round before those that count."""
+    """Slices of all ways in turn; one round before those that count. A slice in which a worker was replaced is measured again."""
     numbers = map(str, count())
     for number in range(rounds + 1):
         for way in ways:
-            before, start = clock.read(), time.perf_counter()
-            done = run_slice(way, numbers, start + seconds)
-            wall, cpu = time.perf_counter() - start, clock.read() - before
+            while True:
+                (before, workers), start = clock.read(), time.perf_counter()
+                done = run_slice(way, numbers, start + seconds)
+                wall, (after, same_workers) = time.perf_counter() - start, clock.read()
+                if workers == same_workers:
+                    break
+                print(f"{way.name}: a worker was replaced; the slice is measured again", file=sys.stderr, flush=True)
             if number:
                 way.rates.append(done / wall)
-                way.costs.append(cpu / done)
+                way.costs.append((after - before) / done)
 
 
 def run_slice(way: Way, numbers: Iterator[str], end: float) -> int:

@@ -27,8 +27,8 @@ from typing import Any
 import docker
 
 from r1env_sandbox.backends.docker import OWNER_LABEL
-from r1env_sandbox.backends.owners import owner
 from r1env_sandbox.models import Verdict
+from r1env_sandbox.transport import owner
 
 RED_TEAM = Path(__file__).parents[1] / "tests" / "sandbox" / "redteam" / "test_redteam.py"
 KILL_AT, RESTART_AT = 0.3, 0.6  # of all rows

@@ -1,6 +1,6 @@
 """A storm: process-isolated scoring while rollouts misbehave, workers are killed and stopped from outside, and the machine is busy.
 
-    python benchmarks/scoring_storm.py [--rows 1000000] [--workers 4] [--every 1000]
+    python benchmarks/scoring_storm.py [--rows 1000000] [--minutes 60] [--workers 4] [--every 1000]
 
 Of every thousand rollouts one misbehaves in each of 24 ways. Every few seconds a random process of the pool gets SIGKILL or SIGSTOP. Two
 processes that compute without end run beside. Rollouts are scored in calls of 20,000, as a trainer would, so that memory that a call leaves
@@ -28,6 +28,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -202,24 +203,45 @@ class Found:
         return self.lost + self.misplaced + self.neighbours + sum(self.wrong.values()) + sum(map(len, self.left.values()))
 
 
-def run(rows: int, *, workers: int, every: int, busy: int = 2, shots: float = SHOT_SECONDS, seed: int = 1) -> Found:
+def run(
+    rows: int,
+    *,
+    workers: int,
+    every: int,
+    seconds: float = math.inf,
+    busy: int = 2,
+    shots: float = SHOT_SECONDS,
+    seed: int = 1,
+    note: Callable[[str], None] = lambda _: None,
+) -> Found:
     """Score `rows` rollouts in a storm; see the module.
 
     Args:
         every: of so many rollouts one misbehaves in each way.
+        seconds: no call is begun after this time, so that there may be fewer rollouts.
         busy: processes that compute without end beside.
         shots: mean seconds between two signals from outside.
+        note: called with a line after each call.
     """
     shared, folder = tempfile.tempdir, tempfile.mkdtemp(prefix="storm-")
     tempfile.tempdir = folder  # so that what other programs leave is not taken for ours
     try:
-        return _run(rows, workers, every, busy, shots, random.Random(seed))
+        return _run(rows, workers, every, seconds, busy, shots, random.Random(seed), note)
     finally:
         tempfile.tempdir = shared
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _run(rows: int, workers: int, every: int, busy: int, shots: float, chance: random.Random) -> Found:
+def _run(
+    rows: int,
+    workers: int,
+    every: int,
+    seconds: float,
+    busy: int,
+    shots: float,
+    chance: random.Random,
+    note: Callable[[str], None],
+) -> Found:
     found = Found()
     before, others = _belongings(), set(_below(os.getpid()))
     loops = [subprocess.Popen([sys.executable, "-c", BUSY], start_new_session=True) for _ in range(busy)]
@@ -230,12 +252,17 @@ def _run(rows: int, workers: int, every: int, busy: int, shots: float, chance: r
             shooter = threading.Thread(target=_shoot, args=(stop, found, random.Random(chance.random()), shots), daemon=True)
             shooter.start()
             for first in range(0, rows, CALL):
+                if time.monotonic() - start > seconds:
+                    break
                 kinds = [_kind(chance, every) for _ in range(min(CALL, rows - first))]
                 rollouts = list(_rollouts(kinds, first))
                 _compare(found, kinds, first, score(rollouts, storm, pool=pool))
                 del rollouts
                 found.parent_mb.append(_resident_mb(os.getpid()))
                 found.worker_mb.append(max(map(_resident_mb, set(_below(os.getpid())) - others), default=0))
+                note(
+                    f"{found.rows:,} rollouts, {time.monotonic() - start:.0f} s, {found.faults} faults, {found.parent_mb[-1]} MB"
+                )
             stop.set()
             shooter.join()
     finally:
@@ -335,9 +362,8 @@ def _resident_mb(pid: int) -> int:
 
 def report(found: Found) -> str:
     """Return a table in Markdown."""
-    third = max(1, len(found.parent_mb) // 3)
-    early, late = (f"{max(part)}" for part in (found.parent_mb[:third], found.parent_mb[-third:]))
-    early_worker, late_worker = (f"{max(part)}" for part in (found.worker_mb[:third], found.worker_mb[-third:]))
+    tenth = max(1, len(found.parent_mb) // 10)
+    parent, worker = (", ".join(map(str, series[tenth - 1 :: tenth])) for series in (found.parent_mb, found.worker_mb))
     shots = ", ".join(f"{count} × {name}" for name, count in sorted(found.shots.items())) or "none"
     rows = {
         "rollouts": f"{found.rows:,}, of which {found.misbehaved:,} misbehaved in {len(KINDS)} ways",
@@ -349,8 +375,8 @@ def report(found: Found) -> str:
         "left: processes / descriptors / files": " / ".join(
             str(len(found.left.get(kind, []))) for kind in ("processes", "descriptors", "files")
         ),
-        "parent, MB, first and last third": f"{early} / {late}",
-        "largest worker, MB, first and last third": f"{early_worker} / {late_worker}",
+        "parent, MB, after each tenth": parent,
+        "largest worker, MB, after each tenth": worker,
     }
     lines = ["| | |", "|---|---|", *(f"| {name} | {value} |" for name, value in rows.items())]
     lines += [
@@ -364,6 +390,7 @@ def report(found: Found) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0] if __doc__ else None)
     parser.add_argument("--rows", type=int, default=1_000_000, help="rollouts (default: %(default)s)")
+    parser.add_argument("--minutes", type=float, default=math.inf, help="begin no call after so long (default: no limit)")
     parser.add_argument("--workers", type=int, default=4, help="worker processes (default: %(default)s)")
     parser.add_argument(
         "--every", type=int, default=1000, help="of so many rollouts one misbehaves in each way (default: %(default)s)"
@@ -372,7 +399,14 @@ def main() -> None:
         "--shots", type=float, default=SHOT_SECONDS, help="mean seconds between two signals (default: %(default)s)"
     )
     arguments = parser.parse_args()
-    found = run(arguments.rows, workers=arguments.workers, every=arguments.every, shots=arguments.shots)
+    found = run(
+        arguments.rows,
+        workers=arguments.workers,
+        every=arguments.every,
+        seconds=60 * arguments.minutes,
+        shots=arguments.shots,
+        note=partial(print, file=sys.stderr),
+    )
     print(report(found))
     if found.faults:
         raise SystemExit(1)

@@ -16,15 +16,18 @@ import logging
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 from r1env.engines import Engine, SamplingParams
-from r1env.envs.environment import Environment, make_evaluation_environment
+from r1env.envs.environment import Environment
 from r1env.errors import UsageError
 from r1env.evaluation.evaluate import Evaluation
 from r1env.evaluation.evaluate import evaluate as evaluate_with
+from r1env.evaluation.plan import EvaluationPlan
+from r1env.evaluation.run import EvaluationRun
 from r1env.hooks import EnvironmentSpec
 from r1env.importing import import_target
 from r1env.monitoring.monitor import Monitor
@@ -40,9 +43,6 @@ logger = logging.getLogger(__name__)
 
 RewardLike = str | Reward | Callable[..., Any] | tuple[str | Reward | Callable[..., Any], float]
 """A reward by name or import string, as an object or as a function; with its weight as a pair."""
-
-TASKS_OF_A_GENERATOR = 100
-"""How many tasks are evaluated where the source never ends and no limit is given."""
 
 
 def train(
@@ -114,6 +114,7 @@ def evaluate(
     params: SamplingParams | None = None,
     limit: int | None = None,
     seed: int = 0,
+    output: str | Path | None = None,
     plugins: Plugins | None = None,
     **options: Any,
 ) -> Evaluation:
@@ -126,31 +127,59 @@ def evaluate(
         rewards: beside the environment's own checker, which the accuracy is of.
         params: of sampling; by default DeepSeek-R1's protocol (temperature 0.6, top-p 0.95).
         limit: tasks; a hundred of a source that never ends.
+        output: keep the evaluation in this folder, as `r1env eval --output` does: every completion as soon as it is scored. `r1env compare`,
+            `table`, `report`, `scaling` and `rescore` read it; `r1env eval --resume` completes it where model, engine and environment
+            were given by name.
         options: of the environment, as in `make_environment`: `split="train"`, `data="file.jsonl"`, `template="boxed"`.
 
     Raises:
         UsageError: a wrong name or option.
+        RunFolderError: `output` exists and is not an empty folder.
 
     Example:
         >>> evaluate("", "add-1digit", engine="scripted", engine_options={"text": "7"}, limit=10).accuracy  # doctest: +SKIP
     """
     plugins = plugins or installed()
-    rubric: RubricSpec | str = _rubric(["accuracy", *rewards]) if rewards else "accuracy"
-    if isinstance(env, Environment):
-        environment = env
-    else:
-        environment = make_evaluation_environment(
-            reference_to(env), rubric=rubric, plugins=plugins, **_with_references(options)
+    given = _with_references(options)
+    if isinstance(given.get("data"), str | Path) and Path(given["data"]).exists():
+        given["data"] = str(Path(given["data"]).resolve())
+    plan = EvaluationPlan(
+        models=(str(model),),
+        env=(env.name if isinstance(env, Environment) else reference_to(env),),
+        engine=engine if isinstance(engine, str) else type(engine).__name__,
+        engine_options=engine_options or {},
+        env_options={} if isinstance(env, Environment) else {key: given[key] for key in given.keys() - {"template"}},
+        template=given.get("template"),
+        rubric=_rubric(["accuracy", *rewards]) if rewards else "accuracy",
+        sampling=params or SamplingParams(seed=seed),
+        limit=limit,
+        seed=seed,
+    )
+    [environment] = [env] if isinstance(env, Environment) else plan.open(plugins)
+    run = None
+    if output is not None:
+        run = EvaluationRun.create(
+            Path(output), plan.settings([environment]), seed=seed, command=["r1env.evaluate", str(model)]
         )
-    if limit is None and environment.source.size is None:
-        limit = TASKS_OF_A_GENERATOR
     with contextlib.ExitStack() as stack:
         if isinstance(engine, str):
             made: Engine = import_target(plugins.engine(engine).target)(str(model), **(engine_options or {}))
             source = stack.enter_context(contextlib.closing(made))
         else:
             source = engine
-        return evaluate_with(environment, source, params or SamplingParams(), limit=limit, seed=seed)
+        if run is not None:
+            stack.enter_context(run.writing())
+        found = evaluate_with(
+            environment,
+            source,
+            plan.sampling,
+            limit=plan.limit_of(environment),
+            seed=seed,
+            keep=None if run is None else partial(run.append, str(model), environment.name),
+        )
+        if run is not None:
+            run.finish({(str(model), environment.name): found})
+        return found
 
 
 def create_run(plan: Plan, output: str | Path | None, command: Sequence[str]) -> Run:

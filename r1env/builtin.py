@@ -8,6 +8,7 @@ from r1env.hooks import (
     ReportSpec,
     RewardSpec,
     RubricPresetSpec,
+    SuiteSpec,
     TemplateSpec,
     ToolParserSpec,
     TrackerSpec,
@@ -36,8 +37,24 @@ def r1env_environments() -> list[EnvironmentSpec]:
             template="",
             kind="any",
             requires="data=FILE (JSON Lines, JSON, CSV, Parquet), a folder, or hub:owner/name; map=… where the layout is not known",
-        )
+        ),
+        EnvironmentSpec(
+            "openenv",
+            "r1env.adapters.openenv:OpenEnvTasks",
+            reward="environment",
+            summary="an environment behind an OpenEnv server: --env openenv:URL",
+            max_turns=64,
+            other="r1env.adapters.openenv:OpenEnvEpisode",
+            kind="chat",
+            requires="openenv:URL, and r1env[openenv]",
+            argument="url",
+        ),
     ]
+
+
+@hookimpl
+def r1env_suites() -> list[SuiteSpec]:
+    return [SuiteSpec("smoke", "r1env.envs.suite:with_fixtures", "a few tasks of every environment that comes with some")]
 
 
 @hookimpl

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Protocol, runtime_checkable
+from typing import Annotated, Any, Protocol, runtime_checkable
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -13,34 +13,56 @@ from r1env.types import Completion, Conversation
 __path__: list[str] = []  # for one version: the old path `r1env.engines.base` is found by `r1env.moved`
 
 
+StopText = Annotated[str, Field(min_length=1)]
+"""A text that ends a completion."""
+
+
 class SamplingParams(BaseModel):
     """How to sample completions. The defaults are R1's evaluation protocol (temperature 0.6, top-p 0.95).
 
     Attributes:
         temperature: 0 is greedy.
-        top_p: nucleus; 1 keeps the whole distribution.
+        top_k: draw from the k likeliest tokens only; 0 keeps all.
+        top_p: draw from the smallest set of tokens whose probability reaches it (nucleus sampling); 1 keeps all. Applied after `top_k`.
+        min_p: draw from tokens that are at least so likely, relative to the likeliest one; 0 keeps all. Applied after `top_p`.
+        repetition_penalty: divides the positive logits of tokens that are in the prompt or the completion already, and multiplies the
+            negative ones (CTRL, arXiv 1909.05858); 1 changes nothing.
         max_new_tokens: the longest completion, in tokens.
         n: completions per prompt.
         first: number of the first of the `n` completions. An engine that gives every completion a seed of its own draws the completions
             `first` to `first + n - 1` of each prompt, so that an evaluation that was cut short can be completed with the same ones.
         stop: texts that end a completion; kept in its text.
+        ignore_eos: end-of-sequence tokens do not end a completion. Stop texts still do.
         seed: same seed, same prompts, same engine: same completions, where the engine can promise it.
         chat: wrap the messages in the model's chat template; False concatenates their contents. Used by `Engine.generate` only.
 
+    Engines differ in what they can do. One that cannot do what is asked raises UsageError; `changed` says what is asked of it.
+
     >>> SamplingParams(temperature=0, max_new_tokens=16).n
     1
+    >>> SamplingParams(top_k=20, min_p=0.05).changed("top_k", "min_p", "ignore_eos")
+    ['top_k=20', 'min_p=0.05']
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     temperature: float = Field(default=0.6, ge=0)
+    top_k: int = Field(default=0, ge=0)
     top_p: float = Field(default=0.95, gt=0, le=1)
+    min_p: float = Field(default=0.0, ge=0, le=1)
+    repetition_penalty: float = Field(default=1.0, gt=0)
     max_new_tokens: int = Field(default=512, ge=1)
     n: int = Field(default=1, ge=1)
     first: int = Field(default=0, ge=0)
-    stop: tuple[str, ...] = ()
+    stop: tuple[StopText, ...] = ()
+    ignore_eos: bool = False
     seed: int = 0
     chat: bool = True
+
+    def changed(self, *names: str) -> list[str]:
+        """Return those of these parameters that differ from their defaults, as `name=value`."""
+        fields = type(self).model_fields
+        return [f"{name}={getattr(self, name)}" for name in names if getattr(self, name) != fields[name].default]
 
 
 class Engine(Protocol):

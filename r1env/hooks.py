@@ -1,11 +1,11 @@
 """Everything a plugin can provide, and when it is called. This is the page that plugin authors print.
 
-A plugin is a module (or object) named by an entry point of the group `r1env`:
+A plugin is a module (or object) named by an entry point of the group `r1env`::
 
     [project.entry-points.r1env]
     mine = "my_package.plugin"
 
-It implements any of the hooks below, marked with `r1env.hookimpl`:
+It implements any of the hooks below, marked with `r1env.hookimpl`::
 
     import r1env
 
@@ -59,6 +59,31 @@ class RewardSpec:
 
 
 @dataclass(frozen=True, slots=True)
+class Fixture:
+    """A few tasks of an environment that need neither the network nor a file of the user's, for tests and for the suite `smoke`.
+
+    Every environment with a fixture is a member of `smoke`. `r1env.testing.check_fixture` checks that the environment's own checker pays
+    the right completion of each task and does not pay the wrong one (see `r1env.envs.suite.fixture_completions`).
+
+    Where the rows are a file, each may have a column `fixture` with both completions: `{"right": "It is 4.", "wrong": "It is 5."}`.
+    Without it, the right completion is the reference answer in an answer block, and the wrong one has no answer.
+
+    Attributes:
+        options: of the task source, such as `{"data": str(FIXTURES / "gsm8k.jsonl")}`. A generator needs none.
+        right: a function `(task) -> completion`, or its import string, where the reference answer is not what is paid.
+        tasks: how many to take, at most.
+
+    Example:
+        >>> Fixture({"data": "fixtures/gsm8k.jsonl"}).tasks
+        4
+    """
+
+    options: Mapping[str, Any] = field(default_factory=dict)
+    right: Target = ""
+    tasks: int = 4
+
+
+@dataclass(frozen=True, slots=True)
 class EnvironmentSpec:
     """An environment.
 
@@ -66,7 +91,8 @@ class EnvironmentSpec:
         name: registered with Gymnasium as `r1env/<name>`.
         source: a callable that returns a `TaskSource`; called with `options`.
         reward: name of the accuracy reward, or its import string; rubrics refer to it as `accuracy`. Empty where the source says which
-            reward checks its tasks, by an attribute `reward` (see `r1env.data.tasks.FileTasks`).
+            reward checks its tasks, by an attribute `reward`. A source whose options choose a reward has an attribute `checker` with its
+            name and options (see `r1env.data.tasks.FileTasks`).
         options: default keyword arguments of the source; `gymnasium.make(id, **options)` overrides them.
         reward_options: options of the accuracy reward.
         template: name of the prompt template that renders the task's prompt; empty where it follows from the kind of the source's tasks.
@@ -77,6 +103,7 @@ class EnvironmentSpec:
         step_seconds: how long a `ConversationEnv` may take for one answer; then the episode fails.
         kind: the sort of task, for listings.
         requires: what a user must bring, in words ("data=FILE, or network for the hub"); empty when nothing.
+        fixture: a few tasks for tests and for the suite `smoke`; None where there are none.
     """
 
     name: str
@@ -92,14 +119,21 @@ class EnvironmentSpec:
     step_seconds: float = 300.0
     kind: str = "math"
     requires: str = ""
+    argument: str = ""
+    fixture: Fixture | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class SuiteSpec:
-    """A mixture of environments. `environments` maps their names to sampling weights."""
+    """A mixture of environments.
+
+    Attributes:
+        environments: names → sampling weights; or a function `(plugins) -> list[r1env.envs.suite.Member]`, or its import string, for a
+            suite whose members depend on what is installed.
+    """
 
     name: str
-    environments: Mapping[str, float]
+    environments: Mapping[str, float] | Target
     summary: str
 
 
@@ -393,7 +427,8 @@ class HookSpecs:
             step: number of the step, from 1.
             metrics: what was logged; changing it changes nothing.
 
-        Example:
+        Example::
+
             @r1env.hookimpl
             def r1env_step_end(stage, step, metrics):
                 print(stage, step, metrics.get("reward/mean"))
@@ -407,7 +442,8 @@ class HookSpecs:
             rollouts: those of one call, in order.
             scores: one for each rollout.
 
-        Example:
+        Example::
+
             @r1env.hookimpl
             def r1env_scored(rollouts, scores):
                 for rollout, score in zip(rollouts, scores):

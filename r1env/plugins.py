@@ -11,7 +11,7 @@ import importlib.metadata
 import logging
 import re
 from collections.abc import Callable, Generator, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 
@@ -213,9 +213,14 @@ class Plugins:
     def environment(self, name: str) -> EnvironmentSpec:
         """Return the environment of that name (with or without `r1env/`), or the `EnvironmentSpec` at `module:attribute`.
 
+        `name:value` is the environment `name` where its spec says which option the value is (see `EnvironmentSpec.argument`).
+
         Raises:
             UnknownNameError, PluginError, UsageError: as `load`; or what stands there is no `EnvironmentSpec`.
         """
+        scheme, colon, value = name.removeprefix("r1env/").partition(":")
+        if colon and scheme in self._provided["environments"] and (spec := self.find(EnvironmentSpec, scheme)).argument:
+            return replace(spec, options={**spec.options, spec.argument: value})
         if not is_reference(name):
             return self.find(EnvironmentSpec, name.removeprefix("r1env/"))
         found = load_object(name, "environment")

@@ -1,4 +1,4 @@
-"""Recipes: YAML files that name trainers and their settings, planned and checked whole before the first step.
+"""Recipes: YAML files that name trainers and their settings, planned and checked whole before the first step::
 
     name: r1-zero
     summary: one line

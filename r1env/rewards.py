@@ -1,7 +1,7 @@
 """`Reward` and the `@reward` decorator: a plain function or class becomes a reward.
 
 A reward names the arguments it wants, as a pytest test names its fixtures. Parameters with other names must have defaults and are the
-reward's *options*. What the function returns is made a `Score` here and nowhere else:
+reward's *options*. What the function returns is made a `Score` here and nowhere else::
 
     @r1env.reward(name="short", isolation="inline")
     def short(completion: str, *, limit: int = 200) -> float:
@@ -10,7 +10,7 @@ reward's *options*. What the function returns is made a `Score` here and nowhere
 The scope says what one call sees:
 
 * `rollout` (the default): one finished episode; any of `ARGUMENTS`.
-* `group`: all completions of one task at once; any of `GROUP_ARGUMENTS`. The function returns a list with one result for each:
+* `group`: all completions of one task at once; any of `GROUP_ARGUMENTS`. The function returns a list with one result for each::
 
       @r1env.reward(scope="group")
       def longest(completions: list[str]) -> list[float]:

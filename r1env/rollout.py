@@ -272,7 +272,7 @@ class _MessageTurns:
             tools = [[tool.as_function() for tool in episode.tools] for episode in episodes]
             self._engine.generate_chat([episode.messages for episode in episodes], params, tools, finish)
             return
-        answers = self._engine.generate([_told_of_tools(episode) for episode in episodes], params)
+        answers = self._engine.generate([conversation_with_tools(episode) for episode in episodes], params)
         completions = [completion for group in answers for completion in group]
         finish(range(len(completions)), completions)
 
@@ -291,7 +291,7 @@ def _finisher(trajectories: Sequence[Trajectory], on_done: OnDone | None) -> OnF
     return finish
 
 
-def _told_of_tools(episode: Episode) -> Conversation:
+def conversation_with_tools(episode: Episode) -> Conversation:
     """Return the conversation for an engine that cannot be told about tools: a system message describes them."""
     return next(_with_tools_in_words(episode.messages, episode.tools)) if episode.tools else episode.messages
 

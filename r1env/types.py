@@ -141,7 +141,7 @@ class Completion(BaseModel):
     """What an engine returns for one prompt.
 
     `logprobs[i]` is the natural-log probability with which the sampler drew `token_ids[i]`, under the distribution it
-    really sampled from (after temperature and top-p).
+    really sampled from (after temperature and top-p). `tokens` is their number, for an engine that knows it without the tokens.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -150,6 +150,7 @@ class Completion(BaseModel):
     finish_reason: FinishReason = FinishReason.STOP
     token_ids: tuple[int, ...] | None = None
     logprobs: tuple[float, ...] | None = None
+    tokens: int | None = None
 
 
 class Turn(BaseModel):
@@ -160,6 +161,7 @@ class Turn(BaseModel):
         replies: the environment's messages before the model's next turn: a user's, or the results of tool calls.
         token_ids: the tokens that the model sampled, where the engine knows them. Never a text encoded anew.
         logprobs: the sampler's natural-log probability of each of `token_ids`.
+        tokens: how many the model sampled, for an engine that knows it without the tokens.
         finish_reason: why the model stopped writing.
         reward: what the environment paid for this turn; None where it pays nothing by turn.
     """
@@ -170,6 +172,7 @@ class Turn(BaseModel):
     replies: Conversation = ()
     token_ids: tuple[int, ...] | None = None
     logprobs: tuple[float, ...] | None = None
+    tokens: int | None = None
     finish_reason: FinishReason = FinishReason.STOP
     reward: float | None = None
 

@@ -7,6 +7,7 @@ import hashlib
 import json
 import logging
 import math
+import os
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 from itertools import islice
@@ -35,7 +36,7 @@ from r1env.rubrics import (
     resolve_rubric,
 )
 from r1env.scoring import score as score_rollouts
-from r1env.scoring.pool import pack_reward
+from r1env.scoring.pool import ScoringPool, pack_reward
 from r1env.types import Conversation, Message, Rollout, Score, Status, Task, TaskKind
 
 logger = logging.getLogger(__name__)
@@ -102,10 +103,32 @@ def load_rubric(
     return rubric
 
 
-def score_items(items: Sequence[T], to_rollout: Callable[[T], Rollout], rubric: Rubric) -> list[Score]:
+def rubric_from_environment() -> tuple[Rubric, float]:
+    """Return the rubric and the number for a score without a value, for stacks that name a function and give it no options.
+
+    The variables are R1ENV_RUBRIC (default `zero`), R1ENV_ACCURACY (`math`) and R1ENV_UNSCORED (0.0).
+
+    Raises:
+        UsageError: an unknown name, or a number that is none.
+    """
+    given = os.environ.get("R1ENV_UNSCORED", "0.0")
+    try:
+        unscored = float(given)
+    except ValueError as error:
+        raise UsageError(f"R1ENV_UNSCORED is {given!r}; it must be a number") from error
+    loaded = load_rubric(os.environ.get("R1ENV_RUBRIC", "zero"), accuracy=os.environ.get("R1ENV_ACCURACY", "math"))
+    return loaded, check_unscored(unscored)
+
+
+def score_items(
+    items: Sequence[T], to_rollout: Callable[[T], Rollout], rubric: Rubric, *, pool: ScoringPool | None = None
+) -> list[Score]:
     """Return a score for each item, in order, in one call of the rewards. Raises nothing on account of an item or of a reward.
 
     An item that makes no rollout gets a score without a value, as does everything when the scoring itself breaks down.
+
+    Args:
+        pool: workers to use instead of those of the process.
     """
     rollouts: list[Rollout] = []
     failures: dict[int, Score] = {}
@@ -115,7 +138,7 @@ def score_items(items: Sequence[T], to_rollout: Callable[[T], Rollout], rubric: 
         except Exception as error:  # noqa: BLE001 - a row that cannot be read costs its own score, not the training job
             failures[place] = _failure(rubric, "cannot read the row", error)
     try:
-        scores = iter(score_rollouts(rollouts, rubric))
+        scores = iter(score_rollouts(rollouts, rubric, pool=pool))
     except Exception as error:  # noqa: BLE001 - the stack has no answer to an exception but to end the job
         scores = iter([_failure(rubric, "scoring broke down", error)] * len(rollouts))
     together = [failures[place] if place in failures else next(scores) for place in range(len(items))]

@@ -12,6 +12,7 @@ Of a data set's row OpenRLHF passes the label alone: write it with `label_of`, o
 
 from __future__ import annotations
 
+import functools
 import json
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -31,8 +32,8 @@ from r1env.adapters.core import (
     without_end_tokens,
 )
 from r1env.prompts import END_TOKENS
-from r1env.rubrics import AnyRubric
-from r1env.types import Rollout, Task
+from r1env.rubrics import AnyRubric, Rubric
+from r1env.types import Rollout, Score, Task
 
 TESTED_WITH = "openrlhf 0.11.2"
 
@@ -57,7 +58,7 @@ def reward_function(
 ) -> RewardFunc:
     """A `reward_func` with the rubric bound: synchronous, from any thread; it never raises, and a stuck reward costs only its own rollout.
 
-    It returns `rewards` (the rubric's value, see `told_reward`), `scores` (its first reward within 0 and 1, by which dynamic filtering picks groups) and
+    It returns `rewards` (the rubric's value, see `rounded_reward`), `scores` (its first reward within 0 and 1, by which dynamic filtering picks groups) and
     `extra_logs` (`error` and every part), numbers for one query, as OpenRLHF asks, and lists for any other count. All are finite, the keys
     always the same.
 
@@ -70,34 +71,43 @@ def reward_function(
     Raises:
         UsageError: an unknown name, a reward whose name OpenRLHF has taken or whose scope is `group`, or an `unscored` that is not finite.
     """
-    loaded, fallback = (
-        load_rubric(rubric, accuracy=accuracy, reserved=RESERVED, one_by_one="OpenRLHF"),
-        check_unscored(unscored),
-    )
-
-    def to_rollout(item: tuple[str, str, Any]) -> Rollout:
-        query, prompt, label = item
-        response = after_prompt(query, prompt)
-        if response is None:
-            raise ValueError("the query does not begin with its prompt, so the response cannot be told apart")
-        return rollout_of(task_of(prompt, _fields_of_label(label)), without_end_tokens(response, end_tokens))
+    loaded = load_rubric(rubric, accuracy=accuracy, reserved=RESERVED, one_by_one="OpenRLHF")
+    fallback = check_unscored(unscored)
+    to_rollout = functools.partial(rollout_of_query, end_tokens=end_tokens)
 
     def reward_func(queries: Sequence[str], prompts: Sequence[str], labels: Sequence[Any]) -> dict[str, Any]:
         """Score responses. OpenRLHF passes one at a time, in lists."""
-        scores = score_items(list(zip(queries, prompts, labels, strict=True)), to_rollout, loaded)
-        rewards = [told_reward(fallback if score.value is None else score.value) for score in scores]
-        right = [leading(score, loaded, fallback) for score in scores]
-        logs = [numbers(score, loaded, fallback) for score in scores]
-        if len(scores) == 1:
-            return {"rewards": rewards[0], "scores": right[0], "extra_logs": logs[0]}
-        keys = (ERROR, *loaded.part_keys)
-        return {"rewards": rewards, "scores": right, "extra_logs": {key: [log[key] for log in logs] for key in keys}}
+        return answer(score_items(list(zip(queries, prompts, labels, strict=True)), to_rollout, loaded), loaded, fallback)
 
     return reward_func
 
 
-def told_reward(value: float) -> float:
-    """Return a reward as OpenRLHF is told it: the nearest multiple of `REWARD_STEP`."""
+def rollout_of_query(item: tuple[str, str, Any], *, end_tokens: Sequence[str] = END_TOKENS) -> Rollout:
+    """Return the rollout of a query, its prompt and its label.
+
+    Raises:
+        TypeError, ValueError: the query does not begin with the prompt, or the label holds no task.
+    """
+    query, prompt, label = item
+    response = after_prompt(query, prompt)
+    if response is None:
+        raise ValueError("the query does not begin with its prompt, so the response cannot be told apart")
+    return rollout_of(task_of(prompt, _fields_of_label(label)), without_end_tokens(response, end_tokens))
+
+
+def answer(scores: Sequence[Score], rubric: Rubric, unscored: float) -> dict[str, Any]:
+    """Return what OpenRLHF is told: numbers for one score, lists of numbers for any other count."""
+    rewards = [rounded_reward(unscored if score.value is None else score.value) for score in scores]
+    right = [leading(score, rubric, unscored) for score in scores]
+    logs = [numbers(score, rubric, unscored) for score in scores]
+    if len(scores) == 1:
+        return {"rewards": rewards[0], "scores": right[0], "extra_logs": logs[0]}
+    keys = (ERROR, *rubric.part_keys)
+    return {"rewards": rewards, "scores": right, "extra_logs": {key: [log[key] for log in logs] for key in keys}}
+
+
+def rounded_reward(value: float) -> float:
+    """Return the nearest multiple of `REWARD_STEP`."""
     return round(value / REWARD_STEP) * REWARD_STEP
 
 

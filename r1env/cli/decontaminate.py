@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import contextlib
 from collections import Counter, defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, TextIO
+from typing import Annotated, Any, TextIO
 
 import typer
 
@@ -17,9 +17,9 @@ from r1env.data.layouts import Example, read_examples
 from r1env.data.rows import ColumnMap
 from r1env.data.sources import iterate
 from r1env.envs.environment import make_evaluation_environment
+from r1env.envs.suite import members_of
 from r1env.errors import UsageError
 from r1env.evaluation.decontaminate import Hit, Index, Text
-from r1env.hooks import SuiteSpec
 from r1env.plugins import Plugins
 from r1env.runs.files import to_json
 from r1env.types import Conversation
@@ -110,20 +110,20 @@ def _open(path: Path) -> TextIO:
         raise UsageError(f"cannot write {path}: {error.strerror}") from error
 
 
-def _benchmarks(name: str, plugins: Plugins) -> Iterator[tuple[str, Iterator[Text]]]:
+def _benchmarks(name: str, plugins: Plugins, options: Mapping[str, Any] | None = None) -> Iterator[tuple[str, Iterator[Text]]]:
     """Yield name and texts of each benchmark that a name stands for.
 
     Raises:
         UsageError: it is an environment without end, or nothing that can be read.
     """
     if name in plugins.provided("suites"):
-        for member in plugins.find(SuiteSpec, name).environments:
-            yield from _benchmarks(member, plugins)
+        for member in members_of(name, plugins):
+            yield from _benchmarks(member.environment, plugins, member.options)
         return
     if name not in plugins.provided("environments"):
         yield name, (Text(example.id or example.where, _text_of(example)) for example in read_examples(name))
         return
-    environment = make_evaluation_environment(name, plugins=plugins)
+    environment = make_evaluation_environment(name, plugins=plugins, **(options or {}))
     if environment.source.size is None:
         raise UsageError(f"environment {name!r} makes up its tasks and has no texts to compare with")
     tasks = iterate(environment.source, None, 0)

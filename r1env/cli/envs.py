@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Annotated, Any
 
@@ -27,19 +28,29 @@ from r1env.data.layouts import Example, read_examples
 from r1env.data.rows import ColumnMap
 from r1env.data.tasks import REWARD_OF_KIND, task_of_example
 from r1env.envs.environment import Environment
-from r1env.errors import UsageError
+from r1env.envs.suite import members_of
+from r1env.errors import UnknownNameError, UsageError
+from r1env.plugins import Plugins
 from r1env.types import Task
 
 
-def envs(ctx: typer.Context, as_json: Json = False) -> None:
+def envs(
+    ctx: typer.Context,
+    suite: Annotated[
+        str | None, typer.Option("--suite", help="Only the environments of this suite, with their shares of the tasks.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
     """List the environments.
 
     \b
     Example:
       r1env envs
+      r1env envs --suite r1
     """
-    provided = plugins_of(ctx).provided("environments")
-    rows = [
+    plugins = plugins_of(ctx)
+    provided = plugins.provided("environments")
+    rows: list[dict[str, Any]] = [
         {
             "name": item.spec.name,
             "kind": item.spec.kind,
@@ -51,11 +62,36 @@ def envs(ctx: typer.Context, as_json: Json = False) -> None:
         }
         for item in provided.values()
     ]
+    columns = ("name", "kind", "reward", "turns", "requires", "summary", "provided by")
+    if suite is not None:
+        rows = _members(suite, plugins, rows)
+        columns = ("name", "kind", "share", "options", "reward", "requires", "summary")
     if as_json:
         print_json(rows)
         return
-    columns = ("name", "kind", "reward", "turns", "requires", "summary", "provided by")
     print_table(columns, ([row[column] for column in columns] for row in rows))
+
+
+def _members(suite: str, plugins: Plugins, rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Return the rows of the environments of a suite, in its order, with their shares of the tasks and their options.
+
+    Raises:
+        UnknownNameError: there is no such suite, or it names an environment that is not installed.
+    """
+    members = members_of(suite, plugins)
+    total = math.fsum(member.weight for member in members)
+    by_name = {row["name"]: row for row in rows}
+    for member in members:
+        if member.environment not in by_name:
+            raise UnknownNameError("environment", member.environment, by_name)
+    return [
+        {
+            **by_name[member.environment],
+            "share": f"{member.weight / total:.1%}",
+            "options": " ".join(f"{name}={value}" for name, value in member.options.items()),
+        }
+        for member in members
+    ]
 
 
 def show(

@@ -1,4 +1,4 @@
-"""`r1env eval`, `compare` and `rescore`: how often models are right, kept in a folder."""
+"""`r1env eval`, `compare`, `table`, `scaling` and `rescore`: how often models are right, kept in a folder."""
 
 from __future__ import annotations
 
@@ -8,30 +8,35 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
+from enum import StrEnum
 from functools import partial
 from pathlib import Path
 from statistics import fmean
 from typing import Annotated, Any
 
 import typer
-from pydantic import BaseModel, ConfigDict
 
 from r1env.cli import options as opt
 from r1env.cli.console import percent, print_json, print_table, progress, told
 from r1env.config import parse_overrides
 from r1env.data.sources import iterate
-from r1env.engines import Engine, SamplingParams
-from r1env.envs.environment import Environment, make_evaluation_environment
+from r1env.engines import Engine
+from r1env.envs.environment import Environment
 from r1env.envs.suite import Suite
 from r1env.errors import EngineError, UsageError
 from r1env.evaluation import Evaluation, EvaluationRow, accuracy_cell, evaluate, paired_difference
-from r1env.evaluation.evaluate import score_again
-from r1env.evaluation.run import EvaluationRun, check_same, describe_environment, line_of
-from r1env.hooks import SuiteSpec
+from r1env.evaluation.evaluate import check_rows, rollouts_of, score_again
+from r1env.evaluation.plan import EvaluationPlan
+from r1env.evaluation.run import EvaluationRun, check_same, line_of
+from r1env.evaluation.scaling import Budget, Point, budget_point, curves, figures, force_budget
+from r1env.evaluation.tables import Verdicts, by_stratum, common_tasks, paper_table, read_contestants
+from r1env.monitoring.report import check_installed, render_page
 from r1env.plugins import Plugins
 from r1env.preflight import Mode, Preflight, check_suites
+from r1env.rewards import Reward
 from r1env.runs.files import json_lines, replace_text, unused_path
+from r1env.runs.tables import Table
+from r1env.scoring import score
 
 OutputFolder = Annotated[
     Path | None,
@@ -46,7 +51,9 @@ def evaluate_command(
     model: Annotated[
         list[str] | None, typer.Option("--model", help="Model: a name, a folder or a hub name. Repeatable.")
     ] = None,
-    env: Annotated[list[str] | None, typer.Option("--env", help="Environment or suite (see `r1env envs`). Repeatable.")] = None,
+    env: Annotated[
+        list[str] | None, typer.Option("--env", "--suite", help="Environment or suite (see `r1env envs`). Repeatable.")
+    ] = None,
     engine: opt.EngineName = "transformers",
     engine_options: opt.EngineOptions = None,
     data: opt.Data = None,
@@ -57,7 +64,19 @@ def evaluate_command(
     n: opt.Samples = 1,
     temperature: opt.Temperature = 0.6,
     top_p: opt.TopP = 0.95,
+    top_k: opt.TopK = 0,
+    min_p: opt.MinP = 0.0,
+    repetition_penalty: opt.RepetitionPenalty = 1.0,
     max_new_tokens: opt.MaxNewTokens = 512,
+    stop: opt.Stop = None,
+    ignore_eos: opt.IgnoreEOS = False,
+    budget: Annotated[
+        int | None,
+        typer.Option("--budget", min=1, help="Most tokens of thinking, then the model must answer (--max-new-tokens at most)."),
+    ] = None,
+    waits: Annotated[
+        int, typer.Option("--waits", min=0, help="With --budget: how often thinking that ends early is continued by 'Wait'.")
+    ] = 0,
     template: opt.Template = None,
     rubric: opt.RubricName = "accuracy",
     seed: opt.Seed = 0,
@@ -87,16 +106,19 @@ def evaluate_command(
     plugins = opt.plugins_of(ctx)
     run = None if resume is None else EvaluationRun.open(resume)
     if run is not None:
-        asked = _Asked.model_validate(run.settings)
+        asked = EvaluationPlan.model_validate(run.settings)
+    elif waits and budget is None:
+        raise UsageError("--waits continues thinking that ends before its budget; give --budget too")
     elif not model or not (env or data):
         raise UsageError(
             f"give --model and --env or --data, or --resume with the folder of an evaluation (see `{ctx.command_path} --help`)"
         )
     else:
-        given = parse_overrides(env_options or []) | opt.data_options(data, columns, drop_repeated=drop_repeated)
+        given = opt.source_options(parse_overrides(env_options or []))
+        given |= opt.data_options(data, columns, drop_repeated=drop_repeated)
         if data is not None and Path(data).exists():
             given["data"] = str(Path(data).resolve())
-        asked = _Asked(
+        asked = EvaluationPlan(
             models=tuple(model),
             env=tuple(env or [opt.name_of_environment(None, data)]),
             engine=engine,
@@ -104,10 +126,22 @@ def evaluate_command(
             env_options=given,
             template=template,
             rubric=rubric,
-            sampling=opt.make_sampling(n, temperature, top_p, max_new_tokens, seed),
+            sampling=opt.make_sampling(
+                stop,
+                n=n,
+                temperature=temperature,
+                top_p=top_p,
+                top_k=top_k,
+                min_p=min_p,
+                repetition_penalty=repetition_penalty,
+                max_new_tokens=max_new_tokens,
+                ignore_eos=ignore_eos,
+                seed=seed,
+            ),
             limit=limit,
             seed=seed,
             batch_size=batch_size,
+            budget=None if budget is None else Budget(tokens=budget, waits=waits),
         )
     environments = asked.open(plugins)
     rows_only = output is not None and output.suffix == ".jsonl"
@@ -115,7 +149,8 @@ def evaluate_command(
         raise UsageError(f"cannot write {output}: there is no folder {output.parent}")
     settings = asked.settings(environments)
     if run is not None:
-        check_same(run.settings, settings, run.path)
+        # What was asked is read from the folder itself, so that settings that are younger than the folder have their defaults.
+        check_same(run.settings | asked.model_dump(mode="json"), settings, run.path)
     elif not rows_only:
         run = EvaluationRun.create(output or _new_folder(asked.env), settings, seed=seed, command=["r1env", *sys.argv[1:]])
     with contextlib.nullcontext() if run is None else run.writing():
@@ -135,56 +170,8 @@ def evaluate_command(
         typer.echo(f"kept in {run.path}; compare it with another by `r1env compare {run.path} OTHER`", err=True)
 
 
-class _Asked(BaseModel):
-    """What is to be evaluated, and how. A manifest keeps it, with a description of the environments beside it."""
-
-    model_config = ConfigDict(frozen=True, extra="ignore")
-
-    models: tuple[str, ...]
-    env: tuple[str, ...]
-    engine: str
-    engine_options: Mapping[str, Any]
-    env_options: Mapping[str, Any]
-    template: str | None
-    rubric: str
-    sampling: SamplingParams
-    limit: int | None
-    seed: int
-    batch_size: int
-
-    def settings(self, environments: list[Environment]) -> dict[str, Any]:
-        """Return everything that a manifest keeps."""
-        return {**self.model_dump(mode="json"), "environments": [describe_environment(one) for one in environments]}
-
-    def open(self, plugins: Plugins) -> list[Environment]:
-        """Open the environments; a suite stands for its members.
-
-        Raises:
-            UsageError: a wrong name or option, or an environment that is named twice.
-        """
-        names: list[str] = []
-        for name in self.env:
-            names += plugins.find(SuiteSpec, name).environments if name in plugins.provided("suites") else [name]
-        if twice := sorted(
-            {name for name in names if names.count(name) > 1} | {m for m in self.models if self.models.count(m) > 1}
-        ):
-            raise UsageError(f"{twice[0]!r} is named twice")
-        return [
-            opt.open_environment(
-                plugins,
-                name,
-                self.env_options,
-                None,
-                make=make_evaluation_environment,
-                template=self.template,
-                rubric=self.rubric,
-            )
-            for name in names
-        ]
-
-
 def _evaluate(
-    asked: _Asked, environments: list[Environment], plugins: Plugins, run: EvaluationRun | None, preflight: Preflight
+    asked: EvaluationPlan, environments: list[Environment], plugins: Plugins, run: EvaluationRun | None, preflight: Preflight
 ) -> dict[tuple[str, str], Evaluation]:
     done: dict[tuple[str, str], list[EvaluationRow]] = {}
     for model, name, row in run.rows() if run is not None else ():
@@ -193,6 +180,8 @@ def _evaluate(
     for model in asked.models:
         with progress("loading the model"):
             source = opt.open_engine(plugins, asked.engine, model, dict(asked.engine_options))
+            if asked.budget is not None:
+                source = force_budget(source, asked.budget, asked.engine)
         with contextlib.closing(source):
             _check(asked, environments, source, preflight)
             for environment in environments:
@@ -207,7 +196,7 @@ def _evaluate(
                         environment,
                         source,
                         asked.sampling,
-                        opt.limit_for(environment, asked.limit),
+                        asked.limit_of(environment),
                         asked.seed,
                         advance,
                         batch_size=asked.batch_size,
@@ -217,10 +206,10 @@ def _evaluate(
     return found
 
 
-def _check(asked: _Asked, environments: list[Environment], engine: Engine, preflight: Preflight) -> None:
+def _check(asked: EvaluationPlan, environments: list[Environment], engine: Engine, preflight: Preflight) -> None:
     with told(partial(typer.echo, err=True), "r1env.preflight"), progress("checking the tasks") as advance:
         for environment in environments:
-            count = opt.limit_for(environment, asked.limit)
+            count = asked.limit_of(environment)
             suite = Suite(environment.name, [environment])
             check_suites([suite], preflight, engine, count=count, seed=asked.seed, progress=advance)
 
@@ -244,22 +233,22 @@ def _show(found: Mapping[tuple[str, str], Evaluation], environments: list[Enviro
         print_table(("", ""), _lines(one, model), title=f"{name}, split {splits[name]}")
     else:
         models = list(dict.fromkeys(model for model, _ in found))
-        rows = [(model, *(accuracy_cell(found[model, name]) for name in splits)) for model in models]
-        print_table(("model", *splits), rows, title="accuracy and its 95 % interval")
+        rows = [(name, *(accuracy_cell(found[model, name]) for model in models)) for name in splits]
+        print_table(("environment", *models), rows, title="accuracy and its 95 % interval")
         unscored = sum(one.unscored for one in found.values())
         if unscored:
             typer.echo(f"{unscored} completions are unscored and left out of the accuracy", err=True)
 
 
 def _lines(found: Evaluation, model: str) -> list[tuple[str, Any]]:
-    interval = "" if found.interval is None else f"  (95 %: {percent(found.interval[0])} to {percent(found.interval[1])})"
     lines: list[tuple[str, Any]] = [
         ("model", model),
         ("tasks", found.tasks if found.samples == 1 else f"{found.tasks}, {found.samples} completions each"),
-        ("accuracy", percent(found.accuracy) + interval),
+        ("accuracy" if found.samples == 1 else "pass@1", percent(found.accuracy) + _interval_text(found.interval)),
     ]
-    lines += [(f"pass@{k}", percent(value)) for k, value in found.pass_at.items()]
-    lines += [(f"cons@{found.samples}", percent(found.consensus))] if found.consensus is not None else []
+    numbers = {f"pass@{k}": value for k, value in found.pass_at.items() if k > 1}
+    numbers |= {f"cons@{found.samples}": found.consensus} if found.consensus is not None else {}
+    lines += [(name, percent(value) + _interval_text(found.intervals.get(name))) for name, value in numbers.items()]
     lines += [(part, f"{value:.3f}") for part, value in found.parts.items()]
     lines += [("statuses", ", ".join(f"{status} {count}" for status, count in found.statuses.items()))]
     if found.unscored:
@@ -268,6 +257,10 @@ def _lines(found: Evaluation, model: str) -> list[tuple[str, Any]]:
         lines += [("mostly because", reason) for reason, _ in reasons.most_common(1)]
     lines += [("mean length", f"{found.mean_length:.0f}"), ("cut off", percent(found.truncated))]
     return lines
+
+
+def _interval_text(interval: tuple[float, float] | None) -> str:
+    return "" if interval is None else f"  (95 %: {percent(interval[0])} to {percent(interval[1])})"
 
 
 # `r1env compare`: the same tasks, two models.
@@ -290,17 +283,17 @@ def compare(
       r1env compare runs/eval-gsm8k-base runs/eval-gsm8k-trained
       r1env compare runs/eval-two-models --by level
     """
-    contestants = _contestants(runs)
+    contestants = read_contestants(runs)
     if len(contestants) < 2:
         raise UsageError("there is one model only: name another evaluation, or one of several models")
     base, *others = contestants
     rows, data, listed, left_out = [], [], [], 0
     for other in others:
         for environment in [name for name in base.tasks if name in other.tasks]:
-            strata = _strata(base.tasks[environment], other.tasks[environment], by)
-            left_out += len(base.tasks[environment].keys() | other.tasks[environment].keys()) - len(strata.get("", ()))
-            for stratum, pairs in strata.items():
-                first, second = [fmean(a) for a, _ in pairs.values()], [fmean(b) for _, b in pairs.values()]
+            common = common_tasks(base, other, environment)
+            left_out += len(base.tasks[environment].keys() | other.tasks[environment].keys()) - len(common)
+            for stratum, pairs in _strata(common, by).items():
+                first, second = [fmean(a.scored) for a, _ in pairs], [fmean(b.scored) for _, b in pairs]
                 found = paired_difference(first, second)
                 low, high = found.interval
                 rows.append(
@@ -330,8 +323,7 @@ def compare(
                         "worse": found.worse,
                     }
                 )
-                if not stratum:
-                    listed += _flips(environment, pairs)
+            listed += _flips(environment, common)
     if not rows:
         raise UsageError("the evaluations have no task in common: compare runs of the same environment, split and seed")
     if as_json:
@@ -348,53 +340,198 @@ def compare(
         print_table(("environment", "task", "change"), listed[:flips], title=f"tasks that flipped ({len(listed)})")
 
 
-@dataclass(frozen=True, slots=True)
-class _Contestant:
-    """A model of an evaluation: environment → task → (its verdicts, a row of it)."""
-
-    label: str
-    tasks: dict[str, dict[str, tuple[list[bool], EvaluationRow]]]
+_Pairs = list[tuple[Verdicts, Verdicts]]
 
 
-def _contestants(runs: list[Path]) -> list[_Contestant]:
-    found: list[_Contestant] = []
-    for path in runs:
-        tasks: dict[str, dict[str, dict[str, tuple[list[bool], EvaluationRow]]]] = {}
-        for model, environment, row in EvaluationRun.open(path).rows():
-            of_task = tasks.setdefault(model, {}).setdefault(environment, {})
-            of_task.setdefault(row.task_id, ([], row))[0].extend([] if row.correct is None else [row.correct])
-        found += [_Contestant(model if len(runs) == 1 else f"{path.name}:{Path(model).name}", tasks[model]) for model in tasks]
-    return found
+def _strata(common: Mapping[str, tuple[Verdicts, Verdicts]], by: str | None) -> dict[str, _Pairs]:
+    """Return the tasks all together under the name "", then by the value of `by`."""
+    strata: dict[str, _Pairs] = {"": list(common.values())} if common else {}
+    if by is not None:
+        second = {id(first): second for first, second in common.values()}
+        groups = by_stratum((first for first, _ in common.values()), by)
+        strata |= {value: [(first, second[id(first)]) for first in firsts] for value, firsts in groups.items()}
+    return strata
 
 
-_Pairs = dict[str, tuple[list[bool], list[bool]]]
-
-
-def _strata(
-    first: Mapping[str, tuple[list[bool], EvaluationRow]],
-    second: Mapping[str, tuple[list[bool], EvaluationRow]],
-    by: str | None,
-) -> dict[str, _Pairs]:
-    """Return the tasks that both have, all together under the name "", then by the value of `by`."""
-    strata: dict[str, _Pairs] = {}
-    for task in first.keys() & second.keys():
-        (a, row), (b, other) = first[task], second[task]
-        if not a or not b or row.prompt != other.prompt:
-            continue  # unscored, or the same id for another question: another seed or another file
-        strata.setdefault("", {})[task] = (a, b)
-        if by is not None:
-            strata.setdefault(str(row.metadata.get(by, "none")), {})[task] = (a, b)
-    return {name: dict(sorted(strata[name].items())) for name in sorted(strata)}
-
-
-def _flips(environment: str, pairs: _Pairs) -> list[tuple[str, str, str]]:
+def _flips(environment: str, common: Mapping[str, tuple[Verdicts, Verdicts]]) -> list[tuple[str, str, str]]:
     """Return the tasks whose majority of completions changed from right to wrong or back."""
     changed = []
-    for task, (a, b) in pairs.items():
-        before, after = fmean(a), fmean(b)
+    for task, (first, second) in common.items():
+        before, after = fmean(first.scored), fmean(second.scored)
         if (before > 0.5) != (after > 0.5):
             changed.append((environment, task, f"{before:.2g} → {after:.2g}"))
     return changed
+
+
+# `r1env table`: the tables of the paper.
+
+
+class TableFormat(StrEnum):
+    """How a table is written."""
+
+    TEXT = "text"
+    MARKDOWN = "markdown"
+    HTML = "html"
+
+
+def table(
+    runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Folders that `r1env eval` wrote.")],
+    metrics: Annotated[
+        list[str] | None,
+        typer.Option("--metric", metavar="NAME", help="pass@K, cons or length. Repeatable. Default: pass@1, and cons."),
+    ] = None,
+    labels: Annotated[
+        list[str] | None,
+        typer.Option("--label", metavar="TEXT", help="Heading of a column, such as a stage; one for each model. Repeatable."),
+    ] = None,
+    alpha: Annotated[
+        float, typer.Option("--alpha", min=0.0, max=1.0, help="Level of significance of bold cells. The paper's is 0.01.")
+    ] = 0.05,
+    form: Annotated[TableFormat, typer.Option("--format", help="text, markdown or html.")] = TableFormat.TEXT,
+    as_json: opt.Json = False,
+) -> None:
+    """Print evaluations as the tables of the DeepSeek-R1 paper: benchmarks and metrics down, models or stages across.
+
+    Every number has its 95 % interval. The best number of a row is bold (in text, marked by *) only where it is better than every other one
+    in a paired test.
+
+    \b
+    Example:
+      r1env table runs/eval-gsm8k-base runs/eval-gsm8k-trained
+      r1env table runs/stage-1 runs/stage-2 --label "cold start" --label RL --alpha 0.01 --format markdown
+    """
+    found = paper_table(read_contestants(runs, labels or ()), metrics or (), alpha)
+    if incomplete := [str(path) for path in runs if not EvaluationRun.open(path).complete]:
+        typer.echo(f"not complete yet: {', '.join(incomplete)}", err=True)
+    if as_json:
+        print_json(list(found.data))
+    elif form is TableFormat.MARKDOWN:
+        typer.echo(found.markdown(), nl=False)
+    elif form is TableFormat.HTML:
+        typer.echo(found.html())
+    else:
+        marked = [
+            [f"{text} *" if (place, column) in found.bold else text for column, text in enumerate(row)]
+            for place, row in enumerate(found.rows)
+        ]
+        print_table(found.columns, marked)
+        for note in found.notes:
+            typer.echo(note.replace("Bold:", "*"), err=True)
+
+
+# `r1env scaling`: accuracy against tokens.
+
+SCALING_ROWS, SCALING_PAGE = "scaling.jsonl", "scaling.html"
+
+
+def scaling(
+    ctx: typer.Context,
+    runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Folders that `r1env eval` wrote, with --n above 1.")],
+    by: Annotated[
+        list[str] | None, typer.Option("--by", metavar="REWARD", help="Best-of-n by this reward. Repeatable.")
+    ] = None,
+    options: Annotated[
+        list[str] | None,
+        typer.Option("--option", metavar="REWARD.KEY=VALUE", help="Option of a reward, such as a reward model's folder."),
+    ] = None,
+    output: Annotated[
+        Path | None, typer.Option("--output", metavar="DIR", help="Folder of the curve. Default: the first RUN.")
+    ] = None,
+    as_json: opt.Json = False,
+) -> None:
+    """Show how the accuracy grows with the tokens spent on a task: majority at n, best-of-n by a reward, thinking budgets.
+
+    Nothing is sampled. Majority and best-of-n take the completions that the evaluations kept. An evaluation made with --budget is a
+    point of its own, so several of them make a curve. The points are written to scaling.jsonl, the chart to scaling.html.
+
+    \b
+    Example:
+      r1env scaling runs/eval-gsm8k-20260131-120000
+      r1env scaling runs/gsm8k-n16 runs/gsm8k-budget-128 runs/gsm8k-budget-512
+      r1env scaling runs/gsm8k-n16 --by helpful --option helpful.model=runs/rm/checkpoints/reward_model/model
+    """
+    plugins = opt.plugins_of(ctx)
+    given = opt.options_by_reward(options)
+    if unknown := sorted(given.keys() - set(by or ())):
+        raise UsageError(f"--option names {unknown[0]!r}, which is not among --by {', '.join(by or ['(none)'])}")
+    rewards = {name: plugins.reward(name, **given.get(name, {})) for name in by or ()}
+    points: list[Point] = []
+    for path in runs:
+        points += _points(EvaluationRun.open(path), plugins, rewards)
+    lines = [
+        (
+            point.environment,
+            point.model,
+            point.method,
+            str(point.n if point.budget is None else point.budget),
+            f"{point.tokens:.0f}",
+            f"{100 * point.accuracy:.1f} [{100 * point.interval[0]:.1f}, {100 * point.interval[1]:.1f}]",
+            str(point.tasks),
+        )
+        for point in points
+    ]
+    columns = ("environment", "model", "method", "n or budget", "tokens", "accuracy", "tasks")
+    folder = output or runs[0]
+    folder.mkdir(parents=True, exist_ok=True)
+    replace_text(folder / SCALING_ROWS, json_lines(point.model_dump(mode="json") for point in points).decode("ascii"))
+    written = [folder / SCALING_ROWS]
+    try:
+        check_installed()
+    except UsageError as error:
+        typer.echo(f"no chart: {error}", err=True)
+    else:
+        page = render_page(
+            "r1env.evaluation",
+            "scaling.html.j2",
+            name=", ".join(path.name for path in runs),
+            figures=figures(points),
+            table=Table(title="", columns=columns, rows=tuple(lines)),
+        )
+        replace_text(folder / SCALING_PAGE, page)
+        written.append(folder / SCALING_PAGE)
+    if as_json:
+        print_json([point.model_dump(mode="json") for point in points])
+        return
+    print_table(columns, lines)
+    typer.echo(f"written to {' and '.join(map(str, written))}", err=True)
+
+
+def _points(run: EvaluationRun, plugins: Plugins, rewards: Mapping[str, Reward]) -> list[Point]:
+    """Return the points of an evaluation: of its budget where it has one, of votes and rewards where it has several completions."""
+    asked = EvaluationPlan.model_validate(run.settings)
+    if asked.budget is None and asked.sampling.n == 1:
+        raise UsageError(f"{run.path} has one completion per task and no --budget: there is nothing to scale; use --n")
+    points: list[Point] = []
+    for contestant, model in zip(read_contestants([run.path]), dict.fromkeys(model for model, *_ in run.rows()), strict=True):
+        for environment, tasks in contestant.tasks.items():
+            if asked.budget is not None:
+                points.append(budget_point(contestant.label, environment, list(tasks.values()), asked.budget))
+            if asked.sampling.n > 1 and asked.budget is None:
+                values = _values(run, asked, plugins, model, environment, rewards)
+                points += curves(contestant.label, environment, list(tasks.values()), values)
+    return points
+
+
+def _values(
+    run: EvaluationRun, asked: EvaluationPlan, plugins: Plugins, model: str, environment: str, rewards: Mapping[str, Reward]
+) -> dict[str, list[list[float | None]]]:
+    """Return the values of rewards by task, in the order of the rows, as `curves` takes them."""
+    if not rewards:
+        return {}
+    opened = next(one for one in asked.open(plugins) if one.name == environment)
+    tasks = list(iterate(opened.source, asked.limit_of(opened), asked.seed))
+    rows = [row for name, of, row in run.rows() if (name, of) == (model, environment)]
+    check_rows(rows, tasks, opened)
+    places: dict[str, list[int]] = {}
+    for place, row in enumerate(rows):
+        places.setdefault(row.task_id, []).append(place)
+    found: dict[str, list[list[float | None]]] = {}
+    for name, reward in rewards.items():
+        scores = score(rollouts_of(rows, tasks), reward, notify=False)
+        if failed := sum(one.value is None for one in scores):
+            typer.echo(f"{name} has no value for {failed} of {len(scores)} completions; they are chosen last", err=True)
+        found[name] = [[scores[place].value for place in of_task] for of_task in places.values()]
+    return found
 
 
 # `r1env rescore`: new scores for old completions.
@@ -418,14 +555,14 @@ def rescore(
     old = EvaluationRun.open(source)
     if not old.complete:
         raise UsageError(f"{source} is not complete; go on with it first by r1env eval --resume {source}")
-    asked = _Asked.model_validate(old.settings | {"rubric": rubric})
+    asked = EvaluationPlan.model_validate(old.settings | {"rubric": rubric})
     environments = asked.open(plugins)
     by_pair: dict[tuple[str, str], list[EvaluationRow]] = {}
     for model, name, row in old.rows():
         by_pair.setdefault((model, name), []).append(row)
     found: dict[tuple[str, str], Evaluation] = {}
     for model, environment in itertools.product(asked.models, environments):
-        tasks = list(iterate(environment.source, opt.limit_for(environment, asked.limit), asked.seed))
+        tasks = list(iterate(environment.source, asked.limit_of(environment), asked.seed))
         rows = by_pair[model, environment.name]
         found[model, environment.name] = score_again(environment, tasks, rows, asked.sampling.n)
     settings = asked.settings(environments) | {"rescored_from": str(source.resolve())}

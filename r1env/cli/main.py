@@ -24,6 +24,8 @@ COMMANDS = (
     CommandSpec("settings", "r1env.cli.settings:settings", "Show a trainer's settings, with defaults and sources."),
     CommandSpec("eval", "r1env.cli.evaluate:evaluate_command", "Evaluate a model: accuracy with its interval, and pass@k."),
     CommandSpec("compare", "r1env.cli.evaluate:compare", "Compare evaluations, task by task."),
+    CommandSpec("table", "r1env.cli.evaluate:table", "Print evaluations as the tables of the R1 paper."),
+    CommandSpec("scaling", "r1env.cli.evaluate:scaling", "Show how accuracy grows with tokens."),
     CommandSpec("rescore", "r1env.cli.evaluate:rescore", "Score an evaluation's completions again."),
     CommandSpec(
         "decontaminate", "r1env.cli.decontaminate:decontaminate", "Find training rows that share text with a benchmark."
@@ -31,10 +33,11 @@ COMMANDS = (
     CommandSpec("sample", "r1env.cli.sample:sample", "Sample completions, to read or to score later."),
     CommandSpec("score", "r1env.cli.score:score", "Score existing completions."),
     CommandSpec("export", "r1env.cli.score:export", "Export rewards for TRL, verl or OpenRLHF."),
+    CommandSpec("serve", "r1env.cli.serve:serve", "Serve rewards over HTTP."),
     CommandSpec("audit", "r1env.cli.audit:audit_command", "Attack a reward before a policy does."),
     CommandSpec("runs", "r1env.cli.runs:runs", "List runs and evaluations with their best numbers."),
     CommandSpec("verify", "r1env.cli.verify:verify", "Score a sample of a run again and name what no longer agrees."),
-    CommandSpec("report", "r1env.cli.train:report", "Write the report of a run as HTML."),
+    CommandSpec("report", "r1env.cli.train:report", "Write the report of a training or an evaluation."),
     CommandSpec("envs", "r1env.cli.envs:envs", "List the environments."),
     CommandSpec("show", "r1env.cli.envs:show", "Show a task of an environment."),
     CommandSpec("plugins", "r1env.cli.plugins:plugins", "List what plugins provide, and check that it works."),

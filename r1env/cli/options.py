@@ -9,7 +9,6 @@ from typing import Annotated, Any
 
 import typer
 
-from r1env.api import TASKS_OF_A_GENERATOR
 from r1env.config import parse_overrides
 from r1env.data.rows import ColumnMap
 from r1env.engines import Engine, SamplingParams
@@ -56,6 +55,17 @@ Limit = Annotated[
 Samples = Annotated[int, typer.Option("--n", min=1, help="Completions per task.")]
 Temperature = Annotated[float, typer.Option("--temperature", min=0.0, help="Sampling temperature; 0 is greedy.")]
 TopP = Annotated[float, typer.Option("--top-p", help="Nucleus sampling; 1 keeps the whole distribution.")]
+TopK = Annotated[int, typer.Option("--top-k", min=0, help="Draw from the k likeliest tokens only; 0 keeps all.")]
+MinP = Annotated[
+    float, typer.Option("--min-p", min=0.0, max=1.0, help="Draw from tokens at least so likely, relative to the likeliest.")
+]
+RepetitionPenalty = Annotated[
+    float, typer.Option("--repetition-penalty", help="Make tokens that have been there already less likely; 1: no penalty.")
+]
+Stop = Annotated[
+    list[str] | None, typer.Option("--stop", metavar="TEXT", help="Text that ends a completion and is part of it. Repeatable.")
+]
+IgnoreEOS = Annotated[bool, typer.Option("--ignore-eos", help="Do not end completions at end-of-sequence tokens.")]
 MaxNewTokens = Annotated[int, typer.Option("--max-new-tokens", min=1, help="Most tokens per completion.")]
 Seed = Annotated[int, typer.Option("--seed", help="Random seed of tasks and completions.")]
 BatchSize = Annotated[int, typer.Option("--batch-size", min=1, help="Tasks per engine call.")]
@@ -82,12 +92,21 @@ def open_environment(
     Raises:
         UsageError: unknown name, unreadable option, or an option that is a setting of its own.
     """
-    given = dict(options) if isinstance(options, Mapping) else parse_overrides(options or [])
+    given = source_options(options if isinstance(options, Mapping) else parse_overrides(options or []))
     given |= data_options(data, columns, drop_repeated=drop_repeated)
+    return make(name_of_environment(name, data), plugins=plugins, **settings, **given)
+
+
+def source_options(given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the options of a task source.
+
+    Raises:
+        UsageError: one of them is a setting of its own, or none that a user can give.
+    """
     own = {"rubric": "--rubric", "template": "--template", "plugins": None, "reward_options": None, "max_turns": None}
     for key in given.keys() & own.keys():
         raise UsageError(f"{key!r} is no option of a task source" + (f"; use {own[key]}" if own[key] else ""))
-    return make(name_of_environment(name, data), plugins=plugins, **settings, **given)
+    return dict(given)
 
 
 def data_options(data: str | None, columns: list[str] | None, *, drop_repeated: bool = False) -> dict[str, Any]:
@@ -156,20 +175,22 @@ def open_engine(plugins: Plugins, name: str, model: str, options: list[str] | Ma
     return engine
 
 
-def make_sampling(n: int, temperature: float, top_p: float, max_new_tokens: int, seed: int) -> SamplingParams:
+def make_sampling(stop: list[str] | None, **given: Any) -> SamplingParams:
     """Return the sampling of the command line.
 
+    Args:
+        given: fields of `SamplingParams`.
+
     Raises:
-        UsageError: top-p outside (0, 1].
+        UsageError: top-p outside (0, 1], a penalty of 0 or less, or an empty stop text.
     """
-    if not 0 < top_p <= 1:
-        raise UsageError(f"--top-p must be above 0 and at most 1, got {top_p}")
-    return SamplingParams(n=n, temperature=temperature, top_p=top_p, max_new_tokens=max_new_tokens, seed=seed)
-
-
-def limit_for(environment: Environment, limit: int | None) -> int | None:
-    """The limit that was given; of a generator, which never ends, a hundred tasks."""
-    return TASKS_OF_A_GENERATOR if limit is None and environment.source.size is None else limit
+    if not 0 < given["top_p"] <= 1:
+        raise UsageError(f"--top-p must be above 0 and at most 1, got {given['top_p']}")
+    if given["repetition_penalty"] <= 0:
+        raise UsageError(f"--repetition-penalty must be above 0, got {given['repetition_penalty']}")
+    if not all(stop or []):
+        raise UsageError("--stop needs a text; an empty one would end every completion before its first token")
+    return SamplingParams(stop=tuple(stop or ()), **given)
 
 
 def options_by_reward(pairs: list[str] | None) -> dict[str, dict[str, Any]]:

@@ -11,7 +11,6 @@ import os
 import select
 import stat
 import sys
-from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
@@ -25,7 +24,7 @@ from r1env.data.layouts import Layout, Reading, example_of, layout_named, mapped
 from r1env.data.rows import FORMATS, HUB, MISSING, ColumnMap, Row, at_path, import_pyarrow, read_rows
 from r1env.data.tasks import ReadReference, task_of_example
 from r1env.errors import DataError, UsageError
-from r1env.rewards import Reward, Scope
+from r1env.rewards import Reward, Scope, task_key
 from r1env.rubrics import Rubric
 from r1env.runs.files import json_ready, to_json
 from r1env.scoring import ScoringPool, score
@@ -240,16 +239,22 @@ class Scored:
     """What became of a chunk.
 
     Attributes:
+        first: number of the first line.
         rows: one a line, in order.
-        malformed: lines that could not be read.
-        unscored: the statuses of rollouts without a value.
+        malformed: places among the rows of those whose lines could not be read.
         size: of the lines, in bytes.
     """
 
+    first: int
     rows: list[dict[str, Any]]
-    malformed: int
-    unscored: Counter[str]
+    malformed: frozenset[int]
     size: int
+
+    def after(self, number: int) -> Scored:
+        """Return the part behind the line of that number."""
+        skip = max(0, number + 1 - self.first)
+        malformed = frozenset(place - skip for place in self.malformed if place >= skip)
+        return Scored(self.first + skip, self.rows[skip:], malformed, self.size) if skip else self
 
 
 def has_groups(scorer: Reward | Rubric) -> bool:
@@ -258,17 +263,15 @@ def has_groups(scorer: Reward | Rubric) -> bool:
     return any(reward.scope is Scope.GROUP for reward in rewards)
 
 
-def chunks(lines: Iterable[bytes], *, whole: bool = False, start: int = 0) -> Iterator[Chunk]:
+def chunks(lines: Iterable[bytes], *, start: int = 0) -> Iterator[Chunk]:
     """Yield numbered lines, gathered until there are enough of them or of their bytes, or until no more have arrived.
+
+    An empty chunk says that the source is idle.
 
     Args:
         lines: the rows; an empty one says that the source is idle (a line has its line end, so no line is empty).
-        whole: yield all lines at once, for rewards that need all rows of a task, which may stand anywhere in the file.
         start: lines that were before them.
     """
-    if whole:
-        yield list(enumerate(filter(None, lines), start=start + 1))
-        return
     chunk: list[tuple[int, bytes]] = []
     size, number = 0, start
     for line in lines:
@@ -279,8 +282,41 @@ def chunks(lines: Iterable[bytes], *, whole: bool = False, start: int = 0) -> It
         if chunk and (not line or len(chunk) >= CHUNK_LINES or size >= CHUNK_BYTES):
             yield chunk
             chunk, size = [], 0
+        if not line:
+            yield []
     if chunk:
         yield chunk
+
+
+def group_chunks(lines: Iterable[bytes], scorer: Reward | Rubric, form: RowFormat = PLAIN, *, done: int = 0) -> Iterator[Chunk]:
+    """Yield numbered lines in chunks over which no task is spread, for rewards that need all rows of a task.
+
+    Rows of a task may stand anywhere, so all lines are read first. Where those of a task stand together, chunks are as small as those of
+    `chunks`.
+
+    Args:
+        done: so many lines were scored before. Chunks that hold no others are left out.
+    """
+    rule = _reference_rule(scorer)
+    numbered = list(enumerate(filter(None, lines), start=1))
+    tasks = [_task_of(number, line, form, rule) for number, line in numbered]
+    last = {task: number for (number, _), task in zip(numbered, tasks, strict=True)}
+    chunk: list[tuple[int, bytes]] = []
+    size, whole = 0, 0  # the last line of the tasks so far
+    for (number, line), task in zip(numbered, tasks, strict=True):
+        chunk.append((number, line))
+        size += len(line)
+        whole = max(whole, last[task])
+        if number == whole and (number in (done, len(numbered)) or len(chunk) >= CHUNK_LINES or size >= CHUNK_BYTES):
+            if number > done:
+                yield chunk
+            chunk, size = [], 0
+
+
+def _task_of(number: int, line: bytes, form: RowFormat, rule: ReadReference | None) -> int:
+    """Return a number that rows of one task share; a malformed row shares it with no other on purpose."""
+    rollout = _parsed(number, line, form, rule, needs_id=True).rollout
+    return number if rollout is None else hash(task_key(rollout.task))
 
 
 def score_chunk(chunk: Chunk, scorer: Reward | Rubric, pool: ScoringPool | None = None, form: RowFormat = PLAIN) -> Scored:
@@ -295,17 +331,11 @@ def score_chunk(chunk: Chunk, scorer: Reward | Rubric, pool: ScoringPool | None 
     good = [item.rollout for item in parsed if item.rollout is not None]
     scores = iter(score(good, scorer, pool=pool))
     rows: list[dict[str, Any]] = []
-    unscored: Counter[str] = Counter()
     for item in parsed:
-        if item.error is not None:
-            written = malformed_result(item.error)
-        else:
-            result: Score = next(scores)
-            written = scored_result(item.row_id, result)
-            if result.value is None:
-                unscored[result.status] += 1
+        written = malformed_result(item.error) if item.error is not None else scored_result(item.row_id, next(scores))
         rows.append(with_columns(written, item.row) if form.carry else written)
-    return Scored(rows, len(parsed) - len(good), unscored, sum(len(line) for _, line in chunk))
+    malformed = frozenset(place for place, item in enumerate(parsed) if item.error is not None)
+    return Scored(chunk[0][0], rows, malformed, sum(len(line) for _, line in chunk))
 
 
 @dataclass(slots=True)
@@ -432,7 +462,8 @@ class Output:
     one output; it stays where the program is killed, and `resume` continues it.
 
     Attributes:
-        done: rows that a partial file had already.
+        done: rows that were there already.
+        extends: they are those of a complete file, to which rows are added.
 
     Raises:
         UsageError: it cannot be written, is the input, or another program is writing it.
@@ -440,6 +471,7 @@ class Output:
 
     def __init__(self, name: str, input_name: str, *, resume: bool = False) -> None:
         self.done = 0
+        self.extends = False
         self.last: Mapping[str, Any] | None = None  # row of the partial file
         self._name = name
         self._path = Path(name)
@@ -479,6 +511,7 @@ class Output:
             sink.truncate(0)
         elif sink.tell() == 0 and self._path.exists():
             sink.write(self._path.read_bytes())  # complete as far as it goes: the input may have grown
+            self.extends = True
             self._count(sink)
         else:
             self._count(sink)

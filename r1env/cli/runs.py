@@ -12,7 +12,7 @@ import typer
 from r1env.cli.console import percent, print_json, print_table
 from r1env.cli.options import Json
 from r1env.errors import R1EnvError, UsageError
-from r1env.monitoring.overview import find_folders, overview
+from r1env.overview import find_folders, overview
 
 
 def runs(

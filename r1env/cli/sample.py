@@ -32,7 +32,12 @@ def sample(
     n: opt.Samples = 1,
     temperature: opt.Temperature = 0.6,
     top_p: opt.TopP = 0.95,
+    top_k: opt.TopK = 0,
+    min_p: opt.MinP = 0.0,
+    repetition_penalty: opt.RepetitionPenalty = 1.0,
     max_new_tokens: opt.MaxNewTokens = 512,
+    stop: opt.Stop = None,
+    ignore_eos: opt.IgnoreEOS = False,
     template: opt.Template = None,
     seed: opt.Seed = 0,
     batch_size: opt.BatchSize = 32,
@@ -49,7 +54,18 @@ def sample(
       r1env sample --model smollm2-135m --env sort-4 --json | r1env score --reward math
     """
     plugins = opt.plugins_of(ctx)
-    params = opt.make_sampling(n, temperature, top_p, max_new_tokens, seed)
+    params = opt.make_sampling(
+        stop,
+        n=n,
+        temperature=temperature,
+        top_p=top_p,
+        top_k=top_k,
+        min_p=min_p,
+        repetition_penalty=repetition_penalty,
+        max_new_tokens=max_new_tokens,
+        ignore_eos=ignore_eos,
+        seed=seed,
+    )
     environment = opt.open_environment(plugins, env, env_options, data, columns, drop_repeated=drop_repeated, template=template)
     tasks = list(iterate(environment.source, limit, seed))
     with contextlib.ExitStack() as stack:

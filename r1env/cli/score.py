@@ -1,4 +1,4 @@
-"""`r1env score`: the stable doorway to the rewards. Rows in, one row out for each, in the same order; and `r1env export`."""
+"""`r1env score`: score existing completions, one row out for each row in, in the same order. Also `r1env export`."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ import heapq
 import re
 from array import array
 from collections import Counter, deque
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
+from itertools import chain
 from pathlib import Path
 from typing import Annotated, Any, cast
 
@@ -27,6 +28,7 @@ from r1env.cli.rows import (
     RowFormat,
     Scored,
     chunks,
+    group_chunks,
     has_groups,
     id_of,
     recognised_format,
@@ -79,7 +81,7 @@ def score(
     ] = None,
     carry: Annotated[bool, typer.Option("--carry/--no-carry", help="Write the columns of the input beside the scores.")] = True,
     resume: Annotated[
-        bool, typer.Option("--resume", help="Go on where a run that was killed left FILE.partial; each row is written once.")
+        bool, typer.Option("--resume", help="Continue the FILE.partial of a run that was killed; each row is written once.")
     ] = False,
     keep_going: Annotated[
         bool, typer.Option("--keep-going", help="Do not stop when the first 100 rows all fail for one reason.")
@@ -102,8 +104,8 @@ def score(
 
     A file is written as FILE.partial and gets its name when it is complete.
 
-    A reward of scope group gets all rows with one id (and the same prompt and answer) together; for its sake the whole input is
-    read before scoring starts.
+    A reward of scope group gets all rows with one id (and the same prompt and answer) together. The rows may stand anywhere, so the whole
+    input is read before scoring starts.
 
     \b
     Example:
@@ -123,50 +125,69 @@ def score(
             typer.echo(f"reading {'the input' if input_ == '-' else input_} as {form.layout} rows", err=True)
         sink = Output(output, input_, resume=resume)
         stack.callback(sink.close)
-        whole = has_groups(scorer)
-        lines = rows.lines if whole else _after(rows.lines, sink)
+        if has_groups(scorer):
+            arriving = group_chunks(chain(_written(rows.lines, sink), rows.lines), scorer, form, done=sink.done)
+            if sink.extends:
+                arriving = _without_new_members(arriving, sink)
+        else:
+            deque(_written(rows.lines, sink), maxlen=0)
+            arriving = chunks(rows.lines, start=sink.done)
         tally = Tally(sink.done)
         advance = stack.enter_context(progress("scoring", unit=False))
         bytes_done = 0
-        start = 0 if whole else sink.done
-        scoring = _scored(stack, chunks(lines, whole=whole, start=start), scorer, ray_address, form, on_ray=on_ray)
-        for scored in scoring:
-            new = scored.rows[sink.done :] if whole else scored.rows
-            sink.write(new)
-            tally.add(scored, new)
+        for scored in _scored(stack, arriving, scorer, ray_address, form, on_ray=on_ray):
+            new = scored.after(sink.done)
+            sink.write(new.rows)
+            tally.add(new)
             if not keep_going and (reason := tally.only_failure):
                 sink.abandon()
-                raise UsageError(_told_of_failures(reason, rows.first))
+                raise UsageError(_all_failed(reason, rows.first))
             bytes_done += scored.size
             advance(bytes_done, max(rows.size, bytes_done))
         sink.finish()
-    for said in tally.summary():
-        typer.echo(said, err=True)
+    for line in tally.summary():
+        typer.echo(line, err=True)
     if tally.malformed:
-        told = "1 malformed line; it has" if tally.malformed == 1 else f"{tally.malformed} malformed lines; each has"
-        typer.echo(f"error: {told} status 'error' and the reason in the output", err=True)
+        which = "1 malformed line; it has" if tally.malformed == 1 else f"{tally.malformed} malformed lines; each has"
+        typer.echo(f"error: {which} status 'error' and the reason in the output", err=True)
         raise typer.Exit(1)
 
 
-def _after(lines: Iterator[bytes], sink: Output) -> Iterator[bytes]:
-    """Return the lines that a resumed output does not have yet.
+def _written(lines: Iterator[bytes], sink: Output) -> Iterator[bytes]:
+    """Yield the lines that a resumed output has already.
 
     Raises:
         UsageError: the output has more rows than the input, or its last row is of another id.
     """
-    last = b""
+    line = b""
     for number in range(1, sink.done + 1):
-        last = next(filter(None, lines), b"")
-        if not last:
+        line = next(filter(None, lines), b"")
+        if not line:
             raise UsageError(
                 f"--resume: the output has {sink.done:,} rows, and the input has {number - 1:,}; it is of another input"
             )
-    if sink.done and sink.last is not None and (here := id_of(last)) is not None and str(here) != str(sink.last.get("id")):
+        yield line
+    if sink.done and sink.last is not None and (here := id_of(line)) is not None and str(here) != str(sink.last.get("id")):
         raise UsageError(
             f"--resume: row {sink.done:,} of the output has the id {sink.last.get('id')!r}, and row {sink.done:,} of the input {here!r}; "
             "it is of another input"
         )
-    return lines
+
+
+def _without_new_members(arriving: Iterator[Chunk], sink: Output) -> Iterator[Chunk]:
+    """Yield the chunks of a complete output's new rows.
+
+    Raises:
+        UsageError: one of them belongs to a task that is scored already: its other rows would need new scores.
+    """
+    for chunk in arriving:
+        if chunk[0][0] <= sink.done:
+            sink.abandon()
+            raise UsageError(
+                f"--resume: the input has new rows of tasks that are among the {sink.done:,} rows of the output, and this reward scores "
+                "all rows of a task together; score the whole input again, without --resume"
+            )
+        yield chunk
 
 
 ALL_FAIL = 100
@@ -176,7 +197,7 @@ SLOWEST = 3
 
 
 class Tally:
-    """What became of the rows: the summary, and whether all have failed for one reason so far.
+    """Counts of what became of the rows, for the summary and for stopping early.
 
     Attributes:
         malformed: rows that could not be read.
@@ -193,10 +214,9 @@ class Tally:
         self._slowest: list[tuple[float, int, str]] = []
         self._failures: Counter[str] = Counter()
 
-    def add(self, scored: Scored, rows: Sequence[Mapping[str, Any]]) -> None:
-        self.malformed += scored.malformed
-        self._unscored.update(scored.unscored)
-        for row in rows:
+    def add(self, scored: Scored) -> None:
+        """Count these rows."""
+        for place, row in enumerate(scored.rows):
             self._rows += 1
             self._statuses[row["status"]] += 1
             self._sum += row["value"] or 0.0
@@ -204,6 +224,10 @@ class Tally:
             heapq.heappush(self._slowest, (row["seconds"], self._done + self._rows, repr(row["id"])))
             if len(self._slowest) > SLOWEST:
                 heapq.heappop(self._slowest)
+            if place in scored.malformed:
+                self.malformed += 1
+            elif row["value"] is None:
+                self._unscored[row["status"]] += 1
             if self._rows <= ALL_FAIL and row["value"] is None and row["status"] in FAILURES:
                 self._failures[re.sub(r"^line \d+: ", "", row["reason"])] += 1
 
@@ -233,9 +257,10 @@ class Tally:
         yield f"seconds: p50 {p50:.4f}, p99 {p99:.4f}; slowest: {slowest}"
 
 
-def _told_of_failures(reason: str, first: Mapping[str, Any] | None) -> str:
-    told = f"stopped: the first {ALL_FAIL} rows all failed for one reason: {reason}"
-    return f"{told}; {describe_columns(first)}; or go on with --keep-going" if first else f"{told}; go on with --keep-going"
+def _all_failed(reason: str, first: Mapping[str, Any] | None) -> str:
+    message = f"stopped: the first {ALL_FAIL} rows all failed for one reason: {reason}"
+    columns = f"{describe_columns(first)}; or " if first else ""
+    return f"{message}; {columns}go on with --keep-going"
 
 
 def _scorer(
@@ -265,7 +290,7 @@ def _scored(
 ) -> Iterator[Scored]:
     """Return every chunk once and in order, scored here or on the cluster."""
     if not on_ray:
-        return (score_chunk(chunk, scorer, form=form) for chunk in numbered)
+        return (score_chunk(chunk, scorer, form=form) for chunk in numbered if chunk)
     stack.enter_context(connected(address))
     return score_on_cluster(numbered, scorer, form)
 
@@ -284,7 +309,7 @@ RETRIES = 5
 
 @contextmanager
 def connected(address: str | None) -> Iterator[None]:
-    """A connection to the cluster at `address`; None takes the one of RAY_ADDRESS, or starts one on this machine.
+    """Connect to the cluster at `address`; None means the one of RAY_ADDRESS, or else a new one on this machine.
 
     Raises:
         UsageError: Ray is not installed, or no cluster is there.
@@ -305,7 +330,9 @@ def connected(address: str | None) -> Iterator[None]:
 
 
 def score_on_cluster(chunks: Iterable[Chunk], scorer: Reward | Rubric, form: RowFormat = PLAIN) -> Iterator[Scored]:
-    """Yield every chunk, scored, in the order given. Inside `connected`.
+    """Yield every chunk, scored, in the order given. To be used inside `connected`.
+
+    An empty chunk says that the source is idle: then everything that is under way is waited for and yielded.
 
     Raises:
         UsageError: the reward cannot be loaded on the nodes, or a chunk lost `RETRIES` nodes.
@@ -316,9 +343,10 @@ def score_on_cluster(chunks: Iterable[Chunk], scorer: Reward | Rubric, form: Row
     under_way: deque[Any] = deque()
     try:
         for chunk in chunks:
-            while len(under_way) >= AHEAD * _processors(ray):
+            while under_way and (not chunk or len(under_way) >= AHEAD * _processors(ray)):
                 yield _result(ray, under_way.popleft())
-            under_way.append(task.remote(chunk, packed))
+            if chunk:
+                under_way.append(task.remote(chunk, packed))
         while under_way:
             yield _result(ray, under_way.popleft())
     finally:
@@ -351,7 +379,7 @@ def _result(ray: Any, reference: Any) -> Scored:
 
 
 def _processors(ray: Any) -> int:
-    """Of the cluster as it is now; nodes may join and leave."""
+    """Return the number of processors of the cluster as it is now; nodes may join and leave."""
     return max(1, int(ray.cluster_resources().get("CPU", 1)))
 
 

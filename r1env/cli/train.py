@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import asdict
+from enum import StrEnum
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
@@ -23,6 +24,8 @@ from r1env.cli.outcome import Outcome, Usage, next_commands, outcome_of, report_
 from r1env.cli.settings import help_lines
 from r1env.config import parse_overrides
 from r1env.errors import UsageError
+from r1env.evaluation.report import write_report as write_evaluation_report
+from r1env.evaluation.run import EvaluationRun, is_evaluation
 from r1env.importing import import_target
 from r1env.monitoring import Monitor
 from r1env.monitoring.report import write_report
@@ -300,19 +303,38 @@ def _print_plan(plan: Plan, plugins: Plugins, as_json: bool, everything: bool) -
 # `r1env report`: the page of a run.
 
 
+class ReportFormat(StrEnum):
+    """How a report is written."""
+
+    HTML = "html"
+    MARKDOWN = "markdown"
+
+
 def report(
     ctx: typer.Context,
-    run: Annotated[Path, typer.Argument(metavar="RUNDIR", help="Run folder, written by `r1env train`.")],
+    run: Annotated[Path, typer.Argument(metavar="RUNDIR", help="Folder written by `r1env train` or `r1env eval`.")],
+    form: Annotated[
+        ReportFormat, typer.Option("--format", help="html, or for an evaluation also markdown.")
+    ] = ReportFormat.HTML,
     as_json: Json = False,
 ) -> None:
-    """Write a run's report.html: curves and sample completions in one file that opens offline.
+    """Write a report into a run's folder, as one file that opens offline.
+
+    Of a training: curves and sample completions. Of an evaluation: its numbers with intervals, by stratum, wrong completions with the
+    reward's reasons, what is unscored and why, and the settings.
 
     \b
     Example:
       r1env report runs/r1-zero-tiny-cpu-20260131-120000
+      r1env report runs/eval-gsm8k-20260131-120000 --format markdown
     """
     with progress("writing the report"):
-        path = write_report(Run.open(run), plugins=plugins_of(ctx))
+        if is_evaluation(run):
+            path = write_evaluation_report(EvaluationRun.open(run), form.value)
+        elif form is ReportFormat.MARKDOWN:
+            raise UsageError(f"{run} holds no evaluation; the report of a training is HTML")
+        else:
+            path = write_report(Run.open(run), plugins=plugins_of(ctx))
     if as_json:
         print_json({"report": str(path)})
     else:

@@ -71,6 +71,32 @@ ASK_FOR_PROGRAM = (
 )
 
 
+# The words of the benchmarks' own evaluators, since published numbers rest on them. White space at the end of a question is not kept.
+
+HUMANEVAL_OFFICIAL = (
+    "Read the following function signature and docstring, and fully implement the function described. Your response should only contain "
+    "the code for this function.\n"
+)
+MBPP_OFFICIAL = "You are an expert Python programmer, and here is your task: {question} Your code should pass these tests:\n\n{assertions}\n"
+LIVECODEBENCH_SYSTEM = (
+    "You are an expert Python programmer. You will be given a question (problem specification) and will generate a correct Python program "
+    "that matches the specification and passes all tests."
+)
+LIVECODEBENCH_QUESTION = {
+    "official": "### Question:\n{question}\n\n### Format: {form}### Answer: (use the provided format with backticks)\n\n",
+    "r1": "You will be given a question (problem specification) and will generate a correct Python program that matches the specification "
+    "and passes all tests.\n\nQuestion: {question}\n\n{form}",
+}
+LIVECODEBENCH_STARTER = (
+    "You will use the following starter code to write the solution to the problem and enclose your code within delimiters."
+)
+LIVECODEBENCH_STDIN = (
+    "Read the inputs from stdin solve the problem and write the answer to stdout (do not directly test on the sample inputs). Enclose "
+    "your code within delimiters as follows. Ensure that when the python program runs, it reads the inputs, runs the algorithm and writes "
+    "output to STDOUT."
+)
+
+
 class TestsError(ValueError):
     """A row whose tests cannot be used.
 
@@ -104,10 +130,13 @@ class Program:
     metadata: Mapping[str, Any] = field(default_factory=dict)
 
 
-def humaneval(row: Row) -> Program:
+def humaneval(row: Row, official: bool = False) -> Program:
     """HumanEval: complete a function of which signature and docstring are given; `check(candidate)` tests it.
 
     The prompt's own imports and helper functions are put before the model's program, and before the tests, which use some.
+
+    Args:
+        official: ask in the words of OpenAI's simple-evals.
     """
     prompt, function = _filled(row, "prompt"), _filled(row, "entry_point")
     start = prompt.rfind(f"def {function}(")
@@ -118,7 +147,9 @@ def humaneval(row: Row) -> Program:
     return Program(
         ({"kind": "assert", "function": function, "code": code},),
         ("test", "base_input", "plus_input"),
-        f"Complete this Python function.\n\n```python\n{prompt.strip()}\n```\n\n{ASK_FOR_FUNCTION}",
+        f"{HUMANEVAL_OFFICIAL}{prompt}"
+        if official
+        else f"Complete this Python function.\n\n```python\n{prompt.strip()}\n```\n\n{ASK_FOR_FUNCTION}",
         metadata=_known(programming_language="python", preamble=preamble),
     )
 
@@ -129,6 +160,11 @@ def _evalplus_code(row: Row, prompt: str, function: str) -> str:
     if not inputs:
         raise TestsError("there are no inputs", "base_input")
     tolerance = float(row.get("atol") or 0)
+    if function == "find_zero" and "def poly(" in prompt:  # any zero is right, and a polynomial may have several
+        return (
+            f"import copy\n\n{prompt}    pass\n\n\ndef check(candidate):\n    for arguments in {inputs!r}:\n"
+            f"        assert abs(poly(*arguments, candidate(*copy.deepcopy(arguments)))) <= {max(tolerance, 1e-4)}\n"
+        )
     return (
         f"import copy\n\n{prompt}{_filled(row, 'canonical_solution')}\n\n_reference = {function}\n\n\n"
         "def _same(one, other):\n"
@@ -142,16 +178,23 @@ def _evalplus_code(row: Row, prompt: str, function: str) -> str:
     )
 
 
-def mbpp(row: Row, samples: int = 1) -> Program:
+def mbpp(row: Row, samples: int = 1, official: bool = False) -> Program:
     """MBPP: a sentence, and assertions about a function. The first `samples` are shown, the others decide; with all, the same ones do.
 
     MBPP+ has one program of tests more, which then decides.
+
+    Args:
+        official: ask in the words of the paper, without its examples, and show all of `test_list`, which also decides.
     """
     assertions = [*(row.get("test_list") or []), *(row.get("challenge_test_list") or [])]
     if not assertions:
         raise TestsError("there are no assertions", "test_list")
     setup = "\n".join(row.get("test_imports") or []) or str(row.get("test_setup_code") or "")
+    if official:
+        samples = len(row.get("test_list") or assertions)
     shown, hidden = assertions[:samples], assertions[samples:] or assertions
+    if official:
+        hidden = shown
     function = called_function(assertions)
     tests = [_assertion(function, setup, assertion) for assertion in hidden]
     if isinstance(row.get("test"), str) and row["test"].strip():
@@ -160,13 +203,20 @@ def mbpp(row: Row, samples: int = 1) -> Program:
     return Program(
         tuple(tests),
         ("test_list", "challenge_test_list", "test"),
-        f"{question}\n\n{_shown_code('Your function must pass:', shown)}\n\n{ASK_FOR_FUNCTION}",
+        MBPP_OFFICIAL.format(question=question, assertions="\n".join(shown))
+        if official
+        else f"{question}\n\n{_shown_code('Your function must pass:', shown)}\n\n{ASK_FOR_FUNCTION}",
         metadata=_known(programming_language="python", samples=[_assertion(function, setup, assertion) for assertion in shown]),
     )
 
 
-def livecodebench(row: Row) -> Program:
-    """LiveCodeBench: public samples and hidden tests, of programs or of methods of a class `Solution`."""
+def livecodebench(row: Row, protocol: str = "r1env") -> Program:
+    """LiveCodeBench: public samples and hidden tests, of programs or of methods of a class `Solution`.
+
+    Args:
+        protocol: `r1env`, where the hidden tests alone decide; `official`, the words of the benchmark, whose public tests decide as well;
+            or `r1`, that with the benchmark's words for DeepSeek-R1.
+    """
     starter = str(row.get("starter_code") or "")
     if not isinstance(row.get("metadata"), str):
         raise TestsError('there is none: write JSON text such as {"func_name": "…"}, or {}', "metadata")
@@ -181,10 +231,16 @@ def livecodebench(row: Row) -> Program:
     if not (public or hidden):
         raise TestsError("there are no tests, neither public nor private", "private_test_cases")
     ask = f"{_shown_code('Complete this class:', [starter])}\n\n{ASK_FOR_FUNCTION}" if starter else ASK_FOR_PROGRAM
+    question = f"{_filled(row, 'question_content')}\n\n{ask}"
+    if protocol != "r1env":
+        form = (
+            f"{LIVECODEBENCH_STARTER if starter else LIVECODEBENCH_STDIN}\n```python\n{starter or '# YOUR CODE HERE'}\n```\n\n"
+        )
+        question = LIVECODEBENCH_QUESTION[protocol].format(question=row["question_content"], form=form)
     return Program(
-        tuple(hidden or public),
+        tuple(hidden or public) if protocol == "r1env" else (*public, *hidden),
         ("public_test_cases", "private_test_cases"),
-        f"{_filled(row, 'question_content')}\n\n{ask}",
+        question,
         metadata=_known(
             programming_language="python",
             preamble=PYTHON_IMPORTS if function else "",
@@ -288,16 +344,37 @@ def kodcode(row: Row) -> Program:
     return Program((test,), ("test",), question, ASK_FOR_FUNCTION, _known(programming_language="python"))
 
 
-def bigcodebench(row: Row) -> Program:
-    """BigCodeBench: a class of unittest about the function that `entry_point` names."""
+def bigcodebench(row: Row, complete: bool = False) -> Program:
+    """BigCodeBench: a class of unittest about the function that `entry_point` names.
+
+    What `code_prompt` imports is put before the program, as in the benchmark's calibrated evaluation.
+
+    Args:
+        complete: ask with the docstring, the benchmark's task `complete`, instead of a sentence, its task `instruct`.
+    """
     function = _filled(row, "entry_point")
     test = f"from solution import {function}\n\n{_filled(row, 'test')}"
+    question = ""
+    if complete:
+        question = (
+            f"Complete this Python function.\n\n```python\n{_filled(row, 'complete_prompt').strip()}\n```\n\n{ASK_FOR_FUNCTION}"
+        )
     return Program(
         ({"kind": "pytest", "files": {"test_solution.py": test}},),
         ("test",),
+        question,
         ask=ASK_FOR_FUNCTION,
         metadata=_known(programming_language="python", preamble=f"{row.get('code_prompt') or ''}\n    pass\n"),
     )
+
+
+def libraries_of(row: Row) -> list[str]:
+    """Return the libraries that a row of BigCodeBench names in `libs`, a list or the text of one."""
+    found = row.get("libs") or []
+    found = read_literal(found) if isinstance(found, str) else found
+    if not isinstance(found, Sequence):
+        raise TestsError("it is no list of libraries", "libs")
+    return [str(name) for name in found]
 
 
 def of_column(row: Row, column: str, starter: str = "starter_code") -> Program:

@@ -6,8 +6,8 @@ import functools
 import hashlib
 import json
 import math
-from collections.abc import Callable, Iterator, Sequence
-from typing import Literal, Protocol, cast, runtime_checkable
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, Literal, Protocol, cast, runtime_checkable
 
 import numpy as np
 
@@ -49,6 +49,30 @@ class SplitSource(TaskSource, Protocol):
         Raises:
             NoSplitError: there is no split of that name.
         """
+
+
+@runtime_checkable
+class AdaptiveSource(TaskSource, Protocol):
+    """A task source whose tasks depend on how earlier ones were solved, such as a curriculum. Trainers feed it and save its state.
+
+    Between two calls of `observe`, task `index` under `seed` is always the same task.
+    """
+
+    def observe(self, task: Task, success: float) -> None:
+        """Take note of how well a task of this source was solved, from 0 to 1. Called in the order of the rollouts."""
+
+    def state(self) -> Mapping[str, Any]:
+        """Return what `restore` needs to go on as if nothing had happened, as plain data."""
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Go on from what `state` returned, or from the start where it is empty.
+
+        Raises:
+            UsageError: the state is of a source with other options.
+        """
+
+    def metrics(self) -> Mapping[str, float]:
+        """Return numbers to log with every step, such as `{"level": 2.0}`."""
 
 
 class ListSource:

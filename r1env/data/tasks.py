@@ -8,7 +8,7 @@ import logging
 from array import array
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
-from typing import Literal
+from typing import Any, Literal
 
 from r1env.data.layouts import Example, Examples, Layout, language_of, read_examples
 from r1env.data.rows import ColumnMap, Source, where_of
@@ -151,7 +151,10 @@ class FileTasks:
         examples: what they are made of.
         kind: of all tasks.
         reward: the name of the reward that checks them; empty where nothing does.
+        checker: the reward that checks them and its options, where whoever opened the source chose one; it precedes the environment's own.
     """
+
+    checker: tuple[str, Mapping[str, Any]] | None = None
 
     def __init__(
         self,

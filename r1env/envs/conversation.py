@@ -296,6 +296,7 @@ class _Turn:
             replies=self.replies,
             token_ids=self.completion.token_ids,
             logprobs=self.completion.logprobs,
+            tokens=self.completion.tokens,
             finish_reason=self.completion.finish_reason,
             reward=self.reward,
         )
@@ -342,11 +343,13 @@ class Episode:
         self._last: Completion | None = None
         self._turns: list[_Turn] = []
         self._closed = False
+        if other is None:
+            return  # without asking for its type: that a class fits a protocol is costly to find out
         if isinstance(other, ConversationEnv):
             self._env = other
             self.tools = tuple(other.tools)
             self._guarded(self._reset())
-        elif other is not None:
+        else:
             self._reply = other.reply if hasattr(other, "reply") else other
 
     @property
@@ -396,7 +399,7 @@ class Episode:
         if not self.done or (self._last is None and not self.error):
             raise RuntimeError("the episode is not over yet")
         last = self._last or Completion(text="", finish_reason=FinishReason.ERROR)
-        detailed = self.turns > 1 or self._env is not None
+        detailed = self.turns > 1 or self._env is not None or last.tokens is not None
         return Rollout(
             task=self.task,
             completion=last.text,

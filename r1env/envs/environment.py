@@ -108,8 +108,11 @@ def make_environment(
     plugins = plugins or installed()
     spec = plugins.environment(name)
     source = _make_source(spec, _with_split(spec, options, split, hold_out))
-    checker = spec.reward or getattr(source, "reward", "")
-    accuracy = plugins.reward(checker, **spec.reward_options) if checker else None
+    checker, reward_options = getattr(source, "checker", None) or (
+        spec.reward or getattr(source, "reward", ""),
+        spec.reward_options,
+    )
+    accuracy = plugins.reward(checker, **reward_options) if checker else None
     rubric_spec = find_rubric(rubric, plugins) if isinstance(rubric, str) else rubric
     if accuracy is None and isinstance(rubric_spec, RubricSpec) and ACCURACY in [one.reward for one in rubric_spec.rewards]:
         raise UsageError(

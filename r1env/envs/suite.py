@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from r1env.data.sources import Interleaving, shuffled_index
+from r1env.data.sources import AdaptiveSource, Interleaving, shuffled_index
 from r1env.envs.environment import Environment, make_environment
 from r1env.errors import UsageError
-from r1env.hooks import SuiteSpec
+from r1env.hooks import Fixture, SuiteSpec
+from r1env.importing import import_target
 from r1env.plugins import Plugins, installed
+from r1env.prompts import ANSWER_CLOSE, ANSWER_OPEN
 from r1env.rubrics import Rubric, RubricSpec
 from r1env.types import Task
 
@@ -35,6 +39,71 @@ class EnvironmentShare(BaseModel):
     template: str | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Member:
+    """A member of a suite.
+
+    Attributes:
+        environment: its name.
+        weight: its share of the tasks, relative to the others'.
+        options: of its task source.
+        tasks: how many an evaluation takes, at most; None for all.
+    """
+
+    environment: str
+    weight: float = 1.0
+    options: Mapping[str, Any] = field(default_factory=dict)
+    tasks: int | None = None
+
+
+def members_of(name: str, plugins: Plugins) -> list[Member]:
+    """Return the members of the suite called `name`.
+
+    Raises:
+        UnknownNameError: there is no such suite.
+        PluginError: several plugins provide it, or what it names as its members cannot be imported.
+    """
+    found = plugins.find(SuiteSpec, name).environments
+    if isinstance(found, Mapping):
+        return [Member(environment, weight) for environment, weight in found.items()]
+    members: list[Member] = import_target(found)(plugins)
+    return members
+
+
+def with_fixtures(plugins: Plugins) -> list[Member]:
+    """Return the members of the suite `smoke`: every environment that has a fixture, with the fixture's options."""
+    specs = [provided.spec for provided in plugins.provided("environments").values()]
+    return [Member(spec.name, 1.0, spec.fixture.options, spec.fixture.tasks) for spec in specs if spec.fixture is not None]
+
+
+WRONG = "I cannot say."
+"""The completion that no environment pays, where a fixture's row has no better one."""
+
+
+def fixture_completions(task: Task, fixture: Fixture) -> tuple[str, str]:
+    """Return a right and a wrong completion of a fixture's task.
+
+    Raises:
+        UsageError: the right one is neither in the row's column `fixture`, nor given by the fixture, nor the task's reference answer.
+
+    >>> fixture_completions(Task(id="1", prompt="2 + 2?", answer="4"), Fixture())
+    ('<answer>4</answer>', 'I cannot say.')
+    """
+    column = task.metadata.get("fixture")
+    given: Mapping[str, str] = column if isinstance(column, Mapping) else {}
+    right = given.get("right")
+    if right is None and fixture.right:
+        right = import_target(fixture.right)(task)
+    if right is None and task.answer is not None:
+        right = f"{ANSWER_OPEN}{task.answer}{ANSWER_CLOSE}"
+    if right is None:
+        raise UsageError(
+            f"fixture task {task.id!r} has no reference answer: give its row a column fixture={{'right': …, 'wrong': …}}, or the "
+            "fixture a function `right`"
+        )
+    return right, given.get("wrong", WRONG)
+
+
 class Suite:
     """Environments with weights. A single environment is a suite of one.
 
@@ -51,9 +120,9 @@ class Suite:
         self._order = Interleaving(weights)
 
     def at(self, position: int, seed: int = 0) -> tuple[Environment, Task]:
-        """Return the task at a position of the endless stream, and its environment. Depends on nothing but the arguments.
+        """Return the task at a position of the endless stream, and its environment.
 
-        Of any stretch of the stream every environment has its share, to within a task or two. A finite source is walked in a new
+        It depends on nothing but the arguments, and on what `observe` was told where a source adapts to that. Of any stretch of the stream every environment has its share, to within a task or two. A finite source is walked in a new
         random order each epoch; a generator is indexed.
         """
         member, place = self._order.at(position)
@@ -61,6 +130,50 @@ class Suite:
         size = environment.source.size
         index = place if size is None else shuffled_index(place, size, seed)
         return environment, environment.task(index, seed)
+
+    # Sources that adapt to how their tasks are solved, such as curricula. Without one, these do nothing.
+
+    @property
+    def adapts(self) -> bool:
+        """Whether any source has a state to follow, so that its tasks cannot be drawn beforehand."""
+        return any(self.state().values())
+
+    def observe(self, solved: Iterable[tuple[str, Task, float]]) -> None:
+        """Tell adaptive sources how their tasks were solved.
+
+        Args:
+            solved: (name of the environment, task, success from 0 to 1) in the order of the rollouts; NaN, for no verdict, is skipped.
+        """
+        sources = self._adaptive()
+        for name, task, success in solved:
+            if not math.isnan(success):
+                for key, source in sources.items():
+                    if key.partition("#")[0] == name:
+                        source.observe(task, success)
+
+    def state(self) -> dict[str, Mapping[str, Any]]:
+        """Return what `restore` needs, as plain data, by environment."""
+        return {key: source.state() for key, source in self._adaptive().items()}
+
+    def restore(self, state: Mapping[str, Mapping[str, Any]]) -> None:
+        """Go on from what `state` returned, here or in another suite; environments that it does not have start anew."""
+        for key, source in self._adaptive().items():
+            source.restore(state.get(key, {}))
+
+    def metrics(self) -> dict[str, float]:
+        """Return `env/NAME/…` for the metrics of each adaptive source."""
+        return {f"env/{key}/{name}": value for key, one in self._adaptive().items() for name, value in one.metrics().items()}
+
+    def _adaptive(self) -> dict[str, AdaptiveSource]:
+        """Return the adaptive sources by the names of their environments; the second of a name is called `NAME#2`."""
+        found: dict[str, AdaptiveSource] = {}
+        counts: Counter[str] = Counter()
+        for environment in self.environments:
+            counts[environment.name] += 1
+            number = counts[environment.name]
+            if isinstance(environment.source, AdaptiveSource):
+                found[environment.name if number == 1 else f"{environment.name}#{number}"] = environment.source
+        return found
 
 
 def make_suite(
@@ -88,12 +201,20 @@ def make_suite(
             env, rubric=rubric, template=template, split=split, hold_out=hold_out, plugins=plugins, **options
         )
         return Suite(environment.name, [environment])
-    spec = plugins.find(SuiteSpec, env)
+    members = members_of(env, plugins)
     environments = [
-        make_environment(name, rubric=rubric, template=template, split=split, hold_out=hold_out, plugins=plugins, **options)
-        for name in spec.environments
+        make_environment(
+            member.environment,
+            rubric=rubric,
+            template=template,
+            split=split,
+            hold_out=hold_out,
+            plugins=plugins,
+            **{**member.options, **options},
+        )
+        for member in members
     ]
-    return Suite(spec.name, environments, list(spec.environments.values()))
+    return Suite(env, environments, [member.weight for member in members])
 
 
 def make_mixture(

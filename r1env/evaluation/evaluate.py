@@ -15,7 +15,7 @@ from r1env.data.sources import iterate
 from r1env.engines import Engine, SamplingParams, derive_seed
 from r1env.envs.environment import Environment
 from r1env.errors import UsageError
-from r1env.evaluation.statistics import mean_interval, pass_at_k, wilson_interval
+from r1env.evaluation.statistics import mean_interval, pass_at_k, share_interval, wilson_interval
 from r1env.evaluation.voting import majority_is_correct, votes
 from r1env.rewards import Scope
 from r1env.rollout import Trajectory, play, stop_when_scoring_fails
@@ -76,6 +76,7 @@ class Evaluation(BaseModel):
         interval: 95 % interval around it, over tasks: Wilson's for one completion per task, else see `mean_interval`.
         pass_at: k → mean pass@k over the tasks with at least k scored completions; empty for one completion per task.
         consensus: cons@k, the share of tasks whose commonest answer is correct, for `samples` completions each; None for one.
+        intervals: 95 % intervals of the other numbers, by `pass@4` or `cons@8`, over the same tasks as the number.
         parts: mean of every part of the score over the completions where it has a value.
         statuses: status → number of completions.
         unscored: completions without a verdict; they are left out of `accuracy`, never counted as wrong.
@@ -93,6 +94,7 @@ class Evaluation(BaseModel):
     interval: tuple[float, float] | None
     pass_at: dict[int, float]
     consensus: float | None = None
+    intervals: dict[str, tuple[float, float]] = Field(default_factory=dict)
     parts: dict[str, float]
     statuses: dict[Status, int]
     unscored: int
@@ -141,7 +143,7 @@ def evaluate(
     tasks = list(iterate(environment.source, limit, seed))
     if not tasks:
         raise UsageError(f"there is nothing to evaluate on: {environment.name!r} gave no task under the limit {limit}")
-    _check_rows(done, tasks, environment)
+    check_rows(done, tasks, environment)
     rows = {(row.position, row.sample): row for row in done}
     for batch, start in enumerate(range(0, len(tasks), batch_size)):
         of_batch = params.model_copy(update={"seed": derive_seed(params.seed, batch)})
@@ -171,9 +173,23 @@ def score_again(environment: Environment, tasks: Sequence[Task], rows: Sequence[
     Raises:
         UsageError: a row is of another task than the source has there now.
     """
-    _check_rows(rows, tasks, environment)
+    check_rows(rows, tasks, environment)
     rows = sorted(rows, key=lambda row: (row.position, row.sample))
-    rollouts = [
+    rollouts = rollouts_of(rows, tasks)
+    new = [
+        make_row(rollout, row.position, row.sample, found, environment.accuracy).model_copy(update={"length": row.length})
+        for rollout, row, found in zip(rollouts, rows, score(rollouts, environment.rubric), strict=True)
+    ]
+    return summarize(environment.name, _with_votes(new, tasks, environment) if samples > 1 else new, samples)
+
+
+def rollouts_of(rows: Iterable[EvaluationRow], tasks: Sequence[Task]) -> list[Rollout]:
+    """Return the rollouts that rows were made of, without their tokens.
+
+    Args:
+        tasks: in the order of the positions.
+    """
+    return [
         Rollout(
             task=tasks[row.position],
             completion=row.completion,
@@ -184,14 +200,10 @@ def score_again(environment: Environment, tasks: Sequence[Task], rows: Sequence[
         )
         for row in rows
     ]
-    new = [
-        make_row(rollout, row.position, row.sample, found, environment.accuracy).model_copy(update={"length": row.length})
-        for rollout, row, found in zip(rollouts, rows, score(rollouts, environment.rubric), strict=True)
-    ]
-    return summarize(environment.name, _with_votes(new, tasks, environment) if samples > 1 else new, samples)
 
 
-def _check_rows(rows: Iterable[EvaluationRow], tasks: Sequence[Task], environment: Environment) -> None:
+def check_rows(rows: Iterable[EvaluationRow], tasks: Sequence[Task], environment: Environment) -> None:
+    """Raise UsageError where a row is of another task than the source has there now."""
     for row in rows:
         task = tasks[row.position] if row.position < len(tasks) else None
         if task is None or (task.id, task.question) != (row.task_id, row.prompt):
@@ -269,14 +281,20 @@ def summarize(environment: str, rows: Sequence[EvaluationRow], samples: int) -> 
     verdicts = [correct for group in scored for correct in group]
     # The mean over tasks of each task's mean: a task with an unscored completion counts as much as any other.
     accuracy = fmean(fmean(group) for group in scored if group) if verdicts else None
+    pass_at = {} if samples == 1 else _pass_at(scored, samples)
+    consensus = _consensus(rows, samples)
+    intervals = {f"pass@{k}": share_interval(values) for k, values in pass_at.items() if k > 1}
+    if consensus:
+        intervals[f"cons@{samples}"] = share_interval(consensus)
     return Evaluation(
         environment=environment,
         tasks=len(groups),
         samples=samples,
         accuracy=accuracy,
         interval=None if accuracy is None else _interval(scored, accuracy),
-        pass_at={} if samples == 1 else _pass_at(scored, samples),
-        consensus=_consensus(rows, samples),
+        pass_at={k: fmean(values) for k, values in pass_at.items()},
+        consensus=fmean(consensus) if consensus else None,
+        intervals=intervals,
         parts=_part_means(row.score for row in rows),
         statuses=dict(Counter(row.score.status for row in rows).most_common()),
         unscored=len(rows) - len(verdicts),
@@ -302,19 +320,18 @@ def accuracy_cell(evaluation: Evaluation) -> str:
     return f"{evaluation.accuracy:.1%} [{100 * low:.1f}, {100 * high:.1f}]".replace("%", " %")
 
 
-def _pass_at(scored: Sequence[Sequence[bool]], samples: int) -> dict[int, float]:
-    """Return pass@k for k = 1, 2, 4, … up to `samples`, and `samples` itself."""
+def _pass_at(scored: Sequence[Sequence[bool]], samples: int) -> dict[int, list[float]]:
+    """Return pass@k of each task with as many scored completions, for k = 1, 2, 4, … up to `samples`, and `samples` itself."""
     ks = sorted({*(1 << power for power in range(samples.bit_length()) if 1 << power <= samples), samples})
     estimates = {k: [pass_at_k(len(group), sum(group), k) for group in scored if len(group) >= k] for k in ks}
-    return {k: fmean(values) for k, values in estimates.items() if values}
+    return {k: values for k, values in estimates.items() if values}
 
 
-def _consensus(rows: Sequence[EvaluationRow], samples: int) -> float | None:
-    """Return the mean over tasks of `majority_is_correct`; None where nothing was voted on."""
+def _consensus(rows: Sequence[EvaluationRow], samples: int) -> list[float]:
+    """Return `majority_is_correct` of each task that was voted on."""
     groups = [rows[start : start + samples] for start in range(0, len(rows), samples)]
     found = [majority_is_correct([row.vote for row in group], [row.correct for row in group]) for group in groups]
-    voted = [share for share in found if share is not None]
-    return fmean(voted) if voted else None
+    return [share for share in found if share is not None]
 
 
 def _part_means(scores: Iterable[Score]) -> dict[str, float]:
@@ -324,6 +341,14 @@ def _part_means(scores: Iterable[Score]) -> dict[str, float]:
             if not math.isnan(value):
                 values.setdefault(part, []).append(value)
     return {part: fmean(found) for part, found in values.items()}
+
+
+def _length(rollout: Rollout) -> int:
+    """Return the length of the final turn, in tokens where the engine knows them, else in characters."""
+    last = rollout.turns[-1]
+    if last.token_ids is not None:
+        return len(last.token_ids)
+    return len(rollout.completion) if last.tokens is None else last.tokens
 
 
 def make_row(rollout: Rollout, position: int, sample: int, result: Score, accuracy: str) -> EvaluationRow:
@@ -339,7 +364,7 @@ def make_row(rollout: Rollout, position: int, sample: int, result: Score, accura
         answer=rollout.task.answer,
         score=result,
         correct=None if math.isnan(value) else value >= 1.0,
-        length=len(rollout.completion) if rollout.token_ids is None else len(rollout.token_ids),
+        length=_length(rollout),
         finish_reason=rollout.finish_reason,
         ended_by=rollout.ended_by,
         error=rollout.error,

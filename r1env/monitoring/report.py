@@ -361,9 +361,7 @@ def write_report(run: Run, *, plugins: Plugins | None = None) -> Path:
         UsageError: jinja2 or plotly is not installed; the message says how to get them.
         RunError: the run cannot be read, or the page cannot be written.
     """
-    missing = [name for name in NEEDED if importlib.util.find_spec(name) is None]
-    if missing:
-        raise UsageError(f"a report needs {' and '.join(missing)}: pip install r1env[report]")
+    check_installed()
     path = run.path / REPORT
     page = render(run, plugins or installed())
     try:
@@ -375,18 +373,10 @@ def write_report(run: Run, *, plugins: Plugins | None = None) -> Path:
 
 def render(run: Run, plugins: Plugins) -> str:
     """Return the page as text. All that a model or a data set wrote is escaped; only plugins' own sections are taken as HTML."""
-    import jinja2  # here, because it is an extra
-
-    environment = jinja2.Environment(
-        loader=jinja2.FunctionLoader(lambda name: (files("r1env.monitoring") / name).read_text("utf-8")),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters.update(number=_number, signed=_signed, visible=visible, duration=_duration)
     plan, manifest = run.plan, run.manifest
-    return environment.get_template(TEMPLATE).render(
+    return render_page(
+        "r1env.monitoring",
+        TEMPLATE,
         plan=plan,
         manifest=manifest,
         started=datetime.fromtimestamp(manifest["started"], UTC).strftime("%Y-%m-%d %H:%M UTC"),
@@ -394,8 +384,33 @@ def render(run: Run, plugins: Plugins) -> str:
         overview=overview_figures({stage["name"]: run.metrics(stage["name"]) for stage in plan["stages"]}),
         stages=[_stage(run, stage) for stage in plan["stages"]],
         sections=_sections(run, plugins),
-        plotly=(files("plotly") / "package_data" / "plotly.min.js").read_text("utf-8"),
     )
+
+
+def check_installed() -> None:
+    """Raise UsageError where what a page needs is not installed."""
+    missing = [name for name in NEEDED if importlib.util.find_spec(name) is None]
+    if missing:
+        raise UsageError(f"a report needs {' and '.join(missing)}: pip install r1env[report]")
+
+
+def render_page(package: str, template: str, **content: Any) -> str:
+    """Return a page as text: the template of a package inside `page.html.j2`, with plotly in it. Everything in `content` is escaped."""
+    import jinja2  # here, because it is an extra
+
+    def load(name: str) -> str:
+        return (files(package if name == template else "r1env.monitoring") / name).read_text("utf-8")
+
+    environment = jinja2.Environment(
+        loader=jinja2.FunctionLoader(load),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters.update(number=_number, signed=_signed, visible=visible, duration=_duration)
+    plotly = (files("plotly") / "package_data" / "plotly.min.js").read_text("utf-8")
+    return environment.get_template(template).render(plotly=plotly, **content)
 
 
 def _stage(run: Run, stage: Mapping[str, Any]) -> StageReport:

@@ -24,6 +24,7 @@ class Table(BaseModel):
         columns, rows: headings and cells.
         notes: sentences that stand under it.
         data: one record a row, for programs; numbers unrounded.
+        bold: cells that are emphasized, as (row, column).
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -33,10 +34,11 @@ class Table(BaseModel):
     rows: tuple[tuple[str, ...], ...]
     notes: tuple[str, ...] = ()
     data: tuple[dict[str, Any], ...] = ()
+    bold: tuple[tuple[int, int], ...] = ()
 
     def markdown(self) -> str:
         """Return the table in Markdown, its columns aligned so that it also reads as plain text."""
-        lines = [tuple(map(_cell, line)) for line in (self.columns, *self.rows)]
+        lines = [tuple(map(_cell, line)) for line in (self.columns, *self._emphasized("**", "**", self.rows))]
         widths = [max(len(line[place]) for line in lines) for place in range(len(self.columns))]
         head, *body = (
             "| " + " | ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)) + " |" for line in lines
@@ -47,10 +49,16 @@ class Table(BaseModel):
 
     def html(self) -> str:
         """Return the table in HTML, without its title; every text is escaped."""
-        rows = "".join(f"<tr>{_html_cells('td', row)}</tr>" for row in self.rows)
+        texts = [tuple(map(escape, row)) for row in self.rows]
+        rows = "".join(f"<tr>{_html_cells('td', row)}</tr>" for row in self._emphasized("<b>", "</b>", texts))
         notes = "".join(f"<p>{escape(note)}</p>" for note in self.notes)
-        head = f"<thead><tr>{_html_cells('th', self.columns)}</tr></thead>"
+        head = f"<thead><tr>{_html_cells('th', map(escape, self.columns))}</tr></thead>"
         return f"<table>{head}<tbody>{rows}</tbody></table>{notes}"
+
+    def _emphasized(self, before: str, after: str, rows: Iterable[tuple[str, ...]]) -> Iterator[tuple[str, ...]]:
+        """Yield the rows with the cells of `bold` between two texts."""
+        for place, row in enumerate(rows):
+            yield tuple(f"{before}{text}{after}" if (place, column) in self.bold else text for column, text in enumerate(row))
 
 
 def write_table(run: Run, table: Table) -> None:
@@ -84,7 +92,7 @@ def read_tables(run: Run) -> Iterator[tuple[str, Table]]:
 
 
 def _html_cells(tag: str, texts: Iterable[str]) -> str:
-    return "".join(f"<{tag}>{escape(text)}</{tag}>" for text in texts)
+    return "".join(f"<{tag}>{text}</{tag}>" for text in texts)
 
 
 def _cell(text: str) -> str:

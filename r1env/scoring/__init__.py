@@ -3,10 +3,10 @@
     scores = r1env.score(rollouts, rubric)            # from any thread, inside a running event loop too
     scores = await r1env.ascore(rollouts, rubric)     # the same, without blocking the loop
 
-The files, from the call down to the child process: `dispatch` decides what runs where, finds equal rollouts, and has the event loop
-of asynchronous rewards; `pool` divides jobs into chunks and gives them to workers; `process` is the parent's handle of one worker;
-`protocol` is what the two say to each other; `worker` has the child processes; `limits` bounds what a rollout may cost, `state` proves
-that it has left the worker as it was; `system` is what all this asks of Linux.
+The files, from the call down to the child process: `dispatch` decides what runs where, finds equal rollouts, and runs the event loop
+of asynchronous rewards. `pool` divides jobs into chunks and gives them to workers. `process` is the parent's handle of one worker, and
+`protocol` defines the messages between the two. `worker` is what runs in the child processes; there, `limits` bounds what a rollout may
+cost, and `state` checks that it has left the worker unchanged. `system` holds the calls that only Linux has.
 
 Names are loaded when they are first used: a worker imports this package too, and starts faster without the caller's half.
 """

@@ -105,12 +105,12 @@ async def _cancel_with(loop: asyncio.AbstractEventLoop, scoring: Scoring) -> Non
 class Scoring:
     """Scoring of rollouts that arrive in parts: `add` them as they come, then `finish`; `cancel` to give up.
 
-    Rewards that run elsewhere start with `add`, which does not wait for them; those of scope `group` as soon as all rollouts of a task are there,
-    where `expect` was told how many there will be, else when everything is there, as rewards that run here do. The scores are those
-    that `score` gives for all rollouts at once.
+    Rewards that run elsewhere start with `add`, which does not wait for them. Those of scope `group` start as soon as all rollouts of a task
+    are there, if `expect` has announced how many there will be; otherwise they start when everything is there, like rewards that run
+    here. The scores are those that `score` gives for all rollouts at once.
 
     Attributes:
-        futures: of what has been handed over.
+        futures: one for each part that was handed over to workers or to the event loop.
     """
 
     def __init__(
@@ -131,7 +131,7 @@ class Scoring:
         self._cancelled = False
 
     def expect(self, tasks: Iterable[Task], each: int) -> None:
-        """Say how many rollouts there will be: `each` of every task, before any is added. A task may come more than once."""
+        """Announce how many rollouts there will be: `each` of every task. Call it before `add`. A task may come more than once."""
         if self._of_groups:
             for task in tasks:
                 self._expected[task_key(task)] += each
@@ -176,10 +176,9 @@ class Scoring:
             scores = columns[0]
         else:
             scores = [self._rubric.combine(row) for row in zip(*columns, strict=True)]
-        scores = [
-            Score.failure(Status.ERROR, rollout.error, parts=self._rubric.part_keys) if rollout.error else score
-            for rollout, score in zip(self._rollouts, scores, strict=True)
-        ]
+        for place, rollout in enumerate(self._rollouts):
+            if rollout.error:
+                scores[place] = Score.failure(Status.ERROR, rollout.error, parts=self._rubric.part_keys)
         if self._notify and not inside_worker() and (plugins := installed()).listens("r1env_scored"):
             plugins.notify("r1env_scored", rollouts=tuple(self._rollouts), scores=tuple(scores))
         return scores
@@ -236,7 +235,7 @@ class _Elsewhere:
         self._grouped: dict[int, int] = {}  # place of a rollout → its place among those that were handed over in groups
 
     def take(self, reward: Reward, rollouts: Sequence[Rollout]) -> list[Rollout]:
-        """Settle what can be settled; return the other rollouts, without those that are equal to one before."""
+        """Settle what can be settled; return the other rollouts, without those that are equal to an earlier one."""
         settled = [reward.settle(rollout) if reward.settles else None for rollout in rollouts]
         self._settled += settled
         known, reads_tokens = len(self._distinct.found), reward.reads_tokens
@@ -259,7 +258,7 @@ class _Elsewhere:
         scores = [one for future in self.futures for one in future.result()]
         if self._grouped:
             return [scores[self._grouped[place]] for place in range(len(self._grouped))]
-        from_workers = iter([scores[place] for place in self._places])
+        from_workers = map(scores.__getitem__, self._places)
         return [next(from_workers) if known is None else known for known in self._settled]
 
 

@@ -265,7 +265,8 @@ class Job:
         self._bounds = [0, *itertools.accumulate(groups)] if groups else None
         self.count = len(groups) or len(rollouts)
         self._lock = threading.Lock()
-        self._todo = deque(range(self.count))
+        self._again: deque[int] = deque()  # items that were given back; they come first
+        self._untaken = 0  # the first of the items that nobody has taken yet
         self._scores: list[Score | Sequence[Score] | None] = [None] * self.count
         self._scored = 0
         self._resolved = False
@@ -292,28 +293,38 @@ class Job:
     @property
     def waiting(self) -> int:
         """Items that no worker has taken."""
-        return 0 if self.future.done() else len(self._todo)
+        return 0 if self.future.done() else self._left
 
     def take(self, workers: int) -> list[int]:
         """Return the next chunk for one of `workers`; empty when nothing is left to take."""
         with self._lock:
             size = min(self._chunk_size(workers), self.waiting)
-            chunk = [self._todo.popleft() for _ in range(min(size, 1))]
-            while len(chunk) < size and not self._alone.intersection((chunk[0], self._todo[0])):
-                chunk.append(self._todo.popleft())
+            chunk: list[int] = []
+            while len(chunk) < size:
+                index = self._again[0] if self._again else self._untaken
+                if chunk and not self._alone.isdisjoint((chunk[0], index)):
+                    break
+                chunk.append(index)
+                if self._again:
+                    self._again.popleft()
+                else:
+                    self._untaken += 1
             return chunk
 
     def put_back(self, indices: Iterable[int]) -> None:
         """Return items that were taken but not scored."""
         with self._lock:
-            self._todo.extendleft(reversed(list(indices)))
+            self._again.extendleft(reversed(list(indices)))
 
     def record(self, index: int, scores: Sequence[Score]) -> None:
         """Record the scores of one item, one for each of its rollouts. The last item resolves the future."""
+        self._failed_starts.clear()
+        self._record(index, scores)
+
+    def _record(self, index: int, scores: Sequence[Score]) -> None:
         with self._lock:
             self._scored += self._scores[index] is None
             self._scores[index] = scores[0] if self._bounds is None else scores
-            self._failed_starts.clear()
             complete = self._scored == self.count
         if complete and self._may_resolve():
             found = cast("list[Score]", self._scores)
@@ -325,13 +336,14 @@ class Job:
         """Record a failure for each rollout of the items."""
         failure = Score.failure(status, reason, parts=self.packed.reward.part_keys, seconds=seconds)
         for index in indices:
-            self.record(index, [failure] * self.size(index))
+            self._record(index, [failure] * self.size(index))
 
     def fail_rest(self, status: Status, reason: str) -> None:
         """Record a failure for every item that no worker has taken."""
         with self._lock:
-            rest = list(self._todo)
-            self._todo.clear()
+            rest = [*self._again, *range(self._untaken, self.count)]
+            self._again.clear()
+            self._untaken = self.count
         self.fail(rest, status, reason)
 
     def abort(self, error: BaseException) -> None:
@@ -340,7 +352,7 @@ class Job:
             self.future.set_exception(error)
 
     def separate(self, indices: Iterable[int]) -> None:
-        """Have these items scored each in a chunk of its own: one of them spoiled the chunk for the others."""
+        """Have each of these items scored in a chunk of its own: one of them spoiled the chunk for the others."""
         with self._lock:
             self._alone.update(indices)
 
@@ -370,15 +382,15 @@ class Job:
             if not self._failed_starts:
                 self._first_failed_start = time.monotonic()
             self._failed_starts.append(error)
-            firm = sum(not (failed.transient or failed.outside) for failed in self._failed_starts)
-            killed = sum(failed.outside for failed in self._failed_starts)
+            firm = sum(not (failed.transient or failed.killed) for failed in self._failed_starts)
+            killed = sum(failed.killed for failed in self._failed_starts)
             late = sum(failed.late for failed in self._failed_starts)
-            short = time.monotonic() - self._first_failed_start
+            seconds = time.monotonic() - self._first_failed_start
             return (
                 firm >= STARTS_IN_A_ROW
                 or killed >= KILLS_IN_A_ROW
                 or late >= LATE_IN_A_ROW
-                or (error.transient and short >= SHORTAGE_SECONDS)
+                or (error.transient and seconds >= SHORTAGE_SECONDS)
             )
 
     def note_pace(self, seconds: float, items: int) -> None:
@@ -389,8 +401,12 @@ class Job:
 
     def _chunk_size(self, workers: int) -> int:
         in_time = int(CHUNK_SECONDS * self._recent_items / self._recent_seconds) if self._recent_seconds else FIRST_CHUNK
-        share = len(self._todo) // (CHUNKS_PER_WORKER * workers)
+        share = self._left // (CHUNKS_PER_WORKER * workers)
         return max(1, min(MAX_CHUNK, in_time, share))
+
+    @property
+    def _left(self) -> int:
+        return len(self._again) + self.count - self._untaken
 
     def _may_resolve(self) -> bool:
         """Return True for the one caller that may resolve the future; never after it was cancelled."""
@@ -407,16 +423,18 @@ STARTS_IN_A_ROW = 5
 """So many failed starts in a row, over all workers and without a success, make it the reward's fault."""
 
 KILLS_IN_A_ROW = 20
-"""The same for starts that a signal has ended which may have come from outside."""
+"""The same for starts that a signal, perhaps from outside, has ended while the reward was being loaded."""
 
 LATE_IN_A_ROW = 2
 """The same for starts that take too long: each of them costs `load_seconds`."""
 
 SHORTAGE_SECONDS = 60.0
-"""How long the system may be short of processes, memory or descriptors before the job fails."""
+"""How long it may go on, without a success, that the system is short of processes, memory or descriptors, or that workers are killed before
+they load anything, until the job fails."""
 
-LONGEST_PAUSE = 2.0
-"""Seconds between two attempts to start a worker; the first pauses are shorter."""
+LONGEST_PAUSE = 0.2
+"""Seconds between two attempts to start a worker; the first pauses are shorter. A start takes longer, so longer pauses would save little; and
+where something kills workers at random, a worker that runs while the others pause is hit by everything."""
 
 
 class Slot:
@@ -457,7 +475,7 @@ class Slot:
                 return []
             logger.debug("reward %r: no worker yet: %s", job.packed.reward.name, error)
             self._failures += 1
-            self._pause(min(LONGEST_PAUSE, 0.05 * 2 ** min(self._failures, 10)))
+            self._pause(min(LONGEST_PAUSE, 0.01 * 2 ** min(self._failures, 10)))
             return list(chunk)
         except AbandonedError:
             self.retire()
@@ -559,14 +577,14 @@ def _never() -> bool:
 
 
 class Habits:
-    """What rewards do to every worker with their first rollout. Any thread may use it.
+    """What rewards change in every worker with their first rollout. Any thread may use it.
 
-    A worker that a rollout has changed is replaced. But if a reward changes harmless things with the first rollout in every worker (it
-    starts a helper, opens a file, sets a variable of the environment), that belongs to it, and each worker keeps it.
+    A worker that a rollout has changed is replaced. But if a reward changes only harmless things, and with the first rollout in every
+    worker (it starts a helper thread, opens a file, sets an environment variable), it is taken to need them, and workers keep them.
     """
 
     FRESH_WORKERS = 3
-    """So many in a row, and nothing but what is harmless."""
+    """In so many workers in a row the first rollout must have changed something, and only harmless things."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()

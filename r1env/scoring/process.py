@@ -77,6 +77,8 @@ OWN_FAULTS = CPU_SIGNALS | {
 }  # fmt: skip
 """Signals that a process brings upon itself. Others may have come from outside, or from the out-of-memory killer."""
 
+STOPPED = "the worker was stopped by a signal"
+
 ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
 """Workers run in parallel already, and the CPU time of a rollout should not depend on the number of cores."""
 
@@ -114,16 +116,17 @@ class RefusedError(Exception):
 
 
 class StartError(Exception):
-    """No worker is ready. It may be nothing the reward did: the system was short of something, or the process was killed.
+    """No worker is ready. It may be nothing the reward did.
 
-    `transient`: the system said that it is short of something. `late`: the time for loading ran out. `outside`: the process got a
-    signal that may have come from outside.
+    `transient`: it was nothing the reward did. The system is short of something, or a signal ended or stopped a process that had not begun
+    to load the reward, or had finished. `killed`: a signal that may have come from outside did so while the reward was being loaded.
+    `late`: the time for loading ran out.
     """
 
-    def __init__(self, reason: str, *, transient: bool = False, late: bool = False, outside: bool = False) -> None:
+    def __init__(self, reason: str, *, transient: bool = False, late: bool = False, killed: bool = False) -> None:
         super().__init__(reason)
         self.transient = transient
-        self.outside = outside
+        self.killed = killed
         self.late = late
 
 
@@ -418,14 +421,15 @@ class WorkerProcess:
                     return reply
                 self._ends = {reply.fork: reply.exit_code}
         except ScoringFault as fault:
-            raise StartError(fault.reason, outside=fault.outside) from fault
+            loading = isinstance(message, Load)
+            raise StartError(fault.reason, killed=fault.outside and loading, transient=fault.outside and not loading) from fault
 
     def _receive_start(self, channel: _Channel, deadline: _Deadline) -> None:
         try:
             channel.learn_pid(self._check(deadline))
             reply = self._receive(channel, deadline)
         except ScoringFault as fault:
-            raise StartError(fault.reason, outside=fault.outside) from fault
+            raise StartError(fault.reason, transient=fault.outside) from fault
         if not isinstance(reply, Started):
             raise StartError(_out_of_turn(reply))
         channel.pid = channel.pid or reply.pid
@@ -553,7 +557,8 @@ class _Channel:
 
 
 class _Deadline:
-    """Called after each slice of a wait in which no reward runs. Raises `StartError` when it lasts too long or cannot end."""
+    """Called after each slice of a wait in which no rollout is scored. Raises `StartError` when it lasts too long, and `ScoringFault` when the
+    other process is stopped."""
 
     def __init__(self, seconds: float, channel: _Channel) -> None:
         self._seconds = seconds
@@ -564,7 +569,7 @@ class _Deadline:
     def __call__(self) -> None:
         stopped = self._channel.pid != 0 and is_stopped(self._channel.pid)
         if stopped and self._stopped:
-            raise StartError("the worker was stopped by a signal", outside=True)
+            raise ScoringFault(Status.ERROR, STOPPED, outside=True)
         self._stopped = stopped
         if time.monotonic() >= self._end:
             raise StartError(f"exceeded {self._seconds:g} s of wall time", late=True)
@@ -593,7 +598,7 @@ class _Clock:
             if self._before is None:  # what was before this rollout, and its first slice
                 self._before = used
             elif used.stopped:
-                raise ScoringFault(Status.ERROR, "the worker was stopped by a signal", outside=True)
+                raise ScoringFault(Status.ERROR, STOPPED, outside=True)
             delayed = max(0.0, used.delay_seconds - self._before.delay_seconds)
             if used.child_bytes > limits.memory_mb * MEGABYTE * items:
                 held = used.child_bytes // MEGABYTE

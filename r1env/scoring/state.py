@@ -1,4 +1,4 @@
-"""`ProcessState`: proof that a worker is as it was before a rollout, so that no rollout is scored in what another left behind.
+"""`ProcessState`: checks that a worker is as it was before a rollout, so that no rollout is affected by what another left behind.
 
 The check runs after every rollout, within 20 microseconds on Linux. The functions it needs are bound when this module is imported:
 a reward may have replaced them in their modules by then.
@@ -41,10 +41,10 @@ MODULES = (
     resource, shutil, signal, string, subprocess, sys, threading, time,
 )  # fmt: skip
 CLASSES: tuple[type, ...] = (json.JSONDecoder, json.JSONEncoder, random.Random, subprocess.Popen, threading.Thread)
-"""What rewards, and the code that they run, have been seen to replace parts of."""
+"""Classes of which rewards, and the code that they run, have been seen to replace methods."""
 
 LIMITS = (resource.RLIMIT_NOFILE, resource.RLIMIT_FSIZE, resource.RLIMIT_DATA, resource.RLIMIT_STACK, resource.RLIMIT_NPROC)
-"""Resource limits that are compared; those that bound each rollout are compared by `bounded`."""
+"""Resource limits that are compared here; `limits.Bounds` compares those that bound each rollout."""
 
 SPARE_DESCRIPTORS = 32
 """Descriptors that rollouts may leave open: far below any limit, and a reward that leaks one at a time keeps its worker for a while."""
@@ -121,7 +121,11 @@ class ProcessState:
         )
 
     def _has_same_descriptors(self) -> bool:
-        """Return a new descriptor gets the lowest free number, so that number changes when one is left open, or one below it is closed."""
+        """Return whether the open descriptors are those of the start, and at most `SPARE_DESCRIPTORS` more.
+
+        A new descriptor gets the lowest free number. That number is noted, so that this is only asked again when it has changed: when
+        another descriptor is left open, or one below it is closed.
+        """
         now = _open_descriptors()
         if now is None or self._descriptors is None:
             return False

@@ -214,12 +214,11 @@ class Worker:
         self._pid = 0
 
     def take_state(self) -> None:
-        """Take this process as it is now for what every rollout has to leave behind."""
+        """Note the present state of this process. A rollout that leaves it in another state ends this worker."""
         self._pid = os.getpid()
         self._state = ProcessState()
-        self._loaded_bytes = (
-            self._state.resident_bytes
-        )  # what interpreter and rewards need; the rest is what rollouts left behind
+        # What interpreter and rewards need; whatever is added later was left behind by rollouts.
+        self._loaded_bytes = self._state.resident_bytes
 
     def serve(self) -> None:
         """Answer messages until the pool hangs up or this worker has to be replaced."""
@@ -298,7 +297,9 @@ def _connection(descriptor: int) -> socket.socket:
 
 
 def _what_a_fork_would_break() -> tuple[object, ...]:
-    """Return what must not have changed since the start: threads do not survive a fork, and open connections would be shared."""
+    """Return threads, descriptors and children. If loading a reward adds some, it cannot be forked safely: threads do not survive a fork, and
+    open connections would be shared.
+    """
     try:
         return len(os.listdir("/proc/self/task")), frozenset(os.listdir("/proc/self/fd")), tuple(children(os.getpid()))
     except OSError:

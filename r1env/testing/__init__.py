@@ -1,6 +1,6 @@
 """The conformance kit: what every plugin's tests call, ours included.
 
-One test file for everything that a plugin provides:
+One test file for everything that a plugin provides::
 
     import pytest
     from r1env.testing import Example, plugin_checks
@@ -15,7 +15,7 @@ One test file for everything that a plugin provides:
 `check_loss(my_loss)`. All raise `AssertionError` with a sentence that says which promise was broken, on what.
 """
 
-from r1env.testing.environments import check_environment
+from r1env.testing.environments import check_environment, check_fixture
 from r1env.testing.hostile import HOSTILE_TEXTS, hostile_completions
 from r1env.testing.learning import (
     check_advantage,
@@ -40,6 +40,7 @@ __all__ = [
     "Example",
     "check_advantage",
     "check_environment",
+    "check_fixture",
     "check_hostile_texts",
     "check_kl_estimator",
     "check_loss",

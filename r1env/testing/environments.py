@@ -10,10 +10,15 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from r1env.data.sources import iterate
 from r1env.envs.conversation import ConversationEnv, Episode, StepResult, Tool
+from r1env.envs.environment import make_environment
+from r1env.envs.suite import fixture_completions
 from r1env.errors import NoSplitError
 from r1env.importing import is_reference
-from r1env.types import Completion, EndedBy, Message, Task
+from r1env.plugins import installed
+from r1env.scoring import score
+from r1env.types import Completion, EndedBy, Message, Rollout, Task
 
 if TYPE_CHECKING:
     import gymnasium
@@ -65,6 +70,33 @@ def check_environment(env_id: str, **options: Any) -> None:
     _check_vector(env_id, options)
     _check_splits(env_id, options)
     _check_episodes(env_id, options)
+
+
+def check_fixture(name: str) -> None:
+    """Check the fixture of an environment: its checker pays the right completion of each task, and does not pay the wrong one.
+
+    Args:
+        name: of an installed environment whose spec has a `fixture`.
+
+    Raises:
+        AssertionError: there is no fixture, or a completion is not scored as the fixture says.
+
+    Example:
+        >>> check_fixture("sort-4")
+    """
+    fixture = installed().environment(name).fixture
+    assert fixture is not None, f"environment {name!r} has no fixture"
+    environment = make_environment(name, **fixture.options)
+    tasks = list(iterate(environment.source, fixture.tasks))
+    pairs = [fixture_completions(task, fixture) for task in tasks]
+    # One call: a rubric with a sandbox or a judge starts it once.
+    rollouts = [Rollout(task=task, completion=text) for task, pair in zip(tasks, pairs, strict=True) for text in pair]
+    scores = score(rollouts, environment.rubric)
+    for rollout, found, expected in zip(rollouts, scores, [True, False] * len(tasks), strict=True):
+        paid = found.parts.get(environment.accuracy, math.nan)
+        shown = f"fixture of {name!r}, task {rollout.task.id!r}: the completion {rollout.completion[:100]!r}"
+        assert not math.isnan(paid), f"{shown} has no score: {found.reason}"
+        assert (paid >= 1.0) is expected, f"{shown} is {'not ' * expected}paid ({paid:g}): {found.reason}"
 
 
 def _single(env_id: str, options: dict[str, Any]) -> gymnasium.Env[Any, Any]:

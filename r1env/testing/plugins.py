@@ -18,8 +18,9 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from r1env.envs.suite import members_of
 from r1env.errors import PluginError, R1EnvError, UsageError
-from r1env.hooks import HOOKS, SINGULAR, RubricPresetSpec, ToolParserSpec
+from r1env.hooks import HOOKS, SINGULAR, EnvironmentSpec, RubricPresetSpec, ToolParserSpec
 from r1env.importing import import_target
 from r1env.plugins import Plugins, Provenance, installed
 from r1env.prompts import PromptTemplate, as_template
@@ -27,7 +28,7 @@ from r1env.rewards import reward as make_reward
 from r1env.rubrics import Rubric, as_rubric, resolve_rubric, with_options
 from r1env.runs.run import Run
 from r1env.scoring import score
-from r1env.testing.environments import check_environment
+from r1env.testing.environments import check_environment, check_fixture
 from r1env.testing.hostile import HOSTILE_TEXTS
 from r1env.testing.learning import (
     check_advantage,
@@ -102,7 +103,8 @@ def plugin_checks(
 ) -> list[Check]:
     """Return the checks of `check_plugin`, one for each thing that a plugin provides. Arguments as there.
 
-    Example of a test file:
+    Example of a test file::
+
         import pytest
         from r1env.testing import plugin_checks
 
@@ -138,7 +140,7 @@ def _label(kind: str, spec: Any, given: _Given) -> str:
 
 
 def _lacks_options(kind: str, spec: Any, given: _Given) -> bool:
-    return kind == "environments" and bool(spec.requires) and spec.name not in given.options
+    return kind == "environments" and bool(spec.requires) and spec.name not in given.options and spec.fixture is None
 
 
 def _check_spec(kind: str, spec: Any, given: _Given) -> None:
@@ -157,7 +159,7 @@ def _check_spec(kind: str, spec: Any, given: _Given) -> None:
         "rewards": lambda name: (
             check_reward(name, given.examples[name]) if given.examples.get(name) else check_hostile_texts(name)
         ),
-        "environments": lambda name: check_environment(f"r1env/{name}", **given.options.get(name, {})),
+        "environments": lambda name: _check_environment(spec, given.options.get(name)),
         "templates": check_template,
         "rubrics": lambda name: check_rubric(name, given.options.get(name)),
         "tool_parsers": check_tool_parser,
@@ -166,7 +168,7 @@ def _check_spec(kind: str, spec: Any, given: _Given) -> None:
         "policy_ratios": check_policy_ratio,
         "loss_aggregations": check_loss_aggregation,
         "kl_estimators": check_kl_estimator,
-        "suites": lambda _: _check_members(what, spec.environments),
+        "suites": lambda name: _check_members(what, name),
         "recipes": lambda _: _check_resource(what, spec.resource),
     }
     if kind in checks and not _lacks_options(kind, spec, given):
@@ -329,12 +331,24 @@ def _imported(what: str, target: object) -> None:
         raise AssertionError(f"{what}: {error}") from error
 
 
-def _check_members(what: str, environments: Mapping[str, float]) -> None:
-    _require(bool(environments), f"{what} has no environments")
-    for name, weight in environments.items():
-        _require(math.isfinite(weight) and weight >= 0, f"{what}: the weight of {name} is {weight}")
+def _check_environment(spec: EnvironmentSpec, options: Mapping[str, Any] | None) -> None:
+    """Check an environment with the options that it was given, or with those of its fixture."""
+    if spec.fixture is not None:
+        check_fixture(spec.name)
+        options = spec.fixture.options if options is None else options
+    check_environment(f"r1env/{spec.name}", **(options or {}))
+
+
+def _check_members(what: str, name: str) -> None:
+    members = members_of(name, installed())
+    _require(bool(members), f"{what} has no environments")
+    for member in members:
+        _require(
+            math.isfinite(member.weight) and member.weight >= 0,
+            f"{what}: the weight of {member.environment} is {member.weight}",
+        )
         try:
-            installed().environment(name)
+            installed().environment(member.environment)
         except (PluginError, UsageError) as error:
             raise AssertionError(f"{what}: {error}") from error
 

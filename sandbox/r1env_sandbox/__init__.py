@@ -10,7 +10,7 @@ outside, so a program can neither read the answer nor forge the verdict.
 
 Where to look: `models` (what goes in and out), `sandbox` (the object above), `judge` (the way of one submission, and what a
 verdict is made of), `checkers` (what counts as the expected answer), `harness` (programs that run in the containers), `pool` and
-`worker` (containers, as seen from here), `session` (one for a whole episode), `backends` (where they come from), `runner` (what runs
+`worker` (containers, as seen from here), `session` (one for a whole episode), `harbor` (task folders in sessions), `backends` (where they come from), `runner` (what runs
 in them), `cluster` (a sandbox on every node of a Ray cluster), `open` (which of these a name stands for).
 """
 
@@ -30,14 +30,16 @@ from r1env_sandbox.models import (
 )
 from r1env_sandbox.open import open_sandbox
 from r1env_sandbox.sandbox import Judge, Sandbox, judge
-from r1env_sandbox.session import ExecResult, Session
+from r1env_sandbox.session import CallResult, ExecResult, Interpreter, Session
 
 __version__ = "0.1.0"
 
 __all__ = [
+    "CallResult",
     "Checker",
     "CompileResult",
     "ExecResult",
+    "Interpreter",
     "Judge",
     "JudgeResult",
     "Limits",

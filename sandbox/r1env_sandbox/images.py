@@ -1,7 +1,8 @@
 """The image that submissions run in: its name, finding it, building it from a registry's base or from one made here.
 
-An image holds languages and nothing of ours: the runner travels with each container's command. It is named after what went into
-it (`Dockerfile`, packages, compiler flags), so an image that this version did not make is simply missing, never silently used.
+An image holds languages, and of ours only a small program in C (`runner/start.c`): the runner travels with each container's command.
+It is named after what went into it (`Dockerfile`, that program, packages, compiler flags), so an image that this version did not make
+is simply missing, never silently used.
 """
 
 from __future__ import annotations
@@ -64,7 +65,7 @@ class ImageBuildError(RuntimeError):
 
 def image_name() -> str:
     """`repository:tag` of the image that this version of the package makes."""
-    content = [_dockerfile(), " ".join(CXX_FLAGS).encode(), repr(LIBRARIES).encode()]
+    content = [*_context_files().values(), " ".join(CXX_FLAGS).encode(), repr(LIBRARIES).encode()]
     content += [f"{spec.name} {spec.packages} {spec.cxx_standard}".encode() for spec in LANGUAGES.values()]
     digest = hashlib.sha256()
     for part in content:
@@ -255,19 +256,20 @@ def _lines(answers: Iterator[dict[str, Any]]) -> Iterator[str]:
 
 
 def _context() -> io.BytesIO:
-    """Return what the builder is sent: a tar file of the Dockerfile alone."""
+    """Return what the builder is sent, as a tar file."""
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w") as tar:
-        content = _dockerfile()
-        entry = tarfile.TarInfo("Dockerfile")
-        entry.size = len(content)
-        tar.addfile(entry, io.BytesIO(content))
+        for name, content in _context_files().items():
+            entry = tarfile.TarInfo(name)
+            entry.size = len(content)
+            tar.addfile(entry, io.BytesIO(content))
     buffer.seek(0)
     return buffer
 
 
-def _dockerfile() -> bytes:
-    return (files("r1env_sandbox") / "Dockerfile").read_bytes()
+def _context_files() -> dict[str, bytes]:
+    package = files("r1env_sandbox")
+    return {"Dockerfile": (package / "Dockerfile").read_bytes(), "start.c": (package / "runner" / "start.c").read_bytes()}
 
 
 def _cache_folder() -> Path:

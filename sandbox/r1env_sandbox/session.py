@@ -21,14 +21,16 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
 from types import TracebackType
 from typing import Literal, TypeVar
 
 from r1env_sandbox.errors import SandboxBusy, SessionLost, WorkerLost
 from r1env_sandbox.models import Limits
-from r1env_sandbox.runner.protocol import BOX, VERIFIER
+from r1env_sandbox.runner.protocol import BOX, PROGRAM, VERIFIER
 from r1env_sandbox.transport import WORK_MB
-from r1env_sandbox.worker import Command, Report, Worker
+from r1env_sandbox.worker import Command, Conversation, Report, Worker
 
 log = logging.getLogger(__name__)
 
@@ -45,6 +47,10 @@ MAX_FILE_MB = 64  # of one upload or download
 MAX_COMMAND_BYTES = 48 << 10  # of arguments and environment together; longer scripts are uploaded
 MAX_SECONDS = 3600.0  # that a session may last, unless it is opened for longer
 EXEC_SECONDS = 60.0
+CALL_SECONDS = 10.0  # of an interpreter's call, and
+CALL_GRACE_SECONDS = 3.0  # for the interpreter to end it by itself, and keep its state
+MAX_CODE_BYTES = 256 << 10
+MAX_CALLS_OUTPUT_KB = 4096  # of all calls of an interpreter together
 PROCESSORS = 2.0  # of a worker: CPU time that a command may use in a second
 _ENVIRONMENT = {"PATH": "/usr/local/bin:/usr/bin:/bin", "HOME": WORKSPACE, "LANG": "C.UTF-8", "OMP_NUM_THREADS": "1"}
 
@@ -80,6 +86,21 @@ class ExecResult:
         return (self.stdout + self.stderr).decode("utf-8", "replace")
 
 
+@dataclass(frozen=True, slots=True)
+class CallResult:
+    """What a call of an interpreter did.
+
+    Attributes:
+        output: what the code printed, the value of its last line, and its traceback; at most 64 KB.
+        failed: it raised, or did not end in time.
+        restarted: the interpreter ended, with all that it held; the next call has a new one. `output` says why.
+    """
+
+    output: str
+    failed: bool
+    restarted: bool
+
+
 class Session:
     """A container for one episode. A context manager. Its calls may come from any thread and run one after the other.
 
@@ -103,6 +124,7 @@ class Session:
         self._lock = threading.Lock()
         self._closing = threading.Lock()
         self._closed_because = ""
+        self._interpreter: Interpreter | None = None
         self._users: dict[User, tuple[int, tuple[int, ...]]] = {
             "agent": (worker.uid, ()),
             "verifier": (worker.uid + 1, (worker.uid,)),
@@ -199,6 +221,14 @@ class Session:
             raise OSError(f"cannot read {path} as the {user}: {fault}")
         return data
 
+    def interpreter(self) -> Interpreter:
+        """Start a Python interpreter that stays between calls. Until it is closed, the session runs nothing else."""
+        with self._lock:
+            if self._interpreter is not None:
+                raise RuntimeError("the session has an interpreter already")
+            self._interpreter = Interpreter(self)
+            return self._interpreter
+
     def close(self) -> None:
         """Remove the container with everything in it. Closing twice is fine."""
         self._end("it was closed")
@@ -214,8 +244,10 @@ class Session:
             raise ValueError(f"a session's users are {' and '.join(self._users)}, not {name!r}")
         return self._users[name]
 
-    def _on_worker(self, work: Callable[[Worker], Result]) -> Result:
+    def _on_worker(self, work: Callable[[Worker], Result], interpreter: Interpreter | None = None) -> Result:
         with self._lock:
+            if self._interpreter is not interpreter:
+                raise RuntimeError("the session has an interpreter, or had this one; close it to run anything else")
             if self._closed_because:
                 raise SessionLost(f"session {self.name}: {self._closed_because}")
             try:
@@ -233,6 +265,133 @@ class Session:
         self._timer.cancel()
         self._worker.close()  # wakes a thread that waits for it
         self._on_close(self)
+
+
+class Interpreter:
+    """A Python interpreter in a session, as its agent. A context manager. What a call defines is there for the next.
+
+    It ends when its code ends it, does not stop when asked to, or uses more memory than the session's limits allow. The next call then
+    starts a new one.
+
+    Example:
+        >>> with session.interpreter() as python:  # doctest: +SKIP
+        ...     python.run("x = 6")
+        ...     python.run("x * 7").output
+        '42\\n'
+    """
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+        self._conversation: Conversation | None = None
+        self._calls = 0
+
+    def run(self, code: str, timeout_s: float = CALL_SECONDS) -> CallResult:
+        """Run code to its end.
+
+        Args:
+            timeout_s: wall seconds; then the code is interrupted, and where it does not stop, the interpreter is ended.
+
+        Raises:
+            ValueError: more than 256 KB of code, or no time.
+            SessionLost: the container is gone.
+        """
+        if len(code.encode("utf-8", "surrogatepass")) > MAX_CODE_BYTES:
+            raise ValueError(f"code of more than {MAX_CODE_BYTES >> 10} KB")
+        if not timeout_s > 0:
+            raise ValueError(f"a time limit of {timeout_s} s")
+        return self._session._on_worker(lambda worker: self._call(worker, code, timeout_s), self)
+
+    def close(self) -> None:
+        """End the interpreter; its session can run commands again. Closing twice is fine."""
+        session = self._session
+        if session._interpreter is not self:
+            return
+        with contextlib.suppress(SessionLost):
+            session._on_worker(lambda _: self._end(), self)
+        session._interpreter = None
+
+    def __enter__(self) -> Interpreter:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()
+
+    def _call(self, worker: Worker, code: str, timeout_s: float) -> CallResult:
+        conversation = self._conversation or self._start(worker)
+        self._calls += 1
+        answered, late, lock = False, False, threading.Lock()
+
+        def stop() -> None:
+            nonlocal late
+            with lock:
+                if not answered:
+                    late = True
+                    worker.send({"op": "stop"})
+
+        timer = threading.Timer(timeout_s + CALL_GRACE_SECONDS, stop)
+        timer.daemon = True
+        conversation.say(json.dumps({"call": self._calls, "code": code, "seconds": timeout_s}))
+        timer.start()
+        try:
+            reply = _reply_to(self._calls, conversation)
+        finally:
+            timer.cancel()
+            with lock:
+                answered = True  # a timer that goes off this moment stops nothing
+        if reply is not None and not late:
+            return CallResult(*reply, restarted=False)
+        report = self._end()
+        why = f"did not stop after {timeout_s:g} s" if late else _why_it_ended(report)
+        return CallResult(f"the interpreter {why}; everything that it held is lost", failed=True, restarted=True)
+
+    def _start(self, worker: Worker) -> Conversation:
+        limits = self._session.limits
+        worker.begin({"interpreter.py": _interpreter_source()})
+        self._conversation = worker.converse(
+            Command(
+                argv=("python3", "-s", "-B", f"{PROGRAM}/interpreter.py"),
+                environment=_ENVIRONMENT,
+                cpu_s=PROCESSORS * MAX_SECONDS,
+                wall_s=MAX_SECONDS,
+                memory_mb=limits.memory_mb,
+                output_kb=max(MAX_CALLS_OUTPUT_KB, limits.output_kb),
+                file_mb=limits.file_mb,
+                processes=limits.processes,
+                keep_box=True,
+                result=True,
+            )
+        )
+        return self._conversation
+
+    def _end(self) -> Report | None:
+        conversation, self._conversation = self._conversation, None
+        return None if conversation is None else conversation.finish()
+
+
+def _reply_to(call: int, conversation: Conversation) -> tuple[str, bool] | None:
+    """Return output and failure of a call; None when the interpreter has ended. Lines that answer nothing are the code's own."""
+    while (line := conversation.listen()) is not None:
+        try:
+            reply = json.loads(line)
+            if reply["call"] == call:
+                return str(reply["output"]), bool(reply["failed"])
+        except (ValueError, TypeError, KeyError, RecursionError):
+            continue
+    return None
+
+
+def _why_it_ended(report: Report | None) -> str:
+    if report is None:
+        return "ended"
+    if report.stopped or report.oom:
+        limits = {"memory": "memory", "output": "output", "cpu": "time", "wall": "time"}
+        return f"was ended by the limit on {limits.get(report.stopped or 'memory', 'memory')}"
+    return f"ended with the exit code {report.exit_code}" if report.signal is None else f"was ended by signal {report.signal}"
+
+
+@cache
+def _interpreter_source() -> bytes:
+    return files("r1env_sandbox.harness").joinpath("interpreter.py").read_bytes()
 
 
 class SessionPool:

@@ -81,7 +81,7 @@ def test_every_item_gets_a_score_in_its_place_whatever_happens_to_it(pair):
 
 
 def test_a_breakdown_of_the_scoring_itself_is_no_exception_either(pair, monkeypatch):
-    def broken(*_):
+    def broken(*_, **__):
         raise OSError("no more processes")
 
     monkeypatch.setattr("r1env.adapters.core.score_rollouts", broken)

@@ -16,7 +16,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from r1env.adapters.openrlhf import REWARD_STEP, label_of, reward_function, row_of, told_reward
+from r1env.adapters.openrlhf import REWARD_STEP, label_of, reward_function, rounded_reward, row_of
 from r1env.errors import UsageError
 from r1env.rewards import reward
 from r1env.types import Task
@@ -51,16 +51,16 @@ def test_no_score_becomes_the_number_that_was_asked_for_and_an_error_under_the_s
 def test_a_label_that_makes_no_task_raises_nothing(pair, label):
     told = ask(reward_function(pair), "yes", label)
     assert list(told["extra_logs"]) == KEYS
-    assert told["rewards"] <= told_reward(0.1)
+    assert told["rewards"] <= rounded_reward(0.1)
 
 
 @given(value=st.floats(-10, 10), size=st.integers(2, 256))
 def test_a_group_that_is_all_alike_has_no_advantage_in_openrlhfs_arithmetic(value, size):
     """OpenRLHF's `group_norm`, in float32; see `compute_advantages_and_returns`."""
-    rewards = torch.full((1, size), told_reward(value))
+    rewards = torch.full((1, size), rounded_reward(value))
     advantages = (rewards - rewards.mean(-1, keepdim=True)) / (rewards.std(-1, keepdim=True) + 1e-9)
     assert advantages.abs().max() == 0
-    assert told_reward(value) == pytest.approx(value, abs=REWARD_STEP / 2)
+    assert rounded_reward(value) == pytest.approx(value, abs=REWARD_STEP / 2)
 
 
 def test_a_query_that_does_not_hold_its_prompt_is_an_error_not_a_guess(pair):
@@ -102,7 +102,7 @@ def test_any_other_number_of_queries_gives_lists(pair):
     function = reward_function(pair)
     assert function([], [], []) == {"rewards": [], "scores": [], "extra_logs": {key: [] for key in KEYS}}
     told = function([PROMPT + "yes", PROMPT + "no"], [PROMPT] * 2, ["yes"] * 2)
-    assert told["rewards"] == [told_reward(1.1), told_reward(0.1)]
+    assert told["rewards"] == [rounded_reward(1.1), rounded_reward(0.1)]
     assert told["extra_logs"]["exact"] == [1.0, 0.0]
 
 

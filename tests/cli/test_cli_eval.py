@@ -52,6 +52,8 @@ def test_an_endless_environment_is_cut_at_a_hundred_tasks(r1env_program: Any) ->
         ((*ENGINE, "--env", "echo", "--engine-option", "wrong=1"), "does not take these options"),
         ((*ENGINE, "--env", "echo", "--rubric", "acuracy"), "did you mean 'accuracy'"),
         ((*ENGINE, "--env", "echo", "--top-p", "0"), "--top-p must be above 0"),
+        ((*ENGINE, "--env", "echo", "--repetition-penalty", "0"), "--repetition-penalty must be above 0"),
+        ((*ENGINE, "--env", "echo", "--stop", ""), "--stop needs a text"),
         ((*ENGINE, "--env", "echo", "--n", "0"), "--n"),
         ((*ENGINE, "--env", "echo", "--output", "no/rows.jsonl"), "there is no folder no"),
     ],

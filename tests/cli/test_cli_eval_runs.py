@@ -14,6 +14,10 @@ from typing import Any
 import pytest
 from chat_stub import fails, says, serving, slowly
 
+import r1env
+from r1env.engines import SamplingParams
+from r1env.plugins import Plugins
+
 OPENAI = "r1env_openai.engine:make_openai"
 ENGINE = ("--model", "any", "--engine", "obedient")
 
@@ -55,8 +59,8 @@ def test_several_models_and_environments_are_one_table(r1env_program: Any) -> No
     )
     assert found.exit_code == 0
     lines = [line.split() for line in found.stdout.splitlines() if line.strip()]
-    assert ["model", "echo", "endless"] in lines
-    assert {line[0] for line in lines} >= {"a", "b"}
+    assert ["environment", "a", "b"] in lines
+    assert {line[0] for line in lines} >= {"echo", "endless"}
 
 
 @pytest.mark.parametrize(
@@ -78,6 +82,10 @@ def test_a_folder_that_is_taken_is_refused_and_a_whole_one_is_resumed_without_sa
     before = rows_of(Path("here"))
     again = r1env_program("eval", *ENGINE, "--env", "echo", "--output", "here")
     assert (again.exit_code, "--resume here" in again.stderr) == (2, True)
+    path = Path("here/manifest.json")
+    older = json.loads(path.read_text())
+    del older["settings"]["sampling"]["top_k"]  # as a version wrote it that did not have this setting yet
+    path.write_text(json.dumps(older))
     assert r1env_program("eval", "--resume", "here").exit_code == 0
     assert rows_of(Path("here")) == before
 
@@ -258,3 +266,104 @@ def test_rows_alone_say_whose_they_are(r1env_program: Any) -> None:
     r1env_program("eval", "--model", "a", "--model", "b", "--engine", "obedient", "--env", "echo", "--output", "rows.jsonl")
     rows = [json.loads(line) for line in Path("rows.jsonl").read_text().splitlines()]
     assert [(row["model"], row["environment"]) for row in rows] == [("a", "echo")] * 3 + [("b", "echo")] * 3
+
+
+def test_a_thinking_budget_continues_the_assistants_message_of_a_served_model(r1env_program: Any) -> None:
+    pytest.importorskip("r1env_openai")
+
+    def behave(handler: Any) -> None:
+        *_, last = handler.asked["messages"]
+        says("hmm</think>7" if last["role"] == "user" else "1")(handler)
+
+    with serving(behave) as stub:
+        engine = ("--model", "m", "--engine", OPENAI, "--engine-option", f"url={stub.url}", "--engine-option", "continues=true")
+        command = ("eval", *engine, "--env", "echo", "--limit", 1, "--budget", 50, "--waits", 1, "--output", "here")
+        assert r1env_program(*command).exit_code == 0
+    # Each answer has ten tokens, of which "hmm</think>" has its share by characters.
+    assert [asked["max_tokens"] for asked in stub.requests] == [50, 50 - 10]
+    thinking = stub.requests[1]
+    assert thinking["messages"][-1] == {"role": "assistant", "content": "hmmWait"}
+    assert (thinking["continue_final_message"], thinking["add_generation_prompt"]) == (True, False)
+    assert "continue_final_message" not in stub.requests[0]
+    [row] = rows_of(Path("here"))
+    assert (row["completion"], row["length"]) == ("hmmWait1", 20)
+    assert json.loads(Path("here/manifest.json").read_text())["settings"]["budget"]["tokens"] == 50
+    found = json.loads(r1env_program("scaling", "here", "--json").stdout)
+    assert [(point["method"], point["budget"], point["tokens"]) for point in found] == [("budget, 1 × Wait", 50, 20.0)]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (("eval", *ENGINE, "--env", "echo", "--budget", 5), "the engine 'obedient' cannot continue a completion"),
+        (
+            (
+                "eval",
+                "--model",
+                "m",
+                "--engine",
+                OPENAI,
+                "--engine-option",
+                "url=http://localhost:1/v1",
+                "--env",
+                "echo",
+                "--budget",
+                5,
+            ),
+            "--engine-option continues=true",
+        ),
+        (("eval", *ENGINE, "--env", "echo", "--waits", 1), "give --budget too"),
+        (("scaling", "nothing"), "nothing holds no evaluation"),
+        (("table", "nothing"), "nothing holds no evaluation"),
+    ],
+)
+def test_what_cannot_be_scaled_is_refused_in_one_line(r1env_program: Any, arguments: tuple[Any, ...], told: str) -> None:
+    result = r1env_program(*arguments)
+    assert (result.exit_code, result.stderr.strip().count("\n"), told in result.stderr) == (2, 0, True), result.stderr
+
+
+def test_votes_and_best_of_n_come_from_the_completions_that_were_kept(r1env_program: Any) -> None:
+    r1env_program("eval", *ENGINE, "--env", "echo", "--n", 4, "--engine-option", "wrong_every=3", "--output", "here")
+    kept = (Path("here") / "rows.jsonl").read_bytes()
+    result = r1env_program("scaling", "here", "--by", "exact", "--by", "abstain")
+    assert result.exit_code == 0, result.stderr
+    assert "abstain has no value for 12 of 12 completions; they are chosen last" in result.stderr
+    points = [json.loads(line) for line in Path("here/scaling.jsonl").read_text().splitlines()]
+    assert {(point["method"], point["n"]) for point in points} == {
+        (method, n) for method in ("any of n", "majority", "best-of-n by exact", "best-of-n by abstain") for n in (1, 2, 4)
+    }
+    assert [point["accuracy"] for point in points] == pytest.approx([2 / 3] * 12)
+    page = Path("here/scaling.html").read_text("utf-8")
+    assert "best-of-n by exact" in page
+    assert (Path("here") / "rows.jsonl").read_bytes() == kept
+
+
+def test_a_table_and_reports_are_written_by_the_program(r1env_program: Any) -> None:
+    for folder, wrong in (("right", 0), ("wrong", 3)):
+        option = f"wrong_every={wrong}"
+        r1env_program("eval", *ENGINE, "--env", "echo", "-o", "count=30", "--engine-option", option, "--output", folder)
+    text = r1env_program("table", "right", "wrong", "--label", "R1", "--label", "cold start").stdout
+    assert [part.strip() for part in text.splitlines()[3].split("  ") if part.strip()] == [
+        "echo", "pass@1", "100.0 [88.6, 100.0] *", "66.7 [48.8, 80.8]",
+    ]  # fmt: skip
+    assert "**100.0 [88.6, 100.0]**" in r1env_program("table", "right", "wrong", "--format", "markdown").stdout
+    assert "<b>100.0" in r1env_program("table", "right", "wrong", "--format", "html").stdout
+    for form, name in (("html", "report.html"), ("markdown", "report.md")):
+        assert r1env_program("report", "wrong", "--format", form).stdout.strip() == f"wrong/{name}"
+        assert "66.7%" in Path("wrong", name).read_text("utf-8")
+
+
+def test_python_writes_the_folder_that_the_command_line_writes(r1env_program: Any, plugins: Plugins) -> None:
+    r1env_program("eval", *ENGINE, "--env", "echo", "-o", "count=5", "--n", 2, "--seed", 3, "--output", "program")
+    found = r1env.evaluate(
+        "any", "echo", engine="obedient", params=SamplingParams(n=2, seed=3), seed=3, output="python", plugins=plugins, count=5
+    )
+    assert found.accuracy == 1.0
+    assert without_times(rows_of(Path("python"))) == without_times(rows_of(Path("program")))
+    assert Path("python/summary.json").read_bytes() == Path("program/summary.json").read_bytes()
+    settings = [json.loads(Path(folder, "manifest.json").read_text())["settings"] for folder in ("python", "program")]
+    assert settings[0] == settings[1]
+    Path("python/summary.json").unlink()
+    assert r1env_program("eval", "--resume", "python").exit_code == 0
+    with pytest.raises(r1env.R1EnvError, match="python already holds an evaluation"):
+        r1env.evaluate("any", "echo", engine="obedient", output="python", plugins=plugins)

@@ -11,7 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given as given_examples
+from hypothesis import strategies as st
 
+import r1env
+from r1env.cli.rows import CHUNK_LINES, Output, group_chunks
 from r1env.scoring import score
 
 
@@ -258,6 +262,88 @@ def test_rows_of_one_id_are_a_group_wherever_they_stand_in_the_file(r1env_progra
     assert found[1]["reason"].startswith("1 4 7 10")
 
 
+NOTED = """
+from pathlib import Path
+import r1env
+
+@r1env.reward(scope="group", isolation="inline")
+def noted(completions, task):
+    with (Path(__file__).parent / "calls").open("a") as calls:
+        print(task.id, file=calls)
+    return [float(len(completions))] * len(completions)
+"""
+
+
+def test_a_resumed_run_of_a_group_reward_scores_nothing_again_but_the_rows_around_the_kill(
+    r1env_program: Any, tmp_path: Path
+) -> None:
+    (tmp_path / "noted.py").write_text(NOTED)
+    source, target, calls = tmp_path / "in.jsonl", tmp_path / "out.jsonl", tmp_path / "calls"
+    source.write_text(lines(*({"id": n // 2, "completion": str(n)} for n in range(3 * CHUNK_LINES))))
+    arguments = ("score", "--reward", f"{tmp_path}/noted.py:noted", "--input", source, "--output", target)
+    assert r1env_program(*arguments).exit_code == 0
+    complete = target.read_text()
+    target.unlink()
+    calls.unlink()
+    written = complete.splitlines(keepends=True)[: CHUNK_LINES + 101]  # within a task
+    target.with_name("out.jsonl.partial").write_text("".join(written) + '{"id": 3')
+    assert r1env_program(*arguments, "--resume").exit_code == 0
+    assert [{**row, "seconds": 0} for row in rows(target.read_text())] == [{**row, "seconds": 0} for row in rows(complete)]
+    assert target.read_text().startswith("".join(written))
+    scored_again = set(map(int, calls.read_text().split()))
+    assert scored_again == set(range(CHUNK_LINES // 2, 3 * CHUNK_LINES // 2))
+
+
+def test_new_rows_are_added_to_the_output_of_a_group_reward_unless_they_belong_to_its_tasks(
+    r1env_program: Any, tmp_path: Path
+) -> None:
+    (tmp_path / "noted.py").write_text(NOTED)
+    source, target, calls = tmp_path / "in.jsonl", tmp_path / "out.jsonl", tmp_path / "calls"
+    arguments = ("score", "--reward", f"{tmp_path}/noted.py:noted", "--input", source, "--output", target)
+    given = [{"id": name, "completion": "x"} for name in "aabb"]
+    source.write_text(lines(*given))
+    r1env_program(*arguments)
+    given += [{"id": "c", "completion": "x"}] * 3
+    source.write_text(lines(*given))
+    assert r1env_program(*arguments, "--resume").exit_code == 0
+    assert [row["value"] for row in rows(target.read_text())] == [2, 2, 2, 2, 3, 3, 3]
+    assert calls.read_text().split() == ["a", "b", "c"]
+    before = target.read_text()
+    source.write_text(lines(*given, {"id": "c", "completion": "y"}))
+    refused = r1env_program(*arguments, "--resume")
+    assert (refused.exit_code, "scores all rows of a task together" in refused.stderr) == (2, True)
+    assert (target.read_text(), sorted(path.name for path in tmp_path.glob("out*"))) == (before, ["out.jsonl"])
+
+
+def test_resuming_the_output_of_another_input_is_refused_for_a_group_reward_too(r1env_program: Any, tmp_path: Path) -> None:
+    (tmp_path / "noted.py").write_text(NOTED)
+    source, target = tmp_path / "in.jsonl", tmp_path / "out.jsonl"
+    arguments = ("score", "--reward", f"{tmp_path}/noted.py:noted", "--input", source, "--output", target)
+    source.write_text(lines(*({"id": name, "completion": "x"} for name in "aab")))
+    r1env_program(*arguments)
+    source.write_text(lines({"id": "a", "completion": "x"}))
+    refused = r1env_program(*arguments, "--resume")
+    assert (refused.exit_code, "it is of another input" in refused.stderr) == (2, True)
+
+
+@given_examples(st.lists(st.one_of(st.integers(0, 5), st.none()), max_size=40), st.integers(0, 40), st.integers(1, 6))
+def test_no_task_is_spread_over_two_chunks_and_no_line_is_left_out(ids: list[int | None], done: int, size: int) -> None:
+    source = [json.dumps({"id": name, "completion": "x"}).encode() + b"\n" for name in ids]
+    done = min(done, len(ids))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("r1env.cli.rows.CHUNK_LINES", size)
+        found = list(group_chunks(source, r1env.reward(scope="group", isolation="inline")(first_of_all), done=done))
+    numbers = [number for chunk in found for number, _ in chunk]
+    assert numbers == list(range(len(ids) + 1 - len(numbers), len(ids) + 1))
+    assert len(numbers) >= len(ids) - done
+    for name in range(6):
+        assert sum(any(ids[number - 1] == name for number, _ in chunk) for chunk in found) <= 1
+
+
+def first_of_all(completions: list[str]) -> list[float]:
+    return [1.0] * len(completions)
+
+
 def test_a_row_without_an_id_is_malformed_for_a_group_reward(r1env_program: Any, tmp_path: Path) -> None:
     (tmp_path / "grouped.py").write_text(GROUPED)
     text = lines({"completion": "a"}, {"id": 0, "completion": "b"})
@@ -426,17 +512,24 @@ def test_a_resumed_output_takes_the_rows_that_were_added_to_the_input(r1env_prog
     assert [row["id"] for row in rows(target.read_text())] == list(range(5))
 
 
-def test_two_programs_never_write_one_output(short: Callable[..., str], tmp_path: Path) -> None:
-    source, target = tmp_path / "in.jsonl", tmp_path / "out.jsonl"
-    source.write_text(lines(*({"id": n, "completion": str(n)} for n in range(20))))
-    command = [*PROGRAM, "--reward", short("time.sleep(0.2)"), "--input", str(source), "--output", str(target)]
-    first = subprocess.Popen(command, stderr=subprocess.DEVNULL)
-    while not target.with_name("out.jsonl.partial").exists():
-        time.sleep(0.01)
-    second = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
-    assert (second.returncode, "another program is writing" in second.stderr) == (2, True)
-    assert first.wait(60) == 0
-    assert [row["id"] for row in rows(target.read_text())] == list(range(20))
+def test_two_programs_never_write_one_output(r1env_program: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    target = tmp_path / "out.jsonl"
+    given = lines({"id": 1, "completion": "x", "answer": "x"})
+    arguments = ("score", "--reward", "exact", "--output", target)
+    refused: list[Any] = []
+    write = Output.write
+
+    def while_writing(self: Output, new: Any) -> None:
+        write(self, new)
+        if not refused:
+            refused.append(None)
+            refused[0] = r1env_program(*arguments, stdin=given)
+
+    monkeypatch.setattr(Output, "write", while_writing)
+    assert r1env_program(*arguments, stdin=given).exit_code == 0
+    (other,) = refused
+    assert (other.exit_code, "another program is writing" in other.stderr) == (2, True)
+    assert [row["id"] for row in rows(target.read_text())] == [1]
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")

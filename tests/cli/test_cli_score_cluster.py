@@ -32,7 +32,7 @@ def slow(completion: str, answer: str) -> float:
     return float(completion == answer)
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def cluster() -> Iterator[Any]:
     cloudpickle.register_pickle_by_value(sys.modules[__name__])  # nodes cannot import a test
     with pytest.MonkeyPatch.context() as patch:
@@ -70,6 +70,21 @@ def without_seconds(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return [{key: value for key, value in row.items() if key != "seconds"} for row in rows]
 
 
+def test_while_no_row_arrives_those_under_way_are_handed_on(cluster: Any) -> None:
+    first, second, *_ = numbered_chunks()
+    seen: list[int] = []  # how many had come back when the next chunk was asked for
+    back = 0
+
+    def arriving() -> Iterator[Chunk]:
+        for chunk in (first, [], second, []):
+            yield chunk
+            seen.append(back)
+
+    for back, scored in enumerate(score_on_cluster(arriving(), slow), start=1):
+        assert scored.first == 1 + (back - 1) * LINES
+    assert seen == [0, 1, 1, 2]
+
+
 def test_a_node_that_is_killed_costs_no_row_and_doubles_none(cluster: Any) -> None:
     other = cluster.add_node(**NODE)
     cluster.wait_for_nodes()
@@ -89,7 +104,7 @@ def test_a_node_that_is_killed_costs_no_row_and_doubles_none(cluster: Any) -> No
             kill(other)
         assert taken <= done + 2 * AHEAD  # nothing is read far ahead: a file may be larger than memory
         rows += scored.rows
-        malformed += scored.malformed
+        malformed += len(scored.malformed)
     here = [row for chunk in given for row in score_chunk(chunk, slow).rows]
     assert without_seconds(rows) == without_seconds(here)
     assert malformed == sum(number % 7 == 0 for number in range(1, CHUNKS * LINES + 1))

@@ -29,6 +29,7 @@ OURS = {
     "r1env_openai": ROOT / "plugins/openai/r1env_openai",
     "r1env_openrlhf": ROOT / "plugins/openrlhf/r1env_openrlhf",
     "r1env_view": ROOT / "plugins/view/r1env_view",
+    "r1env_verifiers": ROOT / "plugins/verifiers/r1env_verifiers",
     "r1env_trainers": ROOT / "trainers/r1env_trainers",
 }
 MAY_IMPORT = {
@@ -39,12 +40,13 @@ MAY_IMPORT = {
     "r1env_math": {"r1env"},
     "r1env_language": {"r1env"},
     "r1env_logic": {"r1env"},
-    "r1env_benchmarks": {"r1env"},
+    "r1env_benchmarks": {"r1env", "r1env_judge", "r1env_logic", "r1env_math"},
     "r1env_judge": {"r1env", "r1env_openai"},
     "r1env_openai": {"r1env"},
     "r1env_view": {"r1env"},
     "r1env_trainers": {"r1env"},
     "r1env_openrlhf": {"r1env", "r1env_trainers"},
+    "r1env_verifiers": {"r1env"},
 }
 FIRST_TO_READ = {"types"}
 WITH_DOCSTRING = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)

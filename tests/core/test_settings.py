@@ -207,12 +207,13 @@ def test_names_of_trl_verl_and_openrlhf_are_understood(name, meant):
         r1env.recipes.plan_training("grpo", preset="tiny-cpu", overrides=overrides)
 
 
-def test_the_page_of_settings_is_the_one_that_the_tool_writes():
+@pytest.mark.parametrize("page", ["settings.md", "cli.md"])
+def test_the_reference_pages_are_those_that_the_tool_writes(page):
     root = Path(__file__).parents[2]
-    spec = importlib.util.spec_from_file_location("settings_page", root / "tools" / "settings_page.py")
+    spec = importlib.util.spec_from_file_location("reference_pages", root / "tools" / "reference_pages.py")
     tool = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(tool)
-    assert tool.PAGE.read_text("utf-8") == tool.page(), "run python tools/settings_page.py"
+    assert (tool.DOCS / page).read_text("utf-8") == tool.PAGES[page](), "run python tools/reference_pages.py"
 
 
 def test_values_that_were_renamed_work_with_a_warning():

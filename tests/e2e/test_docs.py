@@ -31,6 +31,7 @@ PAGES = [
     for pattern in (
         "*.md",
         "docs/*.md",
+        "docs/tutorials/*.md",
         "plugins/*/README.md",
         "trainers/README.md",
         "sandbox/README.md",
@@ -145,6 +146,7 @@ def files(folder: Path) -> None:
         (ROOT / "docs/rewards.md").read_text("utf-8").partition("```python\n")[2].partition("```")[0]
     )
     (folder / "my_env.py").write_text(definitions_of("docs/environments.md"), "utf-8")
+    (folder / "shop.py").write_text(definitions_of("docs/tutorials/environment.md"), "utf-8")
     (folder / "rubric.yaml").write_text(
         (ROOT / "plugins/format/README.md").read_text("utf-8").partition("```yaml\n")[2].partition("```")[0]
     )

@@ -9,13 +9,9 @@ import gymnasium
 import pytest
 
 import r1env
-from r1env.testing import check_environment
+from r1env.testing import check_environment, check_fixture
 
 ROWS = {
-    "gsm8k": {"question": "Ann has {n} hens and buys one. How many has she?", "answer": "{n} + 1 hens.\n#### {n}1"},
-    "svamp": {"Body": "Ann has {n} hens.", "Question": "How many hens has she?", "Answer": "{n}"},
-    "mawps": {"input": "What is {n} plus 0 ?", "target": "{n}"},
-    "aime24": {"problem": "Find ${n}^1$.", "answer": "{n}"},
     "math-jsonl": {"question": "Find ${n}^1$.", "answer": "{n}"},
     "data": {"question": "Find ${n}^1$.", "answer": "{n}"},
     "choice-jsonl": {"question": "Which is {n}?", "options": ["{n}", "{n}0"], "answer": "A"},
@@ -35,28 +31,63 @@ ROWS = {
         "private_test_cases": '[{"input": "", "output": "{n}", "testtype": "stdin"}]',
     },
     "codeforces": {"id": "{n}/A", "description": "Print {n}.", "official_tests": [{"input": "", "output": "{n}"}]},
+    "bigcodebench": {
+        "task_id": "BigCodeBench/{n}",
+        "complete_prompt": "def task_func():\n    pass\n",
+        "instruct_prompt": "Return {n}.",
+        "code_prompt": "def task_func():\n",
+        "entry_point": "task_func",
+        "libs": "[]",
+        "test": "import unittest\n\nclass TestCases(unittest.TestCase):\n    def test(self):\n        self.assertEqual(task_func(), {n})\n",
+    },
+    "swebench": {
+        "repo": "own/calc",
+        "instance_id": "own__calc-{n}",
+        "base_commit": "0",
+        "problem_statement": "add() subtracts.",
+        "patch": "--- a/calc.py\n+++ b/calc.py\n@@ -1,2 +1,2 @@\n def add(a, b):\n-    return a - b\n+    return a + b\n",
+        "test_patch": "--- /dev/null\n+++ b/test_calc.py\n@@ -0,0 +1,4 @@\n+import calc\n+\n+def test_add():\n+    assert calc.add({n}, 1) > 1\n",
+        "FAIL_TO_PASS": '["test_calc.py::test_add"]',
+        "PASS_TO_PASS": "[]",
+    },
     "code-jsonl": {"prompt": "Print {n}.", "tests": [{"kind": "stdio", "stdin": "", "expected": "{n}"}]},
 }
-"""A made-up row for each environment that needs a file."""
+ROWS |= {"humaneval-plus": ROWS["humaneval"], "mbpp-plus": ROWS["mbpp"]}
+"""A made-up row for each environment that needs a file and has no fixture."""
 
-NAMES = sorted(r1env.installed().provided("environments"))
+JUDGED = {"alpaca-eval", "arena-hard"}  # a server with a judge is needed: tests/plugins/test_judged_benchmarks.py
+NAMES = sorted(r1env.installed().provided("environments").keys() - JUDGED)
 
 
 @pytest.fixture
 def options(request, tmp_path):
     """What an environment must be given besides its name."""
     name = request.getfixturevalue("name")
-    if not r1env.installed().environment(name).requires:
+    spec = r1env.installed().environment(name)
+    if spec.fixture is not None:
+        return spec.fixture.options
+    if not spec.requires:
         return {}
     path = tmp_path / "rows.jsonl"
     row = json.dumps(ROWS[name])
     path.write_text("".join(row.replace("{n}", str(n)) + "\n" for n in range(1, 6)), "utf-8")
-    return {"data": str(path)}
+    if name != "swebench":
+        return {"data": str(path)}
+    for n in range(1, 6):
+        folder = tmp_path / "repositories" / f"own__calc-{n}"
+        folder.mkdir(parents=True)
+        (folder / "calc.py").write_text("def add(a, b):\n    return a - b\n")
+    return {"data": str(path), "repositories": str(tmp_path / "repositories")}
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_registered_environment_keeps_the_contract(name, options):
     check_environment(f"r1env/{name}", **options)
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if r1env.installed().environment(name).fixture is not None])
+def test_the_completions_of_a_fixture_are_scored_as_it_says(name):
+    check_fixture(name)
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -3,15 +3,28 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 from itertools import pairwise
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import r1env.builtin
+from r1env import EnvironmentSpec, Fixture, Task, hookimpl
 from r1env.envs.environment import make_environment
-from r1env.envs.suite import EnvironmentShare, Suite, make_mixture, make_suite
+from r1env.envs.suite import (
+    WRONG,
+    EnvironmentShare,
+    Member,
+    Suite,
+    fixture_completions,
+    make_mixture,
+    make_suite,
+    members_of,
+)
 from r1env.errors import UnknownNameError, UsageError
+from r1env.plugins import Plugins, Provenance
 
 SORT, ADD, COUNT = "sort-4", "add-2digit", "countdown-3"
 
@@ -71,3 +84,87 @@ def test_what_cannot_be_mixed_is_refused():
         three(1, 0, 1)
     with pytest.raises(UnknownNameError):
         make_suite("sort-44")
+
+
+def test_the_suite_smoke_has_every_environment_with_a_fixture_and_its_options():
+    specs = {
+        "file": EnvironmentSpec(
+            "file", "r1env.data.tasks:file_tasks", "", "from a file", fixture=Fixture({"data": "x.jsonl"}, tasks=2)
+        ),
+        "without": EnvironmentSpec("without", "r1env.data.tasks:file_tasks", "", "from nowhere"),
+    }
+
+    class Stranger:
+        @hookimpl
+        def r1env_environments(self):
+            return list(specs.values())
+
+    plugins = Plugins({Provenance("stranger", "stranger", "1"): Stranger(), Provenance("r1env", "r1env", "0"): r1env.builtin})
+    assert members_of("smoke", plugins) == [Member("file", 1.0, {"data": "x.jsonl"}, 2)]
+
+
+@pytest.mark.parametrize(
+    ("metadata", "answer", "right", "found"),
+    [
+        ({}, "4", "", ("<answer>4</answer>", WRONG)),
+        ({"fixture": {"right": "so 4", "wrong": "so 5"}}, "4", "", ("so 4", "so 5")),
+        ({}, None, lambda task: task.question.upper(), ("WHAT?", WRONG)),
+    ],
+)
+def test_a_fixture_says_what_is_right_and_what_is_wrong(metadata, answer, right, found):
+    task = Task(id="1", prompt="what?", answer=answer, metadata=metadata)
+    assert fixture_completions(task, Fixture(right=right)) == found
+
+
+def test_a_fixture_that_cannot_say_what_is_right_is_refused():
+    with pytest.raises(UsageError, match="fixture task '1' has no reference answer"):
+        fixture_completions(Task(id="1", prompt="what?"), Fixture())
+
+
+class Counting:
+    """A source that adapts: a task says how many of its tasks were solved."""
+
+    size = None
+
+    def __init__(self):
+        self.solved = 0.0
+
+    def task(self, index, seed=0):
+        return Task(id=str(index), prompt=f"{self.solved} so far")
+
+    def observe(self, task, success):
+        self.solved += success
+
+    def state(self):
+        return {"solved": self.solved}
+
+    def restore(self, state):
+        self.solved = state.get("solved", 0.0)
+
+    def metrics(self):
+        return {"solved": self.solved}
+
+
+def adaptive(*names):
+    plain = make_environment(SORT)
+    return Suite("adaptive", [plain, *(replace(plain, name=name, source=Counting()) for name in names)])
+
+
+def test_adaptive_sources_hear_of_their_own_tasks_and_go_on_from_a_saved_state():
+    suite = adaptive("a", "b")
+    task = suite.environments[1].task(0)
+    suite.observe([("a", task, 1.0), ("b", task, 0.5), ("a", task, float("nan")), (SORT, task, 1.0)])
+    assert suite.metrics() == {"env/a/solved": 1.0, "env/b/solved": 0.5}
+    again = adaptive("b", "c")
+    again.restore(suite.state())
+    assert again.metrics() == {"env/b/solved": 0.5, "env/c/solved": 0.0}
+
+
+def test_environments_of_one_name_keep_a_state_each():
+    suite = adaptive("a", "a")
+    suite.environments[2].source.solved = 3.0
+    assert suite.state() == {"a": {"solved": 0.0}, "a#2": {"solved": 3.0}}
+
+
+def test_a_suite_without_adaptive_sources_has_nothing_to_save():
+    assert three(1, 1, 1).state() == {}

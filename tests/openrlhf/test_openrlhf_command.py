@@ -13,7 +13,7 @@ from r1env_openrlhf.command import MODULE, Files, arguments_of, check_settings, 
 from r1env_openrlhf.config import options_of
 from r1env_openrlhf.installation import Installation
 from r1env_openrlhf.probe import complaint_of, installed_parser
-from r1env_openrlhf.rl import job_spec
+from r1env_openrlhf.rl import check, job_spec
 from r1env_trainers.rl.config import CriticSettings, GRPOConfig
 
 needs_openrlhf = pytest.mark.skipif(importlib.util.find_spec("openrlhf") is None, reason="OpenRLHF is not installed")
@@ -123,6 +123,8 @@ ELSEWHERE = {
     *("optim.dither", "optim.max_bad_steps"),
     # OpenRLHF has one way: flat groups count, and its dynamic filtering compares the checker's verdicts
     *("algo.count_flat_groups", "filter.dynamic_sampling_metric"),
+    # refused wherever log-probs are learned from
+    "sampling.repetition_penalty",
     # the process that trains here, which there is none of
     *("threads", "backend", "backend_options", "device", "engine.max_num_seqs"),
     # of the critic, which advantage=gae asks for, and that is refused
@@ -156,6 +158,10 @@ CHANGED = {
         "sampling.max_new_tokens": 9,
         "sampling.temperature": 0.5,
         "sampling.top_p": 0.5,
+        "sampling.top_k": 20,
+        "sampling.min_p": 0.1,
+        "sampling.stop": ("</answer>",),
+        "sampling.ignore_eos": True,
         "eval.every": 3,
         "filter.dynamic_sampling": True,
         "optim.epochs": 2,
@@ -253,6 +259,11 @@ def test_what_openrlhf_cannot_do_is_refused_with_the_setting_to_change(settings,
     config = config_of(**settings)
     with pytest.raises(UsageError, match=named):
         check_settings(config, options_of(config))
+
+
+def test_a_curriculum_is_refused_since_all_tasks_are_drawn_beforehand():
+    with pytest.raises(UsageError, match="'dates' has a curriculum; set env_options"):
+        check(config_of(env="dates", env_options={"level": "auto"}))
 
 
 def test_the_kl_is_measured_without_weighing_anything_where_that_is_asked_for():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 import tempfile
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,9 @@ from r1env import UsageError
 from r1env.data.layouts import answer_text
 from r1env.data.sources import ListSource
 from r1env.data.tasks import file_tasks
-from r1env_benchmarks.math import aime24, gsm8k, mawps, svamp
+from r1env_benchmarks.tasks import open_benchmark
+
+aime24, gsm8k, mawps, svamp = (partial(open_benchmark, name) for name in ("aime24", "gsm8k", "mawps", "svamp"))
 
 
 def write(folder, *rows):
@@ -32,13 +35,13 @@ def test_gsm8k_takes_the_number_after_the_mark(tmp_path):
 
 
 def test_svamp_joins_body_and_question(tmp_path):
-    task = svamp(write(tmp_path, {"Body": "Ann has 3 hens", "Question": "How many hens?", "Answer": 3.0})).task(0)
+    task = svamp(data=write(tmp_path, {"Body": "Ann has 3 hens", "Question": "How many hens?", "Answer": 3.0})).task(0)
     assert (task.question, task.answer) == ("Ann has 3 hens. How many hens?", "3")
 
 
 def test_mawps_aime24_and_files_of_ones_own_name_their_fields(tmp_path):
-    assert mawps(write(tmp_path, {"input": "1/3 + 1/3?", "target": 0.6666666667})).task(0).answer == "2/3"
-    assert aime24(write(tmp_path, {"problem": "?", "answer": "025"})).task(0).answer == "025"
+    assert mawps(data=write(tmp_path, {"input": "1/3 + 1/3?", "target": 0.6666666667})).task(0).answer == "2/3"
+    assert aime24(data=write(tmp_path, {"problem": "?", "answer": "025"})).task(0).answer == "025"
     rows = write(tmp_path, {"q": "1 + 1?", "a": 2})
     assert file_tasks(rows, question_field="q", answer_field="a").task(0).answer == "2"
 
@@ -69,7 +72,7 @@ def test_an_answer_is_written_as_a_person_would(answer, text):
 )
 def test_a_row_without_question_or_answer_is_refused_with_its_number(tmp_path, make, rows, message):
     with pytest.raises(UsageError, match=message):
-        make(write(tmp_path, *rows)).checked(None)
+        make(data=write(tmp_path, *rows)).checked(None)
 
 
 def test_a_benchmark_without_a_file_says_that_it_needs_one():
@@ -79,7 +82,7 @@ def test_a_benchmark_without_a_file_says_that_it_needs_one():
 
 def test_a_file_that_does_not_exist_is_named():
     with pytest.raises(UsageError, match=r"missing\.jsonl: cannot read it"):
-        gsm8k("missing.jsonl")
+        gsm8k(data="missing.jsonl")
 
 
 def test_one_field_cannot_be_question_and_answer(tmp_path):

@@ -5,19 +5,26 @@ from __future__ import annotations
 import base64
 import gzip
 import json
+import math
 import os
 import pickle
+import random
 import re
 import zlib
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
 import r1env
 from r1env import UsageError
+from r1env.cli.main import make_app
 from r1env.data.programs import called_function, unpack_tests
 from r1env.data.tasks import file_tasks
-from r1env_benchmarks.code import codeforces, humaneval, livecodebench, mbpp
+from r1env.evaluation.evaluate import EvaluationRow
+from r1env.evaluation.run import EvaluationRun
+from r1env_benchmarks.code import bigcodebench, codeforces, humaneval, livecodebench, mbpp
+from r1env_benchmarks.ratings import estimate_rating
 from r1env_code.reward import Code, read_task
 
 HUMANEVAL = {
@@ -49,6 +56,16 @@ LIVECODEBENCH = {
     "public_test_cases": json.dumps(STDIO_CASES),
     "private_test_cases": json.dumps([{"input": "5 5\n", "output": "10\n", "testtype": "stdin"}]),
 }
+BIGCODEBENCH = {
+    "task_id": "BigCodeBench/1",
+    "complete_prompt": 'import math\n\ndef task_func(n):\n    """Return n factorial."""\n',
+    "instruct_prompt": "Return n factorial, in a function task_func(n).",
+    "code_prompt": "import math\ndef task_func(n):\n",
+    "canonical_solution": "    return math.factorial(n)\n",
+    "entry_point": "task_func",
+    "libs": "['math']",
+    "test": "import unittest\n\nclass TestCases(unittest.TestCase):\n    def test_five(self):\n        self.assertEqual(task_func(5), 120)\n",
+}
 CODEFORCES = {
     "id": "1/A",
     "description": "Pave a square.",
@@ -79,6 +96,7 @@ def packed(cases):
         (mbpp, MBPP, "abcda"),
         (livecodebench, LIVECODEBENCH, "5 5"),
         (codeforces, CODEFORCES, "1 1 1"),
+        (bigcodebench, BIGCODEBENCH, "120"),
     ],
 )
 def test_every_benchmark_keeps_its_tests_out_of_the_prompt_and_the_sandbox_can_read_them(make, row, hidden, tmp_path):
@@ -175,6 +193,141 @@ def test_a_file_of_ones_own_says_everything(tmp_path):
         file_tasks(write(tmp_path, {"prompt": "Add.", "tests": []}), kind="code")
 
 
+# The benchmarks' own protocols, beside ours.
+
+
+def test_the_official_protocol_asks_in_the_benchmarks_words_and_judges_by_its_tests(tmp_path):
+    task = humaneval(write(tmp_path, HUMANEVAL), protocol="official").task(0)
+    assert task.question.startswith("Read the following function signature and docstring, and fully implement")
+    assert task.question.endswith(HUMANEVAL["prompt"].rstrip())
+    task = mbpp(write(tmp_path, MBPP), protocol="official").task(0)
+    assert all(assertion in task.question for assertion in MBPP["test_list"])
+    assert len(task.tests) == 3
+    with pytest.raises(UsageError, match="'mbpp': protocol is 'paper'; known: r1env, official"):
+        mbpp(write(tmp_path, MBPP), protocol="paper")
+
+
+def test_livecodebench_has_its_public_tests_decide_under_its_own_protocols(tmp_path):
+    ours, official, r1 = (
+        livecodebench(write(tmp_path, LIVECODEBENCH), protocol=name).task(0) for name in ("r1env", "official", "r1")
+    )
+    assert [len(task.tests) for task in (ours, official, r1)] == [1, 2, 2]
+    assert [message["role"] for message in official.prompt] == ["system", "user"]
+    assert [message["role"] for message in r1.prompt] == ["user"]
+    assert official.question.startswith("### Question:\nAdd two numbers.\n\n### Format: Read the inputs from stdin")
+    assert official.question.endswith("### Answer: (use the provided format with backticks)")
+    assert "Question: Add two numbers." in r1.question
+    starter = LIVECODEBENCH | {
+        "starter_code": "class Solution:\n    def add(self):\n        ",
+        "metadata": json.dumps({"func_name": "add"}),
+    }
+    assert "```python\nclass Solution:" in livecodebench(write(tmp_path, starter), protocol="official").task(0).question
+    with pytest.raises(UsageError, match="protocol is 'lcb'; known: r1env, official, r1"):
+        livecodebench(write(tmp_path, LIVECODEBENCH), protocol="lcb")
+
+
+def test_a_row_of_evalplus_says_by_its_canonical_solution_what_is_expected(tmp_path):
+    row = {key: HUMANEVAL[key] for key in ("task_id", "prompt", "entry_point", "canonical_solution")}
+    task = humaneval(write(tmp_path, row | {"base_input": [["ab"]], "plus_input": [["cde"]], "atol": 0})).task(0)
+    assert "_reference = decode" in task.tests[0]["code"]
+    assert "cde" not in task.question
+
+
+def test_any_zero_of_a_polynomial_is_right(tmp_path):
+    prompt = (
+        'def poly(xs, x):\n    return sum(c * x**i for i, c in enumerate(xs))\n\n\ndef find_zero(xs):\n    """Find a zero."""\n'
+    )
+    row = {"task_id": "HumanEval/32", "prompt": prompt, "entry_point": "find_zero", "canonical_solution": "    return 1.0\n"}
+    (test,) = humaneval(write(tmp_path, row | {"base_input": [[[-1, 0, 1]]], "plus_input": [], "atol": 1e-4})).task(0).tests
+    scope: dict = {}
+    exec(test["code"], scope)  # the test's own code
+    scope["check"](lambda xs: -1.0)
+    with pytest.raises(AssertionError):
+        scope["check"](lambda xs: 0.5)
+
+
+def test_bigcodebench_leaves_out_what_needs_a_library_that_the_sandbox_lacks(tmp_path):
+    rows = [BIGCODEBENCH, BIGCODEBENCH | {"task_id": "BigCodeBench/2", "libs": "['pandas', 'nltk']"}]
+    path = write(tmp_path, *rows)
+    assert bigcodebench(path).checked(None).size == 1
+    assert bigcodebench(path, libraries="nltk,pandas").checked(None).size == 2
+    assert "Return n factorial, in a function" in bigcodebench(path).task(0).question
+    assert '"""Return n factorial."""' in bigcodebench(path, task="complete").task(0).question
+    with pytest.raises(UsageError, match="task is 'chat'; known: instruct, complete"):
+        bigcodebench(path, task="chat")
+
+
+# Ratings of Codeforces.
+
+
+def test_the_rating_is_where_the_expected_number_of_solved_problems_is_that_which_was_solved():
+    results = [(800, 1), (1200, 1), (1500, 0), (1600, 1), (2000, 0), (2400, 0)]
+    rating = estimate_rating(results)
+    expected = sum(1 / (1 + 10 ** ((difficulty - rating.value) / 400)) for difficulty, _ in results)
+    assert expected == pytest.approx(3, abs=1e-3)
+    assert rating.low < rating.value < rating.high
+    likelihood = {
+        shift: sum(
+            math.log(p if solved else 1 - p)
+            for difficulty, solved in results
+            for p in [1 / (1 + 10 ** ((difficulty - rating.value - shift) / 400))]
+        )
+        for shift in (-20, 0, 20)
+    }
+    assert max(likelihood, key=likelihood.get) == 0
+
+
+def test_a_simulated_solver_is_rated_right_and_more_problems_narrow_the_interval():
+    rng = random.Random(0)
+
+    def rated(count):
+        problems = [rng.randrange(800, 2600, 100) for _ in range(count)]
+        return estimate_rating(
+            [(d, sum(rng.random() < 1 / (1 + 10 ** ((d - 1700) / 400)) for _ in range(4)) / 4) for d in problems]
+        )
+
+    few, many = rated(50), rated(800)
+    assert many.low < 1700 < many.high
+    assert many.high - many.low < (few.high - few.low) / 2
+    assert abs(many.value - 1700) < 40
+
+
+def test_everything_or_nothing_solved_bounds_the_rating_on_one_side():
+    everything, nothing = estimate_rating([(1500, 1.0)] * 3), estimate_rating([(1500, 0.0)] * 3)
+    assert (everything.value, everything.high, nothing.value, nothing.low) == (None, None, None, None)
+    chance = 1 / (1 + 10 ** ((1500 - everything.low) / 400))
+    assert chance**3 == pytest.approx(0.05, abs=1e-3)
+    assert nothing.high == pytest.approx(3000 - everything.low, abs=0.2)
+    for wrong in ([], [(1500, 1.2)], [(math.nan, 1.0)]):
+        with pytest.raises(UsageError, match="a rating needs problems"):
+            estimate_rating(wrong)
+
+
+def test_the_command_rates_each_model_of_an_evaluation_and_counts_what_it_leaves_out(tmp_path):
+    def row(task, correct, **metadata):
+        return EvaluationRow(
+            task_id=task, sample=0, prompt="?", completion="", answer=None, score=r1env.Score(value=correct), length=1,
+            correct=None if correct is None else correct > 0, finish_reason="stop", metadata=metadata,
+        )  # fmt: skip
+
+    run = EvaluationRun.create(tmp_path / "run", {}, seed=0)
+    with run.writing():
+        run.append(
+            "a",
+            "codeforces",
+            [row("1/A", 1.0, rating=800), row("1/B", 0.0, rating=1600), row("1/C", 0.0), row("1/D", None, rating=900)],
+        )
+        run.append("b", "codeforces", [row("1/A", 1.0, rating=800)])
+    app = make_app(r1env.installed())
+    first, second = json.loads(CliRunner().invoke(app, ["rating", str(tmp_path / "run"), "--json"]).stdout)
+    assert (first["model"], first["value"], first["problems"]) == ("a", 1200.0, 2)
+    assert (first["without_verdict"], first["without_rating"]) == (1, 1)
+    assert (second["value"], second["high"]) == (None, None)
+    table = CliRunner().invoke(app, ["rating", str(tmp_path / "run")], env={"COLUMNS": "200"}).stdout
+    assert "1200" in table
+    assert f"above {second['low']:.0f}" in table
+
+
 @pytest.mark.docker
 @pytest.mark.parametrize(
     ("make", "row", "right", "wrong"),
@@ -211,6 +364,8 @@ LAYOUTS = {
     "mbpp.jsonl": (mbpp, lambda row: row["code"]),
     "mbpp_sanitized.jsonl": (mbpp, lambda row: row["code"]),
     "mbppplus.jsonl": (mbpp, lambda row: row["code"]),
+    "humanevalplus_jsonl.jsonl": (humaneval, lambda row: row["prompt"] + row["canonical_solution"]),
+    "bigcodebench.jsonl": (bigcodebench, lambda row: row["complete_prompt"] + row["canonical_solution"]),
     "livecodebench.jsonl": (livecodebench, lambda row: LIVECODEBENCH_SOLUTIONS[row["question_title"]]),
 }
 LIVECODEBENCH_SOLUTIONS = {

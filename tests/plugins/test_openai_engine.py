@@ -63,6 +63,15 @@ def answers(**message):
     return sends(json.dumps(body).encode())
 
 
+@pytest.mark.parametrize("foreign", [{"top_k": 20}, {"min_p": 0.1}, {"repetition_penalty": 1.1}, {"ignore_eos": True}])
+def test_parameters_that_the_api_does_not_have_are_refused_and_the_way_out_is_named(engine_of, foreign):
+    ((name, value),) = foreign.items()
+    with serving(echoes) as stub:
+        with pytest.raises(UsageError, match=f"does not send {name}={value}.* extra_body.{name}={value}"):
+            engine_of(stub).generate(PROMPTS, SamplingParams(**foreign))
+        assert not stub.requests
+
+
 def test_completions_come_in_the_order_of_the_prompts_each_from_a_request_of_its_own(engine_of):
     with serving(slowly(echoes, 0.01)) as stub:
         engine = engine_of(stub)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
@@ -17,7 +18,8 @@ from r1env.data.sources import iterate
 from r1env.envs.environment import make_environment
 from r1env.plugins import Plugins, Provenance
 from r1env.testing import Example, check_reward
-from r1env_logic.gym_tasks import REFUSED, ReasoningGym, reasoning_gym_tasks
+from r1env_logic import gym_tasks
+from r1env_logic.gym_tasks import AUDITED, ReasoningGym, audit, audit_all, evidence_against, reasoning_gym_tasks
 
 
 def answered(text: str) -> str:
@@ -41,16 +43,28 @@ def test_a_task_of_another_source_has_no_value():
     assert (result.value, result.status) == (None, r1env.Status.UNPARSEABLE)
 
 
-def test_a_scorer_that_chokes_on_an_answer_calls_it_unparseable():
-    task = reasoning_gym_tasks("prime_factorization").task(0)
+def test_a_scorer_that_chokes_on_an_answer_calls_it_unparseable(monkeypatch):
+    task = reasoning_gym_tasks("chain_sum").task(0)
+    scorer = gym_tasks._scorer("chain_sum", "{}")
+
+    def choke(answer, entry):
+        if answer != entry["answer"]:
+            raise KeyError(answer)
+        return 1.0
+
+    monkeypatch.setattr(scorer, "score_answer", choke)
     score = ReasoningGym(answered("two times three"), task)
     assert (score.value, score.status) == (0.0, r1env.Status.UNPARSEABLE)
 
 
-def test_a_broken_entry_is_a_fault_of_ours_and_gives_no_value():
-    task = reasoning_gym_tasks("prime_factorization").task(0)
-    broken = task.model_copy(update={"metadata": {**task.metadata, "entry": {"answer": "x", "metadata": {}}}})
-    score = ReasoningGym.score(r1env.Rollout(task=broken, completion=answered("2 × 3")))
+def test_a_scorer_that_chokes_on_its_own_answer_is_a_fault_of_ours_and_gives_no_value(monkeypatch):
+    task = reasoning_gym_tasks("chain_sum").task(0)
+
+    def broken(answer, entry):
+        raise KeyError(answer)
+
+    monkeypatch.setattr(gym_tasks._scorer("chain_sum", "{}"), "score_answer", broken)
+    score = ReasoningGym.score(r1env.Rollout(task=task, completion=answered(task.answer)))
     assert (score.value, score.status) == (None, r1env.Status.ERROR)
 
 
@@ -79,10 +93,52 @@ def test_settings_go_through_to_the_library():
     assert sum(task.question.count(sign) for sign in "+-") >= 4
 
 
+TABLE = json.loads(Path(gym_tasks.__file__).with_name(AUDITED).read_text("utf-8"))["datasets"]
+REFUSED = {name: found["evidence"] for name, found in TABLE.items() if found["evidence"]} | {
+    "composite": "it mixes other datasets"
+}
+
+
 @pytest.mark.parametrize("dataset", REFUSED)
-def test_a_dataset_unfit_for_rewards_is_refused_with_the_reason(dataset):
-    with pytest.raises(r1env.UsageError, match=f"{dataset!r} is refused: .+"):
+def test_a_dataset_unfit_for_rewards_is_refused_in_one_line_with_the_evidence(dataset):
+    with pytest.raises(r1env.UsageError) as refusal:
         reasoning_gym_tasks(dataset)
+    assert f"{dataset!r} is refused: {REFUSED[dataset]}" in str(refusal.value)
+    assert "\n" not in str(refusal.value)
+
+
+def test_a_row_of_a_refused_dataset_has_no_value_and_its_text_is_not_executed(tmp_path):
+    canary = tmp_path / "executed"
+    text = f"open({str(canary)!r}, 'w')"
+    metadata = {"dataset": "number_sorting", "config": {}, "entry": {"question": "?", "answer": text, "metadata": {}}}
+    score = ReasoningGym.score(r1env.Rollout(task=r1env.Task(id="t", prompt="?", metadata=metadata), completion=answered(text)))
+    assert score.value is None
+    assert "is refused: its scorer executes text" in score.reason
+    assert not canary.exists()
+
+
+def test_the_audit_is_repeated_where_the_scoring_source_is_another_than_the_one_audited(monkeypatch):
+    monkeypatch.setattr(gym_tasks, "_audited", lambda: {"n_queens": {"source": "of another version", "evidence": ""}})
+    assert "NQueensDataset.score_answer calls eval" in evidence_against.__wrapped__("n_queens")
+    assert evidence_against.__wrapped__("chain_sum") == ""
+
+
+@pytest.mark.parametrize(
+    ("score", "evidence"),
+    [
+        (lambda answer, entry: 1.0, "gives full marks to '0' for 8 of 8 tasks with another answer"),
+        (lambda answer, entry: 0.5, "gives a task's own answer 0.5"),
+        (lambda answer, entry: int(answer) if answer == "yes" else float(answer == entry["answer"]), "raises ValueError on the answer 'yes'"),
+        (lambda answer, entry: float(answer == entry["answer"]), ""),
+    ],
+)  # fmt: skip
+def test_the_audit_finds_what_a_scorer_does_wrong(score, evidence, monkeypatch):
+    dataset = gym_tasks._create("chain_sum", size=8, seed=1)
+    monkeypatch.setattr(dataset, "score_answer", score)
+    monkeypatch.setattr(gym_tasks, "_create", lambda *_, **__: dataset)
+    found = audit("chain_sum")
+    assert evidence in found
+    assert bool(found) == bool(evidence)
 
 
 @pytest.mark.parametrize(
@@ -100,30 +156,49 @@ def test_a_wrong_option_is_named_before_any_task_is_made(options, message):
         reasoning_gym_tasks(**options)
 
 
-CHEAP_LIES = ("0", "1", "nan", "inf", "None", "True", "[]", "{}", "()", "yes", "No", "a", "-1", "[[]]", "1e400")
+@pytest.mark.slow
+def test_the_table_is_what_the_audit_of_the_installed_version_finds():
+    """Where it fails: `python -m r1env_logic.gym_tasks` prints the table."""
+    found = audit_all()["datasets"]
+    assert len(found) == 105
+    assert found == TABLE
+
+
+WATCH = """
+import sys
+from r1env_logic import gym_tasks
+
+seen, name = [], ""
+
+def watch(event, arguments):
+    if event == "exec" and MARK in repr((arguments[0].co_names, arguments[0].co_consts)):
+        seen.append(name)
+
+MARK = "r1envcanary"
+sys.addaudithook(watch)
+exec(compile("r1envcanary = 1", "<test>", "exec"))
+assert seen == [""], "the hook works"
+del seen[:]
+for name in sorted(gym_tasks._library().DATASETS):
+    if gym_tasks.evidence_against(name):
+        continue
+    dataset = gym_tasks._create(name, size=1, seed=1)
+    entry = dataset[0]
+    for text in (MARK, f"[{MARK}]", f"{MARK} + 1", f'"{MARK}"', f"({MARK}, 1)", f"{entry['answer']} + {MARK}"):
+        try:
+            dataset.score_answer(text, entry)
+        except Exception:
+            pass
+print()
+print(seen)
+"""
 
 
 @pytest.mark.slow
-def test_no_dataset_that_is_offered_pays_for_a_constant_or_refuses_its_own_answer():
-    from reasoning_gym.factory import DATASETS, create_dataset
-
-    paid = []
-    for name in sorted(DATASETS.keys() - REFUSED.keys()):
-        dataset = create_dataset(name, size=3, seed=1)
-        entries = [json.loads(json.dumps(dataset[index])) for index in range(3)]
-        tasks = [
-            r1env.Task(
-                id=name,
-                prompt=({"role": "user", "content": entry["question"]},),
-                answer=entry["answer"],
-                metadata={"dataset": name, "config": {}, "entry": entry},
-            )
-            for entry in entries
-        ]
-        paid.extend((name, lie) for lie in CHEAP_LIES if all(ReasoningGym(answered(lie), task).value == 1.0 for task in tasks))
-        for task in tasks:
-            assert task.answer is None or ReasoningGym(answered(task.answer), task).value == 1.0, name
-    assert paid == []
+def test_no_dataset_that_is_offered_executes_an_answer():
+    """The interpreter itself is asked: it raises an audit event whenever code is executed."""
+    result = subprocess.run([sys.executable, "-c", WATCH], capture_output=True, text=True, timeout=300, check=False)
+    assert result.stdout.splitlines()[-1:] == ["[]"], result.stdout[-300:] + result.stderr[-800:]
 
 
 @pytest.fixture

@@ -16,11 +16,10 @@ import pytest
 
 from r1env_sandbox import Limits, Sandbox, SandboxUnavailable, Submission, TestCase, Verdict, open_sandbox
 from r1env_sandbox.backends import cgroups
-from r1env_sandbox.backends.bwrap import BwrapBackend
-from r1env_sandbox.backends.owners import is_orphan, owner
-from r1env_sandbox.backends.system_calls import engine_filter
+from r1env_sandbox.backends.bwrap import BwrapBackend, engine_filter
 from r1env_sandbox.doctor import HOLDS, PROBES, Finding, run_probe
 from r1env_sandbox.open import choose_backend
+from r1env_sandbox.transport import is_orphan, owner
 
 _specification = importlib.util.spec_from_file_location("redteam", Path(__file__).parent / "redteam" / "test_redteam.py")
 redteam = sys.modules["redteam"] = importlib.util.module_from_spec(_specification)  # dataclasses look their module up

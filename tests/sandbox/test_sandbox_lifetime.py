@@ -16,7 +16,7 @@ import pytest
 from r1env_sandbox import Limits, Sandbox, SandboxBusy, SandboxUnavailable, Submission, TestCase, Verdict, judge
 from r1env_sandbox import sandbox as sandbox_module
 from r1env_sandbox.backends.docker import OWNER_LABEL, connect, reap_orphans
-from r1env_sandbox.backends.owners import owner
+from r1env_sandbox.transport import owner
 from r1env_sandbox.worker import Worker
 
 pytestmark = pytest.mark.docker

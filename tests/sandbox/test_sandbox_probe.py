@@ -8,7 +8,7 @@ import threading
 import pytest
 
 from r1env_sandbox import SandboxUnavailable
-from r1env_sandbox.backends import probe
+from r1env_sandbox.backends import docker
 from r1env_sandbox.backends.docker import DockerBackend
 from r1env_sandbox.errors import WorkerLost
 from r1env_sandbox.runner.protocol import Frames, pack
@@ -62,19 +62,19 @@ class NeverStarts(BrokenRuntime):
 )
 def test_a_runtime_that_does_not_work_is_named_with_what_failed(runtime, cause):
     with pytest.raises(SandboxUnavailable, match=re.escape(f"the runtime 'broken' {cause}")):
-        probe.prove_runtime(runtime)
+        docker.prove_runtime(runtime)
 
 
 def test_a_runtime_that_hangs_is_given_up(monkeypatch):
-    monkeypatch.setattr(probe, "PROBE_SECONDS", 0.05)
+    monkeypatch.setattr(docker, "PROBE_SECONDS", 0.05)
     with pytest.raises(SandboxUnavailable, match="cannot run a program in a fresh interpreter"):
-        probe.prove_runtime(BrokenRuntime())
+        docker.prove_runtime(BrokenRuntime())
 
 
 @pytest.mark.docker
 def test_the_usual_runtime_proves_itself(engine):
     backend = DockerBackend()
     try:
-        probe.prove_runtime(backend)
+        docker.prove_runtime(backend)
     finally:
         backend.close()

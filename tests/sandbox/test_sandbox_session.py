@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import ast
 import asyncio
 import threading
 import time
 
 import pytest
 
-from r1env_sandbox import Limits, Sandbox, SandboxBusy, SessionLost
+from r1env_sandbox import Limits, Sandbox, SandboxBusy, SessionLost, worker
 from r1env_sandbox.backends.docker import connect
 from r1env_sandbox.session import VERIFIER_FOLDER, WORKSPACE
 
@@ -195,3 +196,109 @@ def test_a_container_that_is_gone_is_told_and_its_place_is_free(engine):
 def test_a_large_workspace_may_be_asked_for(engine):
     with Sandbox(1) as sandbox, sandbox.open_session(Limits(file_mb=200), disk_mb=300) as session:
         assert session.exec("head -c 150000000 /dev/zero > big && stat -c %s big").stdout == b"150000000\n"
+
+
+STATE = """
+import os, resource, signal, sys
+names = [name for name in dir(resource) if name.startswith("RLIMIT_") and name != "RLIMIT_CPU"]
+print({name: resource.getrlimit(getattr(resource, name)) for name in names})
+print(resource.getrlimit(resource.RLIMIT_CPU)[1] - resource.getrlimit(resource.RLIMIT_CPU)[0])
+print(len(set(os.getresuid() + os.getresgid())), os.getuid() >= 10_000, os.getgroups(), os.getcwd(), os.getsid(0) == os.getpid())
+umask = os.umask(0)
+print(umask, sorted(map(int, os.listdir("/proc/self/fd")))[:-1], open("/proc/self/oom_score_adj").read())
+print([line for line in open("/proc/self/status") if line.startswith(("Sig", "Cap", "NoNewPrivs", "Seccomp:"))])
+print(sorted(os.environ.items()), sys.argv)
+"""
+COMMANDS = [
+    (["python3", "-I", "-c", STATE, "a b"], 0),
+    (["no-such-program"], 127),
+    (["/judge/box"], 127),
+    (["/tmp/text"], 127),  # no program, and no shell is asked to read it
+    (["python3", "-c", "pass", *["x" * 4000] * 10], 0),
+]
+
+
+@pytest.fixture(scope="module")
+def two_starts(engine):
+    """What commands did, in an image with the C program that starts them, and where the launcher forks itself."""
+    done = []
+    for path in ("/opt/r1env/start", "/opt/r1env/missing"):
+        with pytest.MonkeyPatch.context() as patch, Sandbox(1) as sandbox:
+            modules = worker._runner_modules().replace("/opt/r1env/start", path)
+            patch.setattr(worker, "_runner_modules", lambda modules=modules: modules)
+            with sandbox.open_session() as session:
+                session.exec("echo text > /tmp/text; chmod +x /tmp/text")
+                results = [session.exec(command, user="verifier") for command, _ in COMMANDS]
+                uid = session.exec("id -u").stdout.strip()
+            done.append([(result.exit_code, result.stdout.replace(uid, b"UID"), result.stderr) for result in results])
+    return done
+
+
+def test_a_program_finds_the_same_whichever_way_it_is_started(two_starts):
+    for (command, code), in_c, in_python in zip(COMMANDS, *two_starts, strict=True):
+        assert in_c[:2] == in_python[:2], command[:1]
+        assert in_c[0] == code
+        assert in_c[2].startswith(b"cannot start: " if code else b"")
+    state = two_starts[0][0][1].decode().splitlines()
+    assert all(soft == hard for soft, hard in ast.literal_eval(state[0]).values() if hard != -1)
+    assert state[2].startswith("1 True [UID] /judge/box True")
+    assert state[3] == "18 [0, 1, 2] 1000"
+
+
+@pytest.fixture(scope="module")
+def python(session):
+    with session.interpreter() as python:
+        yield python
+
+
+def test_an_interpreter_keeps_what_its_calls_define(python):
+    assert not python.run("x = 6\nprint('set')").failed
+    assert python.run("x * 7").output == "42\n"
+    failed = python.run("def f():\n    raise KeyError('k')\nf()")
+    assert failed.failed
+    assert failed.output.endswith("KeyError: 'k'\n")
+    assert "interpreter.py" not in failed.output
+    assert "SyntaxError" in python.run("def (").output
+    assert python.run("raise SystemExit(4)").output == "SystemExit: 4\n"
+    assert python.run("import time\ntime.sleep(9)", timeout_s=0.2).output.startswith("TimeoutError")
+    assert python.run("import subprocess\nsubprocess.run(['echo', 'sub'])\ninput()").output.startswith("sub\n")
+    assert python.run("x").output == "6\n"
+
+
+@pytest.mark.parametrize(
+    ("code", "said"),
+    [
+        ("import os\nos._exit(3)", "exit code 3"),
+        ("import signal\nsignal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGALRM])\nwhile True: pass", "did not stop"),
+        ("b = bytearray(1 << 30)\nfor i in range(0, 1 << 30, 4096): b[i] = 1", "memory"),
+        ("import os\nos.write(3, b'x' * (8 << 20))", "output"),
+    ],
+    ids=["exit", "time", "memory", "output"],
+)
+def test_an_interpreter_that_ends_is_replaced_and_says_so(python, monkeypatch, code, said):
+    monkeypatch.setattr("r1env_sandbox.session.CALL_GRACE_SECONDS", 0.3)
+    python.run("x = 1")
+    lost = python.run(code, timeout_s=0.5 if said == "did not stop" else 10)
+    assert lost.restarted
+    assert said in lost.output
+    assert "NameError" in python.run("x").output
+
+
+def test_what_code_says_in_the_name_of_the_interpreter_answers_no_call(python):
+    said = python.run("import os, sys\nos.write(3, b'{\"call\": 0}\\n[[\\n\\xff\\n')\nsys.stdout = None\n5")
+    assert not python.run("1").restarted
+    assert said.output or said.failed
+    assert python.run("print('still here')").output == "still here\n"
+
+
+def test_a_session_with_an_interpreter_runs_nothing_else(session, python):
+    with pytest.raises(RuntimeError, match="close it"):
+        session.exec("true")
+    with pytest.raises(RuntimeError, match="already"):
+        session.interpreter()
+    with pytest.raises(ValueError, match="KB"):
+        python.run("#" * 300_000)
+    python.close()
+    assert session.exec("ls /proc | grep -c '^[0-9]*$'").ok
+    with pytest.raises(RuntimeError, match="this one"):
+        python.run("1")

@@ -8,6 +8,7 @@ from __future__ import annotations
 import builtins
 import json
 import os
+import random
 import resource
 import signal
 import subprocess
@@ -16,6 +17,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -39,15 +41,16 @@ pytestmark = [
 cloudpickle.register_pickle_by_value(sys.modules[__name__])  # workers cannot import a test
 
 
-@pytest.fixture(autouse=True, params=["on", "off"], ids=["namespace", "no namespace"])
-def namespace(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
-    monkeypatch.setenv(NAMESPACE_VARIABLE, request.param)
-    return str(request.param)
+@pytest.fixture(scope="module", autouse=True, params=["on", "off"], ids=["namespace", "no namespace"])
+def namespace(request: pytest.FixtureRequest) -> Iterator[str]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv(NAMESPACE_VARIABLE, request.param)
+        yield str(request.param)
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def one(namespace: str) -> Iterator[ScoringPool]:
-    """A pool with one worker."""
+    """A pool with one worker, shared by the tests."""
     with ScoringPool(workers=1) as pool:
         yield pool
 
@@ -192,7 +195,7 @@ def test_what_a_reward_changes_in_every_worker_belongs_to_it(rollouts: MakeRollo
     assert 2 <= len(set(values)) <= 10, "after a few workers it is known"
 
 
-def test_a_reward_whose_module_starts_a_thread_is_scored_without_forking(rollouts: MakeRollouts, one: ScoringPool) -> None:
+def test_a_reward_whose_module_starts_a_thread_is_scored_without_forking(rollouts: MakeRollouts) -> None:
     @reward(isolation="process")
     class Threaded:
         def __init__(self) -> None:
@@ -204,7 +207,8 @@ def test_a_reward_whose_module_starts_a_thread_is_scored_without_forking(rollout
                 os._exit(3)
             return float(self.thread.is_alive())
 
-    assert [found.value for found in score(rollouts("a", "bad", "b"), Threaded, pool=one)] == [1.0, None, 1.0]
+    with ScoringPool(workers=1) as pool:
+        assert [found.value for found in score(rollouts("a", "bad", "b"), Threaded, pool=pool)] == [1.0, None, 1.0]
 
 
 def test_an_error_in_a_worker_that_others_have_used_is_verified_in_a_fresh_one(
@@ -263,10 +267,32 @@ def test_a_signal_from_outside_costs_no_rollout(which: signal.Signals, rollouts:
         shooter.join()
 
 
-def test_one_death_while_a_worker_starts_costs_no_rollout(rollouts: MakeRollouts, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.slow
+def test_kills_from_the_first_moment_on_cost_no_rollout(rollouts: MakeRollouts) -> None:
+    """A kill every 0.15 s, so that most workers die while they start. How long the call takes depends on the machine; see docs/scoring.md."""
+    chance, over = random.Random(1), threading.Event()
+
+    def shoot() -> None:
+        for _ in range(30):
+            time.sleep(chance.random() * 0.3)
+            with suppress(OSError, IndexError):  # none is there, or not any more
+                os.kill(chance.choice(workers_of(os.getpid())), signal.SIGKILL)
+        over.set()
+
+    texts = list(map(str, range(3_000)))
+    shooter = threading.Thread(target=shoot, daemon=True)
+    with ScoringPool(workers=2) as pool:
+        shooter.start()
+        while not over.is_set():
+            scores = score(rollouts(*texts), number, pool=pool)
+            assert [found.value for found in scores] == list(map(float, texts)), Counter(found.reason for found in scores)
+        shooter.join()
+
+
+def test_deaths_while_workers_start_cost_no_rollout(rollouts: MakeRollouts, monkeypatch: pytest.MonkeyPatch) -> None:
     from r1env.scoring import process
 
-    deaths = iter([True, False, True, True, False])
+    deaths = iter([True, False, True, True, False, *[True] * 25])
     load = process.WorkerProcess.load
 
     def dies_now_and_then(self: process.WorkerProcess, *arguments: Any) -> None:

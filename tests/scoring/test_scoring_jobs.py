@@ -8,7 +8,8 @@ import pytest
 
 from r1env.errors import UsageError
 from r1env.rewards import reward
-from r1env.scoring.pool import FIRST_CHUNK, MAX_CHUNK, Job, pack_reward
+from r1env.scoring.pool import FIRST_CHUNK, KILLS_IN_A_ROW, MAX_CHUNK, Job, pack_reward
+from r1env.scoring.process import StartError
 from r1env.types import Rollout, Score, Status
 
 MakeRollouts = Callable[..., list[Rollout]]
@@ -89,6 +90,28 @@ def test_failing_the_rest_leaves_what_was_taken_to_its_taker(rollouts: MakeRollo
     assert not job.future.done()
     job.record(taken, [Score(value=1.0)])
     assert [score.status for score in job.future.result()] == [Status.OK, Status.ERROR]
+
+
+def killed_starts(job: Job, count: int, *, transient: bool) -> bool:
+    """Note failed starts; return whether the last one has to be the end of the job."""
+    for _ in range(count):
+        ends = job.note_failed_start(StartError("killed by signal 9", transient=transient, killed=not transient))
+    return ends
+
+
+def test_only_kills_while_the_reward_is_loaded_end_a_job_by_their_number(job: Job) -> None:
+    assert not killed_starts(job, 10 * KILLS_IN_A_ROW, transient=True)
+    assert not killed_starts(job, KILLS_IN_A_ROW - 1, transient=False)
+    assert killed_starts(job, 1, transient=False)
+
+
+def test_a_score_forgives_failed_starts_and_a_failure_does_not(job: Job) -> None:
+    first, second, *_ = job.take(workers=2)
+    killed_starts(job, KILLS_IN_A_ROW - 1, transient=False)
+    job.record(first, [Score(value=1.0)])
+    assert not killed_starts(job, KILLS_IN_A_ROW - 1, transient=False)
+    job.fail([second], Status.ERROR, "cannot be loaded")
+    assert killed_starts(job, 1, transient=False)
 
 
 def test_a_cancelled_job_has_nothing_to_take_and_ignores_scores(rollouts: MakeRollouts) -> None:

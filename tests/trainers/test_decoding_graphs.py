@@ -38,7 +38,7 @@ class WithoutGraphs(GraphDecoder):
 
     def _graph(self):
         size = graph_size(self._live)
-        return SimpleNamespace(replay=lambda: self._step(size, self._nucleus))
+        return SimpleNamespace(replay=lambda: self._step(size, self._restriction))
 
 
 @pytest.fixture(scope="module")
@@ -61,7 +61,7 @@ def test_a_stride_is_short_while_rows_are_short():
 
 def decoder_of(loaded, max_rows=None, few=FEW_ROWS):
     """A decoder that takes our own matrix products up to so many rows."""
-    decoder = (GraphDecoder if CUDA else WithoutGraphs)(loaded.model, max_rows)
+    decoder = (GraphDecoder if CUDA else WithoutGraphs)(loaded.model, max_rows, loaded.never_drawn)
     decoder._few = few
     return decoder
 
@@ -94,7 +94,8 @@ def test_rows_that_take_the_slots_of_ended_ones_draw_what_they_would_have_drawn_
 def trainers_logprobs(loaded, samples, n, temperature):
     ids, mask = left_pad([prompt for prompt in PROMPTS for _ in range(n)], 0, loaded.device)
     with torch.no_grad():
-        return completion_logprobs(loaded.model, TokenBatch(ids, mask, samples.ids, samples.mask), temperature)
+        batch = TokenBatch(ids, mask, samples.ids, samples.mask)
+        return completion_logprobs(loaded.model, batch, temperature, loaded.never_drawn)
 
 
 def test_the_log_probs_of_sampler_and_trainer_agree_within_rounding(loaded, sampler):

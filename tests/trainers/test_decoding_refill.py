@@ -15,7 +15,7 @@ from torch.nn.functional import scaled_dot_product_attention
 from r1env.engines import SamplingParams
 from r1env_trainers.generate.engine import Sampler
 from r1env_trainers.model.batching import left_pad
-from r1env_trainers.model.logprobs import TokenBatch, completion_logprobs
+from r1env_trainers.model.logprobs import TokenBatch, completion_logprobs, restricted_mass
 
 PROMPTS = [[5, 6, 7, 8], [9], [10, 11], [12, 13, 14]]
 GRAPHS, STEP = "r1env_trainers.generate.graphs", "r1env_trainers.generate.step"
@@ -83,10 +83,10 @@ def sampler_of(loaded, monkeypatch):
         def _graph(self):
             self.sizes.append(self._live)
             size = graphs.graph_size(self._live)
-            return SimpleNamespace(replay=lambda: self._step(size, self._nucleus))
+            return SimpleNamespace(replay=lambda: self._step(size, self._restriction))
 
     def make(max_rows=None):
-        sampler, decoder = Sampler(loaded), WithoutGraphs(loaded.model, max_rows)
+        sampler, decoder = Sampler(loaded), WithoutGraphs(loaded.model, max_rows, loaded.never_drawn)
         decoder.sizes = []
         sampler._start = decoder.start
         return sampler, decoder
@@ -99,7 +99,7 @@ def sampler_of(loaded, monkeypatch):
 def trainers_logprobs(loaded, samples, n):
     ids, mask = left_pad([prompt for prompt in PROMPTS for _ in range(n)], 0, loaded.device)
     with torch.no_grad():
-        return completion_logprobs(loaded.model, TokenBatch(ids, mask, samples.ids, samples.mask))
+        return completion_logprobs(loaded.model, TokenBatch(ids, mask, samples.ids, samples.mask), forbidden=loaded.never_drawn)
 
 
 @pytest.mark.parametrize(("max_rows", "stop"), [(1, ()), (3, ("a", "12")), (5, ()), (8, ())])
@@ -114,6 +114,17 @@ def test_what_a_row_draws_does_not_depend_on_how_many_slots_there_are(loaded, sa
     assert torch.allclose(in_turn.logprobs, together.logprobs, atol=1e-4)
     assert len(set(in_turn.mask.sum(dim=1).tolist())) > 2  # rows did end at random
     assert torch.allclose(in_turn.logprobs, trainers_logprobs(loaded, in_turn, 3), atol=1e-4)
+
+
+@pytest.mark.parametrize("settings", [{"top_k": 5}, {"top_k": 20, "top_p": 0.8, "min_p": 0.1}])
+def test_rows_in_slots_are_drawn_from_what_the_settings_leave(loaded, sampler_of, settings):
+    params = SamplingParams(**{"top_p": 1.0, "n": 3, "max_new_tokens": 8, "temperature": 1.0, "seed": 5, **settings})
+    samples = sampler_of()[0].sample(PROMPTS, params)
+    ids, mask = left_pad([prompt for prompt in PROMPTS for _ in range(3)], 0, loaded.device)
+    batch = TokenBatch(ids, mask, samples.ids, samples.mask)
+    left = restricted_mass(loaded.model, batch, params, loaded.never_drawn)
+    torch.testing.assert_close(samples.logprobs, trainers_logprobs(loaded, samples, 3) - left, atol=1e-4, rtol=0)
+    assert float(left.min()) < -0.1
 
 
 def test_greedy_rows_in_slots_are_those_of_generate(loaded, sampler_of):

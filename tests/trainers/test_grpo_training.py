@@ -21,6 +21,8 @@ from r1env.errors import TrainingStoppedError, UsageError
 from r1env.preflight import PreflightError
 from r1env.recipes import check_plan, execute, plan_training
 from r1env.runs.run import Run
+from r1env_logic.curriculum import Curriculum
+from r1env_logic.sorting import sorting_tasks
 from r1env_trainers.generate.engine import LocalEngine, Sampler
 from r1env_trainers.model.checkpoint import list_checkpoints
 from r1env_trainers.model.load import load_model
@@ -83,6 +85,50 @@ def test_a_run_that_was_interrupted_and_resumed_is_bit_for_bit_the_uninterrupted
     execute(plan, resumed)
     assert_bit_for_bit(resumed, whole, trainer)
     assert any(row.get("grad_norm") for row in told(whole))
+
+
+class Stairs:
+    """Digits to sort, one more at each level."""
+
+    size = None
+    splits = ("train", "test")
+
+    def __init__(self, split="train"):
+        self._split, self._curriculum = split, Curriculum(levels=6, window=8)
+
+    def split(self, name):
+        return Stairs(name)
+
+    def task(self, index, seed=0):
+        return sorting_tasks(2 + self._curriculum.level, self._split, style="compact").task(index, seed)
+
+    def observe(self, task, success):
+        self._curriculum.observe(len(task.answer) - 2, success)
+
+    def state(self):
+        return self._curriculum.state()
+
+    def restore(self, state):
+        self._curriculum.restore(state or Curriculum(levels=6).state())
+
+    def metrics(self):
+        return {"level": float(self._curriculum.level)}
+
+
+STAIRS = r1env.EnvironmentSpec("stairs", Stairs, reward="exact", summary="")
+
+
+def test_a_curriculum_follows_the_verdicts_and_its_level_is_saved_with_the_checkpoint(tmp_path, monkeypatch):
+    monkeypatch.setattr(
+        loop, "solved", lambda experience, _: [("stairs", rollout.task, 1.0) for rollout in experience.rollouts]
+    )
+    settings = {"steps": 4, "sampling.prompts_per_step": 2, "eval.every": 0}
+    plan = plan_grpo(env=f"{__name__}:STAIRS", **settings)
+    whole = trained(plan, tmp_path / "whole")
+    assert [row["env/stairs/level"] for row in whole.metrics()] == [2, 3, 4, 5]
+    resumed = interrupted(plan, tmp_path / "broken", at_step(3))
+    execute(plan, resumed)
+    assert_bit_for_bit(resumed, whole, "grpo")
 
 
 def test_a_reward_that_raises_costs_its_own_rollouts_only(tmp_path):

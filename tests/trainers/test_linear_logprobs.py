@@ -10,7 +10,8 @@ from r1env_trainers.model.logprobs import linear_logprobs, linear_logprobs_and_e
 
 
 @pytest.fixture
-def tensors():
+def tensors(monkeypatch):
+    monkeypatch.setitem(module.LEAST_ROWS, "cpu", 1)
     generator = torch.Generator().manual_seed(0)
     hidden = torch.randn(11, 8, generator=generator)
     head = torch.randn(23, 8, generator=generator)
@@ -45,6 +46,24 @@ def test_chunks_change_neither_entropies_nor_gradients(tensors, monkeypatch, chu
     assert torch.allclose(entropies, whole.entropy(), atol=1e-5)
     for mine, theirs in zip(gradients, expected, strict=True):
         assert torch.allclose(mine, theirs, atol=1e-5)
+
+
+@pytest.mark.parametrize("chunk_rows", [4, 100])
+def test_a_token_that_is_never_drawn_has_no_probability_and_no_gradient(tensors, monkeypatch, chunk_rows):
+    monkeypatch.setitem(module.CHUNK_ELEMENTS, "cpu", chunk_rows * 23)
+    hidden, head, ids = tensors
+    ids = ids.masked_fill(ids == 5, 6)
+    others = torch.arange(23) != 5
+    whole = torch.distributions.Categorical(logits=hidden @ head[others].T / 0.6)
+    expected_logprobs = whole.log_prob(ids - (ids > 5).long())
+    expected = torch.autograd.grad((expected_logprobs + whole.entropy()).sum(), (hidden, head))
+    logprobs, entropies = linear_logprobs_and_entropies(hidden, head, ids, 0.6, forbidden=5)
+    gradients = torch.autograd.grad((logprobs + entropies).sum(), (hidden, head))
+    torch.testing.assert_close(logprobs, expected_logprobs)
+    torch.testing.assert_close(entropies, whole.entropy())
+    for mine, theirs in zip(gradients, expected, strict=True):
+        torch.testing.assert_close(mine, theirs, atol=1e-5, rtol=1e-5)
+    assert float(gradients[1][5].abs().max()) == 0
 
 
 @pytest.mark.parametrize("chunk_rows", [10, 11])

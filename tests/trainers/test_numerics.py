@@ -96,13 +96,20 @@ def test_the_warm_up_of_the_critic_uses_up_nothing_of_the_policy_s_schedule(tmp_
 # 3: one distribution on both sides.
 
 
-@pytest.mark.parametrize("top_p", [1.0, 0.8])
-@pytest.mark.parametrize("mini_batches", [1, 2])
-def test_equal_policies_have_no_kl_no_gap_and_weights_of_one_under_any_nucleus(top_p, mini_batches):
+RESTRICTED = {"top_p": 0.8}, {"top_k": 10}, {"min_p": 0.9}, {"top_k": 20, "top_p": 0.8, "min_p": 0.8}
+
+
+@pytest.mark.parametrize(("sampling", "mini_batches"), [({}, 2), *((one, 1) for one in RESTRICTED)])
+def test_equal_policies_have_no_kl_no_gap_and_weights_of_one_whatever_is_sampled_from(sampling, mini_batches):
     policy = load_model("tiny")
     config = config_of(
-        sampling={"top_p": top_p},
-        algo={"track_kl": True, "importance_sampling_correction": "sequence", "importance_sampling_cap": 10.0},
+        sampling=sampling,
+        algo={
+            "track_kl": True,
+            "advantage": "reinforce_pp",  # every row has a gradient
+            "importance_sampling_correction": "sequence",
+            "importance_sampling_cap": 10.0,
+        },
         optim={"lr": 1e-30, "mini_batches": mini_batches},
     )
     experience = experience_of(config, policy)
@@ -110,9 +117,20 @@ def test_equal_policies_have_no_kl_no_gap_and_weights_of_one_under_any_nucleus(t
     assert found["kl"] == pytest.approx(0, abs=1e-5)
     assert found["logprob_gap"] == pytest.approx(0, abs=1e-4)
     assert found["correction"] == pytest.approx(1, abs=1e-3)
-    if top_p < 1:  # what was compared before: a nucleus of 0.8 makes every token 0.2 nats likelier
+    if sampling:  # what was compared before: a nucleus of 0.8 makes every token 0.2 nats likelier
         gap = (logprobs_of(policy, experience, config) - experience.sampled_logprobs).abs().sum()
         assert gap / experience.tokens.completion_mask.sum() > 0.1
+
+
+def test_a_repetition_penalty_is_refused_where_log_probs_are_learned_from():
+    for kind in (GRPOConfig, PPOConfig):
+        with pytest.raises(ValueError, match="the trainer computes the model's own"):
+            kind(model="tiny", env="sort-4", sampling={"repetition_penalty": 1.1})
+
+
+def test_completions_that_never_end_are_refused_where_cut_off_ones_are_left_out():
+    with pytest.raises(ValueError, match="learns from none of those"):
+        config_of(sampling={"ignore_eos": True}, algo={"mask_truncated_completions": True})
 
 
 # 4: the gap is the sampler's, not the policy's drift.
@@ -311,9 +329,10 @@ def test_neighbouring_seeds_share_no_stream():
     assert len(set(streams)) == 9
 
 
-def test_distilling_from_samples_of_a_nucleus_is_refused():
+@pytest.mark.parametrize("restriction", [{"top_p": 0.9}, {"top_k": 20}, {"min_p": 0.1}, {"repetition_penalty": 1.1}])
+def test_distilling_from_samples_of_another_distribution_is_refused(restriction):
     settings = {"model": "tiny", "teacher": "tiny-1m", "env": "sort-4", "method": "on_policy", "optim": {"batch_size": 4}}
-    with pytest.raises(ValueError, match="draws from its nucleus"):
-        DistillConfig(**settings, divergence="sampled", sampling={"n": 1, "top_p": 0.9})
+    with pytest.raises(ValueError, match="draws from another one"):
+        DistillConfig(**settings, divergence="sampled", sampling={"n": 1, **restriction})
     DistillConfig(**settings, divergence="sampled", sampling={"n": 1, "top_p": 1.0})
-    DistillConfig(**settings, divergence="exact", sampling={"n": 1, "top_p": 0.9})
+    DistillConfig(**settings, divergence="exact", sampling={"n": 1, **restriction})

@@ -270,13 +270,13 @@ def test_an_engine_that_knows_text_gets_tokens_and_the_policys_logprobs():
     engine = EncodingEngine(ScriptedEngine("1234"), loaded)
     assert isinstance(engine, TokenEngine)
     prompt = loaded.tokenizer("5 6", add_special_tokens=False)["input_ids"]
-    whole, _ = engine.generate_tokens([prompt], SamplingParams(n=2, temperature=1.0, max_new_tokens=20))
+    whole, _ = engine.generate_tokens([prompt], SamplingParams(n=2, temperature=1.0, top_p=1.0, max_new_tokens=20))
     assert (whole.text, whole.finish_reason) == ("1234", FinishReason.STOP)
     assert whole.token_ids[-1] == loaded.tokenizer.eos_token_id
     ids = torch.tensor([whole.token_ids])
     batch = TokenBatch(torch.tensor([prompt]), torch.ones(1, len(prompt), dtype=torch.long), ids, torch.ones(ids.shape))
     with torch.no_grad():
-        expected = completion_logprobs(loaded.model, batch, 1.0)[0]
+        expected = completion_logprobs(loaded.model, batch, 1.0, loaded.never_drawn)[0]
     assert torch.allclose(torch.tensor(whole.logprobs), expected, atol=1e-5)
     (cut,) = engine.generate_tokens([prompt], SamplingParams(temperature=1.0, max_new_tokens=2))
     assert (cut.text, cut.finish_reason, len(cut.token_ids), len(cut.logprobs)) == ("12", FinishReason.LENGTH, 2, 2)

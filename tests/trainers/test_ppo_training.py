@@ -96,8 +96,8 @@ def test_micro_batches_change_memory_and_nothing_else(model, critic):
 def test_a_shared_critic_sees_the_policy_as_it_is():
     _, policy, critic, experience = first_batch("tiny-gpt2", critic={"kind": "shared"})
     with torch.no_grad():
-        logprobs, values, _ = critic(policy.model, experience.tokens, 0.7)
-        expected = completion_logprobs(policy.model, experience.tokens, 0.7)
+        logprobs, values, _ = critic(policy, experience.tokens, 0.7)
+        expected = completion_logprobs(policy.model, experience.tokens, 0.7, policy.never_drawn)
     assert torch.allclose(logprobs, expected, atol=1e-5)
     assert float(values.abs().max()) == 0  # its head is zero, and it leaves the policy in peace
 
@@ -171,6 +171,7 @@ def test_ppo_is_grpo_with_generalised_advantage_estimation(tmp_path):
 @pytest.mark.parametrize("critic", ["separate", "shared"])
 def test_an_entropy_bonus_beside_a_critic_is_that_of_the_policy(critic):
     config, policy, model, experience = first_batch(critic={"kind": critic}, algo={"entropy_coef": 0.1})
-    told_by_policy = completion_logprobs_and_entropies(policy.model, experience.tokens, experience.temperature)[1]
+    tokens, temperature = experience.tokens, experience.temperature
+    told_by_policy = completion_logprobs_and_entropies(policy.model, tokens, temperature, policy.never_drawn)[1]
     found = update(policy, make_optimizer(policy, config), experience, config, 0, critic=model)["entropy/exact"]
     assert found == pytest.approx(float(told_by_policy.detach().sum() / experience.tokens.completion_mask.sum()), rel=1e-4)

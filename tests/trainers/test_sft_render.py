@@ -11,8 +11,9 @@ from r1env.data.layouts import Reading, example_of
 from r1env.envs.conversation import Tool, parse_tool_calls
 from r1env.errors import UsageError
 from r1env.rollout import encode_prompt
+from r1env_trainers.model.load import end_of_turn
 from r1env_trainers.sft import render
-from r1env_trainers.sft.render import Demonstration, encode, end_of_turn
+from r1env_trainers.sft.render import Demonstration, encode
 from r1env_trainers.sft.rows import demonstrations_of
 
 ADD = {

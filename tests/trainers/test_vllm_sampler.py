@@ -13,10 +13,10 @@ from sharp_model import sharp_tiny
 from r1env.engines import SamplingParams
 from r1env.errors import EngineError, UsageError
 from r1env_trainers.generate.choose import check_engine, training_engine
-from r1env_trainers.generate.engine import LocalEngine, Sampler, decode_samples, end_tokens
+from r1env_trainers.generate.engine import LocalEngine, Sampler, decode_samples
 from r1env_trainers.generate.options import VLLMOptions
 from r1env_trainers.generate.vllm import VLLMSampler, make_vllm, sampler_beside
-from r1env_trainers.model.load import load_model
+from r1env_trainers.model.load import end_tokens, load_model
 
 PROMPTS = [[5, 6, 7, 8], [9], [10, 11]]
 
@@ -44,6 +44,10 @@ class StandIn:
                 max_new_tokens=wanted.max_tokens,
                 temperature=wanted.temperature,
                 top_p=wanted.top_p,
+                top_k=wanted.top_k,
+                min_p=wanted.min_p,
+                repetition_penalty=wanted.repetition_penalty,
+                ignore_eos=not wanted.stop_token_ids,
                 stop=tuple(wanted.stop or ()),
                 seed=wanted.seed,
             ),
@@ -130,6 +134,19 @@ def test_rows_have_seeds_of_their_own_that_follow_from_one(loaded):
     seeds = [wanted.seed + k for wanted in llm.params for k in range(wanted.n)]
     assert len(set(seeds)) == len(seeds)
     assert all(0 <= seed < 2**63 for seed in seeds)
+
+
+def test_vllm_is_asked_for_all_that_the_parameters_say(loaded):
+    sampler, llm = sampler_of(loaded, loaded.model)
+    params = SamplingParams(top_k=20, top_p=0.9, repetition_penalty=1.2, ignore_eos=True, max_new_tokens=4)
+    sampler.sample(PROMPTS, params)
+    assert all((asked.top_k, asked.top_p, asked.min_p, asked.repetition_penalty) == (20, 0.9, 0.0, 1.2) for asked in llm.params)
+    assert all(asked.stop_token_ids == [] for asked in llm.params)
+    assert all(asked.logit_bias == {loaded.pad: -100.0} for asked in llm.params)
+    sampler.sample(PROMPTS, SamplingParams(top_p=1.0, min_p=0.1, max_new_tokens=4))
+    assert all(asked.min_p == 0.1 and asked.stop_token_ids == loaded.ends for asked in llm.params)
+    with pytest.raises(UsageError, match="applies min_p before top_p"):
+        sampler.sample(PROMPTS, SamplingParams(top_p=0.9, min_p=0.1))
 
 
 def test_texts_are_only_made_by_vllm_where_a_stop_text_must_be_found(loaded):

@@ -12,7 +12,7 @@ from typing import Any, ClassVar, Literal, Self
 from pydantic import Field, model_validator
 
 from r1env.config import Settings
-from r1env.engines import SamplingParams
+from r1env.engines import SamplingParams, StopText
 from r1env.envs.suite import EnvironmentShare, Suite, check_disjoint, make_mixture, make_suite
 from r1env.errors import NoSplitError, UsageError
 from r1env.rubrics import RubricSpec
@@ -38,6 +38,7 @@ NAMES_ELSEWHERE: Mapping[str, str] = {
     "logging_steps": "log.samples_every",
     "num_generations": "sampling.group_size",
     "max_completion_length": "sampling.max_new_tokens",
+    "generation_kwargs": "sampling.stop",
     "num_iterations": "optim.epochs",
     "steps_per_generation": "optim.mini_batches",
     "beta": "algo.kl_coef",
@@ -67,6 +68,8 @@ NAMES_ELSEWHERE: Mapping[str, str] = {
     "actor_rollout_ref.rollout.n": "sampling.group_size",
     "actor_rollout_ref.rollout.name": "engine.name",
     "actor_rollout_ref.rollout.temperature": "sampling.temperature",
+    "actor_rollout_ref.rollout.top_k": "sampling.top_k",
+    "actor_rollout_ref.rollout.ignore_eos": "sampling.ignore_eos",
     "actor_rollout_ref.actor.optim.lr": "optim.lr",
     "actor_rollout_ref.actor.loss_agg_mode": "algo.loss_aggregation",
     "actor_rollout_ref.actor.ppo_mini_batch_size": "optim.mini_batches",
@@ -145,6 +148,8 @@ NAMES_ELSEWHERE: Mapping[str, str] = {
     # several of them
     "num_samples": "sampling.n",
     "max_tokens": "sampling.max_new_tokens",
+    "stop_strings": "sampling.stop",
+    "stop_sequences": "sampling.stop",
     "save_every": "checkpoint.every",
     "system_prompt": "template",
     "reward": "rubric",
@@ -209,13 +214,27 @@ class Sampling(Settings):
     """How completions are sampled."""
 
     temperature: float = Field(default=1.0, gt=0, description="Sampling temperature.")
+    top_k: int = Field(default=0, ge=0, description="Draw from the k likeliest tokens only; 0 keeps the whole distribution.")
     top_p: float = Field(default=1.0, gt=0, le=1, description="Nucleus sampling; 1 keeps the whole distribution.")
+    min_p: float = Field(
+        default=0.0,
+        ge=0,
+        le=1,
+        description="Draw from tokens at least so likely, relative to the likeliest; 0 keeps the whole distribution.",
+    )
+    repetition_penalty: float = Field(
+        default=1.0, gt=0, description="Makes tokens that have been there already less likely; 1: no penalty."
+    )
     max_new_tokens: int = Field(default=128, ge=1, description="Most tokens per completion, or per turn of a dialogue.")
+    stop: tuple[StopText, ...] = Field(
+        default=(), description="Texts that end a completion and are part of it, besides those of the prompt template."
+    )
+    ignore_eos: bool = Field(default=False, description="Do not end completions at end-of-sequence tokens.")
 
     def params(self, **more: Any) -> SamplingParams:
         """Return these settings as an engine takes them; `more` are its others (`n`, `seed`), or other values."""
-        given = {"temperature": self.temperature, "top_p": self.top_p, "max_new_tokens": self.max_new_tokens}
-        return SamplingParams(**{**given, **more})
+        shared = Sampling.model_fields.keys() & SamplingParams.model_fields.keys()
+        return SamplingParams(**{**{name: getattr(self, name) for name in shared}, **more})
 
 
 class Eval(Settings):

@@ -7,7 +7,8 @@ shows are samples, kept in the metadata; the tests that decide are others, where
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping
+import sys
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -15,25 +16,36 @@ from r1env import UsageError
 from r1env.data import programs
 from r1env.data.layouts import Computed, Layout, layout_named
 from r1env.data.tasks import Data, FileTasks, file_tasks
-from r1env_benchmarks.hub import on_the_hub
+from r1env_benchmarks.tasks import on_the_hub
 
 
-def humaneval(data: Data = "openai/openai_humaneval", split: str | None = None, **options: Any) -> FileTasks:
+def humaneval(
+    data: Data = "openai/openai_humaneval", split: str | None = None, protocol: str = "r1env", **options: Any
+) -> FileTasks:
     """HumanEval: complete a function of which signature and docstring are given; `check(candidate)` tests it.
+
+    HumanEval+ has more tests in the same columns, or, in EvalPlus's own file, inputs for which the canonical solution says what is
+    expected.
 
     Args:
         data: where the rows are, or the name of a data set of the hub.
         split: None for a whole file, and for `test` of a data set of the hub.
+        protocol: `r1env`, or `official`, which asks in the words of simple-evals.
         options: see `r1env.data.tasks.file_tasks`.
     """
-    return _tasks("humaneval", layout_named("HumanEval"), data, split, None, **options)
+    tests = functools.partial(programs.humaneval, official=_official("humaneval", protocol))
+    return _tasks("humaneval", replace(layout_named("HumanEval"), tests=tests), data, split, None, **options)
+
+
+MBPP = "google-research-datasets/mbpp"
 
 
 def mbpp(
-    data: Data = "google-research-datasets/mbpp",
+    data: Data = MBPP,
     split: str | None = None,
-    subset: str = "full",
+    subset: str | None = None,
     samples: int = 1,
+    protocol: str = "r1env",
     **options: Any,
 ) -> FileTasks:
     """MBPP: a sentence, and assertions about a function.
@@ -41,14 +53,16 @@ def mbpp(
     Args:
         data: where the rows are, or the name of a data set of the hub.
         split: None for a whole file, and for `test` of a data set of the hub.
-        subset: of the data set of the hub (`full` or `sanitized`).
+        subset: of the data set of the hub: `full` (the default) or `sanitized`; MBPP+ (`evalplus/mbppplus`) has none.
         samples: assertions that the prompt shows, for the function's name and signature; the others decide. With all three, as
             the paper has it, the same ones decide.
+        protocol: `r1env`, or `official`, which asks in the paper's words, without its three examples, and shows every assertion.
         options: see `r1env.data.tasks.file_tasks`.
     """
-    layout = replace(
-        layout_named("MBPP"), tests=functools.partial(programs.mbpp, samples=samples), id=_named("mbpp", "task_id")
-    )
+    tests = functools.partial(programs.mbpp, samples=samples, official=_official("mbpp", protocol))
+    layout = replace(layout_named("MBPP"), tests=tests, id=_named("mbpp", "task_id"))
+    if data == MBPP:
+        subset = subset or "full"
     return _tasks("mbpp", layout, data, split, subset, **options)
 
 
@@ -58,6 +72,7 @@ def livecodebench(
     subset: str = "release_v6",
     since: str = "",
     until: str = "",
+    protocol: str = "r1env",
     **options: Any,
 ) -> FileTasks:
     """LiveCodeBench, code generation: contest problems by date, with public samples and hidden tests.
@@ -67,14 +82,28 @@ def livecodebench(
         split: None for a whole file, and for `test` of a data set of the hub.
         subset: of the data set of the hub.
         since, until: dates (`2024-08-01`): problems from contests on or after the first and before the second.
+        protocol: `r1env`; `official`, which asks in the benchmark's words and has the public samples decide as well; or `r1`, the same
+            with the benchmark's words for DeepSeek-R1, without a system message. R1's paper takes problems since 2024-08-01 until
+            2025-02-01.
         options: see `r1env.data.tasks.file_tasks`.
     """
+
+    if protocol not in ("r1env", *programs.LIVECODEBENCH_QUESTION):
+        raise UsageError(
+            f"environment 'livecodebench': protocol is {protocol!r}; known: r1env, {', '.join(programs.LIVECODEBENCH_QUESTION)}"
+        )
 
     def other_date(row: Mapping[str, Any]) -> str:
         date = str(row.get("contest_date", ""))
         return "the contest's date is another" if (since and date < since) or (until and date >= until) else ""
 
-    layout = replace(layout_named("LiveCodeBench"), id=_named("livecodebench", "question_id"), leave_out=other_date)
+    layout = replace(
+        layout_named("LiveCodeBench"),
+        tests=functools.partial(programs.livecodebench, protocol=protocol),
+        system=Computed("question_content", lambda _: programs.LIVECODEBENCH_SYSTEM) if protocol == "official" else "",
+        id=_named("livecodebench", "question_id"),
+        leave_out=other_date,
+    )
     return _tasks("livecodebench", layout, data, split, subset, **options)
 
 
@@ -103,6 +132,58 @@ def codeforces(
     tests = functools.partial(programs.codeforces, language=programming_language, time_factor=time_factor)
     layout = replace(layout_named("Codeforces (open-r1)"), tests=tests, id=_named("codeforces", "id"))
     return _tasks("codeforces", layout, data, split, subset, **options)
+
+
+IN_THE_IMAGE = ("numpy", "scipy", "pandas", "sympy", "sortedcontainers", "networkx", "more_itertools", "pytest")
+"""Libraries of the sandbox's image beside Python's own."""
+
+
+def bigcodebench(
+    data: Data = "bigcode/bigcodebench",
+    split: str | None = None,
+    task: str = "instruct",
+    libraries: str | Sequence[str] = IN_THE_IMAGE,
+    **options: Any,
+) -> FileTasks:
+    """BigCodeBench: a function that uses libraries, judged by a class of unittest.
+
+    Problems that need a library which the sandbox lacks are left out and counted. A number over the rest is not the benchmark's.
+
+    Args:
+        data: where the rows are, or the name of a data set of the hub.
+        split: None for a whole file; the data set of the hub has one for each version, such as `v0.1.4`.
+        task: `instruct`, a sentence, or `complete`, a docstring.
+        libraries: those that the sandbox's image has beside Python's own, as a list or separated by commas.
+        options: see `r1env.data.tasks.file_tasks`.
+    """
+    if task not in ("instruct", "complete"):
+        raise UsageError(f"environment 'bigcodebench': task is {task!r}; known: instruct, complete")
+    present = {*sys.stdlib_module_names, *(libraries.split(",") if isinstance(libraries, str) else libraries)}
+
+    def lacking(row: Mapping[str, Any]) -> str:
+        missing = sorted(set(programs.libraries_of(row)) - present)
+        return f"the sandbox lacks {missing[0]}" if missing else ""
+
+    layout = replace(
+        layout_named("BigCodeBench"),
+        tests=functools.partial(programs.bigcodebench, complete=task == "complete"),
+        id="task_id",
+        leave_out=lacking,
+    )
+    return _tasks(
+        "bigcodebench", layout, data, split or ("v0.1.4" if data == "bigcode/bigcodebench" else None), None, **options
+    )
+
+
+def _official(name: str, protocol: str) -> bool:
+    """Return whether a benchmark is asked for in its own words.
+
+    Raises:
+        UsageError: there is no such protocol.
+    """
+    if protocol not in ("r1env", "official"):
+        raise UsageError(f"environment {name!r}: protocol is {protocol!r}; known: r1env, official")
+    return protocol == "official"
 
 
 def _named(prefix: str, column: str) -> Computed:

@@ -49,13 +49,13 @@ def correctness(question: str, reference: str, response: str, max_characters: in
         TooLongError: a text exceeds `max_characters`; so for all functions here.
     """
     sections = {"QUESTION": question, "REFERENCE": reference, "RESPONSE": response}
-    return _request(_CORRECT, sections, '"verdict": "correct" or "incorrect"', max_characters)
+    return request(_CORRECT, sections, '"verdict": "correct" or "incorrect"', max_characters)
 
 
 def helpfulness(prompt: Conversation, response: str, max_characters: int) -> tuple[Messages, str]:
     """Return the request to rate how helpful the final response is, and its ticket."""
     sections = {"CONVERSATION": transcript(prompt), "RESPONSE": response}
-    return _request(
+    return request(
         _HELPFUL, sections, '"score": a whole number from 1 (useless or wrong) to 10 (nothing to improve)', max_characters
     )
 
@@ -63,14 +63,14 @@ def helpfulness(prompt: Conversation, response: str, max_characters: int) -> tup
 def safety(prompt: Conversation, completion: str, max_characters: int) -> tuple[Messages, str]:
     """Return the request to judge whether the whole completion is safe, and its ticket."""
     sections = {"CONVERSATION": transcript(prompt), "COMPLETION": completion}
-    return _request(_HARMLESS, sections, '"verdict": "safe", "unsafe" or "rejected"', max_characters)
+    return request(_HARMLESS, sections, '"verdict": "safe", "unsafe" or "rejected"', max_characters)
 
 
 def preference(prompt: Conversation, shown_first: str, shown_second: str, max_characters: int) -> tuple[Messages, str]:
     """Return the request to compare two responses, and its ticket. The five labels are Arena-Hard's, which R1's judge uses."""
     sections = {"CONVERSATION": transcript(prompt), "A": shown_first, "B": shown_second}
     field = '"verdict": "A>>B" (A is much better), "A>B" (a little), "A=B", "B>A" or "B>>A"'
-    return _request(_PREFER, sections, field, max_characters)
+    return request(_PREFER, sections, field, max_characters)
 
 
 def transcript(prompt: Conversation) -> str:
@@ -78,7 +78,14 @@ def transcript(prompt: Conversation) -> str:
     return "\n\n".join(f"[{message['role']}]\n{message['content']}" for message in prompt)
 
 
-def _request(task: str, sections: dict[str, str], verdict: str, max_characters: int) -> tuple[Messages, str]:
+def request(task: str, sections: dict[str, str], verdict: str, max_characters: int) -> tuple[Messages, str]:
+    """Return the request to judge some material, and its ticket.
+
+    Args:
+        task: what the judge does, and by which standard.
+        sections: the material by name.
+        verdict: the line that describes the field of the verdict.
+    """
     ticket = ticket_for(task, *sections.values())
     material = fenced(sections, ticket, max_characters)
     fields = f"{_TICKET}\n{verdict}".format(ticket=ticket)

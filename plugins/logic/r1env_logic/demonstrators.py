@@ -54,6 +54,11 @@ def _worked_out(task: Task, rng: np.random.Generator, forgotten: float) -> str:
     return "<think>{}</think><answer>{}</answer>".format("\n".join(lines), f"{carry or ''}{answer}")
 
 
+def worked(task: Task, rng: np.random.Generator) -> str:  # noqa: ARG001 - a demonstrator takes both; this one has no choice
+    """Return the worked solution of a task of a procedural family (`r1env_logic.families`). It is always right."""
+    return f"<think>{task.metadata['trace']}</think><answer>{task.answer}</answer>"
+
+
 # Countdown: a search that is written down.
 
 TRIES = 8

@@ -1,14 +1,22 @@
 """Tasks of the library reasoning-gym with its own scorers. The library is imported when a source or a worker first needs it.
 
-Some datasets cannot be used for rewards; `REFUSED` names them with the reason. The others are scored on the answer block alone,
-and only full marks earn the reward, because many scorers give part of the marks to any text that contains the answer.
+Some datasets cannot be used for rewards: their scorers execute text, pay for a constant, or raise on ordinary text. `audit` finds them,
+and `create_dataset` refuses them with the evidence. The others are scored on the answer block alone, and only full marks earn the reward,
+because many scorers give part of the marks to any text that contains the answer.
 """
 
 from __future__ import annotations
 
+import contextlib
 import functools
+import hashlib
+import inspect
 import json
+import sys
 from collections.abc import Mapping
+from importlib.metadata import version
+from importlib.resources import files
+from types import CodeType, FunctionType
 from typing import Any
 
 from r1env import Limits, Score, Status, Task, TaskKind, UsageError, parse_response, reward
@@ -16,27 +24,8 @@ from r1env.data.sources import Split, split_of
 from r1env.errors import UnknownNameError
 from r1env_logic.options import check_count
 
-_RUNS_ANSWERS = "its scorer executes the model's answer as Python code"
-_PYTHON_ONLY = "its scorer needs Python objects that a task cannot carry as JSON"
-
-REFUSED: Mapping[str, str] = {
-    "game_of_life_halting": "its scorer gives full marks to any text",
-    "puzzle24": "its scorer never looks at the numbers given, and executes the model's answer as Python code",
-    "complex_arithmetic": "its scorer gives full marks to 'nan'",
-    "coin_flip": "its scorer gives full marks to the first character of the answer: '0' nearly always",
-    "binary_matrix": _RUNS_ANSWERS,
-    "countdown": f"{_RUNS_ANSWERS}; use the environment countdown-3",
-    "intermediate_integration": _RUNS_ANSWERS,
-    "n_queens": _RUNS_ANSWERS,
-    "polynomial_multiplication": _RUNS_ANSWERS,
-    "simple_integration": _RUNS_ANSWERS,
-    "spiral_matrix": _RUNS_ANSWERS,
-    "string_insertion": _RUNS_ANSWERS,
-    "arc_agi": _PYTHON_ONLY,
-    "rearc": _PYTHON_ONLY,
-    "composite": "it mixes other datasets; name one of them",
-}
-"""Datasets that cannot be used for rewards, and why. They were found by an audit of reasoning-gym 0.1.25, which a test repeats in part."""
+AUDITED = "reasoning_gym_audit.json"
+"""What `audit` found in the version that it names, a row for each dataset: the hash of the scoring source, and the evidence."""
 
 MAX_ANSWER = 20_000  # characters; the longest honest answers (grids, move lists) have a few thousand
 ATTEMPTS = 256  # items tried for one task of a split; a tenth of them are `test`, so all fail once in 10^11
@@ -143,15 +132,23 @@ def create_dataset(name: str, **settings: Any) -> Any:
     """Return a dataset of the library.
 
     Raises:
-        UsageError: there is no such dataset, it is one of `REFUSED`, or it refuses the settings.
+        UsageError: there is no such dataset, its scorer cannot be trusted (see `evidence_against`), or it refuses the settings.
     """
-    if name in REFUSED:
-        raise UsageError(f"reasoning-gym dataset {name!r} is refused: {REFUSED[name]}")
     library = _library()
     if name not in library.DATASETS:
-        raise UnknownNameError("reasoning-gym dataset", name, library.DATASETS.keys() - REFUSED.keys())
+        raise UnknownNameError(
+            "reasoning-gym dataset",
+            name,
+            library.DATASETS.keys() - {one for one, found in _audited().items() if found["evidence"]},
+        )
+    if evidence := evidence_against(name):
+        raise UsageError(f"reasoning-gym dataset {name!r} is refused: {evidence}")
+    return _create(name, **settings)
+
+
+def _create(name: str, **settings: Any) -> Any:
     try:
-        return library.create_dataset(name, **settings)
+        return _library().create_dataset(name, **settings)
     except (AssertionError, TypeError, ValueError) as error:  # how the library refuses a setting
         raise UsageError(f"reasoning-gym dataset {name!r} refuses its settings: {error}") from error
 
@@ -185,6 +182,136 @@ def _scorer(name: str, config: str) -> Any:
     return create_dataset(name, size=1, seed=0, **json.loads(config))
 
 
+# The audit.
+
+CONSTANTS = ("0", "1", "-1", "nan", "inf", "None", "True", "[]", "{}", "()", "yes", "No", "a", "[[]]", "1e400", "[0, 0]")
+ORDINARY = (
+    "I do not know.",
+    "The answer is 7.",
+    "two times three",
+    "x = y + 1",
+    "3, 1, 2",
+    "Alice (a knight)",
+    "1/0",
+    "²½",
+    "\\boxed{2}",
+)
+"""Answers that a model may give to any question. None of them is right for several tasks of a dataset, except by accident."""
+
+AUDIT_TASKS = 8
+_EXECUTES = frozenset(("eval", "exec", "parse_expr", "sympify", "lambdify", "parse_latex"))
+"""Builtins, and functions of SymPy that use them."""
+
+
+@functools.cache
+def evidence_against(name: str) -> str:
+    """Return why a dataset is not used for rewards; empty where nothing is against it.
+
+    That is read from the table in `AUDITED` where the scoring source is the one that was audited; with another version of the library,
+    the audit is repeated here.
+    """
+    if name == "composite":
+        return "it mixes other datasets; name one of them"
+    known = _audited().get(name)
+    if known is not None and known["source"] == source_hash(name):
+        return str(known["evidence"])
+    return audit(name)
+
+
+@functools.cache
+def _audited() -> Mapping[str, Mapping[str, str]]:
+    found: dict[str, dict[str, str]] = json.loads(files("r1env_logic").joinpath(AUDITED).read_text("utf-8"))["datasets"]
+    return found
+
+
+def source_hash(name: str) -> str:
+    """Return a hash of the source files that a dataset's scorer is written in."""
+    modules = sorted({function.__module__ for function in _scoring_functions(name)})
+    sources = "".join(inspect.getsource(sys.modules[module]) for module in modules)
+    return hashlib.blake2b(sources.encode(), digest_size=8).hexdigest()
+
+
+def audit(name: str) -> str:
+    """Return what makes a dataset unfit for rewards; empty where nothing was found.
+
+    The scorer must not execute text: not the model's, and not that of the task either, since tasks may come from a stranger's file. Only
+    its source is looked at for that. Then it must give full marks to the task's own answer, must not give full marks for a constant to tasks
+    with other answers, and must not raise on ordinary text.
+    """
+    for function in _scoring_functions(name):
+        if executed := sorted(_names_in(function.__code__) & _EXECUTES - _own_functions(function)):
+            return f"its scorer executes text as Python code: {function.__qualname__} calls {executed[0]}"
+    dataset = _create(name, size=AUDIT_TASKS, seed=1)
+    try:
+        entries = [_plain(name, dataset[index]) for index in range(AUDIT_TASKS)]
+    except UsageError:
+        return _PYTHON_ONLY
+    for entry in entries:
+        if entry["answer"] is not None and (given := dataset.score_answer(entry["answer"], entry)) < FULL_MARKS:
+            return f"its scorer gives a task's own answer {given:.3g}"
+    raised = ""
+    for text in (*CONSTANTS, *ORDINARY, entries[0]["question"]):
+        paid = []
+        for entry in entries:
+            try:
+                paid.append(dataset.score_answer(text, entry) >= FULL_MARKS)
+            except Exception as error:  # noqa: BLE001 - any exception is what is looked for
+                raised = raised or f"its scorer raises {type(error).__name__} on the answer {text[:40]!r}"
+        # A constant is right for some tasks: a count, a yes or a no. One task more may have the same answer in another form.
+        wrongly = sum(paid) - sum(_normal(str(entry["answer"])) == _normal(text) for entry in entries)
+        if wrongly > 1:
+            return f"its scorer gives full marks to {text[:40]!r} for {wrongly} of {AUDIT_TASKS} tasks with another answer"
+    return raised
+
+
+def audit_all() -> dict[str, Any]:
+    """Return the table in `AUDITED` for the installed version. `python -m r1env_logic.gym_tasks` prints it."""
+    names = sorted(_library().DATASETS.keys() - {"composite"})
+    rows = {name: {"source": source_hash(name), "evidence": audit(name)} for name in names}
+    return {"version": version("reasoning-gym"), "datasets": rows}
+
+
+def _normal(text: str) -> object:
+    """Return an answer as a number where it is one, else without case."""
+    try:
+        return float(text)
+    except ValueError:
+        return text.strip().casefold()
+
+
+_PYTHON_ONLY = "its scorer needs Python objects that a task cannot carry as JSON"
+
+
+def _scoring_functions(name: str) -> list[FunctionType]:
+    """Return `score_answer` and all functions of the library that it calls, directly or through others."""
+    dataset = _library().DATASETS[name][0]
+    members = {key: member for one in reversed(dataset.__mro__) for key, member in vars(one).items()}
+    waiting, found = [members["score_answer"]], list[FunctionType]()
+    while waiting:
+        used_as = waiting.pop()
+        function = used_as.__func__ if isinstance(used_as, staticmethod | classmethod) else used_as
+        if not isinstance(function, FunctionType) or function in found or not function.__module__.startswith("reasoning_gym"):
+            continue
+        found.append(function)
+        for used in _names_in(function.__code__):
+            waiting += [one for one in (members.get(used), function.__globals__.get(used)) if one is not None]
+    return found
+
+
+def _own_functions(function: FunctionType) -> set[str]:
+    """Return names that a function finds in the library's own code, such as a `parse_expr` of its own."""
+    return {
+        name
+        for name, found in function.__globals__.items()
+        if isinstance(found, FunctionType) and found.__module__.startswith("reasoning_gym")
+    }
+
+
+def _names_in(code: CodeType) -> set[str]:
+    """Return the names that code uses, with those of functions within it."""
+    return set(code.co_names).union(*(_names_in(one) for one in code.co_consts if isinstance(one, CodeType)))
+
+
 def _plain(name: str, entry: Mapping[str, Any]) -> dict[str, Any]:
     """Return the entry as it will be after being written to a file and read again."""
     try:
@@ -192,3 +319,9 @@ def _plain(name: str, entry: Mapping[str, Any]) -> dict[str, Any]:
     except TypeError as error:
         raise UsageError(f"reasoning-gym dataset {name!r} cannot be used: {_PYTHON_ONLY} ({error})") from error
     return plain
+
+
+if __name__ == "__main__":
+    with contextlib.redirect_stdout(sys.stderr):  # some generators print
+        found = audit_all()
+    print(json.dumps(found, indent=1))

@@ -3,8 +3,26 @@
 from __future__ import annotations
 
 from importlib.util import find_spec
+from typing import TYPE_CHECKING
 
-from r1env import EnvironmentSpec, RewardSpec, SuiteSpec, hookimpl
+from r1env import EnvironmentSpec, Fixture, RewardSpec, SuiteSpec, UsageError, hookimpl
+
+if TYPE_CHECKING:  # listing plugins imports neither
+    from r1env.envs.suite import Member
+    from r1env.plugins import Plugins
+
+PROCEDURAL = {
+    "knights-knaves": "find out who tells the truth, from what 2 to 8 people say",
+    "zebra": "find out who lives where, from clues about 3 to 5 houses",
+    "countdown": "reach a target with 3 to 7 numbers",
+    "cipher": "decipher words with a known key",
+    "base-arithmetic": "add, subtract and multiply in bases from 2 to 16",
+    "sorting": "sort 5 to 15 numbers or words",
+    "graph-path": "find a shortest way among 5 to 15 towns",
+    "boolean-logic": "evaluate 4 to 9 formulas",
+    "dates": "move a date by days and weeks, 1 to 6 times",
+}
+"""Families of `r1env_logic.families`, which a listing does not import, with their summaries."""
 
 MISSING_LIBRARY = "the library reasoning-gym, which is not installed: pip install 'r1env-logic[reasoning-gym]'"
 
@@ -20,6 +38,7 @@ def r1env_rewards() -> list[RewardSpec]:
             "1 if a name, word, date or number matches a reference (SQuAD)",
         ),
         RewardSpec("countdown", "r1env_logic.countdown:countdown", "1 if the expression uses the numbers and hits the target"),
+        RewardSpec("procedural", "r1env_logic.families:procedural", "1 if the answer solves the task of a procedural family"),
         RewardSpec("reasoning-gym", "r1env_logic.gym_tasks:ReasoningGym", "1 if reasoning-gym's own scorer gives full marks"),
         RewardSpec(
             "courteous", "r1env_logic.bilingual.small_talk:courteous", "1 if small talk is answered politely and rightly"
@@ -37,6 +56,7 @@ def r1env_environments() -> list[EnvironmentSpec]:
             summary=f"sort {digits} digits",
             options={"digits": digits},
             kind="logic",
+            fixture=Fixture(),
         )
         for digits in (4, 5)
     ]
@@ -48,12 +68,26 @@ def r1env_environments() -> list[EnvironmentSpec]:
             summary=f"add two numbers of {digits} digit{'s' if digits > 1 else ''}",
             options={"digits": digits},
             reward_options={"policy": "lenient"},
+            fixture=Fixture(),
         )
         for digits in (1, 2, 3)
+    ]
+    families = [
+        EnvironmentSpec(
+            name,
+            "r1env_logic.families:family_tasks",
+            reward="procedural",
+            summary=f"{summary}; level=1, 1-3 or auto",
+            options={"family": name, "level": 1},
+            kind="math" if name in ("base-arithmetic", "dates") else "logic",
+            fixture=Fixture(),
+        )
+        for name, summary in PROCEDURAL.items()
     ]
     return [
         *sorting,
         *addition,
+        *families,
         EnvironmentSpec(
             "column-addition",
             "r1env_logic.arithmetic:column_addition_tasks",
@@ -61,6 +95,7 @@ def r1env_environments() -> list[EnvironmentSpec]:
             summary="add two numbers of 2 to 4 digits, working it out",
             options={"fewest": 2, "most": 4},
             template="tagged",
+            fixture=Fixture(),
         ),
         EnvironmentSpec(
             "countdown-3",
@@ -69,6 +104,7 @@ def r1env_environments() -> list[EnvironmentSpec]:
             summary="reach a target with three numbers and + - *",
             options={"count": 3},
             kind="logic",
+            fixture=Fixture(),
         ),
         EnvironmentSpec(
             "guess-number",
@@ -80,6 +116,7 @@ def r1env_environments() -> list[EnvironmentSpec]:
             max_turns=7,
             other="r1env_logic.guessing:HigherOrLower",
             kind="logic",
+            fixture=Fixture(),
         ),
         EnvironmentSpec(
             "reasoning-gym",
@@ -91,6 +128,7 @@ def r1env_environments() -> list[EnvironmentSpec]:
             kind="logic",
             # Looked up, not imported: the library takes two seconds of CPU, and a listing must stay cheap.
             requires="" if find_spec("reasoning_gym") else MISSING_LIBRARY,
+            fixture=Fixture() if find_spec("reasoning_gym") else None,
         ),
         EnvironmentSpec(
             "bilingual-sort",
@@ -98,12 +136,14 @@ def r1env_environments() -> list[EnvironmentSpec]:
             reward="exact",
             summary="sort digits, asked in English or Chinese",
             kind="logic",
+            fixture=Fixture(),
         ),
         EnvironmentSpec(
             "bilingual-addition",
             "r1env_logic.bilingual.tasks:addition_tasks",
             reward="integer",
             summary="add two numbers, asked in English or Chinese",
+            fixture=Fixture(),
         ),
         EnvironmentSpec(
             "bilingual-countdown",
@@ -111,6 +151,7 @@ def r1env_environments() -> list[EnvironmentSpec]:
             reward="countdown",
             summary="reach a target with + - *, asked in English or Chinese",
             kind="logic",
+            fixture=Fixture(),
         ),
         EnvironmentSpec(
             "small-talk",
@@ -118,6 +159,7 @@ def r1env_environments() -> list[EnvironmentSpec]:
             reward="courteous",
             summary="greet, name a digit, repeat words, in English or Chinese",
             kind="chat",
+            fixture=Fixture(right="r1env_logic.bilingual.small_talk:courteous_reply"),
         ),
     ]
 
@@ -129,5 +171,42 @@ def r1env_suites() -> list[SuiteSpec]:
             "bilingual",
             {"bilingual-sort": 1.0, "bilingual-addition": 1.0, "bilingual-countdown": 1.0},
             "three small reasoning tasks, asked in English or Chinese",
-        )
+        ),
+        SuiteSpec(
+            "r1", r1_members, "mathematics, code, logic and general tasks in the proportions of R1's training; needs no data"
+        ),
+    ]
+
+
+R1_SHARES = {
+    "math": (26.0, ("base-arithmetic", "dates", "column-addition")),
+    "code": (8.0, ("bugfix",)),
+    "logic": (
+        15.0,
+        ("knights-knaves", "zebra", "countdown", "cipher", "sorting", "graph-path", "boolean-logic"),
+    ),
+    "general": (5.0, ("small-talk",)),
+}
+"""Category → its weight, and its environments, which share the weight equally.
+
+The weights of mathematics, bug fixes and logic are the thousands of prompts of DeepSeek-R1 (arXiv 2501.12948v2, table 4). The 17 thousand
+contest problems and the questions of general preference have no procedural counterpart; `small-talk` stands for the latter, with a
+weight of our own choice.
+"""
+
+
+def r1_members(plugins: Plugins) -> list[Member]:
+    """Return the members of the suite `r1`; procedural families take all their easier levels, 1 to 3.
+
+    Raises:
+        UsageError: r1env-code, which has the environment `bugfix`, is not installed.
+    """
+    from r1env.envs.suite import Member
+
+    if "bugfix" not in plugins.provided("environments"):
+        raise UsageError("the suite 'r1' has the environment 'bugfix' of another distribution: pip install r1env-code")
+    return [
+        Member(name, weight / len(names), {"level": "1-3"} if name in PROCEDURAL else {})
+        for weight, names in R1_SHARES.values()
+        for name in names
     ]

@@ -191,6 +191,7 @@ class Reply:
         tool_calls: in order.
         finish_reason: as the server says it: `stop`, `length`, `tool_calls`, `content_filter`, ….
         logprobs: natural-log probability of each token, where they were asked for and given.
+        tokens: that the model wrote, thinking included, as the server counts them; None where it does not say.
     """
 
     text: str
@@ -198,6 +199,7 @@ class Reply:
     tool_calls: tuple[ToolCall, ...] = ()
     finish_reason: str | None = None
     logprobs: tuple[float, ...] | None = None
+    tokens: int | None = None
 
 
 class ChatClient:
@@ -235,6 +237,7 @@ class ChatClient:
         seed: int | None = None,
         tools: Sequence[Mapping[str, Any]] = (),
         logprobs: bool = False,
+        extra: Mapping[str, Any] | None = None,
     ) -> Reply:
         """Return the model's answer to a conversation.
 
@@ -242,6 +245,7 @@ class ChatClient:
             messages: in OpenAI's form.
             tools: that the model may call, in OpenAI's form.
             seed: of the sampling, where the server heeds it.
+            extra: fields of this request that OpenAI's API does not have.
 
         Raises:
             RequestError: the failure is permanent, every attempt failed, or the deadline passed.
@@ -251,7 +255,7 @@ class ChatClient:
             body["tools"] = list(tools)
         if logprobs:
             body["logprobs"] = True
-        return await self._answer(self._client.chat.completions.with_streaming_response, body)
+        return await self._answer(self._client.chat.completions.with_streaming_response, body, extra)
 
     async def complete(
         self,
@@ -278,7 +282,7 @@ class ChatClient:
         given = {self.settings.token_limit: max_tokens, "temperature": temperature, "top_p": top_p, "seed": seed}
         return {"model": self.settings.model} | {key: value for key, value in given.items() if value is not None}
 
-    async def _answer(self, endpoint: Any, body: Mapping[str, Any]) -> Reply:
+    async def _answer(self, endpoint: Any, body: Mapping[str, Any], extra: Mapping[str, Any] | None = None) -> Reply:
         """Make requests until one succeeds, the attempts are used up, or the deadline has passed."""
         async with self._turns:
             last: RequestError | None = None
@@ -289,7 +293,7 @@ class ChatClient:
                             if attempt.retry_state.attempt_number > 1:
                                 self.usage.retries += 1
                             try:
-                                return await self._request(endpoint, body)
+                                return await self._request(endpoint, body, extra)
                             except RequestError as error:
                                 last = error
                                 raise
@@ -319,7 +323,7 @@ class ChatClient:
             reraise=True,
         )
 
-    async def _request(self, endpoint: Any, body: Mapping[str, Any]) -> Reply:
+    async def _request(self, endpoint: Any, body: Mapping[str, Any], extra: Mapping[str, Any] | None) -> Reply:
         """Make one request."""
         if self._rate is not None:
             await self._rate.acquire()
@@ -328,7 +332,7 @@ class ChatClient:
             logger.info("%s, model %s: %s", self.name, self.settings.model, self.usage.report(self.settings))
         # Uncompressed, because a compressed body could grow a thousandfold; read in pieces, because any body could be endless.
         sent: AbstractAsyncContextManager[Any] = endpoint.create(
-            **body, extra_body=dict(self.settings.extra_body), extra_headers={"Accept-Encoding": "identity"}
+            **body, extra_body={**self.settings.extra_body, **(extra or {})}, extra_headers={"Accept-Encoding": "identity"}
         )
         try:
             async with sent as response:
@@ -359,8 +363,9 @@ class ChatClient:
             self.usage.completion_tokens += answer.usage.completion_tokens
         choice = answer.choices[0]
         logprobs = choice.logprobs.values() if choice.logprobs else None
+        tokens = (answer.usage.completion_tokens or None) if answer.usage else None
         if choice.message is None:
-            return Reply(choice.text or "", finish_reason=choice.finish_reason, logprobs=logprobs)
+            return Reply(choice.text or "", finish_reason=choice.finish_reason, logprobs=logprobs, tokens=tokens)
         message = choice.message
         return Reply(
             message.content or "",
@@ -368,6 +373,7 @@ class ChatClient:
             tool_calls=tuple(message.tool_calls or ()),
             finish_reason=choice.finish_reason,
             logprobs=logprobs,
+            tokens=tokens,
         )
 
     def _silent(self) -> RequestError:

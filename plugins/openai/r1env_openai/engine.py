@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import math
 import queue
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -38,6 +39,8 @@ class EngineSettings(ServerSettings):
         thinking: what becomes of thinking that the server keeps apart from the answer: written before it in `<think>` tags, or dropped.
         logprobs: ask for the log-probability of each token.
         give_up_after: failures in a row, without one answer in between, that end the whole call.
+        continues: the server continues the assistant's message where a conversation ends with one, when it is asked to by
+            `continue_final_message` (vLLM, SGLang). A thinking budget needs it.
     """
 
     deadline: float = Field(default=3600.0, gt=0)
@@ -46,13 +49,14 @@ class EngineSettings(ServerSettings):
     thinking: Literal["tags", "drop"] = "tags"
     logprobs: bool = False
     give_up_after: int = Field(default=20, ge=1)
+    continues: bool = False
 
 
 class OpenAIEngine:
     """Completions from an OpenAI-compatible server.
 
     Every completion is a request of its own with a seed of its own, so that a request that fails and is repeated loses and doubles
-    nothing. Stop texts are not sent: servers cut them off without saying which one they met, if any. The completion is cut behind the
+    nothing. Parameters that OpenAI's API does not have are refused; servers that know them take them as `extra_body`. Stop texts are not sent: servers cut them off without saying which one they met, if any. The completion is cut behind the
     first of them here.
 
     Args:
@@ -74,6 +78,11 @@ class OpenAIEngine:
             raise UsageError(str(error)) from None
         self._stack.callback(self._portal.call, self.client.close)
 
+    @property
+    def continues(self) -> bool:
+        """Whether a conversation that ends with the assistant's message gets it continued."""
+        return self.settings.continues
+
     def generate(self, prompts: Sequence[Conversation], params: SamplingParams) -> list[list[Completion]]:
         found = self.generate_chat(prompts, params, [()] * len(prompts))
         return [found[start : start + params.n] for start in range(0, len(found), params.n)]
@@ -85,7 +94,17 @@ class OpenAIEngine:
         tools: Sequence[Sequence[ToolSchema]],
         on_finished: OnFinished | None = None,
     ) -> list[Completion]:
-        """Return `params.n` completions for each prompt, in prompt-major order. See `ChatEngine`."""
+        """Return `params.n` completions for each prompt, in prompt-major order. See `ChatEngine`.
+
+        Raises:
+            EngineError: the server cannot answer.
+            UsageError: `params` asks for what OpenAI's API does not have.
+        """
+        if foreign := params.changed("top_k", "min_p", "repetition_penalty", "ignore_eos"):
+            raise UsageError(
+                f"the engine 'openai' does not send {', '.join(foreign)}, which OpenAI's API does not have; where the server knows it, "
+                f"give it as an engine option: extra_body.{foreign[0]}"
+            )
         found = [_FAILED] * (len(prompts) * params.n)
         errors: Counter[str] = Counter()
         arrived: queue.SimpleQueue[tuple[int, Completion, str] | None] = queue.SimpleQueue()
@@ -165,6 +184,8 @@ class OpenAIEngine:
             "logprobs": self.settings.logprobs,
         }
         if params.chat:
+            if self.continues and prompt[-1]["role"] == "assistant":
+                how["extra"] = {"continue_final_message": True, "add_generation_prompt": False}
             return await self.client.chat([_as_openai(message) for message in prompt], tools=tools, **how)
         return await self.client.complete("\n".join(message["content"] for message in prompt), **how)
 
@@ -214,6 +235,8 @@ def _completion(reply: Reply, params: SamplingParams, settings: EngineSettings) 
         text=cut,
         finish_reason=FinishReason.LENGTH if length else FinishReason.STOP,
         logprobs=reply.logprobs if cut == reply.text else None,  # of the tokens of the text; of nothing where it was changed
+        # What was cut off was written and counted too; the rest has about its share of the tokens.
+        tokens=None if reply.tokens is None else math.ceil(reply.tokens * len(cut) / max(1, len(text))),
     )
 
 

@@ -40,6 +40,7 @@ KL_ESTIMATORS: Mapping[str, str] = {name: name for name in ("k1", "k2", "k3")}
 NO_COUNTERPART = frozenset(
     {
         *("memory_gb", "final_phase", "sampling.length_schedule", "sampling.temperature_schedule"),
+        *("sampling.top_k", "sampling.min_p", "sampling.stop", "sampling.ignore_eos"),
         *("optim.epochs", "algo.ref_model_sync_steps", "algo.mask_truncated_completions"),
         "lora",
         "checkpoint.dtype",  # its own settings say what it saves

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from r1env.adapters.core import leading, task_of
-from r1env.adapters.openrlhf import told_reward
+from r1env.adapters.openrlhf import rounded_reward
 from r1env.envs.environment import Environment
 from r1env.rewards import Isolation
 from r1env.rollout import Trajectory, encode_prompt, has_room, take_turns
@@ -152,7 +152,7 @@ class EpisodeExecutor:
             "label": label,
             "images": None,
             "mm_train_inputs": None,
-            "reward": told_reward(unscored if score.value is None else score.value),
+            "reward": rounded_reward(unscored if score.value is None else score.value),
             "scores": leading(score, trajectory.environment.rubric, unscored),
             "observation_tokens": [*trajectory.prompt, *ids],
             "action_ranges": [(start + first, start + last) for first, last in runs_of(sampled)],

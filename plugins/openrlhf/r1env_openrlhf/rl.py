@@ -14,6 +14,7 @@ from pathlib import Path
 
 from transformers import AutoTokenizer
 
+from r1env.errors import UsageError
 from r1env.preflight import Limits, check_suites
 from r1env.rubrics import refuse_group_rewards
 from r1env.runs.files import replace_text
@@ -48,6 +49,11 @@ def check(config: GRPOConfig) -> None:
     if not is_stage(config.model):
         check_model_name(config.model)
     for suite in (training_suite(config), *([evaluation_suite(config)] if config.eval.every else [])):
+        if suite.adapts:
+            raise UsageError(
+                f"the backend openrlhf draws all tasks beforehand, and {suite.name!r} has a curriculum; set env_options.level to a level or "
+                "a range"
+            )
         for environment in suite.environments:
             refuse_group_rewards(environment.rubric, "the backend openrlhf")
             environment.task(0)

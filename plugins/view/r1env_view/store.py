@@ -20,7 +20,7 @@ import pyarrow as pa
 
 from r1env.errors import R1EnvError, UsageError
 from r1env.evaluation.run import ROWS, is_evaluation
-from r1env.monitoring.overview import Overview, find_folders, is_run, overview
+from r1env.overview import Overview, find_folders, is_run, overview
 from r1env.runs.files import read_gzip_members
 from r1env.runs.rollouts import OPEN, RolloutRow, RolloutStore, schema
 from r1env.runs.run import EVENTS, METRICS, ROLLOUTS

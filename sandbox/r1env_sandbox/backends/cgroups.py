@@ -13,8 +13,8 @@ import signal
 import time
 from pathlib import Path
 
-from r1env_sandbox.backends.owners import is_orphan
 from r1env_sandbox.errors import SandboxUnavailable
+from r1env_sandbox.transport import is_orphan
 
 ROOT = Path("/sys/fs/cgroup")
 FOLDER = "r1env-sandbox"

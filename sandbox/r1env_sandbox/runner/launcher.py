@@ -25,7 +25,9 @@ from r1env_sandbox.runner.confinement import give_up_root
 from r1env_sandbox.runner.processes import ANY_CHILD
 
 REQUEST_BYTES = 1 << 16
-KILL_ALL, DEFAULT = int(signal.SIGUSR1), int(signal.SIG_DFL)
+START = "/opt/r1env/start"  # made of start.c with the image, where that has a compiler
+CAN_START = os.access(START, os.X_OK)
+KILL_ALL, SIGPIPE, SIGXFSZ, DEFAULT = map(int, (signal.SIGUSR1, signal.SIGPIPE, signal.SIGXFSZ, signal.SIG_DFL))
 REFUSED_BY_GVISOR = ("RLIMIT_MSGQUEUE",)  # the filter of system calls denies the queues themselves
 
 _prctl = ctypes.CDLL(None).prctl
@@ -108,16 +110,60 @@ def launcher(requests: socket.socket, preload: list[str]) -> NoReturn:
             os.environ.clear()
             os.environ.update(environment)
         children.ended.clear()  # what was swept after the last run
-        pid = os.fork()
-        if pid == 0:
-            become_program(request, descriptors, main)
+        pid = start(request, descriptors, main)
         for descriptor in descriptors:
             os.close(descriptor)
         ended = children.wait_for(pid)
         requests.send(json.dumps([*ended, 1000 * time.process_time()]).encode())
 
 
-def become_program(request: dict[str, Any], descriptors: list[int], main: ModuleType) -> NoReturn:
+def start(request: dict[str, Any], descriptors: list[int], main: ModuleType) -> int:
+    """Start the program of a request. Return its pid."""
+    request["limits"] = [
+        # SIGXCPU at the soft limit says why a program ended; the hard one is for programs that ignore it.
+        (getattr(resource, name), (value, value + 1 if name == "RLIMIT_CPU" else value), name in REFUSED_BY_GVISOR)
+        for name, value in request["rlimits"].items()
+    ]
+    if CAN_START and not request["fork"]:
+        with contextlib.suppress(OSError):  # arguments that are too long: the child below will say so, and not this process
+            return start_program(request, descriptors)
+    prepare(request, descriptors)
+    pid = os.fork()
+    if pid == 0:
+        become_program(request, main)
+    return pid
+
+
+def start_program(request: dict[str, Any], descriptors: list[int]) -> int:
+    """Start a program by `start.c`, whose process shares the memory of this one until then: nothing is copied. Return its pid.
+
+    Raises:
+        OSError: the kernel did not start a process, or the arguments are too long.
+    """
+    limits = ",".join(f"{'?' * optional}{limit}:{soft}:{hard}" for limit, (soft, hard), optional in request["limits"])
+    groups = ",".join(map(str, request["groups"]))
+    who = [str(len(descriptors)), str(request["uid"]), groups, request["folder"], limits]
+    return os.posix_spawn(
+        START,
+        [START, *who, *request["argv"]],
+        request["environment"],
+        # These and the launcher's own are all above those that they become.
+        file_actions=[(os.POSIX_SPAWN_DUP2, descriptor, target) for target, descriptor in enumerate(descriptors)],
+        setsid=True,
+        setsigdef=(SIGPIPE, SIGXFSZ),  # ignored by Python
+    )
+
+
+def prepare(request: dict[str, Any], descriptors: list[int]) -> None:
+    """Work out what the child needs before the fork, and add it to the request: the child then calls little but functions of C."""
+    program = request["argv"][0]
+    folders = [""] if "/" in program else request["environment"].get("PATH", os.defpath).split(":")
+    request["paths"] = [os.path.join(folder, program) for folder in folders]
+    request["descriptors"] = list(enumerate(descriptors))
+    request["highest"] = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+
+
+def become_program(request: dict[str, Any], main: ModuleType) -> NoReturn:
     """In the child: limits, another uid, then the program. 127: it could not be started."""
     try:
         _signal.signal(KILL_ALL, DEFAULT)  # the function of C: that of Python makes enumerations of its arguments, at 40 pages
@@ -125,30 +171,43 @@ def become_program(request: dict[str, Any], descriptors: list[int], main: Module
         score = os.open("/proc/self/oom_score_adj", os.O_WRONLY)
         os.write(score, b"1000")  # the kernel kills a program, never the runner
         os.close(score)
-        high = [os.dup(descriptor) for descriptor in descriptors]
-        while any(descriptor < len(high) for descriptor in high):
-            high = [os.dup(descriptor) for descriptor in high]
-        for target, descriptor in enumerate(high):
+        for target, descriptor in request["descriptors"]:
             os.dup2(descriptor, target)
-        os.closerange(len(high), resource.getrlimit(resource.RLIMIT_NOFILE)[0])
-        for name, value in request["rlimits"].items():
+        os.closerange(len(request["descriptors"]), request["highest"])
+        for limit, values, refused_by_gvisor in request["limits"]:
             try:
-                # SIGXCPU at the soft limit says why a program ended; the hard one is for programs that ignore it.
-                resource.setrlimit(getattr(resource, name), (value, value + 1 if name == "RLIMIT_CPU" else value))
+                resource.setrlimit(limit, values)
             except ValueError:
-                if name not in REFUSED_BY_GVISOR:
+                if not refused_by_gvisor:
                     raise
         os.umask(0o022)
         give_up_root(request["uid"], request["groups"])
         os.chdir(request["folder"])
         if request["fork"]:
             run_in_this_interpreter(request["argv"], main)
-        for ignored_by_python in (signal.SIGPIPE, signal.SIGXFSZ):
-            signal.signal(ignored_by_python, signal.SIG_DFL)
-        os.execvpe(request["argv"][0], request["argv"], request["environment"])
+        for ignored_by_python in (SIGPIPE, SIGXFSZ):
+            _signal.signal(ignored_by_python, DEFAULT)
+        execute(request)
     except BaseException as error:  # noqa: BLE001 - nothing may return into the launcher's loop
         os.write(2, f"cannot start: {error}\n".encode())
     os._exit(127)
+
+
+def execute(request: dict[str, Any]) -> NoReturn:
+    """Execute the program, looked for in the folders of its `PATH`, as `os.execvpe` does at many times its price.
+
+    Raises:
+        OSError: it is in none of them, or may not be executed.
+    """
+    fault: OSError | None = None
+    for path in request["paths"]:
+        try:
+            os.execve(path, request["argv"], request["environment"])
+        except (FileNotFoundError, NotADirectoryError) as error:
+            fault = fault or error
+        except OSError as error:  # it is there: this says more than that it is not in another folder
+            fault = error
+    raise fault or FileNotFoundError(request["argv"][0])
 
 
 def run_in_this_interpreter(argv: list[str], main: ModuleType) -> NoReturn:

@@ -75,10 +75,12 @@ class DistillConfig(TuningSettings, DrawSettings):
             raise ValueError(
                 f"optim.batch_size={self.optim.batch_size} does not divide into groups of sampling.n={self.sampling.n} answers"
             )
-        if self.divergence == "sampled" and self.sampling.top_p < 1:
+        restrictions = self.sampling.params().changed("top_k", "min_p", "repetition_penalty")
+        restrictions += [f"top_p={self.sampling.top_p}"] if self.sampling.top_p < 1 else []
+        if self.divergence == "sampled" and restrictions:
             raise ValueError(
                 f"divergence=sampled estimates the divergence from tokens drawn from the student's whole distribution, and "
-                f"sampling.top_p={self.sampling.top_p} draws from its nucleus; set sampling.top_p=1, or divergence=exact"
+                f"sampling.{restrictions[0]} draws from another one; leave it out, or set divergence=exact"
             )
         if self.engine.name != "transformers":
             raise ValueError(

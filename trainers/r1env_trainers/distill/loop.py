@@ -157,8 +157,8 @@ def _divergence(
         losses = chunked_reverse_kl(predicted(student.model, batch), theirs, config.sampling.temperature)
         return losses, losses.detach().sum()
     with torch.no_grad():
-        wanted = completion_logprobs(teacher.model, batch, config.sampling.temperature)
-    logprobs = completion_logprobs(student.model, batch, config.sampling.temperature)
+        wanted = completion_logprobs(teacher.model, batch, config.sampling.temperature, student.never_drawn)
+    logprobs = completion_logprobs(student.model, batch, config.sampling.temperature, student.never_drawn)
     return policy_gradient(logprobs, wanted) * batch.completion_mask, (logprobs - wanted).detach().sum()
 
 

@@ -19,7 +19,7 @@ from r1env_trainers.model.attention import Packing, causal_attention
 from r1env_trainers.model.batching import left_pad
 from r1env_trainers.model.llama import Attend, Shape, all_weights, cached_hidden_states, compute_dtype, rotary_tables
 from r1env_trainers.model.load import autocast
-from r1env_trainers.model.logprobs import logits_of
+from r1env_trainers.model.logprobs import forbid, logits_of, restrict, restricts
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,35 +62,70 @@ Start = Callable[[Sequence[Sequence[int]], SamplingParams], Batch]
 # Drawing one token per row from logits.
 
 
-def draw(logits: Tensor, temperature: float, top_p: float, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+class Draw:
+    """Draws the next token of rows in step, and knows which tokens each of them has seen where a repetition penalty asks for it."""
+
+    def __init__(
+        self, prompts: Sequence[Sequence[int]], params: SamplingParams, device: torch.device, forbidden: int | None
+    ) -> None:
+        """
+        Args:
+            prompts: P lists of token ids, for P * params.n rows in prompt-major order.
+            forbidden: a token that is never drawn.
+        """
+        self._prompts, self._params, self._forbidden = prompts, params, forbidden
+        self._generator = torch.Generator(device=device).manual_seed(params.seed)
+        self._seen: Tensor | None = None  # [R, V]
+
+    def __call__(self, logits: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the next tokens [R] and their log-probs [R], from logits [R, V]; see `draw`."""
+        if self._params.repetition_penalty != 1:
+            if self._seen is None:
+                of_prompts = torch.zeros((len(self._prompts), logits.shape[1]), dtype=torch.bool)
+                for seen, prompt in zip(of_prompts, self._prompts, strict=True):
+                    seen[torch.tensor(prompt)] = True
+                self._seen = of_prompts.to(logits.device).repeat_interleave(self._params.n, dim=0)
+            logits = penalize(logits, self._seen, self._params.repetition_penalty)
+        token, logprob = draw(logits, self._params, self._generator, self._forbidden)
+        if self._seen is not None:
+            self._seen.scatter_(1, token[:, None], True)
+        return token, logprob
+
+    def keep(self, rows: Tensor) -> None:
+        """Continue with these rows only, given by their places among the present ones."""
+        if self._seen is not None:
+            self._seen = self._seen[rows]
+
+
+def draw(
+    logits: Tensor, params: SamplingParams, generator: torch.Generator, forbidden: int | None = None
+) -> tuple[Tensor, Tensor]:
     """Draw one token per row.
 
     Args:
-        logits: [B, V] float32.
-        temperature: 0 takes the likeliest token.
-        top_p: only the smallest set of tokens whose probability reaches it can be drawn.
+        logits: [B, V] float32; overwritten.
+        params: temperature 0 takes the likeliest token; else only tokens that `top_k`, `top_p` and `min_p` leave are drawn.
+        forbidden: a token that is never drawn.
 
     Returns:
         Tokens [B] (int64), and their log-probs [B] under the distribution drawn from (the unscaled one where greedy).
     """
-    if temperature == 0:
+    logits = forbid(logits, forbidden)
+    if params.temperature == 0:
         token = logits.argmax(dim=-1)
         return token, logits.log_softmax(dim=-1).gather(1, token[:, None]).squeeze(1)
-    logprobs = (logits / temperature).log_softmax(dim=-1)
-    if top_p < 1:
-        logprobs = nucleus(logprobs, top_p).log_softmax(dim=-1)
+    logprobs = (logits / params.temperature).log_softmax(dim=-1)
+    if restricts(params):
+        logprobs = restrict(logprobs, top_k=params.top_k, top_p=params.top_p, min_p=params.min_p).log_softmax(dim=-1)
     # The Gumbel-max trick in its exponential form: argmax p/e with e ~ Exp(1) is a draw from p, and needs no CPU round trip.
     noise = torch.empty_like(logprobs).exponential_(generator=generator)
     token = (logprobs.exp() / noise).argmax(dim=-1)
     return token, logprobs.gather(1, token[:, None]).squeeze(1)
 
 
-def nucleus(logprobs: Tensor, top_p: float | Tensor) -> Tensor:
-    """Return log-probs [B, V] with -inf outside the smallest set of tokens whose probability reaches `top_p` (arXiv 1904.09751)."""
-    ordered, order = logprobs.sort(dim=-1, descending=True)
-    before = ordered.exp().cumsum(dim=-1) - ordered.exp()  # probability of all likelier tokens
-    outside = torch.zeros_like(before, dtype=torch.bool).scatter(1, order, before >= top_p)
-    return logprobs.masked_fill(outside, float("-inf"))
+def penalize(logits: Tensor, seen: Tensor, penalty: float) -> Tensor:
+    """Return logits [B, V] with those of the tokens `seen` [B, V] divided by the penalty if they are positive, else multiplied by it."""
+    return torch.where(seen, torch.where(logits > 0, logits / penalty, logits * penalty), logits)
 
 
 # Static batching: all rows are at the same token. For decoders without slots.
@@ -170,9 +205,15 @@ class LlamaBatch:
     left, so that the token drawn at step t is at column L + t in every row. The first R rows of the cache are in use: when rows
     end, the last ones move into their places, and nothing else is copied."""
 
-    def __init__(self, model: PreTrainedModel, prompts: Sequence[Sequence[int]], params: SamplingParams) -> None:
-        device, n, self._params = model.device, params.n, params
-        self._generator = torch.Generator(device=device).manual_seed(params.seed)
+    def __init__(
+        self,
+        model: PreTrainedModel,
+        prompts: Sequence[Sequence[int]],
+        params: SamplingParams,
+        forbidden: int | None = None,
+    ) -> None:
+        device, n = model.device, params.n
+        self._draw = Draw(prompts, params, device, forbidden)
         self._shape = Shape.of(model.config)
         self._weights = all_weights(model, compute_dtype(device))
         lengths = [len(prompt) for prompt in prompts]
@@ -198,12 +239,13 @@ class LlamaBatch:
             hidden = self._run(self._token, self._positions, attends)
             self._positions = self._positions + 1
             self._logits = logits_of(hidden[self._places], self._weights.head)
-        token, logprob = draw(self._logits, self._params.temperature, self._params.top_p, self._generator)
+        token, logprob = self._draw(self._logits)
         self._token = torch.empty_like(token).index_copy_(0, self._places, token)
         self._logits = None
         return token, logprob
 
     def keep(self, rows: Tensor) -> None:
+        self._draw.keep(rows)
         places, count = self._places[rows], len(rows)
         vacant = torch.ones(count, dtype=torch.bool, device=places.device)
         vacant[places[places < count]] = False
@@ -279,9 +321,16 @@ class TransformersBatch:
     cache and are computed along, unread.
     """
 
-    def __init__(self, model: PreTrainedModel, pad: int, prompts: Sequence[Sequence[int]], params: SamplingParams) -> None:
-        n, self._model, self._params = params.n, model, params
-        self._generator = torch.Generator(device=model.device).manual_seed(params.seed)
+    def __init__(
+        self,
+        model: PreTrainedModel,
+        pad: int,
+        prompts: Sequence[Sequence[int]],
+        params: SamplingParams,
+        forbidden: int | None = None,
+    ) -> None:
+        n, self._model = params.n, model
+        self._draw = Draw(prompts, params, model.device, forbidden)
         self._cache = DynamicCache(config=model.config)
         self._cache_name = _cache_argument(model)
         self._shares = all(type(layer) in SHARED_LAYERS for layer in self._cache.layers)
@@ -300,12 +349,13 @@ class TransformersBatch:
             self._mask = torch.cat([self._mask, self._mask.new_ones((len(self._mask), 1))], dim=1)
             whole = self._forward(self._token[:, None], self._mask, self._mask.sum(dim=1, keepdim=True) - 1)
             self._logits = whole if self._shares else whole[self._live]
-        token, logprob = draw(self._logits, self._params.temperature, self._params.top_p, self._generator)
+        token, logprob = self._draw(self._logits)
         self._token = token if self._shares else self._token.index_copy(0, self._live, token)
         self._logits = None
         return token, logprob
 
     def keep(self, rows: Tensor) -> None:
+        self._draw.keep(rows)
         if not self._shares:
             self._live = self._live[rows]
             return

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
-from typing import Any, cast
+from typing import Any
 
 import torch
 from torch.nn.utils.rnn import pad_sequence
@@ -19,8 +19,8 @@ from r1env_trainers.generate.engine import LocalEngine, Sampler, context_length
 from r1env_trainers.generate.options import EngineName, VLLMOptions
 from r1env_trainers.generate.vllm import check_installed, sampler_beside
 from r1env_trainers.model.batching import left_pad
-from r1env_trainers.model.load import LoadedModel
-from r1env_trainers.model.logprobs import TokenBatch, completion_logprobs
+from r1env_trainers.model.load import LoadedModel, token_ids
+from r1env_trainers.model.logprobs import TokenBatch, completion_logprobs, restricted_mass, restricts
 
 logger = logging.getLogger(__name__)
 
@@ -115,7 +115,8 @@ class EncodingEngine:
         """Return the completion with token ids, at least one, and cut where a limit cuts it."""
         if completion.token_ids:
             return completion
-        encoded = cast(list[int], self.tokenizer(completion.text, add_special_tokens=False)["input_ids"])
+        known = token_ids(self.tokenizer, completion.text)
+        encoded = [token for token in known if token != self._loaded.never_drawn]  # a text that spells the pad token out
         end = self.tokenizer.eos_token_id
         ids = [*encoded, end] if completion.finish_reason is FinishReason.STOP or not encoded else encoded
         room = params.max_new_tokens if self.max_length is None else min(params.max_new_tokens, self.max_length - prompt_length)
@@ -128,14 +129,26 @@ class EncodingEngine:
     def _with_logprobs(
         self, prompts: Sequence[Sequence[int]], rows: Sequence[Completion], params: SamplingParams
     ) -> list[Completion]:
-        """Return the completions with the policy's log-probs of their tokens, at the temperature of the sampling."""
+        """Return the completions with the policy's log-probs of their tokens, as if it had drawn them.
+
+        Raises:
+            UsageError: there is a repetition penalty, whose distribution is not computed.
+        """
+        if params.repetition_penalty != 1:
+            raise UsageError(
+                f"repetition_penalty={params.repetition_penalty}: log-probs under a penalty are not computed; leave it at 1"
+            )
         pad, device = self._loaded.pad, self._loaded.device
         ids = [torch.tensor(row.token_ids, dtype=torch.long) for row in rows]
         completions = pad_sequence(ids, batch_first=True, padding_value=pad)  # [B, T]
         mask = pad_sequence([torch.ones(len(row)) for row in ids], batch_first=True)
         prompt_ids, prompt_mask = left_pad([list(prompt) for prompt in prompts], pad, device)
         batch = TokenBatch(prompt_ids, prompt_mask, completions.to(device), mask.to(device))
-        logprobs = completion_logprobs(self._loaded.model, batch, params.temperature or 1.0).cpu()
+        model, forbidden = self._loaded.model, self._loaded.never_drawn
+        logprobs = completion_logprobs(model, batch, params.temperature or 1.0, forbidden)
+        if restricts(params):
+            logprobs = logprobs - restricted_mass(model, batch, params, forbidden)
+        logprobs = logprobs.cpu()
         return [
             row if row.logprobs is not None else row.model_copy(update={"logprobs": tuple(found[: len(one)].tolist())})
             for row, found, one in zip(rows, logprobs, ids, strict=True)

@@ -80,17 +80,15 @@ class Sampler:
         self.max_length = context_length(loaded.model.config)
         self._pad = loaded.pad
         self._start = choose_decoding(loaded, max_rows)
-        generation = loaded.model.generation_config
-        ends = end_tokens(loaded.tokenizer, generation.eos_token_id if generation else None)
-        self._end_tokens = torch.tensor(ends, dtype=torch.long)
+        self._end_tokens = torch.tensor(loaded.ends, dtype=torch.long)
         self._stop_tokens: dict[tuple[str, ...], Tensor] = {}
 
     @torch.no_grad()
     def sample(self, prompts: Sequence[Sequence[int]], params: SamplingParams, on_finished: OnSamples | None = None) -> Samples:
         """Draw `params.n` completions for each prompt.
 
-        Log-probs are those of the distribution that was sampled from; of greedy ones, those of the unscaled distribution. The result
-        depends on nothing random but `params.seed`.
+        Log-probs are those of the distribution that was sampled from; of greedy ones, those of the unscaled distribution. The pad token is
+        never drawn, unless it ends completions. The result depends on nothing random but `params.seed`.
 
         Args:
             prompts: P lists of token ids, none empty, each shorter than `max_length`.
@@ -110,7 +108,7 @@ class Sampler:
             if not under_way:
                 return completions.samples(torch.arange(len(prompts) * params.n)).to(self.model.device)
             rows, new = completions.append(under_way.popleft())
-            ends = self._ends(completions.ids, rows, new, completions.lengths[rows], params.stop)
+            ends = self._ends(completions.ids, rows, new, completions.lengths[rows], params)
             leaving, over = completions.cut(rows, new, ends)
             if len(leaving):
                 batch.end(leaving)
@@ -120,31 +118,41 @@ class Sampler:
     def close(self) -> None:
         """Do nothing: only memory is held."""
 
-    def _ends(self, so_far: Tensor, rows: Tensor, new: Tensor, before: Tensor, stop: tuple[str, ...]) -> Tensor:
+    def _ends(self, so_far: Tensor, rows: Tensor, new: Tensor, before: Tensor, params: SamplingParams) -> Tensor:
         """Return [R], how many of the new tokens [R, K] come up to and including the first end token or stop text; K + 1 for no end.
 
         Args:
             so_far: [N, T] the tokens of all rows, including the new ones.
             rows: [R] to look at. before: [R] their lengths without the new tokens; they contain no end.
         """
-        ending = torch.isin(new, self._end_tokens)
-        if stop:
+        ending = torch.zeros_like(new, dtype=torch.bool) if params.ignore_eos else torch.isin(new, self._end_tokens)
+        if stop := params.stop:
             suspects = torch.isin(new, self._tokens_ending(stop)) & ~ending
             which, columns = suspects.nonzero(as_tuple=True)
             ends = (before[which] + columns + 1).tolist()
-            # A stop text is a few tokens, so decoding the tail is enough, and keeps each check short.
-            tails = [so_far[row, max(0, end - 32) : end].tolist() for row, end in zip(rows[which].tolist(), ends, strict=True)]
+            # A token is a byte at least, so the tail that can hold a stop text is short, and decoding it quick.
+            longest = max(32, *(len(text.encode()) for text in stop))
+            tails = [
+                so_far[row, max(0, end - longest) : end].tolist() for row, end in zip(rows[which].tolist(), ends, strict=True)
+            ]
             found = [any(text in tail for text in stop) for tail in self.tokenizer.batch_decode(tails)]
             ending[which, columns] = torch.tensor(found, dtype=torch.bool)
         first = ending.int().argmax(dim=1)
         return torch.where(ending.any(dim=1), first + 1, new.shape[1] + 1)
 
     def _tokens_ending(self, stop: tuple[str, ...]) -> Tensor:
-        """Return the tokens whose text contains the last character of a stop text: only these can complete one."""
+        """Return the tokens that can complete a stop text: those whose text contains its last character.
+
+        By itself a token of the bytes of one character decodes to a replacement character, and one of a space to nothing.
+        """
         if stop not in self._stop_tokens:
             last = {text[-1] for text in stop}
+            if not all(char.isascii() for char in last):
+                last.add("\N{REPLACEMENT CHARACTER}")
+            spaces = any(char.isspace() for char in last)
             texts = self.tokenizer.batch_decode([[token] for token in range(len(self.tokenizer))])
-            self._stop_tokens[stop] = torch.tensor([i for i, text in enumerate(texts) if last & set(text)])
+            found = [i for i, text in enumerate(texts) if last & set(text) or (spaces and not text.strip())]
+            self._stop_tokens[stop] = torch.tensor(found, dtype=torch.long)
         return self._stop_tokens[stop]
 
 
@@ -227,12 +235,6 @@ def decode_samples(tokenizer: PreTrainedTokenizerBase, samples: Samples) -> list
     lengths = samples.mask.sum(dim=1).long().tolist()
     rows = [row[:length] for row, length in zip(samples.ids.tolist(), lengths, strict=True)]
     return tokenizer.batch_decode(rows, skip_special_tokens=True)
-
-
-def end_tokens(tokenizer: PreTrainedTokenizerBase, named: int | list[int] | None) -> list[int]:
-    """Return the tokens that end a completion, ascending: the tokenizer's, and those in the model's generation settings."""
-    listed = named if isinstance(named, list) else [named]
-    return sorted({end for end in (*listed, tokenizer.eos_token_id) if isinstance(end, int)})
 
 
 # Engines over a sampler.
@@ -319,12 +321,17 @@ def choose_decoding(loaded: LoadedModel, max_rows: int | None = None) -> Start:
     Args:
         max_rows: see `Sampler`.
     """
-    llama = is_llama(loaded.model)
+    llama, forbidden = is_llama(loaded.model), loaded.never_drawn
+    in_step: StartInStep = (
+        functools.partial(LlamaBatch, loaded.model, forbidden=forbidden)
+        if llama
+        else functools.partial(TransformersBatch, loaded.model, loaded.pad, forbidden=forbidden)
+    )
+    plain: Start = functools.partial(Lockstep, in_step, max_rows=max_rows)
     if llama and loaded.device.type == "cuda" and has_triton() and Shape.of(loaded.model.config).head_dim in TILES:
         from r1env_trainers.generate.graphs import GraphDecoder  # imports Triton, which is only there beside a GPU
 
-        return GraphDecoder(loaded.model, max_rows).start
-    in_step: StartInStep = (
-        functools.partial(LlamaBatch, loaded.model) if llama else functools.partial(TransformersBatch, loaded.model, loaded.pad)
-    )
-    return functools.partial(Lockstep, in_step, max_rows=max_rows)
+        graphs = GraphDecoder(loaded.model, max_rows, forbidden).start
+        # Graphs know the newest tokens of their rows only, and the penalty depends on all of them.
+        return lambda prompts, params: (graphs if params.repetition_penalty == 1 else plain)(prompts, params)
+    return plain

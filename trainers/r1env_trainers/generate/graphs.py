@@ -9,20 +9,20 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
 from r1env.engines import SamplingParams
-from r1env_trainers.generate.batches import Drawn, nucleus
+from r1env_trainers.generate.batches import Drawn
 from r1env_trainers.generate.cache import Capacity, DeviceState, Slots, graph_size, leaves_room, memory_budget, token_bytes
 from r1env_trainers.generate.kernels import draw_into
 from r1env_trainers.generate.step import FEW_ROWS, newest_hidden_states
 from r1env_trainers.model.attention import Packing, causal_attention
 from r1env_trainers.model.llama import Attend, Shape, all_weights, cached_hidden_states, compute_dtype, refresh
-from r1env_trainers.model.logprobs import logits_of
+from r1env_trainers.model.logprobs import forbid, logits_of, restrict, restricts
 
 logger = logging.getLogger(__name__)
 
@@ -40,25 +40,37 @@ TRIAL_TOLERANCE = 0.1
 rounding to bfloat16 is a tenth of it."""
 
 
+class Restriction(NamedTuple):
+    """What a graph leaves of the distribution, see `restrict`. The values that are part of a graph; that of `top_p` is read when it runs."""
+
+    top_k: int = 0
+    nucleus: bool = False
+    min_p: float = 0.0
+
+
+UNRESTRICTED = Restriction()
+
+
 class GraphDecoder:
     """Decodes one batch at a time; `start` begins the next one and drops the last.
 
     Args:
         max_rows: the most slots; None for as many as there are rows, or as memory allows.
+        forbidden: a token that is never drawn.
     """
 
-    def __init__(self, model: PreTrainedModel, max_rows: int | None = None) -> None:
-        self._model, self._max_rows = model, max_rows
+    def __init__(self, model: PreTrainedModel, max_rows: int | None = None, forbidden: int | None = None) -> None:
+        self._model, self._max_rows, self._forbidden = model, max_rows, forbidden
         self._shape = Shape.of(model.config)
         with torch.no_grad():
             self._weights = all_weights(model, compute_dtype(model.device))
-        self._graphs: dict[tuple[int, bool], torch.cuda.CUDAGraph] = {}
+        self._graphs: dict[tuple[int, Restriction], torch.cuda.CUDAGraph] = {}
         self._asked = NOTHING  # what the cache was last asked to hold; it may be smaller
         self._state = DeviceState(model, NOTHING)
         self._few = FEW_ROWS if model.device.type == "cuda" else 0
         self._tried = False  # whether our own matrix products have been compared with torch's
         self._live = 0  # rows of a step
-        self._nucleus = False
+        self._restriction = UNRESTRICTED
 
     @torch.no_grad()
     def start(self, prompts: Sequence[Sequence[int]], params: SamplingParams) -> GraphBatch:
@@ -70,7 +82,7 @@ class GraphDecoder:
         state.seed.fill_(params.seed)
         state.temperature.fill_(params.temperature)
         state.top_p.fill_(params.top_p)
-        self._nucleus = params.top_p < 1 and params.temperature > 0
+        self._restriction = Restriction(params.top_k, params.top_p < 1, params.min_p) if restricts(params) else UNRESTRICTED
         return GraphBatch(self, prompts, params.n, params.max_new_tokens)
 
     @property
@@ -97,7 +109,7 @@ class GraphDecoder:
         logits = torch.cat([self._prefill([prompts[place] for place in places[some]], places[some]) for some in passes])
         which_prompt = {place: which for which, place in enumerate(places)}
         (which,) = self._on_device([[which_prompt[group] for group in groups]])
-        self._draw(logits[which], slot, self._nucleus)
+        self._draw(logits[which], slot, self._restriction)
         return self._newest(rows, slot, 1)
 
     @torch.no_grad()
@@ -156,7 +168,7 @@ class GraphDecoder:
 
     def _graph(self) -> torch.cuda.CUDAGraph:
         """Return the graph of a step over as many rows as are live; capture it on first use."""
-        key = (graph_size(self._live), self._nucleus)
+        key = (graph_size(self._live), self._restriction)
         if key not in self._graphs:
             if not self._tried and key[0] <= self._few:
                 self._try_few(key[0])
@@ -176,29 +188,32 @@ class GraphDecoder:
             logger.warning("the matrix products of few rows are off by %.2g; using torch's instead", gap)
             self._few = 0
 
-    def _capture(self, size: int, keep_nucleus: bool) -> torch.cuda.CUDAGraph:
+    def _capture(self, size: int, restriction: Restriction) -> torch.cuda.CUDAGraph:
         live = self._state.live.clone()
         # Run once without a graph, which compiles everything; on the scratch slot, so that no row is changed.
         self._state.live.fill_(self._state.capacity.rows)
-        self._step(size, keep_nucleus)
+        self._step(size, restriction)
         self._state.live.copy_(live)
         torch.cuda.synchronize()
         graph = torch.cuda.CUDAGraph()
         pool = next(iter(self._graphs.values())).pool() if self._graphs else None
         with torch.cuda.graph(graph, pool=pool):
-            self._step(size, keep_nucleus)
+            self._step(size, restriction)
         return graph
 
-    def _step(self, size: int, keep_nucleus: bool) -> None:
+    def _step(self, size: int, restriction: Restriction) -> None:
         """Run the newest token of the first `size` live rows through the network, and draw the next."""
         slots = self._state.live[:size]
         hidden = newest_hidden_states(self._weights, self._shape, self._state, slots, self._few)
-        self._draw(logits_of(hidden, self._weights.head), slots, keep_nucleus)
+        self._draw(logits_of(hidden, self._weights.head), slots, restriction)
 
-    def _draw(self, logits: Tensor, slots: Tensor, keep_nucleus: bool) -> None:
+    def _draw(self, logits: Tensor, slots: Tensor, restriction: Restriction) -> None:
         state = self._state
-        if keep_nucleus:
-            outside = nucleus((logits / state.temperature).log_softmax(dim=-1), state.top_p).isneginf()
+        logits = forbid(logits, self._forbidden)
+        if restriction != UNRESTRICTED:
+            logprobs = (logits / state.temperature).log_softmax(dim=-1)
+            top_p = state.top_p if restriction.nucleus else 1.0
+            outside = restrict(logprobs, top_k=restriction.top_k, top_p=top_p, min_p=restriction.min_p).isneginf()
             logits = logits.masked_fill(outside, float("-inf"))
         draw_into(
             logits,

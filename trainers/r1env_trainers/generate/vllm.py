@@ -15,10 +15,10 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from r1env.engines import SamplingParams
 from r1env.errors import EngineError, UsageError
 from r1env_trainers.generate.cache import graph_sizes
-from r1env_trainers.generate.engine import LocalEngine, OnSamples, Samples, end_tokens, rooms
+from r1env_trainers.generate.engine import LocalEngine, OnSamples, Samples, rooms
 from r1env_trainers.generate.options import VLLMOptions
 from r1env_trainers.model.llama import compute_dtype
-from r1env_trainers.model.load import NAMED, LoadedModel, check_model_name, choose_device, load_model
+from r1env_trainers.model.load import NAMED, LoadedModel, check_model_name, choose_device, end_tokens, load_model, never_drawn
 
 EVALUATION_SHARE = 0.9
 """Share of the GPU's memory where there is no trainer beside."""
@@ -48,6 +48,10 @@ def make_vllm(model: str, *, seed: int = 0, **options: Any) -> LocalEngine:
 INSTALL = "pip install 'r1env-trainers[vllm]'"
 SEEDS = 2**62
 """vLLM stores a seed in 64 bits, signed, and gives completion k of a prompt the seed + k."""
+
+
+LEAST_BIAS = -100.0
+"""The lowest bias of a logit that vLLM takes; e**-100 of a token's probability is none in float32."""
 
 
 class VLLMSampler:
@@ -80,6 +84,8 @@ class VLLMSampler:
         self.max_length: int | None = llm.llm_engine.model_config.max_model_len
         self._llm = llm
         self._ends = list(ends)
+        forbidden = never_drawn(tokenizer, ends)
+        self._bias = None if forbidden is None else {forbidden: LEAST_BIAS}
         self._device = device
         self._source = source
         self._sleep = sleep
@@ -87,8 +93,17 @@ class VLLMSampler:
             llm.sleep(level=2)
 
     def sample(self, prompts: Sequence[Sequence[int]], params: SamplingParams, on_finished: OnSamples | None = None) -> Samples:
-        """Like `Sampler.sample`, but all rows are reported at the end."""
+        """Like `Sampler.sample`, but all rows are reported at the end.
+
+        Raises:
+            UsageError: min_p and top_p are both asked for, which vLLM applies in another order than r1env.
+        """
         import vllm  # type: ignore[import-not-found,unused-ignore]
+
+        if params.min_p > 0 and params.top_p < 1:
+            raise UsageError(
+                "the engine 'vllm' applies min_p before top_p, r1env after it; give one of them, or another engine"
+            )
 
         limits = rooms(prompts, params, self.max_length)
         self._wake()
@@ -97,11 +112,15 @@ class VLLMSampler:
                 n=params.n,
                 max_tokens=limit,
                 temperature=params.temperature,
+                top_k=params.top_k,
                 top_p=params.top_p,
+                min_p=params.min_p,
+                repetition_penalty=params.repetition_penalty,
+                logit_bias=self._bias,
                 stop=list(params.stop) or None,
                 include_stop_str_in_output=True,
                 detokenize=bool(params.stop),  # only stop texts need vLLM's own texts
-                stop_token_ids=self._ends,
+                stop_token_ids=[] if params.ignore_eos else self._ends,
                 ignore_eos=True,  # the end tokens are listed above instead
                 logprobs=0,  # of the drawn token alone
                 flat_logprobs=True,
@@ -172,9 +191,7 @@ def sampler_beside(loaded: LoadedModel, options: VLLMOptions, seed: int) -> VLLM
         loaded.model.config.save_pretrained(folder)
         loaded.tokenizer.save_pretrained(folder)
         llm = start_vllm(folder, options, seed, load_format="dummy")
-    generation = loaded.model.generation_config
-    ends = end_tokens(loaded.tokenizer, generation.eos_token_id if generation else None)
-    return VLLMSampler(llm, loaded.tokenizer, ends, loaded.device, loaded.model, sleep=options.sleep)
+    return VLLMSampler(llm, loaded.tokenizer, loaded.ends, loaded.device, loaded.model, sleep=options.sleep)
 
 
 def check_installed() -> None:

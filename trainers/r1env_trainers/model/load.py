@@ -5,17 +5,19 @@ from __future__ import annotations
 import importlib.util
 import json
 import weakref
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 from transformers.utils.logging import disable_progress_bar
 
 from r1env.errors import UnknownNameError, UsageError
+from r1env.prompts import END_TOKENS
+from r1env.rollout import ChatTemplateError, reply_text
 from r1env_trainers.model import tiny
 from r1env_trainers.model.guards import check_loaded
 from r1env_trainers.model.wheels import GEMMA3_270M, SMOLLM2_135M
@@ -48,6 +50,17 @@ class LoadedModel:
         pad = self.tokenizer.pad_token_id
         assert isinstance(pad, int)  # load_model gives every tokenizer one
         return pad
+
+    @property
+    def ends(self) -> list[int]:
+        """The tokens that end a completion."""
+        settings = self.model.generation_config
+        return end_tokens(self.tokenizer, settings.eos_token_id if settings else None)
+
+    @property
+    def never_drawn(self) -> int | None:
+        """The token that no sampler draws, see `never_drawn`; log-probs of completions are those of a distribution without it."""
+        return never_drawn(self.tokenizer, self.ends)
 
     @property
     def parameters(self) -> int:
@@ -136,6 +149,63 @@ def _from_pretrained(name: str) -> Loaded:
         reason = str(error).strip().splitlines()[0]
         raise UsageError(f"cannot load the model {name!r}: {reason}") from error
     return model, tokenizer
+
+
+# Where a completion ends, and what it never contains.
+
+
+def end_tokens(tokenizer: PreTrainedTokenizerBase, named: int | list[int] | None) -> list[int]:
+    """Return the tokens that end a completion, ascending: the tokenizer's, the chat template's end of turn, and those in `named`.
+
+    Args:
+        named: the end tokens in the model's generation settings.
+    """
+    listed = named if isinstance(named, list) else [named]
+    return sorted({end for end in (*listed, tokenizer.eos_token_id, end_of_turn(tokenizer)) if isinstance(end, int)})
+
+
+def never_drawn(tokenizer: PreTrainedTokenizerBase, ends: Collection[int]) -> int | None:
+    """Return the pad token, which no completion contains, unless it is one of the tokens that end completions."""
+    pad = tokenizer.pad_token_id
+    return pad if isinstance(pad, int) and pad not in ends else None
+
+
+_ends_of_turns: weakref.WeakKeyDictionary[PreTrainedTokenizerBase, tuple[str, int | None]] = weakref.WeakKeyDictionary()
+
+
+def end_of_turn(tokenizer: PreTrainedTokenizerBase) -> int | None:
+    """Return the token with which the chat template ends a turn; None where there is no template, or it ends turns with plain text.
+
+    A model that learns from demonstrations learns to write it, so sampling stops there, and `learn_to_stop` in `sft.loop` adds it to
+    the model's generation settings.
+    """
+    template = str(tokenizer.chat_template or "")
+    known, end = _ends_of_turns.get(tokenizer, ("", None))
+    if known != template:  # kept, since trainers ask in every step
+        try:
+            tail = reply_text(tokenizer, (), chat=True).text
+            end = next((token for token in token_ids(tokenizer, tail)[:1] if token in end_ids(tokenizer, tail)), None)
+        except ChatTemplateError:  # it will be raised, with the conversation at fault, when a prompt is made
+            end = None
+        _ends_of_turns[tokenizer] = (template, end)
+    return end
+
+
+def end_ids(tokenizer: PreTrainedTokenizerBase, tail: str) -> set[int]:
+    """Return the tokens that end a turn: the template's, the tokenizer's, and those that public tokenizers have for it.
+
+    Args:
+        tail: what the template writes after an answer.
+    """
+    known = (tokenizer.convert_tokens_to_ids(token) for token in END_TOKENS)
+    ends = {token for token in (*known, tokenizer.eos_token_id) if isinstance(token, int) and token != tokenizer.unk_token_id}
+    first = token_ids(tokenizer, tail)[:1]
+    return ends | {token for token in first if token in tokenizer.all_special_ids and token != tokenizer.unk_token_id}
+
+
+def token_ids(tokenizer: PreTrainedTokenizerBase, text: str) -> list[int]:
+    """Return the tokens of a text, without those that a tokenizer adds at its ends."""
+    return cast("list[int]", tokenizer(text, add_special_tokens=False)["input_ids"])
 
 
 # Folders with low-rank adapters, which PEFT wrote. What trains them is `lora`.

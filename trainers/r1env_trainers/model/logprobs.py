@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 import weakref
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 from transformers import PreTrainedModel
 
+from r1env.engines import SamplingParams
 from r1env_trainers.model.attention import Packing, pack_prompts_once
 from r1env_trainers.model.batching import micro_batches
 from r1env_trainers.model.llama import Shape, compute_dtype, is_llama, packed_hidden_states
@@ -72,28 +74,31 @@ class TokenBatch:
         )
 
 
-def completion_logprobs(model: PreTrainedModel, batch: TokenBatch, temperature: float = 1.0) -> Tensor:
+def completion_logprobs(
+    model: PreTrainedModel, batch: TokenBatch, temperature: float = 1.0, forbidden: int | None = None
+) -> Tensor:
     """Return [B, T] float32 natural-log probabilities of the completion tokens that count; 0 elsewhere.
 
     Args:
         temperature: that they were sampled with; logits are divided by it.
+        forbidden: a token that the sampler never draws (`LoadedModel.never_drawn`), which therefore has no probability.
     """
     found = predicted(model, batch)
     if found.head is not None:
-        return _in_place(batch, linear_logprobs(found.features, found.head, found.ids, temperature))
-    return _in_place(batch, chosen((found.features / temperature).log_softmax(dim=-1), found.ids))
+        return _in_place(batch, linear_logprobs(found.features, found.head, found.ids, temperature, forbidden))
+    return _in_place(batch, chosen(log_softmax(found.features, temperature, forbidden), found.ids))
 
 
 def completion_logprobs_and_entropies(
-    model: PreTrainedModel, batch: TokenBatch, temperature: float = 1.0
+    model: PreTrainedModel, batch: TokenBatch, temperature: float = 1.0, forbidden: int | None = None
 ) -> tuple[Tensor, Tensor]:
     """Return `completion_logprobs`, and the entropies [B, T] (nats) of the distributions sampled from; both have gradients."""
     found = predicted(model, batch)
     if found.head is not None:
-        logprobs, entropies = linear_logprobs_and_entropies(found.features, found.head, found.ids, temperature)
+        logprobs, entropies = linear_logprobs_and_entropies(found.features, found.head, found.ids, temperature, forbidden)
     else:
-        whole = (found.features / temperature).log_softmax(dim=-1)
-        logprobs, entropies = chosen(whole, found.ids), _entropies(whole)
+        whole = log_softmax(found.features, temperature, forbidden)
+        logprobs, entropies = chosen(whole, found.ids), entropies_of(whole)
     return _in_place(batch, logprobs), _in_place(batch, entropies)
 
 
@@ -250,9 +255,14 @@ def _is_all_there_is(head: nn.Linear, model: PreTrainedModel) -> bool:
 
 CHUNK_ELEMENTS = {"cuda": 2**28, "cpu": 2**24}
 """Logits held at once: 1 GB on a GPU, enough to fill it; 64 MB on a CPU."""
+LEAST_ROWS = {"cuda": 1, "cpu": 256}
+"""Tokens of a chunk, whatever the vocabulary: every chunk reads and writes the whole gradient of the head, which takes a CPU longer than
+the products of few tokens."""
 
 
-def linear_logprobs(hidden: Tensor, head: Tensor, ids: Tensor, temperature: float = 1.0) -> Tensor:
+def linear_logprobs(
+    hidden: Tensor, head: Tensor, ids: Tensor, temperature: float = 1.0, forbidden: int | None = None
+) -> Tensor:
     """Return [N] natural-log probabilities of `ids` under softmax(hidden @ head.T / temperature), float32.
 
     Logits are computed in chunks, in float32, and again in the backward pass: 2 * V * H more operations per token, 4 * V bytes less.
@@ -262,10 +272,11 @@ def linear_logprobs(hidden: Tensor, head: Tensor, ids: Tensor, temperature: floa
         hidden: [N, H], float32 or bfloat16.
         head: [V, H] in any format; products are computed in that of `hidden`, the gradient is summed in float32.
         ids: [N] int64.
+        forbidden: a token without probability.
     """
     if keeps_logits(hidden, head):
-        return chosen(whole_logprobs(hidden, head, temperature), ids)
-    result: Tensor = _LinearLogprobs.apply(hidden, head, ids, temperature)  # type: ignore[no-untyped-call]
+        return chosen(whole_logprobs(hidden, head, temperature, forbidden), ids)
+    result: Tensor = _LinearLogprobs.apply(hidden, head, ids, temperature, forbidden)  # type: ignore[no-untyped-call]
     return result
 
 
@@ -275,9 +286,26 @@ def keeps_logits(hidden: Tensor, head: Tensor) -> bool:
     return usual and len(hidden) * len(head) <= CHUNK_ELEMENTS["cpu"]
 
 
-def whole_logprobs(hidden: Tensor, head: Tensor, temperature: float) -> Tensor:
+def whole_logprobs(hidden: Tensor, head: Tensor, temperature: float, forbidden: int | None = None) -> Tensor:
     """Return [N, V] natural-log probabilities of all tokens under softmax(hidden @ head.T / temperature), from float32 hidden states."""
-    return logits_of(hidden / temperature, head.to(hidden.dtype)).log_softmax(dim=-1)
+    return forbid(logits_of(hidden / temperature, head.to(hidden.dtype)), forbidden).log_softmax(dim=-1)
+
+
+def log_softmax(logits: Tensor, temperature: float, forbidden: int | None = None) -> Tensor:
+    """Return [..., V] natural-log probabilities of all tokens under softmax(logits / temperature)."""
+    return forbid(logits / temperature, forbidden).log_softmax(dim=-1)
+
+
+NEVER = -1e30
+"""The logit of a token that has no probability. Not minus infinity: the entropy multiplies log-probs with probabilities, and 0 times
+infinity is NaN."""
+
+
+def forbid(logits: Tensor, token: int | None) -> Tensor:
+    """Take all probability from a token of logits [..., V], in place; None for no token."""
+    if token is not None:
+        logits[..., token] = NEVER
+    return logits
 
 
 def chosen(logprobs: Tensor, ids: Tensor) -> Tensor:
@@ -292,33 +320,35 @@ def logits_of(hidden: Tensor, head: Tensor) -> Tensor:
 
 class _LinearLogprobs(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, hidden: Tensor, head: Tensor, ids: Tensor, temperature: float) -> Tensor:
+    def forward(ctx: Any, hidden: Tensor, head: Tensor, ids: Tensor, temperature: float, forbidden: int | None) -> Tensor:
         weight = head.to(hidden.dtype)
         logprobs, normalisers = [], []
         for rows in _chunks(hidden, head):
-            logprob, normaliser = _chunk_functions(hidden.device.type)[0](
-                logits_of(hidden[rows], weight), ids[rows], temperature
-            )
+            logits = forbid(logits_of(hidden[rows], weight), forbidden)
+            logprob, normaliser = _chunk_functions(hidden.device.type)[0](logits, ids[rows], temperature)
             logprobs.append(logprob)
             normalisers.append(normaliser)
         ctx.save_for_backward(hidden, head, ids, torch.cat(normalisers))
-        ctx.temperature = temperature
+        ctx.temperature, ctx.forbidden = temperature, forbidden
         return torch.cat(logprobs)
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, None, None]:
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, None, None, None]:
         hidden, head, ids, normalisers = ctx.saved_tensors
         weight = head.to(hidden.dtype)
         grad_hidden = torch.empty_like(hidden)
         grad_head = torch.zeros_like(head, dtype=torch.float32)
         for rows in _chunks(hidden, head):
-            logits = logits_of(hidden[rows], weight)
+            logits = forbid(logits_of(hidden[rows], weight), ctx.forbidden)
             slope = _chunk_functions(hidden.device.type)[1](
                 logits, ids[rows], normalisers[rows], grad[rows], ctx.temperature, hidden.dtype
             )
             grad_hidden[rows] = slope @ weight
-            grad_head += _product(slope.T, hidden[rows])
-        return grad_hidden, grad_head.to(head.dtype), None, None
+            if slope.dtype == torch.float32:  # without a second matrix of the head's size, which is most of the time on a CPU
+                grad_head.addmm_(slope.T, hidden[rows])
+            else:
+                grad_head += _product(slope.T, hidden[rows])
+        return grad_hidden, grad_head.to(head.dtype), None, None, None
 
 
 def _product(left: Tensor, right: Tensor) -> Tensor:
@@ -331,7 +361,7 @@ def _product(left: Tensor, right: Tensor) -> Tensor:
 
 
 def _chunks(hidden: Tensor, head: Tensor) -> list[slice]:
-    size = max(1, CHUNK_ELEMENTS[hidden.device.type] // head.shape[0])
+    size = max(LEAST_ROWS[hidden.device.type], CHUNK_ELEMENTS[hidden.device.type] // head.shape[0])
     return [slice(start, start + size) for start in range(0, max(1, len(hidden)), size)]
 
 
@@ -362,34 +392,97 @@ def _chunk_functions(device_type: str) -> tuple[Callable[..., tuple[Tensor, Tens
 # Entropies of a model's next-token distributions, with gradients, for the entropy bonus.
 
 
-def entropies_of(logits: Tensor) -> Tensor:
-    """Return the entropies [...] (nats) of softmax(logits), from [..., V] logits."""
-    return _entropies(logits.log_softmax(dim=-1))
+def entropies_of(logprobs: Tensor) -> Tensor:
+    """Return the entropies [...] (nats) of distributions given by log-probs [..., V]."""
+    return -(logprobs.exp() * logprobs).sum(dim=-1)
 
 
-def linear_logprobs_and_entropies(hidden: Tensor, head: Tensor, ids: Tensor, temperature: float = 1.0) -> tuple[Tensor, Tensor]:
+def linear_logprobs_and_entropies(
+    hidden: Tensor, head: Tensor, ids: Tensor, temperature: float = 1.0, forbidden: int | None = None
+) -> tuple[Tensor, Tensor]:
     """Return `linear_logprobs` and `linear_entropies`; logits that are kept are computed once for both."""
     if not keeps_logits(hidden, head):
-        return linear_logprobs(hidden, head, ids, temperature), linear_entropies(hidden, head, temperature)
-    logprobs = whole_logprobs(hidden, head, temperature)
-    return chosen(logprobs, ids), _entropies(logprobs)
+        logprobs = linear_logprobs(hidden, head, ids, temperature, forbidden)
+        return logprobs, linear_entropies(hidden, head, temperature, forbidden)
+    whole = whole_logprobs(hidden, head, temperature, forbidden)
+    return chosen(whole, ids), entropies_of(whole)
 
 
-def linear_entropies(hidden: Tensor, head: Tensor, temperature: float = 1.0) -> Tensor:
+def linear_entropies(hidden: Tensor, head: Tensor, temperature: float = 1.0, forbidden: int | None = None) -> Tensor:
     """Return the entropies [N] (nats) of softmax(hidden @ head.T / temperature), float32, a chunk of logits at a time, forward and backward.
 
     Args:
         hidden: [N, H].
         head: [V, H].
+        forbidden: a token without probability.
     """
     rows = max(1, CHUNK_ELEMENTS[hidden.device.type] // head.shape[0])
-    chunks = [checkpoint(_chunk, part, head, temperature, use_reentrant=False) for part in hidden.split(rows)]
+    chunks = [
+        checkpoint(_chunk_entropies, part, head, temperature, forbidden, use_reentrant=False) for part in hidden.split(rows)
+    ]
     return torch.cat(chunks)
 
 
-def _chunk(hidden: Tensor, head: Tensor, temperature: float) -> Tensor:
-    return entropies_of(logits_of(hidden, head.to(hidden.dtype)) / temperature)
+def _chunk_entropies(hidden: Tensor, head: Tensor, temperature: float, forbidden: int | None) -> Tensor:
+    return entropies_of(log_softmax(logits_of(hidden, head.to(hidden.dtype)), temperature, forbidden))
 
 
-def _entropies(logprobs: Tensor) -> Tensor:
-    return -(logprobs.exp() * logprobs).sum(dim=-1)
+# Restricted distributions: what top_k, top_p and min_p leave of a distribution.
+
+
+def restricts(params: SamplingParams) -> bool:
+    """Return whether completions are drawn from a part of the distribution at their temperature. Greedy ones are not drawn."""
+    return params.temperature > 0 and (params.top_k > 0 or params.top_p < 1 or params.min_p > 0)
+
+
+def restrict(logprobs: Tensor, *, top_k: int = 0, top_p: float | Tensor = 1.0, min_p: float = 0.0) -> Tensor:
+    """Return log-probs [N, V] with -inf outside the tokens that may be drawn; they are not normalised anew.
+
+    The order is that of transformers: `top_k` leaves the k likeliest tokens (and those exactly as likely as the last of them);
+    `top_p` the smallest set of these whose share of what `top_k` left reaches it (nucleus sampling, arXiv 1904.09751); `min_p` those
+    at least so likely, relative to the likeliest (arXiv 2407.01082).
+
+    Args:
+        logprobs: at the sampling temperature.
+        top_k: 0 for all tokens.
+        top_p: a tensor [1] is taken as below 1.
+        min_p: 0 for all tokens.
+
+    >>> restrict(torch.tensor([[0.5, 0.3, 0.2]]).log(), top_k=2).exp()
+    tensor([[0.5000, 0.3000, 0.0000]])
+    """
+    if 0 < top_k < logprobs.shape[-1]:
+        logprobs = logprobs.masked_fill(logprobs < logprobs.topk(top_k, dim=-1).values[:, -1:], float("-inf"))
+        kept = logprobs.log_softmax(dim=-1)
+    else:
+        kept = logprobs
+    if isinstance(top_p, Tensor) or top_p < 1:
+        ordered, order = kept.sort(dim=-1, descending=True)
+        before = ordered.exp().cumsum(dim=-1) - ordered.exp()  # probability of all likelier tokens
+        outside = torch.zeros_like(before, dtype=torch.bool).scatter(1, order, before >= top_p)
+        logprobs = logprobs.masked_fill(outside, float("-inf"))
+    if min_p > 0:
+        least = logprobs.max(dim=-1, keepdim=True).values + math.log(min_p)
+        logprobs = logprobs.masked_fill(logprobs < least, float("-inf"))
+    return logprobs
+
+
+@torch.no_grad()
+def restricted_mass(model: PreTrainedModel, batch: TokenBatch, params: SamplingParams, forbidden: int | None = None) -> Tensor:
+    """Return [B, T] the log of the share of the model's distribution that each token was drawn from; 0 where the mask is 0.
+
+    A sampler with top_k, top_p or min_p reports log-probs of the renormalised rest. Added to them, this gives those of the whole
+    distribution, in which trainers compute: compared as they are, equal policies would seem to differ by that share, token by token.
+
+    Args:
+        params: how the tokens were drawn.
+        forbidden: as for `completion_logprobs`.
+    """
+    found = predicted(model, batch)
+    rows = max(1, CHUNK_ELEMENTS[found.features.device.type] // found.vocabulary)
+    masses = [torch.zeros(0, device=found.features.device)]
+    for features in found.features.split(rows):
+        logits = features if found.head is None else logits_of(features, found.head.to(features.dtype))
+        logprobs = log_softmax(logits, params.temperature, forbidden)
+        masses.append(restrict(logprobs, top_k=params.top_k, top_p=params.top_p, min_p=params.min_p).logsumexp(dim=-1))
+    return _in_place(batch, torch.cat(masses))

@@ -372,6 +372,15 @@ class RolloutConfig(SuiteSettings, LocalConfig):
         return self
 
     @model_validator(mode="after")
+    def _samples_can_be_learned_from(self) -> Self:
+        if self.sampling.repetition_penalty != 1:
+            raise ValueError(
+                f"sampling.repetition_penalty={self.sampling.repetition_penalty} draws each token from a distribution that depends on all "
+                "tokens before it, and the trainer computes the model's own; leave it at 1, or punish repetition by the reward `repetition`"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _steps_and_batches_fit(self) -> Self:
         if self.final_phase.steps > self.steps:
             raise ValueError(f"final_phase.steps={self.final_phase.steps} are more than the {self.steps} steps in all")
@@ -449,6 +458,14 @@ class GRPOConfig(RolloutConfig, BackendConfig):
         if self.sampling.group_size == 1 and self.algo.compares_groups:
             raise ValueError(
                 f"advantage={self.algo.advantage} compares the completions of a prompt; sampling.group_size must be 2 or more"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _something_is_left_to_learn(self) -> Self:
+        if self.sampling.ignore_eos and self.algo.mask_truncated_completions:
+            raise ValueError(
+                "sampling.ignore_eos lets every completion run to its limit, and algo.mask_truncated_completions learns from none of those"
             )
         return self
 

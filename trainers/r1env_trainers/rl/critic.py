@@ -8,10 +8,16 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from transformers import PreTrainedModel
 
 from r1env_trainers.model.load import LoadedModel, autocast
-from r1env_trainers.model.logprobs import TokenBatch, completion_logprobs, completion_logprobs_and_entropies, right_padded
+from r1env_trainers.model.logprobs import (
+    TokenBatch,
+    completion_logprobs,
+    completion_logprobs_and_entropies,
+    entropies_of,
+    log_softmax,
+    right_padded,
+)
 from r1env_trainers.model.session import dither_start, parameter_groups
 from r1env_trainers.reward_model.model import start_reward_model
 from r1env_trainers.rl.config import GRPOConfig
@@ -54,7 +60,7 @@ class Critic:
         return cls(own, head, body, optimizer, config.critic.value_coef if body is None else 1.0)
 
     def __call__(
-        self, policy: PreTrainedModel, batch: TokenBatch, temperature: float, *, entropies: bool = False
+        self, policy: LoadedModel, batch: TokenBatch, temperature: float, *, entropies: bool = False
     ) -> tuple[Tensor, Tensor, Tensor | None]:
         """Run policy and critic, in one pass where they share a body.
 
@@ -66,9 +72,9 @@ class Critic:
             return self._shared_pass(policy, batch, temperature, entropies=entropies)
         found = None
         if entropies:
-            logprobs, found = completion_logprobs_and_entropies(policy, batch, temperature)
+            logprobs, found = completion_logprobs_and_entropies(policy.model, batch, temperature, policy.never_drawn)
         else:
-            logprobs = completion_logprobs(policy, batch, temperature)
+            logprobs = completion_logprobs(policy.model, batch, temperature, policy.never_drawn)
         ids, columns = right_padded(batch)
         with autocast(ids.device):
             hidden = self.body(input_ids=ids, use_cache=False).last_hidden_state
@@ -79,19 +85,21 @@ class Critic:
         return {"weights": self.own.state_dict(), "optimizer": self.optimizer.state_dict()}
 
     def _shared_pass(
-        self, policy: PreTrainedModel, batch: TokenBatch, temperature: float, *, entropies: bool
+        self, policy: LoadedModel, batch: TokenBatch, temperature: float, *, entropies: bool
     ) -> tuple[Tensor, Tensor, Tensor | None]:
         counting = batch.completion_mask > 0
         ids, columns = right_padded(batch)
         first = int(columns[:, 0].min()) - 1  # nothing before it predicts a token of a completion
         with autocast(policy.device):
-            output = policy(input_ids=ids, use_cache=False, logits_to_keep=ids.shape[1] - first, output_hidden_states=True)
+            output = policy.model(
+                input_ids=ids, use_cache=False, logits_to_keep=ids.shape[1] - first, output_hidden_states=True
+            )
         rows, places = counting.nonzero(as_tuple=True)
         logits = output.logits[rows, columns[rows, places] - 1 - first].float()
-        logprobs = (logits / temperature).log_softmax(dim=-1)  # [C, V]
+        logprobs = log_softmax(logits, temperature, policy.never_drawn)  # [C, V]
         empty = torch.zeros_like(batch.completion_mask)
         chosen = empty.masked_scatter(counting, logprobs.gather(1, batch.completion_ids[counting][:, None]).squeeze(1))
-        found = empty.masked_scatter(counting, -(logprobs.exp() * logprobs).sum(dim=-1)) if entropies else None
+        found = empty.masked_scatter(counting, entropies_of(logprobs)) if entropies else None
         return chosen, self._values(output.hidden_states[-1], batch, columns), found
 
     def _values(self, hidden: Tensor, batch: TokenBatch, columns: Tensor) -> Tensor:

@@ -22,6 +22,7 @@ from r1env_trainers.rl.metrics import (
     rollout_metrics,
     rollout_rows,
     rubrics_of,
+    solved,
     speed_metrics,
 )
 from r1env_trainers.rl.rollouts import collect, evaluation_suite, task_filter, training_suite
@@ -44,6 +45,7 @@ def train(config: GRPOConfig, run: Run) -> None:
     if config.algo.advantage == "gae":
         critic = Critic.start(config, policy, state.get("critic", {}))
     position = state.get("position", 0)  # in the endless stream of tasks
+    suite.restore(state.get("suite", {}))
 
     with (
         contextlib.closing(
@@ -68,12 +70,14 @@ def train(config: GRPOConfig, run: Run) -> None:
                 evaluate_held_out(held_out, engine, config, run, step)
 
             # Sample and score: prompts_per_step * group_size episodes.
-            if config.is_late(step):
+            if config.is_late(step) and suite is not late_suite:
+                late_suite.restore(suite.state())
                 suite = late_suite
             experience = collect(suite, policy, engine, config, step, position=position, keep_task=keep_task)
             stop_when_scoring_fails(experience.scores, config.max_failed, "the rollouts of a step")
             stop_when_unscored(experience.scores, config.max_unscored, "the rollouts of a step")
             position = experience.position
+            suite.observe(solved(experience, suite))  # curricula follow it; most sources do not care
 
             # Learn: epochs * mini_batches optimizer steps.
             start = time.perf_counter()
@@ -102,6 +106,7 @@ def train(config: GRPOConfig, run: Run) -> None:
             )
             state = {
                 "position": position,
+                "suite": suite.state(),
                 **({} if reference is None else {"reference": reference.state()}),
                 **({} if critic is None else {"critic": critic.state()}),
             }

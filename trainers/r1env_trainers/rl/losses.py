@@ -38,7 +38,7 @@ def policy_loss(
         clip_low, clip_high: R1 uses 10 for both, which leaves the lower side open; DAPO 0.2 and 0.28.
         ratio: `token`; `sequence` for GSPO's ratio of whole sequences (`sequence_ratio`); or another's, see `policy_ratio`.
         mask: [B, T]; `sequence` needs it.
-        dual_clip: bound of the loss of a negative advantage, dual_clip * |A| (arXiv 1912.09729); above 1, or None for no bound.
+        dual_clip: bound of the loss of a negative advantage, dual_clip * abs(A) (arXiv 1912.09729); above 1, or None for no bound.
 
     Returns:
         [B, T].
@@ -174,7 +174,7 @@ def token_mean(per_token: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def seq_mean_token_mean(per_token: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the sum over sequences of the mean over their tokens, and the number of sequences: 1/|o_i| of DeepSeekMath eq. 3."""
+    """Return the sum over sequences of the mean over their tokens, and the number of sequences: `1/|o_i|` of DeepSeekMath eq. 3."""
     return ((per_token * mask).sum(dim=1) / mask.sum(dim=1).clamp(min=1)).sum(), _sequences(mask)
 
 

@@ -19,7 +19,7 @@ from r1env.monitoring.rules import completion_metrics
 from r1env.receipts import receipts
 from r1env.runs.rollouts import RolloutRow
 from r1env.runs.run import Run
-from r1env.types import Score
+from r1env.types import Score, Task
 from r1env_trainers.evaluate import log_accuracy
 from r1env_trainers.rl.advantages import mixed
 from r1env_trainers.rl.config import RolloutConfig
@@ -123,7 +123,7 @@ def _mean(values: Iterable[float]) -> float:
 def rollout_metrics(experience: Experience, suite: Suite, config: RolloutConfig, step: int) -> dict[str, float]:
     """Return the metrics of the rollouts; features that are off add none."""
     metrics = step_metrics(experience, accuracies(experience, suite).tolist())
-    metrics |= environment_metrics(experience, suite)
+    metrics |= environment_metrics(experience, suite) | suite.metrics()
     if any(environment.max_turns > 1 for environment in suite.environments):
         metrics["turns"] = sum(len(rollout.turns) for rollout in experience.rollouts) / len(experience.rollouts)
     if config.filter.dynamic_sampling:
@@ -211,6 +211,13 @@ def accuracies(experience: Experience, suite: Suite) -> np.ndarray[tuple[int], n
     n = experience.rewards.shape[1]
     rows = (keys[experience.environments[row // n]] for row in range(len(experience.scores)))
     return np.array([math.nan if key is None else score.parts[key] for key, score in zip(rows, experience.scores, strict=True)])
+
+
+def solved(experience: Experience, suite: Suite) -> Iterator[tuple[str, Task, float]]:
+    """Yield (environment, task, verdict of the environment's own checker) of each rollout, as `Suite.observe` takes them."""
+    n = experience.rewards.shape[1]
+    for row, (rollout, verdict) in enumerate(zip(experience.rollouts, accuracies(experience, suite), strict=True)):
+        yield experience.environments[row // n], rollout.task, float(verdict)
 
 
 def _environments_mean(values: np.ndarray[tuple[int, ...], np.dtype[np.floating]]) -> float:

@@ -11,18 +11,16 @@ import torch
 from torch import Tensor
 
 from r1env.engines import derive_seed
-from r1env_trainers.generate.batches import nucleus
 from r1env_trainers.model.batching import within_memory
 from r1env_trainers.model.guards import SKIPPED, UPDATES, rows_at_fault, shown, shown_ids
 from r1env_trainers.model.load import LoadedModel, load_model
 from r1env_trainers.model.logprobs import (
-    CHUNK_ELEMENTS,
     TokenBatch,
     completion_logprobs,
     completion_logprobs_and_entropies,
-    logits_of,
     micro_batches_of,
-    predicted,
+    restricted_mass,
+    restricts,
 )
 from r1env_trainers.model.lora import without_adapters
 from r1env_trainers.model.session import apply_gradients, clip_gradients, scheduled_rate
@@ -257,12 +255,15 @@ def prepare(
     """
     theirs = None if reference is None else logprobs_of(reference, experience, config)
     sampled = experience.sampled_logprobs
-    if config.sampling.top_p < 1:
-        (mass,) = _over(experience, policy, config, lambda tokens: [nucleus_mass(policy, tokens, experience, config)])
+    params = config.sampling.params(temperature=experience.temperature)
+    if restricts(params):
+        (mass,) = _over(
+            experience, policy, config, lambda tokens: [restricted_mass(policy.model, tokens, params, policy.never_drawn)]
+        )
         sampled = sampled + mass
     old = values = None
     if critic is not None:
-        old, values = _over(experience, policy, config, lambda tokens: critic(policy.model, tokens, experience.temperature)[:2])
+        old, values = _over(experience, policy, config, lambda tokens: critic(policy, tokens, experience.temperature)[:2])
     elif config.optim.updates_per_step > 1 or config.algo.penalizes_kl:
         old = logprobs_of(policy, experience, config)
     learning = learning_rows(experience, config)
@@ -270,22 +271,6 @@ def prepare(
     advantages, returns = advantages_of(experience, config, learning, old, theirs, values)
     flat = torch.ones(len(experience.tokens), dtype=torch.bool, device=rows.device).index_fill(0, learning, False)
     return Batch(experience, rows, flat, sampled, advantages, old, theirs, values, returns)
-
-
-def nucleus_mass(policy: LoadedModel, tokens: TokenBatch, experience: Experience, config: GRPOConfig) -> Tensor:
-    """Return [B, T] the log of the policy's probability of the nucleus that each token was drawn from; 0 where the mask is 0.
-
-    A sampler with top_p < 1 reports log-probs of the renormalised nucleus. Added to them, this gives those of the whole distribution, in
-    which the trainer computes: compared as they are, equal policies would seem to differ by the nucleus's share, token by token.
-    """
-    found = predicted(policy.model, tokens)
-    rows = max(1, CHUNK_ELEMENTS[found.features.device.type] // found.vocabulary)
-    masses = [torch.zeros(0, device=found.features.device)]
-    for features in found.features.split(rows):
-        logits = features if found.head is None else logits_of(features, found.head.to(features.dtype))
-        logprobs = (logits / experience.temperature).log_softmax(dim=-1)
-        masses.append(nucleus(logprobs, config.sampling.top_p).logsumexp(dim=-1))
-    return torch.zeros_like(tokens.completion_mask).masked_scatter(tokens.completion_mask > 0, torch.cat(masses))
 
 
 def learning_rows(experience: Experience, config: GRPOConfig, *, with_flat: bool = False) -> Tensor:
@@ -368,7 +353,10 @@ def logprobs_of(loaded: LoadedModel, experience: Experience, config: GRPOConfig)
     """Return [B, T], the log-probs of all completions under a model, without gradient; 0 where the mask is 0."""
     with without_adapters(loaded):
         (found,) = _over(
-            experience, loaded, config, lambda tokens: [completion_logprobs(loaded.model, tokens, experience.temperature)]
+            experience,
+            loaded,
+            config,
+            lambda tokens: [completion_logprobs(loaded.model, tokens, experience.temperature, loaded.never_drawn)],
         )
     return found
 
@@ -431,13 +419,13 @@ def micro_batch_losses(
     length, mask = tokens.completion_ids.shape[1], tokens.completion_mask  # [r, T'], columns that are all padding are cut
     entropies = values = None
     if critic is not None:
-        logprobs, values, entropies = critic(
-            policy.model, tokens, experience.temperature, entropies=config.algo.entropy_coef > 0
-        )
+        logprobs, values, entropies = critic(policy, tokens, experience.temperature, entropies=config.algo.entropy_coef > 0)
     elif config.algo.entropy_coef > 0:
-        logprobs, entropies = completion_logprobs_and_entropies(policy.model, tokens, experience.temperature)
+        logprobs, entropies = completion_logprobs_and_entropies(
+            policy.model, tokens, experience.temperature, policy.never_drawn
+        )
     else:
-        logprobs = completion_logprobs(policy.model, tokens, experience.temperature)
+        logprobs = completion_logprobs(policy.model, tokens, experience.temperature, policy.never_drawn)
     old = logprobs.detach() if batch.old is None else batch.old[rows, :length]
     sampled = batch.sampled[rows, :length]
     advantages = batch.advantages[rows] if batch.advantages.dim() == 1 else batch.advantages[rows, :length]

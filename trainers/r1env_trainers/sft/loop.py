@@ -21,7 +21,7 @@ from r1env_trainers.generate.engine import TransformersEngine, context_length
 from r1env_trainers.model.batching import left_pad, micro_batches, within_memory
 from r1env_trainers.model.guards import rows_at_fault, shown_ids
 from r1env_trainers.model.llama import is_llama
-from r1env_trainers.model.load import LoadedModel
+from r1env_trainers.model.load import LoadedModel, end_of_turn
 from r1env_trainers.model.logprobs import TokenBatch, completion_logprobs
 from r1env_trainers.model.session import Checkpoints, Session, begin, check_local, optimizer_step, save_result
 from r1env_trainers.settings import SuiteSettings, open_evaluation, open_suite
@@ -38,7 +38,7 @@ from r1env_trainers.sft.data import (
     steps_of,
     waits_for_a_stage,
 )
-from r1env_trainers.sft.render import Demonstration, Encoded, end_of_turn
+from r1env_trainers.sft.render import Demonstration, Encoded
 from r1env_trainers.sft.rows import read_demonstrations
 
 

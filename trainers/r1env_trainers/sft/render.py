@@ -15,9 +15,10 @@ from transformers import PreTrainedTokenizerBase
 
 from r1env.envs.conversation import CALL_CLOSE, CALL_OPEN, Tool
 from r1env.errors import UsageError
-from r1env.prompts import END_TOKENS, THINK_CLOSE, THINK_OPEN, parse_response
+from r1env.prompts import THINK_CLOSE, THINK_OPEN, parse_response
 from r1env.rollout import ChatTemplateError, encode_prompt, render_chat, reply_text
 from r1env.types import Conversation, Message
+from r1env_trainers.model.load import end_ids, token_ids
 
 
 @dataclass(frozen=True, slots=True)
@@ -279,9 +280,9 @@ def _response_ids(tokenizer: PreTrainedTokenizerBase, prompt: list[int], written
     ids = (
         _continuation(tokenizer, prompt, written.prompt, written.response)
         if written.tail
-        else _ids(tokenizer, written.response)
+        else token_ids(tokenizer, written.response)
     )
-    ends = _end_ids(tokenizer, written.tail)
+    ends = end_ids(tokenizer, written.tail)
     last = max((place for place, token in enumerate(ids) if token in ends), default=-1)
     if last >= 0 and not str(tokenizer.decode(ids[last + 1 :])).strip():
         return ids[: last + 1]
@@ -293,28 +294,5 @@ def _response_ids(tokenizer: PreTrainedTokenizerBase, prompt: list[int], written
 
 def _continuation(tokenizer: PreTrainedTokenizerBase, prompt: list[int], prompt_text: str, text: str) -> list[int]:
     """Return the tokens of `text` behind the prompt; cut by themselves where the tokenizer would join the two across the border."""
-    joined = _ids(tokenizer, prompt_text + text)
-    return joined[len(prompt) :] if joined[: len(prompt)] == prompt else _ids(tokenizer, text)
-
-
-def _ids(tokenizer: PreTrainedTokenizerBase, text: str) -> list[int]:
-    return cast("list[int]", tokenizer(text, add_special_tokens=False)["input_ids"])
-
-
-def _end_ids(tokenizer: PreTrainedTokenizerBase, tail: str) -> set[int]:
-    """Return the tokens that end a turn: the template's, the tokenizer's, and those that public tokenizers have for it."""
-    known = (tokenizer.convert_tokens_to_ids(token) for token in END_TOKENS)
-    ends = {token for token in (*known, tokenizer.eos_token_id) if isinstance(token, int) and token != tokenizer.unk_token_id}
-    first = _ids(tokenizer, tail)[:1]
-    return ends | {token for token in first if token in tokenizer.all_special_ids and token != tokenizer.unk_token_id}
-
-
-def end_of_turn(tokenizer: PreTrainedTokenizerBase) -> int | None:
-    """Return the token with which the chat template ends a turn; None where there is no template, or it ends turns with plain text.
-
-    A model that learnt it must also stop at it: `learn_to_stop` in `sft.loop` adds it to the model's generation settings.
-    """
-    if not tokenizer.chat_template:
-        return None
-    tail = reply_text(tokenizer, (), chat=True).text
-    return next((token for token in _ids(tokenizer, tail)[:1] if token in _end_ids(tokenizer, tail)), None)
+    joined = token_ids(tokenizer, prompt_text + text)
+    return joined[len(prompt) :] if joined[: len(prompt)] == prompt else token_ids(tokenizer, text)

@@ -1,4 +1,4 @@
-"""Write docs/settings.md from the settings classes: `python tools/settings_page.py`. A test keeps the page true."""
+"""Write the generated pages, docs/settings.md and docs/cli.md: `python tools/reference_pages.py`. A test keeps them true."""
 
 from __future__ import annotations
 
@@ -6,17 +6,20 @@ import itertools
 import json
 from pathlib import Path
 
+from typer.testing import CliRunner
+
 import r1env
+from r1env.cli.main import COMMANDS, make_app
 from r1env.config import Setting, list_groups, list_settings
 from r1env.recipes import config_class_of
 from r1env.trainer import preset_of
 
-PAGE = Path(__file__).parents[1] / "docs" / "settings.md"
+DOCS = Path(__file__).parents[1] / "docs"
 
-HEAD = """# Settings
+SETTINGS_HEAD = """# Settings
 
 Every setting of every trainer, with its type, default and, where the default was published, its source. This page is written by
-`python tools/settings_page.py`; `r1env train NAME --help` shows the same, and `r1env settings NAME --preset PRESET` the values of a preset.
+`python tools/reference_pages.py`; `r1env train NAME --help` shows the same, and `r1env settings NAME --preset PRESET` the values of a preset.
 
 ```bash
 r1env train grpo --preset tiny-cpu --set optim.lr=3e-4 --set sampling.group_size=8
@@ -32,10 +35,32 @@ likely one, also if it is TRL's, verl's or OpenRLHF's (`num_generations`, `actor
 """
 
 
-def page() -> str:
-    """Return the page as Markdown."""
+CLI_HEAD = """# Command line
+
+The help of every command of r1env itself, as it prints it. This page is written by `python tools/reference_pages.py`. Plugins add commands;
+`r1env --help` lists them all, and `r1env COMMAND --help` explains each.
+
+Exit codes: 0 done, 1 something was found or failed, 2 wrong usage, 130 interrupted, 143 terminated.
+"""
+
+
+def cli_page() -> str:
+    """Return the page of the command line as Markdown."""
+    parts = [CLI_HEAD]
+    runner = CliRunner(env={"COLUMNS": "100", "TERM": "dumb", "NO_COLOR": "1"})
+    for command in COMMANDS:
+        result = runner.invoke(make_app(r1env.installed()), [command.name, "--help"], prog_name="r1env")
+        if result.exit_code != 0:
+            raise RuntimeError(f"r1env {command.name} --help failed: {result.output}")
+        lines = [line.rstrip() for line in result.stdout.strip().splitlines()]
+        parts.append(f"## r1env {command.name}\n\n```text\n" + "\n".join(lines) + "\n```")
+    return "\n\n".join(part.strip() for part in parts) + "\n"
+
+
+def settings_page() -> str:
+    """Return the page of settings as Markdown."""
     plugins = r1env.installed()
-    parts = [HEAD]
+    parts = [SETTINGS_HEAD]
     for trainer, provided in sorted(plugins.provided("trainers").items()):
         if provided.provenance.distribution != "r1env-trainers":
             continue  # of another package
@@ -64,5 +89,8 @@ def _paragraph(docstring: str) -> str:
     return "\n".join(line.strip() for line in docstring.strip().splitlines())
 
 
+PAGES = {"settings.md": settings_page, "cli.md": cli_page}
+
 if __name__ == "__main__":
-    PAGE.write_text(page(), "utf-8")
+    for name, make in PAGES.items():
+        (DOCS / name).write_text(make(), "utf-8")

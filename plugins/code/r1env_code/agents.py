@@ -1,0 +1,410 @@
+"""Environments of several turns in the sandbox: `python_tool`, `code_retry` and `harbor`.
+
+`python_tool` gives the model a Python interpreter that lives as long as the episode, `code_retry` the verdict on its program and another
+attempt, `harbor` a shell in the container of a Harbor task. What the model runs is judged by nobody here: in `python_tool` the answer is,
+in `code_retry` the program by the hidden tests, in `harbor` what is left in the container by the task's tests.
+
+An environment that cannot do its part (no engine, a container that is lost, tests that give no reward) raises, which leaves the episode
+without a score and says why.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import logging
+import math
+import re
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import r1env
+from r1env import Message, Task, TaskKind, TaskSource, UsageError
+from r1env.data.sources import GeneratedSource, ListSource, Split
+from r1env.envs.conversation import StepResult, ToolEnv
+from r1env.scoring.limits import PerProcess
+from r1env_code.blocks import choose_program
+from r1env_code.reward import describe, missing_typing_names, needed_names, read_task, submission_of
+from r1env_sandbox import CallResult, Interpreter, JudgeResult, Limits, Sandbox, Session, TestCase, TestResult, Verdict, judge
+from r1env_sandbox.harbor import HarborEpisode, HarborTask, HarborTaskError, check_task, load_task
+
+log = logging.getLogger(__name__)
+
+MAX_SESSIONS = 64  # containers at once, of 15 MB each while nothing runs; a larger batch waits for one
+OPEN_SECONDS = 240.0  # for one of them, less than an environment may take for its first answer
+SHOWN_CHARACTERS = 4000  # of an output: its beginning and its end
+
+_sessions = PerProcess(lambda: Sandbox(1, sessions=MAX_SESSIONS))
+
+
+def shorten(text: str, limit: int = SHOWN_CHARACTERS) -> str:
+    """Return the text, or its beginning and its end around a line that says how much is left out."""
+    if len(text) <= limit:
+        return text
+    return f"{text[: limit // 2]}\n… {len(text) - 2 * (limit // 2)} characters left out …\n{text[-(limit // 2) :]}"
+
+
+# python_tool
+
+
+def python_tasks(tasks: str | None = None, split: Split | None = None, **options: Any) -> TaskSource:
+    """Return questions to answer with a Python interpreter.
+
+    Args:
+        tasks: the environment that they are from, such as `gsm8k` or `data`, which also says what checks an answer. None for questions
+            about whole numbers that are tedious by hand and short in Python.
+        options: for that environment.
+
+    Raises:
+        UsageError: there is no such environment, it refuses the options, or it has turns of its own.
+    """
+    if tasks is not None:
+        return _TasksOf(tasks, split, options, _with_python, checked=True)
+    if options:
+        raise UsageError(f"python_tool: {', '.join(options)} is for the environment that `tasks` names")
+    return _NumberQuestions(_question, split or "train")
+
+
+class PythonTool(ToolEnv):
+    """Gives the model the tool `python`: an interpreter with what earlier calls have defined, in a container of the episode's own.
+
+    A call has 10 seconds of wall time and 512 MB; beyond them it is answered with an error, and the episode goes on. The episode is over
+    when the model answers without a call.
+    """
+
+    def __init__(self) -> None:
+        super().__init__([self.python])
+        self._session: Session | None = None
+        self._interpreter: Interpreter | None = None
+
+    async def python(self, code: str) -> str:
+        """Run Python code and return what it prints, with the value of its last line. Variables, functions and imports are kept for the next call."""
+        result = await asyncio.to_thread(self._run, code)
+        return shorten(result.output) or ("(the code failed)" if result.failed else "(no output)")
+
+    async def close(self) -> None:
+        if self._session is not None:
+            await asyncio.to_thread(self._session.close)
+
+    def _run(self, code: str) -> CallResult:
+        if self._interpreter is None:  # no container for a model that calls no tool
+            self._session = _sessions.get().open_session(Limits(memory_mb=512), queue_timeout_s=OPEN_SECONDS)
+            self._interpreter = self._session.interpreter()
+        return self._interpreter.run(code)
+
+
+PYTHON_HINT = "Use the tool `python` for the calculation. When you know the answer, write it without calling the tool"
+
+
+@r1env.reward(name="last-number")
+def last_number(rollout: r1env.Rollout) -> r1env.Score:
+    """1 where the last whole number of the final message is the answer."""
+    text = re.sub(r"(?<=\d),(?=\d{3}(?!\d))", "", rollout.completion, flags=re.ASCII)  # separators of thousands
+    numbers = re.findall(r"(?<![\d.])-?\d{1,400}(?!\d|\.\d)", text, re.ASCII)
+    if not numbers:
+        return r1env.Score(value=0.0, status=r1env.Status.NO_ANSWER, reason="there is no whole number")
+    right = int(numbers[-1]) == int(str(rollout.task.answer))
+    status = r1env.Status.OK if right else r1env.Status.WRONG
+    return r1env.Score(value=float(right), status=status, reason=f"the answer {numbers[-1][:60]}")
+
+
+class _NumberQuestions(GeneratedSource):
+    """Questions of this module's own, with what checks them."""
+
+    reward = "r1env_code.agents:last_number"
+
+    def split(self, name: str) -> GeneratedSource:
+        return _NumberQuestions(self._generate, name)  # type: ignore[arg-type]
+
+
+def _question(rng: np.random.Generator) -> Task:
+    families: Sequence[Callable[[int, int], tuple[str, int]]] = (_primes, _digit_sum, _remainder, _divisors)
+    number = int(rng.integers(len(families)))
+    a, b = int(rng.integers(20, 2000)), int(rng.integers(11, 200))
+    question, answer = families[number](a, b)
+    prompt = f"{question} {PYTHON_HINT}, as a whole number."
+    return Task(id=f"python-{number}-{a}-{b}", prompt=prompt, answer=str(answer), kind=TaskKind.MATH)
+
+
+def _primes(a: int, b: int) -> tuple[str, int]:
+    count = sum(all(number % divisor for divisor in range(2, math.isqrt(number) + 1)) for number in range(a, a + b))
+    return f"How many prime numbers are at least {a} and less than {a + b}?", count
+
+
+def _digit_sum(a: int, b: int) -> tuple[str, int]:
+    return f"What is the sum of the decimal digits of {a} to the power of {b}?", sum(map(int, str(a**b)))
+
+
+def _remainder(a: int, b: int) -> tuple[str, int]:
+    modulus = 1000 * b + 7
+    return f"What is the remainder of {a} to the power of {a + b} when divided by {modulus}?", pow(a, a + b, modulus)
+
+
+def _divisors(a: int, b: int) -> tuple[str, int]:
+    product = a * b
+    small = [number for number in range(1, math.isqrt(product) + 1) if product % number == 0]
+    answer = sum({*small, *(product // number for number in small)})
+    return f"What is the sum of all positive divisors of {product}?", answer
+
+
+def _with_python(task: Task) -> Task:
+    *before, last = task.prompt
+    return task.model_copy(update={"prompt": (*before, {**last, "content": f"{last['content']}\n\n{PYTHON_HINT}."})})
+
+
+# code_retry
+
+
+def retry_tasks(
+    tasks: str = "bugfix", attempts: int = 3, discount: float = 0.8, shown: int = 1, split: Split | None = None, **options: Any
+) -> TaskSource:
+    """Return programming tasks, to be tried more than once.
+
+    Args:
+        tasks: the environment that they are from: `bugfix`, or one of r1env-benchmarks, such as `code-jsonl`.
+        attempts: programs that the model may submit, up to 10.
+        discount: what a later attempt is worth beside the one before it.
+        shown: of the tests, so many from the first on are shown to the model when it fails them; of the others only the verdict.
+        options: for that environment.
+
+    Raises:
+        UsageError: there is no such environment, it refuses the options, or one of these is out of range.
+    """
+    if not 1 <= attempts <= MAX_ATTEMPTS or not 0 < discount <= 1 or shown < 0:
+        raise UsageError(
+            f"code_retry: attempts={attempts}, discount={discount}, shown={shown}; they are 1 to {MAX_ATTEMPTS}, above 0 to 1, 0 or more"
+        )
+    settings = {"attempts": attempts, "discount": discount, "shown": shown}
+
+    def prepare(task: Task) -> Task:
+        if not task.tests:
+            raise UsageError(f"code_retry: task {task.id} of {tasks!r} has no tests")
+        return task.model_copy(update={"metadata": {**task.metadata, "code_retry": settings}})
+
+    return _TasksOf(tasks, split, options, prepare)
+
+
+MAX_ATTEMPTS = 10
+
+
+class CodeRetry:
+    """Judges the program of each message, and answers a failure with the compiler's log or the verdict, as long as attempts are left.
+
+    The reward of a program that passes every test is 1 at the first attempt and `discount` times less at each later one; 0 where none does.
+    """
+
+    tools = ()
+
+    def reset(self, task: Task) -> Sequence[Message]:
+        self._task, self._settings = task, task.metadata["code_retry"]
+        self._attempt = 0
+        return task.prompt
+
+    async def step(self, message: Message) -> StepResult:
+        self._attempt += 1
+        accepted, feedback = await asyncio.to_thread(self._judge, r1env.parse_response(message["content"]).response)
+        left = self._settings["attempts"] - self._attempt
+        if accepted:
+            reward = self._settings["discount"] ** (self._attempt - 1)
+            return StepResult(reward=reward, done=True, info={"attempts": self._attempt})
+        if not left:
+            return StepResult(reward=0.0, done=True, info={"attempts": self._attempt, "failed": feedback.partition("\n")[0]})
+        attempts = "1 attempt is" if left == 1 else f"{left} attempts are"
+        text = f"{feedback}\n\nGive the whole program again, mended. {attempts} left."
+        return StepResult([{"role": "user", "content": text}], reward=0.0)
+
+    async def close(self) -> None:
+        pass
+
+    def _judge(self, response: str) -> tuple[bool, str]:
+        """Return whether the program passes, and what the model is told.
+
+        Raises:
+            RuntimeError: it could not be judged, or the task's tests cannot be read.
+        """
+        code = read_task(self._task)
+        choice = choose_program(response, code.language, needed_names(code.tests))
+        if choice.fault:
+            return False, f"No program was found: {choice.fault}."
+        submission = submission_of(choice, code, missing_typing_names(choice))
+        result = judge(submission, code.tests, code.limits, stop_at_first_failure=True)
+        if result.score is None:
+            raise RuntimeError(f"the program could not be judged: {describe(result, len(code.tests))}")
+        return result.status is Verdict.ACCEPTED, feedback_on(result, code.tests, self._settings["shown"])
+
+
+def feedback_on(result: JudgeResult, tests: Sequence[TestCase], shown: int) -> str:
+    """Return what a model may know of a verdict. Of a test that is not shown it is the verdict alone: a program that prints its input on
+    stderr would else read the tests out, one an attempt."""
+    if result.status is Verdict.COMPILE_ERROR:
+        return f"The program does not compile:\n{shorten(result.compile.log)}"
+    number = next((index for index, test in enumerate(result.tests) if test.status is not Verdict.ACCEPTED), None)
+    if number is None:
+        return f"The verdict is {result.status.value}."
+    said = f"Test {number + 1} of {len(tests)} failed: {result.tests[number].status.value}."
+    return f"{said}\n{_shown_test(tests[number], result.tests[number])}" if number < shown else said
+
+
+def _shown_test(test: TestCase, result: TestResult) -> str:
+    parts = {
+        "input": test.stdin,
+        "arguments": repr(test.args) if test.function is not None else "",
+        "expected": "" if test.expected is None else str(test.expected),
+        "why": result.note,
+        "output": result.stdout_head,
+        "errors": result.stderr_head,
+    }
+    return "\n".join(f"{name}: {shorten(str(text).strip(), 1000)}" for name, text in parts.items() if str(text).strip())
+
+
+# harbor
+
+
+def harbor_tasks(path: str | Path | None = None, check: bool = True) -> TaskSource:
+    """Return the tasks of a folder in Harbor's layout: a task's own folder, or one that holds several.
+
+    Args:
+        check: play each task's solution, which must score 1, and play each without doing anything, which must not.
+
+    Raises:
+        UsageError: there are no tasks, one cannot be played in a session container, or one fails its check.
+        SandboxUnavailable: they are to be checked, and there is no sandbox.
+    """
+    if path is None:
+        raise UsageError("harbor: name the folder: path=DIR")
+    root = Path(path)
+    folders = [root] if (root / "task.toml").exists() else sorted(found.parent for found in root.glob("*/task.toml"))
+    if not folders:
+        raise UsageError(f"harbor: {root} has no task.toml, nor has a folder in it")
+    try:
+        loaded = [load_task(folder) for folder in folders]
+    except HarborTaskError as error:
+        raise UsageError(f"harbor: {error}") from error
+    for task in loaded:
+        log.warning("harbor: %s: %s", task.name, "; ".join(task.notes))
+    if check:
+        _check(loaded)
+    tasks = [
+        Task(
+            id=f"harbor-{task.name}",
+            prompt=f"{task.instruction}\n\n{SHELL_HINT}",
+            kind=TaskKind.CODE,
+            metadata={"harbor": str(task.folder.resolve())},
+        )
+        for task in loaded
+    ]
+    return ListSource(tasks)
+
+
+SHELL_HINT = (
+    "Use the tool `shell`, which runs commands in the folder /app. When everything is done, say so without calling a tool."
+)
+MAX_COMMAND_MESSAGES = 30
+"""Messages of an episode of `harbor`, after which it is graded as it stands."""
+
+_checked: set[str] = set()  # digests of tasks that have passed in this process
+
+
+def _check(tasks: Sequence[HarborTask]) -> None:
+    """
+    Raises:
+        UsageError: a task fails its own check.
+    """
+    faults = []
+    for task in tasks:
+        digest = hashlib.sha256(repr((task.files, task.tests, task.solution, task.environment)).encode()).hexdigest()
+        if digest in _checked:
+            continue
+        try:
+            found = check_task(task, _sessions.get()).faults
+        except HarborTaskError as error:
+            found = (str(error),)
+        faults += [f"{task.name}: {fault}" for fault in found]
+        if not found:
+            _checked.add(digest)
+    if faults:
+        raise UsageError(f"harbor: {'; '.join(faults)}. Mend the tasks, or give check=false to play them as they are")
+
+
+class HarborShell(ToolEnv):
+    """Gives the model the tool `shell` in the container of a Harbor task, and pays what the task's tests say once it calls no tool any
+    more, has used up its time, or has sent `MAX_COMMAND_MESSAGES` messages. Tests that give no valid reward leave the episode unscored."""
+
+    def __init__(self) -> None:
+        super().__init__([self.shell])
+        self._episode: HarborEpisode | None = None
+        self._messages = 0
+        self._over = False
+
+    async def reset(self, task: Task) -> Sequence[Message]:  # type: ignore[override]
+        self._episode = await asyncio.to_thread(self._open, task)
+        return task.prompt
+
+    async def shell(self, command: str, timeout_s: float = 60.0) -> str:
+        """Run a command in bash and return its output and exit code. Files stay from one command to the next; processes end with it."""
+        assert self._episode is not None
+        done = await asyncio.to_thread(self._episode.exec, command, timeout_s=min(max(timeout_s, 0.1), 300.0))
+        if done is None:
+            self._over = True
+            return "error: the episode is over"
+        ended = f"stopped by the limit on {done.stopped}" if done.stopped else f"exit code {done.exit_code}"
+        if done.exit_code is None and not done.stopped:
+            ended = f"ended by signal {done.signal}"
+        return f"{shorten(done.text)}\n[{ended}]".lstrip("\n")
+
+    async def step(self, message: Message) -> StepResult:
+        assert self._episode is not None
+        self._messages += 1
+        result = await super().step(message)
+        if not (result.done or self._over or self._messages >= MAX_COMMAND_MESSAGES):
+            return result
+        graded = await asyncio.to_thread(self._episode.verify)
+        if graded.reward is None:
+            raise RuntimeError(f"no valid reward ({graded.outcome.value}): {graded.reason}")
+        info = {**result.info, "outcome": graded.outcome.value, "rewards": dict(graded.rewards), "tests": graded.output[-500:]}
+        return StepResult(result.messages, reward=graded.reward, done=True, info=info)
+
+    async def close(self) -> None:
+        if self._episode is not None:
+            await asyncio.to_thread(self._episode.close)
+
+    def _open(self, task: Task) -> HarborEpisode:
+        return HarborEpisode(load_task(task.metadata["harbor"]), _sessions.get(), queue_timeout_s=OPEN_SECONDS)
+
+
+# Tasks of another environment.
+
+
+class _TasksOf:
+    """The tasks of another environment, each changed a little.
+
+    Attributes:
+        reward: the name of what checks them there.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        split: Split | None,
+        options: Mapping[str, Any],
+        change: Callable[[Task], Task],
+        *,
+        checked: bool = False,
+    ) -> None:
+        environment = r1env.make_environment(name, split=split, **options)
+        if environment.other is not None:
+            raise UsageError(f"{name!r} has turns of its own")
+        if checked and not environment.accuracy:
+            raise UsageError(f"nothing checks the answers of {name!r}")
+        self.reward = environment.accuracy
+        self._source, self._change = environment.source, change
+
+    @property
+    def size(self) -> int | None:
+        return self._source.size
+
+    def task(self, index: int, seed: int = 0) -> Task:
+        return self._change(self._source.task(index, seed))

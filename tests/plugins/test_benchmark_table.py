@@ -1,0 +1,275 @@
+"""The table of benchmarks: prompts, splits, scorers and licences; and the traps of public evaluators, which ours do not have."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+import r1env
+from r1env import Rollout, UsageError
+from r1env.errors import DataError, NoSplitError
+from r1env_benchmarks.plugin import FIXTURES
+from r1env_benchmarks.rules import RULES
+from r1env_benchmarks.table import BENCHMARKS, Category, markdown
+from r1env_benchmarks.tasks import on_the_hub, open_benchmark
+
+README = Path(__file__).parents[2] / "plugins/benchmarks/README.md"
+LAYOUTS = Path(os.environ.get("R1ENV_TEST_DATA", ".")) / "layouts"
+TEXTS = [one for one in BENCHMARKS.values() if one.category not in (Category.CODE, Category.PREFERENCE)]
+JUDGE = {"url": "http://localhost:1/v1", "model": "m"}
+
+
+def write(folder, *rows):
+    path = folder / "rows.jsonl"
+    path.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), "utf-8")
+    return str(path)
+
+
+def made(name, **options):
+    return r1env.make_environment(name, **{"data": str(FIXTURES / f"{name}.jsonl"), **options})
+
+
+def asked(environment, index=0):
+    return environment.template.messages(environment.task(index))[-1]["content"]
+
+
+def values(environment, *completions, index=0):
+    task = environment.task(index)
+    return [one.value for one in r1env.score([Rollout(task=task, completion=text) for text in completions], environment.rubric)]
+
+
+def test_the_readme_has_the_table():
+    assert markdown() in README.read_text("utf-8")
+
+
+@pytest.mark.parametrize("about", BENCHMARKS.values(), ids=BENCHMARKS)
+def test_every_benchmark_says_where_it_is_from(about):
+    assert about.licence
+    assert about.version
+    assert about.hub or about.columns
+    assert set(about.rules.values()) <= set(RULES) | {"judge"}
+    assert about.fixture is (FIXTURES / f"{about.name}.jsonl").is_file()
+
+
+def test_the_fixtures_are_small():
+    assert sum(path.stat().st_size for path in FIXTURES.iterdir()) < 16_000
+
+
+@pytest.mark.parametrize("about", TEXTS, ids=[one.name for one in TEXTS])
+@pytest.mark.skipif(not LAYOUTS.is_dir(), reason="R1ENV_TEST_DATA names no folder with layouts/")
+def test_rows_in_the_layout_of_the_public_set_are_read(about):
+    files = {
+        "gsm8k": ["gsm8k"], "math": ["math_hendrycks"], "math-500": ["math500"], "aime24": ["aime24_h4", "aime24_maxwell"],
+        "aime25": ["aime25"], "amc23": ["amc23"], "olympiadbench": ["olympiadbench"], "minerva": ["minervamath", "minerva_raw"],
+        "gpqa-diamond": ["gpqa_diamond"], "mmlu": ["mmlu"], "mmlu-redux": ["mmlu_redux"], "mmlu-pro": ["mmlu_pro"],
+        "drop": ["drop_hf", "drop_simple_evals"], "ifeval": ["ifeval", "ifeval_nullfilled"], "simpleqa": ["simpleqa"], "c-eval": ["ceval"],
+        "cmmlu": ["cmmlu"], "cluewsc": ["cluewsc"],
+    }  # fmt: skip
+    for name in files.get(about.name, []):
+        environment = made(about.name, data=str(LAYOUTS / f"{name}.jsonl"))
+        for index in range(environment.source.size):
+            assert asked(environment, index)
+            assert about.name == "ifeval" or environment.task(index).answer
+    if not files.get(about.name):
+        pytest.skip("there are no rows of this set")
+
+
+# Prompts.
+
+
+def test_prompts_are_those_of_the_authors():
+    assert asked(made("mmlu")).endswith("\n\nA) 7\nB) 9\nC) 12\nD) 15")
+    assert "LETTER is one of ABCD. Think step by step before answering.\n\nWhich number is even?" in asked(made("mmlu"))
+    assert asked(made("math")).endswith(
+        'Remember to put your answer on its own line after "Answer:", and you do not need to use a \\boxed command.'
+    )
+    pro = asked(made("mmlu-pro"))
+    assert pro.startswith("The following are multiple choice questions (with answers) about chemistry. Think step by step")
+    assert pro.endswith("E. iodine\nF. argon\nAnswer: Let's think step by step.")  # the fillers are gone
+    assert asked(made("olympiadbench"), 1).count("(unit)") == 1
+    assert "each of them should be a numerical value. Please calculate" in asked(made("olympiadbench"))
+    assert asked(made("drop")).startswith("---\nPassage: The ferry took")
+    assert asked(made("c-eval", subject="数学")).startswith(
+        "以下是中国关于数学考试的单项选择题，请选出其中的正确答案。\n下列哪个数是偶数？____\nA. 3\n"
+    )
+    assert asked(made("cluewsc")).endswith("是否指代“小刚”？\nA. 是\nB. 否\n请从”A“，”B“中进行选择。\n答：")
+    assert asked(made("aime24")).endswith("put your final answer within \\boxed{}.")
+    assert asked(made("simpleqa")) == "In which town is the made-up museum of chairs?"
+    assert "\\boxed" in asked(made("mmlu", template="boxed"))
+
+
+def test_a_chinese_problem_of_olympiadbench_is_put_in_chinese(tmp_path):
+    row = {
+        "question": "求 $x$。", "final_answer": ["$1,x+1$"], "answer_type": "Numerical,Expression", "is_multiple_answer": True, "unit": "m",
+        "language": "Chinese", "subject": "Physics", "error": None,
+    }  # fmt: skip
+    text = asked(made("olympiadbench", data=write(tmp_path, row)))
+    assert text.startswith("以下是中国物理竞赛中的解答题，题目有多个答案，答案类型分别为数值、表达式。")
+    assert "\\boxed{用英文逗号连接的多个答案}(单位)。”显式给出结果，注意答案的单位不要放在\\boxed{}中。" in text
+
+
+def test_examples_are_shown_before_the_task(tmp_path):
+    worked = {"question": "2 + 2?", "options": ["4", "5"], "answer": "A", "answer_index": 0, "category": "chemistry"}
+    rows = [{**worked, "cot_content": f"A: Let's think step by step. Way {n}. The answer is (A)."} for n in range(4)]
+    environment = made("mmlu-pro", examples=write(tmp_path, *rows), shots=2, bad_rows="skip")
+    text = asked(environment)
+    assert text.count("Way ") == 2
+    assert "B. 5\nAnswer: Let's think step by step. Way" in text
+    assert text == asked(made("mmlu-pro", examples=write(tmp_path, *rows), shots=2, bad_rows="skip"))
+    with pytest.raises(DataError, match="line 2: 2 examples are to be shown before it, and 0 fit"):
+        made("mmlu-pro", examples=write(tmp_path, *rows), shots=2)
+    drop = made("drop", examples=str(FIXTURES / "drop.jsonl"), shots=2)
+    assert "# Examples\n---\nPassage: " in asked(drop)
+    assert "Answer: Mia, Tom\n" in asked(drop)
+    assert "\n# Your Task\n\n---\nPassage: " in asked(drop)
+    for options, message in (({"shots": 3}, "needs examples=FILE"), ({"shots": 3, "examples": "x"}, "shows no examples")):
+        with pytest.raises(UsageError, match=message):
+            made("drop" if "needs" in message else "mmlu", **options)
+
+
+# The traps.
+
+
+def gpqa(tmp_path, count=400):
+    rows = [
+        {"Question": f"Number {n}?", "Correct Answer": f"{n}", **{f"Incorrect Answer {k}": f"-{n}{k}" for k in (1, 2, 3)}}
+        for n in range(count)
+    ]
+    return write(tmp_path, *rows)
+
+
+@pytest.mark.parametrize(
+    "options", [{}, {"shuffle_seed": 42}, {"order": "simple-evals"}], ids=["default", "seed 42", "simple-evals"]
+)
+def test_a_model_that_always_says_one_letter_is_right_a_quarter_of_the_time(tmp_path, options):
+    source = open_benchmark("gpqa-diamond", data=gpqa(tmp_path), **options)
+    golds = Counter(source.task(place).answer for place in range(source.size))
+    assert set(golds) == set("ABCD")
+    assert max(golds.values()) < 140  # of 400; five standard deviations above 100 are 143
+    for place in range(0, 400, 40):
+        task = source.task(place)
+        assert task.metadata["options"][task.answer] == str(place)
+
+
+def test_the_order_of_simple_evals_is_the_one_of_its_script(tmp_path):
+    source = open_benchmark("gpqa-diamond", data=gpqa(tmp_path, 20), order="simple-evals")
+    generator = random.Random(0)
+    for place in range(20):
+        shown = source.task(place).metadata["options"]
+        texts = [str(place), f"-{place}1", f"-{place}2", f"-{place}3"]
+        assert list(shown.values()) == [texts[one] for one in generator.sample(range(4), 4)]
+
+
+CHOICES = [one.name for one in TEXTS if one.reward == "choice"]
+
+
+@pytest.mark.parametrize("name", CHOICES)
+def test_neither_the_thinking_nor_a_missing_answer_is_paid(name):
+    for extraction in ("r1env", *BENCHMARKS[name].rules):
+        environment = made(name, extraction=extraction)
+        gold = environment.task(0).answer
+        other = "A" if gold != "A" else "B"
+        said = f"Answer: {gold}. The answer is ({gold})."
+        completions = (
+            f"<think>{said}</think>\nThe answer is ({other}).\nAnswer: {other}",
+            f"<think>{said}",
+            "i do not know",
+            "",
+        )
+        assert values(environment, *completions) == [0.0] * 4, extraction
+
+
+def test_what_one_side_lacks_is_not_paid(tmp_path):
+    interval = {
+        "question": "?",
+        "final_answer": ["$(1,2)$"],
+        "answer_type": "Interval",
+        "is_multiple_answer": False,
+        "error": None,
+    }
+    environment = made("olympiadbench", data=write(tmp_path, interval))
+    assert values(environment, "\\boxed{(1,2)}", "\\boxed{(1,2,3)}") == [1.0, 0.0]
+    assert values(made("olympiadbench"), "\\boxed{3}", "\\boxed{3,-2,5}", "\\boxed{-2,3}") == [0.0, 0.0, 1.0]
+    drop = made("drop")
+    assert values(drop, "Answer: Mia", "Answer: Mia and Tom", "Answer: Mia, Tom, Lea", index=1) == [
+        0.5,
+        1.0,
+        pytest.approx(0.67),
+    ]
+
+
+def test_a_scratch_box_does_not_spoil_a_right_answer():
+    environment = made("olympiadbench")
+    assert values(environment, "We try \\boxed{4}. That is wrong. So the final answer is \\boxed{3,-2}.") == [1.0]
+    assert values(made("olympiadbench", extraction="olympiadbench"), "First \\boxed{4}, then \\boxed{3,-2}.") == [0.0]
+
+
+def test_a_tolerance_of_the_row_counts_and_a_percentage_does_not():
+    environment = made("olympiadbench")
+    assert values(environment, "\\boxed{30.45}", "\\boxed{30.6}", "\\boxed{3040}", index=1) == [1.0, 0.0, 0.0]
+    assert values(made("olympiadbench", extraction="olympiadbench"), "\\boxed{3040}", index=1) == [1.0]
+
+
+def test_a_corrected_answer_of_mmlu_redux_is_the_reference():
+    assert made("mmlu-redux").task(0).answer == "C"
+
+
+# Options that a benchmark does not have, and rows that it cannot use.
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "message"),
+    [
+        ("mmlu", {"extraction": "lm-eval"}, "environment 'mmlu': extraction is 'lm-eval'; known: r1env, simple-evals"),
+        ("mmlu", {"order": "simple-evals"}, "it has no option 'order'; GPQA has"),
+        ("gpqa-diamond", {"order": "random"}, "order is 'random'; known: simple-evals"),
+        ("simpleqa", {"extraction": "judge"}, "scored by a judge: say judge.url=URL and judge.model=NAME"),
+        ("simpleqa", {"judge": JUDGE}, "extraction=r1env asks no judge"),
+        ("mmlu", {"baseline": "x.jsonl"}, "compares with no baseline"),
+        ("c-eval", {"data": None}, "a configuration for each of its 52 subjects; name one or several with subset=law,logic"),
+        ("cnmo24", {"data": None}, "environment 'cnmo24' needs data: --data FILE with the columns problem"),
+    ],
+)
+def test_an_option_that_makes_no_sense_is_refused(name, options, message):
+    with pytest.raises(UsageError, match=message):
+        made(name, **options)
+
+
+def test_the_hub_is_asked_for_the_part_that_is_evaluated():
+    assert on_the_hub("a/b", None, "c", "validation") == ("hub:a/b:c", "validation")
+    assert on_the_hub("a/b", "test", "law, logic", "val") == (["hub:a/b:law", "hub:a/b:logic"], "val")
+    assert on_the_hub("hub:a/b@x", None, "") == ("hub:a/b@x", None)
+    with pytest.raises(NoSplitError, match="is for evaluation, and what the hub calls 'train' is its only split"):
+        on_the_hub("a/b", "train", "", "train")
+
+
+def test_a_numbered_label_of_cluewsc_must_be_explained(tmp_path):
+    row = {"text": "小刚累了，他睡着了。", "target": {"span1_text": "小刚", "span2_text": "他"}, "label": 0}
+    with pytest.raises(DataError, match="copies of the set number their classes in two ways: say true_label=0 or 1"):
+        made("cluewsc", data=write(tmp_path, row))
+    assert made("cluewsc", data=write(tmp_path, row), true_label=0).task(0).answer == "A"
+    assert made("cluewsc", data=write(tmp_path, row), true_label=1).task(0).answer == "B"
+
+
+def test_rows_that_cannot_be_scored_are_refused_or_left_out(tmp_path):
+    rule = {"prompt": "Write.", "instruction_id_list": ["keywords:existence"], "kwargs": [{}]}
+    with pytest.raises(DataError, match=r"rows.jsonl, line 1: 'kwargs\[0\]' has no 'keywords'"):
+        made("ifeval", data=write(tmp_path, rule))
+    with pytest.raises(DataError, match=r"line 1: 'instruction_id_list\[0\]' is 'count:words': IFEval has no such rule"):
+        made("ifeval", data=write(tmp_path, {**rule, "instruction_id_list": ["count:words"]}))
+    problem = {
+        "question": "?",
+        "final_answer": ["4"],
+        "answer_type": "Numerical",
+        "is_multiple_answer": False,
+        "error": "about 1",
+    }
+    with pytest.raises(DataError, match="line 1: 'error' is 'about 1': write a number, or one for each answer"):
+        made("olympiadbench", data=write(tmp_path, problem))
+    person = {**problem, "error": None, "answer_type": "Need_human_evaluate"}
+    assert made("olympiadbench", data=write(tmp_path, person, {**problem, "error": "0.1, 2"})).source.size == 1

@@ -1,0 +1,18 @@
+#!/usr/bin/env bash
+# Make the Python environment in which tests run another project's released package: verifiers, inspect or openenv. Prints its python.
+# Each is an environment of its own, in the user's cache folder, because their pins do not agree with ours or with one another.
+set -euo pipefail
+case ${1:-} in
+    verifiers) package='verifiers>=0.4,<0.5' ;;
+    inspect) package='inspect-ai==0.3.285' ;;
+    openenv) package='openenv==0.10.0' ;;
+    *) echo "usage: $0 verifiers|inspect|openenv" >&2; exit 2 ;;
+esac
+folder=${XDG_CACHE_HOME:-$HOME/.cache}/r1env/interop/$1
+if [ ! -e "$folder/.ready" ]; then
+    "${PYTHON:-python3}" -m venv "$folder"
+    # What our core depends on; the packages themselves come from this repository.
+    "$folder/bin/pip" install --quiet --disable-pip-version-check "$package" cloudpickle gymnasium pluggy pyyaml rich typer >&2
+    touch "$folder/.ready"
+fi
+echo "$folder/bin/python"
