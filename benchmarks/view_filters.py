@@ -21,13 +21,17 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import median
-from typing import Any
 
-from r1env.runs.rollouts import RolloutRow, RolloutStore
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from r1env.runs.rollouts import ROW_GROUP, SHARD_ROWS, RolloutRow, RolloutStore
 from r1env.runs.run import ROLLOUTS, Run
 from r1env_view.store import SORTS, VERDICTS, Filter, Store
 
 GROUP, STEP = 16, 1024  # rollouts of a prompt, of a step
+DISTINCT = 10 * SHARD_ROWS  # rollouts whose texts are made
+NEEDLE = 77  # the rollout among them that a search looks for
 WORDS = (*"0123456789+-=()", "wait", "check", "however", "so", "the sum", "both numbers", "carry one", "and get", "answer")
 STATUSES = ("ok", "wrong", "no_answer", "error", "timeout")
 
@@ -65,33 +69,42 @@ def main() -> int:
 
 
 def make_run(path: Path, count: int) -> None:
-    """Write a run with so many rollouts."""
+    """Write a run with so many rollouts. Texts cost most of the time to make: those of the first `DISTINCT` come again in later shards."""
     run = Run.create(path, {"name": "benchmark", "stages": [{"name": "rl", "trainer": "grpo", "config": {}}]}, seed=0)
     run.start_stage("rl")
-    store, draw = RolloutStore(path / ROLLOUTS), random.Random(0)
-    # Texts cost most of the time to make: they are drawn from a pool, in two pieces, so that no two rows in a row are alike.
+    folder, draw = path / ROLLOUTS, random.Random(0)
     pool = [" ".join(draw.choices(WORDS, k=150)) for _ in range(4_000)]
-    for first in range(0, count, 4096):
-        store.append(record(number, pool, draw, count) for number in range(first, min(first + 4096, count)))
+    store, place = RolloutStore(folder), {"stage": "rl", "time": 0.0}
+    for first in range(0, min(count, DISTINCT), SHARD_ROWS):
+        rows = range(first, min(first + SHARD_ROWS, count))
+        store.append({**place, "step": number // STEP, **record(number, pool, draw).record()} for number in rows)
     store.seal()
+    made = [pq.read_table(shard) for shard, _, _ in store.shards()]
+    for number in range(len(made), -(-count // SHARD_ROWS)):
+        first = number * SHARD_ROWS
+        table = made[number % len(made)].slice(0, count - first)
+        for name, kind, divisor in (("row", pa.int64(), 1), ("step", pa.int32(), STEP), ("policy_version", pa.int32(), STEP)):
+            values = pa.array((first + at) // divisor for at in range(len(table)))
+            table = table.set_column(table.schema.get_field_index(name), name, values.cast(kind))
+        last = first + len(table) - 1
+        pq.write_table(table, folder / f"{first:012}-{last:012}.parquet", compression="zstd", row_group_size=ROW_GROUP)
     run.log(count // STEP, {"reward": 1.0})
 
 
-def record(number: int, pool: list[str], draw: random.Random, count: int) -> dict[str, Any]:
+def record(number: int, pool: list[str], draw: random.Random) -> RolloutRow:
     step, within = divmod(number, STEP)
     group, sample = divmod(within, GROUP)
-    correct = draw.random() < 0.2 + 0.7 * number / count
+    correct = draw.random() < 0.5
     status = "ok" if correct else draw.choices(STATUSES[1:], (80, 10, 5, 5))[0]
     scored = status not in ("error", "timeout")
-    needle = " xylophone" if number % 99_991 == 77 else ""
-    row = RolloutRow.model_construct(
+    return RolloutRow.model_construct(
         environment=("add", "sort", "code", "logic")[group % 4],
         task_id=f"task-{(step * 7 + group) % 5_000}",
         group=group,
         sample=sample,
         question=pool[group][:120],
         prompt=[{"role": "user", "content": pool[group][:120]}],
-        completion=f"<think>{draw.choice(pool)} {draw.choice(pool)}</think>{number}{needle}",
+        completion=f"<think>{draw.choice(pool)} {draw.choice(pool)}</think>{number}{' xylophone' if number == NEEDLE else ''}",
         answer=str(number),
         tokens=draw.randrange(20, 900),
         reward=(1.1 if correct else 0.1) if scored else None,
@@ -105,7 +118,6 @@ def record(number: int, pool: list[str], draw: random.Random, count: int) -> dic
         finish_reason="stop",
         policy_version=step,
     )
-    return {"stage": "rl", "step": step, "time": 0.0, **row.record()}
 
 
 def requests(store: Store, count: int) -> dict[str, Callable[[], object]]:

@@ -6,6 +6,7 @@ a sample again and names every part that no longer agrees.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import hashlib
 import importlib.metadata
@@ -53,12 +54,13 @@ def receipts(rubrics: Sequence[Rubric]) -> dict[str, dict[str, str | None]]:
 
 @functools.cache
 def _distribution(package: str) -> dict[str, str | None]:
-    """Return name and version of the distribution that a package is from; an editable installation is found by its name."""
-    names = importlib.metadata.packages_distributions().get(package, [package.replace("_", "-")])
-    try:
-        return {"distribution": names[0], "version": importlib.metadata.version(names[0])}
-    except importlib.metadata.PackageNotFoundError:
-        return {"distribution": None, "version": None}
+    """Return name and version of the distribution that a package is from."""
+    # By its name first: to ask which distribution has a package reads the list of files of all that are installed, a second's work.
+    for names in (lambda: [package.replace("_", "-")], lambda: importlib.metadata.packages_distributions().get(package, [])):
+        for name in names():
+            with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+                return {"distribution": name, "version": importlib.metadata.version(name)}
+    return {"distribution": None, "version": None}
 
 
 @functools.cache
