@@ -17,7 +17,7 @@ from r1env.envs.suite import Suite
 from r1env.errors import UsageError
 from r1env.monitoring.rules import completion_metrics
 from r1env.receipts import receipts
-from r1env.runs.rollouts import RolloutRow
+from r1env.runs.rollouts import RolloutRow, stored_task
 from r1env.runs.run import Run
 from r1env.types import Score, Task
 from r1env_trainers.evaluate import log_accuracy
@@ -99,8 +99,11 @@ def rollout_rows(
     """
     lengths = experience.tokens.completion_mask.sum(dim=1).int().tolist()
     truncated, verdicts = experience.truncated.tolist(), accuracies(experience, suite).tolist()
+    task: str | None = None
     for row, (rollout, score) in enumerate(zip(experience.rollouts, experience.scores, strict=True)):
         group, sample = divmod(row, experience.rewards.shape[1])
+        if sample == 0 or rollout.environment_reward is not None:  # the others of the group have the same task
+            task = stored_task(rollout)
         yield RolloutRow.of(
             rollout,
             score,
@@ -112,6 +115,7 @@ def rollout_rows(
             advantage=advantages[row] if advantages else None,
             truncated=truncated[row],
             policy_version=step,
+            task=task,
         )
 
 
