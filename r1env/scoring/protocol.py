@@ -207,7 +207,7 @@ _SCORE_FIELDS = set(Score.model_fields)
 
 
 def _make_small(score: Score) -> None:
-    """Share what scores have in common: a million of them are kept, and each takes 550 bytes instead of twice that."""
+    """Share what scores have in common: a million of them are kept, and each takes 600 bytes instead of twice that."""
     values = score.__dict__
     if score.value is not None:
         values["value"] = _shared(score.value + 0.0)  # -0.0 is 0.0
