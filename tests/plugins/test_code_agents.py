@@ -10,7 +10,17 @@ import r1env
 from r1env import UsageError
 from r1env.types import Completion, EndedBy
 from r1env_code import agents
-from r1env_sandbox import CompileResult, JudgeResult, SandboxInfo, TestCase, TestResult, Verdict
+from r1env_sandbox import (
+    CompileResult,
+    JudgeResult,
+    SandboxBusy,
+    SandboxInfo,
+    SandboxUnavailable,
+    SessionLost,
+    TestCase,
+    TestResult,
+    Verdict,
+)
 from r1env_sandbox.harbor import HarborResult, Outcome
 
 INFO = SandboxInfo(backend="none")
@@ -93,6 +103,22 @@ def test_thousands_may_be_separated():
         [r1env.Rollout(task=task, completion="1,234,567")], r1env.get_reward("r1env_code.agents:last_number")
     )
     assert found.value == 1
+
+
+@pytest.mark.parametrize("fault", [SandboxUnavailable("no engine"), SandboxBusy("all taken"), SessionLost("gone")])
+def test_a_sandbox_that_fails_leaves_the_episode_unscored(folder, monkeypatch, fault):
+    def fails(*_):
+        raise fault
+
+    monkeypatch.setattr(agents.PythonTool, "_run", fails)
+    monkeypatch.setattr(agents.HarborShell, "_open", fails)
+    for env, tool in [
+        (r1env.make_environment("python_tool"), call("python", code="1")),
+        (r1env.make_environment("harbor", path=folder, check=False), call("shell", command="ls")),
+    ]:
+        episode, _ = play(env, env.task(0), tool)
+        assert str(fault) in episode.error
+        assert score(env, episode).value is None
 
 
 def test_a_long_output_keeps_its_beginning_and_its_end():

@@ -28,7 +28,21 @@ from r1env.envs.conversation import StepResult, ToolEnv
 from r1env.scoring.limits import PerProcess
 from r1env_code.blocks import choose_program
 from r1env_code.reward import describe, missing_typing_names, needed_names, read_task, submission_of
-from r1env_sandbox import CallResult, Interpreter, JudgeResult, Limits, Sandbox, Session, TestCase, TestResult, Verdict, judge
+from r1env_sandbox import (
+    CallResult,
+    Interpreter,
+    JudgeResult,
+    Limits,
+    Sandbox,
+    SandboxBusy,
+    SandboxUnavailable,
+    Session,
+    SessionLost,
+    TestCase,
+    TestResult,
+    Verdict,
+    judge,
+)
 from r1env_sandbox.harbor import HarborEpisode, HarborTask, HarborTaskError, check_task, load_task
 
 log = logging.getLogger(__name__)
@@ -36,6 +50,8 @@ log = logging.getLogger(__name__)
 MAX_SESSIONS = 64  # containers at once, of 15 MB each while nothing runs; a larger batch waits for one
 OPEN_SECONDS = 240.0  # for one of them, less than an environment may take for its first answer
 SHOWN_CHARACTERS = 4000  # of an output: its beginning and its end
+
+SANDBOX_FAULTS = (SandboxUnavailable, SandboxBusy, SessionLost)
 
 _sessions = PerProcess(lambda: Sandbox(1, sessions=MAX_SESSIONS))
 
@@ -79,10 +95,21 @@ class PythonTool(ToolEnv):
         super().__init__([self.python])
         self._session: Session | None = None
         self._interpreter: Interpreter | None = None
+        self._fault: Exception | None = None
+
+    async def step(self, message: Message) -> StepResult:
+        result = await super().step(message)
+        if self._fault is not None:  # no fault of the model's: it would be paid for what it could not do
+            raise RuntimeError(str(self._fault)) from self._fault
+        return result
 
     async def python(self, code: str) -> str:
         """Run Python code and return what it prints, with the value of its last line. Variables, functions and imports are kept for the next call."""
-        result = await asyncio.to_thread(self._run, code)
+        try:
+            result = await asyncio.to_thread(self._run, code)
+        except SANDBOX_FAULTS as error:
+            self._fault = error
+            raise
         return shorten(result.output) or ("(the code failed)" if result.failed else "(no output)")
 
     async def close(self) -> None:
@@ -357,10 +384,10 @@ class HarborShell(ToolEnv):
 
     async def step(self, message: Message) -> StepResult:
         self._messages += 1
+        episode = await self._container()  # here, as what a tool raises is told to the model
         result = await super().step(message)
         if not (result.done or self._over or self._messages >= MAX_COMMAND_MESSAGES):
             return result
-        episode = await self._container()
         graded = await asyncio.to_thread(episode.verify)
         if graded.reward is None:
             raise RuntimeError(f"no valid reward ({graded.outcome.value}): {graded.reason}")
@@ -374,7 +401,10 @@ class HarborShell(ToolEnv):
     async def _container(self) -> HarborEpisode:
         """Return the episode's container, opened when it is first needed."""
         if self._episode is None:
-            self._episode = await asyncio.to_thread(self._open, self._task)
+            try:
+                self._episode = await asyncio.to_thread(self._open, self._task)
+            except SandboxBusy as error:  # a time-out, which would be taken for this environment's own
+                raise RuntimeError(str(error)) from error
         return self._episode
 
     def _open(self, task: Task) -> HarborEpisode:
