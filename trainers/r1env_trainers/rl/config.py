@@ -292,8 +292,12 @@ class CriticSettings(Settings):
     model: ModelName | None = Field(
         default=None, description="Where a separate critic starts: a model or a reward model; null: the policy's start."
     )
-    lr: float = Field(default=1e-5, gt=0, description="Peak learning rate of the critic; its schedule is the policy's.")
-    warmup_steps: int = Field(default=0, ge=0, description="First steps in which only the critic learns.")
+    lr: float = Field(default=1e-5, gt=0, description="Peak learning rate of the critic; its schedule runs over all steps.")
+    warmup_steps: int = Field(
+        default=0,
+        ge=0,
+        description="First steps in which only the critic learns; the policy's warm-up and schedule begin after them.",
+    )
     value_clip: float | None = Field(
         default=0.2,
         gt=0,
