@@ -101,6 +101,8 @@ def curves(
 def budget_point(model: str, environment: str, tasks: Sequence[Verdicts], budget: Budget) -> Point:
     """Return the point of an evaluation whose thinking was limited by a budget: pass@1 and the tokens of a completion."""
     scored = [task for task in tasks if task.scored]
+    if not scored:
+        raise UsageError(f"no completion of {model} for {environment} has a score: there is nothing to show")
     shares = [fmean(task.scored) for task in scored]
     return Point(
         model=model,
