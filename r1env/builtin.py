@@ -39,6 +39,15 @@ def r1env_environments() -> list[EnvironmentSpec]:
             requires="data=FILE (JSON Lines, JSON, CSV, Parquet), a folder, or hub:owner/name; map=… where the layout is not known",
         ),
         EnvironmentSpec(
+            "nemo-gym",
+            "r1env.adapters.nemo_gym:RowTasks",
+            reward="",
+            summary="rows of NeMo Gym without tools: --env nemo-gym:FILE",
+            kind="any",
+            requires="nemo-gym:FILE",
+            argument="data",
+        ),
+        EnvironmentSpec(
             "openenv",
             "r1env.adapters.openenv:OpenEnvTasks",
             reward="environment",

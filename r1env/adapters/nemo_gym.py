@@ -16,7 +16,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from r1env.adapters.core import TASK_FIELD, rollout_of, task_field, task_of, text_of
+from r1env.data.rows import read_rows
 from r1env.envs.conversation import Tool
+from r1env.errors import DataError, UsageError
 from r1env.rubrics import Rubric
 from r1env.types import FinishReason, Message, Rollout, Score, Task
 
@@ -71,6 +73,45 @@ def task_of_row(row: Mapping[str, Any]) -> Task:
     asked = parameters["input"]
     prompt = asked if isinstance(asked, str) else [{**message, "role": message.get("role", "user")} for message in asked]
     return task_of(prompt, fields)
+
+
+class RowTasks:
+    """The tasks of a file of NeMo Gym's rows: `--env nemo-gym:rows.jsonl`.
+
+    Args:
+        data: the file.
+        checker: name of the reward that checks its tasks.
+
+    Raises:
+        UsageError: there is no file, or it has no rows.
+        DataError: a row has no prompt, or offers tools, which only its own resources server can run.
+    """
+
+    def __init__(self, data: str = "", checker: str = "math") -> None:
+        if not data:
+            raise UsageError("say which rows: --env nemo-gym:rows.jsonl")
+        self.reward = checker
+        self._tasks: list[Task] = []
+        for number, row in enumerate(read_rows(data), 1):
+            where = f"{data}, line {number}"
+            try:
+                task = task_of_row(row)
+            except (TypeError, ValueError) as error:
+                raise DataError(where, f"{error}") from error
+            if row["responses_create_params"].get("tools"):
+                raise DataError(
+                    where, "it offers tools, which its own resources server runs; only rows without tools can be read"
+                )
+            self._tasks.append(task)
+        if not self._tasks:
+            raise UsageError(f"{data} has no rows")
+
+    @property
+    def size(self) -> int | None:
+        return len(self._tasks)
+
+    def task(self, index: int, seed: int = 0) -> Task:
+        return self._tasks[index]
 
 
 def rollout_of_request(request: Mapping[str, Any]) -> Rollout:

@@ -141,9 +141,6 @@ def reward_functions(rubric: AnyRubric, *, accuracy: str = "math", answer_field:
     ]
 
 
-SAY = "say"
-"""The tool by which the model talks to an environment that answers in words."""
-
 OVER = "The episode is over."
 
 
@@ -184,8 +181,8 @@ def environment(given: str | Environment, rubric: AnyRubric = "accuracy", **opti
         UsageError: an unknown name or option, an environment of one turn, which needs no factory, or a tool of a name that TRL has taken.
 
     Example:
-        >>> environment("guess-number").factory.say.__doc__.splitlines()[0]
-        'Say something to the other side. Your final answer is said by this tool too.'
+        >>> environment("guess-number").factory.__name__
+        'GuessNumber'
     """
     made = given if isinstance(given, Environment) else make_environment(given, rubric=_by_name(rubric), **options)
     if made.other is None:
@@ -193,15 +190,16 @@ def environment(given: str | Environment, rubric: AnyRubric = "accuracy", **opti
     other = made.other()
     tools = tuple(other.tools) if isinstance(other, ConversationEnv) else ()
     made = replace(made, tool_parser=parse_tool_calls)  # calls reach the episode in this form, whatever the model's own is
-    methods: dict[str, Any] = {tool.name: _tool_method(tool) for tool in tools} or {SAY: _say}
+    methods: dict[str, Any] = {tool.name: _tool_method(tool) for tool in tools}
     if taken := {"reset", "get_reward"} & methods.keys() or {name for name in methods if name.startswith("_")}:
         raise UsageError(f"environment {made.name!r}: TRL cannot have a tool called {', '.join(sorted(taken))}")
     name = "".join(part.capitalize() for part in made.name.replace("/", "-").split("-"))
-    factory = type(name, (_EpisodeTools,), {**methods, "_environment": made, "_note": "" if tools else _NOTE})
+    base = _EpisodeTools if tools else _Talk
+    factory = type(name, (base,), {**methods, "_environment": made, "_note": "" if tools else _NOTE})
     return TRLEnvironment(factory, EpisodeReward(made.rubric), made)
 
 
-_NOTE = f"\n\nTalk by the tool `{SAY}`: call it for everything you say, your final answer included."
+_NOTE = "\n\nTalk by the tool `say`: call it for everything you say, your final answer included."
 
 
 class _EpisodeTools:
@@ -243,16 +241,16 @@ class _EpisodeTools:
         return episode.rollout()
 
 
-def _say(self: _EpisodeTools, text: str) -> str:
-    """Say something to the other side. Your final answer is said by this tool too.
+class _Talk(_EpisodeTools):
+    """An environment that answers in words."""
 
-    Args:
-        text: What you say.
-    """
-    return self._submit(text)
+    def say(self, text: str) -> str:
+        """Say something to the other side. Your final answer is said by this tool too.
 
-
-_say.__name__ = SAY
+        Args:
+            text: What you say.
+        """
+        return self._submit(text)
 
 
 def _tool_method(tool: Tool) -> Callable[..., str]:

@@ -13,6 +13,7 @@ import typer
 from r1env.adapters.core import task_of
 from r1env.audit import SAMPLE_TASKS, AttackResult, AuditReport, FindingKind, audit
 from r1env.audit.corpus import varied
+from r1env.audit.environment import audit_environment
 from r1env.audit.report import excerpt
 from r1env.audit.run import SECONDS
 from r1env.cli.console import print_json, print_table, progress
@@ -23,6 +24,7 @@ from r1env.data.rows import FIELDS, ColumnMap, read_rows
 from r1env.data.tasks import task_of_example
 from r1env.envs.environment import Environment, make_environment
 from r1env.errors import UsageError
+from r1env.plugins import Plugins
 from r1env.rewards import Reward
 from r1env.runs.files import replace_text, to_json
 from r1env.types import Task
@@ -37,8 +39,13 @@ MAX_OWN_TASKS = 5
 def audit_command(
     ctx: typer.Context,
     reward: Annotated[
-        str, typer.Option("--reward", metavar="NAME", help="Reward to audit: a name, module:attribute or file.py:attribute.")
-    ],
+        str | None,
+        typer.Option(
+            "--reward",
+            metavar="NAME",
+            help="Reward to audit: a name, module:attribute or file.py:attribute. Without it, --env itself is audited.",
+        ),
+    ] = None,
     data: Annotated[
         str | None,
         typer.Option("--data", metavar="SOURCE", help="Rows with a reference, or with a `completion` known to be correct."),
@@ -67,15 +74,24 @@ def audit_command(
     The tasks are a fixed corpus that comes with r1env, so the result does not depend on what else is installed. A reward that
     needs tasks of its own takes them from --data or --env. The report names the tasks that were used.
 
+    With --env and no --reward, the environment is audited: each of its first 20 tasks is played with its solution, which must be paid 1, and
+    doing nothing, which must be paid less.
+
     Exit code 0: nothing found. 1: something found, or the time ran out. 2: wrong usage, or nothing could be scored.
 
     \b
     Example:
       r1env audit --reward math
       r1env audit --reward countdown --env countdown-3
+      r1env audit --env guess-number
       r1env audit --reward my_rewards:short --data tasks.jsonl --output audit.json
     """
     plugins = plugins_of(ctx)
+    if reward is None:
+        if env is None or data is not None or option or attack:
+            raise UsageError("say what to audit: --reward NAME, or --env ENV alone for an environment")
+        _audit_environment(plugins, env, output, as_json=as_json)
+        return
     chosen = plugins.reward(reward, **parse_overrides(option or []))
     if data is not None and env is not None:
         raise UsageError("--data and --env both name tasks; give one of them")
@@ -88,11 +104,7 @@ def audit_command(
         tasks = tasks_of(make_environment(env, plugins=plugins))
     with progress(f"attacking {chosen.name}") as advance:
         report = audit(chosen, tasks, right=right, only=attack or (), seconds=seconds, advance=advance)
-    if output is not None:
-        try:
-            replace_text(output, to_json(report.model_dump(mode="json"), indent=2) + "\n")
-        except OSError as error:
-            raise UsageError(f"cannot write {output}: {error.strerror}") from error
+    _write(output, report.model_dump(mode="json"))
     if as_json:
         print_json(report.model_dump(mode="json"))
     if report.scored == 0 and all(finding.kind is FindingKind.RAISED for finding in report.findings):
@@ -101,6 +113,38 @@ def audit_command(
         _print(report)
     if not report.clean:
         raise typer.Exit(1)
+
+
+def _audit_environment(plugins: Plugins, name: str, output: Path | None, *, as_json: bool) -> None:
+    spec = plugins.environment(name)
+    options = {} if spec.fixture is None else dict(spec.fixture.options)
+    found = audit_environment(make_environment(name, plugins=plugins, **options), fixture=spec.fixture)
+    _write(output, found.as_json())
+    if as_json:
+        print_json(found.as_json())
+    else:
+        known = len(found.tasks) - found.without_solution
+        typer.echo(
+            f"environment {found.environment}: {len(found.tasks)} tasks, {found.solved} of {known} solutions paid in full"
+        )
+        if found.without_solution:
+            typer.echo(f"note: no solution is known for {found.without_solution} tasks, so only doing nothing was tried")
+        for task in found.tasks:
+            if task.fault:
+                typer.echo(f"  {task.task}: {task.fault}")
+        if found.clean:
+            typer.echo("nothing found")
+    if not found.clean:
+        raise typer.Exit(1)
+
+
+def _write(output: Path | None, report: Mapping[str, object]) -> None:
+    if output is None:
+        return
+    try:
+        replace_text(output, to_json(report, indent=2) + "\n")
+    except OSError as error:
+        raise UsageError(f"cannot write {output}: {error.strerror}") from error
 
 
 def read_tasks(

@@ -45,7 +45,10 @@ def serve(
     ] = None,
     env: Annotated[
         str | None,
-        typer.Option("--env", help="Environment to serve to OpenEnv's clients; its rubric is --rubric, or its checker."),
+        typer.Option(
+            "--env",
+            help="Environment to serve to OpenEnv's clients and NeMo Gym's agents; its rubric is --rubric, or its checker.",
+        ),
     ] = None,
     env_option: Annotated[
         list[str] | None,
@@ -111,7 +114,15 @@ def serve(
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     limits = ServerLimits(max_body_mb=max_body_mb, max_items=max_items, max_queue=max_queue, body_seconds=body_s)
     with ScoringPool(workers or workers_from_environment(os.environ)) as pool:
-        app = make_app(loaded, token=token, limits=limits, unscored=unscored, pool=pool, log_completions=log_completions)
+        app = make_app(
+            loaded,
+            token=token,
+            limits=limits,
+            unscored=unscored,
+            pool=pool,
+            environment=environment,
+            log_completions=log_completions,
+        )
         # uvicorn answers what has arrived and then raises the signal again, for this handler, so that the workers are ended too.
         signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
         uvicorn.run(

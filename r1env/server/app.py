@@ -7,7 +7,7 @@
 | `POST /get_reward` | OpenRLHF, `--reward.remote_url` | see `r1env.adapters.openrlhf` |
 | `POST /slime` | slime, `--rm-type remote_rm --rm-url` | a number; with `?parts=true` an object, for `--reward-key score` |
 | `POST /verl` | `r1env.adapters.verl.remote_compute_score` | what verl's `compute_score` returns |
-| `POST /seed_session`, `POST /verify` | NeMo Gym | see `r1env.adapters.nemo_gym` |
+| `POST /seed_session`, `POST /verify` | NeMo Gym | see `r1env.adapters.nemo_gym`; with an environment, `r1env.server.nemo_gym` |
 | `WS /ws`, `GET /schema`, `GET /health` | OpenEnv's clients, where an environment is served | see `r1env.server.openenv` |
 | `GET /healthz`, `GET /metrics` | orchestrators, Prometheus | whether it is there; counts and times |
 
@@ -45,6 +45,7 @@ from r1env.rewards import Scope as RewardScope
 from r1env.rubrics import Rubric, needs_whole_groups
 from r1env.runs.files import to_json
 from r1env.scoring.pool import ScoringPool, default_pool
+from r1env.server.nemo_gym import add_nemo_gym
 from r1env.server.openenv import add_openenv
 from r1env.types import FinishReason, Message, Rollout, Score, Task, TaskKind
 
@@ -198,7 +199,8 @@ def make_app(
     """Return the application that scores with a rubric.
 
     Args:
-        environment: served to OpenEnv's clients too, see `r1env.server.openenv`.
+        environment: served to OpenEnv's clients, see `r1env.server.openenv`, and to NeMo Gym's agents with its tools, see
+            `r1env.server.nemo_gym`.
         token: that every request must bring, `/healthz` excepted; see `Gate`.
         unscored: the number for a score without a value, for the stacks that know only numbers.
         pool: workers to use instead of those of the process.
@@ -271,15 +273,6 @@ def make_app(
         (one,) = await scorer.score("verl", [item], verl.rollout_of_solution)
         return _json(verl.answer(one, rubric, fallback))
 
-    @app.post("/seed_session", response_model=dict[str, Any], responses=REFUSALS)
-    async def seed_session(_: dict[str, Any]) -> Response:
-        return _json({})  # a rubric keeps nothing between requests
-
-    @app.post("/verify", response_model=dict[str, Any], responses=REFUSALS)
-    async def verify(request: dict[str, Any]) -> Response:
-        (one,) = await scorer.score("nemo_gym", [request], nemo_gym.rollout_of_request)
-        return _json(nemo_gym.answer(request, one, rubric))
-
     if environment is not None:
 
         async def score_episode(rollout: Rollout) -> Score:
@@ -287,6 +280,17 @@ def make_app(
             return one
 
         add_openenv(app, environment, score_episode)
+        add_nemo_gym(app, environment, rubric, score_episode)
+    else:
+
+        @app.post("/seed_session", response_model=dict[str, Any], responses=REFUSALS)
+        async def seed_session(_: dict[str, Any]) -> Response:
+            return _json({})  # a rubric keeps nothing between requests
+
+        @app.post("/verify", response_model=dict[str, Any], responses=REFUSALS)
+        async def verify(request: dict[str, Any]) -> Response:
+            (one,) = await scorer.score("nemo_gym", [request], nemo_gym.rollout_of_request)
+            return _json(nemo_gym.answer(request, one, rubric))
 
     @app.get("/healthz", response_model=dict[str, str])
     async def healthz() -> Response:

@@ -22,10 +22,10 @@ def unscored(limit: int = 2):
 """
 
 READ = """
-import glob, json, sys
+import glob, json
 from inspect_ai.log import read_eval_log
 
-log = read_eval_log(glob.glob(f"logs/*{sys.argv[1]}*")[0])
+log = read_eval_log(glob.glob("logs/*")[0])
 (score,) = log.results.scores
 samples = [
     [sample.metadata["r1env_task"], len([m for m in sample.messages if m.role == "assistant"]), list(sample.scores.values())[0].as_float()
@@ -55,7 +55,7 @@ def evaluate(environment, name):
         (environment.folder / file).write_text(text)
     (environment.folder / "abstains.py").write_text("def abstain(completion):\n    return None\n")
     environment.run("python", "model.py", name)
-    return json.loads(environment.run("python", "read.py", name).splitlines()[-1])
+    return json.loads(environment.run("python", "read.py").splitlines()[-1])
 
 
 def test_a_dialogue_is_played_and_scored_by_its_own_checker(interop):

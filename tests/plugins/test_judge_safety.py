@@ -10,7 +10,6 @@ import pytest
 from chat_stub import serving, verdict
 from typer.testing import CliRunner
 
-import r1env
 from r1env.cli.main import make_app
 from r1env.errors import DataError
 from r1env.plugins import installed
