@@ -18,8 +18,8 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from r1env.engines import ChatEngine, Engine, OnFinished, SamplingParams, TokenEngine, ToolSchema, derive_seed
 from r1env.errors import EngineError, UsageError
-from r1env.evaluation.statistics import mean_interval, pass_at_k
-from r1env.evaluation.tables import Verdicts
+from r1env.evaluation.statistics import pass_at_k
+from r1env.evaluation.tables import PASS, Verdicts, interval_of
 from r1env.evaluation.voting import majority_is_correct
 from r1env.prompts import THINK_CLOSE, THINK_OPEN
 from r1env.rollout import encode_prompt, has_room
@@ -91,7 +91,7 @@ def curves(
                     n=n,
                     tokens=n * fmean(fmean(tasks[place].lengths) for place in places),
                     accuracy=fmean(shares),
-                    interval=mean_interval(shares),
+                    interval=interval_of(f"{PASS}{n}", shares, most),
                     tasks=len(places),
                 )
             )
@@ -101,6 +101,8 @@ def curves(
 def budget_point(model: str, environment: str, tasks: Sequence[Verdicts], budget: Budget) -> Point:
     """Return the point of an evaluation whose thinking was limited by a budget: pass@1 and the tokens of a completion."""
     scored = [task for task in tasks if task.scored]
+    if not scored:
+        raise UsageError(f"no completion of {model} for {environment} has a score: there is nothing to show")
     shares = [fmean(task.scored) for task in scored]
     return Point(
         model=model,
@@ -109,7 +111,7 @@ def budget_point(model: str, environment: str, tasks: Sequence[Verdicts], budget
         n=1,
         tokens=fmean(fmean(task.lengths) for task in scored),
         accuracy=fmean(shares),
-        interval=mean_interval(shares),
+        interval=interval_of(f"{PASS}1", shares, max(len(task.scored) for task in scored)),
         tasks=len(scored),
         budget=budget.tokens,
     )

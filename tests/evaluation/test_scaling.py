@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from r1env.engines import SamplingParams, ScriptedEngine, TokenEngine
 from r1env.errors import UsageError
 from r1env.evaluation.scaling import Budget, best_of, curves, force_budget, majority_of
+from r1env.evaluation.statistics import mean_interval, wilson_interval
 from r1env.evaluation.tables import Verdicts
 from r1env.types import Completion, FinishReason
 
@@ -59,6 +60,8 @@ def test_a_curve_has_every_method_at_powers_of_two_and_says_how_many_tasks_it_is
     assert {n for _, n in found} == {1, 2, 3}
     assert [found["any of n", n].accuracy for n in (1, 2, 3)] == pytest.approx([(1 / 3 + 1) / 2, (2 / 3 + 1) / 2, 1])
     assert found["majority", 3].accuracy == 0.0
+    assert found["any of n", 3].interval == wilson_interval(1.0, 1)  # the interval that the evaluation gives pass@3
+    assert found["any of n", 1].interval == pytest.approx(mean_interval([1 / 3, 1.0]))
     assert found["best-of-n by judge", 2].accuracy == pytest.approx((2 / 3 + 1) / 2)
     assert (found["majority", 3].tasks, found["majority", 2].tasks) == (1, 2)
     assert found["majority", 2].tokens == 2 * fmean([20, 10])
