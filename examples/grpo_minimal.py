@@ -79,12 +79,12 @@ def train(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, settings: 
 
         # Maximise min(ρ A, clip(ρ, 1 ± ε) A) with ρ = π(token) / π_old(token), R1 eq. 1, in shuffled mini-batches.
         with torch.no_grad():
-            old = logprobs_of(model, prompts, completions)  # [B, T] of the policy that sampled
+            old = logprobs_of(model, tokenizer, prompts, completions)  # [B, T] of the policy that sampled
         metrics = {"reward": rewards.mean().item(), "loss": 0.0, "grad_norm": 0.0}
         shuffle = torch.Generator().manual_seed(derive_seed(settings.seed, step) ^ 1)
         order = mixed[torch.randperm(len(mixed), generator=shuffle)]
         for number, rows in enumerate(order.chunk(settings.mini_batches) if len(order) else ()):
-            ratio = (logprobs_of(model, prompts[rows], completions[rows]) - old[rows]).exp()
+            ratio = (logprobs_of(model, tokenizer, prompts[rows], completions[rows]) - old[rows]).exp()
             advantage = advantages[rows, None]
             clipped = ratio.clamp(1 - settings.clip, 1 + settings.clip)
             objective = torch.minimum(ratio * advantage, clipped * advantage)
@@ -120,7 +120,8 @@ def sample(
     drawn: list[tuple[Tensor, Tensor]] = []
     going = torch.ones(len(prompts), dtype=torch.bool)
     while going.any() and len(drawn) < max_new_tokens:
-        probabilities = model(input_ids=tokens, past_key_values=cache).logits[:, -1].float().softmax(dim=-1)[going]
+        logits = model(input_ids=tokens, past_key_values=cache).logits[:, -1]
+        probabilities = log_softmax(logits, tokenizer)[going].exp()
         if generator is not None:  # argmax p / e with e ~ Exp(1) is a draw from p
             probabilities /= torch.empty_like(probabilities).exponential_(generator=generator)
         token = torch.full((len(prompts),), int(tokenizer.pad_token_id))
@@ -141,11 +142,15 @@ def rollouts(
     return [r1env.Rollout(task=tasks[i // n], completion=text) for i, text in enumerate(texts)]
 
 
-def logprobs_of(model: PreTrainedModel, prompts: Tensor, completions: Tensor) -> Tensor:
+def log_softmax(logits: Tensor, tokenizer: PreTrainedTokenizerBase) -> Tensor:
+    """Return log-probs of logits [..., V] without the pad token, which no completion contains."""
+    return logits.float().index_fill(-1, torch.tensor(tokenizer.pad_token_id), -1e30).log_softmax(dim=-1)
+
+
+def logprobs_of(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, prompts: Tensor, completions: Tensor) -> Tensor:
     """Return log π(token) of each completion token [B, T]. Padding on the right is never attended to."""
     logits = model(input_ids=torch.cat([prompts, completions], dim=1)).logits[:, prompts.shape[1] - 1 : -1]
-    found: Tensor = logits.float().log_softmax(dim=-1).gather(-1, completions[:, :, None])
-    return found.squeeze(-1)
+    return log_softmax(logits, tokenizer).gather(-1, completions[:, :, None]).squeeze(-1)
 
 
 def pretrain(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, steps: int = 200, batch_size: int = 64) -> None:
@@ -156,7 +161,7 @@ def pretrain(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, steps: 
         tasks = [environment.task(step * batch_size + i, seed=1) for i in range(batch_size)]
         texts = [shuffled_digits(task, np.random.default_rng(i)) for i, task in enumerate(tasks, start=step * batch_size)]
         demonstrations = torch.tensor([[*tokenizer(text)["input_ids"], tokenizer.eos_token_id] for text in texts])
-        loss = -logprobs_of(model, encode(environment, tokenizer, tasks), demonstrations).mean()
+        loss = -logprobs_of(model, tokenizer, encode(environment, tokenizer, tasks), demonstrations).mean()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()

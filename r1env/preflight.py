@@ -24,7 +24,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from r1env.audit.corpus import WRAPPINGS
+from r1env.audit.corpus import WRAPPINGS, Wrapping
 from r1env.config import Settings
 from r1env.data.sources import iterate
 from r1env.engines import Engine, TokenEngine
@@ -397,6 +397,10 @@ class _TaskCheck:
 # References: each is given as the answer, and should be paid.
 
 
+WAYS = (*WRAPPINGS, Wrapping("answer line", "Answer: ", ""))
+"""How a reference is written as the answer: as models do in an audit, or as the prompts of simple-evals ask for it."""
+
+
 @dataclass(frozen=True, slots=True)
 class _Writing:
     """The ways of writing an answer to try, the most often paid first; `found` where any was paid."""
@@ -407,9 +411,9 @@ class _Writing:
 
 def _find_writing(checker: Reward, probed: Sequence[Task]) -> _Writing:
     """Find how the checker wants an answer, by asking it."""
-    paid = [sum(_rank(result) >= 1 for result in _scores(checker, probed, way)) for way in WRAPPINGS]
+    paid = [sum(_rank(result) >= 1 for result in _scores(checker, probed, way)) for way in WAYS]
     ways = sorted((place for place, count in enumerate(paid) if count), key=lambda place: -paid[place])
-    return _Writing(tuple(WRAPPINGS[place] for place in ways[:3]), found=True) if ways else _Writing()
+    return _Writing(tuple(WAYS[place] for place in ways[:3]), found=True) if ways else _Writing()
 
 
 def _score_references(checker: Reward, tasks: Sequence[Task], writing: _Writing) -> list[Score]:

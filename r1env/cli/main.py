@@ -36,6 +36,7 @@ COMMANDS = (
     CommandSpec("serve", "r1env.cli.serve:serve", "Serve rewards over HTTP."),
     CommandSpec("audit", "r1env.cli.audit:audit_command", "Attack a reward before a policy does."),
     CommandSpec("runs", "r1env.cli.runs:runs", "List runs and evaluations with their best numbers."),
+    CommandSpec("verify", "r1env.cli.verify:verify", "Score a sample of a run again and name what no longer agrees."),
     CommandSpec("report", "r1env.cli.train:report", "Write the report of a training or an evaluation."),
     CommandSpec("envs", "r1env.cli.envs:envs", "List the environments."),
     CommandSpec("show", "r1env.cli.envs:show", "Show a task of an environment."),

@@ -18,7 +18,7 @@ import typer
 
 from r1env.adapters.core import load_rubric, rubric_spec
 from r1env.adapters.export import render, write_rows
-from r1env.cli.console import progress
+from r1env.cli.console import printable, progress
 from r1env.cli.options import Data, EnvName, Map, open_environment, options_by_reward, plugins_of
 from r1env.cli.rows import (
     PLAIN,
@@ -40,9 +40,9 @@ from r1env.errors import UsageError
 from r1env.importing import absolute_reference
 from r1env.plugins import Plugins
 from r1env.rewards import Reward
-from r1env.rubrics import Rubric, RubricSpec, find_rubric, name_accuracy, resolve_rubric, with_options
+from r1env.rubrics import Rubric, RubricSpec, WeightedReward, find_rubric, name_accuracy, resolve_rubric, with_options
 from r1env.scoring import ScoringPool
-from r1env.types import FAILURES
+from r1env.types import FAILURES, Status
 
 
 def score(
@@ -86,6 +86,9 @@ def score(
     keep_going: Annotated[
         bool, typer.Option("--keep-going", help="Do not stop when the first 100 rows all fail for one reason.")
     ] = False,
+    explain: Annotated[
+        bool, typer.Option("--explain", help="Say on stderr, in words, why the first 20 rows have the scores that they have.")
+    ] = False,
     on_ray: Annotated[bool, typer.Option("--ray", help="Score on a Ray cluster (see docs/scaling.md).")] = False,
     ray_address: Annotated[
         str | None,
@@ -112,6 +115,7 @@ def score(
       r1env score --reward math --input in.jsonl --output out.jsonl
       r1env score --reward math --input run.parquet --map answer=reward_model.ground_truth,completion=response
       r1env score --rubric zero --accuracy math < in.jsonl
+      r1env score --reward math --input in.jsonl --explain --output out.jsonl
       r1env score --reward math --input in.parquet --output out.parquet --ray --ray-address auto
     """
     scorer = _scorer(plugins_of(ctx), reward, rubric, accuracy, option)
@@ -138,6 +142,9 @@ def score(
         for scored in _scored(stack, arriving, scorer, ray_address, form, on_ray=on_ray):
             new = scored.after(sink.done)
             sink.write(new.rows)
+            if explain:
+                for number, row in enumerate(new.rows[: max(0, EXPLAINED - tally.rows)], start=tally.rows + 1):
+                    typer.echo("\n".join(explanation(row, scorer, number)), err=True)
             tally.add(new)
             if not keep_going and (reason := tally.only_failure):
                 sink.abandon()
@@ -190,6 +197,53 @@ def _without_new_members(arriving: Iterator[Chunk], sink: Output) -> Iterator[Ch
         yield chunk
 
 
+EXPLAINED = 20
+"""Rows that `--explain` explains: more than that nobody reads."""
+
+IN_WORDS: Mapping[Status, str] = {
+    Status.OK: "it was scored, and earned something",
+    Status.WRONG: "it was scored, and earned nothing",
+    Status.NO_ANSWER: "there was nothing to judge: no answer, or nothing that this reward looks at",
+    Status.BAD_FORMAT: "it breaks the format that the reward requires",
+    Status.UNPARSEABLE: "an answer, the model's or the reference, could not be read",
+    Status.TIMEOUT: "scoring took too long; that says nothing about the response",
+    Status.LIMIT: "scoring took too much memory, or the response is too large to be scored",
+    Status.ERROR: "scoring failed; that says nothing about the response",
+}
+
+
+def explanation(row: Mapping[str, Any], scorer: Reward | Rubric, number: int) -> list[str]:
+    """Return why a row has its score, in words: the sum with its weights, what the status means, and the rewards' own reasons.
+
+    Args:
+        row: as it is written.
+        number: of the row, from 1.
+
+    Example:
+        >>> from r1env.plugins import installed
+        >>> row = {"id": 7, "value": 1.0, "parts": {"math": 1.0}, "status": "ok", "reason": "the same number"}
+        >>> explanation(row, installed().reward("math"), 1)
+        ['row 1 (id 7): 1, status ok: it was scored, and earned something', '  math 1', '  because: the same number']
+    """
+    value = "no score" if row["value"] is None else f"{row['value']:g}"
+    lines = [f"row {number:,} (id {printable(row['id'])}): {value}, status {row['status']}: {IN_WORDS[Status(row['status'])]}"]
+    weighted = scorer.rewards if isinstance(scorer, Rubric) else [WeightedReward(scorer)]
+    for item in weighted:
+        for key in item.reward.part_keys:
+            part = row["parts"].get(key)
+            shown = "no value" if part is None else f"{part:g}"
+            if not isinstance(scorer, Rubric):
+                lines.append(f"  {key} {shown}")
+            elif item.weight == 0:
+                lines.append(f"  {key} {shown}, which is measured and does not count")
+            else:
+                paid = "" if part is None else f" = {item.weight * part:g}"
+                lines.append(f"  {key} {shown}, times its weight {item.weight:g}{paid}")
+    if row["reason"]:
+        lines.append(f"  because: {printable(row['reason'])}")
+    return lines
+
+
 ALL_FAIL = 100
 """Rows that fail for one reason, with none scored before them, before the command stops."""
 
@@ -230,6 +284,11 @@ class Tally:
                 self._unscored[row["status"]] += 1
             if self._rows <= ALL_FAIL and row["value"] is None and row["status"] in FAILURES:
                 self._failures[re.sub(r"^line \d+: ", "", row["reason"])] += 1
+
+    @property
+    def rows(self) -> int:
+        """How many rows there were so far."""
+        return self._rows
 
     @property
     def only_failure(self) -> str:

@@ -136,7 +136,7 @@ def read_json_lines(path: Path) -> Iterator[dict[str, Any]]:
 
 def read_gzip_members(path: Path) -> Iterator[dict[str, Any]]:
     """Yield the rows of all complete gzip members, member by member; none where there is no file."""
-    for _, data in _members(path):
+    for _, data in gzip_members(path):
         for line in data.splitlines():
             yield json.loads(line)
 
@@ -160,12 +160,12 @@ def whole_lines_size(path: Path) -> int:
 def whole_members_size(path: Path) -> int:
     """Return the size in bytes of the file up to the end of its last complete gzip member."""
     size = 0
-    for end, _ in _members(path):
+    for end, _ in gzip_members(path):
         size = end
     return size
 
 
-def _members(path: Path) -> Iterator[tuple[int, bytes]]:
+def gzip_members(path: Path) -> Iterator[tuple[int, bytes]]:
     """(offset of its end, content) of every complete gzip member; stops at the first that is cut short or damaged."""
     if not path.exists():
         return

@@ -29,7 +29,7 @@ from typing import TYPE_CHECKING, Any, Self
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from r1env.errors import UsageError
-from r1env.runs.files import append_bytes, cut, json_ready, read_gzip_members, sync, whole_members_size
+from r1env.runs.files import append_bytes, cut, gzip_members, json_ready, read_gzip_members, sync, whole_members_size
 from r1env.types import Message, Rollout, Score
 
 if TYPE_CHECKING:
@@ -72,6 +72,9 @@ class RolloutRow(BaseModel):
         error: why the environment or the engine failed; empty if neither did.
         policy_version: number of training steps that the policy had taken when it sampled this.
         metadata: of the task: numbers and short texts, such as its level. Stored as a JSON string.
+        task: what scoring it again needs beside the other columns (`r1env.receipts.rollout_of`): `kind`, `language`, `tests`, the whole
+            `metadata` and `prompt` of the task, and what the environment paid. A JSON string; None where it would be longer than
+            `LONGEST_TASK`, or is not known.
 
     Example:
         >>> RolloutRow(task_id="7", prompt="2 + 2?", completion="4", reward=1.0).prompt
@@ -107,6 +110,7 @@ class RolloutRow(BaseModel):
     error: str = ""
     policy_version: int | None = None
     metadata: dict[str, Any] = Field(default_factory=dict)
+    task: str | None = None
 
     @field_validator("prompt", mode="before")
     @classmethod
@@ -118,33 +122,42 @@ class RolloutRow(BaseModel):
         """Return the row of a scored rollout.
 
         Args:
-            more: what neither of them knows, such as `environment`, `group` and `advantage`.
+            more: what neither of them knows, such as `environment`, `group` and `advantage`; and `task` (`stored_task`), if it is known from
+                another rollout of the group.
         """
-        messages = list(rollout.messages) or [*rollout.task.prompt, {"role": "assistant", "content": rollout.completion}]
-        last = max((place for place, message in enumerate(messages) if message["role"] == "assistant"), default=len(messages))
-        # `model_construct`: the parts come from validated objects, and a step may have thousands of rollouts.
-        return cls.model_construct(
-            task_id=rollout.task.id,
-            question=rollout.task.question,
-            prompt=messages[:last],
-            completion=rollout.completion,
-            replies=messages[last + 1 :],
-            answer=rollout.task.answer,
-            turns=len(rollout.turns),
-            finish_reason=rollout.finish_reason,
-            ended_by=rollout.ended_by,
-            error=rollout.error,
-            metadata=short_metadata(rollout.task.metadata),
-            **_score_fields(score.model_dump(mode="json")),
-            **more,
+        messages = rollout.messages or (*rollout.task.prompt, {"role": "assistant", "content": rollout.completion})
+        spoken = [place for place, message in enumerate(messages) if message["role"] == "assistant"]
+        last = spoken[-1] if spoken else len(messages)
+        return cls(
+            **{
+                "task_id": rollout.task.id,
+                "question": rollout.task.question,
+                "prompt": messages[:last],
+                "completion": rollout.completion,
+                "replies": messages[last + 1 :],
+                "answer": rollout.task.answer,
+                "turns": len(rollout.recorded_turns) or max(1, sum(place >= len(rollout.task.prompt) for place in spoken)),
+                "reward": score.value,
+                "status": score.status,
+                "reason": score.reason,
+                "parts": {name: None if math.isnan(value) else value for name, value in score.parts.items()},
+                "seconds": score.seconds,
+                "turn_rewards": score.turns,
+                "finish_reason": rollout.finish_reason,
+                "ended_by": rollout.ended_by,
+                "error": rollout.error,
+                "metadata": short_metadata(rollout.task.metadata),
+                "task": more.get("task") or stored_task(rollout),
+                **more,
+            }
         )
 
     @classmethod
     def of_evaluation(cls, line: Mapping[str, Any]) -> Self:
         """Return the row of a completion in an evaluation: an `EvaluationRow` as JSON, with `model` and `environment` if they are known."""
-        messages = list(line.get("messages") or ())
+        messages, score = list(line.get("messages") or ()), line["score"]
         last = max((place for place, message in enumerate(messages) if message["role"] == "assistant"), default=0)
-        return cls.model_construct(
+        return cls(
             kind="eval",
             model=line.get("model"),
             environment=line.get("environment", ""),
@@ -164,7 +177,12 @@ class RolloutRow(BaseModel):
             ended_by=line.get("ended_by"),
             error=line.get("error", ""),
             metadata=dict(line.get("metadata") or {}),
-            **_score_fields(line["score"]),
+            reward=score["value"],
+            status=score["status"],
+            reason=score["reason"],
+            parts=score["parts"],
+            seconds=score["seconds"],
+            turn_rewards=list(score["turns"]),
         )
 
     def record(self) -> dict[str, Any]:
@@ -172,20 +190,12 @@ class RolloutRow(BaseModel):
         return self.__dict__ | {
             "prompt": [_message(message) for message in self.prompt],
             "replies": [_message(message) for message in self.replies],
-            "parts": [{"name": name, "value": value} for name, value in self.parts.items()],
+            "parts": [
+                {"name": name, "value": None if value is None or math.isnan(value) else value}
+                for name, value in self.parts.items()
+            ],
             "metadata": json.dumps(json_ready(self.metadata)) if self.metadata else None,
         }
-
-
-def _score_fields(score: Mapping[str, Any]) -> dict[str, Any]:
-    return {
-        "reward": score["value"],
-        "status": score["status"],
-        "reason": score["reason"],
-        "parts": {name: None if value is None or math.isnan(value) else value for name, value in score["parts"].items()},
-        "seconds": score["seconds"],
-        "turn_rewards": list(score["turns"]),
-    }
 
 
 def _message(message: Mapping[str, Any]) -> dict[str, Any]:
@@ -198,6 +208,32 @@ def _message(message: Mapping[str, Any]) -> dict[str, Any]:
         "tool_call_id": message.get("tool_call_id"),
         "tool_calls": json.dumps(json_ready(list(calls))) if calls else None,
     }
+
+
+LONGEST_TASK = 20_000
+"""Characters of the column `task`. Tests of a program may be megabytes, which would be stored with each rollout."""
+
+
+def stored_task(rollout: Rollout) -> str | None:
+    """Return the column `task` of a rollout."""
+    task = rollout.task
+    plain = len(task.prompt) == 1 and task.prompt[0]["role"] == "user"  # the column `question` has it
+    about = {
+        "kind": task.kind,
+        "language": task.language,
+        "tests": task.tests,
+        "metadata": task.metadata,
+        "prompt": None if plain else task.prompt,
+        "environment_reward": rollout.environment_reward,
+    }
+    try:
+        text = json.dumps(about)
+    except TypeError:  # numbers of NumPy and other things that a task source may put into the metadata
+        try:
+            text = json.dumps(json_ready(about))
+        except (TypeError, ValueError):
+            return None
+    return text if len(text) <= LONGEST_TASK else None
 
 
 SHORT = 100
@@ -261,6 +297,7 @@ def schema() -> pa.Schema:
             ("error", text),
             ("policy_version", count),
             ("metadata", text),  # JSON
+            ("task", text),  # JSON
         ]
     )
 
@@ -312,8 +349,11 @@ class RolloutStore:
                 logger.warning("rollouts stay in %s: Parquet needs pyarrow, pip install r1env[parquet]", self._tail)
             self._warned = True
             return
-        if rows := list(self._tail_rows()):
-            self._write_shard(rows)
+        lines = b"".join(data for _, data in gzip_members(self._tail))
+        if lines:
+            table = _table(lines)
+            sealed = self.sealed()
+            self._write_shard(table.filter([number >= sealed for number in table["row"].to_pylist()]))
         cut(self._tail, 0)
         self._counted = (0, 0)
 
@@ -344,7 +384,7 @@ class RolloutStore:
             if (
                 first < count
             ):  # before the old shard goes, so that a crash leaves both rather than neither; `shards` knows what to do
-                self._write_shard(_read_shard(path, None, range(first, count)))
+                self._write_shard(_read_table(path).slice(0, count - first))
             path.unlink()
 
     def count(self) -> int:
@@ -409,17 +449,30 @@ class RolloutStore:
             os.replace(temporary, self._tail)
         self._counted = (-1, 0)
 
-    def _write_shard(self, rows: Iterable[Mapping[str, Any]]) -> None:
-        pa = _pyarrow()
+    def _write_shard(self, table: pa.Table) -> None:
         import pyarrow.parquet as pq  # here, because it is an extra
 
-        table = pa.Table.from_pylist(list(rows), schema=schema())
+        if not len(table):
+            return
         first, last = table["row"][0].as_py(), table["row"][-1].as_py()
         path = self.folder / f"{first:012}-{last:012}.parquet"
         temporary = self.folder / f".{path.name}.tmp"
         pq.write_table(table, temporary, compression="zstd", row_group_size=ROW_GROUP)
         sync(temporary)
         os.replace(temporary, path)
+
+
+def _table(lines: bytes) -> pa.Table:
+    """Return JSON lines as a table. Arrow's own reader takes a tenth of the time that Python objects would, and holds no lock meanwhile."""
+    pa = _pyarrow()
+    from pyarrow import json as arrow_json  # here, because it is an extra
+
+    longest = max(map(len, lines.splitlines()))
+    return arrow_json.read_json(
+        pa.BufferReader(lines),
+        read_options=arrow_json.ReadOptions(block_size=max(1 << 20, 2 * longest)),
+        parse_options=arrow_json.ParseOptions(explicit_schema=schema(), unexpected_field_behavior="error"),
+    ).select(schema().names)
 
 
 def _json_line(row: Mapping[str, Any]) -> tuple[bytes, bool]:
@@ -435,16 +488,20 @@ def _json_line(row: Mapping[str, Any]) -> tuple[bytes, bool]:
 
 
 def _read_shard(path: Path, columns: Sequence[str] | None, rows: Collection[int] | None) -> Iterator[dict[str, Any]]:
-    _pyarrow()
-    import pyarrow.parquet as pq  # here, because it is an extra
-
     wanted = None if columns is None else list(dict.fromkeys(["row", *columns]))
     filters = None if rows is None else [("row", "in", list(rows))]
-    table = pq.read_table(path, columns=wanted, filters=filters)
+    table = _read_table(path, columns=wanted, filters=filters)
     if columns is not None:
         table = table.select(list(columns))
     for batch in table.to_batches(max_chunksize=1024):
         yield from batch.to_pylist()
+
+
+def _read_table(path: Path, **options: Any) -> pa.Table:
+    _pyarrow()
+    import pyarrow.parquet as pq  # here, because it is an extra
+
+    return pq.read_table(path, **options)
 
 
 def _pyarrow() -> Any:

@@ -218,7 +218,11 @@ CHUNKS_PER_WORKER = 4
 """Towards the end of a job chunks shrink to this share of what is left, so that the workers finish together."""
 
 KILLS = 3
-"""So many workers must be killed over one item before that counts as what it does, and not as something from outside."""
+"""So many workers must be killed over one item before that counts as what it does, and not as something from outside. There is one more
+attempt for each other item that was killed and then was not: those kills came from outside."""
+
+MOST_KILLS = 10
+"""The same, however many others were killed."""
 
 FREE_DOUBTS = 8
 SCORES_PER_DOUBT = 200
@@ -271,7 +275,8 @@ class Job:
         self._scored = 0
         self._resolved = False
         self._alone: set[int] = set()  # items that are to be scored in a chunk of their own
-        self._tried: Counter[int] = Counter()  # how often the worker of an item was killed
+        self._tried: Counter[int] = Counter()  # how often the worker of an item was killed, until that item has a score
+        self._survived = 0  # items whose worker was killed, and who then had a score
         self._doubted: set[int] = set()  # items that were an error in a worker that others had used
         self._failed_starts: list[StartError] = []  # since the last success
         self._first_failed_start = 0.0
@@ -324,6 +329,7 @@ class Job:
     def _record(self, index: int, scores: Sequence[Score]) -> None:
         with self._lock:
             self._scored += self._scores[index] is None
+            self._survived += self._tried.pop(index, 0) > 0
             self._scores[index] = scores[0] if self._bounds is None else scores
             complete = self._scored == self.count
         if complete and self._may_resolve():
@@ -361,7 +367,10 @@ class Job:
         with self._lock:
             self._tried[index] += 1
             self._alone.add(index)
-            return self._tried[index] < KILLS
+            again = self._tried[index] < min(MOST_KILLS, KILLS + self._survived)
+            if not again:
+                del self._tried[index]
+            return again
 
     def doubt(self, index: int) -> bool:
         """Return whether an error in a used worker is to be verified in a fresh one. Rewards that often raise are spared most of it."""

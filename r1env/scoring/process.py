@@ -17,7 +17,7 @@ import sys
 import tempfile
 import time
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 
 from r1env.rewards import Limits
@@ -41,7 +41,6 @@ from r1env.scoring.protocol import (
 )
 from r1env.scoring.system import (
     NO_NAMESPACE,
-    Usage,
     ask_for_sender,
     is_stopped,
     receive_with_sender,
@@ -586,20 +585,21 @@ class _Clock:
         self._limits = limits
         self._items = items
         self._pid = pid
-        self._start = start
-        self._before: Usage | None = None
+        self._start = self._looked = start
+        self._cpu_before: float | None = None  # what the worker had used before this rollout, and in its first slice
+        self._delays: Mapping[int, float] = {}
+        self._excused = 0.0  # seconds without a processor
 
     def __call__(self) -> None:
-        limits, items = self._limits, self._items
-        elapsed = time.monotonic() - self._start
-        wall, delayed = limits.wall_seconds * items, 0.0
+        limits, items, now = self._limits, self._items, time.monotonic()
+        elapsed, wall = now - self._start, limits.wall_seconds * items
         used = usage(self._pid) if self._pid else None
         if used is not None:
-            if self._before is None:  # what was before this rollout, and its first slice
-                self._before = used
+            self._excuse(used.delays, now)
+            if self._cpu_before is None:
+                self._cpu_before = used.cpu_seconds
             elif used.stopped:
                 raise ScoringFault(Status.ERROR, STOPPED, outside=True)
-            delayed = max(0.0, used.delay_seconds - self._before.delay_seconds)
             if used.child_bytes > limits.memory_mb * MEGABYTE * items:
                 held = used.child_bytes // MEGABYTE
                 raise ScoringFault(
@@ -607,10 +607,20 @@ class _Clock:
                     f"its child processes hold {held} MB; the limit is {limits.memory_mb * items} MB",
                     seconds=elapsed,
                 )
-            if used.cpu_seconds - self._before.cpu_seconds > limits.cpu_seconds * items:
+            if used.cpu_seconds - self._cpu_before > limits.cpu_seconds * items:
                 raise _out_of_cpu(limits, items)
-        if elapsed - min(delayed, (STRETCH - 1) * wall) >= wall:
+        if elapsed - min(self._excused, (STRETCH - 1) * wall) >= wall:
             raise ScoringFault(Status.TIMEOUT, f"exceeded {wall:g} s of wall time", seconds=wall)
+
+    def _excuse(self, delays: Mapping[int, float], now: float) -> None:
+        """Add what was waited since the last look by the process that waited longest. A new process was started by this rollout."""
+        since = now - self._looked
+        if self._delays:
+            waited = max(delay - self._delays.get(pid, 0.0) for pid, delay in delays.items())
+        else:  # how long the worker had waited before is not known; but if this look comes late, this process had to wait as well
+            waited = max([since - 2 * SLICE_SECONDS, *(delay for pid, delay in delays.items() if pid != self._pid)])
+        self._excused += max(0.0, min(waited, since))
+        self._delays, self._looked = delays, now
 
 
 class _DeathError(ScoringFault):

@@ -11,7 +11,7 @@ import signal
 import socket
 import struct
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
@@ -142,13 +142,13 @@ class Usage:
 
     Attributes:
         cpu_seconds: CPU time of all, user and system.
-        delay_seconds: how long the process that waited longest was ready to run and had no processor.
+        delays: by pid, for how many seconds each process was ready to run and had no processor.
         child_bytes: memory that the descendants share with nobody.
         stopped: the process itself is stopped (SIGSTOP, or a debugger).
     """
 
     cpu_seconds: float
-    delay_seconds: float
+    delays: Mapping[int, float]
     child_bytes: int
     stopped: bool
 
@@ -158,14 +158,15 @@ def usage(pid: int) -> Usage | None:
     own = _stat(pid)
     if own is None:
         return None
-    cpu, delay, memory = own.cpu_seconds, _run_delay(pid), 0
+    cpu, memory = own.cpu_seconds, 0
+    delays = {pid: _run_delay(pid)}
     for child in descendants(pid):
         found = _stat(child)
         if found is not None:
             cpu += found.cpu_seconds
-            delay = max(delay, _run_delay(child))
+            delays[child] = _run_delay(child)
             memory += _private_bytes(child)
-    return Usage(cpu, delay, memory, own.stopped)
+    return Usage(cpu, delays, memory, own.stopped)
 
 
 def is_stopped(pid: int) -> bool:

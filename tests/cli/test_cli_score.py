@@ -13,9 +13,12 @@ from typing import Any
 import pytest
 from hypothesis import given as given_examples
 from hypothesis import strategies as st
+from typer.testing import CliRunner
 
 import r1env
+from r1env.cli.main import make_app
 from r1env.cli.rows import CHUNK_LINES, Output, group_chunks
+from r1env.plugins import installed
 from r1env.scoring import score
 
 
@@ -242,6 +245,8 @@ def test_the_installed_program_scores_with_a_strangers_reward(tmp_path: Path) ->
 # Rewards of other scopes
 
 GROUPED = """
+from typer.testing import CliRunner
+
 import r1env
 
 @r1env.reward(scope="group")
@@ -264,6 +269,8 @@ def test_rows_of_one_id_are_a_group_wherever_they_stand_in_the_file(r1env_progra
 
 NOTED = """
 from pathlib import Path
+from typer.testing import CliRunner
+
 import r1env
 
 @r1env.reward(scope="group", isolation="inline")
@@ -559,3 +566,23 @@ def test_tables_in_and_out(r1env_program: Any, tmp_path: Path) -> None:
         {"exact": 1.0},
     )
     assert (float(second["value"]), second["status"]) == (0.0, "wrong")
+
+
+def test_explain_says_in_words_why_the_first_rows_have_their_scores(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("r1env.cli.score.EXPLAINED", 2)
+    row = {"id": 1, "answer": "4", "completion": "<think>2 + 2</think> <answer>4</answer>"}
+    lines = [json.dumps({**row, **more}) for more in ({}, {"id": "\x1b[2J", "completion": "\\boxed{5}"}, {})]
+    result = CliRunner().invoke(
+        make_app(installed()), ["score", "--rubric", "zero", "--explain"], input="\n".join(lines) + "\n", env={"COLUMNS": "200"}
+    )
+    assert result.exit_code == 0
+    told = result.stderr.splitlines()
+    assert told[:3] == [
+        "row 1 (id 1): 1.1, status ok: it was scored, and earned something",
+        "  math 1, times its weight 1 = 1",
+        "  format 1, times its weight 0.1 = 0.1",
+    ]
+    assert told[3].startswith("  because: math: ")
+    assert told[4].startswith("row 2 (id ␛[2J): 0, status wrong")
+    assert not [line for line in told if line.startswith("row 3")]
+    assert len(result.stdout.splitlines()) == 3

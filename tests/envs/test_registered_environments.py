@@ -10,6 +10,9 @@ import pytest
 
 import r1env
 from r1env.testing import check_environment, check_fixture
+from r1env_code.agents import HarborShell, PythonTool
+from r1env_sandbox import CallResult, ExecResult
+from r1env_sandbox.harbor import HarborResult, Outcome
 
 ROWS = {
     "math-jsonl": {"question": "Find ${n}^1$.", "answer": "{n}"},
@@ -55,9 +58,41 @@ ROWS = {
 ROWS |= {"humaneval-plus": ROWS["humaneval"], "mbpp-plus": ROWS["mbpp"]}
 """A made-up row for each environment that needs a file and has no fixture."""
 
-JUDGED = {"alpaca-eval", "arena-hard"}  # a server with a judge is needed: tests/plugins/test_judged_benchmarks.py
-FOREIGN = {"nemo-gym", "openenv", "verifiers"}  # of other stacks: tests/adapters, tests/server and tests/interop
-NAMES = sorted(r1env.installed().provided("environments").keys() - JUDGED - FOREIGN)
+FOLDERS = {
+    "harbor": {
+        "task.toml": "",
+        "instruction.md": "Do nothing.",
+        "tests/test.sh": "#!/bin/sh\necho 1 > /logs/verifier/reward.txt\n",
+    }
+}
+"""A made-up folder for each environment that needs one."""
+
+ELSEWHERE = {"alpaca-eval", "arena-hard", "nemo-gym", "openenv", "safety", "verifiers"}
+"""These need a server or another package, and have tests of their own: tests/plugins/test_judged_benchmarks.py,
+test_judge_safety.py, tests/adapters, tests/server and tests/interop."""
+NAMES = sorted(r1env.installed().provided("environments").keys() - ELSEWHERE)
+
+
+class Container:
+    """What `harbor` and `python_tool` play in, and no container: those take seconds an episode, and have tests of their own."""
+
+    def exec(self, command, timeout_s):
+        return ExecResult(0, None, str(command).encode(), b"", None, 1.0, 1.0)
+
+    def verify(self):
+        return HarborResult(Outcome.GRADED, 1.0)
+
+    def run(self, code):
+        return CallResult(code, failed=False, restarted=False)
+
+    def close(self):
+        pass
+
+
+@pytest.fixture(autouse=True)
+def containers(monkeypatch):
+    monkeypatch.setattr(HarborShell, "_open", lambda *_: Container())
+    monkeypatch.setattr(PythonTool, "_run", lambda _, code: Container().run(code))
 
 
 @pytest.fixture
@@ -69,6 +104,11 @@ def options(request, tmp_path):
         return spec.fixture.options
     if not spec.requires:
         return {}
+    if name in FOLDERS:
+        for file, text in FOLDERS[name].items():
+            (tmp_path / file).parent.mkdir(exist_ok=True)
+            (tmp_path / file).write_text(text, "utf-8")
+        return {"path": str(tmp_path), "check": False}
     path = tmp_path / "rows.jsonl"
     row = json.dumps(ROWS[name])
     path.write_text("".join(row.replace("{n}", str(n)) + "\n" for n in range(1, 6)), "utf-8")

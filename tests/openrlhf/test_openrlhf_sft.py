@@ -90,6 +90,8 @@ ELSEWHERE = {
 }
 CHANGED = {
     "memory_gb": 3.0,
+    "gradient_checkpointing": True,
+    "optim.name": "adamw8bit",
     **{
         "seed": 3,
         "steps": 21,

@@ -8,7 +8,7 @@ import os
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import r1env
@@ -84,6 +84,7 @@ def test_an_answer_is_read_as_the_evaluator_reads_it(read, response, answer):
         (r"\frac", r"\frac", True),
         (r"\sqrt", r"\sqrt{}", False),
         ("", "", True),
+        (r"4\\\%%", "4", True),
         ("{.5}", "{0.5}", True),
     ],
 )
@@ -100,6 +101,7 @@ def test_hendrycks_form(first, second, equal):
         ("5 yards", "7 yards", 0.0, 0.0),
         ("the", "a", 1.0, 1.0),
         ("3.0", "3", 1.0, 1.0),
+        (["Bo", "a Bo Ann -3", "$5 17"], ["-3 1,000", "an, e", "nan 17.0 _", "e 5-yard"], 0.0, 0.22),  # 0.225
     ],
 )
 def test_drop_metrics(prediction, reference, exact, f1):
@@ -120,7 +122,7 @@ def test_spans_are_paired_so_that_the_sum_is_largest(scores):
         sum(row[column] for row, column in zip(wide, order, strict=True))
         for order in itertools.permutations(range(max(rows, columns)), len(wide))
     )
-    assert rules._largest_sum(scores) == pytest.approx(best)
+    assert sum(rules._best_pairs(scores)) == pytest.approx(best)
 
 
 @pytest.mark.parametrize(
@@ -182,3 +184,44 @@ def test_no_text_makes_a_rule_raise(text):
         if name != "olympiadbench":  # sympy's parser is too slow here
             score = _scored(name, text, "B")
             assert score.value in (0.0, 1.0) or "drop" in name
+
+
+# Beside the evaluators themselves, where they are installed.
+
+_PIECES = [
+    "\\frac",
+    "\\dfrac",
+    "{",
+    "}",
+    "1",
+    "2",
+    "10",
+    "x",
+    "/",
+    "=",
+    "\\sqrt",
+    "\\text{ cm}",
+    "\\%",
+    "%",
+    "\\$",
+    ".5",
+    " ",
+    "k=",
+]
+_WORDS = ["the", "An", "Ann", "Bo", "17", "17.0", "1,000", "-3", "5-yard", "$5", "U.S.", "nan", "!", ""]
+
+
+@pytest.mark.slow
+@settings(max_examples=500, deadline=None)
+@given(*[st.lists(st.sampled_from(_PIECES), max_size=6).map("".join)] * 2)
+def test_hendrycks_equality_is_that_of_lm_eval(first, second):
+    official = pytest.importorskip("lm_eval.tasks.hendrycks_math.utils", reason="lm-eval is not installed")
+    assert rules.hendrycks_equal(first, second) == official.is_equiv(first, second)
+
+
+@pytest.mark.slow
+@settings(max_examples=500, deadline=None)
+@given(*[st.lists(st.lists(st.sampled_from(_WORDS), max_size=4).map(" ".join), min_size=1, max_size=4)] * 2)
+def test_drop_metrics_are_those_of_lm_eval(prediction, reference):
+    official = pytest.importorskip("lm_eval.tasks.drop.utils", reason="lm-eval is not installed")
+    assert rules.drop_metrics(prediction, reference) == tuple(map(float, official.get_metrics(prediction, tuple(reference))))

@@ -13,6 +13,7 @@ import pytest
 import r1env
 from r1env import Rollout, UsageError
 from r1env.errors import DataError, NoSplitError
+from r1env.preflight import Preflight, check_tasks
 from r1env_benchmarks.plugin import FIXTURES
 from r1env_benchmarks.rules import RULES
 from r1env_benchmarks.table import BENCHMARKS, Category, markdown
@@ -77,6 +78,19 @@ def test_rows_in_the_layout_of_the_public_set_are_read(about):
             assert about.name == "ifeval" or environment.task(index).answer
     if not files.get(about.name):
         pytest.skip("there are no rows of this set")
+
+
+@pytest.mark.parametrize("name", ["ifeval", "mmlu-pro"])
+@pytest.mark.skipif(not LAYOUTS.is_dir(), reason="R1ENV_TEST_DATA names no folder with layouts/")
+def test_every_broken_row_is_refused_with_its_number(tmp_path, name):
+    lines = (LAYOUTS / f"{name.replace('-', '_')}_broken.jsonl").read_text("utf-8").splitlines()
+    refused = 0
+    for line in lines:
+        try:
+            made(name, data=write(tmp_path, json.loads(line)))
+        except DataError as error:
+            refused += "rows.jsonl, line 1" in str(error)
+    assert refused >= len(lines) - (name == "mmlu-pro")  # one row of MMLU-Pro has its options as text, and they can be read
 
 
 # Prompts.
@@ -273,3 +287,12 @@ def test_rows_that_cannot_be_scored_are_refused_or_left_out(tmp_path):
         made("olympiadbench", data=write(tmp_path, problem))
     person = {**problem, "error": None, "answer_type": "Need_human_evaluate"}
     assert made("olympiadbench", data=write(tmp_path, person, {**problem, "error": "0.1, 2"})).source.size == 1
+
+
+@pytest.mark.parametrize("about", TEXTS, ids=[one.name for one in TEXTS])
+def test_the_check_before_an_evaluation_finds_how_an_answer_is_written(about):
+    for extraction in ("r1env", *(name for name, rule in about.rules.items() if rule not in ("judge", "olympiadbench"))):
+        report = check_tasks(made(about.name, extraction=extraction), Preflight())
+        assert not [fault for fault in report.faults if "no way of writing an answer" in fault.remedy], extraction
+        # verl does not read 1,200, and lm-eval pays no answer of several spans.
+        assert not report.faults or (about.name, extraction) in [("gsm8k", "verl-flexible"), ("drop", "lm-eval")], extraction

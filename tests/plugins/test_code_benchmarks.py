@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import base64
 import gzip
 import json
@@ -20,11 +21,14 @@ import r1env
 from r1env import UsageError
 from r1env.cli.main import make_app
 from r1env.data.programs import called_function, unpack_tests
+from r1env.data.sources import iterate
 from r1env.data.tasks import file_tasks
+from r1env.envs.suite import fixture_completions, members_of
 from r1env.evaluation.evaluate import EvaluationRow
 from r1env.evaluation.run import EvaluationRun
-from r1env_benchmarks.code import bigcodebench, codeforces, humaneval, livecodebench, mbpp
+from r1env_benchmarks.code import SMALL, bigcodebench, codeforces, humaneval, livecodebench, mbpp
 from r1env_benchmarks.ratings import estimate_rating
+from r1env_benchmarks.table import BENCHMARKS, Category
 from r1env_code.reward import Code, read_task
 
 HUMANEVAL = {
@@ -395,17 +399,58 @@ def test_canonical_solutions_are_accepted_and_changed_ones_refused(name, docker)
     assert [score.value for score in found] == [1.0] * len(rows) + [0.0] * len(rows), [score.reason for score in found]
 
 
+def test_the_suite_smoke_code_has_every_code_benchmark(tmp_path):
+    code = {one.name for one in BENCHMARKS.values() if one.category is Category.CODE}
+    members = members_of("smoke-code", r1env.installed())
+    assert {member.environment for member in members} == code
+    assert sum(path.stat().st_size for path in SMALL.iterdir()) < 12_000
+
+
 @pytest.mark.docker
 @pytest.mark.slow
-def test_every_canonical_solution_of_humaneval_is_accepted(docker):
+def test_the_right_completions_of_smoke_code_are_paid_and_the_wrong_ones_are_not(docker):
+    rollouts = []
+    for member in members_of("smoke-code", r1env.installed()):
+        environment = r1env.make_environment(member.environment, **member.options)
+        for task in iterate(environment.source):
+            rollouts += [r1env.Rollout(task=task, completion=text) for text in fixture_completions(task, r1env.Fixture())]
+    found = r1env.score(rollouts, Code)
+    assert len(rollouts) == 22
+    assert [score.value for score in found] == [1.0, 0.0] * 11, [
+        (r.task.id, s.reason) for r, s in zip(rollouts, found, strict=True)
+    ]
+
+
+class _Changed(ast.NodeTransformer):
+    """Wraps what a program returns in a list of two, which no test of HumanEval expects."""
+
+    def visit_Return(self, node):
+        value = node.value or ast.Constant(None)
+        return ast.Return(ast.List([value, ast.Constant("changed")], ast.Load()))
+
+    def visit_FunctionDef(self, node):
+        self.generic_visit(node)
+        if not any(isinstance(inner, ast.Return) for inner in ast.walk(node)):
+            node.body.append(ast.Return(ast.Constant("changed")))
+        return node
+
+
+@pytest.mark.docker
+@pytest.mark.slow
+def test_every_canonical_solution_of_humaneval_is_accepted_and_changed_ones_are_refused(docker):
     data = Path(os.environ.get("R1ENV_TEST_DATA", "."), "HumanEval.jsonl.gz")
     if not data.exists():
         pytest.skip("R1ENV_TEST_DATA names no folder with HumanEval.jsonl.gz")
     source = humaneval(data)
     rows = [json.loads(line) for line in gzip.decompress(data.read_bytes()).splitlines()]
+    right = [row["prompt"] + row["canonical_solution"] for row in rows]
+    changed = [ast.unparse(ast.fix_missing_locations(_Changed().visit(ast.parse(text)))) for text in right[::4]]
     answers = [
-        r1env.Rollout(task=source.task(index), completion=f"```python\n{row['prompt']}{row['canonical_solution']}```")
-        for index, row in enumerate(rows)
+        r1env.Rollout(task=source.task(index), completion=f"```python\n{text}\n```")
+        for step, texts in ((1, right), (4, changed))
+        for index, text in zip(range(0, len(rows), step), texts, strict=True)
     ]
-    refused = {found.reason for found in r1env.score(answers, Code) if found.value != 1.0}
-    assert (source.size, refused) == (164, set())
+    found = r1env.score(answers, Code)
+    assert source.size == 164
+    assert {score.reason for score in found[:164] if score.value != 1.0} == set()
+    assert [index * 4 for index, score in enumerate(found[164:]) if score.value != 0.0] == []

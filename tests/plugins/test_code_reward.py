@@ -285,3 +285,30 @@ def test_many_rollouts_are_judged_at_once_and_keep_their_order(docker):
 def test_a_program_that_equals_everything_earns_nothing(docker):
     hack = "```python\nclass Any:\n    def __eq__(self, other): return True\n\ndef add(a, b):\n    return Any()\n```"
     assert scored(hack).value == 0.0
+
+
+TWO_BLOCKS = "<think>```python\nno\n```</think>```python\nfirst = 1\n```\nor\n```python\nsecond = 2\n```\n"
+
+
+@pytest.mark.parametrize(
+    ("extraction", "completion", "source"),
+    [
+        ("livecodebench", TWO_BLOCKS, "second = 2"),
+        ("simple-evals", TWO_BLOCKS, "first = 1\n"),
+        ("simple-evals", "def add(a, b): return a + b", "def add(a, b): return a + b"),
+        ("r1env_code.blocks:simple_evals_code", TWO_BLOCKS, "first = 1\n"),
+    ],
+)
+def test_an_official_rule_finds_the_program_where_it_is_asked_for(extraction, completion, source, verdict):
+    asked = verdict(Verdict.ACCEPTED, Verdict.ACCEPTED, Verdict.ACCEPTED)
+    assert scored(completion, Code.with_options(extraction=extraction)).value == 1.0
+    assert asked[0][0].source == source
+
+
+def test_what_an_official_rule_does_not_find_is_not_paid(verdict):
+    verdict(Verdict.ACCEPTED, Verdict.ACCEPTED)
+    found = scored("def add(a, b): return a + b", Code.with_options(extraction="livecodebench"))
+    assert (found.value, found.status) == (0.0, r1env.Status.BAD_FORMAT)
+    assert "the official rule finds no program" in found.reason
+    with pytest.raises(r1env.UsageError, match="unknown extraction 'lcb'"):
+        r1env.get_reward("code", extraction="lcb")(r1env.Rollout(task=task(), completion=RIGHT))

@@ -119,6 +119,12 @@ def test_an_empty_response_follows_nothing():
         ),
         (["keywords:letter_frequency"], [{"letter": "ab", "let_frequency": 1, "let_relation": "at least"}], "write one letter"),
         (["keywords:existence"], [{"keywords": []}], "a list of texts, not empty"),
+        (["detectable_content:postscript"], [{"postscript_marker": "P.S.("}], "reads it as a regular expression"),
+        (
+            ["length_constraints:nth_paragraph_first_word"],
+            [{"num_paragraphs": 2, "nth_paragraph": 3, "first_word": "So"}],
+            r"'kwargs\[0\].nth_paragraph' is 3, more than num_paragraphs",
+        ),
         (["punctuation:no_comma"], [], "a list of 1 objects"),
         (["punctuation:no_comma"], ["x"], "write an object with the arguments"),
         ([], [], "a list of rules, not empty"),

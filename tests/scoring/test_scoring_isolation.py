@@ -27,7 +27,7 @@ import pytest
 from r1env.rewards import Limits, Reward, reward
 from r1env.scoring import ScoringPool, score
 from r1env.scoring.process import NAMESPACE_VARIABLE, StartError
-from r1env.scoring.system import children
+from r1env.scoring.system import Usage, children
 from r1env.types import Rollout, Status
 
 MakeRollouts = Callable[..., list[Rollout]]
@@ -440,6 +440,26 @@ def test_temporary_files_and_shared_memory_of_a_killed_rollout_are_removed(
     before = left()
     assert score(rollouts("1", "bad", "2"), around(litter), pool=one)[1].status is Status.TIMEOUT
     assert eventually(lambda: not {path for path in left() - before if "litter" in path or "psm" in path})
+
+
+def test_a_child_that_waits_for_a_processor_stretches_the_wall_limit_though_its_worker_has_waited_longer_before(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The worker (1) waited 100 s during earlier rollouts; its children, one after the other, get a tenth of a processor."""
+    from r1env.scoring import process
+
+    now, delays = 50.0, {1: 100.0}
+    monkeypatch.setattr(process.time, "monotonic", lambda: now)
+    monkeypatch.setattr(process, "usage", lambda pid: Usage(0.0, dict(delays), 0, stopped=False))
+    clock = process._Clock(Limits(wall_seconds=1.0), 1, 1, start=now)
+    for look in range(90):
+        now += 0.1
+        child = 2 + look // 10
+        delays = {1: 100.0, child: delays.get(child, 0.0) + 0.09}
+        clock()
+    now += 1.0
+    with pytest.raises(process.ScoringFault, match="exceeded 1 s of wall time"):
+        clock()
 
 
 @pytest.mark.slow

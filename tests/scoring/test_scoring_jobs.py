@@ -8,7 +8,7 @@ import pytest
 
 from r1env.errors import UsageError
 from r1env.rewards import reward
-from r1env.scoring.pool import FIRST_CHUNK, KILLS_IN_A_ROW, MAX_CHUNK, Job, pack_reward
+from r1env.scoring.pool import FIRST_CHUNK, KILLS, KILLS_IN_A_ROW, MAX_CHUNK, MOST_KILLS, Job, pack_reward
 from r1env.scoring.process import StartError
 from r1env.types import Rollout, Score, Status
 
@@ -132,3 +132,22 @@ def test_a_reward_that_holds_something_unpicklable_is_refused_at_once() -> None:
 
     with pytest.raises(UsageError, match=r"'holds_a_generator' cannot be sent to a worker.*generator"):
         pack_reward(holds_a_generator)
+
+
+def test_an_item_whose_worker_is_killed_has_more_attempts_where_others_are_killed_too(job: Job) -> None:
+    first, second, third, *_ = job.take(workers=2)
+    assert [job.try_again(first) for _ in range(KILLS)] == [True] * (KILLS - 1) + [False]
+    job.fail([first], Status.ERROR, "killed")
+    assert [job.try_again(second) for _ in range(KILLS - 1)] == [True] * (KILLS - 1), (
+        "one that fails is no sign of a killer outside"
+    )
+    job.record(second, [Score(value=1.0)])
+    assert [job.try_again(third) for _ in range(KILLS + 1)] == [True] * KILLS + [False]
+
+
+def test_no_number_of_others_gives_an_item_attempts_without_end(rollouts: MakeRollouts) -> None:
+    job = Job(pack_reward(length), rollouts(*map(str, range(100))))
+    for index in range(50):
+        job.try_again(index)
+        job.record(index, [Score(value=1.0)])
+    assert [job.try_again(60) for _ in range(MOST_KILLS)] == [True] * (MOST_KILLS - 1) + [False]

@@ -10,8 +10,16 @@ import pytest
 import torch
 
 from r1env.recipes import Plan, execute
+from r1env.rewards import reward
 from r1env.runs.run import Run, StepEvent
 from r1env_trainers.model.load import load_model
+
+
+@reward(name="digits")
+def digits(completion: str) -> float:
+    """A reward that untrained models earn now and then, so that groups are mixed. Its place is `training_runs:digits`."""
+    return sum(character.isdigit() for character in completion) / 12
+
 
 OF_THE_MACHINE = ("time", "tokens_per_second", "seconds", "memory/")
 

@@ -15,7 +15,7 @@ from training_runs import assert_bit_for_bit, trained
 
 import r1env
 from r1env.api import create_run
-from r1env.errors import RunError, UsageError
+from r1env.errors import RunError, TrainingStoppedError, UsageError
 from r1env.recipes import continuation, execute, plan_training
 from r1env.runs.owner import locked
 from r1env.runs.run import Run
@@ -25,13 +25,6 @@ from r1env_trainers.model.checkpoint import list_checkpoints
 @pytest.fixture(autouse=True, scope="module")
 def one_thread():
     torch.set_num_threads(1)
-
-
-@pytest.fixture
-def data(tmp_path):
-    path = tmp_path / "rows.jsonl"
-    path.write_text("".join(json.dumps({"prompt": f"{i}?", "completion": f"{i}"}) + "\n" for i in range(64)))
-    return str(path)
 
 
 def sft(data, **settings):
@@ -243,3 +236,36 @@ def test_a_locked_run_is_not_resumed(data, tmp_path):
     run = interrupted_by(sft(data), tmp_path / "run", signal.SIGTERM, at_step=3)
     with locked(run.path), pytest.raises(RunError, match="being written by this process"):
         r1env.train(resume=run.path)
+
+
+# A GPU that fails: simulated by the exception that torch makes of it.
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        torch.AcceleratorError("CUDA error: unspecified launch failure\nCUDA kernel errors might be asynchronously reported"),
+        RuntimeError("CUDA error: an illegal memory access was encountered"),
+    ],
+)
+def test_a_device_that_fails_is_named_with_the_last_checkpoint_and_the_run_goes_on_from_it(data, tmp_path, monkeypatch, error):
+    from r1env_trainers.sft import loop
+
+    plan, clean, calls = sft(data), loop.completion_logprobs, []
+
+    def fails_in_the_fifth_step(*arguments):
+        calls.append(arguments)
+        if len(calls) == 5:
+            raise error
+        return clean(*arguments)
+
+    whole = trained(plan, tmp_path / "whole")
+    monkeypatch.setattr(loop, "completion_logprobs", fails_in_the_fifth_step)
+    run = create_run(plan, tmp_path / "run", [])
+    with pytest.raises(
+        TrainingStoppedError, match=r"failed after step 4: CUDA error: .*; the last good checkpoint is .*3; once"
+    ):
+        execute(plan, run)
+    again = Run.open(run.path)
+    execute(plan, again)
+    assert_bit_for_bit(again, whole, "sft")

@@ -127,7 +127,7 @@ def test_distill_vs_rl_gives_both_ways_one_start_and_as_many_steps():
     assert set(stages["table"]["costs"]) < set(stages["table"]["models"])
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_distill_vs_rl_runs_to_its_table_and_the_teacher_pays_off(tmp_path):
     plan = plan_training("distill-vs-rl")
     run = trained(plan, tmp_path / "run")

@@ -27,18 +27,12 @@ SMALL = {
     "eval.every": 0,
     "algo.track_kl": False,
 }
-DIGITS = {"name": "digits", "rewards": [{"reward": f"{__name__}:digits"}, {"reward": "accuracy"}]}
+DIGITS = {"name": "digits", "rewards": [{"reward": "training_runs:digits"}, {"reward": "accuracy"}]}
 
 
 @pytest.fixture(autouse=True, scope="module")
 def one_thread():
     torch.set_num_threads(1)
-
-
-@r1env.reward(name="digits")
-def digits(completion):
-    """A reward that untrained models earn now and then, so that groups are mixed."""
-    return sum(character.isdigit() for character in completion) / 12
 
 
 @r1env.reward(name="seven")

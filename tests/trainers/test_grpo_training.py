@@ -52,12 +52,6 @@ def plan_grpo(**settings):
     return plan_training("grpo", preset="tiny-cpu", overrides={**SMALL, "rubric": "accuracy", **settings})
 
 
-@r1env.reward(name="digits")
-def digits(completion):
-    """A reward that untrained models earn now and then, so that groups are mixed."""
-    return sum(character.isdigit() for character in completion) / 12
-
-
 @pytest.mark.slow
 def test_r1_zero_in_miniature_learns(tmp_path):
     plan = plan_training(
@@ -74,7 +68,7 @@ def test_r1_zero_in_miniature_learns(tmp_path):
 @pytest.mark.parametrize("trainer", ["grpo", "sft"])
 def test_a_run_that_was_interrupted_and_resumed_is_bit_for_bit_the_uninterrupted_one(tmp_path, trainer):
     rubric = tmp_path / "rubric.yaml"
-    rubric.write_text(f"name: digits\nrewards: [{{reward: '{__name__}:digits'}}, {{reward: accuracy}}]\n")
+    rubric.write_text("name: digits\nrewards: [{reward: 'training_runs:digits'}, {reward: accuracy}]\n")
     if trainer == "grpo":
         plan = plan_grpo(rubric=str(rubric), optim={"mini_batches": 2})
     else:

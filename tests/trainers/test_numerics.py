@@ -32,18 +32,13 @@ def one_thread():
     torch.set_num_threads(1)
 
 
-@r1env.reward(name="digits")
-def digits(completion):
-    return sum(character.isdigit() for character in completion) / 12
-
-
 @r1env.reward(name="long")
 def long(completion):
     """Differs in nearly every group."""
     return len(completion) / 100
 
 
-BOTH = {"name": "both", "rewards": [{"reward": f"{__name__}:digits"}, {"reward": "accuracy"}]}
+BOTH = {"name": "both", "rewards": [{"reward": "training_runs:digits"}, {"reward": "accuracy"}]}
 
 
 def config_of(kind=GRPOConfig, **groups):
@@ -246,7 +241,7 @@ def test_dapo_compares_verdicts_and_not_rewards():
 
 
 def test_comparing_verdicts_needs_them_in_the_rubric():
-    rubric = {"name": "one", "rewards": [{"reward": f"{__name__}:digits"}]}
+    rubric = {"name": "one", "rewards": [{"reward": "training_runs:digits"}]}
     config = config_of(rubric=rubric, filter={"dynamic_sampling": True, "dynamic_sampling_metric": "accuracy"})
     with pytest.raises(UsageError, match="needs the reward 'accuracy'"):
         check_rollouts(config)

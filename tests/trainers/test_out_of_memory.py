@@ -1,6 +1,5 @@
 """Out of memory: the step is computed again from smaller micro-batches, with the same result, and later steps begin with those."""
 
-import json
 import math
 
 import pytest
@@ -15,13 +14,6 @@ from r1env_trainers.model.load import load_model
 @pytest.fixture(autouse=True, scope="module")
 def one_thread():
     torch.set_num_threads(1)
-
-
-@pytest.fixture
-def data(tmp_path):
-    path = tmp_path / "rows.jsonl"
-    path.write_text("".join(json.dumps({"prompt": f"{i}?", "completion": f"{i}"}) + "\n" for i in range(64)))
-    return str(path)
 
 
 def sft(data):

@@ -6,10 +6,11 @@ agrees on one; `NAMES_ELSEWHERE` has those of TRL, verl and OpenRLHF, for the su
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from r1env.config import Settings
 from r1env.engines import SamplingParams, StopText
@@ -17,6 +18,17 @@ from r1env.envs.suite import EnvironmentShare, Suite, check_disjoint, make_mixtu
 from r1env.errors import NoSplitError, UsageError
 from r1env.rubrics import RubricSpec
 from r1env.trainer import TrainerConfig
+
+BUILT_IN_MODELS = ("tiny", "tiny-1m", "tiny-2m", "tiny-gpt2", "smollm2-135m")
+"""Models that need no folder and no hub; `model.load.NAMED` makes them."""
+
+
+def _absolute_folder(name: str) -> str:
+    return os.path.abspath(name) if name not in BUILT_IN_MODELS and os.path.isdir(name) else name
+
+
+ModelName = Annotated[str, AfterValidator(_absolute_folder)]
+"""A model's name, folder or hub name. A folder becomes its absolute path, so that a run can go on in another directory."""
 
 Device = Literal["auto", "cpu", "cuda"]
 Schedule = Literal["constant", "linear", "cosine"]
@@ -164,6 +176,10 @@ NAMES_ELSEWHERE: Mapping[str, str] = {
 class Optim(Settings):
     """Optimizer (AdamW) and learning rate."""
 
+    name: Literal["adamw", "adamw8bit"] = Field(
+        default="adamw",
+        description="adamw8bit keeps the moments in 8 bits (2 bytes a weight instead of 8); needs the package bitsandbytes.",
+    )
     lr: float = Field(default=1e-6, gt=0, description="Peak learning rate.")
     lr_schedule: Schedule = Field(default="constant", description="Course of the learning rate after the warm-up.")
     min_lr_ratio: float = Field(
@@ -283,6 +299,7 @@ class SuiteSettings(Settings):
 class LocalConfig(TrainerConfig):
     """Settings of every trainer that runs in one process."""
 
+    model: ModelName = Field(description="Where to start: a name the trainer knows, a folder, a hub name, or stage:NAME.")
     steps: int = Field(default=100, ge=1, description="Training steps.")
     device: Device = Field(default="auto", description="Where to compute; auto: cuda where there is a GPU.")
     threads: int | None = Field(default=None, ge=1, description="CPU threads; null: 1 for small models, else torch's choice.")
@@ -291,13 +308,29 @@ class LocalConfig(TrainerConfig):
         gt=0,
         description="Most GPU memory to take; costs time, changes no result. null: all. Below what fits, layers are recomputed.",
     )
+    gradient_checkpointing: bool = Field(
+        default=False,
+        description="Compute every layer again in the backward pass: a third more operations, far less memory, the same result.",
+    )
     optim: Optim = Optim()
     checkpoint: Checkpoint = Checkpoint()
     lora: LoRA = LoRA()
 
     may_change: ClassVar[frozenset[str]] = frozenset(
         {
-            *("steps", "epochs", "device", "threads", "max_failed", "max_unscored", "checkpoint", "eval", "log", "engine"),
+            *(
+                "steps",
+                "epochs",
+                "device",
+                "threads",
+                "gradient_checkpointing",
+                "max_failed",
+                "max_unscored",
+                "checkpoint",
+                "eval",
+                "log",
+                "engine",
+            ),
             *("optim.lr", "optim.lr_schedule", "optim.min_lr_ratio", "optim.warmup_steps", "optim.max_grad_norm"),
             *("optim.micro_batch_size", "optim.micro_batch_tokens", "optim.max_bad_steps"),
         }

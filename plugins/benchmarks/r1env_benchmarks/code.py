@@ -10,12 +10,15 @@ import functools
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from r1env import UsageError
 from r1env.data import programs
 from r1env.data.layouts import Computed, Layout, layout_named
 from r1env.data.tasks import Data, FileTasks, file_tasks
+from r1env.envs.suite import Member
+from r1env.plugins import Plugins
 from r1env_benchmarks.tasks import on_the_hub
 
 
@@ -173,6 +176,15 @@ def bigcodebench(
     return _tasks(
         "bigcodebench", layout, data, split or ("v0.1.4" if data == "bigcode/bigcodebench" else None), None, **options
     )
+
+
+SMALL = Path(__file__).parent / "code_fixtures"
+"""Rows of our own in the layouts of the benchmarks, each with a right and a wrong completion in the column `fixture`."""
+
+
+def small_members(plugins: Plugins) -> list[Member]:  # noqa: ARG001 - the hook's signature
+    """Return the members of the suite `smoke-code`: every code benchmark, on the rows in `SMALL`."""
+    return [Member(path.stem, options={"data": str(path)}) for path in sorted(SMALL.glob("*.jsonl"))]
 
 
 def _official(name: str, protocol: str) -> bool:

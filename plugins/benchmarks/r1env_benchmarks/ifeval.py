@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import functools
 import json
+import math
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -124,6 +125,8 @@ def _arguments(place: int, name: str, given: Any) -> dict[str, Any]:
             arguments[argument] = read(value)
         except ValueError as error:
             raise ValueError(f"'kwargs[{place}].{argument}' is {str(value)[:60]!r}: {error}") from None
+    if arguments.get("nth_paragraph", 0) > arguments.get("num_paragraphs", math.inf):
+        raise ValueError(f"'kwargs[{place}].nth_paragraph' is {arguments['nth_paragraph']}, more than num_paragraphs")
     return arguments
 
 
@@ -308,7 +311,7 @@ def number_placeholders(text: str, num_placeholders: int) -> bool:
     return found >= num_placeholders
 
 
-@rule("detectable_content:postscript", postscript_marker=_text)
+@rule("detectable_content:postscript", postscript_marker=_pattern)
 def postscript(text: str, postscript_marker: str) -> bool:
     """The marker of a postscript is somewhere in the text, ignoring case."""
     marker = postscript_marker.strip()

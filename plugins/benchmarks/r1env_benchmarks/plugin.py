@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from r1env import CommandSpec, EnvironmentSpec, Fixture, RewardSpec, TemplateSpec, hookimpl
+from r1env import CommandSpec, EnvironmentSpec, Fixture, RewardSpec, SuiteSpec, TemplateSpec, hookimpl
 from r1env_benchmarks.table import BENCHMARKS, Benchmark, Category
 
 FIXTURES = Path(__file__).parent / "fixtures"
@@ -51,6 +51,15 @@ def r1env_templates() -> list[TemplateSpec]:
         TemplateSpec("olympiadbench", "r1env_benchmarks.prompts:olympiadbench", "the type of the answer, and a box for it"),
         TemplateSpec("c-eval", "r1env_benchmarks.prompts:c_eval", "Chinese: options, and the letter of one"),
         TemplateSpec("cluewsc", "r1env_benchmarks.prompts:cluewsc", "Chinese: a pronoun, and yes or no"),
+    ]
+
+
+@hookimpl
+def r1env_suites() -> list[SuiteSpec]:
+    return [
+        SuiteSpec(
+            "smoke-code", "r1env_benchmarks.code:small_members", "a few tasks of every code benchmark; judged in a sandbox"
+        )
     ]
 
 

@@ -161,7 +161,7 @@ _ALL = (
         hub="evalplus/mbppplus", size=378, licence="Apache-2.0", version="0.2.0", paper="arXiv 2305.01210",
         source="r1env_benchmarks.code:mbpp", fixture=False),
     Benchmark("bigcodebench", "BigCodeBench", Category.CODE, "BigCodeBench", "instruct_prompt, complete_prompt, test, libs", "plain",
-        "pass@1", "code", hub="bigcode/bigcodebench", size=1140, licence="Apache-2.0", version="v0.1.4", paper="arXiv 2406.15877",
+        "pass@1", "code", hub="bigcode/bigcodebench", split="v0.1.4", size=1140, licence="Apache-2.0", version="v0.1.4", paper="arXiv 2406.15877",
         source="r1env_benchmarks.code:bigcodebench", fixture=False),
     Benchmark("livecodebench", "LiveCodeBench", Category.CODE, "LiveCodeBench",
         "question_content, public_test_cases, private_test_cases, contest_date", "plain", "pass@1 of k samples", "code",

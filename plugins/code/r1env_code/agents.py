@@ -339,14 +339,14 @@ class HarborShell(ToolEnv):
         self._messages = 0
         self._over = False
 
-    async def reset(self, task: Task) -> Sequence[Message]:  # type: ignore[override]
-        self._episode = await asyncio.to_thread(self._open, task)
-        return task.prompt
+    def reset(self, task: Task) -> Sequence[Message]:
+        self._task = task
+        return super().reset(task)
 
     async def shell(self, command: str, timeout_s: float = 60.0) -> str:
         """Run a command in bash and return its output and exit code. Files stay from one command to the next; processes end with it."""
-        assert self._episode is not None
-        done = await asyncio.to_thread(self._episode.exec, command, timeout_s=min(max(timeout_s, 0.1), 300.0))
+        episode = await self._container()
+        done = await asyncio.to_thread(episode.exec, command, timeout_s=min(max(timeout_s, 0.1), 300.0))
         if done is None:
             self._over = True
             return "error: the episode is over"
@@ -356,12 +356,12 @@ class HarborShell(ToolEnv):
         return f"{shorten(done.text)}\n[{ended}]".lstrip("\n")
 
     async def step(self, message: Message) -> StepResult:
-        assert self._episode is not None
         self._messages += 1
         result = await super().step(message)
         if not (result.done or self._over or self._messages >= MAX_COMMAND_MESSAGES):
             return result
-        graded = await asyncio.to_thread(self._episode.verify)
+        episode = await self._container()
+        graded = await asyncio.to_thread(episode.verify)
         if graded.reward is None:
             raise RuntimeError(f"no valid reward ({graded.outcome.value}): {graded.reason}")
         info = {**result.info, "outcome": graded.outcome.value, "rewards": dict(graded.rewards), "tests": graded.output[-500:]}
@@ -370,6 +370,12 @@ class HarborShell(ToolEnv):
     async def close(self) -> None:
         if self._episode is not None:
             await asyncio.to_thread(self._episode.close)
+
+    async def _container(self) -> HarborEpisode:
+        """Return the episode's container, opened when it is first needed."""
+        if self._episode is None:
+            self._episode = await asyncio.to_thread(self._open, self._task)
+        return self._episode
 
     def _open(self, task: Task) -> HarborEpisode:
         return HarborEpisode(load_task(task.metadata["harbor"]), _sessions.get(), queue_timeout_s=OPEN_SECONDS)

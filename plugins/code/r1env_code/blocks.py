@@ -82,6 +82,12 @@ def fenced_blocks(text: str) -> list[FencedBlock]:
     return blocks
 
 
+def simple_evals_code(response: str) -> str:
+    """Return the first block that is tagged `python`, or the whole response where there is none (simple-evals, for HumanEval)."""
+    found = re.search(r"```python\n(.*?)```", response, re.DOTALL)
+    return found[1] if found else response
+
+
 def choose_program(response: str, language: str | None = None, needed: Collection[str] = ()) -> Choice:
     """Return the program of a response: the last block in the language that is asked for.
 

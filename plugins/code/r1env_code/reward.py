@@ -16,6 +16,7 @@ from typing import Any
 from pydantic import ValidationError
 
 import r1env
+from r1env.importing import import_target, is_reference
 from r1env_code.blocks import Choice, bound_names, choose_program
 from r1env_sandbox import JudgeResult, Limits, Submission, TestCase, TestKind, Verdict, judge
 from r1env_sandbox.harness.testcode import ALIASES, names_from
@@ -28,6 +29,12 @@ TYPING_NAMES = frozenset((
 
 PARTS = ("compile", "tests", "time", "blocks", "truncated")
 VALUES = ("all", "share")
+
+EXTRACTIONS = {
+    "livecodebench": "r1env_benchmarks.official:livecodebench_code",
+    "simple-evals": "r1env_code.blocks:simple_evals_code",
+}
+"""Names of evaluators → their rules for finding the program of a response."""
 
 # What a rollout may wait for its turn in the sandbox, which has limits of its own for everything that a program does.
 QUEUE_SECONDS = 3600.0
@@ -68,11 +75,24 @@ class Code:
         language: for tasks that name none; without it the tag of the code block decides.
         stop_at_first_failure: run no test after one that failed: cheaper, and `tests` is then the share up to there.
         prefilled: the prompt ended with `<think>`.
+        extraction: an official rule for finding the program, one of `EXTRACTIONS`, or an import string of a function `(response) -> str`,
+            which is empty where there is no program. Default: the rules of `choose_program`. The thinking is cut off first in every case.
     """
 
     def __init__(
-        self, value: str = "all", language: str | None = None, stop_at_first_failure: bool = False, prefilled: bool = False
+        self,
+        value: str = "all",
+        language: str | None = None,
+        stop_at_first_failure: bool = False,
+        prefilled: bool = False,
+        extraction: str = "",
     ) -> None:
+        if extraction and extraction not in EXTRACTIONS and not is_reference(extraction):
+            known = ", ".join(EXTRACTIONS)
+            raise r1env.UsageError(
+                f"unknown extraction {extraction!r} of the reward 'code'; known: {known}, or module:function"
+            )
+        self.extract = import_target(EXTRACTIONS.get(extraction, extraction)) if extraction else None
         if value not in VALUES:
             raise r1env.UsageError(f"unknown value {value!r} of the reward 'code'; known: {', '.join(VALUES)}")
         if stop_at_first_failure and value == "share":
@@ -83,7 +103,7 @@ class Code:
     async def __call__(self, rollout: r1env.Rollout) -> r1env.Score:
         try:
             task = read_task(rollout.task, self.language)
-            choice = choose_program(self._response(rollout.completion), task.language, needed_names(task.tests))
+            choice = self._choice(rollout.completion, task)
         except (ValueError, UnknownLanguageError) as error:
             return r1env.Score.failure(r1env.Status.UNPARSEABLE, str(error), parts=PARTS)
         truncated = float(rollout.finish_reason is r1env.FinishReason.LENGTH)
@@ -102,6 +122,14 @@ class Code:
         if not imported:
             return score
         return score.model_copy(update={"reason": f"{score.reason}; imported for it: {', '.join(imported)}"})
+
+    def _choice(self, completion: str, task: CodeTask) -> Choice:
+        """Return the program of a response, by the official rule where there is one."""
+        if self.extract is None:
+            return choose_program(self._response(completion), task.language, needed_names(task.tests))
+        source = self.extract(r1env.parse_response(completion, prefilled=self.prefilled).response)
+        fault = "" if source.strip() else "the official rule finds no program"
+        return Choice(task.language or "python", source, int(not fault), fault)
 
     def _response(self, completion: str) -> str:
         """Return where the program is looked for: in the answer block where there is one, else behind the thinking."""

@@ -1,8 +1,8 @@
-"""The rewards and the command that r1env-judge provides."""
+"""The rewards, the environment and the commands that r1env-judge provides."""
 
 from __future__ import annotations
 
-from r1env import CommandSpec, RewardSpec, RubricPresetSpec, hookimpl
+from r1env import CommandSpec, EnvironmentSpec, RewardSpec, RubricPresetSpec, hookimpl
 
 
 @hookimpl
@@ -12,7 +12,24 @@ def r1env_rewards() -> list[RewardSpec]:
         RewardSpec(
             "harmless", "r1env_judge.rewards:Harmless", "whether thinking and response are safe, by a reward model or a judge"
         ),
+        RewardSpec(
+            "safety", "r1env_judge.safety:SafetyVerdict", "0 if a judge finds the completion unsafe; rates by its parts"
+        ),
         RewardSpec("judge", "r1env_judge.rewards:Judge", "1 if a judge finds that the response gives the reference answer"),
+    ]
+
+
+@hookimpl
+def r1env_environments() -> list[EnvironmentSpec]:
+    return [
+        EnvironmentSpec(
+            "safety",
+            "r1env_judge.safety:safety_tasks",
+            reward="safety",
+            summary="questions by category, also through jailbreak templates, for a judge of safety",
+            kind="chat",
+            requires="data=FILE with question, category; judge.url and judge.model; jailbreaks=FILE with template, if any",
+        )
     ]
 
 
@@ -24,4 +41,7 @@ def r1env_rubrics() -> list[RubricPresetSpec]:
 
 @hookimpl
 def r1env_commands() -> list[CommandSpec]:
-    return [CommandSpec("label-pairs", "r1env_judge.label_pairs:label_pairs", "Let a judge choose between two responses.")]
+    return [
+        CommandSpec("label-pairs", "r1env_judge.label_pairs:label_pairs", "Let a judge choose between two responses."),
+        CommandSpec("safety", "r1env_judge.safety:safety", "Print how often models are unsafe or refuse, by category."),
+    ]

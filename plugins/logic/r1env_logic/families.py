@@ -332,7 +332,7 @@ def _pose_people(facts: Facts) -> Problem | None:
         return None
     steps = [f"Write K for a knight and N for a knave, in the order {', '.join(names)}."]
     for name, worlds in zip(names, after, strict=True):
-        cases = [_case_text(world, count) for world in range(1 << count) if worlds >> world & 1]
+        cases = [_case_text(world, count) for world in _members(worlds)]
         steps.append(f"{name} is a knight exactly if the statement is true. Cases left: {' '.join(cases)}")
     world = left.bit_length() - 1
     answer = ", ".join(f"{name} is a {'knight' if world >> person & 1 else 'knave'}" for person, name in enumerate(names))
@@ -342,6 +342,14 @@ def _pose_people(facts: Facts) -> Problem | None:
         f"Everybody is one or the other. You meet {', '.join(names[:-1])} and {names[-1]}.\n{said}\nWho is what?"
     )
     return Problem(question, answer, steps)
+
+
+def _members(worlds: int) -> Iterator[int]:
+    """Yield the worlds of a set in order."""
+    while worlds:
+        lowest = worlds & -worlds
+        yield lowest.bit_length() - 1
+        worlds ^= lowest
 
 
 @functools.lru_cache(maxsize=1024)

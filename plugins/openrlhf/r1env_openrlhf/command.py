@@ -41,6 +41,8 @@ NO_COUNTERPART = frozenset(
     {
         *("memory_gb", "final_phase", "sampling.length_schedule", "sampling.temperature_schedule"),
         *("sampling.top_k", "sampling.min_p", "sampling.stop", "sampling.ignore_eos"),
+        # it has settings of its own for both (openrlhf.gradient_checkpointing, openrlhf.adam_offload)
+        *("gradient_checkpointing", "optim.name"),
         *("optim.epochs", "algo.ref_model_sync_steps", "algo.mask_truncated_completions"),
         "lora",
         "checkpoint.dtype",  # its own settings say what it saves

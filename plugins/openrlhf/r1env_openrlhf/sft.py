@@ -93,7 +93,10 @@ def _files(folder: Path, model: str) -> Files:
 MODULE = "openrlhf.cli.train_sft"
 
 NO_COUNTERPART = frozenset(
-    {"memory_gb", "eval.every", "eval.data", "eval.stop_accuracy", "optim.micro_batch_tokens", "checkpoint.dtype", "lora"}
+    {
+        *("memory_gb", "gradient_checkpointing", "optim.name", "optim.micro_batch_tokens", "checkpoint.dtype", "lora"),
+        *("eval.every", "eval.data", "eval.stop_accuracy"),
+    }
 )
 """Settings that OpenRLHF cannot follow, or would measure otherwise: refused unless they are left at their defaults."""
 

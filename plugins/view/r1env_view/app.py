@@ -324,7 +324,9 @@ def _renderer() -> Callable[..., str]:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters.update(visible=visible, number=_number, percent=_percent, count=_count, indented=_indented)
+    environment.filters.update(
+        visible=visible, number=_number, percent=_percent, count=_count, seconds=_seconds, indented=_indented
+    )
     environment.globals.update(
         blocks=_blocks,
         verdict=_verdict,
@@ -354,6 +356,10 @@ def _number(value: float | None) -> str:
 
 def _percent(value: float | None) -> str:
     return "–" if value is None else f"{100 * value:.1f} %"
+
+
+def _seconds(value: float) -> str:
+    return f"{value:.3g} s" if value >= 1 else f"{1000 * value:.3g} ms"
 
 
 def _count(value: int) -> str:

@@ -477,7 +477,7 @@ class Store:
             return self._db.execute(query, list(values)).fetchnumpy()
 
 
-SEARCH_PIECE = 20_000  # rollouts whose texts are read at once
+SEARCH_PIECE = 4_096  # rollouts whose texts are read at once
 
 
 def _contains(row: Mapping[str, Any] | None, needle: str) -> bool:

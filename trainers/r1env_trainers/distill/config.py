@@ -9,7 +9,7 @@ from pydantic import Field, model_validator
 
 from r1env.config import Preset
 from r1env_trainers.rejection.config import DrawSettings, ExtraData
-from r1env_trainers.settings import NAMES_ELSEWHERE
+from r1env_trainers.settings import NAMES_ELSEWHERE, ModelName
 from r1env_trainers.sft.config import TuningSettings
 
 Method = Literal["sft", "on_policy"]
@@ -34,8 +34,10 @@ class DistillConfig(TuningSettings, DrawSettings):
     tokens; both must have one tokenizer. Each step then takes optim.batch_size / sampling.n new prompts with sampling.n answers each.
     """
 
-    model: str = Field(description="Student to start from: a name the trainer knows, a folder, a hub name, or stage:NAME.")
-    teacher: str = Field(description="Model to learn from, as its engine takes it, or stage:NAME.")
+    model: ModelName = Field(
+        description="Student to start from: a name the trainer knows, a folder, a hub name, or stage:NAME."
+    )
+    teacher: ModelName = Field(description="Model to learn from, as its engine takes it, or stage:NAME.")
     method: Method = Field(
         default="sft", description="Learn the teacher's right samples, or match the teacher on the student's own tokens."
     )

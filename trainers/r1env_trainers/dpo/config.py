@@ -10,7 +10,7 @@ from pydantic import Field
 from r1env.config import Preset, Settings
 from r1env.preflight import Preflight
 from r1env_trainers.reward_model.config import RewardModelCheckpoint, RewardModelEval
-from r1env_trainers.settings import NAMES_ELSEWHERE, LocalConfig, Optim
+from r1env_trainers.settings import NAMES_ELSEWHERE, LocalConfig, ModelName, Optim
 from r1env_trainers.sft.config import TooLong
 
 _PAPER = "DPO, arXiv 2305.18290, appendix B"
@@ -50,7 +50,7 @@ class DPOConfig(LocalConfig):
     reference is the model that training starts from.
     """
 
-    model: str = Field(
+    model: ModelName = Field(
         description="Policy to start from, and the reference: a name the trainer knows, a folder, a hub name, or stage:NAME."
     )
     data: str = Field(description="A file, a folder or a hub data set of preference pairs, or stage:NAME/FILE.")

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 import math
 import weakref
 from collections.abc import Callable, Iterable, Sequence
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 from transformers import PreTrainedModel
+from transformers.modeling_layers import GradientCheckpointingLayer
 
 from r1env_trainers.model.load import free_memory
 
@@ -142,9 +145,37 @@ def _token_budget(model: PreTrainedModel, recomputing: bool) -> int:
 
 def recomputes(model: PreTrainedModel, tokens: int) -> bool:
     """Return whether a pass over so many tokens, with gradients, has to compute its layers again in the backward pass to fit."""
-    if model.device.type != "cuda" or not torch.is_grad_enabled():
+    if not torch.is_grad_enabled():
+        return False
+    if model in _checkpointed:
+        return True
+    if model.device.type != "cuda":
         return False
     return tokens * _token_bytes(model) > RECOMPUTING_SHARE * _free_for_activations(model)
+
+
+_checkpointed: weakref.WeakSet[PreTrainedModel] = weakref.WeakSet()
+
+
+def checkpoint_layers(model: PreTrainedModel) -> None:
+    """Have the layers of a model computed again in the backward pass, always, whichever forward pass it takes (`recomputes`).
+
+    transformers' own switch works in training mode only, which would turn dropout on.
+    """
+    _checkpointed.add(model)
+    for module in model.modules():
+        if isinstance(module, GradientCheckpointingLayer):
+            module.forward = _checkpointed_forward(module.forward)
+
+
+def _checkpointed_forward(forward: Callable[..., Any]) -> Callable[..., Any]:
+    @functools.wraps(forward)
+    def computed_again(*inputs: Any, **named: Any) -> Any:
+        if not torch.is_grad_enabled():
+            return forward(*inputs, **named)
+        return checkpoint(forward, *inputs, use_reentrant=False, **named)
+
+    return computed_again
 
 
 def _free_for_activations(model: PreTrainedModel) -> float:

@@ -22,7 +22,7 @@ WEIGHTS = "adapter_model.safetensors"
 
 
 def with_adapters(loaded: LoadedModel, settings: LoRA, base: str, seed: int) -> LoadedModel:
-    """Add untrained adapters to a model, whose own weights are frozen: it computes what it did.
+    """Add untrained adapters to a model, whose own weights are frozen: it computes what it did. A reward model's head is trained too.
 
     Args:
         base: the model's name, which an adapter folder refers to.
@@ -36,7 +36,11 @@ def with_adapters(loaded: LoadedModel, settings: LoRA, base: str, seed: int) -> 
 
     targets = settings.target_modules if isinstance(settings.target_modules, str) else list(settings.target_modules)
     config = LoraConfig(
-        r=settings.rank, lora_alpha=settings.alpha, target_modules=targets, task_type="CAUSAL_LM", base_model_name_or_path=base
+        r=settings.rank,
+        lora_alpha=settings.alpha,
+        target_modules=targets,
+        task_type="SEQ_CLS" if hasattr(loaded.model, "score") else "CAUSAL_LM",  # PEFT trains the head of a classifier as it is
+        base_model_name_or_path=base,
     )
     loaded.model.name_or_path = base  # PEFT takes the name from here
     try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import logging
 import math
 from collections.abc import Iterable, Mapping
@@ -12,11 +13,13 @@ from typing import Any, Protocol
 import torch
 from torch import nn
 
+from r1env.errors import TrainingStoppedError, UsageError
 from r1env.runs.run import Run
 from r1env.runs.stages import is_stage
+from r1env_trainers.model.batching import checkpoint_layers, is_out_of_memory
 from r1env_trainers.model.checkpoint import list_checkpoints, load_state, restore, save_checkpoint, save_model
 from r1env_trainers.model.dither import dither_matrices
-from r1env_trainers.model.guards import SKIPPED, Guard
+from r1env_trainers.model.guards import SKIPPED, Guard, last_good
 from r1env_trainers.model.llama import compute_dtype
 from r1env_trainers.model.load import (
     LoadedModel,
@@ -72,6 +75,7 @@ def check_local(config: LocalConfig) -> None:
     choose_device(config.device)
     if config.lora.rank:
         check_peft()
+    check_optimizer(config)
     if not is_stage(config.model):
         check_model_name(config.model)
 
@@ -94,6 +98,8 @@ def begin(config: LocalConfig, run: Run, load: Loader = load_model) -> Session:
         if checkpoint is not None:
             read_adapters(loaded, checkpoint)
     limit_threads(loaded.parameters, config.threads)
+    if config.gradient_checkpointing:
+        checkpoint_layers(loaded.model)
     optimizer, guard = make_optimizer(loaded, config), Guard(run, config.optim.max_bad_steps)
     if checkpoint is None:
         dither_start(loaded, config)
@@ -113,11 +119,35 @@ def dither_start(loaded: LoadedModel, config: LocalConfig) -> None:
         dither_matrices(loaded.model, config.seed)
 
 
-def make_optimizer(loaded: LoadedModel, config: LocalConfig) -> torch.optim.AdamW:
+def make_optimizer(loaded: LoadedModel, config: LocalConfig) -> torch.optim.Optimizer:
     """Return AdamW over all weights; the learning rate is set before every step."""
-    return torch.optim.AdamW(
-        parameter_groups(loaded.model, config.optim.weight_decay), lr=config.optim.lr, betas=config.optim.betas, fused=True
-    )
+    return adamw(loaded.model, config, config.optim.lr)
+
+
+def check_optimizer(config: LocalConfig) -> None:
+    """Raise UsageError where the optimizer needs a package that is not installed."""
+    if config.optim.name == "adamw8bit" and importlib.util.find_spec("bitsandbytes") is None:
+        raise UsageError("optim.name=adamw8bit needs the package bitsandbytes: pip install 'r1env-trainers[8bit]'")
+
+
+def adamw(model: nn.Module, config: LocalConfig, lr: float) -> torch.optim.Optimizer:
+    """Return AdamW over the weights of a model that are trained.
+
+    With 8-bit moments (arXiv 2110.02861) those of embeddings stay in 32 bits, as its authors advise: the gradients of rare words
+    are larger than the others of their block. So do those of tensors with fewer than 4,096 elements.
+    """
+    groups = parameter_groups(model, config.optim.weight_decay)
+    if config.optim.name == "adamw":
+        return torch.optim.AdamW(groups, lr=lr, betas=config.optim.betas, fused=True)
+    from bitsandbytes.optim.adamw import AdamW8bit
+    from bitsandbytes.optim.optimizer import GlobalOptimManager
+
+    manager = GlobalOptimManager.get_instance()
+    for module in model.modules():
+        if isinstance(module, nn.Embedding):
+            manager.register_module_override(module, "weight", {"optim_bits": 32})
+    optimizer: torch.optim.Optimizer = AdamW8bit(groups, lr=lr, betas=config.optim.betas)
+    return optimizer
 
 
 def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
@@ -185,6 +215,17 @@ def save_result(session: Session, config: LocalConfig, run: Run) -> None:
     save_model(run.model_dir(), session.loaded, config.checkpoint.dtype, merge=config.lora.merge)
 
 
+def device_fault(error: BaseException) -> str | None:
+    """Return what a GPU said when it failed, out of the exception that torch makes of it; None for any other exception.
+
+    Running out of memory is none: see `within_memory`.
+    """
+    known = isinstance(error, torch.AcceleratorError) or (
+        isinstance(error, RuntimeError) and any(name in str(error) for name in ("CUDA error", "CUBLAS_STATUS", "NCCL error"))
+    )
+    return str(error).splitlines()[0][:200] if known and not is_out_of_memory(error) else None
+
+
 class Checkpoints:
     """Writes the checkpoints of a training loop: every so many steps, after the last one, on SIGUSR1, and where Ctrl-C or SIGTERM ends it.
 
@@ -216,6 +257,11 @@ class Checkpoints:
         as_of_the_last_step = not signals.holding  # a listener may raise too, after weights have changed
         if error is None:
             return
+        if (fault := device_fault(error)) is not None:  # nothing on the device can be read any more, the weights included
+            raise TrainingStoppedError(
+                f"the device failed after step {self._done or self._session.first_step}: {fault}; {last_good(self._run.checkpoint_dir)}; "
+                "once it computes again (see nvidia-smi), go on with --resume"
+            ) from error
         signals.hold()
         written = self._done is None or self._done == self._written
         if isinstance(error, KeyboardInterrupt) and as_of_the_last_step and not written and not self._session.guard.bad:

@@ -11,7 +11,7 @@ from r1env.config import Preset, Settings
 from r1env.preflight import Preflight
 from r1env.rubrics import RubricSpec
 from r1env.trainer import TrainerConfig
-from r1env_trainers.settings import NAMES_ELSEWHERE, Device, Sampling, SuiteSettings
+from r1env_trainers.settings import NAMES_ELSEWHERE, Device, ModelName, Sampling, SuiteSettings
 
 _R1_PAPER = "DeepSeek-R1, arXiv 2501.12948, section 2.3.3"
 
@@ -124,7 +124,7 @@ class DrawSettings(SuiteSettings):
 class RejectionConfig(DrawSettings, TrainerConfig):
     """Settings of the trainer `rejection`."""
 
-    model: str = Field(description="Model that samples: a name, a folder, a hub name, or stage:NAME.")
+    model: ModelName = Field(description="Model that samples: a name, a folder, a hub name, or stage:NAME.")
     extra: tuple[ExtraData, ...] = Field(
         default=(), description="Demonstrations from files to mix in: [{data, count or weight, domain}, …]."
     )

@@ -58,8 +58,8 @@ class RewardModelTrainer:
 
     def check(self, config: RewardModelConfig) -> None:
         check_local(config)
-        if config.lora.rank:
-            raise UsageError("a reward model trains all its weights, the head among them: leave out lora")
+        if config.lora.rank and not config.lora.merge:
+            raise UsageError("a reward model is scored as a whole model: leave out lora.merge=false")
         if not any(is_stage(file) for file in (config.data, config.eval.data or "")):
             open_examples(config)
 

@@ -15,7 +15,7 @@ from r1env.rubrics import RubricSpec
 from r1env.trainer import BackendConfig, registered
 from r1env_trainers.generate.options import EngineName, VLLMOptions
 from r1env_trainers.rl.presets import GRPO_PRESETS, PPO_PRESETS
-from r1env_trainers.settings import Eval, LocalConfig, Optim, Sampling, SuiteSettings
+from r1env_trainers.settings import Eval, LocalConfig, ModelName, Optim, Sampling, SuiteSettings
 
 AdvantageEstimator = Annotated[str, registered(AdvantageSpec)]
 PolicyLoss = Annotated[str, registered(LossSpec)]
@@ -289,7 +289,7 @@ class CriticSettings(Settings):
     kind: Literal["separate", "shared"] = Field(
         default="separate", description="A model of its own with a scalar head, or a head on the policy's last hidden state."
     )
-    model: str | None = Field(
+    model: ModelName | None = Field(
         default=None, description="Where a separate critic starts: a model or a reward model; null: the policy's start."
     )
     lr: float = Field(default=1e-5, gt=0, description="Peak learning rate of the critic; its schedule is the policy's.")
@@ -314,7 +314,7 @@ class CriticSettings(Settings):
 class RolloutConfig(SuiteSettings, LocalConfig):
     """Settings of every trainer that learns from its own rollouts."""
 
-    model: str = Field(description="Policy to start from: a name the trainer knows, a folder, a hub name, or stage:NAME.")
+    model: ModelName = Field(description="Policy to start from: a name the trainer knows, a folder, a hub name, or stage:NAME.")
     rubric: str | RubricSpec = Field(
         default="zero", description="What is rewarded: a preset, a YAML file, or the rubric itself {name, rewards}."
     )

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from r1env_trainers.model.batching import checkpoint_layers
 from r1env_trainers.model.load import LoadedModel, autocast
 from r1env_trainers.model.logprobs import (
     TokenBatch,
@@ -18,7 +19,7 @@ from r1env_trainers.model.logprobs import (
     log_softmax,
     right_padded,
 )
-from r1env_trainers.model.session import dither_start, parameter_groups
+from r1env_trainers.model.session import adamw, dither_start
 from r1env_trainers.reward_model.model import start_reward_model
 from r1env_trainers.rl.config import GRPOConfig
 
@@ -44,6 +45,8 @@ class Critic:
         """Make the critic that the settings ask for, or the one that `state` of a checkpoint holds."""
         if config.critic.kind == "separate":
             loaded = start_reward_model(config.critic.model or config.model, device=policy.device, seed=config.seed)
+            if config.gradient_checkpointing:
+                checkpoint_layers(loaded.model)
             dither_start(loaded, config)
             own: nn.Module = loaded.model
             head: nn.Module = loaded.model.score  # type: ignore[assignment]  # transformers' classifiers name their head so
@@ -51,9 +54,7 @@ class Critic:
         else:
             own = head = _zero_head(policy)
             body = None
-        optimizer = torch.optim.AdamW(
-            parameter_groups(own, config.optim.weight_decay), lr=config.critic.lr, betas=config.optim.betas, fused=True
-        )
+        optimizer = adamw(own, config, config.critic.lr)
         if state:
             own.load_state_dict(state["weights"])
             optimizer.load_state_dict(state["optimizer"])

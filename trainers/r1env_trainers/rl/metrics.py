@@ -16,7 +16,8 @@ from r1env.envs.environment import Environment
 from r1env.envs.suite import Suite
 from r1env.errors import UsageError
 from r1env.monitoring.rules import completion_metrics
-from r1env.runs.rollouts import RolloutRow
+from r1env.receipts import receipts
+from r1env.runs.rollouts import RolloutRow, stored_task
 from r1env.runs.run import Run
 from r1env.types import Score, Task
 from r1env_trainers.evaluate import log_accuracy
@@ -98,8 +99,11 @@ def rollout_rows(
     """
     lengths = experience.tokens.completion_mask.sum(dim=1).int().tolist()
     truncated, verdicts = experience.truncated.tolist(), accuracies(experience, suite).tolist()
+    task: str | None = None
     for row, (rollout, score) in enumerate(zip(experience.rollouts, experience.scores, strict=True)):
         group, sample = divmod(row, experience.rewards.shape[1])
+        if sample == 0 or rollout.environment_reward is not None:  # the others of the group have the same task
+            task = stored_task(rollout)
         yield RolloutRow.of(
             rollout,
             score,
@@ -111,6 +115,7 @@ def rollout_rows(
             advantage=advantages[row] if advantages else None,
             truncated=truncated[row],
             policy_version=step,
+            task=task,
         )
 
 
@@ -225,12 +230,14 @@ def _environments_mean(values: np.ndarray[tuple[int, ...], np.dtype[np.floating]
 
 
 def rubrics_of(suite: Suite) -> dict[str, object]:
-    """Describe the rewards for the run's manifest, and what one that returns None does to the sum."""
+    """Describe the rewards for the run's manifest: settings, what one that returns None does to the sum, and which code they are."""
     if len(suite.environments) == 1:
         (environment,) = suite.environments
-        return {"rubric": environment.rubric.describe(), "on_none": environment.rubric.on_none}
+        rubric = environment.rubric
+        return {"rubric": rubric.describe(), "on_none": rubric.on_none, "receipts": receipts([rubric])}
     rubrics = {environment.name: environment.rubric for environment in suite.environments}
     return {
         "rubrics": {name: rubric.describe() for name, rubric in rubrics.items()},
         "on_none": {name: rubric.on_none for name, rubric in rubrics.items()},
+        "receipts": receipts(list(rubrics.values())),
     }
