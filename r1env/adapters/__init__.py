@@ -1,11 +1,12 @@
 """The same rewards in other RL stacks: one short module a stack, over one shared core.
 
-    from r1env.adapters import trl                     # also verl, openrlhf
+    from r1env.adapters import trl                     # also verl, openrlhf, slime, swift, …: a module each
     reward_funcs = trl.reward_functions("zero")        # a preset, a rubric file, a rubric, a reward or its name
 
 How a call passes through, and in which file:
-`texts` (the model's text out of what the stack hands over) → `rows` (its row as a `Rollout`) → `scorer` (a `Score` for each, whatever
-happened) → the stack's module (the score in that stack's words). `export` writes the file that a stack's command line wants.
+the stack's module reads what it is handed; `core` makes a `Rollout` of it (`task_of`, `rollout_of`) and a `Score` of that, whatever happens
+(`score_items`); the stack's module returns the score in the stack's own form. `export` writes the file that a stack's command line wants.
+Over HTTP, `r1env.server` does the same with the same functions.
 
 The rules all of them keep:
 

@@ -6,6 +6,7 @@ import asyncio
 import json
 import math
 from types import SimpleNamespace
+from unittest.mock import patch
 
 import pytest
 
@@ -97,6 +98,12 @@ def by_slime(rubric):
     return [None if one.metadata["r1env"]["error"] else value for one, value in zip(samples, values, strict=True)], values
 
 
+def by_areal(rubric):
+    with patch.object(areal, "_configured", lambda: (rubric, UNSCORED)):
+        given = [areal.reward_fn("Q", one.completion, [], [], **row) for one, row in zip(ROLLOUTS, rows(), strict=True)]
+    return [None if value == UNSCORED else value for value in given], given
+
+
 def by_torchtitan(rubric):
     score = torchtitan.reward_coroutine(rubric, unscored=UNSCORED)
     silent = torchtitan.reward_coroutine(rubric)
@@ -165,7 +172,19 @@ def by_native(rubric):
     return [score["value"] for score in answer.json()["scores"]]
 
 
-ADAPTERS = (by_trl, by_swift, by_verl, by_openrlhf, by_slime, by_torchtitan, by_skyrl, by_nemo_rl, by_nemo_gym, by_native)
+ADAPTERS = (
+    by_trl,
+    by_swift,
+    by_verl,
+    by_openrlhf,
+    by_slime,
+    by_areal,
+    by_torchtitan,
+    by_skyrl,
+    by_nemo_rl,
+    by_nemo_gym,
+    by_native,
+)
 
 
 @pytest.mark.slow
