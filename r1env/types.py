@@ -277,7 +277,7 @@ class Score(BaseModel):
         status: see `Status`.
         reason: one line for a person.
         seconds: CPU seconds the scoring took where it ran in a worker, wall seconds otherwise.
-        seconds_by_reward: of a rubric's score, the seconds of each reward; not part of its JSON.
+        seconds_by_reward: of a rubric's score, the seconds of each reward, else None; not part of its JSON.
         turns: of a reward with scope `turn`, the value of each turn, None where there was nothing to score; else empty.
     """
 
@@ -288,7 +288,9 @@ class Score(BaseModel):
     status: Status = Status.OK
     reason: str = ""
     seconds: float = 0.0
-    seconds_by_reward: dict[str, float] = Field(default_factory=dict, exclude=True, repr=False)
+    seconds_by_reward: dict[str, float] | None = Field(
+        default=None, exclude=True, repr=False
+    )  # a dict in each of a million would count
     turns: tuple[float | None, ...] = ()
 
     @field_validator("parts", mode="before")

@@ -132,6 +132,10 @@ def files(folder: Path) -> None:
             f"gsm8k/{split}.jsonl": [{"question": f"{n} + 2?", "answer": f"#### {n + 2}"} for n in range(9)]
             for split in ("train", "test")
         },
+        "gpqa_diamond.jsonl": [
+            {"Question": f"{n} + 2?", "Correct Answer": n + 2, **{f"Incorrect Answer {k}": n + 2 + k for k in (1, 2, 3)}}
+            for n in range(9)
+        ],
         "problems.jsonl": [{"q": f"{n} + 2?", "a": str(n + 2)} for n in range(2, 32)],
         "pairs.jsonl": [{"prompt": "2 + 2?", "chosen": "4", "rejected": "5"}],
         "labels.jsonl": [{"prompt": "2 + 2?", "completion": "4", "safe": True}],

@@ -529,9 +529,12 @@ def _parsed(latex: str) -> Any:
     from sympy.parsing.latex import LaTeXParsingError, parse_latex
 
     try:
-        return sympy.sympify(parse_latex(latex))
+        found = parse_latex(latex)
     except LaTeXParsingError as error:
         raise ValueError("no formula") from error
+    if not isinstance(found, sympy.Basic):
+        raise ValueError("no formula")
+    return found
 
 
 # DROP.

@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 from r1env import TaskKind, UsageError
 from r1env.data.layouts import Computed, Layout, candidates, layout_named, read_examples
-from r1env.data.rows import FORMATS, HUB, Source, at_path, read_rows, where_of
+from r1env.data.rows import FORMATS, HUB, Row, Source, at_path, read_rows, where_of
 from r1env.data.tasks import Data, FileTasks, file_tasks, source_of_split
 from r1env.errors import DataError, NoSplitError
 from r1env_benchmarks import ifeval
@@ -191,7 +191,7 @@ def _shown_before(
         pool = pools[row.get(column) if column else None]
         if len(pool) < shots:
             raise DataError(where_of(row), f"{shots} examples are to be shown before it, and {len(pool)} fit")
-        return {"examples": random.Random(getattr(row, "number", 0)).sample(pool, shots)}
+        return {"examples": random.Random(row.number if isinstance(row, Row) else 0).sample(pool, shots)}
 
     return shown
 
@@ -279,7 +279,7 @@ def _simple_evals_orders(count: int) -> list[list[int]]:
 
 
 def _in_order(row: Mapping[str, Any]) -> dict[str, str]:
-    place = getattr(row, "number", 1) - 1
+    place = row.number - 1 if isinstance(row, Row) else 0
     texts = [str(row[name]).strip() for name in ("Correct Answer", *(f"Incorrect Answer {n}" for n in (1, 2, 3)))]
     drawn = _simple_evals_orders(max(512, 1 << place.bit_length()))[place]
     return dict(zip("ABCD", (texts[one] for one in drawn), strict=True))

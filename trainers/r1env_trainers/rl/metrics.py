@@ -72,8 +72,8 @@ def unscored_shares(scores: Sequence[Score]) -> dict[str, float]:
 def seconds_by_reward(scores: Sequence[Score]) -> dict[str, float]:
     """Return `seconds_by_reward/NAME/p50` and `…/p99`: quantiles over the rollouts of the seconds that each reward took."""
     metrics = {}
-    for name in dict.fromkeys(name for score in scores for name in score.seconds_by_reward):
-        taken = [score.seconds_by_reward[name] for score in scores if name in score.seconds_by_reward]
+    for name in dict.fromkeys(name for score in scores for name in score.seconds_by_reward or ()):
+        taken = [by[name] for score in scores if name in (by := score.seconds_by_reward or {})]
         for quantile in (50, 99):
             metrics[f"seconds_by_reward/{name}/p{quantile}"] = float(np.percentile(taken, quantile))
     return metrics
