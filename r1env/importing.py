@@ -147,8 +147,8 @@ SOURCE = "__r1env_source__"
 
 
 def _file_module(path: Path, wanted: str) -> ModuleType:
-    path = Path(os.path.expanduser(path)).absolute()
     try:
+        path = Path(os.path.expanduser(path)).absolute()  # raises ValueError for a user whose name holds a null character
         source = path.read_bytes()
     except (OSError, ValueError) as error:  # the latter for a name that no file can have
         raise _refusal(wanted, f"cannot read {path}: {getattr(error, 'strerror', None) or error}") from error

@@ -184,6 +184,7 @@ def test_what_was_looked_for_and_where_is_said_in_one_line(folder: Path, referen
 
 @given(st.text(max_size=40), st.sampled_from([":", ".py:", ".x:y", "/a.py:", ":" * 3]), st.text(max_size=10))
 @example("\0", ".py:", "f")
+@example("~\0", ".py:", "f")
 @example("a" * 400, ":", "f")
 @example("a" * 5000, ".py:", "f")
 @example("..", ":", "f")
