@@ -56,11 +56,15 @@ def receipts(rubrics: Sequence[Rubric]) -> dict[str, dict[str, str | None]]:
 def _distribution(package: str) -> dict[str, str | None]:
     """Return name and version of the distribution that a package is from."""
     # By its name first: to ask which distribution has a package reads the list of files of all that are installed, a second's work.
-    for names in (lambda: [package.replace("_", "-")], lambda: importlib.metadata.packages_distributions().get(package, [])):
-        for name in names():
-            with contextlib.suppress(importlib.metadata.PackageNotFoundError):
-                return {"distribution": name, "version": importlib.metadata.version(name)}
-    return {"distribution": None, "version": None}
+    name = package.replace("_", "-")
+    with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+        return {"distribution": name, "version": importlib.metadata.version(name)}
+    owners = importlib.metadata.packages_distributions().get(package, [])
+    return (
+        {"distribution": owners[0], "version": importlib.metadata.version(owners[0])}
+        if owners
+        else dict.fromkeys(("distribution", "version"))
+    )
 
 
 @functools.cache
@@ -237,7 +241,7 @@ def rollout_of(row: Mapping[str, Any]) -> Rollout:
     final: Message = {"role": "assistant", "content": row["completion"]}
     task = Task(
         id=row["task_id"],
-        prompt=tuple(about["prompt"] or ({"role": "user", "content": row["question"]},)),
+        prompt=tuple(about["prompt"]) if about["prompt"] else row["question"],
         answer=row["answer"],
         tests=tuple(about["tests"]),
         kind=TaskKind(about["kind"]),
