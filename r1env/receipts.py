@@ -202,7 +202,7 @@ def _verify_stage(run: Run, stage: str, rubrics: Mapping[str, Rubric], found: Ve
         environment = row["environment"] if row["environment"] in rubrics else ""
         if row["error"]:
             found.left_out["the environment or the engine had failed"] += 1
-        elif row["task"] is None:
+        elif row.get("task") is None:
             found.left_out["the task is too large to be stored with each rollout"] += 1
         elif environment not in rubrics:
             found.left_out[f"the run has no rubric for the environment {row['environment']!r}"] += 1
