@@ -56,11 +56,15 @@ def receipts(rubrics: Sequence[Rubric]) -> dict[str, dict[str, str | None]]:
 def _distribution(package: str) -> dict[str, str | None]:
     """Return name and version of the distribution that a package is from."""
     # By its name first: to ask which distribution has a package reads the list of files of all that are installed, a second's work.
-    for names in (lambda: [package.replace("_", "-")], lambda: importlib.metadata.packages_distributions().get(package, [])):
-        for name in names():
-            with contextlib.suppress(importlib.metadata.PackageNotFoundError):
-                return {"distribution": name, "version": importlib.metadata.version(name)}
-    return {"distribution": None, "version": None}
+    name = package.replace("_", "-")
+    with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+        return {"distribution": name, "version": importlib.metadata.version(name)}
+    owners = importlib.metadata.packages_distributions().get(package, [])
+    return (
+        {"distribution": owners[0], "version": importlib.metadata.version(owners[0])}
+        if owners
+        else dict.fromkeys(("distribution", "version"))
+    )
 
 
 @functools.cache
@@ -198,7 +202,7 @@ def _verify_stage(run: Run, stage: str, rubrics: Mapping[str, Rubric], found: Ve
         environment = row["environment"] if row["environment"] in rubrics else ""
         if row["error"]:
             found.left_out["the environment or the engine had failed"] += 1
-        elif row["task"] is None:
+        elif row.get("task") is None:
             found.left_out["the task is too large to be stored with each rollout"] += 1
         elif environment not in rubrics:
             found.left_out[f"the run has no rubric for the environment {row['environment']!r}"] += 1
@@ -237,7 +241,7 @@ def rollout_of(row: Mapping[str, Any]) -> Rollout:
     final: Message = {"role": "assistant", "content": row["completion"]}
     task = Task(
         id=row["task_id"],
-        prompt=tuple(about["prompt"] or ({"role": "user", "content": row["question"]},)),
+        prompt=tuple(about["prompt"]) if about["prompt"] else row["question"],
         answer=row["answer"],
         tests=tuple(about["tests"]),
         kind=TaskKind(about["kind"]),
