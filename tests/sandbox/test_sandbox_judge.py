@@ -444,7 +444,7 @@ def test_a_program_can_be_run_without_a_test(sandbox):
 @pytest.mark.slow
 def test_a_program_that_others_keep_from_the_processors_has_more_time(spawning):
     """The wall limit is for programs that wait by themselves; one that is ready to run and may not is given the time back."""
-    limits = Limits(cpu_s=5, wall_s=1)
+    limits = Limits(cpu_s=5, wall_s=1.5)
     busy = "import time\nwhile time.process_time() < 0.8: pass\nprint('x')"
     hogs = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(3 * (os.cpu_count() or 1))]
     try:

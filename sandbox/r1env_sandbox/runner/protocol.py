@@ -12,7 +12,10 @@ BOX = "/judge/box"  # the submission's: where it runs; empty but for its files w
 VERIFIER = "/judge/verifier"  # the folder of a session's second user; elsewhere it does not exist
 
 WALL_STRETCH = 6
-"""How many times its wall limit a program may take that others keep waiting, for a processor or for its next line."""
+"""How many times its wall limit a program may take that others keep from the processors."""
+
+IDLE_STRETCH = 3
+"""How many times its wall limit the program of a conversation may take that waits for its next line: a test may go on asking for ever."""
 MAX_FRAME_BYTES = 256 << 20
 READ_BYTES = 1 << 16  # a pipe's capacity
 

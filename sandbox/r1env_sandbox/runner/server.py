@@ -20,7 +20,7 @@ from r1env_sandbox.runner import files
 from r1env_sandbox.runner.confinement import lock_down
 from r1env_sandbox.runner.launcher import launcher
 from r1env_sandbox.runner.processes import ControlGroup, Processes
-from r1env_sandbox.runner.protocol import BOX, PROGRAM, READ_BYTES, WALL_STRETCH, Channel, HostGone
+from r1env_sandbox.runner.protocol import BOX, IDLE_STRETCH, PROGRAM, READ_BYTES, WALL_STRETCH, Channel, HostGone
 
 TICK_MS = 25  # how often memory and CPU time are looked at, and orphans reaped: unreaped ones count against the process limit
 FIRST_TICK_MS = 50  # most runs are over by then, and are spared the kernel's adding up
@@ -261,7 +261,8 @@ class Run:
         while ended is None and self.stopped is None:
             now = time.monotonic()
             if now >= deadline:
-                deadline = started + min(wall_s + self._waited_s(now), WALL_STRETCH * wall_s)
+                idle_s = min(self._idle_s(now), (IDLE_STRETCH - 1) * wall_s)
+                deadline = started + min(wall_s + idle_s + self.processes.longest_wait_s(), WALL_STRETCH * wall_s)
                 if now < deadline:
                     continue
                 self.stopped = "wall"
@@ -306,10 +307,9 @@ class Run:
             cpu_ms = max(cpu_ms, self.cpu_limit_ms + 1)
         return exit_code, cpu_ms, rss_kb
 
-    def _waited_s(self, now: float) -> float:
-        """Seconds in which the program was kept waiting by others: for a processor, or, in a conversation, for its next line."""
-        idle_s = self.idle_s + (0.0 if self.idle_since is None else now - self.idle_since)
-        return idle_s + self.processes.longest_wait_s()
+    def _idle_s(self, now: float) -> float:
+        """Return the seconds in which the program of a conversation waited for its next line."""
+        return self.idle_s + (0.0 if self.idle_since is None else now - self.idle_since)
 
     def _cpu_account_ms(self) -> float | None:
         """CPU time of all but the runner and the launcher, as the control group has it."""
