@@ -95,6 +95,12 @@ def containers(monkeypatch):
     monkeypatch.setattr(PythonTool, "_run", lambda _, code: Container().run(code))
 
 
+def _write(folder, files):
+    for file, text in files.items():
+        (folder / file).parent.mkdir(exist_ok=True)
+        (folder / file).write_text(text, "utf-8")
+
+
 @pytest.fixture
 def options(request, tmp_path):
     """What an environment must be given besides its name."""
@@ -105,9 +111,7 @@ def options(request, tmp_path):
     if not spec.requires:
         return {}
     if name in FOLDERS:
-        for file, text in FOLDERS[name].items():
-            (tmp_path / file).parent.mkdir(exist_ok=True)
-            (tmp_path / file).write_text(text, "utf-8")
+        _write(tmp_path, FOLDERS[name])
         return {"path": str(tmp_path), "check": False}
     path = tmp_path / "rows.jsonl"
     row = json.dumps(ROWS[name])
@@ -134,6 +138,12 @@ def test_the_completions_of_a_fixture_are_scored_as_it_says(name):
 @pytest.mark.parametrize("name", NAMES)
 def test_it_keeps_the_contract_with_the_rubric_zero_too(name, options):
     check_environment(f"r1env/{name}", rubric="zero", **options)
+
+
+def test_the_folder_of_a_harbor_task_may_stand_behind_a_colon(tmp_path):
+    _write(tmp_path, FOLDERS["harbor"])
+    task = r1env.make_environment(f"harbor:{tmp_path}", check=False).task(0)
+    assert "Do nothing." in task.question
 
 
 @pytest.mark.parametrize("name", ["sort-4", "add-2digit"])

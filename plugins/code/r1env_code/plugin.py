@@ -50,7 +50,8 @@ def r1env_environments() -> list[r1env.EnvironmentSpec]:
             other="r1env_code.agents:HarborShell",
             step_seconds=1200.0,
             kind="code",
-            requires="path=DIR, a task folder or a folder of them",
+            requires="harbor:DIR, a task folder or a folder of them",
+            argument="path",
         ),
         r1env.EnvironmentSpec(
             "swebench",
