@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Iterator
+from enum import StrEnum
 from importlib.resources import files
 from pathlib import Path
 from typing import Annotated
@@ -15,7 +16,7 @@ from r1env.cli.options import Json, plugins_of
 from r1env.hooks import HOOKS, SINGULAR, RecipeSpec, Spec
 from r1env.importing import import_target
 from r1env.plugins import Provided
-from r1env.scaffold import new_reward
+from r1env.scaffold import KINDS, new_plugin
 
 
 def plugins(
@@ -98,6 +99,11 @@ def _as_json(kind: str, item: Provided[Spec]) -> dict[str, str]:
 
 app = typer.Typer(rich_markup_mode=None, add_completion=False)
 
+NewName = Annotated[str, typer.Argument(metavar="NAME", help="Name of what is new.")]
+NewFolder = Annotated[
+    Path | None, typer.Option("--folder", metavar="DIR", help="Folder to write. Default: a new one in the current directory.")
+]
+
 
 @app.callback()
 def new() -> None:
@@ -106,18 +112,12 @@ def new() -> None:
     \b
     Example:
       r1env new reward brevity
+      r1env new env shop --shape tools
     """
 
 
 @app.command()
-def reward(
-    ctx: typer.Context,
-    name: Annotated[str, typer.Argument(help="Name of the new reward.")],
-    folder: Annotated[
-        Path | None,
-        typer.Option("--folder", metavar="DIR", help="Folder to write. Default: a new one in the current directory."),
-    ] = None,
-) -> None:
+def reward(ctx: typer.Context, name: NewName, folder: NewFolder = None) -> None:
     """Write an installable package with one reward, its entry point and its tests.
 
     \b
@@ -125,8 +125,57 @@ def reward(
       r1env new reward brevity
       pip install -e r1env-brevity-reward
     """
-    written = new_reward(name, folder, taken=plugins_of(ctx).provided("rewards"))
+    _write_plugin(ctx, "reward", name, folder)
+
+
+class Shape(StrEnum):
+    """What a new environment looks like."""
+
+    SINGLE = "single"
+    DIALOGUE = "dialogue"
+    TOOLS = "tools"
+    FILE = "file"
+
+
+@app.command()
+def env(
+    ctx: typer.Context,
+    name: NewName,
+    folder: NewFolder = None,
+    shape: Annotated[
+        Shape, typer.Option("--shape", help="One turn, a dialogue, tools that the model calls, or the rows of files.")
+    ] = Shape.SINGLE,
+) -> None:
+    """Write an installable package with one environment and its own reward.
+
+    \b
+    Example:
+      r1env new env shop --shape tools
+    """
+    _write_plugin(ctx, "env" if shape is Shape.SINGLE else f"env-{shape}", name, folder)
+
+
+@app.command()
+def loss(ctx: typer.Context, name: NewName, folder: NewFolder = None) -> None:
+    """Write an installable package with one policy loss."""
+    _write_plugin(ctx, "loss", name, folder)
+
+
+@app.command()
+def engine(ctx: typer.Context, name: NewName, folder: NewFolder = None) -> None:
+    """Write an installable package with one engine."""
+    _write_plugin(ctx, "engine", name, folder)
+
+
+@app.command()
+def trainer(ctx: typer.Context, name: NewName, folder: NewFolder = None) -> None:
+    """Write an installable package with one trainer."""
+    _write_plugin(ctx, "trainer", name, folder)
+
+
+def _write_plugin(ctx: typer.Context, kind: str, name: str, folder: Path | None) -> None:
+    written = new_plugin(kind, name, folder, taken=plugins_of(ctx).provided(KINDS[kind].registry))
     typer.echo("\n".join(map(str, written)))
     typer.echo(
-        f"\nnext: edit reward.py, then pip install -e {shlex.quote(str(written[0].parent))} and {program()} plugins --check"
+        f"\nnext: edit {kind.partition('-')[0]}.py, then pip install -e {shlex.quote(str(written[0].parent))} and {program()} plugins --check"
     )

@@ -1,5 +1,5 @@
-"""Writes new plugins: `new_reward` makes a complete, installable distribution with tests."""
+"""Writes new plugins: `new_plugin` makes a complete, installable distribution with tests."""
 
-from r1env.scaffold.new_reward import new_reward
+from r1env.scaffold.new_plugin import KINDS, new_plugin
 
-__all__ = ["new_reward"]
+__all__ = ["KINDS", "new_plugin"]
