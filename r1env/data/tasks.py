@@ -71,7 +71,7 @@ def file_tasks(
         drop_repeated: leave out rows that ask what an earlier row asked.
         part: take the rows whose question has its hash in this part of all hashes: (0, 0.4) and (0.4, 1) share no question.
         first_index, shuffle_seed, keep_instruction: see `r1env.data.layouts.Reading`.
-        name: the beginning of each task's id.
+        name: the beginning of each task's id; the split follows, where there is one.
 
     Raises:
         NoSplitError: the data have no such split.
@@ -93,6 +93,8 @@ def file_tasks(
         raise UsageError(f"environment {name!r}: part is {list(part)}; give two shares, such as [0, 0.4]")
     if first_index not in (0, 1):
         raise UsageError(f"environment {name!r}: first_index is {first_index!r}; known: 0, 1")
+    if split is not None:
+        name = f"{name}-{split}"  # each split numbers its rows from 0, and two tasks must not have one id
     source, split = source_of_split(data, split)
     examples = read_examples(
         source,

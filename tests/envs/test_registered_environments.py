@@ -10,7 +10,7 @@ import pytest
 
 import r1env
 from r1env.testing import check_environment, check_fixture
-from r1env_code.agents import HarborShell, PythonTool
+from r1env_code.agents import CodeRetry, HarborShell, PythonTool
 from r1env_sandbox import CallResult, ExecResult
 from r1env_sandbox.harbor import HarborResult, Outcome
 
@@ -93,6 +93,7 @@ class Container:
 def containers(monkeypatch):
     monkeypatch.setattr(HarborShell, "_open", lambda *_: Container())
     monkeypatch.setattr(PythonTool, "_run", lambda _, code: Container().run(code))
+    monkeypatch.setattr(CodeRetry, "_judge", lambda _, response: (False, f"{len(response)} characters, and wrong"))
 
 
 def _write(folder, files):
