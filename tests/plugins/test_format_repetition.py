@@ -21,7 +21,7 @@ def test_the_reward_keeps_the_contract():
     check_reward("repetition", [Example(ONCE, value=0.0)])
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_long_n_grams_of_characters_keep_the_contract():
     check_reward(r1env.get_reward("repetition", unit="characters", n=40), [Example(ONCE, value=0.0)])
 

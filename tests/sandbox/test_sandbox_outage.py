@@ -269,7 +269,7 @@ def test_answers_to_other_lines_are_not_gone_on_with(tmp_path, arguments, answer
 
 
 @pytest.mark.docker
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_a_real_engine_restarts_in_the_middle_and_nobody_notices(engine, tmp_path):
     """Stops and starts an engine of its own, with the image of the one that the other tests use."""
     if os.geteuid() != 0 or subprocess.run(["sh", "-c", "command -v dockerd"], capture_output=True, check=False).returncode:

@@ -108,7 +108,7 @@ def test_a_cluster_that_cannot_judge_is_refused_with_the_cause(engine, cluster):
 
 
 @pytest.mark.docker
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_a_node_that_dies_in_the_middle_loses_no_verdict_and_doubles_none(engine, cluster):
     second = cluster.add_node(**NODE)
     cluster.wait_for_nodes()

@@ -144,7 +144,7 @@ def test_a_stage_that_was_done_but_not_remembered_is_not_done_again(tmp_path, gu
     assert resumed.finished_stages() == ["rejection"]
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_kill_9_in_the_middle_loses_and_doubles_nothing(tmp_path):
     settings = ["prompts=512", "prompts_per_batch=4", "keep.threshold=0", "device=cpu"]
     command = [

@@ -96,7 +96,7 @@ def test_safety_labels_are_recovered_from_the_reasoning_too(tmp_path):
     assert bad < 0.5 < good
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_balancing_takes_the_shortcut_over_length_away(tmp_path):
     """The better response was chosen in 85 % of the pairs, the longer one in 90 %: length tells more, until the pairs are balanced."""
     rng = random.Random(3)
