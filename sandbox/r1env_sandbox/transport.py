@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import socket
+import threading
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Mapping
@@ -111,20 +112,25 @@ class StreamTransport(ABC):
         self.name = name
         self._socket = stream
         self._memory_mb = memory_mb
+        # Held while a thread is in the socket. Another that closes it meanwhile would free the descriptor for the next connection, and
+        # the first would go on reading from that one.
+        self._sending, self._receiving = threading.Lock(), threading.Lock()
 
     def send(self, data: bytes) -> None:
-        self._socket.settimeout(SEND_SECONDS)
         try:
-            self._socket.sendall(data)
+            with self._sending:
+                self._socket.settimeout(SEND_SECONDS)
+                self._socket.sendall(data)
         except OSError as error:
             raise self._lost(f"does not read ({error})") from error
 
     def receive(self, timeout_s: float) -> bytes:
         deadline = time.monotonic() + timeout_s
         while True:
-            self._socket.settimeout(max(0.001, deadline - time.monotonic()))
             try:
-                data = self._socket.recv(CHUNK_BYTES)
+                with self._receiving:
+                    self._socket.settimeout(max(0.001, deadline - time.monotonic()))
+                    data = self._socket.recv(CHUNK_BYTES)
             except TimeoutError as error:
                 raise self._lost(f"did not answer in {timeout_s:.0f} s", by_program=True) from error
             except OSError as error:
@@ -145,8 +151,9 @@ class StreamTransport(ABC):
 
     def close(self) -> None:
         with contextlib.suppress(OSError):  # the other end may be gone
-            self._socket.shutdown(socket.SHUT_RDWR)  # wakes a thread that is reading; closing alone does not
-        self._socket.close()
+            self._socket.shutdown(socket.SHUT_RDWR)  # wakes a thread that is in it; closing alone does not
+        with self._sending, self._receiving:
+            self._socket.close()
         self._end()
 
     def _lost(self, what: str, *, by_program: bool = False) -> WorkerLost:

@@ -15,13 +15,14 @@ import r1env
 from r1env import Rollout, Task
 from r1env_benchmarks import rules
 from r1env_benchmarks.rules import RULES, BenchmarkRule
+from r1env_code.blocks import livecodebench_code
 
 CASES = Path(os.environ.get("R1ENV_TEST_DATA", ".")) / "layouts/official_extraction_cases.jsonl"
 NAMED = {
     "simple_evals_multichoice": lambda case: rules.simple_evals_choice(case["response"]),
     "simple_evals_answer_line": lambda case: rules.simple_evals_answer(case["response"]),
     "mmlu_pro": lambda case: rules.mmlu_pro_choice(case["response"]),
-    "lcb_extract_code": lambda case: rules.livecodebench_code(case["response"]),
+    "lcb_extract_code": lambda case: livecodebench_code(case["response"]),
     "verl_gsm8k_strict": lambda case: float(rules.verl_gsm8k_answer(case["response"]) == case["ground_truth"]),
     "verl_math_dapo": lambda case: 2.0 * _scored("verl-dapo", case["response"], case["ground_truth"]).value - 1,
     "drop_em_f1": lambda case: list(rules.drop_metrics(case["response"], case["reference"])),
@@ -63,8 +64,8 @@ def test_recorded_verdicts_of_the_evaluators_are_reproduced():
         (rules.verl_gsm8k_flexible_answer, "We get 3 and then 4.", "4."),
         (rules.verl_gsm8k_flexible_answer, "none.", "."),
         (rules.verl_dapo_answer, "Answer: 2\nanswer : $\\frac34$", "\\frac{3}{4}"),
-        (rules.livecodebench_code, "```\nold\n```\nthen\n```py\nnew\n```", "new"),
-        (rules.livecodebench_code, "no fence", ""),
+        (livecodebench_code, "```\nold\n```\nthen\n```py\nnew\n```", "new"),
+        (livecodebench_code, "no fence", ""),
         (rules.hendrycks_answer, "so $x$ is $5$, ok", "x$ is $5"),
     ],
 )

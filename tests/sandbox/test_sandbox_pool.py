@@ -1,9 +1,10 @@
-"""The pool: who gets a slot, who waits, and which slots are not used again. No containers; slots are stand-ins."""
+"""The pool: who gets a slot, who waits, and which slots are not used again; and how a worker's stream is closed. No containers, but stand-ins."""
 
 from __future__ import annotations
 
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -11,6 +12,7 @@ from r1env_sandbox import SandboxBusy
 from r1env_sandbox import pool as pool_module
 from r1env_sandbox.errors import WorkerLost
 from r1env_sandbox.pool import WarmPool
+from r1env_sandbox.transport import StreamTransport
 
 
 class FakeSlot:
@@ -178,3 +180,51 @@ def test_a_closed_pool_ends_what_is_lent_and_lends_nothing_more(pool, made):
         assert slot.closed.is_set()
     with pytest.raises(SandboxBusy, match="closed"), pool.lease(5):
         pass
+
+
+class SlowSocket:
+    """A socket whose reader is slow to leave it once it is shut down."""
+
+    def __init__(self):
+        self.ended, self.inside, self.closed_under_a_reader = threading.Event(), False, False
+
+    def settimeout(self, seconds): ...
+
+    def recv(self, size):
+        self.inside = True
+        self.ended.wait(10)
+        time.sleep(0.1)
+        self.inside = False
+        return b""
+
+    def shutdown(self, how):
+        self.ended.set()
+
+    def close(self):
+        self.closed_under_a_reader = self.inside
+
+
+class Ends(StreamTransport):
+    def _limit_memory(self, memory_mb): ...
+
+    def _log_tail(self):
+        return b""
+
+    def _out_of_memory(self):
+        return False
+
+    def _end(self): ...
+
+
+def test_a_socket_is_not_closed_while_a_thread_reads_from_it():
+    """The next connection would have the same descriptor, and the reader would wait for that one, or take what is meant for it."""
+    stream = SlowSocket()
+    transport = Ends("worker", stream, 64)
+    with ThreadPoolExecutor(1) as thread:
+        reading = thread.submit(transport.receive, 10)
+        while not stream.inside:
+            time.sleep(0.001)
+        transport.close()
+        with pytest.raises(WorkerLost, match="ended"):
+            reading.result(10)
+    assert not stream.closed_under_a_reader

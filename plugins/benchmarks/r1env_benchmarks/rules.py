@@ -173,16 +173,6 @@ def opencompass_choice(response: str) -> str | None:
     return next((character for character in response if character.isupper()), None)
 
 
-# Programs.
-
-
-def livecodebench_code(response: str) -> str:
-    """Return what stands between the last two lines with three backticks (LiveCodeBench); empty where there are fewer such lines."""
-    lines = response.split("\n")
-    fences = [place for place, line in enumerate(lines) if "```" in line]
-    return "\n".join(lines[fences[-2] + 1 : fences[-1]]) if len(fences) > 1 else ""
-
-
 # Mathematics.
 
 VERL_TAIL = 300  # characters at the end of a response in which verl looks for an answer

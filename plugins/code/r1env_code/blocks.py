@@ -82,6 +82,13 @@ def fenced_blocks(text: str) -> list[FencedBlock]:
     return blocks
 
 
+def livecodebench_code(response: str) -> str:
+    """Return what stands between the last two lines with three backticks (LiveCodeBench); empty where there are fewer such lines."""
+    lines = response.split("\n")
+    fences = [place for place, line in enumerate(lines) if "```" in line]
+    return "\n".join(lines[fences[-2] + 1 : fences[-1]]) if len(fences) > 1 else ""
+
+
 def simple_evals_code(response: str) -> str:
     """Return the first block that is tagged `python`, or the whole response where there is none (simple-evals, for HumanEval)."""
     found = re.search(r"```python\n(.*?)```", response, re.DOTALL)

@@ -31,7 +31,7 @@ PARTS = ("compile", "tests", "time", "blocks", "truncated")
 VALUES = ("all", "share")
 
 EXTRACTIONS = {
-    "livecodebench": "r1env_benchmarks.rules:livecodebench_code",
+    "livecodebench": "r1env_code.blocks:livecodebench_code",
     "simple-evals": "r1env_code.blocks:simple_evals_code",
 }
 """Names of evaluators → their rules for finding the program of a response."""
