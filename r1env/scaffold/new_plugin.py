@@ -47,7 +47,7 @@ def _environment(module: str, more: str = "", files: Mapping[str, str] | None = 
         '\n        r1env.EnvironmentSpec(\n            "$name",\n            "$package.env:tasks",\n            reward="$package.env:right",\n'
         f'            summary="an environment of your own",\n{more}        )\n    '
     )
-    use = "r1env train grpo --preset tiny-cpu --env $name --set env_options={} --steps 2"
+    use = "r1env eval --engine scripted --model 42 --env $name --limit 4   # what a model gets that always answers 42"
     return Kind("environments", "an environment", module, entry, dependencies=("numpy>=1.26",), use=use, files=files or {})
 
 

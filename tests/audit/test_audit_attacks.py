@@ -326,6 +326,7 @@ def test_a_change_is_told_with_its_circumstance(reward: Reward, circumstance: st
     assert first.reason.endswith(f"when {circumstance}")
 
 
+@pytest.mark.slow
 def test_a_sound_reward_is_clean() -> None:
     report = audit(sound, SAMPLE_TASKS)
     assert report.clean, report.findings

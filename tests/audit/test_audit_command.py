@@ -155,6 +155,7 @@ def longest_right(completions, answer):
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("where", [pytest.param("my_rewards", marks=pytest.mark.slow), "my_rewards.py"])
 def test_a_function_in_the_current_folder_is_audited(where, tmp_path, monkeypatch):
     (tmp_path / "my_rewards.py").write_text(OWN)

@@ -468,6 +468,7 @@ def test_a_program_that_waits_for_each_score_gets_it(short: Callable[..., str]) 
     assert program.wait(30) == 0
 
 
+@pytest.mark.slow
 def test_a_run_that_is_killed_goes_on_where_it_was_and_writes_each_row_once(
     short: Callable[..., str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -63,6 +63,7 @@ def test_imports_go_on_and_sound_environments_work(code: str, strangers: dict[st
     assert (done.returncode, done.stdout.strip()) == (0, "r1env/add-1digit"), done.stderr
 
 
+@pytest.mark.slow
 def test_the_check_has_a_line_for_each_fault_and_exits_1(strangers: dict[str, str]) -> None:
     done = cli("plugins", "--check", strangers=strangers)
     assert done.returncode == 1

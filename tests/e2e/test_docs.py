@@ -97,7 +97,14 @@ def checked(source: str) -> str:
 
 PROMISED = "def _promised(comment, value): return value.startswith(comment.partition('…')[0].partition('  ')[0].strip())"
 
-SLOW = {"docs/losses.md", "docs/python.md", "docs/sft.md", "docs/what-did-not-work.md"}
+SLOW = {
+    "docs/adapters.md",
+    "docs/losses.md",
+    "docs/python.md",
+    "docs/sft.md",
+    "docs/tutorials/reward.md",
+    "docs/what-did-not-work.md",
+}
 MARKS = dict.fromkeys(NEED_AN_ENGINE, pytest.mark.docker) | dict.fromkeys(SLOW, pytest.mark.slow)
 
 

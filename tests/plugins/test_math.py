@@ -28,6 +28,7 @@ def score(completion: str, answer: str | None, question: str = "?", **options: o
     return result
 
 
+@pytest.mark.slow
 def test_the_reward_keeps_the_contract():
     check_reward(
         "math",

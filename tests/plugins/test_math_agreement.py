@@ -109,6 +109,7 @@ def same_number(first: mpmath.mpc, second: mpmath.mpc) -> bool:
     return abs(first - second) < size * mpmath.mpf(10) ** -30
 
 
+@pytest.mark.slow
 @PAIRS
 @given(pairs())
 def test_what_exact_arithmetic_calls_equal_or_different_is_so(pair):

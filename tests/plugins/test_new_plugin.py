@@ -47,6 +47,7 @@ def test_every_kind_of_plugin_passes_its_own_tests(tmp_path, kind):
     assert "passed" in run_tests_as_if_installed(tmp_path / "plugin", tmp_path / "site")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_code_of_every_kind_is_formatted(tmp_path, kind):
     files = new_plugin(kind, "my-own", tmp_path / "plugin")
