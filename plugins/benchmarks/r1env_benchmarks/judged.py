@@ -25,8 +25,7 @@ from r1env import Rollout, Score, Status, UsageError
 from r1env.evaluation.run import EvaluationRun
 from r1env_judge import prompts
 from r1env_judge.label_pairs import Preference, lead_of_first
-from r1env_judge.rewards import LIMITS, MAX_CHARACTERS, JudgeServer
-from r1env_judge.server import check_settings
+from r1env_judge.rewards import LIMITS, MAX_CHARACTERS, judge_server
 from r1env_judge.verdicts import NoVerdictError, Verdict
 
 if TYPE_CHECKING:
@@ -72,7 +71,7 @@ class SimpleQA:
         max_characters: int = MAX_CHARACTERS,
         prefilled: bool = False,
     ) -> None:
-        self._judge = _judge("simpleqa", model, url, api_key_env, server)
+        self._judge = judge_server("simpleqa", model, url, api_key_env, server)
         self._max_characters, self._prefilled = max_characters, prefilled
 
     async def __call__(self, rollout: Rollout) -> Score:
@@ -139,7 +138,7 @@ class Pairwise:
         max_characters: int = MAX_CHARACTERS,
         prefilled: bool = False,
     ) -> None:
-        self._judge = _judge("pairwise", model, url, api_key_env, server)
+        self._judge = judge_server("pairwise", model, url, api_key_env, server)
         self._strong, self._max_characters, self._prefilled = strong, max_characters, prefilled
 
     async def __call__(self, rollout: Rollout) -> Score:
@@ -175,12 +174,6 @@ class Pairwise:
         messages, ticket = prompts.preference(rollout.task.prompt, first, second, self._max_characters)
         verdict = await self._judge.verdict(messages, ticket, Preference)
         return lead_of_first(verdict.verdict, swapped)
-
-
-def _judge(reward: str, model: str, url: str | None, api_key_env: str | None, server: Mapping[str, Any] | None) -> JudgeServer:
-    if url is None:
-        raise UsageError(f"the reward {reward!r} needs url= and model=: an OpenAI-compatible server and a model there")
-    return JudgeServer(check_settings({"url": url, "model": model, "api_key_env": api_key_env, **(server or {})}, reward))
 
 
 # Length control.

@@ -160,9 +160,7 @@ class Judge:
         max_characters: int = MAX_CHARACTERS,
         prefilled: bool = False,
     ) -> None:
-        if url is None:
-            raise r1env.UsageError("the reward 'judge' needs url= and model=: an OpenAI-compatible server and a model there")
-        self._source = _served("judge", model, url, api_key_env, server)
+        self._source = judge_server("judge", model, url, api_key_env, server)
         self.max_characters, self.prefilled = max_characters, prefilled
 
     async def __call__(self, rollout: r1env.Rollout) -> r1env.Score:
@@ -205,13 +203,22 @@ def _source(
         UsageError: neither is named, or a setting of the server is invalid.
     """
     if url is not None:
-        return _served(reward, model, url, api_key_env, server)
+        return judge_server(reward, model, url, api_key_env, server)
     if not model or api_key_env or server:
         raise r1env.UsageError(f"the reward {reward!r} needs model=FOLDER of a reward model, or url= and model= of a server")
     return BatchScorer(model, device, reads, loader)
 
 
-def _served(reward: str, model: str, url: str, api_key_env: str | None, server: Mapping[str, Any] | None) -> JudgeServer:
+def judge_server(
+    reward: str, model: str, url: str | None, api_key_env: str | None, server: Mapping[str, Any] | None
+) -> JudgeServer:
+    """Return the judge that the options of a reward name.
+
+    Raises:
+        UsageError: there is no URL, or a setting of the server is wrong.
+    """
+    if url is None:
+        raise r1env.UsageError(f"the reward {reward!r} needs url= and model=: an OpenAI-compatible server and a model there")
     return JudgeServer(check_settings({"url": url, "model": model, "api_key_env": api_key_env, **(server or {})}, reward))
 
 

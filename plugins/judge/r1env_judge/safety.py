@@ -26,8 +26,7 @@ from r1env.errors import DataError
 from r1env.evaluation.run import EvaluationRun
 from r1env.evaluation.statistics import share_interval
 from r1env_judge import prompts
-from r1env_judge.rewards import LIMITS, MAX_CHARACTERS, SAFETY_VALUES, JudgeServer
-from r1env_judge.server import check_settings
+from r1env_judge.rewards import LIMITS, MAX_CHARACTERS, SAFETY_VALUES, judge_server
 from r1env_judge.verdicts import NoVerdictError, Safety
 
 PLACE = "{question}"
@@ -61,8 +60,7 @@ class SafetyVerdict:
                 "the reward 'safety' needs a judge: url= and model= of an OpenAI-compatible server "
                 "(of the environment: -o judge.url=… -o judge.model=…)"
             )
-        settings = check_settings({"url": url, "model": model, "api_key_env": api_key_env, **(server or {})}, "safety")
-        self._judge = JudgeServer(settings)
+        self._judge = judge_server("safety", model, url, api_key_env, server)
         self._max_characters = max_characters
 
     async def __call__(self, rollout: Rollout) -> Score:
