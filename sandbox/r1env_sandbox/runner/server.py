@@ -24,6 +24,7 @@ from r1env_sandbox.runner.protocol import IDLE_STRETCH, PROGRAM, READ_BYTES, WAL
 
 TICK_MS = 25  # how often memory and CPU time are looked at, and orphans reaped: unreaped ones count against the process limit
 FIRST_TICK_MS = 50  # most runs are over by then, and are spared the kernel's adding up
+UNREAD_MS = 20  # for which nobody reads what a program writes: most are over by then, and woke the runner with every write. A pipe holds 64 KB
 CPU_TOLERANCE_MS = 40.0  # of the control group's account while the launcher's own share is not known yet
 
 Reply = tuple[Any, ...]  # a header and its blobs
@@ -246,13 +247,17 @@ class Run:
         poll = select.poll()
         poll.register(self.launcher.socket, select.POLLIN)
         poll.register(0, select.POLLIN if self.interactive else 0)  # what comes now is the next request; only the end is news
-        for reader in self.stream_of:
-            poll.register(reader, select.POLLIN)
+        read_from = started if self.interactive else min(deadline, started + UNREAD_MS / 1000)
+        reading = False
         ended: tuple[int, float, int] | None = None
         if self.interactive:
             self._from_host()
         while ended is None and self.stopped is None:
             now = time.monotonic()
+            if not reading and now >= read_from:
+                reading = True
+                for reader in self.stream_of:
+                    poll.register(reader, select.POLLIN)
             if now >= deadline:
                 idle_s = min(self._idle_s(now), (IDLE_STRETCH - 1) * wall_s)
                 deadline = started + min(wall_s + idle_s + self.processes.longest_wait_s(), WALL_STRETCH * wall_s)
@@ -265,7 +270,8 @@ class Run:
                 continue
             if self.stdin_fd is not None and self.to_program:
                 poll.register(self.stdin_fd, select.POLLOUT)
-            for fd, events in poll.poll(1000 * (min(deadline, self.next_tick) - now) + 1):
+            wake = min(deadline, self.next_tick) if reading else read_from
+            for fd, events in poll.poll(1000 * (wake - now) + 1):
                 if fd in self.stream_of:
                     if self._read(fd) < 0:
                         poll.unregister(fd)
