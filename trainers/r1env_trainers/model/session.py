@@ -211,7 +211,12 @@ def apply_gradients(optimizer: torch.optim.Optimizer, rate: float, *, finite: bo
 
 
 def save_result(session: Session, config: LocalConfig, run: Run) -> None:
-    """Leave the model as the stage's result, in the format of the settings."""
+    """Leave the model as the stage's result, in the format of the settings.
+
+    Raises:
+        TrainingStoppedError: nothing was learned, since no loss was finite; or the model is not finite.
+    """
+    session.guard.at_the_end()
     save_model(run.model_dir(), session.loaded, config.checkpoint.dtype, merge=config.lora.merge)
 
 
