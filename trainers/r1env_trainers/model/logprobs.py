@@ -333,22 +333,24 @@ class _LinearLogprobs(torch.autograd.Function):
         return torch.cat(logprobs)
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, None, None, None]:
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor | None, None, None, None]:
         hidden, head, ids, normalisers = ctx.saved_tensors
         weight = head.to(hidden.dtype)
         grad_hidden = torch.empty_like(hidden)
-        grad_head = torch.zeros_like(head, dtype=torch.float32)
+        grad_head = torch.zeros_like(head, dtype=torch.float32) if ctx.needs_input_grad[1] else None  # frozen under adapters
         for rows in _chunks(hidden, head):
             logits = forbid(logits_of(hidden[rows], weight), ctx.forbidden)
             slope = _chunk_functions(hidden.device.type)[1](
                 logits, ids[rows], normalisers[rows], grad[rows], ctx.temperature, hidden.dtype
             )
             grad_hidden[rows] = slope @ weight
+            if grad_head is None:
+                continue
             if slope.dtype == torch.float32:  # without a second matrix of the head's size, which is most of the time on a CPU
                 grad_head.addmm_(slope.T, hidden[rows])
             else:
                 grad_head += _product(slope.T, hidden[rows])
-        return grad_hidden, grad_head.to(head.dtype), None, None, None
+        return grad_hidden, None if grad_head is None else grad_head.to(head.dtype), None, None, None
 
 
 def _product(left: Tensor, right: Tensor) -> Tensor:
