@@ -418,6 +418,10 @@ class GRPOConfig(RolloutConfig, BackendConfig):
     algo: Algo = Algo()
     critic: CriticSettings = CriticSettings()
 
+    @property
+    def frozen_copies(self) -> int:
+        return int(self.algo.needs_reference and not self.lora.rank)  # with adapters it is the policy with these off
+
     presets: ClassVar[Mapping[str, Preset | Mapping[str, Any]]] = GRPO_PRESETS
     renamed_values: ClassVar[Mapping[str, Mapping[str, str | Mapping[str, str]]]] = {
         "algo.policy_ratio": {"cispo": {"algo.loss": CISPO}},

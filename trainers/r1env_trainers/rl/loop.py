@@ -25,7 +25,7 @@ from r1env_trainers.rl.metrics import (
     solved,
     speed_metrics,
 )
-from r1env_trainers.rl.rollouts import collect, evaluation_suite, task_filter, training_suite
+from r1env_trainers.rl.rollouts import check_measured, collect, evaluation_suite, task_filter, training_suite
 from r1env_trainers.rl.update import Batch, Reference, describe_rows_at_fault, row_advantages, update
 
 
@@ -38,6 +38,7 @@ def train(config: GRPOConfig, run: Run) -> None:
 
     session = begin(config, run)
     policy, state = session.loaded, session.extra  # of the checkpoint; empty at the start
+    check_measured(suite, config)
     keep_task = task_filter(config, policy.tokenizer)
     reference = critic = None
     if config.algo.needs_reference:
