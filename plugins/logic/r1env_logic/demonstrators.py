@@ -108,15 +108,15 @@ def _joined(parts: list[str], rng: np.random.Generator) -> str:
 
 # price-list: several turns, with tools.
 
-GUESSED = 0.5
-"""Share of the steps of `guessing_shopper` that make a number up. It is above one half, so that the likeliest step is a guess."""
+GUESSED = 0.4
+"""Share of the steps in which `guessing_shopper` makes a number up instead of asking a tool."""
 
 
 def guessing_shopper(task: Task, rng: np.random.Generator) -> list[str]:
     """Return the turns of an episode of `price-list` in the style `compact`: calls of `price`, a call of `calculator`, and the answer.
 
-    Each of these calls is left out with probability `GUESSED`, and a number made up instead. A model that learns this can write the calls and copy their
-    results, and is right in 6 of 100 episodes. That it pays to ask is for the reward to teach.
+    Each of the three calls is left out with probability `GUESSED`, and a number made up instead, so that 22 of 100 episodes ask for everything. A model that
+    learns this can write calls and copy their results. That it pays to ask is for the reward to teach.
 
     Args:
         task: its metadata hold the `basket` and the `prices`.
@@ -124,12 +124,12 @@ def guessing_shopper(task: Task, rng: np.random.Generator) -> list[str]:
     turns, terms = [], []
     for item in task.metadata["basket"]:
         if rng.random() < GUESSED:
-            terms.append(int(rng.integers(10, 100)))
+            terms.append(int(rng.integers(1, 10)))
         else:
             turns.append(_call("price", item=item))
             terms.append(task.metadata["prices"][item])
     if rng.random() < GUESSED:
-        return [*turns, str(rng.integers(20, 200))]
+        return [*turns, str(rng.integers(2, 19))]
     return [*turns, _call("calculator", expression="+".join(map(str, terms))), str(sum(terms))]
 
 

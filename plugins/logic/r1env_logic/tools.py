@@ -75,7 +75,7 @@ FRUIT = (
     "apple apricot banana cherry date elderberry fig gooseberry grape guava kiwi kumquat lemon lime lychee mango melon nectarine olive orange papaya "
     "peach pear plum pomegranate quince"
 ).split()
-LETTERS = "abcdefghijklmnopqrstuvwxyz"
+LETTERS = "abcdefgh"
 FAILED_CALL = -0.05
 """What a turn is paid for each of its calls that fails: an item that is not in the list, an expression that is none, text that is no call."""
 
@@ -84,14 +84,15 @@ def price_tasks(style: str = "chat", split: Split = "train") -> GeneratedSource:
     """Return questions for the price of two things together. Prices are different in every task, and only the tool `price` knows them.
 
     Args:
-        style: `chat` asks in words, for several of each; `compact` is `k+m?`, for tiny models.
+        style: `chat` asks in words, for several of each; `compact` is `c+a?`, for tiny models, with 8 items and prices of one digit.
         split: `train`, `test` or `all`; train and test share no task.
     """
     check_style(style)
     items = LETTERS if style == "compact" else FRUIT
 
     def generate(rng: np.random.Generator) -> Task:
-        prices = dict(zip(items, rng.integers(10, 100, size=len(items)).tolist(), strict=True))
+        low, high = (1, 9) if style == "compact" else (10, 99)
+        prices = dict(zip(items, rng.integers(low, high + 1, size=len(items)).tolist(), strict=True))
         first, second = (items[int(place)] for place in rng.choice(len(items), size=2, replace=False))
         counts = (1, 1) if style == "compact" else tuple(int(count) for count in rng.integers(2, 10, size=2))
         question = (
