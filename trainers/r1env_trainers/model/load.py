@@ -75,6 +75,7 @@ NAMED: Mapping[str, Callable[[int], Loaded]] = {
     "tiny-1m": tiny.build_1m,
     "tiny-2m": tiny.build_2m,
     "tiny-gpt2": tiny.build_gpt2,
+    "tiny-tools": tiny.build_tools,
     "smollm2-135m": lambda _seed: SMOLLM2_135M.load(),
     "gemma3-270m": lambda _seed: GEMMA3_270M.load(),
 }

@@ -182,7 +182,13 @@ def shape_of(name: str) -> ModelShape | None:
         return None
 
 
-BUILT_HERE = {"tiny": tiny.build, "tiny-1m": tiny.build_1m, "tiny-2m": tiny.build_2m, "tiny-gpt2": tiny.build_gpt2}
+BUILT_HERE = {
+    "tiny": tiny.build,
+    "tiny-1m": tiny.build_1m,
+    "tiny-2m": tiny.build_2m,
+    "tiny-gpt2": tiny.build_gpt2,
+    "tiny-tools": tiny.build_tools,
+}
 """Made in milliseconds, so that their sizes need no second table."""
 
 
