@@ -243,6 +243,7 @@ def test_every_page_is_whole_and_no_text_of_a_model_becomes_markup(client: TestC
     tags = Tags(answer.text).tags
     assert [attributes["src"] for tag, attributes in tags if tag == "script"] == [
         "/static/uPlot.iife.min.js",
+        "/static/charts.js",
         "/static/view.js",
     ]
     assert not [

@@ -36,11 +36,13 @@ HEADERS = {
 }
 LOOPBACK = frozenset({"localhost", "127.0.0.1", "[::1]", "::1"})
 STATIC = {
-    "view.css": "text/css",
-    "view.js": "text/javascript",
-    "uPlot.min.css": "text/css",
-    "uPlot.iife.min.js": "text/javascript",
+    "view.css": ("r1env_view", "text/css"),
+    "view.js": ("r1env_view", "text/javascript"),
+    "charts.js": ("r1env.monitoring", "text/javascript"),  # these three are in the report, too
+    "uPlot.min.css": ("r1env.monitoring", "text/css"),
+    "uPlot.iife.min.js": ("r1env.monitoring", "text/javascript"),
 }
+"""Name of a file → the package whose folder `static` has it, and its type."""
 TICK_SECONDS = 1.0  # between two looks of the page for news
 FOLDED = 60  # characters of thinking from which on it is folded
 GROUPS_SHOWN = 256  # completions of a group on one page
@@ -77,7 +79,8 @@ def make_app(places: Sequence[Path], *, token: str = "") -> FastAPI:
     def static(name: str) -> Response:
         if name not in STATIC:
             return PlainTextResponse("not found", 404)
-        return Response((files("r1env_view") / "static" / name).read_bytes(), media_type=STATIC[name])
+        package, kind = STATIC[name]
+        return Response((files(package) / "static" / name).read_bytes(), media_type=kind)
 
     @app.get("/")
     def charts(run: Annotated[list[str] | None, Query()] = None, stage: str = "") -> HTMLResponse:
