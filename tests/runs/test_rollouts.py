@@ -60,6 +60,15 @@ def test_a_rollout_is_kept_with_every_turn_and_its_score() -> None:
     assert (row["group"], row["sample"], row["advantage"], row["metadata"]) == (2, 1, -0.5, '{"level": 3}')
 
 
+def test_tokens_come_back_as_they_were_stored(store: RolloutStore) -> None:
+    tokens = {"text": ["It", "\ufffd", " 4"], "trained": [True, False, True], "advantage": None}
+    tokens |= {"logprob": [-0.5, 0.0, -1.25], "gap": [0.25, None, 0.0], "clipped": None}
+    place = {"stage": "rl", "step": 1, "time": 0.0}
+    store.append([{**place, **RolloutRow(completion="4", by_token=tokens).record()}, *records("without")])
+    store.seal()
+    assert [row["by_token"] for row in store.read()] == [tokens, None]
+
+
 def test_the_columns_are_those_of_a_row() -> None:
     assert schema().names == ["row", "stage", "step", "time", *RolloutRow.model_fields]
 
