@@ -221,6 +221,10 @@ class RolloutRow(BaseModel):
         }
 
 
+COLUMNS = ("row", "stage", "step", "time", *RolloutRow.model_fields)
+"""Names of the columns of `schema()`."""
+
+
 def _message(message: Mapping[str, Any]) -> dict[str, Any]:
     calls = message.get("tool_calls")
     return {
@@ -452,7 +456,7 @@ class RolloutStore:
         return list(found.values())
 
     def read(self, columns: Sequence[str] | None = None, rows: Collection[int] | None = None) -> Iterator[dict[str, Any]]:
-        """Yield rows in order, as plain data in the form of `schema()`.
+        """Yield rows in order, as plain data in the form of `schema()`. A column that their version of r1env did not have is None.
 
         Args:
             columns: names of the columns to read; all by default.
@@ -461,16 +465,17 @@ class RolloutStore:
         Raises:
             UsageError: there are shards and pyarrow is not installed.
         """
+        names = COLUMNS if columns is None else columns
         # The tail first: a shard that is written meanwhile takes its rows away.
         tail = [row for row in read_gzip_members(self._tail) if rows is None or row["row"] in rows]
         end = 0
         for path, first, last in self.shards():
             end = last + 1
             if rows is None or any(first <= number <= last for number in rows):
-                yield from _read_shard(path, columns, rows)
+                yield from _read_shard(path, names, rows)
         for row in tail:
             if row["row"] >= end:
-                yield row if columns is None else {name: row.get(name) for name in columns}
+                yield {name: row.get(name) for name in names}
 
     def _tail_rows(self) -> Iterator[dict[str, Any]]:
         sealed = self.sealed()
@@ -525,13 +530,18 @@ def _json_line(row: Mapping[str, Any]) -> tuple[bytes, bool]:
         return text.encode("utf-8", "replace"), True
 
 
-def _read_shard(path: Path, columns: Sequence[str] | None, rows: Collection[int] | None) -> Iterator[dict[str, Any]]:
-    wanted = None if columns is None else list(dict.fromkeys(["row", *columns]))
+def _read_shard(path: Path, columns: Sequence[str], rows: Collection[int] | None) -> Iterator[dict[str, Any]]:
+    pa = _pyarrow()
+    import pyarrow.parquet as pq  # here, because it is an extra
+
+    there = set(pq.read_schema(path).names)
     filters = None if rows is None else [("row", "in", list(rows))]
-    table = _read_table(path, columns=wanted, filters=filters)
-    if columns is not None:
-        table = table.select(list(columns))
-    for batch in table.to_batches(max_chunksize=1024):
+    wanted = dict.fromkeys(["row", *columns])
+    table = _read_table(path, columns=[name for name in wanted if name in there], filters=filters)
+    for name in wanted:
+        if name not in there:
+            table = table.append_column(name, pa.nulls(len(table)))
+    for batch in table.select(list(columns)).to_batches(max_chunksize=1024):
         yield from batch.to_pylist()
 
 

@@ -21,6 +21,7 @@ document.addEventListener("DOMContentLoaded", () => {
   $("#keys").addEventListener("click", () => $("#help").showModal());
   if ($("#charts-page")?.dataset.config) charts(JSON.parse($("#charts-page").dataset.config));
   if ($("#browser")) browser();
+  tokens();
   keys();
 });
 
@@ -229,6 +230,10 @@ function charts(config) {
       for (const [stage, offset] of stagesOf(run)) if (x >= offset) found = [stage, x - offset];
     }
     if (!found) return;
+    if (!several) {
+      location.href = `/step/${encodeURIComponent(config.runs[0])}/${encodeURIComponent(found[0])}/${found[1]}`;
+      return;
+    }
     query.set("stage", found[0]);
     query.set("step_from", found[1]);
     query.set("step_to", found[1]);
@@ -328,6 +333,72 @@ function browser() {
   searchOn();
 }
 
+// Tokens of completions, coloured by what the update saw of them. The address keeps which overlay is chosen.
+
+const OVERLAYS = {
+  advantage: { signed: true, value: (data, at) => (data.trained?.[at] === false ? null : data.advantage?.[at] ?? data.whole), scale: (most) => `advantage, from −${most} (red) to ${most} (green)` },
+  trained: { value: (data, at) => (data.trained?.[at] === false ? 0 : 1), plain: true, scale: () => "underlined: read and not trained on" },
+  logprob: { value: (data, at) => -(data.logprob?.[at] ?? NaN), most: () => 5, scale: () => "the stronger the colour, the less probable; full from −5 nats" },
+  gap: { signed: true, value: (data, at) => data.gap?.[at] ?? null, scale: (most) => `trainer's log-probability less the sampler's, from −${most} (red) to ${most} (green) nats` },
+  clipped: { value: (data, at) => Number(data.clipped?.[at] ?? false), plain: true, scale: (_, count) => (count ? `${count} tokens clipped, outlined` : "no token was clipped") },
+};
+
+function tokens() {
+  const shown = () => new URL(location.href).searchParams.get("overlay") ?? "";
+  const draw = () => {
+    const name = OVERLAYS[shown()] ? shown() : "";
+    for (const select of document.querySelectorAll("[data-overlay]")) select.value = name;
+    const boxes = [...document.querySelectorAll("[data-tokens]")];
+    const overlay = OVERLAYS[name];
+    const told = boxes.map((box) => JSON.parse(box.dataset.tokens));
+    const values = overlay ? told.map((data) => data.text.map((_, at) => overlay.value(data, at))) : [];
+    const most = overlay?.most?.() ?? (values.flat().reduce((far, value) => Math.max(far, Math.abs(value ?? 0) || 0), 0) || 1);
+    boxes.forEach((box, number) => {
+      box.hidden = !overlay;
+      box.nextElementSibling.hidden = Boolean(overlay);
+      if (overlay && box.dataset.drawn !== name) paint(box, told[number], values[number], overlay, most);
+      box.dataset.drawn = name;
+    });
+    const count = values.flat().filter(Boolean).length;
+    for (const hint of document.querySelectorAll("[data-scale]")) hint.textContent = overlay ? overlay.scale(Number(most.toPrecision(3)), count) : "";
+  };
+  const choose = (name) => {
+    const url = new URL(location.href);
+    name ? url.searchParams.set("overlay", name) : url.searchParams.delete("overlay");
+    history.replaceState(null, "", url);
+    draw();
+  };
+  document.addEventListener("change", (event) => { if (event.target.matches("[data-overlay]")) choose(event.target.value); });
+  document.addEventListener("turn", () => { const names = ["", ...Object.keys(OVERLAYS)]; choose(names[(names.indexOf(shown()) + 1) % names.length]); });
+  document.addEventListener("click", (event) => {
+    const one = event.target.closest(".by-token span");
+    if (one) one.parentElement.parentElement.querySelector("output").textContent = one.title;
+  });
+  new MutationObserver((records) => { if (records.some((record) => [...record.addedNodes].some((node) => node.querySelector?.("[data-tokens]")))) draw(); }).observe($("#main"), { childList: true, subtree: true });
+  draw();
+}
+
+function paint(box, data, values, overlay, most) {
+  const words = el("pre");
+  data.text.forEach((text, at) => {
+    const one = el("span", "", text);
+    const value = values[at];
+    const strength = Math.sqrt(Math.min(1, Math.abs(value ?? 0) / most)); // the root, so that small values are seen beside a large one
+    if (overlay.plain) one.className = overlay === OVERLAYS.clipped ? (value ? "clipped" : "") : value ? "" : "read";
+    else if (strength > 0) one.style.background = `color-mix(in srgb, var(${overlay.signed ? (value > 0 ? "--good" : "--bad") : "--warn"}) ${Math.round(45 * strength)}%, transparent)`;
+    if (data.trained?.[at] === false) one.classList.add("read");
+    const say = (name, number) => (number == null ? "" : `, ${name} ${Number(number.toPrecision(4))}`);
+    one.title = `token ${at + 1} of ${data.all}: ${JSON.stringify(text)}${say("advantage", OVERLAYS.advantage.value(data, at))}${say("log-probability", data.logprob?.[at])}${say("gap", data.gap?.[at])}${data.clipped?.[at] ? ", clipped" : ""}${data.trained?.[at] === false ? ", not trained on" : ""}`;
+    words.append(one);
+  });
+  const foot = el("output", "hint", data.all > data.text.length ? `${data.all - data.text.length} tokens more` : data.gap ? "" : "The update left this rollout out.");
+  box.replaceChildren(words, foot);
+}
+
+function turn() {
+  document.dispatchEvent(new Event("turn"));
+}
+
 // Keys, and the mark that two rollouts are compared by.
 
 function keys() {
@@ -361,6 +432,7 @@ function keys() {
     const actions = {
       j: () => open(Math.min(rows.length - 1, at + 1)), k: () => open(Math.max(0, at - 1)),
       g: () => link('[data-key="g"]'), t: () => link('[data-key="t"]'), Enter: () => event.target === document.body && link('[data-key="Enter"]'),
+      s: () => link('[data-key="s"]'), o: () => turn(), ArrowLeft: () => link("#before"), ArrowRight: () => link("#after"),
       x: () => press($("[data-mark]")),
       h: () => { const all = [...document.querySelectorAll("details.thinking")]; const close = all.some((one) => one.open); all.forEach((one) => { one.open = !close; }); },
       n: () => link("#next"), p: () => link("#previous"),
