@@ -323,7 +323,7 @@ def test_a_step_tells_what_became_of_each_group(tmp_path: Path) -> None:
     client = TestClient(make_app([tmp_path]), base_url="http://localhost")
     page = client.get("/step/run/rl/1").text
     table = [re.sub(r"<[^>]+>", " ", line).split() for line in re.findall(r"<tr>.*?</tr>", page, re.DOTALL)][1:]
-    ends = [" ".join(line[-5:]) for line in table]
+    ends = [" ".join(line[-6:]) for line in table]
     assert [line[0] for line in table] == list(groups)
     assert ends[0].endswith("4 learned from, 1 left out")  # tokens clipped, and what became of it
     for end, fate in zip(ends[1:], ("all alike", "left out", "unscored"), strict=True):

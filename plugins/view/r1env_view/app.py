@@ -508,7 +508,7 @@ def _token_data(row: Mapping[str, Any]) -> str | None:
     if found is None:
         return None
     cut = {key: None if values is None else values[:TOKENS_SHOWN] for key, values in found.items()}
-    cut["text"] = [visible(text) for text in cut["text"]]
+    cut["text"] = [visible(text) for text in found["text"][:TOKENS_SHOWN]]
     return json.dumps(cut | {"all": len(found["text"]), "whole": row["advantage"]}, ensure_ascii=False)
 
 
