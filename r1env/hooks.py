@@ -297,7 +297,7 @@ class CommandSpec:
 
 @dataclass(frozen=True, slots=True)
 class ReportSpec:
-    """A section of a run's report. `target` is a callable `(run: Run) -> str` that returns HTML."""
+    """A section of a run's report. `target` is a callable `(run: Run) -> str` that returns HTML; "" leaves the section out."""
 
     name: str
     target: Target
