@@ -17,7 +17,7 @@ from r1env.audit.environment import audit_environment
 from r1env.audit.report import excerpt
 from r1env.audit.run import SECONDS
 from r1env.cli.console import print_json, print_table, progress
-from r1env.cli.options import Json, Map, plugins_of
+from r1env.cli.options import Json, Map, names_of, plugins_of
 from r1env.config import parse_overrides
 from r1env.data.layouts import example_of, mapped
 from r1env.data.rows import FIELDS, ColumnMap, read_rows
@@ -43,6 +43,7 @@ def audit_command(
         typer.Option(
             "--reward",
             metavar="NAME",
+            autocompletion=names_of("rewards"),
             help="Reward to audit: a name, module:attribute or file.py:attribute. Without it, --env itself is audited.",
         ),
     ] = None,
@@ -52,7 +53,13 @@ def audit_command(
     ] = None,
     columns: Map = None,
     env: Annotated[
-        str | None, typer.Option("--env", metavar="ENV", help="Use the tasks of this environment (see `r1env envs`).")
+        str | None,
+        typer.Option(
+            "--env",
+            metavar="ENV",
+            autocompletion=names_of("environments"),
+            help="Use the tasks of this environment (see `r1env envs`).",
+        ),
     ] = None,
     option: Annotated[
         list[str] | None, typer.Option("--option", metavar="KEY=VALUE", help="Option of the reward. Repeatable.")

@@ -20,6 +20,7 @@ from r1env.cli.options import (
     RubricName,
     Template,
     data_options,
+    names_of,
     open_environment,
     plugins_of,
 )
@@ -37,7 +38,12 @@ from r1env.types import Task
 def envs(
     ctx: typer.Context,
     suite: Annotated[
-        str | None, typer.Option("--suite", help="Only the environments of this suite, with their shares of the tasks.")
+        str | None,
+        typer.Option(
+            "--suite",
+            autocompletion=names_of("suites"),
+            help="Only the environments of this suite, with their shares of the tasks.",
+        ),
     ] = None,
     as_json: Json = False,
 ) -> None:
@@ -97,7 +103,12 @@ def _members(suite: str, plugins: Plugins, rows: Sequence[Mapping[str, Any]]) ->
 def show(
     ctx: typer.Context,
     env: Annotated[
-        str | None, typer.Argument(metavar="ENV", help="Environment (see `r1env envs`). Default: the rows of --data.")
+        str | None,
+        typer.Argument(
+            metavar="ENV",
+            autocompletion=names_of("environments"),
+            help="Environment (see `r1env envs`). Default: the rows of --data.",
+        ),
     ] = None,
     index: Annotated[int, typer.Option("--index", min=0, help="Index of the task.")] = 0,
     seed: Annotated[int, typer.Option("--seed", help="Random seed of the tasks.")] = 0,

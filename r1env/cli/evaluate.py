@@ -52,7 +52,13 @@ def evaluate_command(
         list[str] | None, typer.Option("--model", help="Model: a name, a folder or a hub name. Repeatable.")
     ] = None,
     env: Annotated[
-        list[str] | None, typer.Option("--env", "--suite", help="Environment or suite (see `r1env envs`). Repeatable.")
+        list[str] | None,
+        typer.Option(
+            "--env",
+            "--suite",
+            autocompletion=opt.names_of("environments", "suites"),
+            help="Environment or suite (see `r1env envs`). Repeatable.",
+        ),
     ] = None,
     engine: opt.EngineName = "transformers",
     engine_options: opt.EngineOptions = None,

@@ -17,8 +17,36 @@ from r1env.errors import UsageError
 from r1env.importing import import_target
 from r1env.plugins import Plugins
 
+
+def names_of(*kinds: str) -> Callable[[typer.Context, str], list[tuple[str, str]]]:
+    """Return a completer for the shell: the names, with their summaries, of what plugins provide.
+
+    Example:
+        >>> typer.Option("--env", autocompletion=names_of("environments"))  # doctest: +SKIP
+    """
+
+    def complete(ctx: typer.Context, incomplete: str) -> list[tuple[str, str]]:
+        provided = [one.spec for kind in kinds for one in plugins_of(ctx).provided(kind).values()]
+        return [(spec.name, getattr(spec, "summary", "")) for spec in provided if spec.name.startswith(incomplete)]
+
+    return complete
+
+
+def presets_of(ctx: typer.Context, incomplete: str) -> list[str]:
+    """Complete the presets of the trainer or recipe that the command line names."""
+    named = {ctx.params.get("name"), *ctx.args}  # the parser leaves it in `args` if the line ends with `--preset`
+    provided = [one.spec for kind in ("trainers", "recipes") for one in plugins_of(ctx).provided(kind).values()]
+    presets = [preset for spec in provided if spec.name in named for preset in spec.presets]
+    return [preset for preset in presets if preset.startswith(incomplete)]
+
+
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
-EnvName = Annotated[str | None, typer.Option("--env", help="Environment (see `r1env envs`). Default: the rows of --data.")]
+EnvName = Annotated[
+    str | None,
+    typer.Option(
+        "--env", autocompletion=names_of("environments"), help="Environment (see `r1env envs`). Default: the rows of --data."
+    ),
+]
 EnvOptions = Annotated[
     list[str] | None,
     typer.Option("-o", "--env-option", metavar="KEY=VALUE", help="Option of the environment's task source. Repeatable."),
@@ -42,10 +70,18 @@ Map = Annotated[
 DropRepeated = Annotated[
     bool, typer.Option("--drop-repeated", help="Leave out rows of --data that ask what an earlier row asked.")
 ]
-Template = Annotated[str | None, typer.Option("--template", help="Prompt template instead of the environment's own.")]
-RubricName = Annotated[str, typer.Option("--rubric", metavar="NAME|FILE", help="Rubric: a preset or a YAML file.")]
+Template = Annotated[
+    str | None,
+    typer.Option("--template", autocompletion=names_of("templates"), help="Prompt template instead of the environment's own."),
+]
+RubricName = Annotated[
+    str,
+    typer.Option("--rubric", metavar="NAME|FILE", autocompletion=names_of("rubrics"), help="Rubric: a preset or a YAML file."),
+]
 Model = Annotated[str, typer.Option("--model", help="Model: a name, a folder or a hub name.")]
-EngineName = Annotated[str, typer.Option("--engine", help="Inference engine (see `r1env plugins`).")]
+EngineName = Annotated[
+    str, typer.Option("--engine", autocompletion=names_of("engines"), help="Inference engine (see `r1env plugins`).")
+]
 EngineOptions = Annotated[
     list[str] | None, typer.Option("--engine-option", metavar="KEY=VALUE", help="Option of the engine. Repeatable.")
 ]

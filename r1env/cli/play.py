@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from r1env.cli.console import print_json
-from r1env.cli.options import Data, EnvOptions, Json, Map, RubricName, Seed, Template, open_environment, plugins_of
+from r1env.cli.options import Data, EnvOptions, Json, Map, RubricName, Seed, Template, names_of, open_environment, plugins_of
 from r1env.envs.conversation import Episode
 from r1env.errors import UsageError
 from r1env.scoring import score
@@ -19,7 +19,10 @@ from r1env.types import Completion, Message, Score
 
 def play(
     ctx: typer.Context,
-    env: Annotated[str | None, typer.Argument(metavar="[ENV]", help="Environment (see `r1env envs`).")] = None,
+    env: Annotated[
+        str | None,
+        typer.Argument(metavar="[ENV]", autocompletion=names_of("environments"), help="Environment (see `r1env envs`)."),
+    ] = None,
     options: EnvOptions = None,
     data: Data = None,
     columns: Map = None,

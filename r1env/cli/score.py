@@ -19,7 +19,7 @@ import typer
 from r1env.adapters.core import load_rubric, rubric_spec
 from r1env.adapters.export import render, write_rows
 from r1env.cli.console import printable, progress
-from r1env.cli.options import Data, EnvName, Map, open_environment, options_by_reward, plugins_of
+from r1env.cli.options import Data, EnvName, Map, names_of, open_environment, options_by_reward, plugins_of
 from r1env.cli.rows import (
     PLAIN,
     Chunk,
@@ -48,10 +48,22 @@ from r1env.types import FAILURES, Status
 def score(
     ctx: typer.Context,
     reward: Annotated[
-        str | None, typer.Option("--reward", metavar="NAME", help="Reward: a name, module:attribute or file.py:attribute.")
+        str | None,
+        typer.Option(
+            "--reward",
+            metavar="NAME",
+            autocompletion=names_of("rewards"),
+            help="Reward: a name, module:attribute or file.py:attribute.",
+        ),
     ] = None,
     rubric: Annotated[
-        str | None, typer.Option("--rubric", metavar="NAME|FILE", help="Rubric instead of a reward: a preset or a YAML file.")
+        str | None,
+        typer.Option(
+            "--rubric",
+            metavar="NAME|FILE",
+            autocompletion=names_of("rubrics"),
+            help="Rubric instead of a reward: a preset or a YAML file.",
+        ),
     ] = None,
     accuracy: Annotated[
         str, typer.Option("--accuracy", metavar="REWARD", help="Reward that the rubric's `accuracy` stands for.")
@@ -459,7 +471,13 @@ def export(
     to: Annotated[str, typer.Option("--to", metavar="STACK", help="Library to export for: trl, verl or openrlhf.")],
     output: Annotated[Path, typer.Option("--output", metavar="FILE", help="Python file to write.")],
     rubric: Annotated[
-        str, typer.Option("--rubric", metavar="NAME|FILE", help="Rubric: a preset, a YAML file or a single reward.")
+        str,
+        typer.Option(
+            "--rubric",
+            metavar="NAME|FILE",
+            autocompletion=names_of("rubrics", "rewards"),
+            help="Rubric: a preset, a YAML file or a single reward.",
+        ),
     ] = "zero",
     accuracy: Annotated[
         str | None,

@@ -13,7 +13,7 @@ from typing import Annotated
 import typer
 
 from r1env.adapters.core import load_rubric, rubric_spec
-from r1env.cli.options import open_environment, options_by_reward, plugins_of
+from r1env.cli.options import names_of, open_environment, options_by_reward, plugins_of
 from r1env.errors import UsageError
 from r1env.rubrics import with_options
 from r1env.scoring import ScoringPool
@@ -29,6 +29,7 @@ def serve(
         typer.Option(
             "--rubric",
             metavar="NAME|FILE",
+            autocompletion=names_of("rubrics", "rewards"),
             help="Rubric: a preset, a YAML file or a single reward. Default: the checker of --env, or zero.",
         ),
     ] = None,
@@ -47,6 +48,7 @@ def serve(
         str | None,
         typer.Option(
             "--env",
+            autocompletion=names_of("environments"),
             help="Environment to serve to OpenEnv's clients and NeMo Gym's agents; its rubric is --rubric, or its checker.",
         ),
     ] = None,

@@ -19,7 +19,7 @@ from r1env.api import create_run
 from r1env.cli.console import print_json, program, progress, stdout_console, told
 from r1env.cli.live import LiveTable, PlainLog, Stages
 from r1env.cli.main import INTERRUPTED, TERMINATED
-from r1env.cli.options import Data, DropRepeated, Json, Map, data_options, plugins_of
+from r1env.cli.options import Data, DropRepeated, Json, Map, data_options, names_of, plugins_of, presets_of
 from r1env.cli.outcome import Outcome, Usage, next_commands, outcome_of, report_of
 from r1env.cli.settings import help_lines
 from r1env.config import parse_overrides
@@ -52,22 +52,40 @@ from r1env.trackers import find_tracker, followed
 def train(
     ctx: typer.Context,
     name: Annotated[
-        str | None, typer.Argument(metavar="NAME", help="Recipe, trainer, or recipe file; a run's config.yaml is one.")
+        str | None,
+        typer.Argument(
+            metavar="NAME",
+            autocompletion=names_of("recipes", "trainers"),
+            help="Recipe, trainer, or recipe file; a run's config.yaml is one.",
+        ),
     ] = None,
-    preset: Annotated[str | None, typer.Option("--preset", help="Named settings, e.g. tiny-cpu.")] = None,
+    preset: Annotated[
+        str | None, typer.Option("--preset", autocompletion=presets_of, help="Named settings, e.g. tiny-cpu.")
+    ] = None,
     model: Annotated[str | None, typer.Option("--model", help="Model that the first stage starts from.")] = None,
-    env: Annotated[str | None, typer.Option("--env", help="Environment (see `r1env envs`).")] = None,
+    env: Annotated[
+        str | None,
+        typer.Option("--env", autocompletion=names_of("environments", "suites"), help="Environment (see `r1env envs`)."),
+    ] = None,
     data: Data = None,
     columns: Map = None,
     drop_repeated: DropRepeated = False,
     steps: Annotated[int | None, typer.Option("--steps", min=1, help="Training steps of the last stage that has any.")] = None,
     seed: Annotated[int | None, typer.Option("--seed", help="Random seed.")] = None,
     rubric: Annotated[
-        str | None, typer.Option("--rubric", metavar="NAME|FILE", help="Rubric: a preset or a YAML file.")
+        str | None,
+        typer.Option(
+            "--rubric", metavar="NAME|FILE", autocompletion=names_of("rubrics"), help="Rubric: a preset or a YAML file."
+        ),
     ] = None,
     device: Annotated[str | None, typer.Option("--device", help="Device: cpu, cuda or auto.")] = None,
     backend: Annotated[
-        str | None, typer.Option("--backend", help="Where to run: local, or an installed backend (see `r1env plugins`).")
+        str | None,
+        typer.Option(
+            "--backend",
+            autocompletion=names_of("backends"),
+            help="Where to run: local, or an installed backend (see `r1env plugins`).",
+        ),
     ] = None,
     nodes: Annotated[int | None, typer.Option("--nodes", min=1, help="Machines, for a distributed --backend.")] = None,
     gpus: Annotated[int | None, typer.Option("--gpus", min=1, help="GPUs per machine, for a distributed --backend.")] = None,
@@ -91,7 +109,12 @@ def train(
     ] = None,
     track: Annotated[
         list[str] | None,
-        typer.Option("--track", metavar="NAME", help="Also log metrics to a tracker: tensorboard, wandb, trackio. Repeatable."),
+        typer.Option(
+            "--track",
+            metavar="NAME",
+            autocompletion=names_of("trackers"),
+            help="Also log metrics to a tracker: tensorboard, wandb, trackio. Repeatable.",
+        ),
     ] = None,
     only: Annotated[
         list[str] | None,
