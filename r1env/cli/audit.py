@@ -49,7 +49,9 @@ def audit_command(
     ] = None,
     data: Annotated[
         str | None,
-        typer.Option("--data", metavar="SOURCE", help="Rows with a reference, or with a `completion` known to be correct."),
+        typer.Option(
+            "--data", metavar="SOURCE", help="Rows with a reference, or with a `completion` that is known to be correct."
+        ),
     ] = None,
     columns: Map = None,
     env: Annotated[
@@ -73,18 +75,19 @@ def audit_command(
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Attack a reward before a policy does.
+    """Find wrong completions that a reward pays for.
 
-    Look for completions that are paid as much as right ones and should not be, for texts on which the reward raises, hangs or
-    takes more than linear time, and for scores that change. The reward runs in a worker that is killed if it hangs.
+    Look for wrong completions that get as much reward as right ones, for texts on which the reward raises, hangs or takes more
+    than linear time, and for scores that change. The reward runs in a worker, which is killed if it hangs.
 
-    The tasks are a fixed corpus that comes with r1env, so the result does not depend on what else is installed. A reward that
-    needs tasks of its own takes them from --data or --env. The report names the tasks that were used.
+    The tasks are a fixed corpus that is part of r1env, so the result does not depend on what else is installed. For a reward
+    that needs other tasks, use --data or --env. The report names the tasks that were used.
 
-    With --env and no --reward, the environment is audited: each of its first 20 tasks is played with its solution, which must be paid 1, and
-    doing nothing, which must be paid less.
+    With --env and without --reward, the environment is audited: for each of its first 20 tasks, the solution must get a reward
+    of 1, and doing nothing must get less.
 
-    Exit code 0: nothing found. 1: something found, or the time ran out. 2: wrong usage, or nothing could be scored.
+    The exit code is 0 if nothing was found, 1 if something was found or the time ran out, and 2 for wrong usage or if nothing
+    could be scored.
 
     \b
     Example:

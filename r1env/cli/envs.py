@@ -42,7 +42,7 @@ def envs(
         typer.Option(
             "--suite",
             autocompletion=names_of("suites"),
-            help="Only the environments of this suite, with their shares of the tasks.",
+            help="List only the environments of this suite, with their shares of the tasks.",
         ),
     ] = None,
     as_json: Json = False,
@@ -122,8 +122,8 @@ def show(
 ) -> None:
     """Show a task of an environment: the prompt as the model sees it, the answer, and how answers are scored.
 
-    With --data alone, show a row of that: how its layout was recognised, what became of each column, and the task or the demonstration
-    it makes.
+    With --data and without an environment, show a row of the data: the layout that was recognized, how each column is used, and
+    the resulting task or demonstration.
 
     \b
     Example:

@@ -34,16 +34,18 @@ COMMANDS = (
     CommandSpec("score", "r1env.cli.score:score", "Score existing completions."),
     CommandSpec("export", "r1env.cli.score:export", "Export rewards for TRL, verl or OpenRLHF."),
     CommandSpec("serve", "r1env.cli.serve:serve", "Serve rewards over HTTP."),
-    CommandSpec("audit", "r1env.cli.audit:audit_command", "Attack a reward before a policy does."),
+    CommandSpec(
+        "audit", "r1env.cli.audit:audit_command", "Find wrong completions that a reward pays for."
+    ),
     CommandSpec("runs", "r1env.cli.runs:runs", "List runs and evaluations with their best numbers."),
-    CommandSpec("verify", "r1env.cli.verify:verify", "Score a sample of a run again and name what no longer agrees."),
+    CommandSpec("verify", "r1env.cli.verify:verify", "Score a sample of a run again and report values that have changed."),
     CommandSpec("report", "r1env.cli.train:report", "Write the report of a training or an evaluation."),
     CommandSpec("envs", "r1env.cli.envs:envs", "List the environments."),
     CommandSpec("show", "r1env.cli.envs:show", "Show a task of an environment."),
     CommandSpec("play", "r1env.cli.play:play", "Play an episode in the terminal."),
-    CommandSpec("plugins", "r1env.cli.plugins:plugins", "List what plugins provide, and check that it works."),
+    CommandSpec("plugins", "r1env.cli.plugins:plugins", "List what plugins provide, and check that it can be imported."),
     CommandSpec("new", "r1env.cli.plugins:app", "Create a plugin."),
-    CommandSpec("doctor", "r1env.cli.doctor:doctor", "Check what works on this machine, and how to get the rest."),
+    CommandSpec("doctor", "r1env.cli.doctor:doctor", "Check what works on this machine."),
     CommandSpec("version", "r1env.cli.main:version", "Show the version."),
 )
 

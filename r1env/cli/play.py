@@ -28,7 +28,7 @@ def play(
     columns: Map = None,
     rubric: RubricName = "accuracy",
     template: Template = None,
-    index: Annotated[int, typer.Option("--index", min=0, help="Number of the task.")] = 0,
+    index: Annotated[int, typer.Option("--index", min=0, help="Index of the task.")] = 0,
     seed: Seed = 0,
     script: Annotated[
         Path | None,
@@ -40,10 +40,10 @@ def play(
 ) -> None:
     """Play an episode in the terminal.
 
-    Each line is a turn of the model: plain text, or a JSON string where it has several lines. Tools are called as models call them, by a
-    JSON object in <tool_call> tags. The end of the input (Ctrl-D) gives the episode up.
+    Each line is a turn of the model: plain text, or a JSON string if it has several lines. Call tools as a model does, with a
+    JSON object in <tool_call> tags. The end of the input (Ctrl-D) abandons the episode.
 
-    Exit code 0: the episode has a score. 1: it was given up, or could not be scored.
+    The exit code is 0 if the episode has a score, and 1 if it was abandoned or could not be scored.
 
     \b
     Example:

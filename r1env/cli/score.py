@@ -66,7 +66,7 @@ def score(
         ),
     ] = None,
     accuracy: Annotated[
-        str, typer.Option("--accuracy", metavar="REWARD", help="Reward that the rubric's `accuracy` stands for.")
+        str, typer.Option("--accuracy", metavar="REWARD", help="Reward to use for `accuracy` in the rubric.")
     ] = "math",
     option: Annotated[
         list[str] | None,
@@ -109,18 +109,19 @@ def score(
 ) -> None:
     """Score existing completions.
 
-    The input may be JSON lines, JSON, CSV, Parquet, a folder or a data set of the hub; it is streamed and may be larger than memory. Rows of
-    a pipe are scored as they arrive.
+    The input can be JSON Lines, JSON, CSV, Parquet, a folder or a dataset on the hub. It is streamed and can be larger than
+    memory. Rows from a pipe are scored as they arrive.
 
-    Every row has a `completion`, and `id`, `prompt`, `answer`, `tests`, `language`, `kind` where the reward needs them; other columns go
-    to the task's metadata. Columns of other names are given with --map, or recognised where they are those of a known data set. Every
-    output row has `id`, `value` (null when it could not be scored), `parts`, `status`, `reason` and `seconds`, and the columns of the
-    input. A malformed row gets the status `error`, the rest are scored, and the exit code is 1. A summary is printed on stderr.
+    Every row has a `completion`, and, if the reward needs them, `id`, `prompt`, `answer`, `tests`, `language` and `kind`. Other
+    columns become metadata of the task. If the columns have other names, use --map; the columns of known datasets are
+    recognized. Every output row has `id`, `value` (null if the row could not be scored), `parts`, `status`, `reason` and
+    `seconds`, and the columns of the input. A malformed row gets the status `error`; the other rows are scored, and the exit
+    code is 1. A summary is printed to stderr.
 
-    A file is written as FILE.partial and gets its name when it is complete.
+    The output file is named FILE.partial until it is complete.
 
-    A reward of scope group gets all rows with one id (and the same prompt and answer) together. The rows may stand anywhere, so the whole
-    input is read before scoring starts.
+    A reward with scope group gets all rows with the same id, prompt and answer together. Because these rows can be anywhere in
+    the input, all of it is read before scoring starts.
 
     \b
     Example:
@@ -468,7 +469,7 @@ def _ray() -> Any:
 
 def export(
     ctx: typer.Context,
-    to: Annotated[str, typer.Option("--to", metavar="STACK", help="Library to export for: trl, verl or openrlhf.")],
+    to: Annotated[str, typer.Option("--to", metavar="STACK", help="Stack to export for: trl, verl or openrlhf.")],
     output: Annotated[Path, typer.Option("--output", metavar="FILE", help="Python file to write.")],
     rubric: Annotated[
         str,
@@ -484,7 +485,7 @@ def export(
         typer.Option(
             "--accuracy",
             metavar="REWARD",
-            help="Reward that the rubric's `accuracy` stands for. Default: that of --data, or math.",
+            help="Reward to use for `accuracy` in the rubric. Default: the one for --data, or math.",
         ),
     ] = None,
     option: Annotated[
@@ -503,8 +504,8 @@ def export(
 ) -> None:
     """Export rewards as a Python file that TRL, verl or OpenRLHF loads.
 
-    The file holds the rubric as plain data, and the flags that make the stack use it in its first lines. With --rows, the tasks of --data or
-    --env become a data set of the stack, whose rows bring everything that a reward may need.
+    The file contains the rubric as plain data; its first lines show the flags that make the stack use it. With --rows, the
+    tasks of --data or --env are also written as a dataset for the stack, whose rows contain everything that a reward may need.
 
     \b
     Example:

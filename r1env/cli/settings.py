@@ -29,7 +29,7 @@ def settings(
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Show the settings of a trainer: values, where each comes from, and where it was published.
+    """Show the settings of a trainer: the value of each, where it is set, and where it was published.
 
     \b
     Example:
