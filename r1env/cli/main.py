@@ -38,7 +38,7 @@ COMMANDS = (
         "audit", "r1env.cli.audit:audit_command", "Find wrong completions that a reward pays for."
     ),
     CommandSpec("runs", "r1env.cli.runs:runs", "List runs and evaluations with their best numbers."),
-    CommandSpec("verify", "r1env.cli.verify:verify", "Score a sample of a run again and report values that have changed."),
+    CommandSpec("verify", "r1env.cli.verify:verify", "Score a sample of a run again and report changed values."),
     CommandSpec("report", "r1env.cli.train:report", "Write the report of a training or an evaluation."),
     CommandSpec("envs", "r1env.cli.envs:envs", "List the environments."),
     CommandSpec("show", "r1env.cli.envs:show", "Show a task of an environment."),
