@@ -34,9 +34,7 @@ COMMANDS = (
     CommandSpec("score", "r1env.cli.score:score", "Score existing completions."),
     CommandSpec("export", "r1env.cli.score:export", "Export rewards for TRL, verl or OpenRLHF."),
     CommandSpec("serve", "r1env.cli.serve:serve", "Serve rewards over HTTP."),
-    CommandSpec(
-        "audit", "r1env.cli.audit:audit_command", "Find wrong completions that a reward pays for."
-    ),
+    CommandSpec("audit", "r1env.cli.audit:audit_command", "Find wrong completions that a reward pays for."),
     CommandSpec("runs", "r1env.cli.runs:runs", "List runs and evaluations with their best numbers."),
     CommandSpec("verify", "r1env.cli.verify:verify", "Score a sample of a run again and report changed values."),
     CommandSpec("report", "r1env.cli.train:report", "Write the report of a training or an evaluation."),

@@ -19,7 +19,7 @@ import typer
 from r1env.adapters.core import load_rubric, rubric_spec
 from r1env.adapters.export import render, write_rows
 from r1env.cli.console import printable, progress
-from r1env.cli.options import Data, EnvName, Map, names_of, open_environment, options_by_reward, plugins_of
+from r1env.cli.options import Data, EnvName, EnvOptions, Map, names_of, open_environment, options_by_reward, plugins_of
 from r1env.cli.rows import (
     PLAIN,
     Chunk,
@@ -500,6 +500,13 @@ def export(
             "--rows", metavar="FILE", help="Also write the tasks of --data or --env for the stack: .jsonl or .parquet."
         ),
     ] = None,
+    env_options: EnvOptions = None,
+    limit: Annotated[
+        int | None,
+        typer.Option(
+            "--limit", min=1, help="Number of tasks to write with --rows. Default: all; required if the source is endless."
+        ),
+    ] = None,
     force: Annotated[bool, typer.Option("--force", help="Overwrite an existing file.")] = False,
 ) -> None:
     """Export rewards as a Python file that TRL, verl or OpenRLHF loads.
@@ -512,11 +519,14 @@ def export(
       r1env export --to openrlhf --rubric zero --output reward.py
       r1env export --to verl --rubric mine.yaml --accuracy math --output reward.py
       r1env export --to verl --data problems.jsonl --map question=q,answer=a --rows train.parquet --output reward.py
+      r1env export --to trl --env add-2digit --rows train.parquet --limit 1000 --output reward.py
     """
     plugins = plugins_of(ctx)
     if (rows is None) is not (data is None and env is None):
         raise UsageError("--rows FILE is where the tasks of --data or --env are written; give both, or neither")
-    environment = None if rows is None else open_environment(plugins, env, None, data, columns)
+    environment = None if rows is None else open_environment(plugins, env, env_options, data, columns)
+    if environment is not None and environment.source.size is None and limit is None:
+        raise UsageError(f"the tasks of {env!r} never end; say how many to write with --limit")
     accuracy = accuracy or (environment.accuracy if environment else "") or "math"
     spec = name_accuracy(with_options(rubric_spec(rubric, plugins), options_by_reward(option)), accuracy)
     if not isinstance(spec, RubricSpec):
@@ -535,4 +545,4 @@ def export(
         raise UsageError(f"cannot write {output}: {error.strerror}") from error
     typer.echo(f"{output}: its first lines say how to use it")
     if environment is not None and rows is not None:
-        typer.echo(f"{rows}: {write_rows(to, environment, rows):,} rows")
+        typer.echo(f"{rows}: {write_rows(to, environment, rows, limit):,} rows")
