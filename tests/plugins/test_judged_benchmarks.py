@@ -99,6 +99,19 @@ def test_baselines_are_those_of_the_row_or_of_a_file(tmp_path):
     answers = write(tmp_path / "answers.jsonl", said)
     found = r1env.make_environment("arena-hard", data=arena, judge=judge, baseline=answers)
     assert found.task(0).metadata["baseline"] == "La."
+    turns = {"question_id": "q1", "category": "arena-hard-v0.1", "cluster": "songs", "turns": [{"content": "Sing."}]}
+    said_then = {
+        "question_id": "q1",
+        "model_id": "base",
+        "choices": [{"index": 0, "turns": [{"content": "La.", "token_len": 2}]}],
+    }
+    earlier = r1env.make_environment(
+        "arena-hard",
+        data=write(tmp_path / "v01.jsonl", turns),
+        judge=judge,
+        baseline=write(tmp_path / "a01.jsonl", said_then),
+    )
+    assert (earlier.task(0).prompt[-1]["content"], earlier.task(0).metadata["baseline"]) == ("Sing.", "La.")
     with pytest.raises(UsageError, match="environment 'arena-hard' needs baseline=FILE"):
         r1env.make_environment("arena-hard", data=arena, judge=judge)
     with pytest.raises(UsageError, match="has no answer with its 'uid', 'u1'"):
