@@ -55,7 +55,7 @@ def test_every_benchmark_says_where_it_is_from(about):
     assert about.version
     assert about.hub or about.columns
     assert set(about.rules.values()) <= set(RULES) | {"judge"}
-    assert about.fixture is (FIXTURES / f"{about.name}.jsonl").is_file()
+    assert Path(r1env.installed().environment(about.name).fixture.options["data"]).is_file()
 
 
 def test_the_fixtures_are_small():

@@ -17,6 +17,7 @@ from r1env.evaluation.evaluate import EvaluationRow
 from r1env.evaluation.run import EvaluationRun
 from r1env_benchmarks.judged import Comparison, length_controlled_win_rate, simpleqa_metrics, win_rate
 from r1env_benchmarks.plugin import FIXTURES
+from r1env_judge.rewards import missing_judge
 
 TASK = Task(id="t", prompt="Name a river.", answer="Rhine", metadata={"baseline": "The Nile."})
 
@@ -120,6 +121,21 @@ def test_baselines_are_those_of_the_row_or_of_a_file(tmp_path):
         )
     with pytest.raises(UsageError, match="is scored by a judge: say judge"):
         r1env.make_environment("alpaca-eval", data=alpaca)
+
+
+def test_the_judge_may_stand_in_the_environment(monkeypatch):
+    fixture = r1env.installed().environment("arena-hard").fixture
+    assert missing_judge() == "no judge: set R1ENV_JUDGE_URL and R1ENV_JUDGE_MODEL"
+    monkeypatch.setenv("R1ENV_JUDGE_URL", "http://localhost:1/v1")
+    assert missing_judge() == "no judge: set R1ENV_JUDGE_MODEL"
+    monkeypatch.setenv("R1ENV_JUDGE_MODEL", "m")
+    assert missing_judge() == ""
+    assert r1env.make_environment("arena-hard", **fixture.options).source.checker == (
+        "pairwise",
+        {"strong": True, "url": "http://localhost:1/v1", "model": "m"},
+    )
+    other = r1env.make_environment("alpaca-eval", data=str(FIXTURES / "alpaca-eval.jsonl"), judge={"model": "n"})
+    assert other.source.checker[1]["model"] == "n"
 
 
 def test_simpleqa_asks_a_judge_where_that_is_said():

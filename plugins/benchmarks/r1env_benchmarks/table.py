@@ -47,7 +47,6 @@ class Benchmark:
         version: which edition this is.
         paper: where it is described.
         source: the function that opens it, where that is not `r1env_benchmarks.tasks:open_benchmark`.
-        fixture: it has made-up rows for tests in the folder `fixtures`.
     """
 
     name: str
@@ -69,7 +68,6 @@ class Benchmark:
     version: str = ""
     paper: str = ""
     source: str = "r1env_benchmarks.tasks:open_benchmark"
-    fixture: bool = True
 
 
 _M, _K, _Z = Category.MATHS, Category.KNOWLEDGE, Category.CHINESE
@@ -143,33 +141,33 @@ _ALL = (
     # Preference, by pairwise judge.
     Benchmark("alpaca-eval", "AlpacaEval 2", Category.PREFERENCE, "AlpacaEval", "instruction, output, generator", "plain",
         "win rate, length-controlled win rate", "pairwise", hub="tatsu-lab/alpaca_eval", subset="alpaca_eval_gpt4_baseline", split="eval",
-        size=805, licence="CC-BY-NC-4.0", version="2.0", paper="arXiv 2404.04475", fixture=False),
+        size=805, licence="CC-BY-NC-4.0", version="2.0", paper="arXiv 2404.04475"),
     Benchmark("arena-hard", "Arena-Hard", Category.PREFERENCE, "Arena-Hard", "uid, prompt; and the baseline's answers", "plain",
         "win rate over two orders, length-controlled win rate", "pairwise", {"strong": True}, size=750, licence="Apache-2.0", version="2.0",
-        paper="arXiv 2406.11939", fixture=False),
+        paper="arXiv 2406.11939"),
     # Programs.
     Benchmark("humaneval", "HumanEval", Category.CODE, "HumanEval", "prompt, entry_point, test", "plain", "pass@k", "code",
         hub="openai/openai_humaneval", size=164, licence="MIT", version="2021", paper="arXiv 2107.03374",
-        source="r1env_benchmarks.code:humaneval", fixture=False),
+        source="r1env_benchmarks.code:humaneval"),
     Benchmark("humaneval-plus", "HumanEval+", Category.CODE, "HumanEval", "prompt, entry_point, test", "plain", "pass@k", "code",
         hub="evalplus/humanevalplus", size=164, licence="Apache-2.0", version="0.1.10", paper="arXiv 2305.01210",
-        source="r1env_benchmarks.code:humaneval", fixture=False),
+        source="r1env_benchmarks.code:humaneval"),
     Benchmark("mbpp", "MBPP", Category.CODE, "MBPP", "text|prompt, test_list", "plain", "pass@k", "code",
         hub="google-research-datasets/mbpp", subset="full", size=500, licence="CC-BY-4.0", version="2021", paper="arXiv 2108.07732",
-        source="r1env_benchmarks.code:mbpp", fixture=False),
+        source="r1env_benchmarks.code:mbpp"),
     Benchmark("mbpp-plus", "MBPP+", Category.CODE, "MBPP", "prompt, test_list, test", "plain", "pass@k", "code",
         hub="evalplus/mbppplus", size=378, licence="Apache-2.0", version="0.2.0", paper="arXiv 2305.01210",
-        source="r1env_benchmarks.code:mbpp", fixture=False),
+        source="r1env_benchmarks.code:mbpp"),
     Benchmark("bigcodebench", "BigCodeBench", Category.CODE, "BigCodeBench", "instruct_prompt, complete_prompt, test, libs", "plain",
         "pass@1", "code", hub="bigcode/bigcodebench", split="v0.1.4", size=1140, licence="Apache-2.0", version="v0.1.4", paper="arXiv 2406.15877",
-        source="r1env_benchmarks.code:bigcodebench", fixture=False),
+        source="r1env_benchmarks.code:bigcodebench"),
     Benchmark("livecodebench", "LiveCodeBench", Category.CODE, "LiveCodeBench",
         "question_content, public_test_cases, private_test_cases, contest_date", "plain", "pass@1 of k samples", "code",
         hub="livecodebench/code_generation_lite", subset="release_v6", size=1055, version="release_v6", paper="arXiv 2403.07974",
-        source="r1env_benchmarks.code:livecodebench", fixture=False),
+        source="r1env_benchmarks.code:livecodebench"),
     Benchmark("codeforces", "Codeforces", Category.CODE, "Codeforces (open-r1)", "description, official_tests, time_limit, memory_limit",
         "plain", "pass@1 of k samples", "code", hub="open-r1/codeforces", subset="verifiable", licence="CC-BY-4.0", version="2025",
-        source="r1env_benchmarks.code:codeforces", fixture=False),
+        source="r1env_benchmarks.code:codeforces"),
 )
 # fmt: on
 

@@ -51,7 +51,8 @@ def open_benchmark(
             its script draws for the first repetition.
         subject: named in the prompt of C-Eval and CMMLU.
         true_label: the class that means "true", for copies of CLUEWSC whose labels are numbers: copies differ.
-        judge: options of the reward `simpleqa` (with `extraction=judge`) or `pairwise`, at least `url` and `model`.
+        judge: options of the reward `simpleqa` (with `extraction=judge`) or `pairwise`: `url` and `model`, which may also stand in the
+            variables R1ENV_JUDGE_URL and R1ENV_JUDGE_MODEL, and others.
         baseline: answers to compare with, rows with `output` or as Arena-Hard's models write them; matched by `uid` or `instruction`. Without
             it, the column `output` of AlpacaEval.
         options: see `r1env.data.tasks.file_tasks`.
@@ -85,13 +86,15 @@ def _checker(about: Benchmark, extraction: str, judge: Mapping[str, Any] | None)
     if extraction != OWN and extraction not in about.rules:
         raise UsageError(f"environment {about.name!r}: extraction is {extraction!r}; known: {', '.join((OWN, *about.rules))}")
     rule = about.rules.get(extraction, "")
-    is_judged = rule == "judge" or about.category is Category.PREFERENCE
-    if is_judged and not {"url", "model"} <= (judge or {}).keys():
-        raise UsageError(f"environment {about.name!r} is scored by a judge: say judge.url=URL and judge.model=NAME")
-    if judge and not is_judged:
+    if rule == "judge" or about.category is Category.PREFERENCE:
+        from r1env_judge.rewards import judge_options
+
+        options = judge_options(judge)
+        if not {"url", "model"} <= options.keys():
+            raise UsageError(f"environment {about.name!r} is scored by a judge: say judge.url=URL and judge.model=NAME")
+        return ("simpleqa" if rule else about.reward), {**about.reward_options, **options}
+    if judge:
         raise UsageError(f"environment {about.name!r}: extraction={extraction} asks no judge")
-    if is_judged:
-        return ("simpleqa" if rule else about.reward), {**about.reward_options, **(judge or {})}
     return ("benchmark", {"rule": rule}) if rule else (about.reward, about.reward_options)
 
 
