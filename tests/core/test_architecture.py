@@ -40,7 +40,8 @@ MAY_IMPORT = {
     "r1env_math": {"r1env"},
     "r1env_language": {"r1env"},
     "r1env_logic": {"r1env"},
-    "r1env_benchmarks": {"r1env", "r1env_judge", "r1env_logic", "r1env_math"},
+    # r1env_code and r1env_sandbox by the extra `code`, inside a function
+    "r1env_benchmarks": {"r1env", "r1env_code", "r1env_judge", "r1env_logic", "r1env_math", "r1env_sandbox"},
     "r1env_judge": {"r1env", "r1env_openai"},
     "r1env_openai": {"r1env"},
     "r1env_view": {"r1env"},

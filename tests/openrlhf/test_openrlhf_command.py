@@ -150,6 +150,7 @@ CHANGED = {
         "optim.betas": (0.8, 0.9),
         "optim.weight_decay": 0.1,
         "optim.max_grad_norm": 2.0,
+        "optim.max_grad_ratio": 50.0,
         "checkpoint.every": 7,
         "checkpoint.dtype": "float32",
         **{"lora.rank": 8, "lora.alpha": 8, "lora.target_modules": "q_proj", "lora.merge": False},

@@ -341,6 +341,16 @@ def test_a_job_whose_loss_is_not_finite_is_stopped_after_three_steps_in_a_row(ru
     assert [row["step"] for row in run.metrics("rl")] == [1, 2, 3, 4, 5, 6, 7]
 
 
+def test_a_gradient_far_above_the_usual_is_reported_though_the_job_has_taken_the_step(run, folder, caplog):
+    follower = TuningFollower(run, 2, folder, 0)
+    norms = [2.0] * 12 + [3e5, 2.0]
+    rows = [{"loss_mean": 1.5, "lr": 1e-4, "grad_norm": norm, "seconds": 0.5} for norm in norms]
+    write(folder / METRICS, *({"kind": "train", "step": i, "time": 0.0, "metrics": row} for i, row in enumerate(rows, 1)))
+    follower.read()
+    assert "step 13: the gradient norm 3e+05 is far above those of earlier steps" in caplog.text
+    assert [(event["step"], event["kind"]) for event in run.events()] == [(13, "spike")]
+
+
 def test_a_resumed_job_tells_every_step_once(run, folder):
     """The first attempt had its newest checkpoint at step 4, reached step 5, and its last steps were never told to the run."""
     follower = RolloutFollower(run, CONFIG, folder, 0)

@@ -107,6 +107,7 @@ CHANGED = {
         "optim.betas": (0.8, 0.9),
         "optim.weight_decay": 0.1,
         "optim.max_grad_norm": 2.0,
+        "optim.max_grad_ratio": 50.0,
     },
     **{
         "checkpoint.every": 7,

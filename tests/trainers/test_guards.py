@@ -92,6 +92,58 @@ def test_a_step_that_is_not_finite_leaves_weights_and_moments_as_they_were(where
     assert not torch.equal(loaded.model.model.norm.weight, before["model.norm.weight"])
 
 
+# Spikes.
+
+
+def test_a_spike_is_far_above_the_median_and_the_first_norms_are_never_one():
+    recent = []
+    assert not any(guards.is_spike(recent, norm, 1000) for norm in [1e9, *[2.0] * 9])
+    assert guards.is_spike(recent, 2001.0, 1000)
+    assert not guards.is_spike(recent, 1999.0, 1000)
+    assert not guards.is_spike(recent, 1e9, 0)
+    assert not any(guards.is_spike([0.0] * 20, norm, 1000) for norm in (0.0, 5.0))  # zero says nothing about what is usual
+    for _ in range(200):
+        guards.is_spike(recent, 1e6, 1000)
+    assert len(recent) == guards.MOST_NORMS
+    assert not guards.is_spike(recent, 1e6, 1000)
+
+
+def test_a_spike_leaves_the_weights_as_they_were_and_is_reported():
+    loaded = load_model("tiny")
+    config = SFTConfig(model="tiny", data="d", optim={"lr": 1e-3, "warmup_steps": 0})
+    optimizer = make_optimizer(loaded, config)
+    ids = torch.arange(6)[None]
+
+    def step(number, factor):
+        (factor * loaded.model(input_ids=ids, labels=ids).loss).backward()
+        return optimizer_step(loaded, optimizer, config, number, 20, loss=1.0)
+
+    for number in range(10):
+        assert guards.SPIKE not in step(number, 1.0)
+    before = {name: weight.clone() for name, weight in loaded.model.state_dict().items()}
+    taken = step(10, 1e6)
+    assert taken[guards.SKIPPED] == 1
+    assert taken[guards.SPIKE] == taken["grad_norm"] > 1e3
+    assert_same_weights(loaded.model.state_dict(), before)
+    again = make_optimizer(loaded, config)
+    again.load_state_dict(optimizer.state_dict())
+    assert guards.recent_norms(again) == guards.recent_norms(optimizer)
+    assert step(11, 1.0)[guards.SKIPPED] == 0
+    assert not torch.equal(loaded.model.model.norm.weight, before["model.norm.weight"])
+
+
+def test_a_spike_in_a_run_is_an_event_and_a_line_and_the_run_goes_on(data, tmp_path, monkeypatch, caplog):
+    norms = iter([1.0] * 10 + [1e6] + [1.0] * 10)
+    monkeypatch.setattr("r1env_trainers.model.session.clip_gradients", lambda parameters, config: next(norms))
+    run = trained(plan_training("sft", overrides=SFT | {"data": data, "steps": 12}), tmp_path / "run")
+    assert (
+        "step 11: 1 of 1 optimizer steps skipped, since the gradient norm 1e+06 is far above those of earlier steps"
+        in caplog.text
+    )
+    (event,) = [event for event in run.events() if event["kind"] == "skipped"]
+    assert (event["step"], event[guards.SPIKE]) == (11, 1e6)
+
+
 # SFT.
 
 

@@ -192,10 +192,15 @@ class Optim(Settings):
     micro_batch_size: int | None = Field(
         default=None, ge=1, description="Sequences per forward pass; affects memory, not results. null: chosen by memory."
     )
+    max_grad_ratio: float = Field(
+        default=1000.0,
+        ge=0,
+        description="Skip an optimizer step whose gradient norm is more than this many times the median of the last 100; 0: never.",
+    )
     max_bad_steps: int = Field(
         default=3,
         ge=1,
-        description="Steps in a row without a finite loss and gradient after which training stops; each is skipped and shown.",
+        description="Steps in a row without a usable gradient after which training stops; each is skipped and shown.",
     )
     dither: bool = Field(
         default=True,
@@ -337,7 +342,7 @@ class LocalConfig(TrainerConfig):
                 "engine",
             ),
             *("optim.lr", "optim.lr_schedule", "optim.min_lr_ratio", "optim.warmup_steps", "optim.max_grad_norm"),
-            *("optim.micro_batch_size", "optim.micro_batch_tokens", "optim.max_bad_steps"),
+            *("optim.micro_batch_size", "optim.micro_batch_tokens", "optim.max_bad_steps", "optim.max_grad_ratio"),
         }
     )
     names_elsewhere: ClassVar[Mapping[str, str]] = NAMES_ELSEWHERE

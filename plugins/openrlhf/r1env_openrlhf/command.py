@@ -44,6 +44,7 @@ NO_COUNTERPART = frozenset(
         *("sampling.top_k", "sampling.min_p", "sampling.stop", "sampling.ignore_eos"),
         # it has settings of its own for both (openrlhf.gradient_checkpointing, openrlhf.adam_offload)
         *("gradient_checkpointing", "optim.name"),
+        "optim.max_grad_ratio",  # nothing can skip a step of the job; `Follower` reports a spike
         *("optim.epochs", "algo.ref_model_sync_steps", "algo.mask_truncated_completions"),
         "lora",
         "checkpoint.dtype",  # its own settings say what it saves

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import math
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -13,7 +14,11 @@ from r1env.runs.files import replace_text
 from r1env.runs.run import Run
 from r1env_openrlhf.episodes import SAMPLES
 from r1env_openrlhf.hooks import METRICS
+from r1env_trainers.model.guards import is_spike
 from r1env_trainers.rl.config import GRPOConfig
+from r1env_trainers.settings import Optim
+
+logger = logging.getLogger(__name__)
 
 POSITIONS = "positions.json"
 """Step → how long the run's logs were after it; for the steps that a checkpoint may hold."""
@@ -35,6 +40,7 @@ class Follower:
     def __init__(self, run: Run, every: int, folder: Path, first: int, max_bad_steps: int = 3) -> None:
         self.step = self._first = first
         self._max_bad_steps, self._bad = max_bad_steps, 0
+        self._norms: list[float] = []
         self._run, self._every, self._folder = run, every, folder
         self._metrics = Tail(folder / METRICS)
         self._positions = read_positions(folder)
@@ -60,6 +66,12 @@ class Follower:
         self._run.log(step, metrics)
         shown = {name: metrics[name] for name in ("loss", "grad_norm") if name in metrics}
         self._bad = 0 if all(map(math.isfinite, shown.values())) else self._bad + 1
+        norm = shown.get("grad_norm", math.nan)
+        if math.isfinite(norm) and is_spike(self._norms, norm, Optim().max_grad_ratio):
+            self._run.log_event(step, {"kind": "spike", "grad_norm": norm})
+            logger.warning(
+                "step %d: the gradient norm %.3g is far above those of earlier steps; OpenRLHF has taken the step", step, norm
+            )
         if self._bad >= self._max_bad_steps:
             raise TrainingStoppedError(
                 f"step {step}: {' and '.join(shown)} not finite for {self._bad} steps in a row; the result is the last checkpoint from "

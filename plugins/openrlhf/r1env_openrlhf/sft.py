@@ -94,7 +94,15 @@ MODULE = "openrlhf.cli.train_sft"
 
 NO_COUNTERPART = frozenset(
     {
-        *("memory_gb", "gradient_checkpointing", "optim.name", "optim.micro_batch_tokens", "checkpoint.dtype", "lora"),
+        *(
+            "memory_gb",
+            "gradient_checkpointing",
+            "optim.name",
+            "optim.micro_batch_tokens",
+            "optim.max_grad_ratio",
+            "checkpoint.dtype",
+            "lora",
+        ),
         *("eval.every", "eval.data", "eval.stop_accuracy"),
     }
 )

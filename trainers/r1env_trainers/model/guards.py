@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import math
+import statistics
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,9 @@ from r1env.runs.run import Run
 logger = logging.getLogger(__name__)
 
 SKIPPED = "skipped_updates"
-"""Metric: optimizer steps of a training step that were not taken because a loss or a gradient was not finite."""
+"""Metric: optimizer steps of a training step that were not taken, because a loss or a gradient was not finite, or the gradient a spike."""
+SPIKE = "grad_norm/spike"
+"""Metric: the gradient norm of an optimizer step that was not taken because of it, see `is_spike`. Only in steps with one."""
 UPDATES = "updates"
 """Metric: optimizer steps that were taken, in trainers that may take several in a training step."""
 MOST_ROWS = 8  # that are named in an event
@@ -71,22 +74,28 @@ class Guard:
             self.bad = 0
             return
         self.bad = 0 if taken else self.bad + 1
-        rows = at_fault()
-        shown = {name: metrics[name] for name in ("loss", "grad_norm", "value/loss", "value/grad_norm") if name in metrics}
+        spike = metrics.get(SPIKE)
+        rows = at_fault() if spike is None else []
+        shown = {
+            name: metrics[name] for name in ("loss", "grad_norm", SPIKE, "value/loss", "value/grad_norm") if name in metrics
+        }
         event = {"kind": "skipped", "updates": skipped, **shown, "rows_at_fault": len(rows), "rows": list(rows[:MOST_ROWS])}
         self._run.log_event(step, event)
         logger.warning(
-            "step %d: %d of %d optimizer steps skipped, since the loss or its gradient is not finite; rows at fault: %s",
+            "step %d: %d of %d optimizer steps skipped, since %s",
             step,
             skipped,
             skipped + taken,
-            "; ".join(_line(row) for row in rows[:3]) + (f"; and {len(rows) - 3} more" if len(rows) > 3 else ""),
+            f"the loss or its gradient is not finite; rows at fault: {_lines(rows)}"
+            if spike is None
+            else f"the gradient norm {spike:.3g} is far above those of earlier steps (limit: optim.max_grad_ratio)",
         )
         if self.bad >= self._limit:
             folder = self._run.checkpoint_dir
             _set_aside(folder, since=step - self.bad)
             raise TrainingStoppedError(
-                f"step {step}: no finite loss and gradient for {self.bad} steps in a row; {last_good(folder)}; try this: {TO_TRY}"
+                f"step {step}: no {'finite loss and gradient' if spike is None else 'usable gradient'} for {self.bad} steps in a row; "
+                f"{last_good(folder)}; try this: {TO_TRY}"
             )
 
     def at_the_end(self) -> None:
@@ -106,6 +115,10 @@ class Guard:
         )
 
 
+def _lines(rows: Sequence[Mapping[str, Any]]) -> str:
+    return "; ".join(_line(row) for row in rows[:3]) + (f"; and {len(rows) - 3} more" if len(rows) > 3 else "")
+
+
 def _line(row: Mapping[str, Any]) -> str:
     return " ".join(f"{name}={value!r}" if name != "prompt" else f"prompt=…{str(value)[-40:]!r}" for name, value in row.items())
 
@@ -123,6 +136,38 @@ def last_good(folder: Path) -> str:
     """Say which checkpoint of a stage is the result of a run that had to stop."""
     found = sorted(path for path in folder.glob("step-*") if path.is_dir())
     return f"the last good checkpoint is {found[-1]}" if found else "there is no checkpoint yet (see checkpoint.every)"
+
+
+# Spikes: gradients that are finite and useless. Clipped, they are a step of full length into a random direction.
+
+FEWEST_NORMS = 10
+MOST_NORMS = 100
+
+
+def is_spike(recent: list[float], norm: float, ratio: float) -> bool:
+    """Return whether a gradient norm is more than `ratio` times the median of the last 100, and record it among them.
+
+    The first ten are never spikes. As spikes are recorded too, a norm that stays high becomes the usual one.
+
+    Args:
+        recent: norms of earlier steps; `norm` is appended, and the oldest is dropped.
+        norm: finite.
+        ratio: 0 for no limit.
+
+    Example:
+        >>> is_spike([1.0] * 10, 2000.0, ratio=1000)
+        True
+    """
+    usual = statistics.median(recent) if len(recent) >= FEWEST_NORMS else 0.0
+    recent.append(norm)
+    del recent[:-MOST_NORMS]
+    return 0 < ratio * usual < norm
+
+
+def recent_norms(optimizer: torch.optim.Optimizer) -> list[float]:
+    """Return the gradient norms of the last steps. They are stored with the optimizer, so a resumed run decides as an uninterrupted one."""
+    kept: list[float] = optimizer.param_groups[0].setdefault("recent_norms", [])
+    return kept
 
 
 # Which rows are at fault.

@@ -19,7 +19,7 @@ from r1env.runs.stages import is_stage
 from r1env_trainers.model.batching import checkpoint_layers, is_out_of_memory
 from r1env_trainers.model.checkpoint import list_checkpoints, load_state, restore, save_checkpoint, save_model
 from r1env_trainers.model.dither import dither_matrices
-from r1env_trainers.model.guards import SKIPPED, Guard, last_good
+from r1env_trainers.model.guards import SKIPPED, SPIKE, Guard, is_spike, last_good, recent_norms
 from r1env_trainers.model.llama import compute_dtype
 from r1env_trainers.model.load import (
     LoadedModel,
@@ -175,19 +175,21 @@ def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, An
 def optimizer_step(
     loaded: LoadedModel, optimizer: torch.optim.Optimizer, config: LocalConfig, index: int, total: int, *, loss: float
 ) -> dict[str, float]:
-    """Clip the gradients, take optimizer step `index` of `total`, clear the gradients; a step that is not finite is skipped.
+    """Clip the gradients, take optimizer step `index` of `total`, clear the gradients; a step that is not finite, or a spike, is skipped.
 
     Args:
         loss: whose gradients they are.
 
     Returns:
-        `grad_norm` before clipping, `lr`, and `SKIPPED`: 1 where the loss or the norm is not finite and the weights are as before.
+        `grad_norm` before clipping, `lr`, and `SKIPPED`: 1 if the weights are as before, because the loss or the norm is not finite, or
+        the norm is a spike, which `SPIKE` then has too.
     """
     rate = scheduled_rate(config, config.optim.lr, index, total)
     norm = clip_gradients(loaded.model.parameters(), config)
     finite = math.isfinite(loss) and math.isfinite(norm)
-    apply_gradients(optimizer, rate, finite=finite)
-    return {"grad_norm": norm, "lr": rate, SKIPPED: float(not finite)}
+    spike = finite and is_spike(recent_norms(optimizer), norm, config.optim.max_grad_ratio)
+    apply_gradients(optimizer, rate, usable=finite and not spike)
+    return {"grad_norm": norm, "lr": rate, SKIPPED: float(spike or not finite)} | ({SPIKE: norm} if spike else {})
 
 
 def scheduled_rate(config: LocalConfig, peak: float, index: int, total: int) -> float:
@@ -207,9 +209,9 @@ def clip_gradients(parameters: Iterable[nn.Parameter], config: LocalConfig) -> f
     return float(nn.utils.clip_grad_norm_(parameters, config.optim.max_grad_norm))
 
 
-def apply_gradients(optimizer: torch.optim.Optimizer, rate: float, *, finite: bool) -> None:
-    """Take an optimizer step at a learning rate if the gradients are `finite`, and clear them either way."""
-    if finite:
+def apply_gradients(optimizer: torch.optim.Optimizer, rate: float, *, usable: bool) -> None:
+    """Take an optimizer step at a learning rate if the gradients are usable, and clear them either way."""
+    if usable:
         for group in optimizer.param_groups:
             group["lr"] = rate
         optimizer.step()

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from r1env.engines import derive_seed
 from r1env_trainers.model.batching import within_memory
-from r1env_trainers.model.guards import SKIPPED, UPDATES, rows_at_fault, shown, shown_ids
+from r1env_trainers.model.guards import SKIPPED, SPIKE, UPDATES, is_spike, recent_norms, rows_at_fault, shown, shown_ids
 from r1env_trainers.model.load import LoadedModel, load_model
 from r1env_trainers.model.logprobs import (
     TokenBatch,
@@ -143,25 +143,31 @@ def _optimizer_steps(
     if critic is not None:
         norms["value/grad_norm"] = clip_gradients(critic.own.parameters(), config)
     finite = all(map(math.isfinite, [*losses, *norms.values()]))
+    spike = finite and step >= first and is_spike(recent_norms(optimizer), norms["grad_norm"], config.optim.max_grad_ratio)
+    usable = finite and not spike
+    skipped = {SKIPPED: float(not usable)} | ({SPIKE: norms["grad_norm"]} if spike else {})
     rates = {}
     if critic is not None:
         rates["value/lr"] = scheduled_rate(config, config.critic.lr, step * each + number, config.steps * each)
-        apply_gradients(critic.optimizer, rates["value/lr"], finite=finite)
+        apply_gradients(critic.optimizer, rates["value/lr"], usable=usable)
     if step < first:  # the policy has not learned yet, so neither its warm-up nor its schedule has begun
         optimizer.zero_grad(set_to_none=True)
-        return norms | rates | {"lr": 0.0, SKIPPED: float(not finite)}
+        return norms | rates | {"lr": 0.0} | skipped
     rates["lr"] = scheduled_rate(config, config.optim.lr, (step - first) * each + number, (config.steps - first) * each)
-    apply_gradients(optimizer, rates["lr"], finite=finite)
-    return norms | rates | {SKIPPED: float(not finite)}
+    apply_gradients(optimizer, rates["lr"], usable=usable)
+    return norms | rates | skipped
 
 
 def _over_the_updates(taken: Sequence[Mapping[str, float]]) -> dict[str, float]:
     """Return the metrics of a training step from those of its optimizer steps: rates as of the last one, skipped ones counted, of
     everything else the mean over those that were not skipped (NaN where all were)."""
     good = [one for one in taken if not one[SKIPPED]]
-    means = {name: sum(one[name] for one in good) / len(good) if good else math.nan for name in taken[0]}
+    names = taken[0].keys() - {SPIKE}
+    means = {name: sum(one[name] for one in good) / len(good) if good else math.nan for name in sorted(names)}
     rates = {name: value for name, value in taken[-1].items() if name.endswith("lr")}
-    return means | rates | {UPDATES: float(len(good)), SKIPPED: sum(one[SKIPPED] for one in taken)}
+    spikes = [one[SPIKE] for one in taken if SPIKE in one]
+    counts = {UPDATES: float(len(good)), SKIPPED: sum(one[SKIPPED] for one in taken)}
+    return means | rates | counts | ({SPIKE: max(spikes)} if spikes else {})
 
 
 def describe_rows_at_fault(
