@@ -363,9 +363,16 @@ class Store:
         """Return the rollouts of a rollout's group, in the order of their samples. One without a group is alone."""
         if row["group"] is None:
             return [dict(row)]
-        same = {key: row[key] or "" for key in ("stage", "kind", "environment", "model")}
         wanted = Filter(
-            runs=(name,), task=row["task_id"], group=row["group"], step_from=row["step"], step_to=row["step"], **same
+            runs=(name,),
+            stage=row["stage"],
+            kind=row["kind"],
+            environment=row["environment"] or "",
+            model=row["model"] or "",
+            task=row["task_id"],
+            step_from=row["step"],
+            step_to=row["step"],
+            group=row["group"],
         )
         where, values = self._condition(wanted)
         return self._rows(f"WHERE {where} ORDER BY sample, row", values)
