@@ -214,6 +214,18 @@ def test_chips_change_the_list_in_place_and_two_rollouts_are_compared(visit: Cal
     assert page.locator(".difference mark").all_inner_texts() == ["30", "27"]
 
 
+def test_a_list_grows_while_it_is_scrolled_and_a_search_finds_all(visit: Callable[..., Any]) -> None:
+    page = visit("/rollouts?run=one")
+    sync_api.expect(page.locator(".row")).to_have_count(50)
+    while page.locator("#next").count():
+        before = page.locator(".row").count()
+        page.locator(".row").last.scroll_into_view_if_needed()
+        page.locator(".listing").evaluate("box => box.scrollTo(0, box.scrollHeight)")
+        page.wait_for_function("before => document.querySelectorAll('.row').length > before", arg=before)
+    addresses = page.locator(".row").evaluate_all("rows => rows.map(row => row.dataset.open)")
+    assert addresses == [f"one:{number}" for number in range(119, -1, -1)]
+
+
 def test_tokens_are_coloured_by_what_the_update_saw_and_the_address_keeps_it(visit: Callable[..., Any]) -> None:
     page = visit("/group/one/116?overlay=advantage")  # of step 30
     spans = page.locator(".card").first.locator(".by-token span")

@@ -105,10 +105,11 @@ def make_app(places: Sequence[Path], *, token: str = "") -> FastAPI:
         return JSONResponse({"runs": found, "overview": render("_overview.html.j2", store=store, selected=selected)})
 
     @app.get("/rollouts")
-    def rollouts(request: Request, page: int = 0, search_from: int = 0, open: str = "") -> HTMLResponse:  # noqa: A002 - in the address
+    def rollouts(request: Request, page: int = 0, search_from: int = 0, found: int = 0, open: str = "") -> HTMLResponse:  # noqa: A002 - in the address
+        """Return the list of rollouts; `found` is how many a text search had found before `search_from`."""
         store.refresh()
         wanted = filter_of(request.query_params.multi_items(), store)
-        found = store.find(wanted, page=page, search_from=search_from)
+        here = store.find(wanted, page=page, search_from=search_from)
         opened = None
         if open:
             name, number = _place(open)
@@ -120,8 +121,9 @@ def make_app(places: Sequence[Path], *, token: str = "") -> FastAPI:
                 store=store,
                 selected=wanted.runs,
                 wanted=wanted,
-                found=found,
-                excerpts=store.excerpts(found.rows),
+                found=here,
+                found_before=found,
+                excerpts=store.excerpts(here.rows),
                 facets=store.facets(wanted),
                 rewards=store.rewards(wanted),
                 page=page,

@@ -265,13 +265,15 @@ function replace(target, html) {
 
 // The list of rollouts: links and the form change it in place, and the address with it.
 
-let fetching = null;
+const PAGE = 50; // rollouts of a page
+const MOST_ROWS = 2000; // in a list that grows; then its link leads to the next page
+const fetching = {};
 
 async function load(address, into, fragment) {
-  fetching?.abort();
-  fetching = new AbortController();
+  fetching[fragment]?.abort();
+  fetching[fragment] = new AbortController();
   try {
-    const answer = await fetch(address, { headers: { "x-fragment": fragment }, signal: fetching.signal });
+    const answer = await fetch(address, { headers: { "x-fragment": fragment }, signal: fetching[fragment].signal });
     replace(into, await answer.text());
     return true;
   } catch (error) {
@@ -282,19 +284,44 @@ async function load(address, into, fragment) {
 
 function browser() {
   const list = $("#list"), detail = $("#detail"), filters = $("#filters");
+  const narrow = matchMedia("(max-width: 800px)");
 
   async function go(address, push = true) {
     const url = new URL(address, location.href);
     const open = new URL(location.href).searchParams.get("open");
     if (push && open && !url.searchParams.has("open")) url.searchParams.set("open", open);
     if (push) history.pushState(null, "", url);
-    if (await load(url, list, "list")) await searchOn();
+    if (await load(url, list, "list")) goOn();
   }
 
-  // A search that ran out of time goes on by itself while there is less than a page.
-  async function searchOn() {
-    const more = $("#search-on");
-    if (more && !$("#rows .row")) await load(more.href, list, "list").then((done) => done && searchOn());
+  // What comes next is added at the end of the list: when its link is scrolled to, and of a text search at once until a page is full.
+  const seen = new IntersectionObserver((entries) => { if (entries.some((entry) => entry.isIntersecting)) more($("#next", list)); }, { rootMargin: "300px" });
+
+  function goOn() {
+    seen.disconnect();
+    const on = $("#search-on", list), next = $("#next", list), shown = list.querySelectorAll(".row").length;
+    if (on && shown < PAGE) more(on);
+    else if (next && shown < MOST_ROWS && !narrow.matches) seen.observe(next); // where it is narrow, the rollout is below the list
+  }
+
+  async function more(link) {
+    const before = $(".summary", list); // another list has another one
+    const fresh = el("div");
+    if (!link || !(await load(link.href, fresh, "list")) || $(".summary", list) !== before) return;
+    const rows = $("#rows", list), added = $("#rows", fresh);
+    if (!rows) list.replaceChildren(...fresh.childNodes);
+    else {
+      if (added) rows.append(...added.childNodes);
+      before.replaceWith($(".summary", fresh));
+      $(".pages", list)?.remove();
+      const pages = $(".pages", fresh);
+      if (pages) {
+        $("span", pages).textContent = `${rows.children.length} shown`;
+        $("#previous", pages)?.remove();
+        rows.after(pages);
+      }
+    }
+    goOn();
   }
 
   function submit() {
@@ -336,9 +363,9 @@ function browser() {
     url.searchParams.set("open", row.dataset.open);
     history.replaceState(null, "", url);
     if (await load(row.href, detail, "rollout")) detail.scrollTo(0, 0);
-    if (matchMedia("(max-width: 800px)").matches) detail.scrollIntoView();
+    if (narrow.matches) detail.scrollIntoView();
   }
-  searchOn();
+  goOn();
 }
 
 // Tokens of completions, coloured by what the update saw of them. The address keeps which overlay is chosen.
