@@ -3,9 +3,11 @@
 import json
 import os
 import re
+from dataclasses import replace
 from html import unescape
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import Any
 
 import pytest
 from typer.testing import CliRunner
@@ -158,6 +160,20 @@ def test_a_search_that_runs_out_of_time_goes_on_from_where_it_stopped(store: Sto
         at, requests = found.next, requests + 1
     assert requests == 6
     assert [step for _, step, _, _ in seen] == [4, 3, 2, 1]
+
+
+@pytest.mark.parametrize(
+    "wanted",
+    [Filter(), Filter(verdict="wrong", step_from=2), Filter(kind="train", reward_max=0.5), Filter(task="hard", status="error")],
+)
+def test_each_choice_says_how_many_rollouts_it_leaves(store: Store, wanted: Filter) -> None:
+    facets = store.facets(wanted)
+    assert facets["kind"]
+    for name, values in facets.items():
+        for value, count in values:
+            choice: dict[str, Any] = {name: value}
+            found = store.find(replace(wanted, **choice))
+            assert (found.total, len(found.rows)) == (count, count), (name, value)
 
 
 def test_facets_count_what_each_choice_would_show(store: Store) -> None:
@@ -340,6 +356,54 @@ def test_a_step_tells_what_became_of_each_group(tmp_path: Path) -> None:
     data = json.loads(unescape(shown[1]))
     assert (data["text"], data["clipped"], data["whole"]) == (["a", "[U+202E]", "c"], [True, False, True], 0.5)
     assert client.get("/step/run/rl/9").status_code == 404
+
+
+def test_a_view_is_saved_shown_under_its_link_and_removed(tmp_path: Path) -> None:
+    make_run(tmp_path, "run", steps=1)
+    client = TestClient(make_app([tmp_path]), base_url="http://localhost:8765")
+    asked = {"address": "/rollouts?run=run&verdict=wrong&open=run:1", "title": "<b>these</b>", "note": "why\u202e?"}
+    saved = client.post("/views", json=asked)
+    assert saved.status_code == 201
+    link = client.get(saved.json()["link"], follow_redirects=False)
+    assert link.headers["location"] == f"{asked['address']}&view={saved.json()['id']}"
+    again = TestClient(make_app([tmp_path]), base_url="http://localhost:8765")  # it is in a file beside the runs
+    page = again.get("/views").text
+    assert "&lt;b&gt;these&lt;/b&gt;" in page
+    assert "why[U+202E]?" in page
+    assert again.get(f"/views/{saved.json()['id']}").json()["note"] == asked["note"]
+    assert again.delete(f"/views/{saved.json()['id']}").json() == {"removed": True}
+    assert client.get(saved.json()["link"]).status_code == 404
+
+
+@pytest.mark.parametrize(
+    ("request_", "status"),
+    [
+        ({"json": {"address": "https://evil.example/"}}, 422),
+        ({"json": {"address": "//evil.example/rollouts"}}, 422),
+        ({"json": {"address": "/rollouts\n"}}, 422),
+        ({"json": {"address": "/view/1"}}, 422),  # a view of a view could go round for ever
+        ({"json": {"address": "/", "more": 1}}, 422),
+        ({"json": {"address": "/", "note": "x" * 30_000}}, 413),
+        ({"content": "no json", "headers": {"content-type": "application/json"}}, 422),
+        ({"content": '{"address": "/"}', "headers": {"content-type": "text/plain"}}, 415),  # as a form of another site sends it
+        ({"json": {"address": "/"}, "headers": {"origin": "https://evil.example"}}, 403),
+    ],
+)
+def test_what_is_no_view_and_what_another_site_sends_is_not_saved(
+    request_: dict[str, object], status: int, tmp_path: Path
+) -> None:
+    client = TestClient(make_app([tmp_path]), base_url="http://localhost:8765")
+    assert client.post("/views", **request_).status_code == status
+    assert not list(tmp_path.iterdir())
+
+
+def test_saved_views_that_cannot_be_read_are_not_written_over(tmp_path: Path) -> None:
+    (tmp_path / ".r1env-views.json").write_text("damaged")
+    client = TestClient(make_app([tmp_path]), base_url="http://localhost:8765")
+    answer = client.post("/views", json={"address": "/"})
+    assert answer.status_code == 500
+    assert "mend or remove the file" in answer.json()["error"]
+    assert (tmp_path / ".r1env-views.json").read_text() == "damaged"
 
 
 def test_links_keep_the_filter(client: TestClient) -> None:

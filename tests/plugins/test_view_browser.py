@@ -81,10 +81,18 @@ def log_step(run: Run, step: int) -> None:
                 "correct": not sample,
                 "status": "wrong" if sample else "ok",
                 "advantage": 0.75 - bool(sample),
+                "by_token": tokens_of(text) if step % 10 == 0 else None,
             }
             for sample, text in enumerate(completions)
         ],
     )
+
+
+def tokens_of(text: str) -> dict[str, Any]:
+    words = [text[place : place + 2] for place in range(0, min(len(text), 1_000), 2)]
+    numbers = [-0.5 * place for place in range(len(words))]
+    trained = [place != 0 for place in range(len(words))]
+    return {"text": words, "trained": trained, "advantage": None, "logprob": numbers, "gap": numbers, "clipped": None}
 
 
 @pytest.fixture(scope="module")
@@ -185,6 +193,7 @@ def test_rollouts_are_read_filtered_and_followed_with_the_keyboard(visit: Callab
     sync_api.expect(page.locator("#search")).to_have_value("step 7")  # the address keeps the state
     sync_api.expect(page.locator("#detail .facts").first).to_contain_text("step 7")
     page.keyboard.press("t")
+    page.wait_for_url("**/task**")  # until it is loaded: the keys are the script's
     page.wait_for_selector(".timeline")
     page.keyboard.press("?")
     assert page.locator("#help").is_visible()
@@ -205,6 +214,65 @@ def test_chips_change_the_list_in_place_and_two_rollouts_are_compared(visit: Cal
     assert page.locator(".difference mark").all_inner_texts() == ["30", "27"]
 
 
+def test_a_list_grows_while_it_is_scrolled_and_a_search_finds_all(visit: Callable[..., Any]) -> None:
+    page = visit("/rollouts?run=one")
+    sync_api.expect(page.locator(".row")).to_have_count(50)
+    while page.locator("#next").count():
+        before = page.locator(".row").count()
+        page.locator(".row").last.scroll_into_view_if_needed()
+        page.locator(".listing").evaluate("box => box.scrollTo(0, box.scrollHeight)")
+        page.wait_for_function("before => document.querySelectorAll('.row').length > before", arg=before)
+    addresses = page.locator(".row").evaluate_all("rows => rows.map(row => row.dataset.open)")
+    assert addresses == [f"one:{number}" for number in range(119, -1, -1)]
+
+
+def test_tokens_are_coloured_by_what_the_update_saw_and_the_address_keeps_it(visit: Callable[..., Any]) -> None:
+    page = visit("/group/one/116?overlay=advantage")  # of step 30
+    spans = page.locator(".card").first.locator(".by-token span")
+    colour = "e => getComputedStyle(e).backgroundColor"
+    assert spans.nth(0).get_attribute("class") == "read"  # not trained on, and without an advantage
+    assert spans.nth(0).evaluate(colour) == "rgba(0, 0, 0, 0)"
+    assert spans.nth(1).evaluate(colour) != "rgba(0, 0, 0, 0)"
+    assert spans.nth(1).evaluate(colour) != page.locator(".card").nth(1).locator(".by-token span").nth(1).evaluate(colour)
+    assert page.locator(".card .text").first.is_hidden()
+    page.select_option("[data-overlay]", "clipped")
+    assert "overlay=clipped" in page.url
+    assert page.locator("[data-scale]").inner_text() == "no token was clipped"
+    spans.nth(1).click()
+    assert "token 2 of" in page.locator(".card").first.locator("output").inner_text()
+    page.keyboard.press("o")  # the last overlay is followed by the text
+    assert "overlay" not in page.url
+    assert page.locator(".card .text").first.is_visible()
+    assert page.title() != "owned"
+
+
+def test_steps_are_replayed_one_after_another(visit: Callable[..., Any]) -> None:
+    page = visit("/step/one")
+    assert page.locator("h1").inner_text() == "rl, step 30"
+    page.keyboard.press("ArrowLeft")
+    page.wait_for_url("**/step/one/rl/29")
+    sync_api.expect(page.locator(".phases h2")).to_have_text(["Sampled", "Scored", "Compared", "Learned"])
+    page.locator(".groups a.cell").first.click()
+    page.wait_for_url("**/rollout/**")
+    page.keyboard.press("s")
+    page.wait_for_url("**/step/one/rl/29")
+
+
+def test_a_view_is_saved_with_a_note_that_its_link_shows(visit: Callable[..., Any], address: str) -> None:
+    page = visit("/rollouts?run=one&verdict=wrong")
+    page.locator("#save").click()
+    page.locator("#save-form [name=title]").fill("<b>Wrong</b>")
+    page.locator("#save-form [name=note]").fill("look at these")
+    page.locator("#save-now").click()
+    link = page.locator("#save-answer a").get_attribute("href")
+    page.goto(address + link)
+    sync_api.expect(page.locator("#saved")).to_contain_text("<b>Wrong</b>")
+    assert "verdict=wrong" in page.url
+    page.goto(address + "/views")
+    page.locator("[data-remove]").first.click()
+    sync_api.expect(page.locator("[data-view]")).to_have_count(0)
+
+
 def test_hostile_completions_are_text(visit: Callable[..., Any]) -> None:
     page = visit("/rollouts?run=one&step_from=30&open=one:118")
     assert "<script>" in page.locator("#detail .completion").inner_text()
@@ -217,12 +285,20 @@ def test_hostile_completions_are_text(visit: Callable[..., Any]) -> None:
 
 
 @pytest.mark.parametrize(
-    "path", ["/?run=one&run=two", "/rollouts?run=one&open=one:0", "/group/one/0", "/task?run=one&run=two&task=sum"]
+    "path",
+    [
+        "/?run=one&run=two",
+        "/rollouts?run=one&open=one:0",
+        "/group/one/0",
+        "/task?run=one&run=two&task=sum",
+        "/step/one/rl/30",
+        "/group/one/116?overlay=logprob",
+    ],
 )
 def test_pages_fit_a_phone_and_axe_finds_nothing_serious(visit: Callable[..., Any], path: str) -> None:
     axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="axe is not installed").Axe()
     page = visit(path, viewport={"width": 390, "height": 844}, color_scheme="dark")
-    page.wait_for_selector("canvas, article, .card")
+    page.wait_for_selector("canvas, article, .card, .phases")
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
     for theme in ("dark", "light"):
         assert page.evaluate("document.documentElement.dataset.theme") == theme

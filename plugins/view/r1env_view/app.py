@@ -13,6 +13,7 @@ import json
 import re
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
+from datetime import UTC, datetime
 from importlib.resources import files
 from pathlib import Path
 from typing import Annotated, Any
@@ -21,10 +22,11 @@ from urllib.parse import quote, urlencode
 import jinja2
 from fastapi import FastAPI, Query, Request
 from fastapi.responses import HTMLResponse, JSONResponse, PlainTextResponse, RedirectResponse, Response
+from pydantic import ValidationError
 
 from r1env.errors import R1EnvError, UsageError
 from r1env.monitoring.report import CHARTS, LONGEST, Piece, mark, visible
-from r1env_view.store import FACETS, PAGE, SORTS, VERDICTS, Filter, Store, news
+from r1env_view.store import FACETS, PAGE, SORTS, VERDICTS, Filter, Store, View, news
 
 COOKIE = "r1env_view"
 HEADERS = {
@@ -43,6 +45,7 @@ STATIC = {
     "uPlot.iife.min.js": ("r1env.monitoring", "text/javascript"),
 }
 """Name of a file → the package whose folder `static` has it, and its type."""
+LARGEST_VIEW = 20_000  # bytes of a view that is saved
 TICK_SECONDS = 1.0  # between two looks of the page for news
 FOLDED = 60  # characters of thinking from which on it is folded
 GROUPS_SHOWN = 256  # completions of a group, and groups of a step, on one page
@@ -102,10 +105,11 @@ def make_app(places: Sequence[Path], *, token: str = "") -> FastAPI:
         return JSONResponse({"runs": found, "overview": render("_overview.html.j2", store=store, selected=selected)})
 
     @app.get("/rollouts")
-    def rollouts(request: Request, page: int = 0, search_from: int = 0, open: str = "") -> HTMLResponse:  # noqa: A002 - in the address
+    def rollouts(request: Request, page: int = 0, search_from: int = 0, found: int = 0, open: str = "") -> HTMLResponse:  # noqa: A002 - in the address
+        """Return the list of rollouts; `found` is how many a text search had found before `search_from`."""
         store.refresh()
         wanted = filter_of(request.query_params.multi_items(), store)
-        found = store.find(wanted, page=page, search_from=search_from)
+        here = store.find(wanted, page=page, search_from=search_from)
         opened = None
         if open:
             name, number = _place(open)
@@ -117,8 +121,9 @@ def make_app(places: Sequence[Path], *, token: str = "") -> FastAPI:
                 store=store,
                 selected=wanted.runs,
                 wanted=wanted,
-                found=found,
-                excerpts=store.excerpts(found.rows),
+                found=here,
+                found_before=found,
+                excerpts=store.excerpts(here.rows),
                 facets=store.facets(wanted),
                 rewards=store.rewards(wanted),
                 page=page,
@@ -197,6 +202,51 @@ def make_app(places: Sequence[Path], *, token: str = "") -> FastAPI:
         )
         return HTMLResponse(page)
 
+    @app.post("/views")
+    async def save(request: Request) -> Response:
+        """Keep an address with a title and a note; return its short link. Scripts may use it as the page does."""
+        if (refusal := _foreign_post(request)) is not None:
+            return refusal
+        body = await request.body()
+        if len(body) > LARGEST_VIEW:
+            return JSONResponse({"error": f"a view has at most {LARGEST_VIEW:,} bytes"}, 413)
+        try:
+            view = View.model_validate_json(body)
+        except ValidationError as error:
+            return JSONResponse(
+                {"error": "; ".join(f"{one['loc'][0] if one['loc'] else 'view'}: {one['msg']}" for one in error.errors())}, 422
+            )
+        try:
+            saved = store.views.add(view)
+        except UsageError as error:
+            return JSONResponse({"error": str(error)}, 500)
+        except OSError as error:
+            return JSONResponse({"error": f"cannot write {store.views.path}: {error.strerror}"}, 507)
+        return JSONResponse({"id": saved.id, "link": f"/view/{saved.id}", "address": saved.address}, 201)
+
+    @app.get("/views")
+    def views() -> HTMLResponse:
+        return HTMLResponse(render("views.html.j2", store=store, selected=(), views=store.views.all()))
+
+    @app.get("/views/{identifier}")
+    def view(identifier: str) -> JSONResponse:
+        found = store.views.get(identifier)
+        return JSONResponse({} if found is None else found.model_dump(), 404 if found is None else 200)
+
+    @app.delete("/views/{identifier}")
+    def remove(request: Request, identifier: str) -> Response:
+        if (refusal := _foreign_post(request)) is not None:
+            return refusal
+        return JSONResponse({"removed": store.views.remove(identifier)})
+
+    @app.get("/view/{identifier}")
+    def shared(identifier: str) -> Response:
+        """Go to the address of a view that was saved."""
+        found = store.views.get(identifier)
+        if found is None:
+            raise UsageError(f"there is no saved view {identifier!r}; it may have been removed")
+        return RedirectResponse(found.address + ("&" if "?" in found.address else "?") + urlencode({"view": identifier}), 303)
+
     @app.get("/health")
     def health() -> JSONResponse:
         return JSONResponse({"ok": True, "sources": list(store.sources)})
@@ -219,6 +269,16 @@ def _refusal(request: Request, token: str) -> Response | None:
         return None
     if host.rpartition(":")[0] not in LOOPBACK and host not in LOOPBACK:
         return PlainTextResponse("this page answers to localhost only\n", 403)
+    return None
+
+
+def _foreign_post(request: Request) -> Response | None:
+    """Return the refusal of a request that another web site made this browser send; None for one that may change something."""
+    origin = request.headers.get("origin", "")
+    if origin and origin.partition("://")[2] != request.headers.get("host", ""):
+        return PlainTextResponse("only this page and programs on this machine may save views\n", 403)
+    if request.method == "POST" and request.headers.get("content-type", "").partition(";")[0].strip() != "application/json":
+        return PlainTextResponse("send JSON, with content-type: application/json\n", 415)  # a form of another site cannot
     return None
 
 
@@ -443,7 +503,7 @@ def _renderer() -> Callable[..., str]:
         lstrip_blocks=True,
     )
     environment.filters.update(
-        visible=visible, number=_number, percent=_percent, count=_count, seconds=_seconds, indented=_indented
+        visible=visible, number=_number, percent=_percent, count=_count, seconds=_seconds, indented=_indented, date=_date
     )
     environment.globals.update(
         blocks=_blocks,
@@ -481,6 +541,10 @@ def _percent(value: float | None) -> str:
 
 def _seconds(value: float) -> str:
     return f"{value:.3g} s" if value >= 1 else f"{1000 * value:.3g} ms"
+
+
+def _date(value: float) -> str:
+    return datetime.fromtimestamp(value, UTC).strftime("%Y-%m-%d %H:%M UTC")
 
 
 def _count(value: int) -> str:

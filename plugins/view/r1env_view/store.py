@@ -1,27 +1,31 @@
 """Runs and evaluations as the page asks for them: metrics since a position, and rollouts by filter.
 
-What filters need of a rollout, numbers and names, is in an in-memory DuckDB table; texts stay in the Parquet shards and are read of
-the rollouts that are shown. Rows that are in no shard yet, and those of evaluations, are held in memory whole.
+What filters need of a rollout is in an in-memory DuckDB table: its numbers, and a code for what it has in common with many others, such as
+its stage, its environment and its verdict (`Kind`). There are few codes, so that one pass over a million rollouts counts them, and all
+choices of the list are sums over these counts. Texts stay in the Parquet shards and are read of the rollouts that are shown. Rows that are in
+no shard yet, and those of evaluations, are held in memory whole.
 """
 
 from __future__ import annotations
 
 import json
 import logging
+import secrets
 import threading
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import duckdb
 import pyarrow as pa
+from pydantic import BaseModel, ConfigDict, Field
 
 from r1env.errors import R1EnvError, UsageError
 from r1env.evaluation.run import ROWS, is_evaluation
 from r1env.overview import Overview, find_folders, is_run, overview
-from r1env.runs.files import read_gzip_members
+from r1env.runs.files import read_gzip_members, replace_text
 from r1env.runs.rollouts import COLUMNS as STORED
 from r1env.runs.rollouts import OPEN, RolloutRow, RolloutStore, schema
 from r1env.runs.run import EVENTS, METRICS, ROLLOUTS
@@ -30,15 +34,13 @@ logger = logging.getLogger(__name__)
 
 PAGE = 50  # rollouts in a list
 SEARCH_SECONDS = 0.35  # of one request's text search; the page asks again for the rest
+VALUES = 30  # of a facet that are shown
+RESULTS = 256  # that are kept; each is a few hundred numbers
 RESCAN_SECONDS = 5.0  # between two looks for new runs in the folders
 
-COLUMNS: Mapping[str, str] = {
+NUMBERS: Mapping[str, str] = {
     "row": "BIGINT",
-    "stage": "VARCHAR",
     "step": "INTEGER",
-    "kind": "VARCHAR",
-    "model": "VARCHAR",
-    "environment": "VARCHAR",
     "task_id": "VARCHAR",
     "group": "INTEGER",
     "sample": "INTEGER",
@@ -46,12 +48,16 @@ COLUMNS: Mapping[str, str] = {
     "tokens": "INTEGER",
     "reward": "DOUBLE",
     "correct": "BOOLEAN",
-    "status": "VARCHAR",
     "seconds": "DOUBLE",
     "advantage": "DOUBLE",
     "truncated": "BOOLEAN",
 }
 """Columns that are held in memory of every rollout."""
+
+FACETS = ("stage", "kind", "environment", "model", "status")
+"""Columns that are held in memory once for each `Kind`."""
+
+COLUMNS = (*NUMBERS, *FACETS)
 
 VERDICTS: Mapping[str, str] = {
     "right": "correct",
@@ -75,7 +81,23 @@ SORTS: Mapping[str, str] = {
     "slowest to score": "seconds DESC NULLS LAST, source, row DESC",
 }
 
-FACETS = ("stage", "kind", "environment", "model", "status")
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """What many rollouts have in common.
+
+    Attributes:
+        source: number of the run or evaluation.
+        values: of `FACETS`, in that order.
+        verdicts: bit n is set where the condition of the n-th of `VERDICTS` holds.
+    """
+
+    source: int
+    values: tuple[str | None, ...]
+    verdicts: int
+
+    def value(self, facet: str) -> str | None:
+        return self.values[FACETS.index(facet)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,13 +176,20 @@ class Store:
 
     def __init__(self, places: Iterable[Path]) -> None:
         self._places = tuple(places)
+        self.views = Views(next(iter(self._places), Path()) / VIEWS)
         self._sources: dict[str, Source] = {}
         self._lock = threading.RLock()
         self._scanned = 0.0
         self._overviews: dict[str, tuple[float, Overview]] = {}
+        self._kinds: dict[int, Kind] = {}  # by their codes
+        self._results: dict[
+            tuple[str, str], list[tuple[Any, ...]]
+        ] = {}  # of queries over all rollouts, until there are new ones
         self._db = duckdb.connect(":memory:")
-        columns = ", ".join(f'"{name}" {kind}' for name, kind in COLUMNS.items())
-        self._db.execute(f"CREATE TABLE rollouts (source USMALLINT, loose BOOLEAN, {columns})")
+        columns = ", ".join(f'"{name}" {kind}' for name, kind in NUMBERS.items())
+        self._db.execute(f"CREATE TABLE rollouts (source USMALLINT, loose BOOLEAN, code UINTEGER, {columns})")
+        facets = ", ".join(f'"{name}" VARCHAR' for name in FACETS)
+        self._db.execute(f"CREATE TABLE kinds (code UINTEGER, source USMALLINT, {facets}, verdicts UTINYINT)")
         self.refresh()
 
     # Which sources there are.
@@ -232,11 +261,7 @@ class Store:
             self._forget(source)
         new = [path for path, _, _ in shards if path.name not in source.shards]
         if new:
-            names = ", ".join(f'"{name}"' for name in COLUMNS)
-            self._db.execute(
-                f"INSERT INTO rollouts SELECT ?, false, {names} FROM read_parquet(?)",
-                [source.number, [str(path) for path in new]],
-            )
+            self._insert(source, "read_parquet(?)", [[str(path) for path in new]], loose=False)
             source.shards |= {path.name: times[path.name] for path in new}
         sealed = store.sealed()
         self._replace_loose(source, {number: row for number, row in loose.items() if number >= sealed})
@@ -270,18 +295,46 @@ class Store:
         gone = source.loose.keys() - loose.keys()
         if gone:
             new = loose
-            self._db.execute("DELETE FROM rollouts WHERE source = ? AND loose", [source.number])
+            self._delete("source = ? AND loose", source)
         if new:
             table = pa.Table.from_pylist([{name: row.get(name) for name in COLUMNS} for row in new.values()], schema=_arrow())
             self._db.register("new_rows", table)
-            names = ", ".join(f'"{name}"' for name in COLUMNS)
-            self._db.execute(f"INSERT INTO rollouts SELECT ?, true, {names} FROM new_rows", [source.number])
+            self._insert(source, "new_rows", [], loose=True)
             self._db.unregister("new_rows")
         source.loose = loose
 
     def _forget(self, source: Source) -> None:
-        self._db.execute("DELETE FROM rollouts WHERE source = ?", [source.number])
+        self._delete("source = ?", source)
         source.shards, source.loose = {}, {}
+
+    def _delete(self, condition: str, source: Source) -> None:
+        self._db.execute(f"DELETE FROM rollouts WHERE {condition}", [source.number])
+        self._results.clear()
+
+    def _insert(self, source: Source, relation: str, values: list[Any], *, loose: bool) -> None:
+        """Add the rows of a relation, each with the code of its kind; kinds that are new get the next codes."""
+        bits = " + ".join(
+            f"CASE WHEN {condition} THEN {1 << bit} ELSE 0 END" for bit, condition in enumerate(VERDICTS.values())
+        )
+        names, facets = (", ".join(f'"{name}"' for name in columns) for columns in (COLUMNS, FACETS))
+        self._db.execute(
+            f"CREATE OR REPLACE TEMP TABLE fresh AS SELECT {names}, ({bits})::UTINYINT AS verdicts FROM {relation}", values
+        )
+        self._db.execute(
+            f"INSERT INTO kinds SELECT (SELECT count(*) FROM kinds) + row_number() OVER (), ?, * FROM (SELECT DISTINCT {facets}, verdicts "
+            f"FROM fresh EXCEPT SELECT {facets}, verdicts FROM kinds WHERE source = ?)",
+            [source.number, source.number],
+        )
+        same = " AND ".join(f'fresh."{name}" IS NOT DISTINCT FROM kinds."{name}"' for name in (*FACETS, "verdicts"))
+        numbers = ", ".join(f'fresh."{name}"' for name in NUMBERS)
+        self._db.execute(
+            f"INSERT INTO rollouts SELECT ?, ?, kinds.code, {numbers} FROM fresh JOIN kinds ON kinds.source = ? AND {same}",
+            [source.number, loose, source.number],
+        )
+        self._db.execute("DROP TABLE fresh")
+        for code, number, *rest in self._db.execute(f"SELECT code, source, {facets}, verdicts FROM kinds").fetchall():
+            self._kinds.setdefault(code, Kind(number, tuple(rest[:-1]), rest[-1]))
+        self._results.clear()
 
     # Rollouts.
 
@@ -296,7 +349,8 @@ class Store:
         if wanted.text:
             return self._search(wanted, where, values, search_from)
         order = SORTS.get(wanted.sort, SORTS["newest"])
-        total = self._count(where, values)
+        codes = self._codes(wanted)
+        total = sum(count for code, count, _, _ in self._counts(wanted) if code in codes)
         rows = self._rows(f"WHERE {where} ORDER BY {order} LIMIT {PAGE} OFFSET {max(0, page) * PAGE}", values)
         return Found(rows, total)
 
@@ -309,41 +363,76 @@ class Store:
         """Return the rollouts of a rollout's group, in the order of their samples. One without a group is alone."""
         if row["group"] is None:
             return [dict(row)]
-        conditions = ['source = ? AND stage = ? AND step = ? AND kind = ? AND "group" = ? AND task_id = ?']
-        values: list[Any] = [self.source(name).number, *(row[key] for key in ("stage", "step", "kind", "group", "task_id"))]
-        for key in ("environment", "model"):
-            if row[key]:
-                conditions.append(f"{key} = ?")
-                values.append(row[key])
-        return self._rows(f"WHERE {' AND '.join(conditions)} ORDER BY sample, row", values)
+        wanted = Filter(
+            runs=(name,),
+            stage=row["stage"],
+            kind=row["kind"],
+            environment=row["environment"] or "",
+            model=row["model"] or "",
+            task=row["task_id"],
+            step_from=row["step"],
+            step_to=row["step"],
+            group=row["group"],
+        )
+        where, values = self._condition(wanted)
+        return self._rows(f"WHERE {where} ORDER BY sample, row", values)
 
     def facets(self, wanted: Filter) -> dict[str, list[tuple[str, int]]]:
         """Return for each of `FACETS` its values and how many rollouts have them, under the rest of the filter; and `verdict` alike."""
+        counts = [(self._kinds[code], count) for code, count, _, _ in self._counts(wanted)]
         found: dict[str, list[tuple[str, int]]] = {}
         for name in FACETS:
             without: dict[str, Any] = {name: ""}
-            where, values = self._condition(replace(wanted, **without))
-            query = f'SELECT "{name}", count(*) FROM rollouts WHERE {where} GROUP BY 1 ORDER BY 2 DESC, 1 LIMIT 30'
-            found[name] = [(value, count) for value, count in self._fetch(query, values) if value]
-        where, values = self._condition(replace(wanted, verdict=""))
-        counts = ", ".join(f"count(*) FILTER ({condition})" for condition in VERDICTS.values())
-        (row,) = self._fetch(f"SELECT {counts} FROM rollouts WHERE {where}", values)
-        found["verdict"] = [(name, count) for name, count in zip(VERDICTS, row, strict=True) if count]
+            test = self._test(replace(wanted, **without))
+            sums: dict[str, int] = {}
+            for kind, count in counts:
+                if (value := kind.value(name)) and test(kind):
+                    sums[value] = sums.get(value, 0) + count
+            found[name] = sorted(sums.items(), key=lambda item: (-item[1], item[0]))[:VALUES]
+        test = self._test(replace(wanted, verdict=""))
+        sums = {
+            name: sum(count for kind, count in counts if kind.verdicts >> bit & 1 and test(kind))
+            for bit, name in enumerate(VERDICTS)
+        }
+        found["verdict"] = [(name, count) for name, count in sums.items() if count]
         return found
 
     def rewards(self, wanted: Filter) -> list[tuple[float, int]]:
         """Return a histogram of the rewards, 21 bars from the lowest to the highest: (lower end, count). Empty if all are alike."""
-        where, values = self._condition(replace(wanted, reward_min=None, reward_max=None))
-        query = f"SELECT min(reward), max(reward) FROM rollouts WHERE {where}"
-        ((low, high),) = self._fetch(query, values)
-        if low is None or low == high:
+        wanted = replace(wanted, reward_min=None, reward_max=None)
+        codes = self._codes(wanted)
+        ends = [end for code, _, *both in self._counts(wanted) if code in codes for end in both if end is not None]
+        low, high = min(ends, default=0.0), max(ends, default=0.0)
+        if low == high:
             return []
         width = (high - low) / 20
+        where, values = self._condition(wanted)
         query = (
             f"SELECT floor((reward - ?) / ?), count(*) FROM rollouts WHERE {where} AND reward IS NOT NULL GROUP BY 1 ORDER BY 1"
         )
-        counts = dict(self._fetch(query, [low, width, *values]))
+        counts = dict(self._fetch_once(query, [low, width, *values]))
         return [(low + place * width, counts.get(place, 0)) for place in range(21)]
+
+    def _counts(self, wanted: Filter) -> list[tuple[int, int, float | None, float | None]]:
+        """Return (code, count, lowest reward, highest reward) of each kind under what a filter asks of steps, tasks and rewards."""
+        where, values = self._numbers_condition(wanted)
+        query = f"SELECT code, count(*), min(reward), max(reward) FROM rollouts WHERE {where} GROUP BY 1"
+        return [(code, count, low, high) for code, count, low, high in self._fetch_once(query, values)]
+
+    def _test(self, wanted: Filter) -> Callable[[Kind], bool]:
+        """Return the test of kinds that is the rest of the filter: its runs, facets and verdict."""
+        sources = {self._sources[name].number for name in wanted.runs if name in self._sources}
+        facets = [(place, value) for place, name in enumerate(FACETS) if (value := getattr(wanted, name))]
+        bit = {name: 1 << bit for bit, name in enumerate(VERDICTS)}.get(wanted.verdict, 0)
+        return lambda kind: (
+            (not wanted.runs or kind.source in sources)
+            and all(kind.values[place] == value for place, value in facets)
+            and (not wanted.verdict or bool(kind.verdicts & bit))
+        )
+
+    def _codes(self, wanted: Filter) -> set[int]:
+        test = self._test(wanted)
+        return {code for code, kind in self._kinds.items() if test(kind)}
 
     def rollouts(self, name: str, numbers: Sequence[int]) -> list[dict[str, Any]]:
         """Return rollouts of a source whole, as `RolloutRow.record` with `row`, `stage`, `step` and `run`, in the order asked for.
@@ -365,8 +454,11 @@ class Store:
 
     def steps(self, name: str) -> list[tuple[str, int]]:
         """Return (stage, step) of every training step that has rollouts, in the order in which they were taken."""
-        query = "SELECT stage, step FROM rollouts WHERE source = ? AND kind = 'train' GROUP BY ALL ORDER BY min(row)"
-        return [(stage, step) for stage, step in self._fetch(query, [self.source(name).number])]
+        self.source(name)  # says so where there is none of that name
+        where, values = self._condition(Filter(runs=(name,), kind="train"))
+        query = f"SELECT code, step, min(row) FROM rollouts WHERE {where} GROUP BY ALL ORDER BY 3"
+        found = ((self._kinds[code].value("stage") or "", step) for code, step, _ in self._fetch_once(query, values))
+        return list(dict.fromkeys(found))
 
     def clipped(self, name: str, numbers: Sequence[int]) -> dict[int, int]:
         """Return row → how many of its tokens the update clipped, of those rollouts whose tokens are stored."""
@@ -448,17 +540,16 @@ class Store:
 
     def _condition(self, wanted: Filter) -> tuple[str, list[Any]]:
         """Return the condition of a filter but for its text, and the values of its parameters."""
+        where, values = self._numbers_condition(wanted)
+        codes = self._codes(wanted)
+        if len(codes) < len(self._kinds):
+            where += (
+                f" AND code IN ({', '.join(map(str, sorted(codes))) or 'NULL'})"  # literals are faster than a list parameter
+            )
+        return where, values
+
+    def _numbers_condition(self, wanted: Filter) -> tuple[str, list[Any]]:
         parts, values = ["true"], list[Any]()
-        if wanted.runs:
-            numbers = [self._sources[name].number for name in wanted.runs if name in self._sources]
-            parts.append("source IN (SELECT unnest(?))")
-            values.append(numbers)
-        for name in FACETS:
-            if value := getattr(wanted, name):
-                parts.append(f'"{name}" = ?')
-                values.append(value)
-        if wanted.verdict:
-            parts.append(f"({VERDICTS[wanted.verdict]})" if wanted.verdict in VERDICTS else "false")
         for column, sign, value in (
             ("task_id", "=", wanted.task or None),
             ("step", ">=", wanted.step_from),
@@ -472,16 +563,31 @@ class Store:
                 values.append(value)
         return " AND ".join(parts), values
 
-    def _count(self, where: str, values: Sequence[Any]) -> int:
-        return int(self._fetch(f"SELECT count(*) FROM rollouts WHERE {where}", values)[0][0])
-
     def _rows(self, rest: str, values: Sequence[Any]) -> list[dict[str, Any]]:
-        names = ", ".join(f'"{name}"' for name in COLUMNS)
+        names = ", ".join(f'"{name}"' for name in NUMBERS)
         by_number = {source.number: source.name for source in self._sources.values()}
         return [
-            {"run": by_number[number], **dict(zip(COLUMNS, rest, strict=True))}
-            for number, *rest in self._fetch(f"SELECT source, {names} FROM rollouts {rest}", values)
+            {
+                "run": by_number[number],
+                **dict(zip(NUMBERS, rest, strict=True)),
+                **dict(zip(FACETS, self._kinds[code].values, strict=True)),
+            }
+            for number, code, *rest in self._fetch(f"SELECT source, code, {names} FROM rollouts {rest}", values)
         ]
+
+    def _fetch_once(self, query: str, values: Sequence[Any]) -> list[tuple[Any, ...]]:
+        """Return the result of a query over all rollouts; the same one while no rollout is new."""
+        key = (query, repr(values))
+        with self._lock:
+            if key not in self._results:
+                while len(self._results) >= RESULTS:
+                    self._results.pop(next(iter(self._results)))
+                self._results[key] = self._fetch(query, values)
+            return self._results[key]
+
+    def forget_results(self) -> None:
+        """Let the next requests look at all rollouts again, as if some were new; for measurements."""
+        self._results.clear()
 
     def _fetch(self, query: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
         with self._lock:
@@ -507,6 +613,79 @@ def _arrow() -> pa.Schema:
     """Return the types of `COLUMNS`."""
     whole = schema()
     return pa.schema([whole.field(name) for name in COLUMNS])
+
+
+# Views that somebody saved, to come back to them or to show them to others who read the same folder.
+
+VIEWS = ".r1env-views.json"
+MOST_VIEWS = 1_000  # saved; the oldest goes first
+
+
+class View(BaseModel):
+    """An address of the page with what somebody wants to say about it.
+
+    Attributes:
+        address: path and query, such as `/rollouts?run=one&verdict=wrong`.
+        id: made when it is saved.
+        time: when that was, in seconds since 1970.
+    """
+
+    model_config = ConfigDict(extra="forbid")
+
+    address: str = Field(
+        max_length=8_000, pattern=r"^/(?:$|[?]|(?:rollouts|rollout|group|task|step|compare)(?:[/?]|$))[^\x00-\x20\\]*$"
+    )
+    title: str = Field(default="", max_length=200)
+    note: str = Field(default="", max_length=4_000)
+    id: str = ""
+    time: float = 0.0
+
+
+class Views:
+    """The saved views, in a file beside the runs."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._lock = threading.Lock()
+
+    def all(self) -> list[View]:
+        """Return all views, the newest first.
+
+        Raises:
+            UsageError: the file is no list of views.
+        """
+        if not self.path.exists():
+            return []
+        try:
+            return [View.model_validate(one) for one in json.loads(self.path.read_text("utf-8"))]
+        except (OSError, ValueError) as error:  # pydantic's, too; nothing is saved over it
+            raise UsageError(f"cannot read the saved views in {self.path}; mend or remove the file") from error
+
+    def get(self, identifier: str) -> View | None:
+        return next((one for one in self.all() if one.id == identifier), None)
+
+    def add(self, view: View) -> View:
+        """Save a view and return it with its id.
+
+        Raises:
+            OSError: the file cannot be written.
+        """
+        with self._lock:
+            saved = view.model_copy(update={"id": secrets.token_hex(4), "time": round(time.time(), 3)})
+            self._write([saved, *self.all()][:MOST_VIEWS])
+        return saved
+
+    def remove(self, identifier: str) -> bool:
+        """Remove a view; return whether there was one."""
+        with self._lock:
+            before = self.all()
+            after = [one for one in before if one.id != identifier]
+            if len(after) < len(before):
+                self._write(after)
+        return len(after) < len(before)
+
+    def _write(self, views: Sequence[View]) -> None:
+        replace_text(self.path, json.dumps([one.model_dump() for one in views], indent=1) + "\n")
 
 
 # Metrics since a position.

@@ -6,7 +6,7 @@ const Charts = (() => {
   const el = (tag, cls, text) => Object.assign(document.createElement(tag), { className: cls ?? "", textContent: text ?? "" });
   const colour = (number) => css(`--s${number % 8}`);
   const DASHES = [undefined, [5, 4], [2, 3], [8, 3, 2, 3]];
-  const HEIGHT = 190;
+  const HEIGHT = 204;
 
   // Draw a figure in an empty element and return the chart.
   //
@@ -52,7 +52,7 @@ const Charts = (() => {
         x: { time: false, ...(figure.log ? { distr: 3, log: 2 } : {}), range: (plot, low, high) => more.range?.() ?? ends(figure, low, high) },
         y: { range: (plot, low, high) => bounds(figure, low, high) },
       },
-      axes: [{ ...axis, size: 28, ...across }, { ...axis, size: 46, values: (plot, ticks) => ticks.map((value) => shown(figure, value)) }],
+      axes: [{ ...axis, size: 28, label: figure.unit ?? "step", labelSize: 15, labelFont: axis.font, labelGap: -2, ...across }, { ...axis, size: 46, values: (plot, ticks) => ticks.map((value) => shown(figure, value)) }],
       series: [{}, ...figure.lines.map((line) => ({
         label: line.label,
         stroke: colourOf(figure, line),
@@ -159,7 +159,6 @@ const Charts = (() => {
     });
     if (figure.lines.length > 8) items.push(el("span", "", `and ${figure.lines.length - 8} more`));
     if (at != null) items.unshift(el("span", "", `${figure.unit ?? "step"} ${place(figure, plot.data[0][at])}`));
-    else if (figure.unit && !figure.categories) items.push(el("span", "", `by ${figure.unit}`));
     box.querySelector(".legend").replaceChildren(...items);
   }
 

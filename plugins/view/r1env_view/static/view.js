@@ -22,6 +22,7 @@ document.addEventListener("DOMContentLoaded", () => {
   if ($("#charts-page")?.dataset.config) charts(JSON.parse($("#charts-page").dataset.config));
   if ($("#browser")) browser();
   tokens();
+  views();
   keys();
 });
 
@@ -30,7 +31,7 @@ document.addEventListener("DOMContentLoaded", () => {
 function charts(config) {
   const runs = Object.fromEntries(config.runs.map((name, number) => [name, { name, number, rows: [], events: [], at: [0, 0] }]));
   const address = new URL(location.href);
-  const state = { stage: config.stage, smooth: Number(address.searchParams.get("smooth") ?? 0), range: null };
+  const state = { stage: config.stage, smooth: Number(address.searchParams.get("smooth") ?? 0), range: rangeOf(address.searchParams.get("range")) };
   const drawn = new Map(); // place and title → chart, with the shape of its lines
   const several = config.runs.length > 1;
   const PLACE = new Set(["stage", "step", "time"]);
@@ -38,8 +39,8 @@ function charts(config) {
 
   $("#smooth").value = state.smooth;
   $("#smooth").addEventListener("input", (event) => { state.smooth = Number(event.target.value); keep("smooth", state.smooth || ""); draw(); });
-  $("#stage").addEventListener("change", (event) => { state.stage = event.target.value; state.range = null; keep("stage", state.stage); draw(); });
-  $("#zoom-out").addEventListener("click", () => { state.range = null; draw(); });
+  $("#stage").addEventListener("change", (event) => { state.stage = event.target.value; state.range = null; keep("range", ""); keep("stage", state.stage); draw(); });
+  $("#zoom-out").addEventListener("click", () => { state.range = null; keep("range", ""); draw(); });
   $("#more").addEventListener("toggle", draw);
   document.addEventListener("theme", () => { clear(); draw(); });
   addEventListener("resize", () => drawn.forEach(Charts.resize));
@@ -217,6 +218,7 @@ function charts(config) {
 
   function zoom(range) {
     state.range = range;
+    keep("range", range.map((end) => Number(end.toPrecision(6))).join(","));
     drawn.forEach((chart) => chart.plot.setScale("x", { min: range[0], max: range[1] }));
     $("#zoom-out").hidden = false;
   }
@@ -249,6 +251,12 @@ function charts(config) {
   tick();
 }
 
+// FROM,TO in an address as numbers; null for what is none.
+function rangeOf(text) {
+  const ends = (text ?? "").split(",").map(Number);
+  return ends.length === 2 && ends.every(Number.isFinite) && ends[0] < ends[1] ? ends : null;
+}
+
 // Put HTML of this server in an element. Texts in it are escaped already, and the content security policy lets no script in it run.
 function replace(target, html) {
   const parsed = new DOMParser().parseFromString(html, "text/html");
@@ -257,13 +265,15 @@ function replace(target, html) {
 
 // The list of rollouts: links and the form change it in place, and the address with it.
 
-let fetching = null;
+const PAGE = 50; // rollouts of a page
+const MOST_ROWS = 2000; // in a list that grows; then its link leads to the next page
+const fetching = {};
 
 async function load(address, into, fragment) {
-  fetching?.abort();
-  fetching = new AbortController();
+  fetching[fragment]?.abort();
+  fetching[fragment] = new AbortController();
   try {
-    const answer = await fetch(address, { headers: { "x-fragment": fragment }, signal: fetching.signal });
+    const answer = await fetch(address, { headers: { "x-fragment": fragment }, signal: fetching[fragment].signal });
     replace(into, await answer.text());
     return true;
   } catch (error) {
@@ -274,19 +284,44 @@ async function load(address, into, fragment) {
 
 function browser() {
   const list = $("#list"), detail = $("#detail"), filters = $("#filters");
+  const narrow = matchMedia("(max-width: 800px)");
 
   async function go(address, push = true) {
     const url = new URL(address, location.href);
     const open = new URL(location.href).searchParams.get("open");
     if (push && open && !url.searchParams.has("open")) url.searchParams.set("open", open);
     if (push) history.pushState(null, "", url);
-    if (await load(url, list, "list")) await searchOn();
+    if (await load(url, list, "list")) goOn();
   }
 
-  // A search that ran out of time goes on by itself while there is less than a page.
-  async function searchOn() {
-    const more = $("#search-on");
-    if (more && !$("#rows .row")) await load(more.href, list, "list").then((done) => done && searchOn());
+  // What comes next is added at the end of the list: when its link is scrolled to, and of a text search at once until a page is full.
+  const seen = new IntersectionObserver((entries) => { if (entries.some((entry) => entry.isIntersecting)) more($("#next", list)); }, { rootMargin: "300px" });
+
+  function goOn() {
+    seen.disconnect();
+    const on = $("#search-on", list), next = $("#next", list), shown = list.querySelectorAll(".row").length;
+    if (on && shown < PAGE) more(on);
+    else if (next && shown < MOST_ROWS && !narrow.matches) seen.observe(next); // where it is narrow, the rollout is below the list
+  }
+
+  async function more(link) {
+    const before = $(".summary", list); // another list has another one
+    const fresh = el("div");
+    if (!link || !(await load(link.href, fresh, "list")) || $(".summary", list) !== before) return;
+    const rows = $("#rows", list), added = $("#rows", fresh);
+    if (!rows) list.replaceChildren(...fresh.childNodes);
+    else {
+      if (added) rows.append(...added.childNodes);
+      before.replaceWith($(".summary", fresh));
+      $(".pages", list)?.remove();
+      const pages = $(".pages", fresh);
+      if (pages) {
+        $("span", pages).textContent = `${rows.children.length} shown`;
+        $("#previous", pages)?.remove();
+        rows.after(pages);
+      }
+    }
+    goOn();
   }
 
   function submit() {
@@ -328,9 +363,9 @@ function browser() {
     url.searchParams.set("open", row.dataset.open);
     history.replaceState(null, "", url);
     if (await load(row.href, detail, "rollout")) detail.scrollTo(0, 0);
-    if (matchMedia("(max-width: 800px)").matches) detail.scrollIntoView();
+    if (narrow.matches) detail.scrollIntoView();
   }
-  searchOn();
+  goOn();
 }
 
 // Tokens of completions, coloured by what the update saw of them. The address keeps which overlay is chosen.
@@ -397,6 +432,42 @@ function paint(box, data, values, overlay, most) {
 
 function turn() {
   document.dispatchEvent(new Event("turn"));
+}
+
+// Saved views: an address with a title and a note, under a short link.
+
+function views() {
+  const dialog = $("#save-dialog"), form = $("#save-form"), answer = $("#save-answer");
+  const hint = answer.textContent;
+  $("#save").addEventListener("click", () => { form.reset(); answer.textContent = hint; dialog.showModal(); });
+  form.addEventListener("submit", async (event) => {
+    if (event.submitter?.id !== "save-now") return;
+    event.preventDefault();
+    const url = new URL(location.href);
+    url.searchParams.delete("view");
+    const view = { address: url.pathname + url.search, title: form.elements.title.value, note: form.elements.note.value };
+    try {
+      const told = await fetch("/views", { method: "POST", headers: { "content-type": "application/json" }, body: JSON.stringify(view) });
+      const saved = await told.json();
+      if (!told.ok) throw new Error(saved.error);
+      const link = Object.assign(el("a", "", new URL(saved.link, location.href).href), { href: saved.link });
+      answer.replaceChildren("Saved: ", link);
+      navigator.clipboard?.writeText(link.href).then(() => answer.append(", copied"), () => {}); // not allowed everywhere; the link is there to copy
+    } catch (error) {
+      answer.textContent = `Not saved: ${error.message}`;
+    }
+  });
+  const shown = new URL(location.href).searchParams.get("view");
+  if (shown) fetch(`/views/${encodeURIComponent(shown)}`).then(async (told) => {
+    const saved = await told.json();
+    if (saved.title) $("#saved").append(el("b", "", saved.title));
+    if (saved.note) $("#saved").append(el("p", "", saved.note));
+    $("#saved").hidden = !(saved.title || saved.note);
+  });
+  document.addEventListener("click", async (event) => {
+    const item = event.target.closest?.("[data-remove]")?.closest("[data-view]");
+    if (item && (await fetch(`/views/${item.dataset.view}`, { method: "DELETE" })).ok) item.remove();
+  });
 }
 
 // Keys, and the mark that two rollouts are compared by.
