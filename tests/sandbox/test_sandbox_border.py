@@ -66,6 +66,26 @@ GIVEN = {
     "function that raises": ("def f(g):\n    try:\n        g()\n    except KeyError:\n        return 'caught'", "def g(): raise KeyError('x')\nassert candidate(g) == 'caught'"),
     "function whose exception passes through": ("def f(g): return g()", "class Boom(Exception): pass\ndef g(): raise Boom('x')\ntry:\n    candidate(g)\n    assert False\nexcept Boom as error:\n    assert str(error) == 'x'"),
     "decorated function": ("def f(g):\n    def h(*a): return g(*a) * 2\n    return h", "assert candidate(lambda x: x + 1)(2) == 6"),
+    "decorated function that keeps its name": (
+        "import functools\ndef f(g):\n    @functools.wraps(g)\n    def h(*a): return g(*a)\n    return h",
+        "def area(x):\n    'of a square'\n    return x * x\nwrapped = candidate(area)\nassert (wrapped.__name__, wrapped.__doc__, wrapped(3)) == ('area', 'of a square', 9)",
+    ),
+    "object that it gives back": (
+        "def f(people): return sorted(people, key=lambda p: p.age)",
+        "class Person:\n    def __init__(self, age): self.age = age\nold, young = Person(80), Person(8)\nassert candidate([old, young])[0] is young\nassert old in candidate([old])",
+    ),
+    "node of a circle": (
+        "def f(node):\n    while node.val != 2: node = node.next\n    return node",
+        "class Node:\n    def __init__(self, val): self.val = val\none, two = Node(1), Node(2)\none.next, two.next = two, one\nassert candidate(one) is two",
+    ),
+    "object that it copies": (
+        "import copy\ndef f(node): return copy.deepcopy(node)",
+        "class Node:\n    def __init__(self, val, next=None): self.val, self.next = val, next\nhead = Node(1, Node(2))\nmade = candidate(head)\nassert made is not head and made.next is not head.next and made.next.val == 2",
+    ),
+    "chain whose end it changes": (
+        "def f(head):\n    node = head\n    while node.next: node = node.next\n    node.val = 0\n    return head",
+        "class Node:\n    def __init__(self, val, next=None): self.val, self.next = val, next\nhead = Node(1, Node(2, Node(3)))\nmade = candidate(head)\nassert made.next.next.val == 0 and made.val == 1",
+    ),
     "spy": ("def f(log):\n    log.add(1)\n    log.add(2)", "class Log:\n    def __init__(self): self.seen = []\n    def add(self, x): self.seen.append(x)\nlog = Log()\ncandidate(log)\nassert log.seen == [1, 2]"),
     "linked list": (
         "def f(head):\n    before = None\n    while head:\n        head.next, before, head = before, head, head.next\n    return before",
@@ -168,6 +188,9 @@ class Stack:
     def __setitem__(self, i, x): self.items[i] = x
     def __add__(self, other): return Stack(*self.items, *other.items)
     def __mul__(self, n): return Stack(*self.items * n)
+    def __isub__(self, n):
+        self.items = self.items[:-n]
+        return self
     def __lt__(self, other): return len(self) < len(other)
     def __bool__(self): return bool(self.items)
     def __str__(self): return f"Stack{tuple(self.items)}"
@@ -192,6 +215,7 @@ class Bigger(Stack):
         "assert list(candidate(1) + candidate(2)) == [1, 2]\nassert list(candidate(1) * 3) == [1, 1, 1]",
         "assert candidate(1) < candidate(1, 2)\nassert [len(s) for s in sorted([candidate(1, 2), candidate(3)])] == [1, 2]",
         "assert not candidate() and candidate(1)\nassert str(candidate(1, 2)) == 'Stack(1, 2)'\nassert candidate(1, 2)() == 3",
+        "s = same = candidate(1, 2)\ns -= 1\nassert s is same and s.items == [1]\ns *= 3\nassert s.items == [1, 1, 1] and same.items == [1]",
         "with candidate(1) as s:\n    assert s.size == 1\nassert s.size == 0",
         "assert isinstance(candidate(), candidate)\nassert not isinstance([], candidate)\nassert candidate.of(3).size == 3",
         "try:\n    candidate().pop()\n    assert False\nexcept IndexError as error:\n    assert str(error) == 'empty'",

@@ -19,6 +19,7 @@ import builtins
 import importlib.abc
 import importlib.machinery
 import importlib.util
+import json
 import os
 import sys
 import threading
@@ -73,6 +74,7 @@ class Examination:
         self.border.make_error = self.make_error
         self.border.serve = self.serve
         self.border.check_given = self.check_given
+        self.border.unchanged = self.unchanged
         self.serving = 0  # how many requests of the submission's are being served
         self.lock = threading.RLock()
         self.mentioned: frozenset[str] = frozenset()
@@ -159,6 +161,37 @@ class Examination:
         except TypeError as error:
             raise plain.NotPlainData("an instance of a class that has none like it") from error
 
+    def unchanged(self, states: list[Any]) -> dict[int, Any]:
+        """Return the test's own instances for records that hold what these hold now, and lead to such records only.
+
+        So a test that looks for one of its objects with `is` finds it, and one that was changed is a copy, as before.
+        """
+        found: dict[int, Any] = {}
+        leads_to: dict[int, list[int]] = {}
+        for place, (shape, state, origin) in enumerate(states):
+            try:
+                thing = self.border.mine(origin)
+                if self.border.mine(shape) is type(thing) and is_record(thing):
+                    numbered, leads_to[place] = renumbered(state, [record[2] for record in states])
+                    if comparable(numbered) == comparable(plain.encode(borders.attributes(thing), give=self._number_given)):
+                        found[place] = thing
+            except plain.NotPlainData:
+                continue
+        reached_from: dict[int, list[int]] = {}
+        for place in found:
+            for target in leads_to[place]:
+                reached_from.setdefault(target, []).append(place)
+        changed = [place for place in range(len(states)) if place not in found]
+        while changed:
+            reaching = reached_from.pop(changed.pop(), [])
+            changed.extend(place for place in reaching if found.pop(place, None) is not None)
+        return found
+
+    def _number_given(self, thing: Any) -> dict[str, Any]:
+        if isinstance(thing, borders.Proxy):
+            raise plain.NotPlainData("an object of the submission's")
+        return {"__record__" if is_record(thing) else "__yours__": self.border.number_of(thing)}
+
     def make_error(self, described: Any) -> BaseException:
         """Return the exception that the submission says it raised: one that is known here, or its nearest base that is."""
         if not isinstance(described, dict):
@@ -225,6 +258,8 @@ class Examination:
         thing = target[0]
         if op == "call" and callable(thing):
             return thing(*args, **kwargs)
+        if op == "attribute" and target[1] == "__doc__" and isinstance(thing, FUNCTIONS):
+            return thing.__doc__
         if op == "attribute" and not isinstance(thing, FUNCTIONS) and not str(target[1]).startswith(WAYS_OUT):
             return getattr(thing, str(target[1]))
         if op == "next":
@@ -258,6 +293,12 @@ class RemoteObject(borders.Proxy):
 
     def __call__(self, /, *args: Any, **kwargs: Any) -> Any:
         return ask(self, "call", self, args=args, kwargs=kwargs)
+
+    @property
+    def __name__(self) -> str:
+        if object.__getattribute__(self, "_kind") != "function":
+            raise AttributeError("__name__")
+        return str(object.__getattribute__(self, "_label"))
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__"):
@@ -375,7 +416,10 @@ for _name in ("int", "float", "complex", "index", "abs", "round", "neg", "pos", 
 for _name in ("lt", "le", "gt", "ge"):
     setattr(RemoteInstance, f"__{_name}__", _ordered(_name))
 RemoteObject.__exit__ = _leave  # type: ignore[attr-defined]
-for _name in borders.ARITHMETIC:
+RemoteObject.__doc__ = property(  # type: ignore[assignment]
+    lambda self: ask(self, "attribute", self, "__doc__") if object.__getattribute__(self, "_kind") == "function" else None
+)
+for _name in (*borders.ARITHMETIC, *borders.IN_PLACE):
     setattr(RemoteInstance, f"__{_name}__", _arithmetic(_name))
 
 
@@ -405,6 +449,34 @@ def is_record(thing: Any) -> bool:
         return False
     members = {name: member for base in kind.__mro__[:-1] for name, member in base.__dict__.items()}
     return not any(callable(member) and not name.startswith("_") for name, member in members.items())
+
+
+def renumbered(state: Any, origins: list[Any]) -> tuple[Any, list[int]]:
+    """Return the state of a record with the numbers of instances for their places in the message, and those places.
+
+    Raises:
+        NotPlainData: a place that is not there.
+    """
+    places: list[int] = []
+
+    def walk(value: Any) -> Any:
+        if isinstance(value, list):
+            return [walk(item) for item in value]
+        if not isinstance(value, dict):
+            return value
+        if list(value) == ["__record__"]:
+            place = value["__record__"]
+            if type(place) is not int or not 0 <= place < len(origins):
+                raise plain.NotPlainData("a record that is not there")
+            places.append(place)
+            return {"__record__": origins[place]}
+        return {name: walk(item) for name, item in value.items()}
+
+    return walk(state), places
+
+
+def comparable(value: Any) -> str:
+    return json.dumps(value, sort_keys=True)
 
 
 def listed(value: Any) -> list[Any]:

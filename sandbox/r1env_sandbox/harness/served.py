@@ -84,7 +84,8 @@ class Server:
             return isinstance(args[0], thing)
         if op == "issubclass":
             return issubclass(args[0], thing)
-        return borders.OPERATORS[target[1]](thing, *args)
+        operators = borders.IN_PLACE if target[1] in borders.IN_PLACE else borders.OPERATORS
+        return operators[target[1]](thing, *args)
 
     def module(self, name: str) -> Any:
         if name == "main":
@@ -124,7 +125,7 @@ class Server:
         if number not in self.records:
             self.records[number] = self.record_class(number, name, operators)
         record = object.__new__(self.records[number])
-        object.__setattr__(record, "__r1env_origin__", origin)
+        self.border.origins[id(record)] = record, origin
         return record
 
     def record_class(self, number: int, name: str, operators: list[str]) -> Any:
@@ -161,6 +162,7 @@ class Server:
             "__setattr__": lambda proxy, name, value: border.ask("assign", proxy, name, args=(value,)),
             "__next__": lambda proxy: border.ask("next", proxy),
             "__name__": property(lambda proxy: object.__getattribute__(proxy, "_label")),
+            "__doc__": property(lambda proxy: border.ask("attribute", proxy, "__doc__")),  # functools.wraps wants both
             "__bool__": self.asking("bool"),
             "__hash__": lambda proxy: hash(("r1env", object.__getattribute__(proxy, "_number"))),
         }

@@ -274,6 +274,8 @@ FORGERS = {
     "zero": source_of("return 0"),
     "Mock": "from unittest.mock import MagicMock\n" + source_of("m = MagicMock(); m.__eq__ = lambda s, o: True; return m"),
     "ANY": "from unittest.mock import ANY\n" + source_of("return ANY"),
+    "another of the test's objects": "import r1env_border\nr1env_border.Packer.records = lambda p: [[k, {'v': -1}, 0] for k in range(3)]\n" + source_of("return x"),
+    "its own documentation": "class O:\n    __doc__ = 'TOK'\n    __name__ = 'TOK'\n    def __call__(self, *a): return self\n" + source_of("return O()"),
     "proxy without a number": "import r1env_served\nr1env_served.Server.serve = lambda s, r: {'value': {'__mine__': [None, 'class', 'O']}}\ndef solve(x=None): return x\n",
     "an object of the test's": "import r1env_served\nr1env_served.Server.serve = lambda s, r: {'value': {'__yours__': 0}}\ndef solve(x=None): return x\n",
     "calls what it must not": "import r1env_served\ndef serve(s, r):\n    try:\n        return {'value': s.border.ask('call', s.border.mine(0))}\n    except Exception as e:\n        return {'value': str(e)}\nr1env_served.Server.serve = serve\ndef solve(x=None): return x\n",
