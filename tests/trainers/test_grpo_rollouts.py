@@ -21,9 +21,10 @@ from r1env.runs.files import to_json
 from r1env_trainers.generate.engine import LocalEngine, Sampler
 from r1env_trainers.model.load import load_model
 from r1env_trainers.model.logprobs import completion_logprobs, completion_logprobs_and_entropies
+from r1env_trainers.model.session import fingerprint
 from r1env_trainers.rl.config import GRPOConfig
 from r1env_trainers.rl.metrics import accuracies, environment_metrics, step_metrics
-from r1env_trainers.rl.rollouts import collect, draw_tasks, read_pass_rates, within
+from r1env_trainers.rl.rollouts import collect, draw_tasks, read_pass_rates, tasks_of, within
 
 SMALL = {
     "model": "tiny",
@@ -77,6 +78,12 @@ def test_tasks_that_the_filter_skips_are_passed_over_and_counted_in_the_position
     assert all(int(name) % 2 == 0 for name in ids(drawn))
     assert drawn.position > 4
     assert ids(draw_tasks(suite_of(6), drawn.position, 1, seed=5)) not in ([], ids(drawn)[-1:])
+
+
+def test_other_tasks_have_another_fingerprint_and_endless_ones_have_none():
+    assert fingerprint(tasks_of([suite_of(3)])) == fingerprint(tasks_of([suite_of(3)]))
+    assert fingerprint(tasks_of([suite_of(3)])) != fingerprint(tasks_of([suite_of(4)]))
+    assert list(tasks_of([make_suite("add-2digit")])) == []
 
 
 def test_a_filter_that_leaves_nothing_is_an_error_and_no_endless_loop():

@@ -3,21 +3,24 @@
 import json
 import logging
 import math
+from pathlib import Path
 
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
 from training_runs import assert_same_weights, trained
 
+from r1env.engines import SamplingParams
 from r1env.errors import RunError, TrainingStoppedError, UsageError
 from r1env.monitoring import Curves
 from r1env.monitoring.rules import not_finite
 from r1env.recipes import execute, plan_training
 from r1env.runs.run import Run
+from r1env_trainers.generate.engine import Sampler
 from r1env_trainers.model import guards
 from r1env_trainers.model.checkpoint import list_checkpoints, save_checkpoint, save_model
 from r1env_trainers.model.load import load_model
-from r1env_trainers.model.session import make_optimizer, optimizer_step
+from r1env_trainers.model.session import begin, make_optimizer, optimizer_step
 from r1env_trainers.sft.config import SFTConfig
 
 
@@ -363,6 +366,47 @@ def test_a_run_of_flat_groups_alone_says_that_it_learned_nothing(tmp_path, caplo
     }  # too short to be right
     trained(plan_training("grpo", overrides=settings), tmp_path / "run")
     assert "no optimizer step was taken in any of the 2 steps" in caplog.text
+
+
+def test_a_token_that_the_model_does_not_know_is_named_and_a_pad_token_of_that_kind_is_replaced(data, tmp_path):
+    loaded = load_model("tiny")
+    loaded.tokenizer.add_tokens(["€"])
+    loaded.tokenizer.add_special_tokens({"pad_token": "<padding>"})
+    save_model(tmp_path / "model", loaded)
+    again = load_model(str(tmp_path / "model"))
+    assert again.pad == again.tokenizer.eos_token_id
+    file = tmp_path / "euro.jsonl"
+    file.write_text('{"prompt": "1?", "completion": "1€"}\n')
+    plan = plan_training("sft", overrides=SFT | {"data": str(file), "model": str(tmp_path / "model"), "device": "cpu"})
+    with pytest.raises(UsageError, match=r"the token '€' \(\d+\) of a demonstration is not among the \d+"):
+        trained(plan, tmp_path / "run")
+    with pytest.raises(UsageError, match="of a prompt is not among"):
+        Sampler(again).sample([again.tokenizer("2€")["input_ids"]], SamplingParams(max_new_tokens=1))
+
+
+@pytest.mark.parametrize("file", ["trainer.pt", "model.safetensors"])
+def test_a_torn_checkpoint_is_named_with_what_to_do(file, data, tmp_path):
+    run = trained(plan_training("sft", overrides=SFT | {"data": data, "steps": 2}), tmp_path / "run")
+    torn = list_checkpoints(run.path / "checkpoints" / "sft")[-1] / file
+    torn.write_bytes(torn.read_bytes()[:200])
+    run.start_stage("sft")
+    with pytest.raises(RunError, match=r"step-000002.*delete"):
+        begin(SFTConfig.model_validate(SFT | {"data": data}), run)
+
+
+def test_a_run_does_not_go_on_with_other_data(data, tmp_path):
+    settings = SFT | {"data": data, "steps": 1}
+    run = trained(plan_training("sft", overrides=settings), tmp_path / "run")
+    more = plan_training("sft", overrides=settings | {"steps": 2})
+    resumed = Run.open(run.path)
+    resumed.change_plan(more.model_dump(mode="json"), again=["sft"])
+    rows = Path(data).read_text()
+    Path(data).write_text("".join(rows.splitlines(keepends=True)[:16]))
+    with pytest.raises(RunError, match=r"not those that this run began with \(16 rows, 32 then\)"):
+        execute(more, resumed)
+    Path(data).write_text(rows)
+    execute(more, resumed)
+    assert len(resumed.metrics("sft")) == 2
 
 
 def test_an_optimizer_state_with_nan_is_neither_saved_nor_resumed(data, tmp_path):

@@ -25,11 +25,11 @@ from r1env_trainers.model.batching import within_memory
 from r1env_trainers.model.guards import rows_at_fault, shown_ids
 from r1env_trainers.model.load import LoadedModel, check_model_name, load_model
 from r1env_trainers.model.logprobs import TokenBatch, completion_logprobs, micro_batches_of, predicted
-from r1env_trainers.model.session import Checkpoints, Session, begin, check_local, optimizer_step, save_result
+from r1env_trainers.model.session import Checkpoints, Session, begin, check_local, fingerprint, optimizer_step, save_result
 from r1env_trainers.rejection.data import DATA, by_domain, check_extra, extra_rows, write_data
 from r1env_trainers.rejection.draw import check_draw, demonstrations, draw_samples
 from r1env_trainers.rejection.statistics import make_table, merged
-from r1env_trainers.rl.rollouts import draw_tasks, to_tokens
+from r1env_trainers.rl.rollouts import draw_tasks, tasks_of, to_tokens
 from r1env_trainers.settings import open_suite
 from r1env_trainers.sft.data import FileDemonstrations
 from r1env_trainers.sft.loop import Measurements, evaluation_suite, tune
@@ -81,7 +81,7 @@ def distill_on_policy(config: DistillConfig, run: Run) -> None:
     suite, engine = open_suite(config, config.rubric), LocalEngine(Sampler(student))
     check_suites([suite], config.preflight, engine, seed=config.seed)
     measurements = Measurements(config, student)
-    with Checkpoints(session, config, run) as checkpoints:
+    with Checkpoints(session, config, run, fingerprint(tasks_of([suite]))) as checkpoints:
         for step in range(session.first_step, config.steps):
             if measurements.due(step) and measurements.take(run, step):
                 break

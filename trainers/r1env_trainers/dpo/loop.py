@@ -27,10 +27,10 @@ from r1env_trainers.dpo.config import DPOConfig
 from r1env_trainers.generate.engine import context_length
 from r1env_trainers.model.batching import micro_batches, within_memory
 from r1env_trainers.model.guards import rows_at_fault, shown_ids
-from r1env_trainers.model.load import LoadedModel
+from r1env_trainers.model.load import LoadedModel, check_vocabulary
 from r1env_trainers.model.logprobs import completion_logprobs
 from r1env_trainers.model.lora import without_adapters
-from r1env_trainers.model.session import Checkpoints, Session, begin, check_local, optimizer_step, save_result
+from r1env_trainers.model.session import Checkpoints, Session, begin, check_local, fingerprint, optimizer_step, save_result
 from r1env_trainers.reward_model.data import Pair, read_pairs, select_pairs, split_by_prompt
 from r1env_trainers.rl.update import Reference
 from r1env_trainers.sft.data import check_demonstrations, encode_within
@@ -61,7 +61,7 @@ class DPOTrainer:
             config = config.model_copy(update={"steps": math.ceil(config.epochs * len(train) / config.optim.batch_size)})
         learn_to_stop(policy)
         reference = None if config.algo.reference_free else Reference.start(config.model, policy, config.seed, {}).loaded
-        with Checkpoints(session, config, run) as checkpoints:
+        with Checkpoints(session, config, run, fingerprint(train)) as checkpoints:
             for step in range(session.first_step, config.steps):
                 start = time.perf_counter()
                 positions = range(step * config.optim.batch_size, (step + 1) * config.optim.batch_size)
@@ -90,6 +90,7 @@ def _update(
         hold: called before the weights change.
     """
     policy = session.loaded
+    check_vocabulary(policy, (ids for sides in batch for one in sides for ids in (one.prompt, one.response)), "a pair")
 
     def gradients(passes: list[list[int]]) -> tuple[Tensor, list[_Margins]]:
         total, found = torch.zeros((), device=policy.device), list[_Margins]()

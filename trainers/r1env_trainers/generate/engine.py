@@ -18,7 +18,7 @@ from r1env.rollout import encode_prompt
 from r1env.types import Completion, Conversation, FinishReason
 from r1env_trainers.generate.batches import Drawn, LlamaBatch, Lockstep, Start, StartInStep, TransformersBatch
 from r1env_trainers.model.llama import Shape, is_llama
-from r1env_trainers.model.load import LoadedModel, choose_device, has_triton, limit_threads, load_model
+from r1env_trainers.model.load import LoadedModel, check_vocabulary, choose_device, has_triton, limit_threads, load_model
 from r1env_trainers.settings import Device
 
 
@@ -75,6 +75,7 @@ class Sampler:
                 take the places of ended ones, and results do not depend on it; on a CPU whole groups wait for the ones before,
                 and each batch has its own seed.
         """
+        self._loaded = loaded
         self.model = loaded.model
         self.tokenizer = loaded.tokenizer
         self.max_length = context_length(loaded.model.config)
@@ -96,8 +97,10 @@ class Sampler:
 
         Raises:
             EngineError: a prompt leaves no room for a token.
+            UsageError: a prompt has a token that the model does not know.
         """
         limits = rooms(prompts, params, self.max_length)
+        check_vocabulary(self._loaded, prompts, "a prompt")
         params = params.model_copy(update={"max_new_tokens": max(limits)})
         batch = self._start(prompts, params)
         completions = _Completions(torch.tensor(limits).repeat_interleave(params.n), self._pad)

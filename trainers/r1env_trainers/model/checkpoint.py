@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import pickle
 import shutil
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -119,8 +120,18 @@ def list_checkpoints(folder: Path) -> list[Path]:
 
 
 def load_state(checkpoint: Path) -> dict[str, Any]:
-    """Return what `save_checkpoint` stored beside the weights: tensors and plain values only."""
-    state: dict[str, Any] = torch.load(checkpoint / STATE, map_location="cpu", weights_only=True)
+    """Return what `save_checkpoint` stored beside the weights: tensors and plain values only.
+
+    Raises:
+        RunError: the file is torn.
+    """
+    try:
+        state: dict[str, Any] = torch.load(checkpoint / STATE, map_location="cpu", weights_only=True)
+    except (OSError, RuntimeError, EOFError, pickle.UnpicklingError) as error:
+        reason = str(error).splitlines()[0][:100]
+        raise RunError(
+            f"cannot read {checkpoint / STATE}: {reason}; delete the folder, so that --resume goes on from the checkpoint before"
+        ) from error
     return state
 
 

@@ -6,7 +6,7 @@ import importlib.util
 import json
 import warnings
 import weakref
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -107,7 +107,7 @@ def load_model(name: str, *, device: torch.device | str = "cpu", seed: int = 0) 
     disable_progress_bar()  # one bar per shard, in the middle of the run's own table
     model, tokenizer = NAMED[name](seed) if name in NAMED else read_folder(AutoModelForCausalLM, name)
     check_loaded(model, name)
-    prepare_tokenizer(tokenizer, name)
+    prepare_tokenizer(tokenizer, name, vocabulary_of(model))
     dtype = torch.float32 if name in NAMED else stored_dtype(name)
     return LoadedModel(model.to(device).eval(), tokenizer, dtype)  # type: ignore[arg-type]  # transformers wraps `to`
 
@@ -122,19 +122,50 @@ FORWARD_PASSES: list[weakref.WeakKeyDictionary[PreTrainedModel, bool]] = []
 """What was found out about the forward pass of each model; the modules that do register theirs."""
 
 
-def prepare_tokenizer(tokenizer: PreTrainedTokenizerBase, name: str) -> None:
-    """Let a tokenizer pad on the left, by its end of sequence where it has no pad token.
+def prepare_tokenizer(tokenizer: PreTrainedTokenizerBase, name: str, vocabulary: int) -> None:
+    """Let a tokenizer pad on the left, by its end of sequence where it has no pad token, or one that the model has no embedding for.
+
+    Args:
+        vocabulary: tokens that the model has embeddings for.
 
     Raises:
         UsageError: it has neither.
     """
     tokenizer.padding_side = "left"
-    if tokenizer.pad_token_id is None:
+    pad = tokenizer.pad_token_id
+    if not isinstance(pad, int) or pad >= vocabulary:
         tokenizer.pad_token = tokenizer.eos_token
     if tokenizer.pad_token_id is None:
         raise UsageError(
             f"the tokenizer of {name!r} has neither an end-of-sequence nor a pad token, so no completion could end; set eos_token in its "
             "tokenizer_config.json"
+        )
+
+
+def vocabulary_of(model: PreTrainedModel) -> int:
+    """Return how many tokens a model has embeddings for; its tokenizer may know fewer, or more."""
+    embeddings: Any = model.get_input_embeddings()
+    return int(embeddings.weight.shape[0])
+
+
+def check_vocabulary(loaded: LoadedModel, sequences: Iterable[Sequence[int]], what: str) -> None:
+    """Refuse token ids that a model has no embedding for: a CPU says "index out of range", and a GPU fails for good.
+
+    Tokenizers may know more tokens than their models (Gemma 3's one for images), as long as no text has them.
+
+    Args:
+        what: they belong to, for the message.
+
+    Raises:
+        UsageError: naming the token.
+    """
+    vocabulary = vocabulary_of(loaded.model)
+    largest = max((max(ids, default=0) for ids in sequences), default=0)
+    if largest >= vocabulary:
+        token = loaded.tokenizer.convert_ids_to_tokens(largest)
+        raise UsageError(
+            f"the token {token!r} ({largest}) of {what} is not among the {vocabulary:,} that the model has embeddings for: the tokenizer "
+            "belongs to another model, or tokens were added to it alone"
         )
 
 

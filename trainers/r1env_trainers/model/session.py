@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib.util
 import logging
 import math
@@ -13,7 +14,7 @@ from typing import Any, Protocol
 import torch
 from torch import nn
 
-from r1env.errors import TrainingStoppedError, UsageError
+from r1env.errors import RunError, TrainingStoppedError, UsageError
 from r1env.runs.run import Run
 from r1env.runs.stages import is_stage
 from r1env_trainers.model.batching import checkpoint_layers, is_out_of_memory
@@ -92,13 +93,19 @@ def begin(config: LocalConfig, run: Run, load: Loader = load_model) -> Session:
 
     Raises:
         UsageError: the model cannot be loaded, or does not fit into memory.
+        RunError: the checkpoint cannot be read.
     """
     check_fits(config)
     checkpoint = next(reversed(list_checkpoints(run.checkpoint_dir)), None)
     start = str(config.model if checkpoint is None or config.lora.rank else checkpoint)
     device = choose_device(config.device)
     limit_memory(device, config.memory_gb)
-    loaded = load(start, device=device, seed=config.seed)
+    try:
+        loaded = load(start, device=device, seed=config.seed)
+    except UsageError as error:
+        if checkpoint is None:
+            raise
+        raise RunError(f"{error}; delete the folder, so that --resume goes on from the checkpoint before") from error
     if config.lora.rank:
         loaded = with_adapters(loaded, config.lora, config.model, config.seed)
         if checkpoint is not None:
@@ -239,6 +246,31 @@ def device_fault(error: BaseException) -> str | None:
     return str(error).splitlines()[0][:200] if known and not is_out_of_memory(error) else None
 
 
+DATA = "data"
+
+
+def fingerprint(rows: Iterable[object]) -> dict[str, Any]:
+    """Return the number of rows and a hash of them, by which a resumed run knows that it goes on with the same data."""
+    count, digest = 0, hashlib.blake2b(digest_size=16)
+    for row in rows:
+        count += 1
+        digest.update(repr(row).encode("utf-8", "surrogatepass"))
+    return {"rows": count, "digest": digest.hexdigest()}
+
+
+def check_same_data(then: Mapping[str, Any] | None, now: Mapping[str, Any] | None) -> None:
+    """Refuse to go on with other data: their order would be another too, and rows would be learned twice or never.
+
+    Raises:
+        RunError: the two fingerprints differ.
+    """
+    if then is not None and now is not None and dict(then) != dict(now):
+        raise RunError(
+            f"the data are not those that this run began with ({now['rows']:,} rows, {then['rows']:,} then); bring them back, or start a new "
+            "run from the model of this one"
+        )
+
+
 class Checkpoints:
     """Writes the checkpoints of a training loop: every so many steps, after the last one, on SIGUSR1, and where Ctrl-C or SIGTERM ends it.
 
@@ -254,8 +286,16 @@ class Checkpoints:
         ...         checkpoints.step_done(step + 1)
     """
 
-    def __init__(self, session: Session, config: LocalConfig, run: Run) -> None:
-        self._session, self._config, self._run = session, config, run
+    def __init__(self, session: Session, config: LocalConfig, run: Run, data: Mapping[str, Any] | None = None) -> None:
+        """
+        Args:
+            data: `fingerprint` of what is learned from, which must be that of the resumed checkpoint.
+
+        Raises:
+            RunError: it is another.
+        """
+        check_same_data(session.extra.get(DATA), data)
+        self._session, self._config, self._run, self._data = session, config, run, data
         self._done: int | None = None  # steps, since the start of this process
         self._written = session.first_step
         self._extra: Mapping[str, Any] = {}
@@ -306,5 +346,6 @@ class Checkpoints:
         self._run.rewind(self._sizes)  # of a step that was begun, an evaluation may have been logged
         torch.set_rng_state(self._random)
         loaded, optimizer = self._session.loaded, self._session.optimizer
-        save_checkpoint(self._run.checkpoint_dir, steps_done, loaded, optimizer, self._run.position(), extra=self._extra)
+        extra = {**self._extra, **({} if self._data is None else {DATA: dict(self._data)})}
+        save_checkpoint(self._run.checkpoint_dir, steps_done, loaded, optimizer, self._run.position(), extra=extra)
         self._written = steps_done

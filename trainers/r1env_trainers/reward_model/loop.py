@@ -22,8 +22,8 @@ from r1env.runs.stages import is_stage
 from r1env_trainers.generate.engine import context_length
 from r1env_trainers.model.batching import micro_batches, within_memory
 from r1env_trainers.model.guards import rows_at_fault, shown_ids
-from r1env_trainers.model.load import LoadedModel
-from r1env_trainers.model.session import Checkpoints, Session, begin, check_local, optimizer_step, save_result
+from r1env_trainers.model.load import LoadedModel, check_vocabulary
+from r1env_trainers.model.session import Checkpoints, Session, begin, check_local, fingerprint, optimizer_step, save_result
 from r1env_trainers.reward_model.config import RewardModelConfig
 from r1env_trainers.reward_model.data import Examples, Labelled, Pair, open_examples
 from r1env_trainers.reward_model.model import (
@@ -74,7 +74,7 @@ class RewardModelTrainer:
         if not train:
             raise UsageError(f"{config.data}: every row is longer than max_length {config.max_length}; raise it")
         run.note(examples=_counts(examples, train, heldout))
-        with Checkpoints(session, config, run) as checkpoints:
+        with Checkpoints(session, config, run, fingerprint(train)) as checkpoints:
             for step in range(session.first_step, config.steps):
                 start = time.perf_counter()
                 positions = range(step * config.optim.batch_size, (step + 1) * config.optim.batch_size)
@@ -123,6 +123,7 @@ def _update(
 ) -> dict[str, float]:
     """Take one optimizer step, before which `hold` is called; the loss is the mean over the batch, however it is cut into micro-batches."""
     loaded = session.loaded
+    check_vocabulary(loaded, (ids for item in batch for ids in item.sequences), "an example")
 
     def gradients(passes: list[list[int]]) -> tuple[Tensor, list[float]]:
         total, gaps = torch.zeros((), device=loaded.device), list[float]()

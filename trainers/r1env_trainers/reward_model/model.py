@@ -32,6 +32,7 @@ from r1env_trainers.model.load import (
     prepare_tokenizer,
     read_folder,
     stored_dtype,
+    vocabulary_of,
 )
 from r1env_trainers.reward_model.config import Objective, Reads
 from r1env_trainers.settings import Device
@@ -103,7 +104,7 @@ def load_classifier(folder: Path, device: torch.device | str) -> LoadedModel:
     """
     model, tokenizer = read_folder(AutoModelForSequenceClassification, str(folder), num_labels=1)
     check_loaded(model, str(folder))
-    prepare_tokenizer(tokenizer, str(folder))
+    prepare_tokenizer(tokenizer, str(folder), vocabulary_of(model))
     return LoadedModel(model.to(device).eval(), tokenizer, stored_dtype(str(folder)))  # type: ignore[arg-type]  # transformers wraps `to`
 
 

@@ -14,7 +14,7 @@ from r1env.preflight import Limits, check_suites
 from r1env.rollout import stop_when_scoring_fails, stop_when_unscored
 from r1env.runs.run import Run
 from r1env_trainers.generate.choose import training_engine
-from r1env_trainers.model.session import Checkpoints, begin, save_result
+from r1env_trainers.model.session import Checkpoints, begin, fingerprint, save_result
 from r1env_trainers.rl.config import GRPOConfig
 from r1env_trainers.rl.critic import Critic
 from r1env_trainers.rl.metrics import (
@@ -27,7 +27,7 @@ from r1env_trainers.rl.metrics import (
     speed_metrics,
     token_data,
 )
-from r1env_trainers.rl.rollouts import check_measured, collect, evaluation_suite, task_filter, training_suite
+from r1env_trainers.rl.rollouts import check_measured, collect, evaluation_suite, task_filter, tasks_of, training_suite
 from r1env_trainers.rl.update import Batch, Reference, describe_rows_at_fault, row_advantages, update
 
 
@@ -63,7 +63,7 @@ def train(config: GRPOConfig, run: Run) -> None:
                 options=config.engine.options,
             )
         ) as engine,
-        Checkpoints(session, config, run) as checkpoints,
+        Checkpoints(session, config, run, fingerprint(tasks_of([suite, late_suite]))) as checkpoints,
     ):
         limits = Limits(engine.tokenizer, config.filter.max_prompt_length, engine.max_length)
         check_suites([suite, late_suite], config.preflight, limits, seed=config.seed)

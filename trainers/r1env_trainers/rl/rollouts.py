@@ -6,7 +6,7 @@ import itertools
 import logging
 import math
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from r1env.data.rows import read_rows
+from r1env.data.sources import AdaptiveSource
 from r1env.engines import TokenEngine, derive_seed
 from r1env.envs.environment import Environment
 from r1env.envs.suite import Suite
@@ -285,6 +286,18 @@ def draw_tasks(suite: Suite, position: int, count: int, seed: int, keep: TaskFil
                 "filter.max_prompt_length; widen them"
             )
     return Drawn(tasks, position)
+
+
+FINGERPRINTED = 64  # tasks of a source
+
+
+def tasks_of(suites: Sequence[Suite]) -> Iterator[tuple[object, ...]]:
+    """Yield what tells the tasks of suites from others: the size of every finite source, and its first tasks."""
+    for environment in (one for suite in suites for one in suite.environments):
+        size = environment.source.size
+        if size is not None and not isinstance(environment.source, AdaptiveSource):
+            tasks = [environment.task(index) for index in range(min(size, FINGERPRINTED))]
+            yield (environment.name, size, [(task.id, task.prompt, task.answer) for task in tasks])
 
 
 # Filters. That by difficulty keeps tasks whose pass rate, measured beforehand, is neither too low nor too high.

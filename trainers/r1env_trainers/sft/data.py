@@ -6,7 +6,7 @@ import hashlib
 import math
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Protocol, cast
 
 import numpy as np
@@ -156,6 +156,14 @@ def waits_for_a_stage(config: SFTConfig) -> bool:
     """Return whether the data come from an earlier stage, so that they need not exist yet."""
     files = [config.data] if config.data is None or isinstance(config.data, str) else config.data
     return any(is_stage(file.data if isinstance(file, DataShare) else file) for file in files)
+
+
+def rows_of(demonstrations: Demonstrations) -> Iterator[tuple[object, ...]]:
+    """Yield what decides which demonstrations are learnt, and in which order; nothing for those that never end."""
+    files = demonstrations.files if isinstance(demonstrations, MixedDemonstrations) else [demonstrations]
+    for file in files:
+        if isinstance(file, FileDemonstrations):
+            yield from ((one.prompt, one.response, one.tools) for one in file.rows)
 
 
 def steps_of(config: TuningSettings, demonstrations: Demonstrations) -> int:

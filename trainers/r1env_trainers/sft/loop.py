@@ -21,9 +21,9 @@ from r1env_trainers.generate.engine import TransformersEngine, context_length
 from r1env_trainers.model.batching import left_pad, micro_batches, within_memory
 from r1env_trainers.model.guards import rows_at_fault, shown_ids
 from r1env_trainers.model.llama import is_llama
-from r1env_trainers.model.load import LoadedModel, end_of_turn
+from r1env_trainers.model.load import LoadedModel, check_vocabulary, end_of_turn
 from r1env_trainers.model.logprobs import TokenBatch, completion_logprobs
-from r1env_trainers.model.session import Checkpoints, Session, begin, check_local, optimizer_step, save_result
+from r1env_trainers.model.session import Checkpoints, Session, begin, check_local, fingerprint, optimizer_step, save_result
 from r1env_trainers.settings import SuiteSettings, open_evaluation, open_suite
 from r1env_trainers.sft.config import SFTConfig, TuningSettings
 from r1env_trainers.sft.data import (
@@ -35,6 +35,7 @@ from r1env_trainers.sft.data import (
     padded_batches,
     prepare,
     prepare_file,
+    rows_of,
     steps_of,
     waits_for_a_stage,
 )
@@ -72,7 +73,7 @@ def tune(config: TuningSettings, demonstrations: Demonstrations, held_out: Seque
         held_out = prepare_file(FileDemonstrations(held_out, config.seed, "eval.data"), tokenizer, config).rows
         measured = [_pair(encode_within(one, tokenizer, config)) for one in held_out]
     measurements = Measurements(config, session.loaded, measured)
-    with Checkpoints(session, config, run) as checkpoints:
+    with Checkpoints(session, config, run, fingerprint(rows_of(demonstrations))) as checkpoints:
         for step in range(session.first_step, config.steps):
             if measurements.due(step) and measurements.take(run, step):
                 break
@@ -105,6 +106,7 @@ def _update(
 ) -> dict[str, float]:
     """Take one optimizer step on a batch of (prompt, response) ids; `hold` is called before weights change."""
     loaded = session.loaded
+    check_vocabulary(loaded, (ids for pair in pairs for ids in pair), "a demonstration")
     tokens = float(sum(len(response) for _, response in pairs))
 
     def gradients(passes: list[list[int]]) -> Tensor:
