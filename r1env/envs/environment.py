@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -17,6 +18,8 @@ from r1env.plugins import Plugins, installed
 from r1env.prompts import PromptTemplate
 from r1env.rubrics import ACCURACY, Rubric, RubricSpec, find_rubric, resolve_rubric
 from r1env.types import Task
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -97,7 +100,8 @@ def make_environment(
         max_turns: fewer turns than the environment's own.
         split: the part of the tasks to take, such as `train` or `test`. A source without splits is all training data. None takes the
             source as it is made by default.
-        hold_out: for a source without splits: make this share of its tasks the split `test`, by a hash of what they ask.
+        hold_out: make this share of the tasks the split `test`, by a hash of what they ask. Of a source with splits, such as a benchmark of
+            the hub, it divides the split `train`, whatever `test` it has of its own; the log says so.
         options: passed to the task source.
 
     Raises:
@@ -166,6 +170,12 @@ def _with_split(spec: EnvironmentSpec, options: Mapping[str, Any], split: str | 
 def _part_of(source: TaskSource, spec: EnvironmentSpec, split: str | None, hold_out: float) -> TaskSource:
     """Return the split of a source that was not made for it, or that is divided by `hold_out`."""
     if hold_out:
+        if "split" in inspect.signature(import_target(spec.source)).parameters:
+            logger.info(
+                "environment %s: hold_out=%g divides its training tasks; a split 'test' of the data is not used",
+                spec.name,
+                hold_out,
+            )
         held_out = HeldOut(source, hold_out)
         return held_out if split is None else held_out.split(split)
     if split is None or "split" in inspect.signature(import_target(spec.source)).parameters:

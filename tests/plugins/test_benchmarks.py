@@ -122,8 +122,10 @@ def test_the_hub_gives_rows_like_a_file(monkeypatch):
     assert gsm8k(split="train").task(0).answer == "#### 7"
 
 
-def test_what_is_held_out_of_a_hub_benchmark_comes_of_its_training_split(monkeypatch):
+def test_what_is_held_out_of_a_hub_benchmark_comes_of_its_training_split(monkeypatch, caplog):
     import datasets
+
+    caplog.set_level("INFO", "r1env.envs")
 
     asked = []
 
@@ -136,6 +138,9 @@ def test_what_is_held_out_of_a_hub_benchmark_comes_of_its_training_split(monkeyp
     assert set(asked) == {"train"}
     rest = r1env.make_environment("gsm8k", split="train", hold_out=0.3)
     assert held_out.source.size + rest.source.size == 40
+    assert (
+        "environment gsm8k: hold_out=0.3 divides its training tasks; a split 'test' of the data is not used" in caplog.messages
+    )
     assert r1env.make_environment("gsm8k").source.size == 40
     assert asked[-1] == "test"
 

@@ -76,6 +76,7 @@ def test_there_are_25_rules_with_the_arguments_that_the_layout_knows():
         ("length_constraints:number_paragraphs", {"num_paragraphs": 1}, "***\nonly\n***", True, True),
         ("length_constraints:number_paragraphs", {"num_paragraphs": 0}, "***", True, True),
         ("length_constraints:number_words", {"num_words": 3.0, "relation": "at least"}, "x-y_z w", True, True),
+        ("length_constraints:number_words", {"num_words": 3, "relation": "less than"}, "मौसम अच्छा", True, True),
         (
             "length_constraints:nth_paragraph_first_word",
             {"num_paragraphs": 1, "nth_paragraph": 1, "first_word": "don"},

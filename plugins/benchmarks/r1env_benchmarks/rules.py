@@ -537,11 +537,14 @@ MAX_SPANS = 100
 """Most spans of an answer that are compared. A question of DROP has a dozen at most."""
 
 
-def drop_metrics(prediction: str | Sequence[str], reference: str | Sequence[str]) -> tuple[float, float]:
-    """Return exact match and F1 of an answer, in [0, 1] (Dua et al., 2019, arXiv 1903.00161; F1 to two decimals).
+def drop_metrics(prediction: str | Sequence[str], reference: str | Sequence[str], decimals: int = 2) -> tuple[float, float]:
+    """Return exact match and F1 of an answer, in [0, 1] (Dua et al., 2019, arXiv 1903.00161).
 
     Spans are compared as bags of words, each with the one that makes the sum of F1 largest; a span with a number has F1 0 with one that
     lacks it. A text is one span.
+
+    Args:
+        decimals: of F1. simple-evals has 4, since it rounds a percentage to 2.
     """
     given, wanted = ([one] if isinstance(one, str) else list(one)[:MAX_SPANS] for one in (prediction, reference))
     given_spans, wanted_spans = [_drop_form(one) for one in given], [_drop_form(one) for one in wanted]
@@ -552,7 +555,7 @@ def drop_metrics(prediction: str | Sequence[str], reference: str | Sequence[str]
     paired = _best_pairs(scores)
     # numpy rounds 0.225 to 0.22, as the original does, and Python to 0.23.
     f1 = np.mean([*paired, *[0.0] * (max(len(given_spans), len(wanted_spans)) - len(paired))])
-    return float(exact), float(np.round(f1, 2))
+    return float(exact), float(np.round(f1, decimals))
 
 
 def drop_contained(prediction: str, reference: str) -> bool:
@@ -703,7 +706,7 @@ def _simple_evals_drop(response: str, task: Task) -> Outcome:
     answer = simple_evals_answer(response)
     given = response if answer is None else answer
     references = [", ".join(reference) for reference in references_of_drop(task)]
-    metrics = [drop_metrics(given, reference) for reference in references] or [(0.0, 0.0)]
+    metrics = [drop_metrics(given, reference, decimals=4) for reference in references] or [(0.0, 0.0)]
     parts = {"em": max(exact for exact, _ in metrics), "f1": max(f1 for _, f1 in metrics)}
     return Outcome(given, float(any(drop_contained(given, reference) for reference in references)), parts)
 
