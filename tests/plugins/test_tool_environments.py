@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 
 import numpy as np
@@ -47,10 +48,8 @@ def test_a_calculator_calculates(expression, value):
 
 @given(st.text(alphabet="0123456789+-*/() x.", max_size=250))
 def test_a_calculator_answers_or_says_what_is_wrong(text):
-    try:
+    with contextlib.suppress(ExpressionError):
         assert tools.calculator(text)
-    except ExpressionError as error:
-        assert str(error)
 
 
 def test_an_expression_is_worked_out_with_the_calculator():

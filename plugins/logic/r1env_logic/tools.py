@@ -71,10 +71,34 @@ class Calculator(ToolEnv):
 
 # price-list
 
-FRUIT = (
-    "apple apricot banana cherry date elderberry fig gooseberry grape guava kiwi kumquat lemon lime lychee mango melon nectarine olive orange papaya "
-    "peach pear plum pomegranate quince"
-).split()
+FRUIT = [
+    "apple",
+    "apricot",
+    "banana",
+    "cherry",
+    "date",
+    "elderberry",
+    "fig",
+    "gooseberry",
+    "grape",
+    "guava",
+    "kiwi",
+    "kumquat",
+    "lemon",
+    "lime",
+    "lychee",
+    "mango",
+    "melon",
+    "nectarine",
+    "olive",
+    "orange",
+    "papaya",
+    "peach",
+    "pear",
+    "plum",
+    "pomegranate",
+    "quince",
+]
 LETTERS = "abcdefgh"
 FAILED_CALL = -0.05
 """What a turn is paid for each of its calls that fails: an item that is not in the list, an expression that is none, text that is no call."""
