@@ -18,29 +18,41 @@ DOCS = Path(__file__).parents[1] / "docs"
 
 SETTINGS_HEAD = """# Settings
 
-Every setting of every trainer, with its type, default and, where the default was published, its source. This page is written by
-`python tools/reference_pages.py`; `r1env train NAME --help` shows the same, and `r1env settings NAME --preset PRESET` the values of a preset.
+This page lists every setting of every trainer with its type, its default and, if the default was published, the source.
+`python tools/reference_pages.py` writes it. `r1env train NAME --help` prints the same list, and `r1env settings NAME --preset PRESET` prints
+the values of a preset.
 
 ```bash
 r1env train grpo --preset tiny-cpu --set optim.lr=3e-4 --set sampling.group_size=8
-r1env train grpo --preset tiny-cpu --dry-run         # prints what differs from the defaults; with --all everything
+r1env train grpo --preset tiny-cpu --dry-run         # print the settings that differ from the defaults; --all prints every one
 ```
 
-The output of a dry run is a recipe: with `> plan.yaml` behind it, `r1env train plan.yaml` trains what was planned. A run's `config.yaml` is
-one too: `r1env train runs/NAME/config.yaml --set optim.lr=1e-4`.
+The output of a dry run is a recipe file: save it with `> plan.yaml`, and `r1env train plan.yaml` runs that plan. The `config.yaml` of a run is
+a recipe file too: `r1env train runs/NAME/config.yaml --set optim.lr=1e-4`.
 
-In a file, settings are nested (`optim: {lr: 3e-4}`) or dotted (`optim.lr: 3e-4`); in Python, `GRPOConfig(model=…, optim={"lr": 3e-4})`.
-Old flat names (`lr`, `group_size`, …) work for one version, with a warning that gives the new one. An unknown name is answered with the
-likely one, also if it is TRL's, verl's or OpenRLHF's (`num_generations`, `actor_rollout_ref.rollout.n`, `init_kl_coef`).
+In a file, settings are nested (`optim: {lr: 3e-4}`) or dotted (`optim.lr: 3e-4`); in Python, write `GRPOConfig(model=…, optim={"lr": 3e-4})`.
+The old flat names (`lr`, `group_size`, …) still work for one version, with a warning that gives the new name. The error for an unknown name
+suggests the setting that was probably meant, even if the name comes from TRL, verl or OpenRLHF (`num_generations`,
+`actor_rollout_ref.rollout.n`, `init_kl_coef`).
 """
 
 
 CLI_HEAD = """# Command line
 
-The help of every command of r1env itself, as it prints it. This page is written by `python tools/reference_pages.py`. Plugins add commands;
-`r1env --help` lists them all, and `r1env COMMAND --help` explains each.
+This page shows the help of every command of r1env, as the command prints it; `python tools/reference_pages.py` writes it. Plugins add
+commands of their own: `r1env --help` lists all of them, and `r1env COMMAND --help` explains one.
 
-Exit codes: 0 done, 1 something was found or failed, 2 wrong usage, 130 interrupted, 143 terminated.
+Exit codes: 0 success, 1 a problem was found or the command failed, 2 wrong usage, 130 interrupted, 143 terminated.
+
+## Shell completion
+
+```text
+r1env --install-completion        # for the shell you are in: bash, zsh, fish or PowerShell
+r1env --show-completion bash      # print the script instead, to put it where you like
+```
+
+In a new shell, Tab then completes commands, options, and the names of rewards, rubrics, environments, suites, trainers, recipes and presets,
+those of installed plugins included: `r1env score --reward ma`, `r1env train grpo --preset ti`.
 """
 
 

@@ -105,21 +105,22 @@ def render(stack: str, spec: RubricSpec, *, path: Path, parts: Sequence[str]) ->
     )
 
 
-def write_rows(stack: str, environment: Environment, path: Path) -> int:
+def write_rows(stack: str, environment: Environment, path: Path, limit: int | None = None) -> int:
     """Write the tasks of an environment as a data set for the stack, and return how many there are.
 
-    Each row has the prompt as the environment's template puts it, and brings the task whole to the reward.
+    Each row has the prompt as the environment's template writes it, and passes the complete task to the reward.
 
     Args:
-        path: JSON Lines, or Parquet where its name ends in `.parquet`.
+        path: JSON Lines, or Parquet if its name ends in `.parquet`.
+        limit: number of tasks; None writes all.
 
     Raises:
-        UsageError: the environment's tasks never end, or the file cannot be written.
+        UsageError: the tasks never end and there is no limit, or the file cannot be written.
     """
     row_of = {"trl": trl.row_of, "verl": verl.row_of, "openrlhf": openrlhf.row_of}[stack]
     rows = (
         {**row_of(task), "prompt": [dict(message) for message in environment.open(task).messages]}
-        for task in iterate(environment.source)
+        for task in iterate(environment.source, limit)
     )
     count = 0
     try:

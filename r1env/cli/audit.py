@@ -17,7 +17,7 @@ from r1env.audit.environment import audit_environment
 from r1env.audit.report import excerpt
 from r1env.audit.run import SECONDS
 from r1env.cli.console import print_json, print_table, progress
-from r1env.cli.options import Json, Map, plugins_of
+from r1env.cli.options import Json, Map, names_of, plugins_of
 from r1env.config import parse_overrides
 from r1env.data.layouts import example_of, mapped
 from r1env.data.rows import FIELDS, ColumnMap, read_rows
@@ -43,16 +43,25 @@ def audit_command(
         typer.Option(
             "--reward",
             metavar="NAME",
+            autocompletion=names_of("rewards"),
             help="Reward to audit: a name, module:attribute or file.py:attribute. Without it, --env itself is audited.",
         ),
     ] = None,
     data: Annotated[
         str | None,
-        typer.Option("--data", metavar="SOURCE", help="Rows with a reference, or with a `completion` known to be correct."),
+        typer.Option(
+            "--data", metavar="SOURCE", help="Rows with a reference, or with a `completion` that is known to be correct."
+        ),
     ] = None,
     columns: Map = None,
     env: Annotated[
-        str | None, typer.Option("--env", metavar="ENV", help="Use the tasks of this environment (see `r1env envs`).")
+        str | None,
+        typer.Option(
+            "--env",
+            metavar="ENV",
+            autocompletion=names_of("environments"),
+            help="Use the tasks of this environment (see `r1env envs`).",
+        ),
     ] = None,
     option: Annotated[
         list[str] | None, typer.Option("--option", metavar="KEY=VALUE", help="Option of the reward. Repeatable.")
@@ -66,18 +75,19 @@ def audit_command(
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Attack a reward before a policy does.
+    """Find wrong completions that a reward pays for.
 
-    Look for completions that are paid as much as right ones and should not be, for texts on which the reward raises, hangs or
-    takes more than linear time, and for scores that change. The reward runs in a worker that is killed if it hangs.
+    Look for wrong completions that get as much reward as right ones, for texts on which the reward raises, hangs or takes more
+    than linear time, and for scores that change. The reward runs in a worker, which is killed if it hangs.
 
-    The tasks are a fixed corpus that comes with r1env, so the result does not depend on what else is installed. A reward that
-    needs tasks of its own takes them from --data or --env. The report names the tasks that were used.
+    The tasks are a fixed corpus that is part of r1env, so the result does not depend on what else is installed. For a reward
+    that needs other tasks, use --data or --env. The report names the tasks that were used.
 
-    With --env and no --reward, the environment is audited: each of its first 20 tasks is played with its solution, which must be paid 1, and
-    doing nothing, which must be paid less.
+    With --env and without --reward, the environment is audited: for each of its first 20 tasks, the solution must get a reward
+    of 1, and doing nothing must get less.
 
-    Exit code 0: nothing found. 1: something found, or the time ran out. 2: wrong usage, or nothing could be scored.
+    The exit code is 0 if nothing was found, 1 if something was found or the time ran out, and 2 for wrong usage or if nothing
+    could be scored.
 
     \b
     Example:

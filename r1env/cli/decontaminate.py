@@ -27,21 +27,24 @@ from r1env.types import Conversation
 
 def decontaminate(
     ctx: typer.Context,
-    data: Annotated[str, typer.Argument(metavar="DATA", help="Training data: a file, a folder, a pattern or hub:owner/name.")],
+    data: Annotated[str, typer.Argument(metavar="DATA", help="Training data: a file, a folder, a glob or hub:owner/name.")],
     against: Annotated[
         list[str],
         typer.Option("--against", metavar="NAME|DATA", help="A benchmark: an environment, a suite, or data. Repeatable."),
     ],
-    n: Annotated[int, typer.Option("--ngram", min=2, help="Words of an n-gram.")] = 10,
+    n: Annotated[int, typer.Option("--ngram", min=2, help="Number of words in an n-gram.")] = 10,
     columns: Annotated[
         str | None,
-        typer.Option("--map", metavar="FIELD=COLUMN,…", help="Columns of the training data, where they are not recognised."),
+        typer.Option(
+            "--map", metavar="FIELD=COLUMN,…", help="Meaning of the columns of the training data, if they are not recognized."
+        ),
     ] = None,
     output: Annotated[
         Path | None, typer.Option("--output", metavar="FILE", help="Write the clean rows, as JSON Lines.")
     ] = None,
     report: Annotated[
-        Path | None, typer.Option("--report", metavar="FILE", help="Write the other rows with what they share, as JSON Lines.")
+        Path | None,
+        typer.Option("--report", metavar="FILE", help="Write the other rows with the text that they share, as JSON Lines."),
     ] = None,
     as_json: opt.Json = False,
 ) -> None:

@@ -51,7 +51,8 @@ class Check:
 
 
 def doctor(ctx: typer.Context, as_json: Json = False) -> None:
-    """Look at this machine: what works, what is missing, and how to get it. Exit code 1 if something installed is broken.
+    """Check this machine: what works, what is missing, and how to install it. The exit code is 1 if something that is installed
+    does not work.
 
     \b
     Example:

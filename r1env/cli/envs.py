@@ -20,6 +20,7 @@ from r1env.cli.options import (
     RubricName,
     Template,
     data_options,
+    names_of,
     open_environment,
     plugins_of,
 )
@@ -37,7 +38,12 @@ from r1env.types import Task
 def envs(
     ctx: typer.Context,
     suite: Annotated[
-        str | None, typer.Option("--suite", help="Only the environments of this suite, with their shares of the tasks.")
+        str | None,
+        typer.Option(
+            "--suite",
+            autocompletion=names_of("suites"),
+            help="List only the environments of this suite, with their shares of the tasks.",
+        ),
     ] = None,
     as_json: Json = False,
 ) -> None:
@@ -97,7 +103,12 @@ def _members(suite: str, plugins: Plugins, rows: Sequence[Mapping[str, Any]]) ->
 def show(
     ctx: typer.Context,
     env: Annotated[
-        str | None, typer.Argument(metavar="ENV", help="Environment (see `r1env envs`). Default: the rows of --data.")
+        str | None,
+        typer.Argument(
+            metavar="ENV",
+            autocompletion=names_of("environments"),
+            help="Environment (see `r1env envs`). Default: the rows of --data.",
+        ),
     ] = None,
     index: Annotated[int, typer.Option("--index", min=0, help="Index of the task.")] = 0,
     seed: Annotated[int, typer.Option("--seed", help="Random seed of the tasks.")] = 0,
@@ -111,8 +122,8 @@ def show(
 ) -> None:
     """Show a task of an environment: the prompt as the model sees it, the answer, and how answers are scored.
 
-    With --data alone, show a row of that: how its layout was recognised, what became of each column, and the task or the demonstration
-    it makes.
+    With --data and without an environment, show a row of the data: the layout that was recognized, how each column is used, and
+    the resulting task or demonstration.
 
     \b
     Example:

@@ -41,7 +41,9 @@ from r1env.scoring import score
 OutputFolder = Annotated[
     Path | None,
     typer.Option(
-        "--output", metavar="DIR", help="Folder of the result. Default: a new one in runs/. FILE.jsonl: the rows alone."
+        "--output",
+        metavar="DIR",
+        help="Folder for the result; FILE.jsonl writes only the rows. Default: a new folder in runs/.",
     ),
 ]
 
@@ -52,7 +54,13 @@ def evaluate_command(
         list[str] | None, typer.Option("--model", help="Model: a name, a folder or a hub name. Repeatable.")
     ] = None,
     env: Annotated[
-        list[str] | None, typer.Option("--env", "--suite", help="Environment or suite (see `r1env envs`). Repeatable.")
+        list[str] | None,
+        typer.Option(
+            "--env",
+            "--suite",
+            autocompletion=opt.names_of("environments", "suites"),
+            help="Environment or suite (see `r1env envs`). Repeatable.",
+        ),
     ] = None,
     engine: opt.EngineName = "transformers",
     engine_options: opt.EngineOptions = None,
@@ -72,10 +80,17 @@ def evaluate_command(
     ignore_eos: opt.IgnoreEOS = False,
     budget: Annotated[
         int | None,
-        typer.Option("--budget", min=1, help="Most tokens of thinking, then the model must answer (--max-new-tokens at most)."),
+        typer.Option(
+            "--budget",
+            min=1,
+            help="Maximum number of thinking tokens, after which the model must answer (with at most --max-new-tokens).",
+        ),
     ] = None,
     waits: Annotated[
-        int, typer.Option("--waits", min=0, help="With --budget: how often thinking that ends early is continued by 'Wait'.")
+        int,
+        typer.Option(
+            "--waits", min=0, help="With --budget: how often to continue thinking that ends early, by appending 'Wait'."
+        ),
     ] = 0,
     template: opt.Template = None,
     rubric: opt.RubricName = "accuracy",
@@ -87,14 +102,18 @@ def evaluate_command(
     ] = "refuse",
     output: OutputFolder = None,
     resume: Annotated[
-        Path | None, typer.Option("--resume", metavar="DIR", help="Complete this evaluation: what is missing, and what failed.")
+        Path | None,
+        typer.Option(
+            "--resume", metavar="DIR", help="Complete this evaluation by sampling the completions that are missing or failed."
+        ),
     ] = None,
     as_json: opt.Json = False,
 ) -> None:
-    """Evaluate models: accuracy with its 95 % interval, pass@k, statuses, lengths.
+    """Evaluate models: accuracy with its 95 % interval, pass@k, statuses and lengths.
 
-    The sampling defaults are DeepSeek-R1's protocol: temperature 0.6, top-p 0.95. Use --n for several completions a task; the
-    accuracy is then pass@1, the mean over them. Every completion is kept as soon as it is scored, and --resume completes what was cut short.
+    The sampling defaults are those of DeepSeek-R1's protocol: temperature 0.6, top-p 0.95. With --n, several completions are sampled
+    per task, and the accuracy is pass@1, their mean. Every completion is saved as soon as it is scored, and --resume completes an
+    evaluation that was interrupted.
 
     \b
     Example:
@@ -268,15 +287,16 @@ def _interval_text(interval: tuple[float, float] | None) -> str:
 
 def compare(
     runs: Annotated[
-        list[Path], typer.Argument(metavar="RUN...", help="Folders that `r1env eval` wrote; the first is the base.")
+        list[Path], typer.Argument(metavar="RUN...", help="Folders written by `r1env eval`; the first is the baseline.")
     ],
     by: Annotated[
-        str | None, typer.Option("--by", metavar="KEY", help="Also by a key of the tasks' metadata, such as level or subject.")
+        str | None,
+        typer.Option("--by", metavar="KEY", help="Also compare by this key of the tasks' metadata, such as level or subject."),
     ] = None,
-    flips: Annotated[int, typer.Option("--flips", min=0, help="Tasks to list whose verdict changed.")] = 10,
+    flips: Annotated[int, typer.Option("--flips", min=0, help="Number of tasks with a changed verdict to list.")] = 10,
     as_json: opt.Json = False,
 ) -> None:
-    """Compare models on the tasks that they have in common: differences with intervals and significance, and tasks that flipped.
+    """Compare models on the tasks that they have in common: differences with intervals and significance, and tasks whose verdict changed.
 
     \b
     Example:
@@ -375,25 +395,27 @@ class TableFormat(StrEnum):
 
 
 def table(
-    runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Folders that `r1env eval` wrote.")],
+    runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Folders written by `r1env eval`.")],
     metrics: Annotated[
         list[str] | None,
-        typer.Option("--metric", metavar="NAME", help="pass@K, cons or length. Repeatable. Default: pass@1, and cons."),
+        typer.Option("--metric", metavar="NAME", help="pass@K, cons or length. Repeatable. Default: pass@1 and cons."),
     ] = None,
     labels: Annotated[
         list[str] | None,
-        typer.Option("--label", metavar="TEXT", help="Heading of a column, such as a stage; one for each model. Repeatable."),
+        typer.Option(
+            "--label", metavar="TEXT", help="Heading of a column, such as the name of a stage; one for each model. Repeatable."
+        ),
     ] = None,
     alpha: Annotated[
-        float, typer.Option("--alpha", min=0.0, max=1.0, help="Level of significance of bold cells. The paper's is 0.01.")
+        float, typer.Option("--alpha", min=0.0, max=1.0, help="Significance level for bold numbers. The paper uses 0.01.")
     ] = 0.05,
     form: Annotated[TableFormat, typer.Option("--format", help="text, markdown or html.")] = TableFormat.TEXT,
     as_json: opt.Json = False,
 ) -> None:
-    """Print evaluations as the tables of the DeepSeek-R1 paper: benchmarks and metrics down, models or stages across.
+    """Print evaluations like the tables of the DeepSeek-R1 paper: a row for each benchmark and metric, a column for each model or stage.
 
-    Every number has its 95 % interval. The best number of a row is bold (in text, marked by *) only where it is better than every other one
-    in a paired test.
+    Every number has its 95 % interval. The best number of a row is bold (marked with * in text) only if it is better than every
+    other one in a paired test.
 
     \b
     Example:
@@ -426,23 +448,23 @@ SCALING_ROWS, SCALING_PAGE = "scaling.jsonl", "scaling.html"
 
 def scaling(
     ctx: typer.Context,
-    runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Folders that `r1env eval` wrote, with --n above 1.")],
+    runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Folders written by `r1env eval`, with --n above 1.")],
     by: Annotated[
         list[str] | None, typer.Option("--by", metavar="REWARD", help="Best-of-n by this reward. Repeatable.")
     ] = None,
     options: Annotated[
         list[str] | None,
-        typer.Option("--option", metavar="REWARD.KEY=VALUE", help="Option of a reward, such as a reward model's folder."),
+        typer.Option("--option", metavar="REWARD.KEY=VALUE", help="Option of a reward, such as the folder of a reward model."),
     ] = None,
     output: Annotated[
-        Path | None, typer.Option("--output", metavar="DIR", help="Folder of the curve. Default: the first RUN.")
+        Path | None, typer.Option("--output", metavar="DIR", help="Folder for the curve. Default: the first RUN.")
     ] = None,
     as_json: opt.Json = False,
 ) -> None:
-    """Show how the accuracy grows with the tokens spent on a task: majority at n, best-of-n by a reward, thinking budgets.
+    """Show how accuracy grows with the number of tokens per task: majority at n, best-of-n by a reward, thinking budgets.
 
-    Nothing is sampled. Majority and best-of-n take the completions that the evaluations kept. An evaluation made with --budget is a
-    point of its own, so several of them make a curve. The points are written to scaling.jsonl, the chart to scaling.html.
+    The command does not sample. Majority and best-of-n use the stored completions of the evaluations. Each evaluation with
+    --budget adds one point to a curve. The points are written to scaling.jsonl, and the chart to scaling.html.
 
     \b
     Example:
@@ -539,12 +561,12 @@ def _values(
 
 def rescore(
     ctx: typer.Context,
-    source: Annotated[Path, typer.Argument(metavar="RUN", help="Folder that `r1env eval` wrote.")],
+    source: Annotated[Path, typer.Argument(metavar="RUN", help="Folder written by `r1env eval`.")],
     rubric: opt.RubricName = "accuracy",
     output: OutputFolder = None,
     as_json: opt.Json = False,
 ) -> None:
-    """Score the completions of an evaluation again, say after a reward was mended, without sampling any.
+    """Score the completions of an evaluation again, for example after a reward was corrected, without sampling.
 
     \b
     Example:

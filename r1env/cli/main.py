@@ -34,18 +34,20 @@ COMMANDS = (
     CommandSpec("score", "r1env.cli.score:score", "Score existing completions."),
     CommandSpec("export", "r1env.cli.score:export", "Export rewards for TRL, verl or OpenRLHF."),
     CommandSpec("serve", "r1env.cli.serve:serve", "Serve rewards over HTTP."),
-    CommandSpec("audit", "r1env.cli.audit:audit_command", "Attack a reward before a policy does."),
+    CommandSpec("audit", "r1env.cli.audit:audit_command", "Find wrong completions that a reward pays for."),
     CommandSpec("runs", "r1env.cli.runs:runs", "List runs and evaluations with their best numbers."),
-    CommandSpec("verify", "r1env.cli.verify:verify", "Score a sample of a run again and name what no longer agrees."),
+    CommandSpec("verify", "r1env.cli.verify:verify", "Score a sample of a run again and report changed values."),
     CommandSpec("report", "r1env.cli.train:report", "Write the report of a training or an evaluation."),
     CommandSpec("envs", "r1env.cli.envs:envs", "List the environments."),
     CommandSpec("show", "r1env.cli.envs:show", "Show a task of an environment."),
     CommandSpec("play", "r1env.cli.play:play", "Play an episode in the terminal."),
-    CommandSpec("plugins", "r1env.cli.plugins:plugins", "List what plugins provide, and check that it works."),
+    CommandSpec("plugins", "r1env.cli.plugins:plugins", "List what plugins provide, and check that it can be imported."),
     CommandSpec("new", "r1env.cli.plugins:app", "Create a plugin."),
-    CommandSpec("doctor", "r1env.cli.doctor:doctor", "Check what works on this machine, and how to get the rest."),
+    CommandSpec("doctor", "r1env.cli.doctor:doctor", "Check what works on this machine."),
     CommandSpec("version", "r1env.cli.main:version", "Show the version."),
 )
+
+OWN_COMMANDS = {spec.name: spec for spec in COMMANDS}
 
 OWN_ARGUMENTS = {"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []}
 """A command reads its own arguments, `--help` included, once it is imported."""
@@ -65,17 +67,18 @@ def make_app(plugins: Plugins) -> typer.Typer:
     app = typer.Typer(
         cls=OneLineErrors,
         no_args_is_help=True,
-        add_completion=False,
         rich_markup_mode=None,
         pretty_exceptions_enable=False,
-        context_settings={"help_option_names": ["-h", "--help"]},  # commands inherit it, those of plugins too
+        context_settings={
+            "help_option_names": ["-h", "--help"],  # commands inherit it, those of plugins too
+            "obj": plugins,  # here and not in `root`, which the shell's completion does not call
+        },
     )
 
     @app.callback()
     def root(
-        ctx: typer.Context,
-        debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,  # noqa: ARG001 - read by OneLineErrors
-        version: Annotated[  # noqa: ARG001 - handled by its callback
+        debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
+        version: Annotated[
             bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version and exit.")
         ] = False,
     ) -> None:
@@ -85,30 +88,34 @@ def make_app(plugins: Plugins) -> typer.Typer:
         Example:
           r1env train r1-zero --preset tiny-cpu
         """
-        ctx.obj = plugins
 
     for spec in COMMANDS:
         _add_command(app, spec)
     for provided in plugins.provided("commands").values():
-        if provided.spec.name in {spec.name for spec in COMMANDS}:
+        if provided.spec.name in OWN_COMMANDS:
             plugins.fail(provided.provenance, f"provides the command {provided.spec.name!r}, which r1env has itself")
         else:
-            _add_command(app, provided.spec, plugins)
+            _add_command(app, provided.spec)
     return app
 
 
-def _add_command(app: typer.Typer, spec: CommandSpec, plugins: Plugins | None = None) -> None:
-    """Add a command of ours, or of one of `plugins`; a name that two of them provide is refused when it is called."""
+def _add_command(app: typer.Typer, spec: CommandSpec) -> None:
+    """Add a command that is imported when it is called."""
 
     @app.command(spec.name, help=spec.summary, context_settings=OWN_ARGUMENTS)
     def call(ctx: typer.Context) -> None:
-        target: Any = plugins.load(CommandSpec, spec.name) if plugins else import_target(spec.target)
-        if not isinstance(target, typer.Typer):
-            function, target = target, typer.Typer(add_completion=False, rich_markup_mode=None)
-            target.command(spec.name)(function)
-        command = typer.main.get_command(target)
+        command = _load_command(ctx.obj, spec.name)
         with command.make_context(spec.name, list(ctx.args), parent=ctx.parent) as own:
             command.invoke(own)
+
+
+def _load_command(plugins: Plugins, name: str) -> Any:
+    """Import a command of ours or of a plugin. Raise PluginError if two plugins provide the name."""
+    target: Any = import_target(OWN_COMMANDS[name].target) if name in OWN_COMMANDS else plugins.load(CommandSpec, name)
+    if not isinstance(target, typer.Typer):
+        function, target = target, typer.Typer(add_completion=False, rich_markup_mode=None)
+        target.command(name)(function)
+    return typer.main.get_command(target)
 
 
 def _show_version(asked: bool) -> None:
@@ -134,6 +141,11 @@ _PARSE_ERROR: Any = typer.BadParameter.__base__
 
 class OneLineErrors(TyperGroup):
     """The root of the command line: every command's fault passes here, and leaves as one line."""
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        """Return the command; while the shell completes a line, the imported one, whose options and arguments are known."""
+        command = super().get_command(ctx, cmd_name)
+        return _load_command(ctx.obj, cmd_name) if command is not None and ctx.resilient_parsing else command
 
     def invoke(self, ctx: Any) -> Any:
         try:

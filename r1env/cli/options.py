@@ -17,8 +17,36 @@ from r1env.errors import UsageError
 from r1env.importing import import_target
 from r1env.plugins import Plugins
 
+
+def names_of(*kinds: str) -> Callable[[typer.Context, str], list[tuple[str, str]]]:
+    """Return a completer for the shell: the names, with their summaries, of what plugins provide.
+
+    Example:
+        >>> typer.Option("--env", autocompletion=names_of("environments"))  # doctest: +SKIP
+    """
+
+    def complete(ctx: typer.Context, incomplete: str) -> list[tuple[str, str]]:
+        provided = [one.spec for kind in kinds for one in plugins_of(ctx).provided(kind).values()]
+        return [(spec.name, getattr(spec, "summary", "")) for spec in provided if spec.name.startswith(incomplete)]
+
+    return complete
+
+
+def presets_of(ctx: typer.Context, incomplete: str) -> list[str]:
+    """Complete the presets of the trainer or recipe that the command line names."""
+    named = {ctx.params.get("name"), *ctx.args}  # the parser leaves it in `args` if the line ends with `--preset`
+    provided = [one.spec for kind in ("trainers", "recipes") for one in plugins_of(ctx).provided(kind).values()]
+    presets = [preset for spec in provided if spec.name in named for preset in spec.presets]
+    return [preset for preset in presets if preset.startswith(incomplete)]
+
+
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
-EnvName = Annotated[str | None, typer.Option("--env", help="Environment (see `r1env envs`). Default: the rows of --data.")]
+EnvName = Annotated[
+    str | None,
+    typer.Option(
+        "--env", autocompletion=names_of("environments"), help="Environment (see `r1env envs`). Default: the rows of --data."
+    ),
+]
 EnvOptions = Annotated[
     list[str] | None,
     typer.Option("-o", "--env-option", metavar="KEY=VALUE", help="Option of the environment's task source. Repeatable."),
@@ -28,7 +56,7 @@ Data = Annotated[
     typer.Option(
         "--data",
         metavar="SOURCE",
-        help="Where the tasks are: a file, a folder, a glob, several with commas, or hub:owner/name[:config][@split].",
+        help="Source of the tasks: a file, a folder, a glob, several separated by commas, or hub:owner/name[:config][@split].",
     ),
 ]
 Map = Annotated[
@@ -36,38 +64,50 @@ Map = Annotated[
     typer.Option(
         "--map",
         metavar="FIELD=COLUMN",
-        help="What the columns of --data are, such as question=problem,answer=reward_model.ground_truth. Repeatable.",
+        help="Meaning of the columns of --data, such as question=problem,answer=reward_model.ground_truth. Repeatable.",
     ),
 ]
 DropRepeated = Annotated[
-    bool, typer.Option("--drop-repeated", help="Leave out rows of --data that ask what an earlier row asked.")
+    bool, typer.Option("--drop-repeated", help="Leave out rows of --data that repeat the question of an earlier row.")
 ]
-Template = Annotated[str | None, typer.Option("--template", help="Prompt template instead of the environment's own.")]
-RubricName = Annotated[str, typer.Option("--rubric", metavar="NAME|FILE", help="Rubric: a preset or a YAML file.")]
+Template = Annotated[
+    str | None,
+    typer.Option("--template", autocompletion=names_of("templates"), help="Prompt template instead of the environment's own."),
+]
+RubricName = Annotated[
+    str,
+    typer.Option("--rubric", metavar="NAME|FILE", autocompletion=names_of("rubrics"), help="Rubric: a preset or a YAML file."),
+]
 Model = Annotated[str, typer.Option("--model", help="Model: a name, a folder or a hub name.")]
-EngineName = Annotated[str, typer.Option("--engine", help="Inference engine (see `r1env plugins`).")]
+EngineName = Annotated[
+    str, typer.Option("--engine", autocompletion=names_of("engines"), help="Inference engine (see `r1env plugins`).")
+]
 EngineOptions = Annotated[
     list[str] | None, typer.Option("--engine-option", metavar="KEY=VALUE", help="Option of the engine. Repeatable.")
 ]
 Limit = Annotated[
-    int | None, typer.Option("--limit", min=1, help="Number of tasks. Default: all, or 100 of an endless source.")
+    int | None, typer.Option("--limit", min=1, help="Number of tasks. Default: all, or 100 if the source is endless.")
 ]
 Samples = Annotated[int, typer.Option("--n", min=1, help="Completions per task.")]
 Temperature = Annotated[float, typer.Option("--temperature", min=0.0, help="Sampling temperature; 0 is greedy.")]
 TopP = Annotated[float, typer.Option("--top-p", help="Nucleus sampling; 1 keeps the whole distribution.")]
-TopK = Annotated[int, typer.Option("--top-k", min=0, help="Draw from the k likeliest tokens only; 0 keeps all.")]
+TopK = Annotated[int, typer.Option("--top-k", min=0, help="Sample only from the k most likely tokens; 0 keeps all.")]
 MinP = Annotated[
-    float, typer.Option("--min-p", min=0.0, max=1.0, help="Draw from tokens at least so likely, relative to the likeliest.")
+    float,
+    typer.Option(
+        "--min-p", min=0.0, max=1.0, help="Sample only from tokens with at least this share of the highest probability."
+    ),
 ]
 RepetitionPenalty = Annotated[
-    float, typer.Option("--repetition-penalty", help="Make tokens that have been there already less likely; 1: no penalty.")
+    float, typer.Option("--repetition-penalty", help="Penalty for tokens that already occur; 1 means no penalty.")
 ]
 Stop = Annotated[
-    list[str] | None, typer.Option("--stop", metavar="TEXT", help="Text that ends a completion and is part of it. Repeatable.")
+    list[str] | None,
+    typer.Option("--stop", metavar="TEXT", help="Text that ends a completion, and is included in it. Repeatable."),
 ]
 IgnoreEOS = Annotated[bool, typer.Option("--ignore-eos", help="Do not end completions at end-of-sequence tokens.")]
-MaxNewTokens = Annotated[int, typer.Option("--max-new-tokens", min=1, help="Most tokens per completion.")]
-Seed = Annotated[int, typer.Option("--seed", help="Random seed of tasks and completions.")]
+MaxNewTokens = Annotated[int, typer.Option("--max-new-tokens", min=1, help="Maximum number of tokens per completion.")]
+Seed = Annotated[int, typer.Option("--seed", help="Random seed for tasks and completions.")]
 BatchSize = Annotated[int, typer.Option("--batch-size", min=1, help="Tasks per engine call.")]
 
 

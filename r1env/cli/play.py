@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from r1env.cli.console import print_json
-from r1env.cli.options import Data, EnvOptions, Json, Map, RubricName, Seed, Template, open_environment, plugins_of
+from r1env.cli.options import Data, EnvOptions, Json, Map, RubricName, Seed, Template, names_of, open_environment, plugins_of
 from r1env.envs.conversation import Episode
 from r1env.errors import UsageError
 from r1env.scoring import score
@@ -19,13 +19,16 @@ from r1env.types import Completion, Message, Score
 
 def play(
     ctx: typer.Context,
-    env: Annotated[str | None, typer.Argument(metavar="[ENV]", help="Environment (see `r1env envs`).")] = None,
+    env: Annotated[
+        str | None,
+        typer.Argument(metavar="[ENV]", autocompletion=names_of("environments"), help="Environment (see `r1env envs`)."),
+    ] = None,
     options: EnvOptions = None,
     data: Data = None,
     columns: Map = None,
     rubric: RubricName = "accuracy",
     template: Template = None,
-    index: Annotated[int, typer.Option("--index", min=0, help="Number of the task.")] = 0,
+    index: Annotated[int, typer.Option("--index", min=0, help="Index of the task.")] = 0,
     seed: Seed = 0,
     script: Annotated[
         Path | None,
@@ -37,10 +40,10 @@ def play(
 ) -> None:
     """Play an episode in the terminal.
 
-    Each line is a turn of the model: plain text, or a JSON string where it has several lines. Tools are called as models call them, by a
-    JSON object in <tool_call> tags. The end of the input (Ctrl-D) gives the episode up.
+    Each line is a turn of the model: plain text, or a JSON string if it has several lines. Call tools as a model does, with a
+    JSON object in <tool_call> tags. The end of the input (Ctrl-D) abandons the episode.
 
-    Exit code 0: the episode has a score. 1: it was given up, or could not be scored.
+    The exit code is 0 if the episode has a score, and 1 if it was abandoned or could not be scored.
 
     \b
     Example:

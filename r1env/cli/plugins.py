@@ -22,12 +22,14 @@ from r1env.scaffold import KINDS, new_plugin
 def plugins(
     ctx: typer.Context,
     kind: Annotated[str | None, typer.Option("--kind", help="List only this kind: " + ", ".join(HOOKS) + ".")] = None,
-    check: Annotated[bool, typer.Option("--check", help="Import everything, and exit with 1 if anything is broken.")] = False,
+    check: Annotated[
+        bool, typer.Option("--check", help="Import everything, and exit with code 1 if anything is broken.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
-    """List everything that plugins provide, and which distribution and version it comes from.
+    """List everything that plugins provide, with the distribution and version that provides it.
 
-    What is broken comes after the table, one line each on stderr: plugins that cannot be imported, hooks that raise or return
+    Faults are printed to stderr after the table, one per line: plugins that cannot be imported, hooks that raise or return
     something wrong, and names that two plugins provide.
 
     \b
@@ -99,7 +101,7 @@ def _as_json(kind: str, item: Provided[Spec]) -> dict[str, str]:
 
 app = typer.Typer(rich_markup_mode=None, add_completion=False)
 
-NewName = Annotated[str, typer.Argument(metavar="NAME", help="Name of what is new.")]
+NewName = Annotated[str, typer.Argument(metavar="NAME", help="Name of the new object.")]
 NewFolder = Annotated[
     Path | None, typer.Option("--folder", metavar="DIR", help="Folder to write. Default: a new one in the current directory.")
 ]
@@ -107,7 +109,7 @@ NewFolder = Annotated[
 
 @app.callback()
 def new() -> None:
-    """Write a new plugin that installs with pip, with its tests.
+    """Write a new plugin package with tests, which can be installed with pip.
 
     \b
     Example:

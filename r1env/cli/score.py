@@ -19,7 +19,7 @@ import typer
 from r1env.adapters.core import load_rubric, rubric_spec
 from r1env.adapters.export import render, write_rows
 from r1env.cli.console import printable, progress
-from r1env.cli.options import Data, EnvName, Map, open_environment, options_by_reward, plugins_of
+from r1env.cli.options import Data, EnvName, EnvOptions, Map, names_of, open_environment, options_by_reward, plugins_of
 from r1env.cli.rows import (
     PLAIN,
     Chunk,
@@ -48,13 +48,25 @@ from r1env.types import FAILURES, Status
 def score(
     ctx: typer.Context,
     reward: Annotated[
-        str | None, typer.Option("--reward", metavar="NAME", help="Reward: a name, module:attribute or file.py:attribute.")
+        str | None,
+        typer.Option(
+            "--reward",
+            metavar="NAME",
+            autocompletion=names_of("rewards"),
+            help="Reward: a name, module:attribute or file.py:attribute.",
+        ),
     ] = None,
     rubric: Annotated[
-        str | None, typer.Option("--rubric", metavar="NAME|FILE", help="Rubric instead of a reward: a preset or a YAML file.")
+        str | None,
+        typer.Option(
+            "--rubric",
+            metavar="NAME|FILE",
+            autocompletion=names_of("rubrics"),
+            help="Rubric instead of a reward: a preset or a YAML file.",
+        ),
     ] = None,
     accuracy: Annotated[
-        str, typer.Option("--accuracy", metavar="REWARD", help="Reward that the rubric's `accuracy` stands for.")
+        str, typer.Option("--accuracy", metavar="REWARD", help="Reward to use for `accuracy` in the rubric.")
     ] = "math",
     option: Annotated[
         list[str] | None,
@@ -97,18 +109,19 @@ def score(
 ) -> None:
     """Score existing completions.
 
-    The input may be JSON lines, JSON, CSV, Parquet, a folder or a data set of the hub; it is streamed and may be larger than memory. Rows of
-    a pipe are scored as they arrive.
+    The input can be JSON Lines, JSON, CSV, Parquet, a folder or a dataset on the hub. It is streamed and can be larger than
+    memory. Rows from a pipe are scored as they arrive.
 
-    Every row has a `completion`, and `id`, `prompt`, `answer`, `tests`, `language`, `kind` where the reward needs them; other columns go
-    to the task's metadata. Columns of other names are given with --map, or recognised where they are those of a known data set. Every
-    output row has `id`, `value` (null when it could not be scored), `parts`, `status`, `reason` and `seconds`, and the columns of the
-    input. A malformed row gets the status `error`, the rest are scored, and the exit code is 1. A summary is printed on stderr.
+    Every row has a `completion`, and, if the reward needs them, `id`, `prompt`, `answer`, `tests`, `language` and `kind`. Other
+    columns become metadata of the task. If the columns have other names, use --map; the columns of known datasets are
+    recognized. Every output row has `id`, `value` (null if the row could not be scored), `parts`, `status`, `reason` and
+    `seconds`, and the columns of the input. A malformed row gets the status `error`; the other rows are scored, and the exit
+    code is 1. A summary is printed to stderr.
 
-    A file is written as FILE.partial and gets its name when it is complete.
+    The output file is named FILE.partial until it is complete.
 
-    A reward of scope group gets all rows with one id (and the same prompt and answer) together. The rows may stand anywhere, so the whole
-    input is read before scoring starts.
+    A reward with scope group gets all rows with the same id, prompt and answer together. Because these rows can be anywhere in
+    the input, all of it is read before scoring starts.
 
     \b
     Example:
@@ -456,17 +469,23 @@ def _ray() -> Any:
 
 def export(
     ctx: typer.Context,
-    to: Annotated[str, typer.Option("--to", metavar="STACK", help="Library to export for: trl, verl or openrlhf.")],
+    to: Annotated[str, typer.Option("--to", metavar="STACK", help="Stack to export for: trl, verl or openrlhf.")],
     output: Annotated[Path, typer.Option("--output", metavar="FILE", help="Python file to write.")],
     rubric: Annotated[
-        str, typer.Option("--rubric", metavar="NAME|FILE", help="Rubric: a preset, a YAML file or a single reward.")
+        str,
+        typer.Option(
+            "--rubric",
+            metavar="NAME|FILE",
+            autocompletion=names_of("rubrics", "rewards"),
+            help="Rubric: a preset, a YAML file or a single reward.",
+        ),
     ] = "zero",
     accuracy: Annotated[
         str | None,
         typer.Option(
             "--accuracy",
             metavar="REWARD",
-            help="Reward that the rubric's `accuracy` stands for. Default: that of --data, or math.",
+            help="Reward to use for `accuracy` in the rubric. Default: the one for --data, or math.",
         ),
     ] = None,
     option: Annotated[
@@ -481,23 +500,33 @@ def export(
             "--rows", metavar="FILE", help="Also write the tasks of --data or --env for the stack: .jsonl or .parquet."
         ),
     ] = None,
+    env_options: EnvOptions = None,
+    limit: Annotated[
+        int | None,
+        typer.Option(
+            "--limit", min=1, help="Number of tasks to write with --rows. Default: all; required if the source is endless."
+        ),
+    ] = None,
     force: Annotated[bool, typer.Option("--force", help="Overwrite an existing file.")] = False,
 ) -> None:
     """Export rewards as a Python file that TRL, verl or OpenRLHF loads.
 
-    The file holds the rubric as plain data, and the flags that make the stack use it in its first lines. With --rows, the tasks of --data or
-    --env become a data set of the stack, whose rows bring everything that a reward may need.
+    The file contains the rubric as plain data; its first lines show the flags that make the stack use it. With --rows, the
+    tasks of --data or --env are also written as a dataset for the stack, whose rows contain everything that a reward may need.
 
     \b
     Example:
       r1env export --to openrlhf --rubric zero --output reward.py
       r1env export --to verl --rubric mine.yaml --accuracy math --output reward.py
       r1env export --to verl --data problems.jsonl --map question=q,answer=a --rows train.parquet --output reward.py
+      r1env export --to trl --env add-2digit --rows train.parquet --limit 1000 --output reward.py
     """
     plugins = plugins_of(ctx)
     if (rows is None) is not (data is None and env is None):
         raise UsageError("--rows FILE is where the tasks of --data or --env are written; give both, or neither")
-    environment = None if rows is None else open_environment(plugins, env, None, data, columns)
+    environment = None if rows is None else open_environment(plugins, env, env_options, data, columns)
+    if environment is not None and environment.source.size is None and limit is None:
+        raise UsageError(f"the tasks of {env!r} never end; say how many to write with --limit")
     accuracy = accuracy or (environment.accuracy if environment else "") or "math"
     spec = name_accuracy(with_options(rubric_spec(rubric, plugins), options_by_reward(option)), accuracy)
     if not isinstance(spec, RubricSpec):
@@ -516,4 +545,4 @@ def export(
         raise UsageError(f"cannot write {output}: {error.strerror}") from error
     typer.echo(f"{output}: its first lines say how to use it")
     if environment is not None and rows is not None:
-        typer.echo(f"{rows}: {write_rows(to, environment, rows):,} rows")
+        typer.echo(f"{rows}: {write_rows(to, environment, rows, limit):,} rows")

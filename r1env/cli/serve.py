@@ -13,7 +13,7 @@ from typing import Annotated
 import typer
 
 from r1env.adapters.core import load_rubric, rubric_spec
-from r1env.cli.options import open_environment, options_by_reward, plugins_of
+from r1env.cli.options import names_of, open_environment, options_by_reward, plugins_of
 from r1env.errors import UsageError
 from r1env.rubrics import with_options
 from r1env.scoring import ScoringPool
@@ -29,6 +29,7 @@ def serve(
         typer.Option(
             "--rubric",
             metavar="NAME|FILE",
+            autocompletion=names_of("rubrics", "rewards"),
             help="Rubric: a preset, a YAML file or a single reward. Default: the checker of --env, or zero.",
         ),
     ] = None,
@@ -37,7 +38,7 @@ def serve(
         typer.Option(
             "--accuracy",
             metavar="REWARD",
-            help="Reward that the rubric's `accuracy` stands for. Default: that of --env, or math.",
+            help="Reward to use for `accuracy` in the rubric. Default: the one of --env, or math.",
         ),
     ] = None,
     option: Annotated[
@@ -47,7 +48,8 @@ def serve(
         str | None,
         typer.Option(
             "--env",
-            help="Environment to serve to OpenEnv's clients and NeMo Gym's agents; its rubric is --rubric, or its checker.",
+            autocompletion=names_of("environments"),
+            help="Environment to serve to OpenEnv clients and NeMo Gym agents, scored with --rubric or with its own checker.",
         ),
     ] = None,
     env_option: Annotated[
@@ -55,38 +57,51 @@ def serve(
         typer.Option("-o", "--env-option", metavar="KEY=VALUE", help="Option of the environment. Repeatable."),
     ] = None,
     host: Annotated[
-        str, typer.Option("--host", help="Address to listen at. Off the loopback interface a token is required.")
+        str, typer.Option("--host", help="Address to listen on. A token is required unless it is a loopback address.")
     ] = "127.0.0.1",
-    port: Annotated[int, typer.Option("--port", min=0, max=65535, help="Port to listen at; 0 takes a free one.")] = 8000,
+    port: Annotated[int, typer.Option("--port", min=0, max=65535, help="Port to listen on; 0 chooses a free one.")] = 8000,
     token_file: Annotated[
         Path | None,
-        typer.Option("--token-file", help=f"File with the token that requests must bring; or set {TOKEN_VARIABLE}."),
+        typer.Option("--token-file", help=f"File with the token that every request must contain; or set {TOKEN_VARIABLE}."),
     ] = None,
     workers: Annotated[
-        int | None, typer.Option("--workers", min=1, help="Scoring processes. Default: R1ENV_WORKERS, or the processors.")
+        int | None,
+        typer.Option(
+            "--workers", min=1, help="Number of scoring processes. Default: R1ENV_WORKERS, or the number of processors."
+        ),
     ] = None,
     unscored: Annotated[
-        float, typer.Option("--unscored", help="What stacks that know only numbers get for a score without a value.")
+        float,
+        typer.Option(
+            "--unscored", help="Number that is sent instead of a score without a value to stacks that support only numbers."
+        ),
     ] = 0.0,
-    max_body_mb: Annotated[int, typer.Option("--max-body-mb", min=1, help="Largest request, in MiB.")] = 32,
-    max_items: Annotated[int, typer.Option("--max-items", min=1, help="Most completions in one request.")] = 4_096,
+    max_body_mb: Annotated[int, typer.Option("--max-body-mb", min=1, help="Maximum size of a request, in MiB.")] = 32,
+    max_items: Annotated[int, typer.Option("--max-items", min=1, help="Maximum number of completions in one request.")] = 4_096,
     max_queue: Annotated[
-        int, typer.Option("--max-queue", min=1, help="Completions being scored or waiting; more are answered with 429.")
+        int,
+        typer.Option(
+            "--max-queue",
+            min=1,
+            help="Maximum number of completions that are being scored or waiting; further requests get status 429.",
+        ),
     ] = 16_384,
-    body_s: Annotated[float, typer.Option("--body-s", min=0.1, help="Seconds in which a request must arrive.")] = 30.0,
+    body_s: Annotated[float, typer.Option("--body-s", min=0.1, help="Time limit for receiving a request, in seconds.")] = 30.0,
     drain_s: Annotated[
-        int, typer.Option("--drain-s", min=1, help="Seconds in which requests are answered after SIGTERM.")
+        int, typer.Option("--drain-s", min=1, help="Time limit for answering requests after SIGTERM, in seconds.")
     ] = 300,
     log_completions: Annotated[
-        bool, typer.Option("--log-completions", help="Write completions to the log; by default it has counts and times only.")
+        bool,
+        typer.Option("--log-completions", help="Write completions to the log. By default, it contains only counts and times."),
     ] = False,
 ) -> None:
     """Serve rewards over HTTP, for stacks that ask for a URL.
 
-    One process answers batches (`/v1/score`; see `/docs` for all routes), OpenRLHF (`/get_reward`), slime (`/slime`), verl (`/verl`) and
-    NeMo Gym (`/seed_session`, `/verify`). `/healthz` says whether it is there, `/metrics` is for Prometheus.
+    One process serves batches (`/v1/score`; see `/docs` for all routes), OpenRLHF (`/get_reward`), slime (`/slime`), verl
+    (`/verl`) and NeMo Gym (`/seed_session`, `/verify`). `/healthz` is a health check, and `/metrics` is for Prometheus.
 
-    On SIGTERM no more connections are accepted, and every request that has arrived is answered. Needs the extra `r1env[server]`.
+    After SIGTERM, the server accepts no more connections and answers the requests that it has received. The command needs the
+    extra `r1env[server]`.
 
     \b
     Example:

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from r1env.cli.console import print_json, printable, program, stdout_console
-from r1env.cli.options import Json, plugins_of
+from r1env.cli.options import Json, names_of, plugins_of, presets_of
 from r1env.config import Preset, Setting, list_groups, list_settings, value_at, with_new_names
 from r1env.errors import UsageError
 from r1env.plugins import Plugins
@@ -21,11 +21,15 @@ from r1env.trainer import preset_of
 
 def settings(
     ctx: typer.Context,
-    name: Annotated[str, typer.Argument(metavar="TRAINER", help="Trainer (see `r1env plugins`).")],
-    preset: Annotated[str | None, typer.Option("--preset", help="Show the values of this preset.")] = None,
+    name: Annotated[
+        str, typer.Argument(metavar="TRAINER", autocompletion=names_of("trainers"), help="Trainer (see `r1env plugins`).")
+    ],
+    preset: Annotated[
+        str | None, typer.Option("--preset", autocompletion=presets_of, help="Show the values of this preset.")
+    ] = None,
     as_json: Json = False,
 ) -> None:
-    """Show the settings of a trainer: values, where each comes from, and where it was published.
+    """Show the settings of a trainer: the value of each, where it is set, and where it was published.
 
     \b
     Example:

@@ -19,7 +19,7 @@ from r1env.api import create_run
 from r1env.cli.console import print_json, program, progress, stdout_console, told
 from r1env.cli.live import LiveTable, PlainLog, Stages
 from r1env.cli.main import INTERRUPTED, TERMINATED
-from r1env.cli.options import Data, DropRepeated, Json, Map, data_options, plugins_of
+from r1env.cli.options import Data, DropRepeated, Json, Map, data_options, names_of, plugins_of, presets_of
 from r1env.cli.outcome import Outcome, Usage, next_commands, outcome_of, report_of
 from r1env.cli.settings import help_lines
 from r1env.config import parse_overrides
@@ -52,35 +52,60 @@ from r1env.trackers import find_tracker, followed
 def train(
     ctx: typer.Context,
     name: Annotated[
-        str | None, typer.Argument(metavar="NAME", help="Recipe, trainer, or recipe file; a run's config.yaml is one.")
+        str | None,
+        typer.Argument(
+            metavar="NAME",
+            autocompletion=names_of("recipes", "trainers"),
+            help="A recipe, a trainer or a recipe file, such as the config.yaml of a run.",
+        ),
     ] = None,
-    preset: Annotated[str | None, typer.Option("--preset", help="Named settings, e.g. tiny-cpu.")] = None,
+    preset: Annotated[
+        str | None,
+        typer.Option("--preset", autocompletion=presets_of, help="Preset, a named set of settings, such as tiny-cpu."),
+    ] = None,
     model: Annotated[str | None, typer.Option("--model", help="Model that the first stage starts from.")] = None,
-    env: Annotated[str | None, typer.Option("--env", help="Environment (see `r1env envs`).")] = None,
+    env: Annotated[
+        str | None,
+        typer.Option("--env", autocompletion=names_of("environments", "suites"), help="Environment (see `r1env envs`)."),
+    ] = None,
     data: Data = None,
     columns: Map = None,
     drop_repeated: DropRepeated = False,
-    steps: Annotated[int | None, typer.Option("--steps", min=1, help="Training steps of the last stage that has any.")] = None,
+    steps: Annotated[
+        int | None, typer.Option("--steps", min=1, help="Training steps of the last stage that has steps.")
+    ] = None,
     seed: Annotated[int | None, typer.Option("--seed", help="Random seed.")] = None,
     rubric: Annotated[
-        str | None, typer.Option("--rubric", metavar="NAME|FILE", help="Rubric: a preset or a YAML file.")
+        str | None,
+        typer.Option(
+            "--rubric", metavar="NAME|FILE", autocompletion=names_of("rubrics"), help="Rubric: a preset or a YAML file."
+        ),
     ] = None,
     device: Annotated[str | None, typer.Option("--device", help="Device: cpu, cuda or auto.")] = None,
     backend: Annotated[
-        str | None, typer.Option("--backend", help="Where to run: local, or an installed backend (see `r1env plugins`).")
+        str | None,
+        typer.Option(
+            "--backend",
+            autocompletion=names_of("backends"),
+            help="Backend that runs the training: local, or an installed one (see `r1env plugins`).",
+        ),
     ] = None,
-    nodes: Annotated[int | None, typer.Option("--nodes", min=1, help="Machines, for a distributed --backend.")] = None,
-    gpus: Annotated[int | None, typer.Option("--gpus", min=1, help="GPUs per machine, for a distributed --backend.")] = None,
+    nodes: Annotated[
+        int | None, typer.Option("--nodes", min=1, help="Number of machines, for a distributed --backend.")
+    ] = None,
+    gpus: Annotated[
+        int | None, typer.Option("--gpus", min=1, help="Number of GPUs per machine, for a distributed --backend.")
+    ] = None,
     ray_address: Annotated[
         str | None,
-        typer.Option("--ray-address", metavar="ADDRESS", help="A running Ray cluster for --backend, e.g. auto."),
+        typer.Option("--ray-address", metavar="ADDRESS", help="Address of a running Ray cluster for --backend, such as auto."),
     ] = None,
     settings: Annotated[
         list[str] | None,
         typer.Option(
             "--set",
             metavar="KEY=VALUE",
-            help="Any other setting (see `r1env train NAME --help`); for a recipe STAGE.KEY=VALUE. Repeatable.",
+            help="Any other setting (see `r1env train NAME --help`); for a recipe, STAGE.KEY=VALUE. Repeatable.",
         ),
     ] = None,
     output: Annotated[
@@ -91,16 +116,23 @@ def train(
     ] = None,
     track: Annotated[
         list[str] | None,
-        typer.Option("--track", metavar="NAME", help="Also log metrics to a tracker: tensorboard, wandb, trackio. Repeatable."),
+        typer.Option(
+            "--track",
+            metavar="NAME",
+            autocompletion=names_of("trackers"),
+            help="Also log metrics to a tracker: tensorboard, wandb, trackio. Repeatable.",
+        ),
     ] = None,
     only: Annotated[
         list[str] | None,
         typer.Option(
-            "--only", metavar="STAGE", help="Run only this stage of a recipe, from the results of --resume. Repeatable."
+            "--only", metavar="STAGE", help="Run only this stage of a recipe, using the results in --resume. Repeatable."
         ),
     ] = None,
     quiet: Annotated[bool, typer.Option("--quiet", help="Do not show progress.")] = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Check the plan, print it as a recipe file, and stop.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Check the plan and print it as a recipe file, without training.")
+    ] = False,
     everything: Annotated[
         bool, typer.Option("--all", help="With --dry-run, print every setting, not only those that differ from the defaults.")
     ] = False,
@@ -108,9 +140,9 @@ def train(
 ) -> None:
     """Train a model.
 
-    Everything is checked before the first step. Ctrl-C and SIGTERM write a checkpoint, SIGUSR1 writes one and goes on; --resume continues
-    from the newest, with --steps or --set where more steps or another learning rate are wanted.
-    `r1env train NAME --help` lists the settings of a trainer.
+    Settings, data and rewards are checked before the first step. Ctrl-C and SIGTERM write a checkpoint and stop the run;
+    SIGUSR1 writes a checkpoint and continues. --resume continues from the newest checkpoint; add --steps or --set to train for
+    more steps or to change a setting such as the learning rate. `r1env train NAME --help` lists the settings of a trainer.
 
     \b
     Example:
@@ -320,8 +352,9 @@ def report(
 ) -> None:
     """Write a report into a run's folder, as one file that opens offline.
 
-    Of a training: curves and sample completions. Of an evaluation: its numbers with intervals, by stratum, wrong completions with the
-    reward's reasons, what is unscored and why, and the settings.
+    The report of a training run shows curves and sample completions. The report of an evaluation shows its numbers with
+    intervals, also by stratum, wrong completions with the reasons of the reward, unscored completions with their reasons, and
+    the settings.
 
     \b
     Example:

@@ -22,15 +22,18 @@ def verify(
     ctx: typer.Context,
     run: Annotated[Path, typer.Argument(metavar="RUN", help="Run folder, written by `r1env train`.")],
     rollouts: Annotated[
-        int, typer.Option("--rollouts", min=0, help="Rollouts of each stage to score again, in whole groups; 0 is all.")
+        int,
+        typer.Option(
+            "--rollouts", min=0, help="Number of rollouts of each stage to score again, in whole groups; 0 means all."
+        ),
     ] = 256,
     seed: Annotated[int, typer.Option("--seed", help="Random seed of the sample.")] = 0,
     as_json: Json = False,
 ) -> None:
-    """Score a sample of a run's rollouts again, and name what no longer agrees.
+    """Score a sample of a run's rollouts again, and report values that have changed.
 
-    A run records which code gave its scores: distribution, version and a hash of the sources of each reward. Other code that gives the same
-    scores is reported and is no fault; the exit code is 1 where a score differs.
+    A run records which code computed its scores: the distribution, the version and a hash of the source code of each reward.
+    Code that has changed but gives the same scores is reported and is not an error. The exit code is 1 if a score differs.
 
     \b
     Example:

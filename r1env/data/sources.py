@@ -179,7 +179,7 @@ def split_of(text: str, share: float = TEST_SHARE) -> Split:
 
 
 def iterate(source: TaskSource, limit: int | None = None, seed: int = 0) -> Iterator[Task]:
-    """Yield the first `limit` tasks in order (all, where the source ends and `limit` is None)."""
+    """Yield the first `limit` tasks in order. With None, yield all; raise UsageError if the source is endless."""
     count = limit if source.size is None else min(source.size, limit if limit is not None else source.size)
     if count is None:
         raise UsageError("this source never ends; say how many tasks you want with a limit")

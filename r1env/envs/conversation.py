@@ -76,6 +76,10 @@ class ConversationEnv(Protocol):
     other episodes. An exception out of any method ends the episode: it is left without a score, with the exception as the reason, and
     the run goes on.
 
+    Where what an episode is worth shows in its state, say in the files of a container, a further method `truncated()` returns the reward of the state in which
+    a limit (on turns, or a full context) ended the episode. It is called before `close`, and added to the reward of the last turn. Without it, such an episode has the
+    rewards of its turns alone.
+
     Example:
         >>> class Echo:
         ...     tools = ()
@@ -454,7 +458,9 @@ class Episode:
         last = self._turns[-1]
         del self._messages[len(self._messages) - len(last.replies) :]
         self._turns[-1] = replace(last, replies=())
-        self._end(EndedBy.LIMIT)
+        self.ended_by = EndedBy.LIMIT
+        if self._env is not None:
+            self._guarded(self._truncate())
 
     def fail(self, reason: str) -> None:
         """End the episode as failed: it has no score, and `reason` says why."""
@@ -518,12 +524,29 @@ class Episode:
                 raise TypeError(f"step returned a {type(result).__name__}, not a StepResult")
             reward, info = _number(result.reward), dict(result.info or {})
             replies = self._after(result, completion)
+            if self.ended_by is EndedBy.LIMIT:
+                reward = _sum(reward, await self._reward_of_state())
         except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001 - a stranger's environment may raise anything; the episode says so
             self._fail(error)
             self._end_turn(message, completion, ())
             return
         self.info = info
         self._end_turn(message, completion, replies, reward)
+
+    async def _truncate(self) -> None:
+        """Take the reward of the state in which a full context ends the episode, and close."""
+        try:
+            self._turns[-1] = replace(self._turns[-1], reward=_sum(self._turns[-1].reward, await self._reward_of_state()))
+        except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001 - a stranger's environment may raise anything; the episode says so
+            self._fail(error)
+        await self._close()
+
+    async def _reward_of_state(self) -> float | None:
+        """Return what the environment pays for the state that a limit leaves; None where it has no method that says so."""
+        if not hasattr(self._env, "truncated"):
+            return None
+        assert self._env is not None
+        return _number(await asyncio.wait_for(_awaited(lambda env: env.truncated(), self._env), self._step_seconds))  # type: ignore[attr-defined]
 
     def _after(self, result: StepResult, completion: Completion) -> Conversation:
         """Return the replies that the model will read; none where the episode ends here."""
@@ -611,6 +634,10 @@ def _readable(message: Message) -> Message:
     if count:
         logger.warning("%d characters of an environment's message are halves of surrogate pairs; U+FFFD stands for them", count)
     return copy
+
+
+def _sum(first: float | None, second: float | None) -> float | None:
+    return second if first is None else first + (second or 0.0)
 
 
 def _number(reward: Any) -> float | None:

@@ -133,6 +133,28 @@ def test_rows_are_exported_for_another_stack_with_their_tasks(run, rows, stack):
     assert "--rows FILE is where the tasks of --data or --env are written" in refused.stderr
 
 
+def test_tasks_that_never_end_are_exported_up_to_a_limit(run, tmp_path):
+    command = (
+        "export",
+        "--to",
+        "trl",
+        "--env",
+        "sort-4",
+        "-o",
+        "style=compact",
+        "--rows",
+        "rows.jsonl",
+        "--output",
+        "reward.py",
+    )
+    refused = run(*command)
+    assert refused.exit_code == 2
+    assert "say how many to write with --limit" in refused.stderr
+    assert not Path("reward.py").exists()
+    assert run(*command, "--limit", "3").exit_code == 0
+    assert [json.loads(line)["prompt"][0]["content"][0] for line in Path("rows.jsonl").read_text().splitlines()] == ["s"] * 3
+
+
 def test_an_audit_takes_its_tasks_from_rows(run, rows):
     result = run("audit", "--reward", "math", "--data", rows, *MAP, "--attack", "empty", "--json")
     report = json.loads(result.stdout)

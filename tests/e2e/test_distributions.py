@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import functools
 import importlib.metadata
+import importlib.util
 import re
 import shlex
 import subprocess
@@ -19,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
@@ -259,3 +261,60 @@ def test_a_wheel_works_with_what_it_declares(name, environment, tmp_path):
         assert run(python.with_name(program), "--version", cwd=tmp_path) == f"{program} {version_of(name)}\n"
     if "entry-points" in project(OURS[name]):
         run(python, "-W", "error::RuntimeWarning", "-m", "r1env", "plugins", "--check", cwd=tmp_path)
+
+
+# tools/release.py and the workflow that calls it.
+
+
+@pytest.fixture(scope="module")
+def release():
+    spec = importlib.util.spec_from_file_location("release", ROOT / "tools/release.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+WORKFLOW = yaml.safe_load((ROOT / ".github/workflows/release.yml").read_text("utf-8"))
+
+
+def test_a_release_has_an_sdist_and_a_wheel_of_every_distribution(release):
+    assert release.distributions() == OURS
+    assert {name: release.version_of(name) for name in OURS} == {name: version_of(name) for name in OURS}
+    assert release.archive_names("r1env-math") == (
+        f"r1env_math-{version_of('r1env-math')}-py3-none-any.whl",
+        f"r1env_math-{version_of('r1env-math')}.tar.gz",
+    )
+
+
+def test_a_release_needs_the_tag_of_its_version(release):
+    release.main(["tag", f"v{version_of('r1env')}"])
+    with pytest.raises(SystemExit, match="does not match r1env"):
+        release.main(["tag", "v99.0.0"])
+
+
+def test_archives_of_an_earlier_build_are_not_mixed_with_new_ones(release, tmp_path):
+    (tmp_path / "r1env-0.0.1.tar.gz").touch()
+    with pytest.raises(SystemExit, match="is not empty"):
+        release.main(["build", str(tmp_path)])
+    with pytest.raises(SystemExit, match="lacks r1env-"):
+        release.main(["install", str(tmp_path), "--from", "wheel"])
+
+
+def test_the_release_workflow_calls_the_script_as_it_is(release):
+    matrix = WORKFLOW["jobs"]["install"]["strategy"]["matrix"]
+    assert matrix["python"] == ["3.11", "3.12", "3.13"]
+    steps = [step["run"] for job in WORKFLOW["jobs"].values() for step in job["steps"] if "release.py" in step.get("run", "")]
+    parsed = [
+        release.parser().parse_args(shlex.split(line.replace("${{ matrix.source }}", source))[2:])
+        for line in steps
+        for source in matrix["source"]
+    ]
+    assert {given.command for given in parsed} == {"tag", "build", "install"}
+
+
+def test_only_an_approved_tag_is_published(release):
+    publish = WORKFLOW["jobs"]["publish"]
+    assert publish["if"] == "github.event_name == 'push' && github.ref_type == 'tag'"
+    assert (publish["needs"], publish["environment"]) == ("install", "release")
+    assert publish["permissions"] == {"id-token": "write"}
+    assert WORKFLOW["permissions"] == {"contents": "read"}

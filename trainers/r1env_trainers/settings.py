@@ -316,6 +316,11 @@ class LocalConfig(TrainerConfig):
     checkpoint: Checkpoint = Checkpoint()
     lora: LoRA = LoRA()
 
+    @property
+    def frozen_copies(self) -> int:
+        """Models of the same size that are held beside the one that is trained, such as the reference of RL."""
+        return 0
+
     may_change: ClassVar[frozenset[str]] = frozenset(
         {
             *(

@@ -18,7 +18,7 @@ from r1env.evaluation.run import EvaluationRun
 
 
 def rating_command(
-    runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Folders that `r1env eval` wrote.")],
+    runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Folders written by `r1env eval`.")],
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Estimate the Elo rating of each model from the problems it solved, where the tasks have a `rating`, as those of Codeforces have.
