@@ -74,7 +74,8 @@ def r1env_rewards() -> list[RewardSpec]:
 @hookimpl
 def r1env_tool_parsers() -> list[ToolParserSpec]:
     return [
-        ToolParserSpec("hermes", "r1env.envs.conversation:parse_tool_calls", "JSON between <tool_call> tags (Hermes, Qwen)")
+        ToolParserSpec("hermes", "r1env.envs.conversation:parse_tool_calls", "JSON between <tool_call> tags (Hermes, Qwen)"),
+        ToolParserSpec("llama", "r1env.envs.conversation:parse_llama_calls", "messages that are JSON objects (Llama 3)"),
     ]
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -19,6 +19,9 @@ FORMS = ("<think>\nIt follows.\n</think>\n<answer>{}</answer>", "\\boxed{{{}}}",
 
 NOTHING = ("", "I do not know.", "<think>\n\n</think>\n<answer></answer>")
 """What a player does that does nothing."""
+
+Turns = tuple[str, ...]
+"""What a player says, turn by turn."""
 
 PAID_IN_FULL = 1.0
 MAX_TURNS = 64
@@ -70,7 +73,7 @@ def audit_environment(
     """Play the first tasks twice: once with their solution, and once doing nothing.
 
     A solution is what the environment's fixture says, or else the reference answer in an answer block, in a box, and as it is; it is said in
-    every turn. It must be paid 1, and doing nothing must be paid less than the solution, and less than 1.
+    every turn. A task of several turns has its solution in its metadata, as `fixture: {"right": [TURN, ...]}`; the last turn is repeated. The solution must be paid 1, and doing nothing must be paid less than the solution, and less than 1.
 
     Args:
         count: tasks.
@@ -89,42 +92,50 @@ def audit_environment(
 def _audited(environment: Environment, task: Task, fixture: Fixture | None) -> TaskAudit:
     solutions = list(_solutions(task, fixture))
     solved = _scores(environment, task, solutions)
-    idle = _scores(environment, task, NOTHING)
+    idle = _scores(environment, task, [(text,) for text in NOTHING])
     oracle, nothing = _best(solved), _best(idle)
     fault = ""
     if broken := next((one.reason for one in (*solved, *idle) if one.failed), ""):
         fault = f"it could not be scored: {broken}"
     elif solutions and (oracle is None or oracle < PAID_IN_FULL):
         paid = "not scored" if oracle is None else f"paid {oracle:g}"
-        fault = f"its solution {solutions[0]!r} is {paid}: {solved[0].reason}"[:300]
+        fault = f"its solution {_shown(solutions[0])} is {paid}: {solved[0].reason}"[:300]
     elif nothing is not None and nothing >= (PAID_IN_FULL if oracle is None else min(oracle, PAID_IN_FULL)):
         fault = f"doing nothing is paid {nothing:g}"
     return TaskAudit(task.id, oracle, nothing, fault)
 
 
-def _solutions(task: Task, fixture: Fixture | None) -> Iterator[str]:
+def _solutions(task: Task, fixture: Fixture | None) -> Iterator[Turns]:
+    column = task.metadata.get("fixture")
+    if isinstance(column, Mapping) and isinstance(column.get("right"), list | tuple):
+        yield tuple(column["right"])
+        return
     if fixture is not None or "fixture" in task.metadata:
         with contextlib.suppress(UsageError):  # there is none for this task
-            yield fixture_completions(task, fixture or Fixture())[0]
+            yield (fixture_completions(task, fixture or Fixture())[0],)
     if task.answer is not None:
-        yield from (form.format(task.answer) for form in FORMS)
+        yield from ((form.format(task.answer),) for form in FORMS)
 
 
-def _scores(environment: Environment, task: Task, texts: Sequence[str]) -> list[Score]:
-    return score([_played(environment, task, text) for text in texts], environment.rubric, notify=False)
+def _scores(environment: Environment, task: Task, players: Sequence[Turns]) -> list[Score]:
+    return score([_played(environment, task, turns) for turns in players], environment.rubric, notify=False)
 
 
-def _played(environment: Environment, task: Task, text: str) -> Rollout:
-    """Return an episode in which every turn of the model is this text."""
+def _played(environment: Environment, task: Task, turns: Turns) -> Rollout:
+    """Return an episode in which these are the turns of the model, the last again and again."""
     episode = environment.open(task)
     try:
         while not episode.done and episode.turns < MAX_TURNS:
-            episode.submit(Completion(text=text))
+            episode.submit(Completion(text=turns[min(episode.turns, len(turns) - 1)]))
         if not episode.done:
             episode.stop()
         return episode.rollout()
     finally:
         episode.close()
+
+
+def _shown(turns: Turns) -> str:
+    return repr(turns[0]) if len(turns) == 1 else repr(list(turns))
 
 
 def _best(scores: Sequence[Score]) -> float | None:

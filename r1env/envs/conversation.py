@@ -9,7 +9,9 @@ import asyncio
 import contextlib
 import inspect
 import json
+import logging
 import math
+import re
 import threading
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -20,6 +22,8 @@ from pydantic import PydanticUserError, TypeAdapter
 from r1env.errors import UsageError
 from r1env.scoring.limits import PerProcess
 from r1env.types import Completion, Conversation, EndedBy, FinishReason, Message, Rollout, Task, Turn, fault_of_messages
+
+logger = logging.getLogger(__name__)
 
 R = TypeVar("R")
 
@@ -71,6 +75,10 @@ class ConversationEnv(Protocol):
     Every method may be a coroutine or a plain method. All run on one event loop in a thread of its own, so a plain method that waits holds up the
     other episodes. An exception out of any method ends the episode: it is left without a score, with the exception as the reason, and
     the run goes on.
+
+    Where what an episode is worth shows in its state, say in the files of a container, a further method `truncated()` returns the reward of the state in which
+    a limit (on turns, or a full context) ended the episode. It is called before `close`, and added to the reward of the last turn. Without it, such an episode has the
+    rewards of its turns alone.
 
     Example:
         >>> class Echo:
@@ -169,9 +177,9 @@ class ToolEnv:
             result = self._functions[name](**arguments)
             if inspect.isawaitable(result):
                 result = await result
+            return result if isinstance(result, str) else json.dumps(result, default=str), ""
         except (Exception, SystemExit) as error:  # noqa: BLE001 - a tool may raise anything; the model is told, and info records it
             return _both(f"error: {type(error).__name__}: {error}"[:MAX_ERROR])
-        return result if isinstance(result, str) else json.dumps(result, default=str), ""
 
 
 def _both(text: str) -> tuple[str, str]:
@@ -208,41 +216,109 @@ MAX_CALL = 100_000  # characters of one call
 def parse_tool_calls(text: str) -> list[dict[str, Any]]:
     """Return the tool calls in a text, in order: JSON objects `{"name": …, "arguments": {…}}` between `<tool_call>` tags (Hermes, Qwen).
 
-    Never raises: a call that cannot be read has `arguments` None and says why under `error`, so that the environment can tell the model.
+    Never raises: a call that cannot be read has `arguments` None and says why under `error`, so that the environment can tell the model. So does one more
+    call that stands for all beyond the first `MAX_CALLS`.
 
     Example:
         >>> parse_tool_calls('<tool_call>{"name": "add", "arguments": {"a": 1, "b": 2}}</tool_call>')[0]["function"]
         {'name': 'add', 'arguments': {'a': 1, 'b': 2}}
     """
-    calls: list[dict[str, Any]] = []
+    functions: list[dict[str, Any]] = []
     position = 0
-    while len(calls) < MAX_CALLS and (start := text.find(CALL_OPEN, position)) >= 0:
+    while (start := text.find(CALL_OPEN, position)) >= 0 and len(functions) <= MAX_CALLS:
         start += len(CALL_OPEN)
         end = text.find(CALL_CLOSE, start)
-        body = text[start:] if end < 0 else text[start:end]
         position = len(text) if end < 0 else end + len(CALL_CLOSE)
-        calls.append({"id": f"call_{len(calls)}", "type": "function", "function": _function_of(body, closed=end >= 0)})
-    return calls
+        if end < 0:
+            functions.append(_unreadable(f"{CALL_CLOSE} is missing"))
+        else:
+            functions.append(_function_of(text[start:end], "arguments"))
+    return _numbered(functions)
 
 
-def _function_of(body: str, *, closed: bool) -> dict[str, Any]:
-    def unreadable(why: str) -> dict[str, Any]:
-        return {"name": "", "arguments": None, "error": why}
+PYTHON_TAG = "<|python_tag|>"
+_END_OF_LLAMA = re.compile(r"(?:\s|<\|e(?:om|ot)_id\|>)*")
+_BEGINS_A_CALL = re.compile(r'\{\s*"(?:name|type)"\s*:')
 
-    if not closed:
-        return unreadable(f"{CALL_CLOSE} is missing")
+
+def parse_llama_calls(text: str) -> list[dict[str, Any]]:
+    """Return the tool calls of a text that is nothing else: JSON objects `{"name": …, "parameters": {…}}`, one or several with `;` between (Llama 3).
+
+    They may stand behind `<|python_tag|>`, and before `<|eom_id|>`. A text that begins otherwise is an answer, and calls nothing. Never raises; see
+    `parse_tool_calls` for calls that cannot be read.
+
+    Example:
+        >>> parse_llama_calls('{"name": "add", "parameters": {"a": 1, "b": 2}}')[0]["function"]
+        {'name': 'add', 'arguments': {'a': 1, 'b': 2}}
+    """
+    rest = text.lstrip()
+    tagged = rest.startswith(PYTHON_TAG)
+    rest = rest.removeprefix(PYTHON_TAG).lstrip()
+    if not tagged and not _BEGINS_A_CALL.match(rest):
+        return []
+    functions: list[dict[str, Any]] = []
+    while rest and len(functions) <= MAX_CALLS:
+        length = _length_of_object(rest[:MAX_CALL])
+        if length is None:  # where the next call would begin is anybody's guess
+            why = (
+                f"it is longer than {MAX_CALL} characters"
+                if len(rest) > MAX_CALL
+                else "it is not a JSON object, or has text behind it"
+            )
+            functions.append(_unreadable(why))
+            break
+        functions.append(_function_of(rest[:length], "parameters"))
+        rest = rest[length:]
+        rest = rest[cast("re.Match[str]", _END_OF_LLAMA.match(rest)).end() :].removeprefix(";").lstrip()
+    return _numbered(functions)
+
+
+def _length_of_object(text: str) -> int | None:
+    """Return how many characters the JSON object has that a text begins with, or None."""
+    if not text.startswith("{"):
+        return None
+    try:
+        return json.JSONDecoder().raw_decode(text)[1]
+    except (ValueError, RecursionError):
+        return None
+
+
+def _numbered(functions: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    if len(functions) > MAX_CALLS:
+        functions[MAX_CALLS:] = [
+            _unreadable(f"a message may have {MAX_CALLS} calls; this one and those behind it were not made")
+        ]
+    return [{"id": f"call_{number}", "type": "function", "function": one} for number, one in enumerate(functions)]
+
+
+def _function_of(body: str, key: str) -> dict[str, Any]:
+    """Return name and arguments of a call. The arguments are under `key`, or under the other of its two usual names."""
     if len(body) > MAX_CALL:
-        return unreadable(f"it is longer than {MAX_CALL} characters")
+        return _unreadable(f"it is longer than {MAX_CALL} characters")
     try:
         call = json.loads(body)
+        shown = json.dumps(
+            call, ensure_ascii=False, allow_nan=False
+        )  # Python reads NaN and 1e999, which no server or log takes
     except (ValueError, RecursionError) as error:
-        return unreadable(f"it is not JSON ({type(error).__name__})")
+        return _unreadable(f"it is not JSON ({type(error).__name__})")
     if not isinstance(call, dict) or not isinstance(call.get("name"), str):
-        return unreadable("it has no name")
-    arguments = call.get("arguments", {})
+        return _unreadable("it has no name")
+    other = "parameters" if key == "arguments" else "arguments"
+    arguments = call.get(key, call.get(other, {}))
+    if LONE_SURROGATE.search(shown):
+        return _unreadable("it has half of a surrogate pair, which is no character")
     if not isinstance(arguments, dict):
-        return {"name": call["name"], "arguments": None, "error": "arguments is no JSON object"}
+        return {"name": call["name"], "arguments": None, "error": f"{key} is no JSON object"}
     return {"name": call["name"], "arguments": arguments}
+
+
+def _unreadable(why: str) -> dict[str, Any]:
+    return {"name": "", "arguments": None, "error": why}
+
+
+LONE_SURROGATE = re.compile("[\ud800-\udfff]")
+"""Half of a surrogate pair: JSON can write it and `os.fsdecode` makes it, but no tokenizer and no UTF-8 file takes it."""
 
 
 ToolParser = Callable[[str], Sequence[Mapping[str, Any]]]
@@ -382,7 +458,9 @@ class Episode:
         last = self._turns[-1]
         del self._messages[len(self._messages) - len(last.replies) :]
         self._turns[-1] = replace(last, replies=())
-        self._end(EndedBy.LIMIT)
+        self.ended_by = EndedBy.LIMIT
+        if self._env is not None:
+            self._guarded(self._truncate())
 
     def fail(self, reason: str) -> None:
         """End the episode as failed: it has no score, and `reason` says why."""
@@ -446,12 +524,29 @@ class Episode:
                 raise TypeError(f"step returned a {type(result).__name__}, not a StepResult")
             reward, info = _number(result.reward), dict(result.info or {})
             replies = self._after(result, completion)
+            if self.ended_by is EndedBy.LIMIT:
+                reward = _sum(reward, await self._reward_of_state())
         except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001 - a stranger's environment may raise anything; the episode says so
             self._fail(error)
             self._end_turn(message, completion, ())
             return
         self.info = info
         self._end_turn(message, completion, replies, reward)
+
+    async def _truncate(self) -> None:
+        """Take the reward of the state in which a full context ends the episode, and close."""
+        try:
+            self._turns[-1] = replace(self._turns[-1], reward=_sum(self._turns[-1].reward, await self._reward_of_state()))
+        except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001 - a stranger's environment may raise anything; the episode says so
+            self._fail(error)
+        await self._close()
+
+    async def _reward_of_state(self) -> float | None:
+        """Return what the environment pays for the state that a limit leaves; None where it has no method that says so."""
+        if not hasattr(self._env, "truncated"):
+            return None
+        assert self._env is not None
+        return _number(await asyncio.wait_for(_awaited(lambda env: env.truncated(), self._env), self._step_seconds))  # type: ignore[attr-defined]
 
     def _after(self, result: StepResult, completion: Completion) -> Conversation:
         """Return the replies that the model will read; none where the episode ends here."""
@@ -463,7 +558,7 @@ class Episode:
             self.ended_by = EndedBy.LIMIT
         elif fault := fault_of_messages(result.messages):
             raise TypeError(f"the environment answered with {fault}, and the episode is not over")
-        return () if self.done else tuple(result.messages)
+        return () if self.done else tuple(map(_readable, result.messages))
 
     def _end_turn(self, message: Message, completion: Completion, replies: Conversation, reward: float | None = None) -> None:
         self._messages += replies
@@ -500,7 +595,7 @@ class Episode:
             opening = await asyncio.wait_for(_awaited(lambda env: env.reset(self.task), self._env), self._step_seconds)
             if fault := fault_of_messages(opening):
                 raise TypeError(f"reset returned {fault}")
-            self._messages = [cast(Message, dict(message)) for message in opening]
+            self._messages = [_readable(message) for message in opening]
         except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001 - a stranger's environment may raise anything; the episode says so
             self._fail(error)
             await self._close()
@@ -530,6 +625,19 @@ async def _awaited(call: Callable[[ConversationEnv], Any], env: ConversationEnv)
         return await value if isinstance(value, Awaitable) else value
     except (SystemExit, KeyboardInterrupt) as error:
         raise RuntimeError(f"{type(error).__name__}: {error}") from error
+
+
+def _readable(message: Message) -> Message:
+    """Return a copy of an environment's message in which U+FFFD stands for what no tokenizer can encode. A log line says that it happened."""
+    copy = cast(Message, dict(message))
+    copy["content"], count = LONE_SURROGATE.subn("\ufffd", message["content"])
+    if count:
+        logger.warning("%d characters of an environment's message are halves of surrogate pairs; U+FFFD stands for them", count)
+    return copy
+
+
+def _sum(first: float | None, second: float | None) -> float | None:
+    return second if first is None else first + (second or 0.0)
 
 
 def _number(reward: Any) -> float | None:

@@ -87,6 +87,7 @@ def make_environment(
     rubric: str | RubricSpec | Rubric = "accuracy",
     template: str | None = None,
     max_turns: int | None = None,
+    tool_parser: str | None = None,
     split: str | None = None,
     hold_out: float = 0.0,
     plugins: Plugins | None = None,
@@ -98,6 +99,7 @@ def make_environment(
         rubric: its name (see `find_rubric`), a `RubricSpec` or a `Rubric`; the name `accuracy` in it is the environment's own checker.
         template: name of another prompt template than the environment's own, see `Plugins.template`.
         max_turns: fewer turns than the environment's own.
+        tool_parser: name of the parser of the model's tool calls, where it is another than the environment's own: `llama` for Llama 3.
         split: the part of the tasks to take, such as `train` or `test`. A source without splits is all training data. None takes the
             source as it is made by default.
         hold_out: make this share of the tasks the split `test`, by a hash of what they ask. Of a source with splits, such as a benchmark of
@@ -135,7 +137,7 @@ def make_environment(
         template=plugins.template(chosen),
         max_turns=spec.max_turns if max_turns is None else max_turns,
         other=None if spec.other is None else other_side(import_target(spec.other), spec.name),
-        tool_parser=parse_tool_calls if spec.other is None else plugins.load(ToolParserSpec, spec.tool_parser),
+        tool_parser=parse_tool_calls if spec.other is None else plugins.load(ToolParserSpec, tool_parser or spec.tool_parser),
         step_seconds=spec.step_seconds,
         split=split,
         options={**spec.options, **options},

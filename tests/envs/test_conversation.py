@@ -131,6 +131,36 @@ def test_turns_that_are_used_up_are_a_limit_and_close_the_environment():
     assert played(environment(Counter, max_turns=2), "go", "go").ended_by is EndedBy.LIMIT
 
 
+class Saver(Counter):
+    """A counter that is also worth something as it stands."""
+
+    def truncated(self):
+        assert self in OPEN
+        return 10.0 * self.count
+
+
+def test_the_state_that_a_limit_leaves_is_paid_where_the_environment_says_what_it_is_worth():
+    episode = played(environment(Saver, max_turns=2), "go", "go")
+    assert (episode.ended_by, episode.rollout().environment_reward) == (EndedBy.LIMIT, 21.0)
+    episode = played(environment(Saver), "go")
+    episode.stop()  # a full context
+    assert (episode.ended_by, episode.rollout().environment_reward) == (EndedBy.LIMIT, 10.5)
+    episode = played(environment(Saver), "go", "go", "go")
+    assert (episode.ended_by, episode.rollout().environment_reward) == (EndedBy.ENVIRONMENT, 1.5)
+
+
+def test_a_state_that_cannot_be_valued_leaves_the_episode_unscored():
+    class Broken(Counter):
+        async def truncated(self):
+            raise OSError("no tests")
+
+    stopped = played(environment(Broken), "go")
+    stopped.stop()
+    for episode in (stopped, played(environment(Broken, max_turns=1), "go")):
+        assert "no tests" in episode.error
+        assert episode.ended_by is EndedBy.ERROR
+
+
 def test_an_episode_that_is_given_up_is_closed():
     episode = environment(Counter).open(TASK)
     assert len(OPEN) == 1

@@ -10,7 +10,7 @@ import pytest
 
 import r1env
 from r1env.testing import check_environment, check_fixture
-from r1env_code.agents import CodeRetry, HarborShell, PythonTool
+from r1env_code.agents import CodeRetry, HarborShell, PythonTool, RepositoryShell
 from r1env_sandbox import CallResult, ExecResult
 from r1env_sandbox.harbor import HarborResult, Outcome
 
@@ -48,10 +48,13 @@ NAMES = sorted(r1env.installed().provided("environments").keys() - ELSEWHERE)
 
 
 class Container:
-    """What `harbor` and `python_tool` play in, and no container: those take seconds an episode, and have tests of their own."""
+    """What `harbor`, `bugfix_shell` and `python_tool` play in, and no container: those take seconds an episode, and have tests of their own."""
 
     def exec(self, command, timeout_s):
         return ExecResult(0, None, str(command).encode(), b"", None, 1.0, 1.0)
+
+    async def exec_async(self, command, timeout_s):
+        return self.exec(command, timeout_s)
 
     def verify(self):
         return HarborResult(Outcome.GRADED, 1.0)
@@ -66,6 +69,8 @@ class Container:
 @pytest.fixture(autouse=True)
 def containers(monkeypatch):
     monkeypatch.setattr(HarborShell, "_open", lambda *_: Container())
+    monkeypatch.setattr(RepositoryShell, "_open", lambda _: Container())
+    monkeypatch.setattr(RepositoryShell, "_judge", lambda *_: (0.0, "wrong"))
     monkeypatch.setattr(PythonTool, "_run", lambda _, code: Container().run(code))
     monkeypatch.setattr(CodeRetry, "_judge", lambda _, response: (False, f"{len(response)} characters, and wrong"))
 

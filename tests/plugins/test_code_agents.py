@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 
 import r1env
 from r1env import UsageError
+from r1env.audit.environment import audit_environment
 from r1env.types import Completion, EndedBy
 from r1env_code import agents
 from r1env_sandbox import (
     CompileResult,
+    ExecResult,
     JudgeResult,
     SandboxBusy,
     SandboxInfo,
@@ -279,6 +282,109 @@ def test_tests_without_a_valid_reward_leave_the_episode_unscored(folder, monkeyp
     assert score(env, episode).value is None
 
 
+def test_a_harbor_episode_that_a_limit_ends_is_graded_as_it_stands(folder, monkeypatch):
+    monkeypatch.setattr(agents.HarborShell, "_open", lambda *_: Container())
+    env = r1env.make_environment("harbor", path=folder, check=False, max_turns=2)
+    episode, _ = play(env, env.task(0), *[call("shell", command="true")] * 2)
+    assert episode.ended_by is EndedBy.LIMIT
+    assert score(env, episode).value == 1
+    monkeypatch.setattr(ScriptedEpisode, "result", HarborResult(Outcome.VERIFIER_TIMEOUT, reason="too slow"))
+    episode, _ = play(env, env.task(0), *[call("shell", command="true")] * 2)
+    assert "verifier_timeout" in episode.error
+    assert score(env, episode).value is None
+
+
+class Container(ScriptedEpisode):
+    """One whose agent has time left."""
+
+    def exec(self, command, timeout_s):
+        return ExecResult(0, None, b"", b"", None, 0.0, 0.0)
+
+
+def test_attempts_that_a_limit_leaves_are_worth_what_was_paid(retry):
+    env, task = retry
+    episode, _ = play(replace(env, max_turns=1), task, WRONG)
+    assert episode.ended_by is EndedBy.LIMIT
+    assert score(env, episode).value == 0
+
+
+# bugfix_shell
+
+
+def test_a_shell_s_task_shows_the_issue_and_no_file():
+    env = r1env.make_environment("bugfix_shell")
+    for index in range(env.source.size):
+        task = env.task(index)
+        assert task.metadata["issue"] in task.question
+        assert "def " not in task.question
+
+
+@pytest.fixture
+def repository(monkeypatch):
+    """`bugfix_shell` in a container that is none, judged by whether the repaired file is there."""
+    monkeypatch.setattr(agents.RepositoryShell, "_open", lambda shell: Folder(agents._repository_of(shell._task)))
+
+    def judge(submission, tests, limits, *, stop_at_first_failure):
+        right = submission.files[target] == task.metadata["solution"]
+        status = Verdict.ACCEPTED if right else Verdict.WRONG_ANSWER
+        return JudgeResult(status=status, score=float(right), tests=(TestResult(status=status),), info=INFO)
+
+    monkeypatch.setattr(agents, "judge", judge)
+    env = r1env.make_environment("bugfix_shell", max_turns=3)
+    task = env.task(1)
+    target = task.metadata["target"]
+    return env, task
+
+
+class Folder:
+    """Understands two commands: `solve SOLUTION`, and `rm`."""
+
+    def __init__(self, files):
+        self.files = files
+
+    async def exec_async(self, command, timeout_s):
+        verb, _, rest = command.partition(" ")
+        if verb == "lose":
+            raise SessionLost("gone")
+        if verb == "rm":
+            self.files.clear()
+        if verb == "solve":
+            self.files["ledger.py"] = rest
+        return ExecResult(0, None, b"done\n", b"", None, 0.0, 0.0)
+
+    def download(self, name, max_bytes):
+        if name not in self.files:
+            raise FileNotFoundError(name)
+        return self.files[name].encode()
+
+    def close(self):
+        pass
+
+
+def test_a_repository_is_judged_as_it_is_when_the_model_stops_or_is_stopped(repository):
+    env, task = repository
+    solve, look = call("shell", command=f"solve {task.metadata['solution']}"), call("shell", command="ls")
+    for turns, ended_by, value in [
+        (["Nothing to do."], EndedBy.ENVIRONMENT, 0),
+        ([solve, "Done."], EndedBy.ENVIRONMENT, 1),
+        ([look, solve, look], EndedBy.LIMIT, 1),
+        ([look, look, look], EndedBy.LIMIT, 0),
+        ([call("shell", command="rm"), "Done."], EndedBy.ENVIRONMENT, 0),
+    ]:
+        episode, said = play(env, task, *turns)
+        assert episode.ended_by is ended_by
+        assert score(env, episode).value == value
+    assert said[0] == "done\n\n[exit code 0]"
+    assert "gone" in episode.info["verdict"]
+
+
+def test_a_container_that_is_lost_leaves_the_episode_unscored(repository):
+    env, task = repository
+    episode, _ = play(env, task, call("shell", command="lose"))
+    assert "gone" in episode.error
+    assert score(env, episode).value is None
+
+
 @pytest.mark.docker
 @pytest.mark.slow
 class TestInContainers:
@@ -318,6 +424,11 @@ class TestInContainers:
         (folder / "solution" / "solve.sh").write_text("exit 4\n")
         with pytest.raises(UsageError, match=r"its solution scores 0, not 1; solve\.sh ended with 4"):
             r1env.make_environment("harbor", path=folder)
+
+    def test_repositories_are_repaired_in_a_shell(self):
+        found = audit_environment(r1env.make_environment("bugfix_shell"))
+        assert found.clean
+        assert found.solved == 2
 
     def test_a_repair_is_tried_twice(self):
         env = r1env.make_environment("code_retry", tasks="bugfix")

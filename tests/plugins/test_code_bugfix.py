@@ -14,16 +14,6 @@ from r1env.errors import UsageError
 from r1env_code.bugfix import apply_patch, bugfix, swebench
 from r1env_code.reward import Code
 
-REPAIRED = {
-    "bugfix-ledger": [
-        ("if when > date) if entries and entries[0][0] > date else 0", "if when < date)"),
-        ("when < last", "when <= last"),
-    ],
-    "bugfix-intervals": [
-        ("result[-1][0], end)", "result[-1][0], max(end, result[-1][1]))"),
-        ("zip(busy, [*busy[1:], ", "zip([(start, start), *busy], [*busy, "),
-    ],
-}
 SOURCE = bugfix()
 TASKS = {task.id: task for task in map(SOURCE.task, range(SOURCE.size))}
 
@@ -46,14 +36,10 @@ def test_the_prompt_shows_the_repository_and_none_of_the_tests():
 
 
 @pytest.mark.docker
-@pytest.mark.parametrize("name", REPAIRED)
+@pytest.mark.parametrize("name", TASKS)
 def test_the_bug_fails_and_its_repair_passes(name, docker):
     task = TASKS[name]
-    repaired = target_text(task)
-    for bug, repair in REPAIRED[name]:
-        assert bug in repaired
-        repaired = repaired.replace(bug, repair)
-    answers = [f"```python\n{text}```" for text in (target_text(task), repaired)]
+    answers = [f"```python\n{target_text(task)}```", task.metadata["fixture"]["right"]]
     scores = r1env.score([r1env.Rollout(task=task, completion=answer) for answer in answers], Code)
     assert [found.value for found in scores] == [0.0, 1.0], scores
 

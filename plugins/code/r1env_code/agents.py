@@ -1,8 +1,10 @@
-"""Environments of several turns in the sandbox: `python_tool`, `code_retry` and `harbor`.
+"""Environments of several turns in the sandbox: `python_tool`, `code_retry`, `harbor` and `bugfix_shell`.
 
 `python_tool` gives the model a Python interpreter that lives as long as the episode, `code_retry` the verdict on its program and another
-attempt, `harbor` a shell in the container of a Harbor task. What the model runs is judged by nobody here: in `python_tool` the answer is,
-in `code_retry` the program by the hidden tests, in `harbor` what is left in the container by the task's tests.
+attempt, `harbor` a shell in the container of a Harbor task, `bugfix_shell` a shell in a repository with a bug. What the model runs is judged by nobody here: in
+`python_tool` the answer is, in `code_retry` the program by the hidden tests, in `harbor` what is left in the container by the task's tests, and in `bugfix_shell` what
+is left of the repository by the hidden tests. An episode that a limit ends gets the score of the state that it is in; the attempts of `code_retry` are paid by turn,
+so there it is what the turns were paid, and in `python_tool` what the last message answers.
 
 An environment that cannot do its part (no engine, a container that is lost, tests that give no reward) raises, which leaves the episode
 without a score and says why.
@@ -12,10 +14,13 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import json
 import logging
 import math
 import re
+import shlex
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -26,10 +31,12 @@ from r1env import Message, Task, TaskKind, TaskSource, UsageError
 from r1env.data.sources import GeneratedSource, ListSource, Split
 from r1env.envs.conversation import StepResult, ToolEnv
 from r1env.scoring.limits import PerProcess
-from r1env_code.blocks import choose_program
+from r1env_code.blocks import Choice, choose_program
+from r1env_code.bugfix import bugfix
 from r1env_code.reward import describe, missing_typing_names, needed_names, read_task, submission_of
 from r1env_sandbox import (
     CallResult,
+    ExecResult,
     Interpreter,
     JudgeResult,
     Limits,
@@ -43,7 +50,7 @@ from r1env_sandbox import (
     Verdict,
     judge,
 )
-from r1env_sandbox.harbor import HarborEpisode, HarborTask, HarborTaskError, check_task, load_task
+from r1env_sandbox.harbor import HarborEpisode, HarborResult, HarborTask, HarborTaskError, check_task, load_task
 
 log = logging.getLogger(__name__)
 
@@ -329,8 +336,6 @@ def harbor_tasks(path: str | Path | None = None, check: bool = True) -> TaskSour
 SHELL_HINT = (
     "Use the tool `shell`, which runs commands in the folder /app. When everything is done, say so without calling a tool."
 )
-MAX_COMMAND_MESSAGES = 30
-"""Messages of an episode of `harbor`, after which it is graded as it stands."""
 
 _checked: set[str] = set()  # digests of tasks that have passed in this process
 
@@ -358,12 +363,11 @@ def _check(tasks: Sequence[HarborTask]) -> None:
 
 class HarborShell(ToolEnv):
     """Gives the model the tool `shell` in the container of a Harbor task, and pays what the task's tests say once it calls no tool any
-    more, has used up its time, or has sent `MAX_COMMAND_MESSAGES` messages. Tests that give no valid reward leave the episode unscored."""
+    more, has used up its time, or is stopped by a limit. Tests that give no valid reward leave the episode unscored."""
 
     def __init__(self) -> None:
         super().__init__([self.shell])
         self._episode: HarborEpisode | None = None
-        self._messages = 0
         self._over = False
 
     def reset(self, task: Task) -> Sequence[Message]:
@@ -373,30 +377,37 @@ class HarborShell(ToolEnv):
     async def shell(self, command: str, timeout_s: float = 60.0) -> str:
         """Run a command in bash and return its output and exit code. Files stay from one command to the next; processes end with it."""
         episode = await self._container()
-        done = await asyncio.to_thread(episode.exec, command, timeout_s=min(max(timeout_s, 0.1), 300.0))
+        done = await asyncio.to_thread(episode.exec, command, timeout_s=_within(timeout_s))
         if done is None:
             self._over = True
             return "error: the episode is over"
-        ended = f"stopped by the limit on {done.stopped}" if done.stopped else f"exit code {done.exit_code}"
-        if done.exit_code is None and not done.stopped:
-            ended = f"ended by signal {done.signal}"
-        return f"{shorten(done.text)}\n[{ended}]".lstrip("\n")
+        return output_of(done)
 
     async def step(self, message: Message) -> StepResult:
-        self._messages += 1
-        episode = await self._container()  # here, as what a tool raises is told to the model
+        await self._container()  # here, as what a tool raises is told to the model
         result = await super().step(message)
-        if not (result.done or self._over or self._messages >= MAX_COMMAND_MESSAGES):
+        if not (result.done or self._over):
             return result
-        graded = await asyncio.to_thread(episode.verify)
-        if graded.reward is None:
-            raise RuntimeError(f"no valid reward ({graded.outcome.value}): {graded.reason}")
+        graded = await self._graded()
         info = {**result.info, "outcome": graded.outcome.value, "rewards": dict(graded.rewards), "tests": graded.output[-500:]}
         return StepResult(result.messages, reward=graded.reward, done=True, info=info)
+
+    async def truncated(self) -> float | None:
+        return (await self._graded()).reward
 
     async def close(self) -> None:
         if self._episode is not None:
             await asyncio.to_thread(self._episode.close)
+
+    async def _graded(self) -> HarborResult:
+        """
+        Raises:
+            RuntimeError: the tests give no valid reward.
+        """
+        graded = await asyncio.to_thread((await self._container()).verify)
+        if graded.reward is None:
+            raise RuntimeError(f"no valid reward ({graded.outcome.value}): {graded.reason}")
+        return graded
 
     async def _container(self) -> HarborEpisode:
         """Return the episode's container, opened when it is first needed."""
@@ -409,6 +420,143 @@ class HarborShell(ToolEnv):
 
     def _open(self, task: Task) -> HarborEpisode:
         return HarborEpisode(load_task(task.metadata["harbor"]), _sessions.get(), queue_timeout_s=OPEN_SECONDS)
+
+
+def _within(timeout_s: float) -> float:
+    """Return the seconds that a model asks for its command, within bounds."""
+    return min(max(timeout_s, 0.1), 300.0)
+
+
+def output_of(done: ExecResult) -> str:
+    """Return what a model is shown of a command: the output, shortened, and how it ended."""
+    ended = f"stopped by the limit on {done.stopped}" if done.stopped else f"exit code {done.exit_code}"
+    if done.exit_code is None and not done.stopped:
+        ended = f"ended by signal {done.signal}"
+    return f"{shorten(done.text)}\n[{ended}]".lstrip("\n")
+
+
+# bugfix_shell
+
+
+def shell_tasks(data: str | Path | None = None) -> TaskSource:
+    """Return the repair tasks of `bugfix`, to be solved with a shell: the model is shown the issue, and finds the files itself.
+
+    Args:
+        data: a folder as for `bugfix`; None for the tasks that come with this package.
+
+    Raises:
+        UsageError: as `bugfix`.
+    """
+    source = bugfix(data)
+    assert source.size is not None
+    return ListSource([_with_shell(source.task(index)) for index in range(source.size)])
+
+
+def _with_shell(task: Task) -> Task:
+    prompt = f"{task.metadata['issue']}\n\n{REPOSITORY_HINT}"
+    metadata = dict(task.metadata)
+    if "solution" in metadata:
+        write = f"cat > {shlex.quote(metadata['target'])} <<'END_OF_FILE'\n{metadata['solution'].rstrip()}\nEND_OF_FILE"
+        call = json.dumps({"name": "shell", "arguments": {"command": write}})
+        metadata["fixture"] = {"right": [f"<tool_call>{call}</tool_call>", "Done."]}
+    return task.model_copy(
+        update={
+            "id": task.id.replace("bugfix-", "bugfix_shell-", 1),
+            "prompt": ({"role": "user", "content": prompt},),
+            "metadata": metadata,
+        }
+    )
+
+
+REPOSITORY_HINT = "The repository is in the current folder. Repair it with the tool `shell`. Hidden tests decide. When everything is done, say so without calling a tool."
+MAX_REPOSITORY_FILE = 1 << 20  # bytes of a file that the tests are given
+
+
+class RepositoryShell(ToolEnv):
+    """Gives the model the tool `shell` in a container with the repository of a repair task. The episode is over when the model calls no tool, or is stopped by a limit;
+    the reward is 1 where the repository then passes the hidden tests.
+
+    The tests run in another container, with the files that the repository had in the beginning as they are now: new files do not count, and nothing that the model
+    leaves running or writes elsewhere is there.
+    """
+
+    def __init__(self) -> None:
+        super().__init__([self.shell])
+        self._session: Session | None = None
+        self._fault: Exception | None = None
+
+    def reset(self, task: Task) -> Sequence[Message]:
+        self._task = task
+        return super().reset(task)
+
+    async def shell(self, command: str, timeout_s: float = 60.0) -> str:
+        """Run a command in bash and return its output and exit code. Files stay from one command to the next; processes end with it."""
+        session = await self._opened()
+        try:
+            return output_of(await session.exec_async(command, timeout_s=_within(timeout_s)))
+        except SANDBOX_FAULTS as error:
+            self._fault = error
+            raise
+
+    async def step(self, message: Message) -> StepResult:
+        await self._opened()  # here, as what a tool raises is told to the model
+        result = await super().step(message)
+        if self._fault is not None:  # no fault of the model's: it would be paid for what it could not do
+            raise RuntimeError(str(self._fault)) from self._fault
+        if not result.done:
+            return result
+        reward, verdict = await self._judged()
+        return StepResult(reward=reward, done=True, info={**result.info, "verdict": verdict})
+
+    async def truncated(self) -> float:
+        return (await self._judged())[0]
+
+    async def close(self) -> None:
+        if self._session is not None:
+            await asyncio.to_thread(self._session.close)
+
+    async def _judged(self) -> tuple[float, str]:
+        """Return the reward of the repository as it is, and why.
+
+        Raises:
+            RuntimeError: it could not be judged.
+        """
+        session = await self._opened()
+        return await asyncio.to_thread(self._judge, session)
+
+    def _judge(self, session: Session) -> tuple[float, str]:
+        code = read_task(self._task)
+        files = {}
+        for name in _repository_of(self._task):
+            try:
+                files[name] = session.download(name, max_bytes=MAX_REPOSITORY_FILE).decode()
+            except (OSError, UnicodeDecodeError) as error:
+                return 0.0, f"{name} is gone, or no longer a text: {error}"
+        source = files.pop(code.target or "")
+        submission = submission_of(Choice("python", source), replace(code, files=files))
+        result = judge(submission, code.tests, code.limits, stop_at_first_failure=True)
+        if result.score is None:
+            raise RuntimeError(f"the repository could not be judged: {describe(result, len(code.tests))}")
+        return float(result.status is Verdict.ACCEPTED), describe(result, len(code.tests))
+
+    async def _opened(self) -> Session:
+        """Return the episode's container with the repository, opened when it is first needed."""
+        if self._session is None:
+            try:
+                self._session = await asyncio.to_thread(self._open)
+            except SandboxBusy as error:  # a time-out, which would be taken for this environment's own
+                raise RuntimeError(str(error)) from error
+        return self._session
+
+    def _open(self) -> Session:
+        session = _sessions.get().open_session(Limits(memory_mb=512), queue_timeout_s=OPEN_SECONDS)
+        for name, text in _repository_of(self._task).items():
+            session.upload(name, text)
+        return session
+
+
+def _repository_of(task: Task) -> dict[str, str]:
+    return {**task.metadata["files"], task.metadata["target"]: task.metadata["source"]}
 
 
 # Tasks of another environment.

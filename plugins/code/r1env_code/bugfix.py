@@ -1,7 +1,7 @@
 """Repair tasks: a repository with a bug, and tests that show it. The model gives one file anew; pytest decides, in the sandbox.
 
 `bugfix` reads folders, one for each task: `task.json` with the `issue` in words and the `target`, the file to repair; `repository/`, what
-the model is shown; `tests/`, files for pytest that it never sees. `swebench` reads rows in SWE-bench's layout beside checkouts of their
+the model is shown; `tests/`, files for pytest that it never sees; and `solution.patch` where the solution is known. `swebench` reads rows in SWE-bench's layout beside checkouts of their
 repositories. In both, the tests call functions with plain data, as they do not run where the repository does.
 """
 
@@ -88,10 +88,10 @@ def repair_task(row: Mapping[str, Any]) -> Task:
 
     Args:
         row: `name`, `issue`, `target`, and the texts of `repository` and `tests` by path. Where it has `shown`, a collection of paths,
-            only these files are shown to the model.
+            only these files are shown to the model. Where it has `patch`, a unified diff, that is the solution that `r1env audit --env` tries.
 
     Raises:
-        ValueError: the target is no file of the repository, or there are no tests.
+        ValueError: the target is no file of the repository, there are no tests, or the patch does not fit.
     """
     repository, target = row["repository"], row["target"]
     if target not in repository:
@@ -116,9 +116,20 @@ def repair_task(row: Mapping[str, Any]) -> Task:
         metadata={
             "programming_language": "python",
             "target": target,
+            "source": repository[target],
+            "issue": row["issue"].strip(),
+            **_solution_of(row),
             "files": {name: text for name, text in repository.items() if name != target},
         },
     )
+
+
+def _solution_of(row: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the metadata that hold a row's solution: the repaired target, and the completion that gives it; nothing where it has none."""
+    if not row.get("patch"):
+        return {}
+    solution = apply_patch(row["repository"], row["patch"])[row["target"]]
+    return {"solution": solution, "fixture": {"right": f"```python\n{solution}```"}}
 
 
 def _rows(folder: Path) -> Iterator[dict[str, Any]]:
@@ -129,6 +140,7 @@ def _rows(folder: Path) -> Iterator[dict[str, Any]]:
                 "name": path.parent.name,
                 "repository": _texts(path.parent / "repository"),
                 "tests": _texts(path.parent / "tests"),
+                "patch": patch.read_text("utf-8") if (patch := path.parent / "solution.patch").is_file() else "",
                 **told,
             }
     except (OSError, ValueError) as error:
@@ -162,6 +174,7 @@ def _swebench_parts(row: Mapping[str, Any], repositories: Path) -> dict[str, Any
         "shown": changed,
         "repository": {name: text for name, text in repository.items() if name not in tests},
         "tests": tests,
+        "patch": row["patch"],
     }
 
 

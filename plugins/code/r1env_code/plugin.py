@@ -54,6 +54,16 @@ def r1env_environments() -> list[r1env.EnvironmentSpec]:
             argument="path",
         ),
         r1env.EnvironmentSpec(
+            "bugfix_shell",
+            "r1env_code.agents:shell_tasks",
+            reward="environment",
+            summary="small repositories with a bug, and a shell in a container; judged by tests that are not shown",
+            options={"data": None},
+            max_turns=20,
+            other="r1env_code.agents:RepositoryShell",
+            kind="code",
+        ),
+        r1env.EnvironmentSpec(
             "swebench",
             "r1env_code.bugfix:swebench",
             reward="code",
