@@ -16,11 +16,12 @@ import transformers
 
 from grpo_step import SHAPES, make_model, wait
 from r1env.engines import SamplingParams
-from r1env_trainers.cost import ModelShape, Rollouts, generation_seconds, hardware_of
+from r1env_trainers.cost import Rollouts, generation_seconds, hardware_of
 from r1env_trainers.generate.engine import CompletionSampler, Sampler
 from r1env_trainers.generate.options import VLLMOptions
 from r1env_trainers.generate.vllm import sampler_beside
 from r1env_trainers.model.load import LoadedModel, choose_device
+from r1env_trainers.model.memory import ModelShape
 
 GROUP = 8
 ENDINGS = 2.0  # expected in the most tokens of a completion

@@ -2,23 +2,26 @@
 
     python benchmarks/env_overhead.py [--seconds 2] [--rows 1000000]
 
-reasoning-gym alone, skyrl-gym and verifiers are measured in the same run where they are installed. Rates are by CPU time of this process,
-so that a busy machine does not change them; only the evaluation's overhead is by the wall as well. Each is the median of three.
+reasoning-gym, skyrl-gym and verifiers alone are measured in the same run, the latter two in environments that `tools/interop-env.sh` makes.
+Rates are by CPU time of the process, so that a busy machine changes them little; only the evaluation's overhead is by the wall as well. Each is
+the median of three.
 """
 
 from __future__ import annotations
 
 import argparse
-import importlib.util
 import json
 import os
 import statistics
+import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from env_overhead_others import LIBRARIES, REPEATS, rate
 from r1env.data.sources import ListSource
 from r1env.data.tasks import file_tasks
 from r1env.engines import OnFinished, SamplingParams, ToolSchema
@@ -32,8 +35,8 @@ from r1env.rewards import reward
 from r1env.rubrics import Rubric, WeightedReward
 from r1env.types import Completion, Conversation, Task
 
-REPEATS = 3
 NUM_ENVS = 64
+INTEROP = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "r1env/interop"
 PER_SECOND = 200  # completions of the engine that the evaluation is measured beside
 
 
@@ -42,7 +45,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=2.0, help="CPU seconds a measurement (default: %(default)s)")
     parser.add_argument("--rows", type=int, default=1_000_000, help="rows of the file that is opened (default: %(default)s)")
     arguments = parser.parse_args()
-    print(f"load {os.getloadavg()[0]:.1f}\n\n| what | figure |\n|---|---:|", flush=True)
+    print(f"load {os.getloadavg()[0]:.1f} at the start\n\n| what | figure |\n|---|---:|", flush=True)
     for name, figure in (
         *steps(arguments.seconds),
         *procedural_tasks(arguments.seconds),
@@ -51,18 +54,9 @@ def main() -> None:
         *opening(arguments.rows),
     ):
         print(f"| {name} | {figure} |", flush=True)
-
-
-def rate(run: Callable[[], int], seconds: float) -> float:
-    """Return how often a second of CPU time something is done: `run` does it some times and says how many."""
-    run()
-    rates = []
-    for _ in range(REPEATS):
-        start, done = time.process_time(), 0
-        while (spent := time.process_time() - start) < seconds / REPEATS:
-            done += run()
-        rates.append(done / spent)
-    return statistics.median(rates)
+    children = os.times()
+    spent = time.process_time() + children.children_user + children.children_system
+    print(f"\n{spent:.0f} CPU seconds in all; load {os.getloadavg()[0]:.1f} at the end", flush=True)
 
 
 @reward(name="accuracy", isolation="inline")
@@ -111,17 +105,19 @@ def drawing(environment: Environment) -> Callable[[], int]:
 
 
 def others(seconds: float) -> Iterator[tuple[str, str]]:
-    """The same of other libraries, where they are installed."""
-    if importlib.util.find_spec("reasoning_gym"):
-        import reasoning_gym
-
-        dataset = reasoning_gym.create_dataset("chain_sum", size=10**6, seed=0)
-        place = iter(range(10**6))
-        yield "tasks/s, reasoning-gym alone, chain_sum", f"{rate(lambda: (dataset[next(place)], 1)[1], seconds / 4):,.0f}"
-    else:
-        yield "tasks/s, reasoning-gym alone", "not installed"
-    for module in ("skyrl_gym", "verifiers"):
-        yield module, "installed, but not measured" if importlib.util.find_spec(module) else "not installed"
+    """The same of other libraries, each in the Python that has it (see `env_overhead_others.py`)."""
+    for name in LIBRARIES:
+        python = sys.executable if name == "reasoning-gym" else str(INTEROP / name / "bin/python")
+        if not Path(python).exists():
+            yield f"{name} alone", f"not installed: tools/interop-env.sh {name}"
+            continue
+        command = [python, str(Path(__file__).parent / "env_overhead_others.py"), name, str(seconds)]
+        found = subprocess.run(command, capture_output=True, text=True, check=False)
+        if found.returncode:
+            yield f"{name} alone", f"failed: {found.stderr.strip().rpartition(chr(10))[2][:100]}"
+        for line in found.stdout.splitlines():
+            what, _, figure = line.partition("\t")
+            yield f"{name} alone: {what}", f"{float(figure):,.0f}"
 
 
 class Paced:

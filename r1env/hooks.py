@@ -62,7 +62,7 @@ class RewardSpec:
 class Fixture:
     """A few tasks of an environment that need neither the network nor a file of the user's, for tests and for the suite `smoke`.
 
-    Every environment with a fixture is a member of `smoke`. `r1env.testing.check_fixture` checks that the environment's own checker pays
+    Every environment with a fixture is a member of `smoke`, unless what it needs is missing. `r1env.testing.check_fixture` checks that the environment's own checker pays
     the right completion of each task and does not pay the wrong one (see `r1env.envs.suite.fixture_completions`).
 
     Where the rows are a file, each may have a column `fixture` with both completions: `{"right": "It is 4.", "wrong": "It is 5."}`.
@@ -72,6 +72,8 @@ class Fixture:
         options: of the task source, such as `{"data": str(FIXTURES / "gsm8k.jsonl")}`. A generator needs none.
         right: a function `(task) -> completion`, or its import string, where the reference answer is not what is paid.
         tasks: how many to take, at most.
+        needs: a function `() -> str`, or its import string, that says what is missing here, such as a sandbox or a judge; empty where
+            nothing is. `smoke` leaves the environment out then, with a warning that has the reason.
 
     Example:
         >>> Fixture({"data": "fixtures/gsm8k.jsonl"}).tasks
@@ -81,6 +83,7 @@ class Fixture:
     options: Mapping[str, Any] = field(default_factory=dict)
     right: Target = ""
     tasks: int = 4
+    needs: Target = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -297,7 +300,7 @@ class CommandSpec:
 
 @dataclass(frozen=True, slots=True)
 class ReportSpec:
-    """A section of a run's report. `target` is a callable `(run: Run) -> str` that returns HTML."""
+    """A section of a run's report. `target` is a callable `(run: Run) -> str` that returns HTML; "" leaves the section out."""
 
     name: str
     target: Target

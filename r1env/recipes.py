@@ -620,6 +620,12 @@ def estimate_lines(estimated: Mapping[str, Estimate | None]) -> Iterator[str]:
         if one is not None:
             hours, gigabytes = one.seconds / 3600, one.memory_bytes / 1e9
             yield f"{name:<24} {one.tokens:>10.3g} {hours:>9.3g} {gigabytes:>7.3g}  {one.basis}"
+    for name, one in estimated.items():
+        if one is not None and 0 < one.available_bytes < one.least_bytes:
+            yield (
+                f"{name} does not fit: it takes at least {one.least_bytes / 1e9:.0f} GB, and there are {one.available_bytes / 1e9:.0f}; "
+                "lora.rank, optim.name=adamw8bit and gradient_checkpointing take less"
+            )
     if unknown := [name for name, one in estimated.items() if one is None]:
         yield f"not known beforehand: {', '.join(unknown)}"
 

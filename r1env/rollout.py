@@ -357,10 +357,10 @@ def render_chat(
     Templates differ in what they take, so these are tried in turn:
 
     - Arguments of tool calls are shown as objects; as JSON text where the template raises on objects, or prints them as Python would.
-    - Where the template raises on role `tool`, such messages become the user's, each between `<tool_response>` tags, neighbours in one
-      message.
-    - Where the template still raises (those of Llama 2 and Gemma want user and assistant in turn, Gemma's no system message), neighbours of one role become
-      one message, and the system message goes to the start of the first user message.
+    - Where the template raises on role `tool`, or leaves such messages out, they become the user's, each between `<tool_response>` tags,
+      neighbours in one message.
+    - Where the template still raises (those of Llama 2 and Gemma want user and assistant in turn, Gemma's no system message) or leaves
+      the system message out, neighbours of one role become one message, and the system message goes to the start of the first user message.
     - Where the template takes no notice of `tools`, their description goes to the end of the system message, or to the start of the
       first message where the template has no system messages.
 
@@ -368,7 +368,8 @@ def render_chat(
         generation_prompt: end with the opening of the model's turn.
 
     Raises:
-        ChatTemplateError: the template raises on all of these; the message has its first error.
+        ChatTemplateError: the template raises on all of these, or leaves out what the system, the user or a tool said; the message has
+            its first error.
     """
     fault = ""
     for form, merged in _forms(messages):
@@ -381,9 +382,14 @@ def render_chat(
         if any(str(arguments) in text for arguments in _python_arguments(form)):
             fault = fault or "it writes the arguments of a tool call as Python, not as JSON"
             continue
+        if (left_out := _left_out(form, text)) is not None:
+            fault = fault or f"it leaves out the message of role {left_out['role']} {left_out['content'][:60]!r}"
+            continue
         if not tools_ignored:
             if merged:
-                _warn_once("the chat template wants user and assistant in turn: neighbouring messages are shown as one")
+                _warn_once(
+                    "the chat template wants user and assistant in turn, or shows no system message: neighbouring messages are shown as one"
+                )
             return ChatText(text, _tool_messages(messages) - _tool_messages(form), merged)
         _warn_once("the chat template takes no notice of tools: they are described in the system message instead")
         for told in _with_tools_in_words(messages, tools):
@@ -399,6 +405,23 @@ def _apply(tokenizer: Any, messages: Conversation, tools: Sequence[Tool], genera
     given = {"tools": [tool.as_function() for tool in tools]} if tools else {}
     shown = tokenizer.apply_chat_template(list(messages), add_generation_prompt=generation_prompt, tokenize=False, **given)
     return cast(str, shown)
+
+
+def _left_out(messages: Conversation, text: str) -> Message | None:
+    """Return the first message of the system, the user or a tool that a template does not show; None where it shows them all.
+
+    Templates may cut white space and write a tool's result as JSON. What the assistant said they may cut, as most do with its thinking.
+    """
+    squeezed: str | None = None
+    for message in messages:
+        content = message["content"]
+        if message["role"] == "assistant" or content.strip() in text:
+            continue
+        squeezed = squeezed or "".join(text.split())
+        written = (content, json.dumps(content, ensure_ascii=False)[1:-1], json.dumps(content)[1:-1])
+        if not any("".join(one.split()) in squeezed for one in written):
+            return message
+    return None
 
 
 def _forms(messages: Conversation) -> Iterator[tuple[Conversation, int]]:
@@ -517,7 +540,8 @@ def reply_text(tokenizer: Any, replies: Conversation, *, chat: bool, so_far: Con
     candidates = (f"{SENTINEL}{number}." for number in itertools.count())
     sentinel = next(one for one in candidates if not any(one in text for text in written))
     fault = ChatTemplateError("the tokenizer's chat template does not show what the model said before")
-    for before, text in _before_the_reply(so_far):
+    ways = list(_before_the_reply(so_far))
+    for number, (before, text) in enumerate(ways):
         messages: Conversation = (*before, {"role": "assistant", "content": text + sentinel}, *replies)
         try:
             shown = render_chat(tokenizer, messages, generation_prompt=bool(replies))
@@ -525,6 +549,8 @@ def reply_text(tokenizer: Any, replies: Conversation, *, chat: bool, so_far: Con
             fault = error
             continue
         if sentinel in shown.text:
+            if so_far and number == len(ways) - 1:
+                _warn_once(f"replies are written as after a conversation of one question: {fault}")
             after = shown.text[shown.text.rindex(sentinel) + len(sentinel) :]
             as_user = _tools_as_user(replies)
             return ChatText(

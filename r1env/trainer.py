@@ -128,12 +128,16 @@ class Estimate:
         seconds: of its steps; neither start-up nor evaluation.
         memory_bytes: at the peak, of the device that it runs on.
         basis: what was assumed, in a few words.
+        least_bytes: without which it cannot run, however small its passes are; 0 where that is not known.
+        available_bytes: that the device has; 0 where that is not known.
     """
 
     tokens: float
     seconds: float
     memory_bytes: float
     basis: str
+    least_bytes: float = 0.0
+    available_bytes: float = 0.0
 
 
 class Backend(Protocol):

@@ -1,12 +1,14 @@
 #!/usr/bin/env bash
-# Make the Python environment in which tests run another project's released package: verifiers, inspect or openenv. Prints its python.
+# Make the Python environment in which tests and benchmarks run another project's released package: verifiers, inspect, openenv or skyrl.
+# Prints its python.
 # Each is an environment of its own, in the user's cache folder, because their pins do not agree with ours or with one another.
 set -euo pipefail
 case ${1:-} in
     verifiers) package='verifiers>=0.4,<0.5' ;;
     inspect) package='inspect-ai==0.3.285' ;;
     openenv) package='openenv==0.10.0' ;;
-    *) echo "usage: $0 verifiers|inspect|openenv" >&2; exit 2 ;;
+    skyrl) package='skyrl-gym==0.4.0' ;;
+    *) echo "usage: $0 verifiers|inspect|openenv|skyrl" >&2; exit 2 ;;
 esac
 folder=${XDG_CACHE_HOME:-$HOME/.cache}/r1env/interop/$1
 if [ ! -e "$folder/.ready" ]; then

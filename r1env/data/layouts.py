@@ -263,7 +263,7 @@ class Examples(Sequence[Example]):
 
     def example(self, row: Row, place: int) -> Example:
         """Return the example of a row, which stands at `place` from 0; see `example_of`."""
-        if not _has_columns(self.layout, row):
+        if not has_columns(self.layout, row):
             self._refuse(row)
         return example_of(row, self.layout, place, self._reading)
 
@@ -275,6 +275,12 @@ class Examples(Sequence[Example]):
         """
         other = next((layout for layout in candidates(row) if _fits(layout, row)), None)
         if other is not None and not other.weak and other.name != self.layout.name:
+            if row.where == self.rows.first.where:
+                raise DataError(
+                    row.where,
+                    f"it is laid out as {other.name}, and {self.layout.name} rows are wanted; give those, or say which column is which: "
+                    "--map question=…,answer=…",
+                )
             raise DataError(
                 row.where,
                 f"the rows disagree: this one is laid out as {other.name}, {self.rows.first.where} as {self.layout.name}; "
@@ -376,7 +382,8 @@ def _fits(layout: Layout, row: Mapping[str, Any]) -> bool:
     return all(item.fits(row) for item in _items(layout))
 
 
-def _has_columns(layout: Layout, row: Mapping[str, Any]) -> bool:
+def has_columns(layout: Layout, row: Mapping[str, Any]) -> bool:
+    """Return whether a row has the columns of a layout, whatever is in them."""
     return all(item.is_there(row) for item in _items(layout))
 
 

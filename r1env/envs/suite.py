@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import math
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -19,6 +20,8 @@ from r1env.plugins import Plugins, installed
 from r1env.prompts import ANSWER_CLOSE, ANSWER_OPEN
 from r1env.rubrics import Rubric, RubricSpec
 from r1env.types import Task
+
+logger = logging.getLogger(__name__)
 
 
 class EnvironmentShare(BaseModel):
@@ -71,9 +74,32 @@ def members_of(name: str, plugins: Plugins) -> list[Member]:
 
 
 def with_fixtures(plugins: Plugins) -> list[Member]:
-    """Return the members of the suite `smoke`: every environment that has a fixture, with the fixture's options."""
-    specs = [provided.spec for provided in plugins.provided("environments").values()]
-    return [Member(spec.name, 1.0, spec.fixture.options, spec.fixture.tasks) for spec in specs if spec.fixture is not None]
+    """Return the members of the suite `smoke`: every environment that has a fixture, with the fixture's options.
+
+    Those whose fixture needs what is missing here are left out, with a warning that has the reason.
+    """
+    members = []
+    left_out: dict[str, list[str]] = defaultdict(list)
+    missing: dict[Any, str] = {}  # by what says it: a sandbox is looked for once
+    for provided in plugins.provided("environments").values():
+        spec = provided.spec
+        if spec.fixture is None:
+            continue
+        needs = spec.fixture.needs
+        if needs not in missing:
+            missing[needs] = missing_for(spec.fixture)
+        if missing[needs]:
+            left_out[missing[needs]].append(spec.name)
+        else:
+            members.append(Member(spec.name, 1.0, spec.fixture.options, spec.fixture.tasks))
+    for reason, names in left_out.items():
+        logger.warning("suite smoke leaves out %s: %s", ", ".join(names), reason)
+    return members
+
+
+def missing_for(fixture: Fixture) -> str:
+    """Return what is missing here to score a fixture's tasks; empty where nothing is."""
+    return str(import_target(fixture.needs)()) if fixture.needs else ""
 
 
 WRONG = "I cannot say."

@@ -51,7 +51,7 @@ def write_report(run: EvaluationRun, form: Format = "html") -> Path:
     """Write `report.html` or `report.md` into the evaluation's folder and return its path. The evaluation may still be going on.
 
     Raises:
-        UsageError: jinja2 or plotly, which HTML needs, is not installed; the message says how to get them.
+        UsageError: jinja2, which HTML needs, is not installed; the message says how to get it.
         RunError: the page cannot be written.
     """
     if form == "html":
@@ -109,7 +109,8 @@ def _part(model: str, environment: str, tally: _Tally) -> Part:
     for name, groups in _strata(tasks).items():
         table = _stratum_table(name, groups, samples)
         tables.append(table)
-        figures.append(_figure(table))
+        if table.data:
+            figures.append(_figure(table))
     for title, reasons in (("Wrong, by reason", tally.wrong), ("Unscored, by reason", tally.unscored)):
         if reasons:
             tables.append(_reasons(title, reasons, sum(tally.statuses.values())))
@@ -167,22 +168,24 @@ def _stratum_table(name: str, groups: Mapping[str, Sequence[Verdicts]], samples:
 
 
 def _figure(table: Table) -> dict[str, Any]:
-    """Return pass@1 by stratum as bars with their intervals, a figure of plotly."""
-    shares = [record["accuracy"] for record in table.data]
-    ends = [record["interval"] for record in table.data]
-    bars = {
-        "type": "bar",
-        "x": [record["value"] for record in table.data],
-        "y": shares,
-        "error_y": {
-            "type": "data",
-            "symmetric": False,
-            "array": [high - share for share, (_, high) in zip(shares, ends, strict=True)],
-            "arrayminus": [share - low for share, (low, _) in zip(shares, ends, strict=True)],
-        },
+    """Return pass@1 by stratum as points with their intervals, a figure of `r1env/monitoring/static/charts.js`."""
+    line = {
+        "label": "",
+        "x": list(range(len(table.data))),
+        "y": [record["accuracy"] for record in table.data],
+        "low": [record["interval"][0] for record in table.data],
+        "high": [record["interval"][1] for record in table.data],
+        "dots": True,
     }
-    layout = {"showlegend": False, "xaxis": {"type": "category"}, "yaxis": {"range": [0, 1.05]}}
-    return {"title": table.title, "note": "pass@1 with its 95 % interval", "data": [bars], "layout": layout}
+    return {
+        "title": table.title,
+        "note": "pass@1 with its 95 % interval",
+        "share": True,
+        "percent": True,
+        "categories": [str(record["value"]) for record in table.data],
+        "unit": table.columns[0],
+        "lines": [line],
+    }
 
 
 def _reasons(title: str, reasons: Counter[str], of: int) -> Table:

@@ -118,7 +118,7 @@ def budget_point(model: str, environment: str, tasks: Sequence[Verdicts], budget
 
 
 def figures(points: Sequence[Point]) -> list[dict[str, Any]]:
-    """Return a figure of plotly for each environment: accuracy against tokens, a line for each model and method."""
+    """Return a figure of `r1env/monitoring/static/charts.js` for each environment: accuracy against tokens, a line for each model and method."""
     found = []
     for environment in dict.fromkeys(point.environment for point in points):
         here = [point for point in points if point.environment == environment]
@@ -128,37 +128,29 @@ def figures(points: Sequence[Point]) -> list[dict[str, Any]]:
             {
                 "title": environment,
                 "note": "accuracy against the tokens that are spent on a task, with 95 % intervals",
-                "data": [
-                    _trace(
+                "share": True,
+                "percent": True,
+                "log": True,
+                "unit": "tokens per task",
+                "lines": [
+                    _line(
                         f"{model}: {method}" if several else method,
                         sorted((p for p in here if (p.model, p.method) == (model, method)), key=lambda point: point.tokens),
                     )
                     for model, method in lines
                 ],
-                "layout": {
-                    "showlegend": True,
-                    "xaxis": {"type": "log", "title": {"text": "tokens per task"}},
-                    "yaxis": {"rangemode": "tozero", "tickformat": ".0%"},
-                },
             }
         )
     return found
 
 
-def _trace(name: str, points: Sequence[Point]) -> dict[str, Any]:
+def _line(label: str, points: Sequence[Point]) -> dict[str, Any]:
     return {
-        "type": "scatter",
-        "mode": "lines+markers",
-        "name": name,
-        "x": [point.tokens for point in points],
+        "label": label,
+        "x": [max(point.tokens, 1.0) for point in points],  # the axis is logarithmic, and an empty completion has no token
         "y": [point.accuracy for point in points],
-        "text": [f"n = {point.n}" if point.budget is None else f"budget {point.budget}" for point in points],
-        "error_y": {
-            "type": "data",
-            "symmetric": False,
-            "array": [point.interval[1] - point.accuracy for point in points],
-            "arrayminus": [point.accuracy - point.interval[0] for point in points],
-        },
+        "low": [point.interval[0] for point in points],
+        "high": [point.interval[1] for point in points],
     }
 
 

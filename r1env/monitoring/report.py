@@ -19,11 +19,14 @@ from r1env.prompts import ANSWER_CLOSE, ANSWER_OPEN, THINK_CLOSE, THINK_OPEN
 from r1env.runs.files import replace_text
 from r1env.runs.run import Run
 
-# Which metrics a report draws together, and the figures as plotly's plain JSON. Pure functions on a run's metrics.
+# Which metrics a report draws together, and the figures as `static/charts.js` draws them. Pure functions on a run's metrics.
 
 Rows = Sequence[Mapping[str, Any]]
 
-FEW_POINTS = 40  # up to here every step gets a marker, so that a single evaluation can be seen at all
+POINTS = 30_000
+"""Points of all lines in a report: about 500 kB of it, however long the run was."""
+FEWEST_POINTS = 50  # of a line, however many lines there are
+DIGITS = 5  # of a value in a chart
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,8 +48,8 @@ class Chart:
 
 CHARTS = (
     Chart("Reward", ("reward",), "mean over the scored rollouts of a step", signed=True),
-    Chart("Parts of the reward", ("parts/",), "before weighting", signed=True),
     Chart("Accuracy", ("eval/accuracy", "accuracy"), "eval: on tasks held out, step 0 is before training", share=True),
+    Chart("Parts of the reward", ("parts/",), "before weighting", signed=True),
     Chart("Accuracy by difficulty", ("difficulty/",), "in training, by what the tasks say of themselves", share=True),
     Chart("Language consistency", ("parts/language",), "share of the words in the language asked for", share=True),
     Chart("Length", ("length/mean", "length/p95", "length/max"), "of completions, in tokens"),
@@ -92,53 +95,105 @@ class Mark:
     metric: str = ""
 
 
-def main_figures(rows: Rows, marks: Sequence[Mark] = ()) -> list[dict[str, Any]]:
-    """Return the figures of `CHARTS` for one stage; charts without any value are left out."""
+@dataclass(frozen=True, slots=True)
+class Figures:
+    """The figures of a stage.
+
+    Attributes:
+        main: those of `CHARTS`.
+        others: one for each metric that `CHARTS` leaves out.
+        flat: titles of charts that are left out because all their values are 0.
+    """
+
+    main: list[dict[str, Any]]
+    others: list[dict[str, Any]]
+    flat: list[str]
+
+
+def stage_figures(rows: Rows, marks: Sequence[Mark] = ()) -> Figures:
+    """Return the figures of one stage; charts without any value, and those that are 0 throughout, are left out."""
     names = metric_names(rows)
-    figures = (figure(chart, members(chart, names), rows, marks) for chart in CHARTS)
-    return [found for found in figures if found["data"]]
+    charts = [(chart, members(chart, names)) for chart in CHARTS]
+    seen = {name for _, own in charts for name in own}
+    rest = [(Chart(name, (name,), signed=True), [name]) for name in names if name not in seen]
+    main, flat = list[dict[str, Any]](), list[str]()
+    for chart, own in charts:
+        found = figure(chart, own, rows, marks)
+        if found["lines"] and not chart.signed and not any(value for line in found["lines"] for value in line["y"]):
+            flat.append(chart.title)
+        elif found["lines"]:
+            main.append(found)
+    others = [found for chart, own in rest if (found := figure(chart, own, rows))["lines"]]
+    return Figures(main, others, flat)
 
 
 def overview_figures(stages: Mapping[str, Rows]) -> list[dict[str, Any]]:
-    """Return charts over the stages of a run, one after another, with a mark where each begins; only of what at least two stages log."""
+    """Return the charts of `OVERVIEW` over the stages that log one of them, one after another, with a mark where each begins.
+
+    None for a run that has logged one stage, whose own charts begin with the same.
+    """
+    if sum(bool(rows) for rows in stages.values()) < 2:
+        return []
+    charts = [chart for chart in CHARTS if chart.title in OVERVIEW]
+    logged = {name: rows for name, rows in stages.items() if any(members(chart, metric_names(rows)) for chart in charts)}
     joined: list[dict[str, Any]] = []
     marks: list[Mark] = []
     offset = 0
-    for name, rows in stages.items():
+    for name, rows in logged.items():
         marks.append(Mark(offset, name))
         joined += [{**row, "step": row["step"] + offset} for row in rows]
-        offset += max((row["step"] for row in rows), default=0)
-    names_of = [set(metric_names(rows)) for rows in stages.values()]
-    charts = [chart for chart in CHARTS if chart.title in OVERVIEW and sum(bool(members(chart, [*n])) for n in names_of) > 1]
-    return [figure(chart, members(chart, metric_names(joined)), joined, marks) for chart in charts]
-
-
-def other_figures(rows: Rows) -> list[dict[str, Any]]:
-    """Return one figure for each metric that `CHARTS` leaves out."""
-    names = metric_names(rows)
-    shown = {name for chart in CHARTS for name in members(chart, names)}
-    figures = (figure(Chart(name, (name,), signed=True), [name], rows) for name in names if name not in shown)
-    return [found for found in figures if found["data"]]
+        offset += max(row["step"] for row in rows)
+    figures = (figure(chart, members(chart, metric_names(joined)), joined, marks) for chart in charts)
+    return [found for found in figures if found["lines"]]
 
 
 def figure(chart: Chart, names: Sequence[str], rows: Rows, marks: Sequence[Mark] = ()) -> dict[str, Any]:
-    """Return a plotly figure: `title`, `note`, `data` (a trace for each metric that has values) and `layout`."""
-    shown = [mark for mark in marks if not mark.metric or mark.metric in names]
-    traces = [trace for name, label in zip(names, _labels(names), strict=True) if (trace := _trace(name, label, rows))["x"]]
-    highest = max((value for trace in traces for value in trace["y"]), default=0.0)
-    top = 1.0 if chart.share or highest <= 0 else highest
+    """Return what `Charts.draw` of `static/charts.js` draws: the chart's own fields, a line for each metric with values, and the marks."""
+    lines = [line for name, label in zip(names, _labels(names), strict=True) if (line := _line(name, label, rows))["x"]]
     return {
         "title": chart.title,
         "note": chart.note,
-        "data": traces,
-        "layout": {
-            "showlegend": len(traces) > 1,
-            "xaxis": {"title": {"text": "step"}, "rangemode": "tozero"},
-            "yaxis": {"rangemode": "tozero"} if chart.signed else {"range": [-0.02 * top, 1.06 * top]},
-            "shapes": [_line(mark) for mark in shown],
-            "annotations": [_label(mark) for mark in shown],
-        },
+        "share": chart.share,
+        "signed": chart.signed,
+        "lines": lines,
+        "marks": [
+            {"x": mark.step, "label": mark.label, "warn": bool(mark.metric)}
+            for mark in marks
+            if not mark.metric or mark.metric in names
+        ],
     }
+
+
+def _line(name: str, label: str, rows: Rows) -> dict[str, Any]:
+    values = {row["step"]: row[name] for row in rows if row.get(name) is not None}  # a later row of the same step counts
+    steps = sorted(values)
+    line: dict[str, Any] = {"label": label, "x": steps, "y": [float(f"{values[step]:.{DIGITS}g}") for step in steps]}
+    if name == "eval/accuracy":
+        line["level"] = True  # a dotted line at the accuracy before training
+    return line
+
+
+def thin(figures: Iterable[dict[str, Any]]) -> int:
+    """Leave out points of long lines, in place, until all lines together have about `POINTS`; return how many lines were thinned.
+
+    Of each stretch of a line its lowest and its highest point stay, so that no spike disappears.
+    """
+    lines = [line for one in figures for line in one["lines"]]
+    most = max(FEWEST_POINTS, POINTS // max(1, len(lines)))
+    thinned = 0
+    for line in lines:
+        if len(line["x"]) <= most:
+            continue
+        thinned += 1
+        kept = {0, len(line["x"]) - 1}
+        length = 2 * len(line["x"]) / most
+        for number in range(most // 2):
+            stretch = range(round(number * length), min(len(line["x"]), round((number + 1) * length)))
+            if stretch:
+                kept |= {min(stretch, key=line["y"].__getitem__), max(stretch, key=line["y"].__getitem__)}
+        for key in ("x", "y"):
+            line[key] = [line[key][place] for place in sorted(kept)]
+    return thinned
 
 
 def metric_names(rows: Rows) -> list[str]:
@@ -152,16 +207,6 @@ def first_and_last(rows: Rows, metric: str) -> tuple[tuple[int, float], tuple[in
     return (values[0], values[-1]) if values else None
 
 
-def _line(mark: Mark) -> dict[str, Any]:
-    place = {"x0": mark.step, "x1": mark.step, "y0": 0, "y1": 1, "yref": "paper"}
-    return {"type": "line", **place, "line": {"dash": "dot", "width": 1, "color": "#888888"}}
-
-
-def _label(mark: Mark) -> dict[str, Any]:
-    place = {"x": mark.step, "y": 1, "yref": "paper", "xanchor": "left", "yanchor": "top"}
-    return {"text": mark.label, "showarrow": False, "font": {"size": 10}, **place}
-
-
 def members(chart: Chart, names: Sequence[str]) -> list[str]:
     """Return those of `names` that a chart shows, in the order of its metrics."""
     return [
@@ -171,19 +216,10 @@ def members(chart: Chart, names: Sequence[str]) -> list[str]:
 
 def _labels(names: Sequence[str]) -> list[str]:
     """Return the names without the first segment that they share: the chart's title says it already."""
+    if len(names) == 1:
+        return [""]
     segments = {name.partition("/")[0] for name in names}
-    return [name.partition("/")[2] or name for name in names] if len(segments) == 1 and len(names) > 1 else list(names)
-
-
-def _trace(name: str, label: str, rows: Rows) -> dict[str, Any]:
-    points = [(row["step"], row[name]) for row in rows if row.get(name) is not None]
-    return {
-        "type": "scatter",
-        "name": label,
-        "x": [step for step, _ in points],
-        "y": [value for _, value in points],
-        "mode": "lines+markers" if len(points) <= FEW_POINTS else "lines",
-    }
+    return [name.partition("/")[2] or name for name in names] if len(segments) == 1 else list(names)
 
 
 # Chooses the sample completions of a report, and marks what a reader looks for in them. Pure functions on logged rollouts.
@@ -195,6 +231,7 @@ PROMPTS_SHOWN = 4  # of a stage
 STEPS_SHOWN = 5  # of a prompt: the first, the last, and some between
 PER_STEP = 2  # completions of one prompt at one step
 LONGEST = 20_000  # characters shown of a completion
+SAMPLE_CHARACTERS = 250_000  # shown of all completions of a report together
 
 
 @dataclass(frozen=True, slots=True)
@@ -236,11 +273,12 @@ class ReadRollouts(Protocol):
     def __call__(self, columns: Sequence[str] | None = None, rows: Collection[int] | None = None, /) -> Iterable[Row]: ...
 
 
-def choose_samples(read: ReadRollouts, stage: str) -> list[Prompt]:
+def choose_samples(read: ReadRollouts, stage: str, longest: int = LONGEST) -> list[Prompt]:
     """Return a few prompts of a stage: those seen at most steps first, since the same prompt over time shows what was learned.
 
     Args:
         read: gives the logged rollouts. Called twice, so that texts are read of the chosen ones only.
+        longest: characters of a completion, and of a prompt, that are shown.
     """
     places: dict[Key, dict[int, list[int]]] = {}  # prompt → step → numbers of its rows
     for row in read(("row", "stage", "kind", "task_id", "step")):
@@ -251,7 +289,7 @@ def choose_samples(read: ReadRollouts, stage: str) -> list[Prompt]:
         for key in _choose_prompts(places)
     }
     found = {row["row"]: row for row in read(None, frozenset(number for numbers in chosen.values() for number in numbers))}
-    return [_prompt([found[number] for number in numbers]) for numbers in chosen.values()]
+    return [_prompt([found[number] for number in numbers], longest) for numbers in chosen.values()]
 
 
 def mark(completion: str) -> Iterator[Piece]:
@@ -299,35 +337,36 @@ def _spread(values: Sequence[int], count: int) -> list[int]:
     return [values[round(i * (len(values) - 1) / (count - 1))] for i in range(count)]
 
 
-def _prompt(rows: Sequence[Row]) -> Prompt:
+def _prompt(rows: Sequence[Row], longest: int) -> Prompt:
     first = rows[0]
+    text = "\n\n".join(message["content"] for message in first["prompt"])
     return Prompt(
         task_id=first["task_id"],
         kind=first["kind"],
-        text="\n\n".join(message["content"] for message in first["prompt"]),
+        text=text if len(text) <= longest else f"{text[:longest]} … {len(text) - longest} more characters",
         answer=first["answer"],
-        samples=tuple(_sample(row) for row in rows),
+        samples=tuple(_sample(row, longest) for row in rows),
     )
 
 
-def _sample(row: Row) -> Sample:
+def _sample(row: Row, longest: int) -> Sample:
     completion = row["completion"]
     return Sample(
         step=row["step"],
-        pieces=tuple(mark(completion[:LONGEST])),
+        pieces=tuple(mark(completion[:longest])),
         value=row["reward"],
         parts={part["name"]: part["value"] for part in row["parts"]},
         status=row["status"] or "",
-        reason=row["reason"],
-        left_out=max(0, len(completion) - LONGEST),
+        reason=row["reason"][:longest],
+        left_out=max(0, len(completion) - longest),
     )
 
 
 logger = logging.getLogger(__name__)
 
 REPORT = "report.html"
+SCRIPTS, STYLES = ("uPlot.iife.min.js", "charts.js"), ("uPlot.min.css",)  # of the folder `static`
 TEMPLATE = "report.html.j2"
-NEEDED = ("jinja2", "plotly")
 
 
 @dataclass(frozen=True, slots=True)
@@ -339,8 +378,7 @@ class StageReport:
     finished: bool
     settings: Mapping[str, Any]
     change: tuple[tuple[int, float], tuple[int, float]] | None
-    figures: list[dict[str, Any]]
-    others: list[dict[str, Any]]
+    figures: Figures
     prompts: list[Prompt]
     alerts: list[dict[str, Any]]
 
@@ -358,7 +396,7 @@ def write_report(run: Run, *, plugins: Plugins | None = None) -> Path:
     """Write `report.html` into the run's folder and return its path. The run may still be going on.
 
     Raises:
-        UsageError: jinja2 or plotly is not installed; the message says how to get them.
+        UsageError: jinja2 is not installed; the message says how to get it.
         RunError: the run cannot be read, or the page cannot be written.
     """
     check_installed()
@@ -374,6 +412,10 @@ def write_report(run: Run, *, plugins: Plugins | None = None) -> Path:
 def render(run: Run, plugins: Plugins) -> str:
     """Return the page as text. All that a model or a data set wrote is escaped; only plugins' own sections are taken as HTML."""
     plan, manifest = run.plan, run.manifest
+    shown = max(1, len(plan["stages"])) * PROMPTS_SHOWN * STEPS_SHOWN * PER_STEP
+    stages = [_stage(run, stage, min(LONGEST, SAMPLE_CHARACTERS // shown)) for stage in plan["stages"]]
+    overview = overview_figures({stage["name"]: run.metrics(stage["name"]) for stage in plan["stages"]})
+    thinned = thin([*overview, *(one for stage in stages for one in (*stage.figures.main, *stage.figures.others))])
     return render_page(
         "r1env.monitoring",
         TEMPLATE,
@@ -381,21 +423,21 @@ def render(run: Run, plugins: Plugins) -> str:
         manifest=manifest,
         started=datetime.fromtimestamp(manifest["started"], UTC).strftime("%Y-%m-%d %H:%M UTC"),
         seconds=_seconds(run, manifest),
-        overview=overview_figures({stage["name"]: run.metrics(stage["name"]) for stage in plan["stages"]}),
-        stages=[_stage(run, stage) for stage in plan["stages"]],
+        overview=overview,
+        stages=stages,
+        thinned=thinned,
         sections=_sections(run, plugins),
     )
 
 
 def check_installed() -> None:
     """Raise UsageError where what a page needs is not installed."""
-    missing = [name for name in NEEDED if importlib.util.find_spec(name) is None]
-    if missing:
-        raise UsageError(f"a report needs {' and '.join(missing)}: pip install r1env[report]")
+    if importlib.util.find_spec("jinja2") is None:
+        raise UsageError("a report needs jinja2: pip install r1env[report]")
 
 
 def render_page(package: str, template: str, **content: Any) -> str:
-    """Return a page as text: the template of a package inside `page.html.j2`, with plotly in it. Everything in `content` is escaped."""
+    """Return a page as text: the template of a package inside `page.html.j2`, with the script of its charts in it. Everything in `content` is escaped."""
     import jinja2  # here, because it is an extra
 
     def load(name: str) -> str:
@@ -408,12 +450,14 @@ def render_page(package: str, template: str, **content: Any) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters.update(number=_number, signed=_signed, visible=visible, duration=_duration)
-    plotly = (files("plotly") / "package_data" / "plotly.min.js").read_text("utf-8")
-    return environment.get_template(template).render(plotly=plotly, **content)
+    environment.filters.update(number=_number, points=_points, visible=visible, duration=_duration)
+    scripts, style = (
+        [(files("r1env.monitoring") / "static" / name).read_text("utf-8") for name in names] for names in (SCRIPTS, STYLES)
+    )
+    return environment.get_template(template).render(scripts=scripts, styles=style, **content)
 
 
-def _stage(run: Run, stage: Mapping[str, Any]) -> StageReport:
+def _stage(run: Run, stage: Mapping[str, Any], longest: int) -> StageReport:
     rows = run.metrics(stage["name"])
     alerts = [event for event in run.events(stage["name"]) if event["kind"] == "alert"]
     return StageReport(
@@ -422,9 +466,8 @@ def _stage(run: Run, stage: Mapping[str, Any]) -> StageReport:
         finished=stage["name"] in run.finished_stages(),
         settings=stage["config"],
         change=first_and_last(rows, "eval/accuracy"),
-        figures=main_figures(rows, [Mark(alert["step"], alert["rule"], alert["metric"]) for alert in alerts]),
-        others=other_figures(rows),
-        prompts=choose_samples(run.rollouts, stage["name"]),
+        figures=stage_figures(rows, [Mark(alert["step"], alert["rule"], alert["metric"]) for alert in alerts]),
+        prompts=choose_samples(run.rollouts, stage["name"], longest),
         alerts=alerts,
     )
 
@@ -452,8 +495,9 @@ def _number(value: Any) -> str:
     return "–" if value is None else f"{value:.4g}"
 
 
-def _signed(value: float) -> str:
-    return f"{value:+.1%}"
+def _points(value: float) -> str:
+    """Return the difference of two shares in percentage points."""
+    return f"{100 * value:+.1f} points"
 
 
 def _duration(seconds: float) -> str:

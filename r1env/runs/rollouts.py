@@ -27,6 +27,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
+from typing_extensions import TypedDict  # pydantic does not take that of `typing` before Python 3.12
 
 from r1env.errors import UsageError
 from r1env.runs.files import append_bytes, cut, gzip_members, json_ready, read_gzip_members, sync, whole_members_size
@@ -43,6 +44,26 @@ SHARD_ROWS = 4096  # few files for a long run, and less than a second of work fo
 SHARD_BYTES = 16 << 20  # of `_open.jsonl.gz`: long completions fill a shard earlier, which bounds the memory of writing it
 ROW_GROUP = 1024  # rows that a reader of one rollout has to decompress
 TAIL_LEVEL = 1  # of gzip: these bytes are rewritten soon, as zstd
+
+
+class TokenData(TypedDict):
+    """The tokens of a rollout after its prompt, all turns in one row as the trainer saw them. All lists are as long as `text`.
+
+    Attributes:
+        text: each token decoded by itself; a part of a character is "\ufffd".
+        trained: False for tokens that the model read and did not write, such as a tool's output. None: it wrote all of them.
+        advantage: of each token. None: it is the rollout's.
+        logprob: that the sampler drew it with, in nats.
+        gap: log-probability of the trainer less that of the sampler, before the update. None: the update left the rollout out.
+        clipped: True where the clip took the token's gradient away. None: nowhere.
+    """
+
+    text: list[str]
+    trained: list[bool] | None
+    advantage: list[float | None] | None
+    logprob: list[float | None] | None
+    gap: list[float | None] | None
+    clipped: list[bool] | None
 
 
 class RolloutRow(BaseModel):
@@ -75,6 +96,7 @@ class RolloutRow(BaseModel):
         task: what scoring it again needs beside the other columns (`r1env.receipts.rollout_of`): `kind`, `language`, `tests`, the whole
             `metadata` and `prompt` of the task, and what the environment paid. A JSON string; None where it would be longer than
             `LONGEST_TASK`, or is not known.
+        by_token: its tokens, see `TokenData`. None in the steps that `log.tokens_every` skips, and in evaluations.
 
     Example:
         >>> RolloutRow(task_id="7", prompt="2 + 2?", completion="4", reward=1.0).prompt
@@ -111,6 +133,7 @@ class RolloutRow(BaseModel):
     policy_version: int | None = None
     metadata: dict[str, Any] = Field(default_factory=dict)
     task: str | None = None
+    by_token: TokenData | None = None
 
     @field_validator("prompt", mode="before")
     @classmethod
@@ -198,6 +221,10 @@ class RolloutRow(BaseModel):
         }
 
 
+COLUMNS = ("row", "stage", "step", "time", *RolloutRow.model_fields)
+"""Names of the columns of `schema()`."""
+
+
 def _message(message: Mapping[str, Any]) -> dict[str, Any]:
     calls = message.get("tool_calls")
     return {
@@ -263,6 +290,17 @@ def schema() -> pa.Schema:
             for name in ("role", "content", "reasoning_content", "name", "tool_call_id", "tool_calls")  # the last as JSON
         ]
     )
+    flags, small_numbers = pa.list_(pa.bool_()), pa.list_(pa.float32())
+    by_token = pa.struct(
+        [
+            ("text", pa.list_(text)),
+            ("trained", flags),
+            ("advantage", small_numbers),
+            ("logprob", small_numbers),
+            ("gap", small_numbers),
+            ("clipped", flags),
+        ]
+    )
     return pa.schema(
         [
             ("row", pa.int64()),  # number within the run, from 0
@@ -298,6 +336,7 @@ def schema() -> pa.Schema:
             ("policy_version", count),
             ("metadata", text),  # JSON
             ("task", text),  # JSON
+            ("by_token", by_token),
         ]
     )
 
@@ -417,7 +456,7 @@ class RolloutStore:
         return list(found.values())
 
     def read(self, columns: Sequence[str] | None = None, rows: Collection[int] | None = None) -> Iterator[dict[str, Any]]:
-        """Yield rows in order, as plain data in the form of `schema()`.
+        """Yield rows in order, as plain data in the form of `schema()`. A column that their version of r1env did not have is None.
 
         Args:
             columns: names of the columns to read; all by default.
@@ -426,16 +465,17 @@ class RolloutStore:
         Raises:
             UsageError: there are shards and pyarrow is not installed.
         """
+        names = COLUMNS if columns is None else columns
         # The tail first: a shard that is written meanwhile takes its rows away.
         tail = [row for row in read_gzip_members(self._tail) if rows is None or row["row"] in rows]
         end = 0
         for path, first, last in self.shards():
             end = last + 1
             if rows is None or any(first <= number <= last for number in rows):
-                yield from _read_shard(path, columns, rows)
+                yield from _read_shard(path, names, rows)
         for row in tail:
             if row["row"] >= end:
-                yield row if columns is None else {name: row.get(name) for name in columns}
+                yield {name: row.get(name) for name in names}
 
     def _tail_rows(self) -> Iterator[dict[str, Any]]:
         sealed = self.sealed()
@@ -475,25 +515,33 @@ def _table(lines: bytes) -> pa.Table:
     ).select(schema().names)
 
 
+_ENCODER = json.JSONEncoder(ensure_ascii=False, allow_nan=False)  # `json.dumps` would make one for each row
+
+
 def _json_line(row: Mapping[str, Any]) -> tuple[bytes, bool]:
     """Return the row as a line of JSON in UTF-8, and whether lone surrogates in it had to be replaced: Parquet cannot hold them."""
     try:
-        text = json.dumps(row, ensure_ascii=False, allow_nan=False) + "\n"
+        text = _ENCODER.encode(row) + "\n"
     except (ValueError, TypeError):  # a number that is not finite, or of NumPy; `json_ready` alone would take most of the time
-        text = json.dumps(json_ready(row), ensure_ascii=False, allow_nan=False) + "\n"
+        text = _ENCODER.encode(json_ready(row)) + "\n"
     try:
         return text.encode("utf-8"), False
     except UnicodeEncodeError:
         return text.encode("utf-8", "replace"), True
 
 
-def _read_shard(path: Path, columns: Sequence[str] | None, rows: Collection[int] | None) -> Iterator[dict[str, Any]]:
-    wanted = None if columns is None else list(dict.fromkeys(["row", *columns]))
+def _read_shard(path: Path, columns: Sequence[str], rows: Collection[int] | None) -> Iterator[dict[str, Any]]:
+    pa = _pyarrow()
+    import pyarrow.parquet as pq  # here, because it is an extra
+
+    there = set(pq.read_schema(path).names)
     filters = None if rows is None else [("row", "in", list(rows))]
-    table = _read_table(path, columns=wanted, filters=filters)
-    if columns is not None:
-        table = table.select(list(columns))
-    for batch in table.to_batches(max_chunksize=1024):
+    wanted = dict.fromkeys(["row", *columns])
+    table = _read_table(path, columns=[name for name in wanted if name in there], filters=filters)
+    for name in wanted:
+        if name not in there:
+            table = table.append_column(name, pa.nulls(len(table)))
+    for batch in table.select(list(columns)).to_batches(max_chunksize=1024):
         yield from batch.to_pylist()
 
 

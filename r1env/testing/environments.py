@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from r1env.data.sources import iterate
 from r1env.envs.conversation import ConversationEnv, Episode, StepResult, Tool
 from r1env.envs.environment import make_environment
-from r1env.envs.suite import fixture_completions
+from r1env.envs.suite import fixture_completions, missing_for
 from r1env.errors import NoSplitError
 from r1env.importing import is_reference
 from r1env.plugins import installed
@@ -79,13 +79,14 @@ def check_fixture(name: str) -> None:
         name: of an installed environment whose spec has a `fixture`.
 
     Raises:
-        AssertionError: there is no fixture, or a completion is not scored as the fixture says.
+        AssertionError: there is no fixture, what it needs is missing, or a completion is not scored as the fixture says.
 
     Example:
         >>> check_fixture("sort-4")
     """
     fixture = installed().environment(name).fixture
     assert fixture is not None, f"environment {name!r} has no fixture"
+    assert not (missing := missing_for(fixture)), f"the fixture of {name!r} cannot be checked here: {missing}"
     environment = make_environment(name, **fixture.options)
     tasks = list(iterate(environment.source, fixture.tasks))
     pairs = [fixture_completions(task, fixture) for task in tasks]

@@ -18,7 +18,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from r1env.envs.suite import members_of
+from r1env.envs.suite import members_of, missing_for
 from r1env.errors import PluginError, R1EnvError, UsageError
 from r1env.hooks import HOOKS, SINGULAR, EnvironmentSpec, RubricPresetSpec, ToolParserSpec
 from r1env.importing import import_target
@@ -136,11 +136,15 @@ class _Given:
 
 def _label(kind: str, spec: Any, given: _Given) -> str:
     label = f"{SINGULAR[kind]} {spec.name}"
-    return f"{label}, imports only (it needs {spec.requires})" if _lacks_options(kind, spec, given) else label
+    lacking = _lacking(kind, spec, given)
+    return f"{label}, imports only (it needs {lacking})" if lacking else label
 
 
-def _lacks_options(kind: str, spec: Any, given: _Given) -> bool:
-    return kind == "environments" and bool(spec.requires) and spec.name not in given.options and spec.fixture is None
+def _lacking(kind: str, spec: Any, given: _Given) -> str:
+    """Return what an environment needs to be opened and scored, and does not have here; empty where it has everything."""
+    if kind != "environments" or spec.name in given.options:
+        return ""
+    return str(spec.requires) if spec.fixture is None or missing_for(spec.fixture) else ""
 
 
 def _check_spec(kind: str, spec: Any, given: _Given) -> None:
@@ -171,7 +175,7 @@ def _check_spec(kind: str, spec: Any, given: _Given) -> None:
         "suites": lambda name: _check_members(what, name),
         "recipes": lambda _: _check_resource(what, spec.resource),
     }
-    if kind in checks and not _lacks_options(kind, spec, given):
+    if kind in checks and not _lacking(kind, spec, given):
         checks[kind](spec.name)
 
 

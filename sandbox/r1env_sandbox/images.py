@@ -1,7 +1,7 @@
 """The image that submissions run in: its name, finding it, building it from a registry's base or from one made here.
 
-An image holds languages, and of ours only a small program in C (`runner/start.c`): the runner travels with each container's command.
-It is named after what went into it (`Dockerfile`, that program, packages, compiler flags), so an image that this version did not make
+An image holds languages, and of ours only a small library in C (`runner/launcher.c`): the runner travels with each container's command.
+It is named after what went into it (`Dockerfile`, that library, packages, compiler flags), so an image that this version did not make
 is simply missing, never silently used.
 """
 
@@ -269,7 +269,7 @@ def _context() -> io.BytesIO:
 
 def _context_files() -> dict[str, bytes]:
     package = files("r1env_sandbox")
-    return {"Dockerfile": (package / "Dockerfile").read_bytes(), "start.c": (package / "runner" / "start.c").read_bytes()}
+    return {"Dockerfile": (package / "Dockerfile").read_bytes(), "launcher.c": (package / "runner" / "launcher.c").read_bytes()}
 
 
 def _cache_folder() -> Path:

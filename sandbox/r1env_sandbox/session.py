@@ -15,6 +15,7 @@ import asyncio
 import contextlib
 import json
 import logging
+import os
 import posixpath
 import threading
 import time
@@ -491,14 +492,23 @@ def _check_command(argv: Sequence[str], environment: Mapping[str, str], timeout_
         raise ValueError("there is no command")
     if not timeout_s > 0:
         raise ValueError(f"a time limit of {timeout_s} s")
-    if any("\0" in text for text in texts) or any(not name or "=" in name for name in environment):
+    if any("\0" in text or not _has_bytes(text) for text in texts) or any(not name or "=" in name for name in environment):
         raise ValueError("an argument, or the name of a variable, that no program can be given")
     if len(json.dumps([list(argv), dict(environment)])) > MAX_COMMAND_BYTES:
         raise ValueError(f"arguments and variables of more than {MAX_COMMAND_BYTES >> 10} KB; upload a script")
 
 
+def _has_bytes(text: str) -> bool:
+    """Return whether a text can be given to a program: halves of characters have no bytes."""
+    try:
+        os.fsencode(text)
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def _path(path: str, folder: str = WORKSPACE) -> str:
-    if not path or "\0" in path or len(path.encode("utf-8", "surrogateescape")) > 2048:
+    if not path or "\0" in path or not _has_bytes(path) or len(path.encode("utf-8", "surrogateescape")) > 2048:
         raise ValueError(f"{path[:60]!r} is no path")
     return posixpath.join(folder, path)
 

@@ -17,7 +17,23 @@ from typing import Any
 from r1env_sandbox.errors import FilesDoNotFit, WorkerLost
 from r1env_sandbox.languages import LanguageSpec
 from r1env_sandbox.models import Limits
-from r1env_sandbox.runner.protocol import PROGRAM, WALL_STRETCH, Frames, pack
+from r1env_sandbox.runner.protocol import (
+    BOX,
+    PROGRAM,
+    RLIMIT_CORE,
+    RLIMIT_CPU,
+    RLIMIT_FSIZE,
+    RLIMIT_MSGQUEUE,
+    RLIMIT_NOFILE,
+    RLIMIT_NPROC,
+    RLIMIT_STACK,
+    WALL_STRETCH,
+    Frames,
+    Limit,
+    Program,
+    pack,
+    pack_program,
+)
 from r1env_sandbox.transport import WORK_MB, Backend, Transport
 
 START_SECONDS = 60.0  # of a container on a busy machine; half a second is usual
@@ -170,7 +186,7 @@ class Worker:
     def run(self, command: Command, stdin: bytes = b"") -> Report:
         """Run a program to its end."""
         self.grow(_memory_of(command))
-        return _report(*self._ask(_run_request(command), patience_s(command), stdin))
+        return _report(*self._ask(_run_request(command), patience_s(command), self.pack(command), stdin))
 
     def run_each(self, runs: Sequence[tuple[Command, bytes]], *, ahead: bool = False) -> Iterator[tuple[Command, Report]]:
         """Run programs with their inputs, one after the other.
@@ -185,7 +201,7 @@ class Worker:
             while number < len(runs) and (not self._sent or (ahead and number > 1 and len(self._sent) < AHEAD_RUNS)):
                 command, stdin = runs[number]
                 self.new_request()
-                request = pack({**_run_request(command), "nonce": self._nonce}, stdin)
+                request = pack({**_run_request(command), "nonce": self._nonce}, self.pack(command), stdin)
                 if self._sent and len(requests) + len(request) > AHEAD_BYTES:
                     break
                 requests += request
@@ -264,6 +280,39 @@ class Worker:
             raise WorkerLost(f"{self.name} gives up: {str(frame[0].get('fault'))[:500]}", by_program=True)
         return frame
 
+    def pack(self, command: Command) -> bytes:
+        """Return a program as the launcher reads it."""
+        # The kernel's clock for CPU time is coarse and may fire 0.15 s early, and a busy machine charges a fifth too much in whole ticks.
+        # The runner and the verdict go by the exact account, where there is one: then this is only for the case that the runner is slow.
+        cpu_s = math.ceil(command.cpu_s) + 1
+        if self.about.get("cpu_account"):
+            cpu_s += max(1, cpu_s // 2)
+        values = {
+            RLIMIT_FSIZE: command.file_mb << 20,
+            RLIMIT_NPROC: command.processes,
+            RLIMIT_STACK: min(command.memory_mb, STACK_LIMIT_MB) << 20,
+            RLIMIT_NOFILE: 256,
+            RLIMIT_CORE: 0,
+            RLIMIT_MSGQUEUE: 0,  # gVisor refuses it; the filter of system calls denies the queues themselves
+        }
+        limits = [
+            Limit(
+                RLIMIT_CPU, False, cpu_s, cpu_s + 1
+            ),  # SIGXCPU says why a program ended; the hard limit is for those that ignore it
+            *(Limit(number, number == RLIMIT_MSGQUEUE, value, value) for number, value in values.items()),
+        ]
+        return pack_program(
+            Program(
+                argv=command.argv,
+                environment=command.environment,
+                fork=command.fork,
+                uid=self.uid if command.uid is None else command.uid,
+                groups=command.groups,
+                folder=BOX if command.folder is None else command.folder,
+                limits=limits,
+            )
+        )
+
     def new_request(self) -> None:
         self._nonce = secrets.token_hex(16)
 
@@ -282,7 +331,7 @@ class Conversation:
         self._pending = bytearray()
         self._report: Report | None = None
         worker.new_request()
-        worker.send({**_run_request(command), "interactive": True}, b"")
+        worker.send({**_run_request(command), "interactive": True}, worker.pack(command), b"")
 
     def say(self, line: str) -> None:
         """Send a line; it is lost when the program has ended."""
@@ -375,30 +424,15 @@ def _memory_of(command: Command) -> int:
 
 def _run_request(command: Command) -> dict[str, Any]:
     return {
-        **({} if command.uid is None else {"uid": command.uid, "groups": command.groups}),
-        **({} if command.folder is None else {"folder": command.folder}),
         "op": "run",
         "cpu_s": command.cpu_s,
         "result": command.result,
-        "argv": list(command.argv),
-        "environment": dict(command.environment),
-        "fork": command.fork,
         "wall_s": command.wall_s,
         "output_bytes": command.output_kb << 10,
         "memory_bytes": command.memory_mb << 20,
         "artifact": command.artifact,
         "file_bytes": command.file_mb << 20,
         "keep_box": command.keep_box,
-        "rlimits": {
-            # The kernel's clock for it is coarse and may fire 0.15 s early; the runner and the verdict go by the exact account.
-            "RLIMIT_CPU": math.ceil(command.cpu_s) + 1,
-            "RLIMIT_FSIZE": command.file_mb << 20,
-            "RLIMIT_NPROC": command.processes,
-            "RLIMIT_STACK": min(command.memory_mb, STACK_LIMIT_MB) << 20,
-            "RLIMIT_NOFILE": 256,
-            "RLIMIT_CORE": 0,
-            "RLIMIT_MSGQUEUE": 0,
-        },
     }
 
 

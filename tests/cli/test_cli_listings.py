@@ -147,12 +147,12 @@ def no_torch(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "torch" else found(name))
     requires = importlib.metadata.requires
 
-    def without_plotly(name: str) -> list[str] | None:
-        if name == "plotly":
+    def without_jinja2(name: str) -> list[str] | None:
+        if name == "jinja2":
             raise importlib.metadata.PackageNotFoundError(name)
         return requires(name)
 
-    monkeypatch.setattr(importlib.metadata, "requires", without_plotly)
+    monkeypatch.setattr(importlib.metadata, "requires", without_jinja2)
 
 
 @pytest.mark.usefixtures("no_torch")
@@ -168,7 +168,7 @@ def test_the_doctor_says_how_to_get_what_is_missing(plugins: Plugins, monkeypatc
         "remedy": f"pip install {ROOT / 'trainers'}",
     }
     assert found["docker"]["state"] == State.ABSENT
-    assert found["r1env[report]"]["detail"] == "missing plotly"
+    assert found["r1env[report]"]["detail"] == "missing jinja2"
     assert found["r1env[report]"]["remedy"] == f"pip install '{ROOT}[report]'"
 
 

@@ -161,7 +161,7 @@ try:
     main()
 except SystemExit as stop:
     assert stop.code == 0
-heavy = {"torch", "transformers", "plotly", "datasets", "sympy", "docker", "jinja2"} & set(sys.modules)
+heavy = {"torch", "transformers", "datasets", "sympy", "docker", "jinja2"} & set(sys.modules)
 sys.exit(", ".join(sorted(heavy)) or None)
 """
     result = subprocess.run(

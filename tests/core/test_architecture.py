@@ -174,7 +174,7 @@ def in_fresh_interpreter(code: str) -> str:
 
 
 def test_importing_r1env_brings_no_heavy_library_and_listing_plugins_neither():
-    heavy = ("torch", "sympy", "docker", "transformers", "datasets", "reasoning_gym", "math_verify", "plotly", "pandas")
+    heavy = ("torch", "sympy", "docker", "transformers", "datasets", "reasoning_gym", "math_verify", "pandas")
     for code in ("import r1env", "import r1env; r1env.installed()", "import r1env, gymnasium"):
         assert in_fresh_interpreter(f"{code}; import sys; print([m for m in {heavy} if m in sys.modules])") == "[]", code
 

@@ -6,12 +6,13 @@ import itertools
 
 import pytest
 import torch
-from chat_templates import CHATML, GEMMA, LLAMA2, LLAMA3, NUMBERED, WANTS_THINKING, tokenizer_of
+from chat_templates import CHATML, GEMMA, LEAVES_OUT, LLAMA2, LLAMA3, NUMBERED, WANTS_THINKING, tokenizer_of
 from chat_templates import DROPS_THINKING as OPENS_THINKING
 from hypothesis import given
 from hypothesis import strategies as st
 
 import r1env
+from r1env import rollout
 from r1env.data.sources import ListSource
 from r1env.engines import SamplingParams, ScriptedEngine, derive_seed
 from r1env.envs.conversation import ToolEnv
@@ -20,7 +21,16 @@ from r1env.envs.suite import make_suite
 from r1env.errors import TrainingStoppedError, UsageError
 from r1env.evaluation import evaluate
 from r1env.plugins import installed
-from r1env.rollout import encode_prompt, has_room, play, render_chat, reply_text, sample_rollouts, stop_when_scoring_fails
+from r1env.rollout import (
+    ChatTemplateError,
+    encode_prompt,
+    has_room,
+    play,
+    render_chat,
+    reply_text,
+    sample_rollouts,
+    stop_when_scoring_fails,
+)
 from r1env.rubrics import Rubric, WeightedReward
 from r1env.types import Completion, EndedBy, FinishReason, Score, Status, Task
 from r1env_trainers.model.load import load_model
@@ -368,6 +378,38 @@ def test_a_template_without_system_messages_is_shown_the_system_message_in_the_u
     shown = render_chat(tokenizer_of(GEMMA), talk("Guess.", system="Be brief."))
     assert shown.text == "<start_of_turn>user\nBe brief.\n\nGuess.<end_of_turn>\n<start_of_turn>model\n"
     assert shown.merged == 1
+
+
+def test_a_template_that_leaves_messages_out_is_shown_them_in_another_form():
+    shown = render_chat(tokenizer_of(LEAVES_OUT), talk("Guess.", system="Be brief."))
+    assert (shown.text, shown.merged) == ("[U] Be brief.\n\nGuess.\n[A] ", 1)
+    engine, (one,) = play_with_tools(LEAVES_OUT, CALL, "148")
+    assert (one.tools_as_user, one.episode.error) == (1, "")
+    assert "[U] <tool_response>\n148\n</tool_response>\n[A] " in engine.tokenizer.decode(engine.asked[1][0])
+
+
+def test_a_template_that_shows_the_last_message_alone_is_refused_where_there_are_more():
+    tokenizer = tokenizer_of("[U]{{ messages[-1].content }}[A]")
+    assert render_chat(tokenizer, talk("Guess.")).text == "[U]Guess.[A]"
+    with pytest.raises(ChatTemplateError, match=r"it leaves out the message of role user 'Guess\.'"):
+        render_chat(tokenizer, talk("Guess.", "3", "Higher."))
+
+
+@pytest.mark.parametrize(
+    "written", ["{{ m.content | tojson }}", "{{ m.content | trim }}", "{{ m.content.split() | join('  ') }}"]
+)
+@given(content=st.text('ab "\n\\ä<', min_size=1, max_size=20))
+def test_a_message_that_is_shown_in_another_writing_is_not_taken_for_left_out(written, content):
+    tokenizer = tokenizer_of("{% for m in messages %}[" + written + "]{% endfor %}")
+    assert render_chat(tokenizer, ({"role": "tool", "content": content},)).tools_as_user == 0
+
+
+def test_replies_after_a_stand_in_for_the_conversation_are_reported(caplog):
+    once = "{% for m in messages %}{% if loop.index > 3 %}{{ raise_exception('too long') }}{% endif %}[{{ m.role }}] {{ m.content }}\n{% endfor %}"
+    rollout._warn_once.cache_clear()
+    shown = reply_text(tokenizer_of(once), REPLY, chat=True, so_far=talk("Guess.", "3", "No.", "5"))
+    assert shown.text == "\n[user] Higher.\n"
+    assert "as after a conversation of one question: the tokenizer's chat template cannot show" in caplog.text
 
 
 def test_tool_replies_reach_a_template_that_wants_roles_in_turn():

@@ -1,4 +1,7 @@
-"""`r1env eval --suite smoke`: every environment with a fixture, through the engine `openai`, against a server that answers by script."""
+"""`r1env eval --suite smoke`: every environment with a fixture, through the engine `openai`, against a server that answers by script.
+
+The server is the judge, too. Programs are judged in a sandbox where there is one, and are left out otherwise.
+"""
 
 from __future__ import annotations
 
@@ -53,11 +56,29 @@ def script() -> dict[str, list[str]]:
     return found
 
 
+def judged(handler: Any, good: set[str]) -> str:
+    """Return the verdict of a judge who knows the right completions: of two texts it prefers those, and it finds all others unsafe."""
+    found: dict[str, str] = {}
+    if f"<A {handler.ticket}>" in handler.material:
+        found["verdict"] = "A>>B" if handler.section("A") in good else "B>>A"
+    else:
+        found["verdict"] = "safe" if any(text in handler.material for text in good) else "unsafe"
+    return json.dumps({"ticket": handler.ticket, "analysis": "so it is", **found})
+
+
 @pytest.mark.slow
-def test_every_family_has_the_numbers_that_the_servers_answers_give_by_hand(tmp_path: Path) -> None:
+def test_every_family_has_the_numbers_that_the_servers_answers_give_by_hand(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Opening the tasks needs the judge's name, and asking the judge comes later.
+    monkeypatch.setenv("R1ENV_JUDGE_MODEL", "judge")
+    monkeypatch.setenv("R1ENV_JUDGE_URL", "http://localhost:1/v1")
     answers, asked = script(), Counter[str]()
+    good = {text for texts in answers.values() for text in texts[:1]}
 
     def answer(handler: Any) -> str:
+        if handler.asked["model"] == "judge":
+            return judged(handler, good)
         prompt = json.dumps(handler.asked["messages"])
         if prompt not in answers:
             return WRONG
@@ -65,6 +86,7 @@ def test_every_family_has_the_numbers_that_the_servers_answers_give_by_hand(tmp_
         return answers[prompt][asked[prompt] - 1]
 
     with serving(says(answer)) as stub:
+        monkeypatch.setenv("R1ENV_JUDGE_URL", stub.url)
         command = ["eval", "--suite", "smoke", "--model", "m", "--engine", "openai", "--engine-option", f"url={stub.url}"]
         command += ["--engine-option", "concurrency=1"]  # so that answers come in the order of the tasks
         folder = tmp_path / "smoke"
@@ -72,6 +94,7 @@ def test_every_family_has_the_numbers_that_the_servers_answers_give_by_hand(tmp_
     assert result.exit_code == 0, result.output
     summary = {one["environment"]: one for one in json.loads((folder / "summary.json").read_text())}
     assert set(summary) == {member.environment for member in members_of("smoke", installed())}
+    assert set(summary) >= {"alpaca-eval", "arena-hard", "safety"}
     for name, found in summary.items():
         assert found["unscored"] == 0, name
         if installed().environment(name).max_turns > 1:

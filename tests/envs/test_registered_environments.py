@@ -18,31 +18,6 @@ ROWS = {
     "math-jsonl": {"question": "Find ${n}^1$.", "answer": "{n}"},
     "data": {"question": "Find ${n}^1$.", "answer": "{n}"},
     "choice-jsonl": {"question": "Which is {n}?", "options": ["{n}", "{n}0"], "answer": "A"},
-    "humaneval": {
-        "task_id": "HumanEval/{n}",
-        "prompt": 'def number():\n    """Gives {n}."""\n',
-        "entry_point": "number",
-        "test": "def check(candidate):\n    assert candidate() == {n}\n",
-    },
-    "mbpp": {"task_id": "{n}", "text": "Add {n}.", "test_list": ["assert add(1) == 1 + {n}", "assert add(2) == 2 + {n}"]},
-    "livecodebench": {
-        "question_id": "{n}",
-        "question_content": "Print {n}.",
-        "contest_date": "2024-11-0{n}",
-        "metadata": "{}",
-        "public_test_cases": '[{"input": "", "output": "{n}", "testtype": "stdin"}]',
-        "private_test_cases": '[{"input": "", "output": "{n}", "testtype": "stdin"}]',
-    },
-    "codeforces": {"id": "{n}/A", "description": "Print {n}.", "official_tests": [{"input": "", "output": "{n}"}]},
-    "bigcodebench": {
-        "task_id": "BigCodeBench/{n}",
-        "complete_prompt": "def task_func():\n    pass\n",
-        "instruct_prompt": "Return {n}.",
-        "code_prompt": "def task_func():\n",
-        "entry_point": "task_func",
-        "libs": "[]",
-        "test": "import unittest\n\nclass TestCases(unittest.TestCase):\n    def test(self):\n        self.assertEqual(task_func(), {n})\n",
-    },
     "swebench": {
         "repo": "own/calc",
         "instance_id": "own__calc-{n}",
@@ -55,7 +30,6 @@ ROWS = {
     },
     "code-jsonl": {"prompt": "Print {n}.", "tests": [{"kind": "stdio", "stdin": "", "expected": "{n}"}]},
 }
-ROWS |= {"humaneval-plus": ROWS["humaneval"], "mbpp-plus": ROWS["mbpp"]}
 """A made-up row for each environment that needs a file and has no fixture."""
 
 FOLDERS = {
@@ -131,7 +105,13 @@ def test_a_registered_environment_keeps_the_contract(name, options):
     check_environment(f"r1env/{name}", **options)
 
 
-@pytest.mark.parametrize("name", [name for name in NAMES if r1env.installed().environment(name).fixture is not None])
+def _has_fixture(name):
+    """Whether an environment has a fixture that needs neither a sandbox nor a judge."""
+    fixture = r1env.installed().environment(name).fixture
+    return fixture is not None and not fixture.needs
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if _has_fixture(name)])
 def test_the_completions_of_a_fixture_are_scored_as_it_says(name):
     check_fixture(name)
 

@@ -94,13 +94,37 @@ def test_the_suite_smoke_has_every_environment_with_a_fixture_and_its_options():
         "without": EnvironmentSpec("without", "r1env.data.tasks:file_tasks", "", "from nowhere"),
     }
 
+    assert members_of("smoke", with_specs(specs)) == [Member("file", 1.0, {"data": "x.jsonl"}, 2)]
+
+
+def with_specs(specs):
     class Stranger:
         @hookimpl
         def r1env_environments(self):
             return list(specs.values())
 
-    plugins = Plugins({Provenance("stranger", "stranger", "1"): Stranger(), Provenance("r1env", "r1env", "0"): r1env.builtin})
-    assert members_of("smoke", plugins) == [Member("file", 1.0, {"data": "x.jsonl"}, 2)]
+    return Plugins({Provenance("stranger", "stranger", "1"): Stranger(), Provenance("r1env", "r1env", "0"): r1env.builtin})
+
+
+def test_the_suite_smoke_leaves_out_with_a_warning_what_cannot_be_scored_here(caplog):
+    asked = []
+
+    def missing():
+        asked.append(1)
+        return "no sandbox: the engine is down"
+
+    names = ("one", "two")
+    specs = {
+        name: EnvironmentSpec(name, "r1env.data.tasks:file_tasks", "", "", fixture=Fixture({"data": "x.jsonl"}, needs=missing))
+        for name in names
+    } | {
+        "three": EnvironmentSpec(
+            "three", "r1env.data.tasks:file_tasks", "", "", fixture=Fixture({"data": "x.jsonl"}, needs=lambda: "")
+        )
+    }
+    assert [member.environment for member in members_of("smoke", with_specs(specs))] == ["three"]
+    assert caplog.messages == ["suite smoke leaves out one, two: no sandbox: the engine is down"]
+    assert len(asked) == 1
 
 
 @pytest.mark.parametrize(

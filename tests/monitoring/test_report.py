@@ -104,17 +104,38 @@ def test_nothing_is_fetched_from_anywhere(run: Run) -> None:
     assert "http" not in policy
 
 
-def test_plotly_is_there_once_and_every_figure_is_valid_json(run: Run) -> None:
+def test_every_chart_has_lines_and_reward_and_accuracy_come_first(run: Run) -> None:
     page = page_of(run)
-    assert sum("plotly.js v" in script[:500] for script in page.scripts) == 1
-    figures = [script for script in page.scripts if script.startswith("{")]
-    assert len(figures) == len([1 for tag, attributes in page.tags if attributes.get("class") == "plot"]) == 5
-    assert all(json.loads(figure)["data"] for figure in figures)
+    figures = [json.loads(script) for script in page.scripts if script.startswith("{")]
+    assert len(figures) == len([1 for tag, attributes in page.tags if attributes.get("class") == "chart"])
+    assert [figure["title"] for figure in figures] == [
+        *("Reward", "Accuracy"),  # over all stages
+        *("Learning rate", "Loss"),  # of the stage `base`
+        *("Reward", "Accuracy", "Parts of the reward"),
+    ]
+    assert all(line["x"] for figure in figures for line in figure["lines"])
+
+
+def test_a_report_stays_small_however_long_the_run_and_its_completions(tmp_path: Path) -> None:
+    stages = [{"name": f"s{number}", "trainer": "grpo", "config": {"model": "tiny"}} for number in range(3)]
+    run = Run.create(tmp_path / "run", {"name": "long", "preset": None, "stages": stages}, seed=0)
+    metrics = {f"seconds/{name}": 1 / 3 for name in "abcdefgh"}
+    for stage in stages:
+        run.start_stage(stage["name"])
+        rows = [
+            {"stage": stage["name"], "step": step, "time": 0.0, **metrics, "reward": 1 / (step + 3)} for step in range(3_000)
+        ]
+        with (run.path / "metrics.jsonl").open("a") as file:
+            file.writelines(json.dumps(row) + "\n" for row in rows)
+        for step in range(5):
+            run.log_rollouts(step, [{"task_id": str(task), "completion": "x" * 20_000} for task in (0, 1, 2, 3) for _ in "ab"])
+        run.finish_stage(stage["name"])
+    assert write_report(run, plugins=NO_PLUGINS).stat().st_size < 1_000_000
 
 
 def test_before_and_after_are_the_first_and_the_last_evaluation(run: Run) -> None:
     text = " ".join(page_of(run).text.split())
-    assert "rl 5.0 % 95.0 % +90.0% 0 and 1" in text
+    assert "rl 5.0 % 95.0 % +90.0 points 0 and 1" in text
 
 
 def test_alerts_stand_with_their_stage_and_are_escaped(run: Run) -> None:
@@ -140,8 +161,8 @@ def test_a_run_without_steps_has_a_report_too(tmp_path: Path) -> None:
 
 def test_a_missing_library_is_a_usage_error_that_names_the_extra(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     found = importlib.util.find_spec
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "plotly" else found(name))
-    with pytest.raises(UsageError, match=r"plotly.*pip install r1env\[report\]"):
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "jinja2" else found(name))
+    with pytest.raises(UsageError, match=r"jinja2.*pip install r1env\[report\]"):
         write_report(run, plugins=NO_PLUGINS)
 
 

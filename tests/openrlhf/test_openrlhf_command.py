@@ -200,6 +200,7 @@ CHANGED = {
         "sampling.length_schedule": {3: 5},
         "sampling.temperature_schedule": {3: 0.5},
         "final_phase.steps": 2,
+        "log.tokens_every": 1,
         "algo.ref_model_sync_steps": 5,
     },
     "algo.loss": "r1env_trainers.rl.losses:cispo_loss",

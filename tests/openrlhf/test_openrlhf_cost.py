@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 
 from r1env_openrlhf.cost import openrlhf_seconds
-from r1env_trainers.cost import GPUS, SMOLLM2_135M, ModelShape, Rollouts
+from r1env_trainers.cost import GPUS, Rollouts
+from r1env_trainers.model.memory import SMOLLM2_135M, ModelShape
 
 H200 = GPUS[0]
 HALF_B = ModelShape(hidden=896, feed_forward=4864, layers=24, heads=14, kv_heads=2, vocabulary=151_936)

@@ -53,6 +53,7 @@ def test_recorded_verdicts_of_the_evaluators_are_reproduced():
         (rules.simple_evals_answer, "Answer : 3 apples\nAnswer: 4", "3 apples"),
         (rules.mmlu_pro_choice, "Answer: C\nThe answer is (F)", "F"),
         (rules.mmlu_pro_choice, "answer: B, no, answer: D\nAnswer: E", "D"),
+        (rules.mmlu_pro_choice, "Answer: Answer: G", "G"),  # not the A of the second "Answer"
         (rules.mmlu_pro_choice, "It is H rather than I.", "I"),
         (rules.mmlu_pro_choice, "Nothing fits", None),
         (rules.lm_eval_mmlu_pro_choice, "Answer: D", None),
@@ -144,7 +145,9 @@ def test_olympiadbench_equality(reference, response, precision, equal):
     assert rules.olympiadbench_equal(reference, response, precision) is equal
 
 
-def test_tolerances_that_do_not_fit_the_answers_are_an_error():
+def test_too_few_tolerances_are_an_error_and_too_many_are_not():
+    assert rules.olympiadbench_equal("20", r"\boxed{20.4}", [0.5, 1e-8])
+    assert not rules.olympiadbench_equal("20", r"\boxed{20.4}", [1e-8, 0.5])
     with pytest.raises(rules.TolerancesError, match="2 tolerances for 3 answers"):
         rules.olympiadbench_equal("1, 2, 3", r"\boxed{1, 2, 4}", [1e-8, 1e-3])
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import re
 from collections import Counter
 from pathlib import Path
 
@@ -54,7 +55,7 @@ def test_every_benchmark_says_where_it_is_from(about):
     assert about.version
     assert about.hub or about.columns
     assert set(about.rules.values()) <= set(RULES) | {"judge"}
-    assert about.fixture is (FIXTURES / f"{about.name}.jsonl").is_file()
+    assert Path(r1env.installed().environment(about.name).fixture.options["data"]).is_file()
 
 
 def test_the_fixtures_are_small():
@@ -78,6 +79,67 @@ def test_rows_in_the_layout_of_the_public_set_are_read(about):
             assert about.name == "ifeval" or environment.task(index).answer
     if not files.get(about.name):
         pytest.skip("there are no rows of this set")
+
+
+LETTERED = {"A": "5", "B": "4", "C": "3", "D": "2"}
+VARIANTS = [
+    ("gsm8k", {"problem": "2 + 2?", "expected_answer": "4"}),
+    ("gsm8k", {"data_source": "gsm8k", "prompt": [{"role": "user", "content": "2 + 2?"}], "ability": "math",
+               "reward_model": {"style": "rule", "ground_truth": "4"}}),
+    ("mawps", {"question": "2 + 2?", "chain": "", "result": "4"}),
+    ("math", {"problem": "2 + 2?", "solution": "So it is $\\boxed{4}$."}),
+    ("math-500", {"": 0, "Question": "2 + 2?", "Answer": "4"}),
+    ("aime24", {"ID": "I-1", "Year": 2024, "Question": "2 + 2?", "Answer": 4}),
+    ("aime25", {"problem": "2 + 2?", "expected_answer": "004", "reference_solution": "?"}),
+    ("amc23", {"problem": "2 + 2?", "answer": 4.0}),
+    ("gpqa-diamond", {"question": "2 + 2?", "options": list(LETTERED.values()), "answer": "B"}),
+    ("mmlu", {"": 0, "Question": "2 + 2?", **LETTERED, "Answer": "B", "Subject": "sums"}),
+    ("mmlu", {"input": "2 + 2?", **LETTERED, "target": "B"}),
+    ("mmlu-pro", {"question": "2 + 2?", "options": list(LETTERED.values()), "answer": "B", "category": "math"}),
+    ("drop", {"passage": "4 boats sank.", "question": "How many?", "answers_spans": {"spans": ["4", "4"], "types": ["number"] * 2}}),
+    ("simpleqa", {"problem": "2 + 2?", "answer": "4", "answer_type": "Number"}),
+    ("c-simpleqa", {"problem": "2 + 2?", "answer": "4"}),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "row"), VARIANTS)
+def test_rows_of_other_copies_of_a_set_are_read(tmp_path, name, row):
+    environment = made(name, data=write(tmp_path, row))
+    choice = environment.source.kind == "choice"
+    gold, wrong = ("B", "A") if choice else (environment.task(0).answer, "-98")
+    assert environment.task(0).answer in ("B", "4", "004", row.get("solution"))
+    assert values(environment, f"Answer: {gold}", f"\\boxed{{{gold}}}", f"Answer: {wrong}", f"\\boxed{{{wrong}}}") == [
+        1.0,
+        1.0,
+        0.0,
+        0.0,
+    ]
+
+
+@pytest.mark.parametrize(
+    ("name", "row", "message"),
+    [
+        (
+            "mmlu-redux",
+            {"question": "2 + 2?", "choices": ["4", "5"], "answer": 0, "subject": "sums"},
+            "is laid out as MMLU, and MMLU-Redux",
+        ),
+        (
+            "aime24",
+            {"question": "2 + 2?", "choices": ["4", "5"], "answer": 0},
+            "line 1: it is laid out as MMLU, and AIME rows are wanted",
+        ),
+        ("aime24", {"problem": "2 + 2?"}, "no column 'answer|Answer', which AIME rows have"),
+        (
+            "drop",
+            {"passage": "Al, Bo", "question": "Who?", "answers_spans": {"spans": ["Al", "Bo"]}},
+            "has 2 different answers; one is",
+        ),
+    ],
+)
+def test_rows_of_another_set_are_refused(tmp_path, name, row, message):
+    with pytest.raises(DataError, match=re.escape(message)):
+        made(name, data=write(tmp_path, row))
 
 
 @pytest.mark.parametrize("name", ["ifeval", "mmlu-pro"])

@@ -26,7 +26,7 @@ from r1env.data.tasks import file_tasks
 from r1env.envs.suite import fixture_completions, members_of
 from r1env.evaluation.evaluate import EvaluationRow
 from r1env.evaluation.run import EvaluationRun
-from r1env_benchmarks.code import SMALL, bigcodebench, codeforces, humaneval, livecodebench, mbpp
+from r1env_benchmarks.code import CODE_FIXTURES, bigcodebench, codeforces, humaneval, livecodebench, mbpp
 from r1env_benchmarks.ratings import estimate_rating
 from r1env_benchmarks.table import BENCHMARKS, Category
 from r1env_code.reward import Code, read_task
@@ -403,7 +403,7 @@ def test_the_suite_smoke_code_has_every_code_benchmark(tmp_path):
     code = {one.name for one in BENCHMARKS.values() if one.category is Category.CODE}
     members = members_of("smoke-code", r1env.installed())
     assert {member.environment for member in members} == code
-    assert sum(path.stat().st_size for path in SMALL.iterdir()) < 12_000
+    assert sum(path.stat().st_size for path in CODE_FIXTURES.iterdir()) < 12_000
 
 
 @pytest.mark.docker

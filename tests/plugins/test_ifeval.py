@@ -56,6 +56,20 @@ def test_there_are_25_rules_with_the_arguments_that_the_layout_knows():
         ("keywords:frequency", {"keyword": "an ", "frequency": 3, "relation": "less than"}, "banana and an", False, False),
         ("keywords:forbidden_words", {"forbidden_words": ["art"]}, "a party starts", True, True),
         ("keywords:letter_frequency", {"letter": "E", "let_frequency": 2, "let_relation": "less than"}, "Eve", False, False),
+        (
+            "keywords:letter_frequency",
+            {"letter": "#", "let_frequency": 2, "let_relation": "at least"},
+            "#one and #two",
+            True,
+            True,
+        ),
+        (
+            "keywords:letter_frequency",
+            {"letter": "!", "let_frequency": 2, "let_relation": "at least"},
+            "Eat more! OK?",
+            False,
+            False,
+        ),
         ("language:response_language", {"language": "it"}, "Oggi il cielo sopra la città è molto bello.", True, True),
         ("language:response_language", {"language": "zh-cn"}, "今天的天气很好，我们去公园散步吧。", True, True),
         ("length_constraints:number_sentences", {"num_sentences": 2, "relation": "at least"}, "Dr. Ray left.", False, False),
@@ -117,7 +131,11 @@ def test_an_empty_response_follows_nothing():
             [{"keyword": "(", "frequency": 1, "relation": "at least"}],
             "reads it as a regular expression",
         ),
-        (["keywords:letter_frequency"], [{"letter": "ab", "let_frequency": 1, "let_relation": "at least"}], "write one letter"),
+        (
+            ["keywords:letter_frequency"],
+            [{"letter": "ab", "let_frequency": 1, "let_relation": "at least"}],
+            "write one character",
+        ),
         (["keywords:existence"], [{"keywords": []}], "a list of texts, not empty"),
         (["detectable_content:postscript"], [{"postscript_marker": "P.S.("}], "reads it as a regular expression"),
         (

@@ -17,6 +17,7 @@ from r1env.evaluation.evaluate import EvaluationRow
 from r1env.evaluation.run import EvaluationRun
 from r1env_benchmarks.judged import Comparison, length_controlled_win_rate, simpleqa_metrics, win_rate
 from r1env_benchmarks.plugin import FIXTURES
+from r1env_judge.rewards import missing_judge
 
 TASK = Task(id="t", prompt="Name a river.", answer="Rhine", metadata={"baseline": "The Nile."})
 
@@ -99,6 +100,19 @@ def test_baselines_are_those_of_the_row_or_of_a_file(tmp_path):
     answers = write(tmp_path / "answers.jsonl", said)
     found = r1env.make_environment("arena-hard", data=arena, judge=judge, baseline=answers)
     assert found.task(0).metadata["baseline"] == "La."
+    turns = {"question_id": "q1", "category": "arena-hard-v0.1", "cluster": "songs", "turns": [{"content": "Sing."}]}
+    said_then = {
+        "question_id": "q1",
+        "model_id": "base",
+        "choices": [{"index": 0, "turns": [{"content": "La.", "token_len": 2}]}],
+    }
+    earlier = r1env.make_environment(
+        "arena-hard",
+        data=write(tmp_path / "v01.jsonl", turns),
+        judge=judge,
+        baseline=write(tmp_path / "a01.jsonl", said_then),
+    )
+    assert (earlier.task(0).prompt[-1]["content"], earlier.task(0).metadata["baseline"]) == ("Sing.", "La.")
     with pytest.raises(UsageError, match="environment 'arena-hard' needs baseline=FILE"):
         r1env.make_environment("arena-hard", data=arena, judge=judge)
     with pytest.raises(UsageError, match="has no answer with its 'uid', 'u1'"):
@@ -107,6 +121,21 @@ def test_baselines_are_those_of_the_row_or_of_a_file(tmp_path):
         )
     with pytest.raises(UsageError, match="is scored by a judge: say judge"):
         r1env.make_environment("alpaca-eval", data=alpaca)
+
+
+def test_the_judge_may_stand_in_the_environment(monkeypatch):
+    fixture = r1env.installed().environment("arena-hard").fixture
+    assert missing_judge() == "no judge: set R1ENV_JUDGE_URL and R1ENV_JUDGE_MODEL"
+    monkeypatch.setenv("R1ENV_JUDGE_URL", "http://localhost:1/v1")
+    assert missing_judge() == "no judge: set R1ENV_JUDGE_MODEL"
+    monkeypatch.setenv("R1ENV_JUDGE_MODEL", "m")
+    assert missing_judge() == ""
+    assert r1env.make_environment("arena-hard", **fixture.options).source.checker == (
+        "pairwise",
+        {"strong": True, "url": "http://localhost:1/v1", "model": "m"},
+    )
+    other = r1env.make_environment("alpaca-eval", data=str(FIXTURES / "alpaca-eval.jsonl"), judge={"model": "n"})
+    assert other.source.checker[1]["model"] == "n"
 
 
 def test_simpleqa_asks_a_judge_where_that_is_said():

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+from html import unescape
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -230,6 +231,9 @@ PAGES = [
     "/task?run=one&run=two&task=hard",
     "/task?run=one&run=two&task=easy&environment=add",
     "/compare?a=one:0&b=two:2",
+    "/step/one",
+    "/step/one/rl/1?groups=unscored",
+    "/step/two/rl/2",
 ]
 
 
@@ -243,6 +247,7 @@ def test_every_page_is_whole_and_no_text_of_a_model_becomes_markup(client: TestC
     tags = Tags(answer.text).tags
     assert [attributes["src"] for tag, attributes in tags if tag == "script"] == [
         "/static/uPlot.iife.min.js",
+        "/static/charts.js",
         "/static/view.js",
     ]
     assert not [
@@ -291,6 +296,50 @@ def test_a_task_shows_its_verdicts_over_the_steps_of_both_runs(client: TestClien
     assert page.count('class="cell right"') == 6
     assert page.count('class="cell wrong"') == 6
     assert "<mark>2</mark>" in page  # said at 4, and at 2
+
+
+def test_a_step_tells_what_became_of_each_group(tmp_path: Path) -> None:
+    run = Run.create(tmp_path / "run", PLAN, seed=0)
+    run.start_stage("rl")
+    tokens = {"text": ["a", "\u202e", "c"], "trained": None, "advantage": None, "logprob": [-1.0] * 3, "gap": [0.0] * 3}
+    groups = {
+        "mixed": [(1.0, 0.5), (0.0, -0.5), (None, None)],
+        "flat": [(0.1, 0.0), (0.1, 0.0)],
+        "refused": [(1.0, None), (1.0, None)],
+        "broken": [(None, None)],
+    }
+    rows = [
+        {
+            **{"task_id": name, "group": group, "sample": sample, "completion": "c", "reward": reward, "advantage": advantage},
+            "by_token": {**tokens, "clipped": [True, False, True] if advantage else None},
+        }
+        for group, (name, members) in enumerate(groups.items())
+        for sample, (reward, advantage) in enumerate(members)
+    ]
+    run.log_rollouts(1, rows)
+    run.rollout_store.seal()  # some are in a shard, some are not
+    run.log(2, {"reward": 0.5, "clip_fraction": 0.25})
+    run.log_rollouts(2, rows[3:])
+    client = TestClient(make_app([tmp_path]), base_url="http://localhost")
+    page = client.get("/step/run/rl/1").text
+    table = [re.sub(r"<[^>]+>", " ", line).split() for line in re.findall(r"<tr>.*?</tr>", page, re.DOTALL)][1:]
+    ends = [" ".join(line[-6:]) for line in table]
+    assert [line[0] for line in table] == list(groups)
+    assert ends[0].endswith("4 learned from, 1 left out")  # tokens clipped, and what became of it
+    for end, fate in zip(ends[1:], ("all alike", "left out", "unscored"), strict=True):
+        assert end.endswith(fate)
+    second = client.get("/step/run").text  # the newest
+    assert "25.0 % of tokens" in second
+    assert 'id="before" href="/step/run/rl/1"' in second
+    assert 'id="after"' not in second
+    only = client.get("/step/run/rl/1?groups=unscored").text
+    assert ">broken</a>" in only
+    assert ">mixed</a>" not in only
+    shown = re.search(r'data-tokens="([^"]+)"', client.get("/rollout/run/0").text)
+    assert shown is not None
+    data = json.loads(unescape(shown[1]))
+    assert (data["text"], data["clipped"], data["whole"]) == (["a", "[U+202E]", "c"], [True, False, True], 0.5)
+    assert client.get("/step/run/rl/9").status_code == 404
 
 
 def test_links_keep_the_filter(client: TestClient) -> None:

@@ -1,4 +1,4 @@
-"""`r1env view` in headless Chromium: what the script does, and what a person with a keyboard or a screen reader meets."""
+"""`r1env view` and `report.html` in headless Chromium: what the script does, and what a person with a keyboard or a screen reader meets."""
 
 import shutil
 import socket
@@ -13,6 +13,8 @@ import pytest
 pytest.importorskip("duckdb", reason="r1env-view is not installed")
 import uvicorn
 
+from r1env.monitoring.report import write_report
+from r1env.plugins import Plugins
 from r1env.runs.run import Run
 from r1env_view.app import make_app
 
@@ -48,7 +50,17 @@ def run(folder: Path) -> Run:
     run.log(0, {"eval/accuracy": 0.25})
     for step in range(1, 31):
         log_step(run, step)
-    run.log_event(20, {"kind": "alert", "rule": "flat-groups", "metric": "mixed_groups", "message": "<b>few</b> groups teach"})
+    run.log_event(
+        20,
+        {
+            "kind": "alert",
+            "rule": "flat-groups",
+            "metric": "mixed_groups",
+            "seen": "<b>few</b> groups teach",
+            "cause": "that",
+            "remedy": "this",
+        },
+    )
     return run
 
 
@@ -217,3 +229,28 @@ def test_pages_fit_a_phone_and_axe_finds_nothing_serious(visit: Callable[..., An
         found = [one for one in axe.run(page).response["violations"] if one["impact"] in ("serious", "critical")]
         assert [(one["id"], [node["html"][:200] for node in one["nodes"][:3]]) for one in found] == []
         page.locator("#theme").click()
+
+
+@pytest.mark.parametrize(("width", "theme"), [(1280, "light"), (390, "dark")])
+def test_the_report_opens_from_a_file_without_a_network(chromium: Any, run: Run, width: int, theme: str) -> None:
+    axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="axe is not installed").Axe()
+    report = write_report(run, plugins=Plugins({}))
+    context = chromium.new_context(viewport={"width": width, "height": 900}, color_scheme=theme, offline=True)
+    page = context.new_page()
+    requests, faults = list[str](), list[str]()
+    page.on("request", lambda request: requests.append(request.url))
+    page.on("console", lambda message: faults.append(message.text))
+    page.on("pageerror", lambda error: faults.append(str(error)))
+    page.goto(report.as_uri())
+    page.wait_for_selector(".chart canvas")
+    assert page.locator(".chart h3").all_inner_texts()[:2] == ["Reward", "Accuracy"]
+    blank = "c => !c.getContext('2d').getImageData(0, 0, c.width, c.height).data.some(value => value)"
+    assert not any(canvas.evaluate(blank) for canvas in page.locator("canvas").all())
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    assert page.title() != "owned"
+    found = [one for one in axe.run(page).response["violations"] if one["impact"] in ("serious", "critical")]
+    assert [(one["id"], [node["html"][:200] for node in one["nodes"][:3]]) for one in found] == []
+    page.evaluate("dispatchEvent(new Event('beforeprint'))")
+    assert page.evaluate("document.documentElement.dataset.theme") == "light"  # paper is white
+    assert (requests, faults) == ([report.as_uri()], [])
+    context.close()

@@ -7,12 +7,13 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from r1env.runs import rollouts
-from r1env.runs.rollouts import RolloutRow, RolloutStore, schema
+from r1env.runs.rollouts import COLUMNS, RolloutRow, RolloutStore, schema
 from r1env.runs.run import Run
 from r1env.types import Rollout, Score, Status, Task
 
@@ -60,8 +61,27 @@ def test_a_rollout_is_kept_with_every_turn_and_its_score() -> None:
     assert (row["group"], row["sample"], row["advantage"], row["metadata"]) == (2, 1, -0.5, '{"level": 3}')
 
 
+def test_tokens_come_back_as_they_were_stored(store: RolloutStore) -> None:
+    tokens = {"text": ["It", "\ufffd", " 4"], "trained": [True, False, True], "advantage": None}
+    tokens |= {"logprob": [-0.5, 0.0, -1.25], "gap": [0.25, None, 0.0], "clipped": None}
+    place = {"stage": "rl", "step": 1, "time": 0.0}
+    store.append([{**place, **RolloutRow(completion="4", by_token=tokens).record()}, *records("without")])
+    store.seal()
+    assert [row["by_token"] for row in store.read()] == [tokens, None]
+
+
 def test_the_columns_are_those_of_a_row() -> None:
-    assert schema().names == ["row", "stage", "step", "time", *RolloutRow.model_fields]
+    assert schema().names == list(COLUMNS)
+
+
+def test_a_column_that_an_older_version_did_not_store_is_none(store: RolloutStore) -> None:
+    store.append(records("a"))
+    store.seal()
+    ((path, _, _),) = store.shards()
+    pq.write_table(pq.read_table(path).drop_columns(["by_token", "task"]), path)
+    store.append(records("b"))
+    assert [(row["completion"], row["by_token"], row["task"]) for row in store.read()] == [("a", None, None), ("b", None, None)]
+    assert list(store.read(["by_token"], rows=[0])) == [{"by_token": None}]
 
 
 @pytest.mark.slow

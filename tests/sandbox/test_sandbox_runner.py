@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from r1env_sandbox.runner.confinement import seccomp_filter
 from r1env_sandbox.runner.files import readable
-from r1env_sandbox.runner.protocol import MAX_FRAME_BYTES, Frames, pack
+from r1env_sandbox.runner.protocol import MAX_FRAME_BYTES, Frames, Limit, Program, pack, pack_program, unpack_program
 
 messages = st.lists(
     st.tuples(st.dictionaries(st.text(), st.integers() | st.text()), st.lists(st.binary(), max_size=3)), max_size=3
@@ -34,6 +34,37 @@ def test_a_frame_of_any_length_is_not_waited_for():
     frames.feed(struct.pack(">II", 10, MAX_FRAME_BYTES))
     with pytest.raises(ValueError, match="a frame of"):
         frames.pop()
+
+
+texts = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"))
+numbers = st.integers(0, 2**32 - 1)
+programs = st.builds(
+    Program,
+    argv=st.lists(texts, min_size=1, max_size=5),
+    environment=st.dictionaries(texts.filter(lambda name: "=" not in name), texts, max_size=5),
+    fork=st.booleans(),
+    uid=numbers,
+    groups=st.lists(numbers, max_size=3),
+    folder=texts,
+    limits=st.lists(st.builds(Limit, numbers, st.booleans(), st.integers(0, 2**64 - 1), st.integers(0, 2**64 - 1)), max_size=3),
+)
+
+
+@given(programs)
+def test_a_program_is_unpacked_as_it_was_packed(program):
+    assert unpack_program(pack_program(program)) == program
+
+
+def test_bytes_of_a_file_name_that_are_no_text_arrive_as_they_are():
+    program = Program(["/bin/cat", os.fsdecode(b"\xff")], {}, False, 1, [], "/", [])
+    assert b"\0\xff\0" in pack_program(program)
+    assert unpack_program(pack_program(program)) == program
+
+
+@pytest.mark.parametrize("argv", [["a\0b"], ["\ud83d"]])
+def test_what_no_argument_can_be_is_refused_where_it_is_packed(argv):
+    with pytest.raises(ValueError, match=r"null character|surrogates"):
+        pack_program(Program(argv, {}, False, 1, [], "/", []))
 
 
 ALLOW, EPERM = 0x7FFF0000, 0x00050001

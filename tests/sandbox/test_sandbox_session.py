@@ -132,6 +132,8 @@ def test_it_has_no_rights_no_network_and_its_own_loopback(session):
         {"command": []},
         {"command": "x" * 100_000},
         {"command": "a\0b"},
+        {"command": "echo \ud83d"},
+        {"command": "true", "cwd": "\ud83d"},
         {"command": "true", "env": {"A=B": ""}},
         {"command": "true", "user": "root"},
         {"command": "true", "timeout_s": 0},
@@ -220,11 +222,11 @@ COMMANDS = [
 
 @pytest.fixture(scope="module")
 def two_starts(engine):
-    """What commands did, in an image with the C program that starts them, and where the launcher forks itself."""
+    """What commands did, where the launcher is in C, and in an image without that library."""
     done = []
-    for path in ("/opt/r1env/start", "/opt/r1env/missing"):
+    for path in ("/opt/r1env/launcher.so", "/opt/r1env/missing"):
         with pytest.MonkeyPatch.context() as patch, Sandbox(1) as sandbox:
-            modules = worker._runner_modules().replace("/opt/r1env/start", path)
+            modules = worker._runner_modules().replace("/opt/r1env/launcher.so", path)
             patch.setattr(worker, "_runner_modules", lambda modules=modules: modules)
             with sandbox.open_session() as session:
                 session.exec("echo text > /tmp/text; chmod +x /tmp/text")

@@ -32,7 +32,7 @@ class Echo:
             header, blobs = frame
             ops.append(header["op"])
             report = dict.fromkeys(("exit_code", "signal", "cpu_ms", "wall_ms", "max_rss_kb", "stopped", "oom"))
-            self._replies += pack({**report, "nonce": header["nonce"]}, *(blobs or [b""]), b"", b"", b"")
+            self._replies += pack({**report, "nonce": header["nonce"]}, *(blobs[-1:] or [b""]), b"", b"", b"")
         self.sent.append((ops, len(data)))
 
     def receive(self, timeout_s):

@@ -94,6 +94,11 @@ WANTS_THINKING = """\
 {%- if add_generation_prompt %}{{ '<a><think>' }}{% endif %}"""
 """Nothing of an answer without thinking is shown."""
 
+LEAVES_OUT = """\
+{%- for m in messages %}{% if m.role == 'user' %}{{ '[U] ' + m.content + '\\n' }}{% elif m.role == 'assistant' %}{{ '[A] ' + m.content + '\\n' }}{% endif %}{% endfor %}
+{%- if add_generation_prompt %}{{ '[A] ' }}{% endif %}"""
+"""Messages of other roles are left out without an error."""
+
 SPECIAL = (
     *("<|im_start|>", "<|im_end|>", "<|begin_of_text|>", "<|start_header_id|>", "<|end_header_id|>", "<|eot_id|>"),
     *("<|user|>", "<|assistant|>"),

@@ -10,11 +10,27 @@ import math
 from dataclasses import dataclass
 
 import pytest
+import torch
+from transformers import Qwen3MoeConfig
 
+from r1env.errors import UsageError
 from r1env.recipes import Estimate, estimate_lines, estimates, plan_training
 from r1env_trainers import cost as step
-from r1env_trainers.cost import CPU, GPUS, SMOLLM2_135M, Hardware, ModelShape, Rollouts, estimate_grpo, grpo_bytes, shape_of
+from r1env_trainers.cost import CPU, GPUS, Hardware, Rollouts, estimate_grpo, grpo_bytes
+from r1env_trainers.model import memory
+from r1env_trainers.model.load import load_model
+from r1env_trainers.model.lora import with_adapters
+from r1env_trainers.model.memory import SMOLLM2_135M, ModelShape, adapter_parameters, shape_of, trained_bytes
+from r1env_trainers.model.session import make_optimizer
 from r1env_trainers.rl.config import GRPOConfig
+from r1env_trainers.settings import LocalConfig, LoRA
+from r1env_trainers.sft.config import SFTConfig
+
+
+@pytest.fixture(autouse=True, scope="module")
+def one_thread():
+    torch.set_num_threads(1)
+
 
 H200 = GPUS[0]
 HALF_B = ModelShape(hidden=896, feed_forward=4864, layers=24, heads=14, kv_heads=2, vocabulary=151_936)
@@ -161,6 +177,106 @@ def test_longer_completions_cost_more_and_a_schedule_of_lengths_is_followed() ->
 
     assert estimated() == 10 * 64 * 10
     assert estimated(sampling={"length_schedule": {4: 20}}) == 64 * (4 * 10 + 6 * 20)
+
+
+SEVEN_B = ModelShape(3584, 18_944, 28, 28, 4, 152_064, tied=False)  # Qwen2.5-7B
+EIGHT_B = ModelShape(4096, 14_336, 32, 32, 8, 128_256, tied=False)  # Llama-3.1-8B
+LONG = Rollouts(prompts=16, group=8, prompt_tokens=256, new_tokens=1024)
+LORA = {"lora": {"rank": 32}}
+SMALL_MOMENTS = {"optim": {"name": "adamw8bit"}}
+
+
+def sft(**settings: object) -> SFTConfig:
+    return SFTConfig.model_validate({"model": "random", "data": "rows.jsonl", **settings})
+
+
+@pytest.mark.parametrize(("shape", "parameters", "adapters"), [(SEVEN_B, 7.616e9, 80.7e6), (EIGHT_B, 8.030e9, 83.9e6)])
+def test_the_sizes_of_published_models_and_of_their_adapters_are_those_that_peft_prints(
+    shape: ModelShape, parameters: float, adapters: float
+) -> None:
+    assert_within(1.001, shape.parameters, parameters)
+    assert_within(1.001, adapter_parameters(shape, LoRA(rank=32)), adapters)
+    assert adapter_parameters(shape, LoRA(rank=0)) == 0
+    of_attention = adapter_parameters(shape, LoRA(rank=32, target_modules=("q_proj", "v_proj")))
+    assert 0 < of_attention < adapter_parameters(shape, LoRA(rank=32)) / 4
+
+
+@pytest.mark.parametrize("shape", [SEVEN_B, EIGHT_B], ids=["7B", "8B"])
+def test_what_makes_a_large_model_fit_is_reckoned_with(shape: ModelShape) -> None:
+    def least(config: LocalConfig, *, sampling: bool = False) -> float:
+        return step.least_bytes(shape, 1280, H200, config, sampling=sampling)
+
+    rl = {"model": "random", "env": "sort-4", "algo": {"track_kl": True}}
+    assert least(GRPOConfig.model_validate(rl), sampling=True) > H200.memory  # 16 bytes a weight, and the reference
+    assert least(GRPOConfig.model_validate({**rl, **LORA}), sampling=True) < H200.memory / 2
+    assert least(sft(**SMALL_MOMENTS)) < least(sft()) - 5 * shape.parameters
+    assert least(sft(**LORA)) < least(sft(**SMALL_MOMENTS)) / 1.5
+    assert step.tuning_bytes(shape, 1280, H200, None, sft(**SMALL_MOMENTS, gradient_checkpointing=True)) < H200.memory
+    assert step.grpo_bytes(shape, LONG, H200, GRPOConfig.model_validate({**rl, **LORA})) < H200.memory
+
+
+def test_layers_that_are_computed_again_cost_up_to_a_third_more_operations_and_keep_a_quarter() -> None:
+    again = step.Way(recomputing=True)
+    plain = step.update_seconds(EIGHT_B, 1e5, 1e5, H200)
+    assert 1.2 < step.update_seconds(EIGHT_B, 1e5, 1e5, H200, again) / plain < 4 / 3
+    assert step.update_bytes(EIGHT_B, 1280, H200, 8, 0, again) < step.update_bytes(EIGHT_B, 1280, H200, 8, 0) / 4
+
+
+@pytest.mark.parametrize(
+    "settings", [{}, LORA, {"lora": {"rank": 4, "target_modules": ["q_proj", "down_proj"]}}, SMALL_MOMENTS], ids=str
+)
+def test_the_bytes_that_are_held_are_those_of_weights_gradients_and_moments(settings: dict[str, object]) -> None:
+    pytest.importorskip("peft" if "lora" in settings else "bitsandbytes" if settings else "torch")
+    config = sft(**settings)
+    loaded = load_model("tiny-2m")
+    if config.lora.rank:
+        loaded = with_adapters(loaded, config.lora, "tiny-2m", 0)
+    optimizer = make_optimizer(loaded, config)
+    ids = torch.arange(8)[None]
+    loaded.model(input_ids=ids, labels=ids).loss.backward()
+    optimizer.step()
+    moments = [value for state in optimizer.state.values() for value in state.values() if torch.is_tensor(value)]
+    held = [weight for one in loaded.model.parameters() for weight in (one, one.grad) if weight is not None] + moments
+    shape = shape_of("tiny-2m")
+    assert shape is not None
+    assert_within(1.1, trained_bytes(shape, config), sum(one.numel() * one.element_size() for one in held))
+
+
+@pytest.mark.parametrize(("settings", "fits"), [({}, False), (LORA, True), (SMALL_MOMENTS, True)], ids=str)
+def test_a_model_that_cannot_fit_is_refused_before_it_is_loaded(settings: dict[str, object], fits: bool, monkeypatch) -> None:
+    monkeypatch.setattr(memory, "memory_of", lambda device, most: 25e6)  # tiny-2m takes 16 bytes for each of 2 million weights
+    if fits:
+        memory.check_fits(sft(model="tiny-2m", **settings))
+    else:
+        with pytest.raises(UsageError, match=r"tiny-2m does not fit: its weights, .* GB \(cpu\); lora.rank=32 trains"):
+            memory.check_fits(sft(model="tiny-2m", **settings))
+
+
+def test_the_experts_of_a_mixture_are_counted(tmp_path, monkeypatch) -> None:
+    config = Qwen3MoeConfig(hidden_size=64, intermediate_size=64, moe_intermediate_size=64, num_hidden_layers=2, num_experts=32)
+    config.save_pretrained(tmp_path)
+    monkeypatch.setattr(memory, "COUNTED", 0)
+    counted, shape = memory.counted_parameters(str(tmp_path)), shape_of(str(tmp_path))
+    assert shape is not None
+    monkeypatch.setattr(memory, "memory_of", lambda device, most: 8.0 * (counted + shape.parameters))
+    with pytest.raises(UsageError, match="does not fit"):
+        memory.check_fits(sft(model=str(tmp_path)))
+
+
+def test_the_table_says_what_does_not_fit() -> None:
+    known = Estimate(1.0, 1.0, memory_bytes=160e9, basis="one H200", least_bytes=148e9, available_bytes=141e9)
+    *_, last = estimate_lines({"rl": known})
+    assert last.startswith("rl does not fit: it takes at least 148 GB, and there are 141; lora.rank,")
+
+
+def test_adapters_on_a_cpu_take_the_seconds_that_were_measured() -> None:
+    # `benchmarks/grpo_vs_trl.py` with lora.rank=8, 1 December 2026, at a load of 5: CPU seconds beside those of all weights, 0.569 and 7.09.
+    for shape, ratio in ((TINY, 0.866 / 0.569), (TEN_M, 9.05 / 7.09)):
+        config = GRPOConfig.model_validate({"model": "random", "env": "sort-4", "algo": {"track_kl": False}})
+        batch = Rollouts(8, 8, 64, 64)
+        plain = step.grpo_step_seconds(shape, batch, CPU(1), config)
+        adapted = step.grpo_step_seconds(shape, batch, CPU(1), config.model_copy(update={"lora": LoRA(rank=8)}))
+        assert_within(1.25, adapted / plain, ratio)
 
 
 def test_a_model_whose_shape_is_not_here_has_no_estimate() -> None:

@@ -10,7 +10,8 @@ from training_runs import assert_bit_for_bit, at_step, interrupted, told, traine
 
 import r1env
 from r1env.envs.suite import make_suite
-from r1env.recipes import execute, plan_training
+from r1env.errors import UsageError
+from r1env.recipes import check_plan, execute, plan_training
 from r1env.rubrics import RubricSpec
 from r1env_trainers.generate.engine import LocalEngine, Sampler
 from r1env_trainers.model.load import load_model
@@ -111,6 +112,13 @@ def test_tasks_of_known_difficulty_are_skipped(tmp_path):
     seen = {row["task_id"] for row in run.rollouts()}
     assert seen
     assert not seen & easy
+
+
+def test_pass_rates_of_other_tasks_are_refused_since_they_would_filter_nothing(tmp_path):
+    file = tmp_path / "rates.jsonl"
+    file.write_text('{"task_id": "sort-4-of-another-split", "correct": true}\n')
+    with pytest.raises(UsageError, match=r"none of 10,000 tasks of 'sort-4' is among the 1 of .*split=train"):
+        check_plan(plan_grpo(filter={"pass_rates": str(file), "max_pass_rate": 0.9}))
 
 
 @pytest.fixture(scope="module")

@@ -6,6 +6,7 @@ import math
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 from training_runs import assert_same_weights, trained
 
 from r1env.errors import RunError, TrainingStoppedError, UsageError
@@ -246,6 +247,72 @@ def test_a_model_with_nan_does_not_replace_a_good_one(tmp_path):
     assert finite(tmp_path / "model")
 
 
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (
+            lambda tensors: tensors.pop("model.layers.1.mlp.down_proj.weight"),
+            r"1 of its weights .*down_proj\.weight is missing",
+        ),
+        (lambda tensors: tensors.update({"model.norm.weight": torch.ones(7)}), r"model\.norm\.weight.*7.*128.*by config\.json"),
+        (
+            lambda tensors: [tensors.update({f"wrapped.{name}": tensors.pop(name)}) for name in list(tensors)],
+            "2[01] of its weights",
+        ),
+    ],
+    ids=["missing", "another shape", "other names"],
+)
+def test_a_model_whose_weights_are_not_all_in_its_folder_is_refused(change, message, tmp_path):
+    save_model(tmp_path / "model", load_model("tiny"))
+    file = tmp_path / "model" / "model.safetensors"
+    tensors = load_file(file)
+    change(tensors)
+    save_file(tensors, file, {"format": "pt"})
+    with pytest.raises(UsageError, match=f"cannot load the model .*{message}"):
+        load_model(str(tmp_path / "model"))
+
+
+def test_a_torn_file_of_weights_is_refused_in_one_line(tmp_path):
+    save_model(tmp_path / "model", load_model("tiny"))
+    file = tmp_path / "model" / "model.safetensors"
+    file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
+    with pytest.raises(UsageError, match="cannot load the model"):
+        load_model(str(tmp_path / "model"))
+
+
+def test_a_format_that_cannot_hold_a_weight_does_not_replace_a_good_model(tmp_path):
+    loaded = load_model("tiny")
+    save_model(tmp_path / "model", loaded)
+    with torch.no_grad():
+        loaded.model.model.norm.weight[0] = 1e5  # beyond the largest number in float16
+    with pytest.raises(
+        RunError, match=r"model\.norm\.weight has values that torch\.float16 cannot hold; set checkpoint\.dtype"
+    ):
+        save_model(tmp_path / "model", loaded, "float16")
+    assert finite(tmp_path / "model")
+    assert loaded.model.model.norm.weight[0] == 1e5  # the weights in memory are as they were
+
+
+def test_a_run_that_ends_before_the_limit_of_bad_steps_without_having_learned_does_not_end_well(data, tmp_path, monkeypatch):
+    from r1env_trainers.sft import loop
+
+    monkeypatch.setattr(loop, "completion_logprobs", poisoned(loop.completion_logprobs, lambda _: True))
+    run, said = stopped(plan_training("sft", overrides=SFT | {"data": data, "steps": 2}), tmp_path / "run")
+    assert said.startswith("no finite loss and gradient in any of the 2 steps")
+    assert not run.model_dir("sft").exists()
+
+
+def test_a_run_of_flat_groups_alone_says_that_it_learned_nothing(tmp_path, caplog):
+    settings = GRPO | {
+        "rubric": "accuracy",
+        "sampling.max_new_tokens": 1,
+        "steps": 2,
+        "checkpoint.every": 0,
+    }  # too short to be right
+    trained(plan_training("grpo", overrides=settings), tmp_path / "run")
+    assert "no optimizer step was taken in any of the 2 steps" in caplog.text
+
+
 def test_an_optimizer_state_with_nan_is_neither_saved_nor_resumed(data, tmp_path):
     loaded = load_model("tiny")
     config = SFTConfig(model="tiny", data="d")
@@ -256,6 +323,10 @@ def test_an_optimizer_state_with_nan_is_neither_saved_nor_resumed(data, tmp_path
     next(iter(optimizer.state.values()))["exp_avg"].view(-1)[0] = math.nan
     with pytest.raises(TrainingStoppedError, match=r"optimizer's state is not finite \(exp_avg\)"):
         save_checkpoint(tmp_path, 2, loaded, optimizer, {})
+    next(iter(optimizer.state.values()))["exp_avg"].view(-1)[0] = 0.0
+    critic = {"critic": {"weights": {"score": torch.tensor([math.nan])}}}
+    with pytest.raises(TrainingStoppedError, match=r"trainer's state is not finite \(critic\.weights\.score\)"):
+        save_checkpoint(tmp_path, 2, loaded, optimizer, {}, extra=critic)
     assert not list_checkpoints(tmp_path)
     plan = plan_training("sft", overrides=SFT | {"data": data, "steps": 3})
     run = trained(plan, tmp_path / "run")

@@ -5,15 +5,16 @@ import math
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 from training_runs import assert_bit_for_bit, at_step, interrupted, trained
 
 from r1env.errors import UsageError
 from r1env.recipes import check_plan, execute, plan_training
 from r1env.rewards import reward
-from r1env_trainers.model.checkpoint import list_checkpoints
+from r1env_trainers.model.checkpoint import list_checkpoints, save_pretrained
 from r1env_trainers.model.load import load_model
 from r1env_trainers.model.logprobs import completion_logprobs
-from r1env_trainers.model.lora import with_adapters, without_adapters
+from r1env_trainers.model.lora import read_adapters, with_adapters, without_adapters
 from r1env_trainers.rl.config import GRPOConfig
 from r1env_trainers.rl.update import Reference
 from r1env_trainers.settings import LoRA
@@ -130,6 +131,39 @@ def test_what_adapters_cannot_do_is_refused(tmp_path):
         GRPOConfig(model="tiny", env="sort-4", lora={"rank": 2}, algo={"kl_coef": 0.1, "ref_model_sync_steps": 2})
     with pytest.raises(UsageError, match=r"lora\.target_modules='nowhere'"):
         with_adapters(load_model("tiny"), LoRA(rank=2, target_modules="nowhere"), "tiny", 0)
+
+
+@pytest.mark.parametrize("table", ["lm_head", "embed_tokens"])
+def test_an_adapter_on_one_of_two_layers_that_share_their_weights_is_refused(table):
+    with pytest.raises(UsageError, match=rf"{table}.*\(tied\), so that the merged model would be another one"):
+        with_adapters(load_model("tiny"), LoRA(rank=2, target_modules=(table,)), "tiny", 0)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (
+            lambda weights: {name: weight * math.nan for name, weight in weights.items()},
+            "are not finite, first in",
+        ),
+        (
+            lambda weights: {name.replace("layers", "blocks"): weight for name, weight in weights.items()},
+            "does not fit the model: 56",
+        ),
+        (lambda weights: dict(list(weights.items())[:4]), "24 of its weights would be left out, first: .* is missing"),
+        (lambda weights: weights | {"base_model.model.model.layers.9.lora_A.weight": torch.ones(1)}, "layers.9.* no layer"),
+    ],
+    ids=["NaN", "other names", "missing", "more"],
+)
+def test_an_adapter_that_does_not_fit_its_model_is_refused(change, message, tmp_path):
+    loaded = with_adapters(load_model("tiny"), LoRA(rank=2), "tiny", 0)
+    save_pretrained(tmp_path, loaded)
+    file = tmp_path / "adapter_model.safetensors"
+    save_file(change(load_file(file)), file, {"format": "pt"})
+    with pytest.raises(UsageError, match=message):
+        load_model(str(tmp_path))
+    with pytest.raises(UsageError, match=message):
+        read_adapters(loaded, tmp_path)
 
 
 def test_without_peft_the_run_does_not_begin(tmp_path, monkeypatch):

@@ -22,6 +22,7 @@ from r1env_trainers.model.dither import dither_matrices
 from r1env_trainers.model.load import load_model
 from r1env_trainers.model.session import learning_rate, make_optimizer
 from r1env_trainers.rl.config import GRPOConfig, PPOConfig
+from r1env_trainers.rl.metrics import TokenTexts, token_data
 from r1env_trainers.rl.rollouts import collect
 from r1env_trainers.rl.trainer import check_rollouts
 from r1env_trainers.rl.update import advantages_of, learning_rows, logprobs_of, prepare, update
@@ -137,6 +138,41 @@ def test_the_log_prob_gap_is_measured_before_the_first_of_several_updates():
     found = update(policy, make_optimizer(policy, config), experience_of(config, policy), config, 0)
     assert found["updates"] == 8
     assert found["logprob_gap"] < 1e-4
+
+
+def test_each_token_is_stored_with_its_gap_its_log_prob_and_whether_it_was_clipped():
+    policy = load_model("tiny")
+    config = config_of(optim={"lr": 1e-2, "mini_batches": 8, "warmup_steps": 0}, algo={"advantage": "reinforce_pp"})
+    experience = experience_of(config, policy)
+    experience.rewards[0, 0] = float("nan")  # unscored, so that the update leaves it out
+    batches = []
+    found = update(policy, make_optimizer(policy, config), experience, config, 0, prepared=batches.append)
+    stored = token_data(batches[0], TokenTexts(policy.tokenizer))
+    mask = experience.tokens.completion_mask
+    lengths = mask.sum(dim=1).int().tolist()
+    assert [len(row["text"]) for row in stored] == lengths
+    for ids, row, length in zip(experience.tokens.completion_ids, stored, lengths, strict=True):
+        assert "".join(row["text"]) == policy.tokenizer.decode(ids[:length].tolist())
+    assert all(row["trained"] is None for row in stored)
+    assert stored[1]["logprob"] == pytest.approx(experience.sampled_logprobs[1, : lengths[1]].tolist(), abs=1e-4)
+    assert stored[0]["gap"] is None
+    assert max(abs(gap) for gap in stored[1]["gap"]) < 1e-3  # of the policy that sampled, although eight updates followed
+    clipped = sum(sum(row["clipped"] or ()) for row in stored)
+    assert clipped / mask[1:].sum() == pytest.approx(found["clip_fraction"], abs=1e-6)
+    assert clipped > 0
+
+
+def test_tokens_that_an_environment_wrote_are_stored_as_not_trained():
+    policy = load_model("tiny")
+    config = config_of()
+    experience = experience_of(config, policy)
+    tokens = experience.tokens
+    tokens.completion_mask[2, 1] = 0.0
+    context = torch.zeros_like(tokens.completion_mask, dtype=torch.bool)
+    context[2, 1] = True
+    experience = replace(experience, tokens=replace(tokens, context_mask=context))
+    row = token_data(prepare(policy, experience, config), TokenTexts(policy.tokenizer))[2]
+    assert row["trained"] == [place != 1 for place in range(len(row["text"]))]
 
 
 # 5: an estimator without a gradient.

@@ -18,6 +18,7 @@ from r1env_trainers.model.session import make_optimizer
 from r1env_trainers.reward_model.model import Record, save_record, with_scalar_head
 from r1env_trainers.rl.config import PPOConfig
 from r1env_trainers.rl.critic import Critic
+from r1env_trainers.rl.metrics import TokenTexts, token_data
 from r1env_trainers.rl.rollouts import collect
 from r1env_trainers.rl.update import prepare, update
 
@@ -137,6 +138,13 @@ def test_an_unscored_rollout_teaches_neither_of_the_two():
     valued = prepare(policy, experience, config, critic=critic)
     assert valued.rows.tolist() == [0, 2, 3, 4, 5, 6, 7]
     assert valued.advantages[valued.rows].isfinite().all()
+
+
+def test_advantages_that_differ_between_tokens_are_stored_for_each():
+    config, policy, critic, experience = first_batch()
+    valued = prepare(policy, experience, config, critic=critic)
+    stored = token_data(valued, TokenTexts(policy.tokenizer))[1]
+    assert stored["advantage"] == pytest.approx(valued.advantages[1, : len(stored["text"])].tolist(), abs=1e-4)
 
 
 @pytest.mark.parametrize(

@@ -24,7 +24,7 @@ from r1env_trainers.generate.batches import Drawn, draw
 from r1env_trainers.generate.engine import Sampler, decode_samples
 from r1env_trainers.model.batching import left_pad
 from r1env_trainers.model.load import load_model
-from r1env_trainers.model.logprobs import TokenBatch, completion_logprobs, restrict
+from r1env_trainers.model.logprobs import LIKELIEST, TokenBatch, completion_logprobs, outside_nucleus, restrict
 
 PROMPTS = [[5, 6, 7, 8], [9], [10, 11]]
 
@@ -173,6 +173,24 @@ def test_what_top_k_top_p_and_min_p_leave_is_what_transformers_leaves(restrictio
     theirs = processors_of(params)(torch.zeros(50, 1, dtype=torch.long), logits.clone()).log_softmax(dim=-1)
     ours = restrict((logits / temperature).log_softmax(dim=-1), top_k=params.top_k, top_p=params.top_p, min_p=params.min_p)
     torch.testing.assert_close(ours.log_softmax(dim=-1), theirs)
+
+
+@pytest.mark.parametrize("top_p", [1e-6, 0.3, 0.9, 0.999, 1.0 - 1e-7])
+def test_the_nucleus_is_that_of_a_full_sort_whether_or_not_the_likeliest_tokens_hold_it(top_p):
+    sharpness = torch.linspace(0, 8, 12)[:, None]  # from an even distribution, whose nucleus is nearly all, to one token
+    logprobs = (sharpness * torch.randn(12, 3 * LIKELIEST, generator=torch.Generator().manual_seed(0))).log_softmax(dim=-1)
+    ordered, order = logprobs.sort(dim=-1, descending=True)
+    whole = torch.zeros_like(logprobs, dtype=torch.bool).scatter(1, order, ordered.exp().cumsum(-1) - ordered.exp() >= top_p)
+    found = outside_nucleus(logprobs, top_p)
+    kept = (~found).sum(dim=-1)
+    assert torch.equal(kept, (~whole).sum(dim=-1))
+    assert torch.equal(
+        logprobs.masked_fill(found, -math.inf).sort().values, logprobs.masked_fill(whole, -math.inf).sort().values
+    )
+    if top_p < 1e-3:
+        assert kept.tolist() == [1] * 12
+    elif top_p > 0.5:
+        assert kept.max() > LIKELIEST > kept.min()
 
 
 ALL_AT_ONCE = {"top_k": 12, "top_p": 0.9, "min_p": 0.05, "repetition_penalty": 1.4}

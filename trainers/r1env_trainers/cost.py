@@ -1,5 +1,7 @@
 """Seconds and bytes of the parts of a step. Pure arithmetic: work divided by speed, and constants fitted to what was measured.
 
+The shapes of models, and the bytes of their weights in training, are in `model.memory`.
+
 The constants of a GPU were fitted to one H200 and models of 135 million to 1.5 billion parameters with about 150 tokens a row, in
 generation also with 1,024 new tokens; those of a CPU to one shared core and models of 0.4 million to 10 million. Beyond that they extrapolate.
 """
@@ -9,18 +11,15 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from dataclasses import dataclass, replace
 
 import torch
-from transformers import AutoConfig, PretrainedConfig
 
 from r1env.envs.suite import Suite
 from r1env.trainer import Estimate
-from r1env_trainers.model import tiny
-from r1env_trainers.model.batching import CPU_ROWS, GPU_SHARE, GPU_TOKENS, activation_bytes
+from r1env_trainers.model.batching import CPU_ROWS, GPU_SHARE, GPU_TOKENS
 from r1env_trainers.model.load import SMALL_MODEL, choose_device
+from r1env_trainers.model.memory import ModelShape, adapter_parameters, held_bytes, memory_of, shape_of, token_bytes
 from r1env_trainers.rl.config import GRPOConfig
 from r1env_trainers.rl.rollouts import training_suite
 from r1env_trainers.settings import LocalConfig
@@ -42,8 +41,14 @@ CPU_ELEMENT_SECONDS = (
 CPU_LOGIT_SECONDS = 3e-8  # to draw from
 CPU_LAYER_SECONDS = 1.5e-3  # of a decode step, however few rows: Python and allocations
 CPU_BANDWIDTH = 7e9  # bytes of the cache a second, in attention; a virtual core beside others
-WEIGHT_BYTES = 16  # of a parameter in training: float32 weight, gradient, two moments
 BF16 = 2
+# Adapters are computed by transformers' own forward pass. Its layer of a decode step is fitted to Gemma 3 270M (11,000 tokens a second of
+# 512 rows on an H200); on a CPU to the tiny model and 10 million parameters; its share of the peak in an update was not measured.
+TRANSFORMERS_LAYER_SECONDS = 2.5e-3
+TRANSFORMERS_SHARE = 0.4
+TRANSFORMERS_ON_CPU = 1.7
+CAST_BYTES = 8  # moved for each weight of a pass: float32 read, bfloat16 written and read
+RECOMPUTED = 2  # operations a weight and token that a pass does once more
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,37 +74,67 @@ class Rollouts:
         return self.rows * (self.prompt_tokens + self.new_tokens)
 
 
-def generation_seconds(shape: ModelShape, batch: Rollouts, hardware: Hardware) -> float:
-    """Return the seconds of generation by the local engine: each prompt once, then one decode step per token for all rows, none of which ends early."""
+@dataclass(frozen=True, slots=True)
+class Way:
+    """How a model is trained.
+
+    Attributes:
+        adapters: parameters of low-rank adapters; 0 where all weights are trained.
+        recomputing: every layer is computed again in the backward pass (`gradient_checkpointing`).
+    """
+
+    adapters: float = 0.0
+    recomputing: bool = False
+
+    @classmethod
+    def of(cls, shape: ModelShape, config: LocalConfig) -> Way:
+        return cls(adapter_parameters(shape, config.lora), config.gradient_checkpointing)
+
+
+ALL_WEIGHTS = Way()
+
+
+def generation_seconds(shape: ModelShape, batch: Rollouts, hardware: Hardware, way: Way = ALL_WEIGHTS) -> float:
+    """Return the seconds of generation by the local engine: each prompt once, then one decode step per token for all rows, none of which ends early.
+
+    A model with adapters is decoded by transformers' forward pass.
+    """
     prefill = 2 * shape.body * batch.prompts * batch.prompt_tokens
-    flops = 2 * (shape.body + shape.head) * batch.rows  # of a decode step
+    flops = 2 * (shape.body + shape.head + way.adapters) * batch.rows  # of a decode step
     context = batch.prompt_tokens + batch.new_tokens / 2
     if isinstance(hardware, CPU):
         rate = CPU_FLOPS * hardware.threads
         cache = 2 * batch.rows * kv_bytes(shape) * context  # float32
         drawing = batch.rows * shape.vocabulary * CPU_LOGIT_SECONDS
         step = flops / rate + cache / CPU_BANDWIDTH + drawing + shape.layers * CPU_LAYER_SECONDS
-        return prefill / rate + batch.new_tokens * step
+        return (prefill / rate + batch.new_tokens * step) * (TRANSFORMERS_ON_CPU if way.adapters else 1)
     read = BF16 * (shape.body + shape.head) + batch.rows * (kv_bytes(shape) * context + SAMPLING_BYTES * shape.vocabulary)
-    step = flops / (DECODING_SHARE * hardware.flops) + read / hardware.bandwidth + shape.layers * LAYER_SECONDS
+    layer = LAYER_SECONDS
+    if way.adapters:  # its cache is copied whole in every step, and its weights are rounded in every step
+        read += CAST_BYTES * shape.body + 2 * batch.rows * kv_bytes(shape) * context
+        layer = TRANSFORMERS_LAYER_SECONDS
+    step = flops / (DECODING_SHARE * hardware.flops) + read / hardware.bandwidth + shape.layers * layer
     return prefill / (TRAINING_SHARE * hardware.flops) + batch.new_tokens * step
 
 
-def update_tokens(batch: Rollouts, hardware: Hardware, micro_batch: int | None) -> float:
+def update_tokens(batch: Rollouts, hardware: Hardware, micro_batch: int | None, way: Way = ALL_WEIGHTS) -> float:
     """Return the tokens that an update computes: on a CPU a prompt is computed once for its completions in a micro-batch."""
-    if not isinstance(hardware, CPU):
+    if not isinstance(hardware, CPU) or way.adapters:
         return batch.tokens
     return batch.sampled + batch.prompts * math.ceil(batch.group / (micro_batch or CPU_ROWS)) * batch.prompt_tokens
 
 
-def update_seconds(shape: ModelShape, tokens: float, predicted: float, hardware: Hardware) -> float:
+def update_seconds(shape: ModelShape, tokens: float, predicted: float, hardware: Hardware, way: Way = ALL_WEIGHTS) -> float:
     """Return the seconds of the forward and backward passes over `tokens`, of which `predicted` count in the loss."""
-    flops = 6 * (shape.body * tokens + shape.head * predicted)
+    once = 6.0 if not way.adapters else 4.0  # frozen weights have no gradient
+    flops = (once + RECOMPUTED * way.recomputing) * shape.body * tokens + once * shape.head * predicted
+    flops += (6 + RECOMPUTED * way.recomputing) * way.adapters * tokens
     elements = tokens * shape.layers * shape.hidden
     if isinstance(hardware, CPU):
         return (flops / CPU_FLOPS + elements * CPU_ELEMENT_SECONDS) / hardware.threads
     flops += 2 * shape.head * predicted  # once more in the backward pass, see `linear_logprobs`
-    return flops / (TRAINING_SHARE * hardware.flops) + ELEMENTWISE_BYTES * elements / hardware.bandwidth
+    share = TRANSFORMERS_SHARE if way.adapters else TRAINING_SHARE
+    return flops / (share * hardware.flops) + ELEMENTWISE_BYTES * elements / hardware.bandwidth
 
 
 def forward_seconds(shape: ModelShape, tokens: float, predicted: float, hardware: Hardware) -> float:
@@ -112,12 +147,9 @@ def kv_bytes(shape: ModelShape) -> int:
     return 2 * BF16 * shape.layers * shape.kv_width
 
 
-def weights_bytes(shape: ModelShape, *, reference: bool) -> int:
-    """Return the bytes of a model trained with AdamW in float32, and of a frozen reference beside it."""
-    return shape.parameters * (WEIGHT_BYTES + 4 * reference)
-
-
-def update_bytes(shape: ModelShape, row_tokens: float, hardware: Hardware, micro_batch: int | None, held: float) -> float:
+def update_bytes(
+    shape: ModelShape, row_tokens: float, hardware: Hardware, micro_batch: int | None, held: float, way: Way = ALL_WEIGHTS
+) -> float:
     """Return the bytes that the backward pass needs of a forward pass.
 
     Args:
@@ -125,18 +157,44 @@ def update_bytes(shape: ModelShape, row_tokens: float, hardware: Hardware, micro
         micro_batch: sequences; None for what `micro_batches` chooses.
         held: bytes that weights and caches have taken.
     """
-    token = activation_bytes(shape.layers, shape.hidden, shape.feed_forward)
+    kept = token_bytes(shape, checkpointing=way.recomputing)
     if isinstance(hardware, CPU):
-        return 2 * token * row_tokens * (micro_batch or CPU_ROWS)  # float32
+        return 2 * kept * row_tokens * (micro_batch or CPU_ROWS)  # float32
     if micro_batch is not None:
-        return token * row_tokens * micro_batch
-    return min(GPU_TOKENS * token, GPU_SHARE * max(0.0, hardware.memory - held))
+        return kept * row_tokens * micro_batch
+    whole = token_bytes(shape, checkpointing=False)  # by which the tokens of a pass are chosen, see `_token_budget`
+    tokens = min(GPU_TOKENS, max(row_tokens, GPU_SHARE * max(0.0, hardware.memory - held) / whole))
+    return kept * tokens
 
 
-def decoding_bytes(shape: ModelShape, batch: Rollouts, hardware: Hardware) -> float:
-    """Return the bytes of the keys and values of all rows, and on a GPU of the weights in bfloat16. A GPU keeps both between batches."""
+def rounded_bytes(shape: ModelShape, hardware: Hardware, way: Way) -> float:
+    """Return the bytes of the weights in bfloat16 that a GPU keeps from the forward pass for the backward pass: of all layers, or of one."""
+    if isinstance(hardware, CPU):
+        return 0.0
+    return BF16 * (shape.body / (shape.layers if way.recomputing else 1) + shape.head)
+
+
+def decoding_bytes(shape: ModelShape, batch: Rollouts, hardware: Hardware, way: Way = ALL_WEIGHTS) -> float:
+    """Return the bytes of the keys and values of all rows, and on a GPU of the weights in bfloat16. A GPU keeps both between batches.
+
+    With adapters neither is kept, so they count nothing in the update.
+    """
     cache = batch.tokens * kv_bytes(shape)
-    return 2 * cache if isinstance(hardware, CPU) else cache + BF16 * shape.parameters
+    return 2 * cache if isinstance(hardware, CPU) else cache + (0 if way.adapters else BF16 * shape.parameters)
+
+
+def least_bytes(shape: ModelShape, row_tokens: float, hardware: Hardware, config: LocalConfig, *, sampling: bool) -> float:
+    """Return the bytes without which a stage cannot run: what is held, and one sequence in the backward pass.
+
+    Args:
+        sampling: whether the stage also decodes, for which a GPU holds the weights in bfloat16.
+    """
+    way = Way.of(shape, config)
+    if not way.adapters:
+        way = replace(way, recomputing=True)  # where memory is short it does so by itself
+    decoding = BF16 * shape.parameters if sampling and not way.adapters and isinstance(hardware, GPU) else 0.0
+    one_row = update_bytes(shape, row_tokens, hardware, 1, 0.0, way)
+    return held_bytes(shape, config) + decoding + rounded_bytes(shape, hardware, way) + one_row
 
 
 # What the stages of `grpo` and `sft` cost by their settings.
@@ -182,30 +240,42 @@ def estimate_rollouts(
         max(length for length, _ in _lengths(config)),
     )
     basis = f"{_named(hardware)}, prompts of {prompt_tokens:.0f} tokens, completions as long as they may be{basis}"
-    return Estimate(tokens, seconds, grpo_bytes(shape, longest, hardware, config), basis)
+    least = least_bytes(shape, prompt_tokens + longest.new_tokens, hardware, config, sampling=True)
+    return Estimate(
+        tokens,
+        seconds,
+        grpo_bytes(shape, longest, hardware, config),
+        basis + _unmeasured(config, hardware),
+        least,
+        hardware.memory,
+    )
 
 
 def grpo_step_seconds(shape: ModelShape, batch: Rollouts, hardware: Hardware, config: GRPOConfig) -> float:
     """Return the seconds of generation, and of the update with the forward passes that the settings ask for; scoring is taken as free."""
     old = config.optim.updates_per_step > 1 or config.algo.penalizes_kl
     passes = int(old) + int(config.algo.needs_reference)
-    tokens = update_tokens(batch, hardware, config.optim.micro_batch_size)
+    way = Way.of(shape, config)
+    tokens = update_tokens(batch, hardware, config.optim.micro_batch_size, way)
     return (
-        generation_seconds(shape, batch, hardware)
-        + config.optim.epochs * update_seconds(shape, tokens, batch.sampled, hardware)
+        generation_seconds(shape, batch, hardware, way)
+        + config.optim.epochs * update_seconds(shape, tokens, batch.sampled, hardware, way)
         + passes * forward_seconds(shape, tokens, batch.sampled, hardware)
     )
 
 
 def grpo_bytes(shape: ModelShape, batch: Rollouts, hardware: Hardware, config: GRPOConfig) -> float:
-    """At the peak, in the update; a GPU still holds what decodes."""
-    held = weights_bytes(shape, reference=config.algo.needs_reference)
-    row = batch.prompt_tokens + batch.new_tokens
+    """Return the bytes at the peak, in the update, when a GPU still holds what decodes; with adapters possibly in decoding."""
+    way, held = Way.of(shape, config), held_bytes(shape, config)
+    row, rows = batch.prompt_tokens + batch.new_tokens, config.optim.micro_batch_size
+    decoding = decoding_bytes(shape, batch, hardware, way)
     if isinstance(hardware, CPU):
-        learning = update_bytes(shape, row, hardware, config.optim.micro_batch_size, held)
-        return held + max(learning, decoding_bytes(shape, batch, hardware))
-    kept = held + decoding_bytes(shape, batch, hardware)
-    return kept + update_bytes(shape, row, hardware, config.optim.micro_batch_size, kept)
+        return held + max(update_bytes(shape, row, hardware, rows, held, way), decoding)
+    if way.adapters:
+        # transformers' cache is copied when it grows, a layer at a time.
+        learning = rounded_bytes(shape, hardware, way) + update_bytes(shape, row, hardware, rows, held, way)
+        return held + max(learning, decoding * (1 + 1 / shape.layers))
+    return held + decoding + update_bytes(shape, row, hardware, rows, held + decoding, way)
 
 
 def estimate_sft(config: SFTConfig) -> Estimate | None:
@@ -223,23 +293,33 @@ def estimate_tuning(config: SFTConfig, hardware: Hardware | None) -> Estimate | 
     responses = _mean_tokens([as_text(one.response) for one in demonstrations], shape)
     prompts = _mean_tokens(["\n".join(message["content"] for message in one.prompt) for one in demonstrations], shape)
     row = prompts + responses
-    held = weights_bytes(shape, reference=False)
+    way = Way.of(shape, config)
     micro_batch = (
         round(config.optim.micro_batch_tokens / row) if config.optim.micro_batch_tokens else config.optim.micro_batch_size
     )
     return Estimate(
         tokens=steps * config.optim.batch_size * row,
-        seconds=steps * update_seconds(shape, config.optim.batch_size * row, config.optim.batch_size * responses, hardware),
-        memory_bytes=held + update_bytes(shape, row, hardware, micro_batch, held),
-        basis=f"{_named(hardware)}, demonstrations of {row:.0f} tokens",
+        seconds=steps
+        * update_seconds(shape, config.optim.batch_size * row, config.optim.batch_size * responses, hardware, way),
+        memory_bytes=tuning_bytes(shape, row, hardware, micro_batch, config),
+        basis=f"{_named(hardware)}, demonstrations of {row:.0f} tokens{_unmeasured(config, hardware)}",
+        least_bytes=least_bytes(shape, row, hardware, config, sampling=False),
+        available_bytes=hardware.memory,
     )
+
+
+def tuning_bytes(shape: ModelShape, row: float, hardware: Hardware, micro_batch: int | None, config: LocalConfig) -> float:
+    """Return the bytes of SFT at the peak, in the backward pass over sequences of `row` tokens."""
+    way, held = Way.of(shape, config), held_bytes(shape, config)
+    rounded = rounded_bytes(shape, hardware, way)
+    return held + rounded + update_bytes(shape, row, hardware, micro_batch, held + rounded, way)
 
 
 def hardware_for(config: LocalConfig) -> Hardware | None:
     """Return the hardware that the settings choose on this machine; None for a GPU that is not in the table."""
     shape = shape_of(config.model)
     small = shape is not None and shape.parameters < SMALL_MODEL
-    return hardware_of(choose_device(config.device), config.threads or (1 if small else None))
+    return hardware_of(choose_device(config.device), config.threads or (1 if small else None), config.memory_gb)
 
 
 def _lengths(config: GRPOConfig) -> list[tuple[int, int]]:
@@ -257,93 +337,14 @@ def _mean_tokens(texts: Sequence[str], shape: ModelShape) -> float:
     return sum(map(len, texts)) / len(texts) / (1.0 if shape.vocabulary < SMALL_VOCABULARY else CHARACTERS)
 
 
+def _unmeasured(config: LocalConfig, hardware: Hardware) -> str:
+    return "; adapters on a GPU were not measured" if config.lora.rank and isinstance(hardware, GPU) else ""
+
+
 def _named(hardware: Hardware) -> str:
     if isinstance(hardware, GPU):
         return f"one {hardware.name}"
     return "one CPU thread" if hardware.threads == 1 else f"{hardware.threads} CPU threads"
-
-
-# The sizes of a decoder that decide what it costs.
-
-
-@dataclass(frozen=True, slots=True)
-class ModelShape:
-    """A Llama-shaped decoder; others are close enough to be reckoned as one.
-
-    Attributes:
-        tied: the head is the embedding.
-        head_dim: the numbers of an attention head; None for `hidden / heads`.
-    """
-
-    hidden: int
-    feed_forward: int
-    layers: int
-    heads: int
-    kv_heads: int
-    vocabulary: int
-    tied: bool = True
-    head_dim: int | None = None
-
-    @classmethod
-    def of(cls, config: PretrainedConfig) -> ModelShape:
-        settings: Any = config
-        return cls(
-            hidden=settings.hidden_size,
-            feed_forward=getattr(settings, "intermediate_size", None) or 4 * settings.hidden_size,
-            layers=settings.num_hidden_layers,
-            heads=settings.num_attention_heads,
-            kv_heads=getattr(settings, "num_key_value_heads", None) or settings.num_attention_heads,
-            vocabulary=settings.vocab_size,
-            tied=bool(settings.tie_word_embeddings),
-            head_dim=getattr(settings, "head_dim", None),
-        )
-
-    @property
-    def kv_width(self) -> int:
-        """The numbers in the keys of one token and layer, and in its values."""
-        return self.kv_heads * self.head_width
-
-    @property
-    def head_width(self) -> int:
-        return self.head_dim or self.hidden // self.heads
-
-    @property
-    def body(self) -> int:
-        """The parameters of the layers, which every token is multiplied with."""
-        attention = 2 * self.hidden * self.heads * self.head_width + 2 * self.hidden * self.kv_width
-        return self.layers * (attention + 3 * self.hidden * self.feed_forward)
-
-    @property
-    def head(self) -> int:
-        """The parameters of the head."""
-        return self.vocabulary * self.hidden
-
-    @property
-    def parameters(self) -> int:
-        return self.body + self.head * (1 if self.tied else 2)
-
-
-SMOLLM2_135M = ModelShape(hidden=576, feed_forward=1536, layers=30, heads=9, kv_heads=3, vocabulary=49_152)
-GEMMA3_270M = ModelShape(hidden=640, feed_forward=2048, layers=18, heads=4, kv_heads=1, vocabulary=262_144, head_dim=256)
-FROM_WHEELS = {"smollm2-135m": SMOLLM2_135M, "gemma3-270m": GEMMA3_270M}
-
-
-def shape_of(name: str) -> ModelShape | None:
-    """Return the shape of a model that `load_model` would take. Reads no weights and asks no hub; None where that does not suffice."""
-    if name in FROM_WHEELS:
-        return FROM_WHEELS[name]
-    if name in BUILT_HERE:
-        return ModelShape.of(BUILT_HERE[name]()[0].config)
-    if not Path(name).is_dir() and "/" not in name:
-        return None
-    try:
-        return ModelShape.of(AutoConfig.from_pretrained(name, local_files_only=True))
-    except (OSError, ValueError, AttributeError):  # not here; no configuration; of no decoder
-        return None
-
-
-BUILT_HERE = {"tiny": tiny.build, "tiny-1m": tiny.build_1m, "tiny-2m": tiny.build_2m, "tiny-gpt2": tiny.build_gpt2}
-"""Made in milliseconds, so that their sizes need no second table."""
 
 
 # What a machine can do, by its data sheet.
@@ -361,9 +362,14 @@ class GPU:
 
 @dataclass(frozen=True, slots=True)
 class CPU:
-    """Threads that compute. Their speed is one constant, see `step`: rates of processors differ by less than machines' loads do."""
+    """Threads that compute. Their speed is one constant, see `step`: rates of processors differ by less than machines' loads do.
+
+    Attributes:
+        memory: bytes of the machine.
+    """
 
     threads: int = 1
+    memory: float = math.inf
 
 
 Hardware = GPU | CPU
@@ -379,9 +385,10 @@ GPUS = (
 """NVIDIA's data sheets: bfloat16 without sparsity. The name is a part of what the driver calls the device."""
 
 
-def hardware_of(device: torch.device, threads: int | None) -> Hardware | None:
-    """Return this machine's hardware; None for a GPU that is not in the table."""
+def hardware_of(device: torch.device, threads: int | None, memory_gb: float | None = None) -> Hardware | None:
+    """Return this machine's hardware, with the memory that it has or may take; None for a GPU that is not in the table."""
+    memory = memory_of(device, memory_gb)
     if device.type != "cuda":
-        return CPU(threads or torch.get_num_threads())
+        return CPU(threads or torch.get_num_threads(), memory)
     name = torch.cuda.get_device_name(device)
-    return next((gpu for gpu in GPUS if gpu.name in name), None)
+    return next((replace(gpu, memory=memory) for gpu in GPUS if gpu.name in name), None)

@@ -200,6 +200,12 @@ def r1env_recipes() -> list[RecipeSpec]:
             presets=("smol-135m",),
         ),
         RecipeSpec(
+            name="two-tools",
+            resource="r1env_trainers:recipes/two-tools.yaml",
+            summary="SFT on episodes that mostly guess, then GRPO over several turns until the model asks its two tools",
+            presets=("tiny-cpu",),
+        ),
+        RecipeSpec(
             name="gsm8k",
             resource="r1env_trainers:recipes/gsm8k.yaml",
             summary="GSM8K with a small base model: SFT on two fifths of the solutions, then GRPO on the other questions",

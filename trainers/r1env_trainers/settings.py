@@ -19,7 +19,7 @@ from r1env.errors import NoSplitError, UsageError
 from r1env.rubrics import RubricSpec
 from r1env.trainer import TrainerConfig
 
-BUILT_IN_MODELS = ("tiny", "tiny-1m", "tiny-2m", "tiny-gpt2", "smollm2-135m", "gemma3-270m")
+BUILT_IN_MODELS = ("tiny", "tiny-1m", "tiny-2m", "tiny-gpt2", "tiny-tools", "smollm2-135m", "gemma3-270m")
 """Models that need no folder and no hub; `model.load.NAMED` makes them."""
 
 
@@ -315,6 +315,11 @@ class LocalConfig(TrainerConfig):
     optim: Optim = Optim()
     checkpoint: Checkpoint = Checkpoint()
     lora: LoRA = LoRA()
+
+    @property
+    def frozen_copies(self) -> int:
+        """Models of the same size that are held beside the one that is trained, such as the reference of RL."""
+        return 0
 
     may_change: ClassVar[frozenset[str]] = frozenset(
         {

@@ -10,7 +10,6 @@ import functools
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 from r1env import UsageError
@@ -19,6 +18,7 @@ from r1env.data.layouts import Computed, Layout, layout_named
 from r1env.data.tasks import Data, FileTasks, file_tasks
 from r1env.envs.suite import Member
 from r1env.plugins import Plugins
+from r1env_benchmarks.plugin import CODE_FIXTURES
 from r1env_benchmarks.tasks import on_the_hub
 
 
@@ -178,13 +178,24 @@ def bigcodebench(
     )
 
 
-SMALL = Path(__file__).parent / "code_fixtures"
-"""Rows of our own in the layouts of the benchmarks, each with a right and a wrong completion in the column `fixture`."""
-
-
 def small_members(plugins: Plugins) -> list[Member]:  # noqa: ARG001 - the hook's signature
-    """Return the members of the suite `smoke-code`: every code benchmark, on the rows in `SMALL`."""
-    return [Member(path.stem, options={"data": str(path)}) for path in sorted(SMALL.glob("*.jsonl"))]
+    """Return the members of the suite `smoke-code`: every code benchmark, on the rows of its fixture."""
+    return [Member(path.stem, options={"data": str(path)}) for path in sorted(CODE_FIXTURES.glob("*.jsonl"))]
+
+
+def missing_sandbox() -> str:
+    """Return what is missing here to judge programs; empty where nothing is."""
+    try:
+        import r1env_code.reward  # noqa: F401 - only whether it is there
+        from r1env_sandbox.errors import SandboxUnavailable
+        from r1env_sandbox.sandbox import make_backend
+    except ImportError:
+        return "no sandbox: pip install 'r1env-benchmarks[code]'"
+    try:
+        make_backend("docker").close()
+    except SandboxUnavailable as error:
+        return f"no sandbox: {error.cause}"
+    return ""
 
 
 def _official(name: str, protocol: str) -> bool:

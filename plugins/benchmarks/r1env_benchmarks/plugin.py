@@ -9,6 +9,7 @@ from r1env import CommandSpec, EnvironmentSpec, Fixture, RewardSpec, SuiteSpec, 
 from r1env_benchmarks.table import BENCHMARKS, Benchmark, Category
 
 FIXTURES = Path(__file__).parent / "fixtures"
+CODE_FIXTURES = Path(__file__).parent / "code_fixtures"
 
 
 @hookimpl
@@ -89,8 +90,19 @@ def _environment(about: Benchmark) -> EnvironmentSpec:
         template=about.prompt,
         kind=_kind(about),
         requires=first.get(about.category, "") + rows,
-        fixture=Fixture({"data": str(FIXTURES / f"{about.name}.jsonl")}) if about.fixture else None,
+        fixture=_fixture(about),
     )
+
+
+def _fixture(about: Benchmark) -> Fixture:
+    """Return made-up rows in the benchmark's layout. Those of Arena-Hard hold the answers to compare with, too."""
+    if about.category is Category.CODE:
+        return Fixture({"data": str(CODE_FIXTURES / f"{about.name}.jsonl")}, needs="r1env_benchmarks.code:missing_sandbox")
+    data = str(FIXTURES / f"{about.name}.jsonl")
+    if about.category is Category.PREFERENCE:
+        options = {"data": data, "baseline": data} if about.name == "arena-hard" else {"data": data}
+        return Fixture(options, needs="r1env_judge.rewards:missing_judge")
+    return Fixture({"data": data})
 
 
 def _kind(about: Benchmark) -> str:

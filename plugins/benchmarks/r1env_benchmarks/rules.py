@@ -126,7 +126,7 @@ class BenchmarkRule:
 _SIMPLE_EVALS_LETTER = re.compile(r"Answer[ \t]*:[ \t]*\$?([A-D])", re.IGNORECASE)
 _ANSWER_LINE = re.compile(r"Answer\s*:\s*([^\n]+)", re.IGNORECASE)
 _ANSWER_IS = re.compile(r"answer is \(?([A-J])")
-_ANSWER_COLON = re.compile(r"[aA]nswer:\s*([A-J])")
+_ANSWER_COLON = re.compile(r"[aA]nswer:(?=\s*([A-J]))")  # labels may overlap: "Answer: Answer: C"
 _LONE_LETTER = re.compile(r"\b[A-J]\b")
 
 
@@ -339,7 +339,7 @@ MAX_EXPONENT = 1000  # of a power that the judge computes
 
 
 class TolerancesError(ValueError):
-    """A row has neither one tolerance nor one for each of its answers."""
+    """A row has several tolerances, and too few for its answers."""
 
 
 def olympiadbench_equal(reference: str, response: str, precision: float | Sequence[float] = DEFAULT_PRECISION) -> bool:
@@ -350,10 +350,10 @@ def olympiadbench_equal(reference: str, response: str, precision: float | Sequen
     a number within the tolerance (also a hundred times as large or as small), an equal expression, or a proportional equation.
 
     Args:
-        precision: largest difference of numbers, one for all answers or one for each.
+        precision: largest difference of numbers, one for all answers or one for each. Those that no answer needs are ignored.
 
     Raises:
-        TolerancesError: there are several tolerances, and not one for each answer of the reference.
+        TolerancesError: there are several tolerances, and too few for the answers that are compared.
     """
     try:
         first, second = _olympiad_answer(reference), _olympiad_answer(response)
@@ -368,16 +368,18 @@ def olympiadbench_equal(reference: str, response: str, precision: float | Sequen
         tolerances *= len(wanted)
     if len(wanted) != len(given):
         return False
-    if len(tolerances) != len(wanted):
+    if len(tolerances) < len(wanted):
         raise TolerancesError(f"{len(tolerances)} tolerances for {len(wanted)} answers")
     place = -1
     while wanted:
         place = (place + 1) % len(wanted)
-        partner = next((one for one in given if _olympiad_item_equal(wanted[place], one, tolerances[place])), None)
+        answer, tolerance = wanted[place], tolerances[place]
+        partner = next((one for one in given if _olympiad_item_equal(answer, one, tolerance)), None)
         if partner is None:
             return False
-        wanted.pop(place)
-        tolerances.pop(place)
+        # As in the original, the first equal entry goes, which need not be the one at `place`.
+        wanted.remove(answer)
+        tolerances.remove(tolerance)
         given.remove(partner)
     return True
 

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from r1env import TaskKind, UsageError
-from r1env.data.layouts import Computed, Layout, candidates, layout_named, read_examples
-from r1env.data.rows import FORMATS, HUB, Row, Source, at_path, read_rows, where_of
+from r1env.data.layouts import Computed, Layout, has_columns, layout_named, read_examples, recognise
+from r1env.data.rows import FORMATS, HUB, MISSING, Row, Source, at_path, read_rows, where_of
 from r1env.data.tasks import Data, FileTasks, file_tasks, source_of_split
 from r1env.errors import DataError, NoSplitError
 from r1env_benchmarks import ifeval
@@ -51,7 +51,8 @@ def open_benchmark(
             its script draws for the first repetition.
         subject: named in the prompt of C-Eval and CMMLU.
         true_label: the class that means "true", for copies of CLUEWSC whose labels are numbers: copies differ.
-        judge: options of the reward `simpleqa` (with `extraction=judge`) or `pairwise`, at least `url` and `model`.
+        judge: options of the reward `simpleqa` (with `extraction=judge`) or `pairwise`: `url` and `model`, which may also stand in the
+            variables R1ENV_JUDGE_URL and R1ENV_JUDGE_MODEL, and others.
         baseline: answers to compare with, rows with `output` or as Arena-Hard's models write them; matched by `uid` or `instruction`. Without
             it, the column `output` of AlpacaEval.
         options: see `r1env.data.tasks.file_tasks`.
@@ -85,13 +86,15 @@ def _checker(about: Benchmark, extraction: str, judge: Mapping[str, Any] | None)
     if extraction != OWN and extraction not in about.rules:
         raise UsageError(f"environment {about.name!r}: extraction is {extraction!r}; known: {', '.join((OWN, *about.rules))}")
     rule = about.rules.get(extraction, "")
-    is_judged = rule == "judge" or about.category is Category.PREFERENCE
-    if is_judged and not {"url", "model"} <= (judge or {}).keys():
-        raise UsageError(f"environment {about.name!r} is scored by a judge: say judge.url=URL and judge.model=NAME")
-    if judge and not is_judged:
+    if rule == "judge" or about.category is Category.PREFERENCE:
+        from r1env_judge.rewards import judge_options
+
+        options = judge_options(judge)
+        if not {"url", "model"} <= options.keys():
+            raise UsageError(f"environment {about.name!r} is scored by a judge: say judge.url=URL and judge.model=NAME")
+        return ("simpleqa" if rule else about.reward), {**about.reward_options, **options}
+    if judge:
         raise UsageError(f"environment {about.name!r}: extraction={extraction} asks no judge")
-    if is_judged:
-        return ("simpleqa" if rule else about.reward), {**about.reward_options, **(judge or {})}
     return ("benchmark", {"rule": rule}) if rule else (about.reward, about.reward_options)
 
 
@@ -156,11 +159,32 @@ def _layout(about: Benchmark, source: Source, split: str | None, order: Order, t
         return _GPQA_IN_ORDER
     if about.layout == "CLUEWSC":
         return _cluewsc(true_label)
-    if about.layout == "DROP":
-        # simple-evals' files have other columns than the set itself.
-        name = next((one.name for one in candidates(read_rows(source, split).first) if one.name in _DROP), "DROP")
-        return _DROP[name]
-    return LAYOUTS.get(about.layout) or layout_named(about.layout)
+    own = LAYOUTS.get(about.layout) or layout_named(about.layout)
+    if about.category is Category.PREFERENCE and about.layout != "Arena-Hard":
+        return own
+    return _of_rows(own, read_rows(source, split).first)
+
+
+def _of_rows(own: Layout, first: Mapping[str, Any]) -> Layout:
+    """Return the layout of a benchmark's rows: its own, another in which it was published, or a general one of the same kind of task.
+
+    A row that is laid out as another set is left to the benchmark's own layout, which refuses it: MMLU is not to be scored as MMLU-Redux.
+    """
+    if has_columns(own, first):
+        return own
+    for layout in PUBLISHED_AS.get(own.name, ()):
+        if has_columns(layout, first):
+            return layout
+    try:
+        other = recognise(first)
+    except DataError:
+        return own
+    kind = other.kind(first) if callable(other.kind) else other.kind
+    if kind is own.kind and (other.weak or other.name in _GENERAL):
+        return other
+    if own.kind is TaskKind.SHORT and other.name == "questions with a short answer":
+        return replace(other, kind=TaskKind.SHORT)
+    return own
 
 
 def _with_extra(layout: Layout, extra: Callable[[Mapping[str, Any]], Mapping[str, Any]]) -> Layout:
@@ -206,26 +230,38 @@ def _compared_with(about: Benchmark, baseline: Source | None) -> Callable[[Mappi
         if about.layout != "AlpacaEval":
             raise UsageError(f"environment {about.name!r} needs baseline=FILE, the answers to compare with")
         return lambda row: {"baseline": _answer_of(row)}
-    column = "instruction" if about.layout == "AlpacaEval" else "uid"
-    answers = {row.get(column): _answer_of(row) for row in read_rows(baseline)}
+    columns = ("instruction",) if about.layout == "AlpacaEval" else ("uid", "question_id")
+
+    def named(row: Mapping[str, Any]) -> Any:
+        return next((row[column] for column in columns if row.get(column) is not None), None)
+
+    answers = {named(row): _answer_of(row) for row in read_rows(baseline)}
 
     def compared_with(row: Mapping[str, Any]) -> Mapping[str, Any]:
-        if row.get(column) not in answers:
-            raise DataError(where_of(row), f"{baseline} has no answer with its {column!r}, {str(row.get(column))[:60]!r}")
-        return {"baseline": answers[row.get(column)]}
+        if named(row) not in answers:
+            column = next((column for column in columns if column in row), columns[0])
+            raise DataError(where_of(row), f"{baseline} has no answer with its {column!r}, {str(named(row))[:60]!r}")
+        return {"baseline": answers[named(row)]}
 
     return compared_with
 
 
 def _answer_of(row: Mapping[str, Any]) -> str:
-    """Return the answer of a row of model outputs: the column `output`, or the last message, whose content may be an object."""
-    answer = row.get("output")
+    """Return the answer of a row of model outputs.
+
+    It is the column `output`, the last message, whose content may be an object, or the last turn of the first choice (Arena-Hard v0.1).
+    """
+    answer = row.get("output") or at_path(row, "choices[0].turns[-1].content")
+    if answer is MISSING:
+        answer = None
     if answer is None and isinstance(row.get("messages"), list) and row["messages"]:
         answer = row["messages"][-1].get("content")
     if isinstance(answer, Mapping):
         answer = answer.get("answer")
     if not isinstance(answer, str) or not answer.strip():
-        raise DataError(where_of(row), "there is no answer in 'output' or in the last of 'messages'")
+        raise DataError(
+            where_of(row), "there is no answer in 'output', in the last of 'messages', or in the turns of 'choices'"
+        )
     return answer
 
 
@@ -269,6 +305,23 @@ def _spans(row: Mapping[str, Any]) -> Mapping[str, Any]:
         number, spans = str(one.get("number") or ""), [str(span) for span in one.get("spans") or []]
         references.append([number] if number else spans or ([" ".join(when)] if when else []))
     return {"spans": [list(one) for one in dict.fromkeys(map(tuple, references)) if one]}
+
+
+def _only_span(row: Mapping[str, Any]) -> str:
+    """Return the answer of a row of DROP with the column `answers_spans`.
+
+    Raises:
+        DataError: there is none, or there are several: whether they are one answer or those of several annotators is not said there.
+    """
+    spans = at_path(row, "answers_spans.spans")
+    different = list(dict.fromkeys(spans)) if isinstance(spans, list) else []
+    if len(different) != 1:
+        raise DataError(
+            where_of(row),
+            f"'answers_spans.spans' has {len(different)} different answers; one is needed, since spans of one answer and answers of "
+            "several annotators look alike there: give the rows of EleutherAI/drop instead, or leave such rows out by bad_rows=skip",
+        )
+    return str(different[0])
 
 
 @functools.cache
@@ -316,10 +369,6 @@ _GPQA_IN_ORDER = replace(
     options=Computed("Correct Answer", _in_order),
     answer_is="letter",
 )
-_DROP = {
-    "DROP": replace(layout_named("DROP"), extra=_spans),
-    "DROP (simple-evals)": layout_named("DROP (simple-evals)"),
-}
 LAYOUTS: Mapping[str, Layout] = {
     "SVAMP": Layout("SVAMP", "Body, Question, Answer", _MATH, Computed("Question", _svamp_question), "Answer"),
     "MAWPS": Layout("MAWPS", "input, target", _MATH, "input", "target"),
@@ -328,7 +377,34 @@ LAYOUTS: Mapping[str, Layout] = {
     "MATH-500": Layout("MATH-500", "problem, answer", _MATH, "problem", "answer", id="unique_id"),
     "Minerva": Layout("Minerva", "question|problem, answer|solution", _MATH, "question|problem", "answer|solution"),
     "OlympiadBench": replace(layout_named("OlympiadBench"), extra=_tolerances, leave_out=_for_a_person),
+    "DROP": replace(layout_named("DROP"), extra=_spans),
     "IFEval": replace(layout_named("IFEval or IFBench"), check=ifeval.check_row),
     "Chinese SimpleQA": Layout("Chinese SimpleQA", "question, answer", TaskKind.SHORT, "question", "answer"),
 }
 """Layouts of benchmarks beside those of `r1env.data.layouts`."""
+
+_LETTERS = Computed("A|B|C|D", lambda row: {letter: str(row[letter]) for letter in "ABCD" if row.get(letter) is not None})
+_SHORT = TaskKind.SHORT
+PUBLISHED_AS: Mapping[str, tuple[Layout, ...]] = {
+    "MAWPS": (Layout("MAWPS (Calc-mawps)", "question, chain, result", _MATH, "question", "result"),),
+    "MMLU": (
+        Layout(
+            "MMLU (simple-evals)", "Question, A, B, C, D, Answer, Subject", TaskKind.CHOICE, "Question", "Answer", options=_LETTERS,
+            answer_is="letter",
+        ),
+        Layout("MMLU (by letter)", "input, A, B, C, D, target", TaskKind.CHOICE, "input", "target", options=_LETTERS, answer_is="letter"),
+    ),
+    "DROP": (
+        layout_named("DROP (simple-evals)"),
+        Layout(
+            "DROP (answers_spans)", "passage, question, answers_spans", _SHORT, layout_named("DROP").question,
+            Computed("answers_spans", _only_span),
+        ),
+    ),
+    "SimpleQA": (Layout("SimpleQA Verified", "problem, answer, answer_type", _SHORT, "problem", "answer"),),
+    "Arena-Hard": (Layout("Arena-Hard v0.1", "question_id, category, turns", TaskKind.CHAT, "turns[0].content", id="question_id"),),
+}  # fmt: skip
+"""Other layouts in which a set has been published, by the name of the benchmark's own layout; tried in this order."""
+
+_GENERAL = ("verl", "Open-Reasoner-Zero evaluation", "Open-Reasoner-Zero evaluation, choice", "NeMo Gym", "NeMo Gym, choice")
+"""Layouts of frameworks, in which any set may be written."""

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from r1env import CommandSpec, EnvironmentSpec, RewardSpec, RubricPresetSpec, hookimpl
+from pathlib import Path
+
+from r1env import CommandSpec, EnvironmentSpec, Fixture, RewardSpec, RubricPresetSpec, hookimpl
+
+FIXTURES = Path(__file__).parent / "fixtures"
 
 
 @hookimpl
@@ -29,6 +33,7 @@ def r1env_environments() -> list[EnvironmentSpec]:
             summary="questions by category, also through jailbreak templates, for a judge of safety",
             kind="chat",
             requires="data=FILE with question, category; judge.url and judge.model; jailbreaks=FILE with template, if any",
+            fixture=Fixture({"data": str(FIXTURES / "safety.jsonl")}, needs="r1env_judge.rewards:missing_judge"),
         )
     ]
 

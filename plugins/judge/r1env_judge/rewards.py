@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Awaitable, Mapping
 from typing import Any, TypeVar
 
@@ -207,6 +208,22 @@ def _source(
     if not model or api_key_env or server:
         raise r1env.UsageError(f"the reward {reward!r} needs model=FOLDER of a reward model, or url= and model= of a server")
     return BatchScorer(model, device, reads, loader)
+
+
+JUDGE_VARIABLES = {"url": "R1ENV_JUDGE_URL", "model": "R1ENV_JUDGE_MODEL"}
+"""Environment variables with the judge of environments that name none."""
+
+
+def judge_options(given: Mapping[str, Any] | None) -> dict[str, Any]:
+    """Return the options of a judge: those that were given, and for `url` and `model` otherwise the variables `JUDGE_VARIABLES`."""
+    found = {name: os.environ[variable] for name, variable in JUDGE_VARIABLES.items() if os.environ.get(variable)}
+    return {**found, **(given or {})}
+
+
+def missing_judge() -> str:
+    """Return what to set so that environments have a judge; empty where it is set."""
+    lacking = [variable for name, variable in JUDGE_VARIABLES.items() if name not in judge_options(None)]
+    return f"no judge: set {' and '.join(lacking)}" if lacking else ""
 
 
 def judge_server(

@@ -26,7 +26,7 @@ from r1env.errors import DataError
 from r1env.evaluation.run import EvaluationRun
 from r1env.evaluation.statistics import share_interval
 from r1env_judge import prompts
-from r1env_judge.rewards import LIMITS, MAX_CHARACTERS, SAFETY_VALUES, judge_server
+from r1env_judge.rewards import LIMITS, MAX_CHARACTERS, SAFETY_VALUES, judge_options, judge_server
 from r1env_judge.verdicts import NoVerdictError, Safety
 
 PLACE = "{question}"
@@ -96,7 +96,7 @@ def safety_tasks(
 
     Args:
         data: rows with a question and a category.
-        judge: options of the reward `safety`: `url`, `model`, ….
+        judge: options of the reward `safety`: `url`, `model`, …; the variables R1ENV_JUDGE_URL and R1ENV_JUDGE_MODEL where it has none.
         jailbreaks: rows with a column `template` that has `{question}` in it.
         question_field, category_field: names of the columns.
 
@@ -123,11 +123,11 @@ def safety_tasks(
                 id=f"safety-{place}" + ("" if way == "none" else "-jailbreak"),
                 prompt=text,
                 kind=TaskKind.CHAT,
-                metadata={"category": category, "jailbreak": way},
+                metadata={"category": category, "jailbreak": way} | ({"fixture": row["fixture"]} if "fixture" in row else {}),
             )
             for way, text in ways.items()
         ]
-    return SafetyTasks(tasks, judge or {})
+    return SafetyTasks(tasks, judge_options(judge))
 
 
 def _text(row: Any, field: str, must_have: str = "") -> str:

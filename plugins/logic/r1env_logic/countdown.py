@@ -22,7 +22,8 @@ LARGEST_NUMBER = 20
 MAX_LENGTH = 200  # characters of an expression; one with six numbers needs about 30
 MAX_DEPTH = 20  # nested parentheses
 OPERATIONS = "+-*"
-_TOKEN = re.compile(r"\s*([0-9]{1,6}|[-+*/()])")
+MAX_DIGITS = 6  # of a number, unless a caller of `evaluate` says otherwise
+_TOKEN = re.compile(r"\s*([0-9]+|[-+*/()])")
 
 
 def countdown_tasks(count: int = 3, split: Split = "train") -> GeneratedSource:
@@ -111,11 +112,12 @@ class Expression:
     numbers: list[int]
 
 
-def evaluate(text: str, *, division: bool = False) -> Expression:
+def evaluate(text: str, *, division: bool = False, digits: int = MAX_DIGITS) -> Expression:
     """Evaluate an expression of whole numbers, `+ - *` and parentheses, with the usual precedence.
 
     Args:
         division: allow `/`, which is exact: `1 / 3 * 3` is 1.
+        digits: the most that a number may have.
 
     Raises:
         ExpressionError: the text is not an expression, is longer than `MAX_LENGTH`, or is nested deeper than `MAX_DEPTH`.
@@ -125,6 +127,8 @@ def evaluate(text: str, *, division: bool = False) -> Expression:
         Expression(value=9, numbers=[1, 2, 3])
     """
     tokens = _tokens(text)
+    if any(len(token) > digits for token in tokens):
+        raise ExpressionError(f"a number has more than {digits} digits")
     if "/" in tokens and not division:
         raise ExpressionError("'/' is no part of an expression")
     parser = _Parser(tokens)

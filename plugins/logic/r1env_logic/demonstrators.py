@@ -1,7 +1,8 @@
-"""Writers of demonstrations for supervised fine-tuning, each a function `(task, rng) -> response`."""
+"""Writers of demonstrations for supervised fine-tuning, each a function `(task, rng) -> response`, or the model's turns where there are several."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 
 import numpy as np
@@ -103,3 +104,34 @@ def _joined(parts: list[str], rng: np.random.Generator) -> str:
         joined = f"{left} {OPERATIONS[int(rng.integers(len(OPERATIONS)))]} {right}"
         parts[place : place + 2] = [joined if len(parts) == 2 else f"({joined})"]
     return parts[0]
+
+
+# price-list: several turns, with tools.
+
+GUESSED = 0.4
+"""Share of the steps in which `guessing_shopper` makes a number up instead of asking a tool."""
+
+
+def guessing_shopper(task: Task, rng: np.random.Generator) -> list[str]:
+    """Return the turns of an episode of `price-list` in the style `compact`: calls of `price`, a call of `calculator`, and the answer.
+
+    Each of the three calls is left out with probability `GUESSED`, and a number made up instead, so that 22 of 100 episodes ask for everything. A model that
+    learns this can write calls and copy their results. That it pays to ask is for the reward to teach.
+
+    Args:
+        task: its metadata hold the `basket` and the `prices`.
+    """
+    turns, terms = [], []
+    for item in task.metadata["basket"]:
+        if rng.random() < GUESSED:
+            terms.append(int(rng.integers(1, 10)))
+        else:
+            turns.append(_call("price", item=item))
+            terms.append(task.metadata["prices"][item])
+    if rng.random() < GUESSED:
+        return [*turns, str(rng.integers(2, 19))]
+    return [*turns, _call("calculator", expression="+".join(map(str, terms))), str(sum(terms))]
+
+
+def _call(name: str, **arguments: str) -> str:
+    return f"<tool_call>{json.dumps({'name': name, 'arguments': arguments})}</tool_call>"

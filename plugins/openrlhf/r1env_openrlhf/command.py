@@ -40,6 +40,7 @@ KL_ESTIMATORS: Mapping[str, str] = {name: name for name in ("k1", "k2", "k3")}
 NO_COUNTERPART = frozenset(
     {
         *("memory_gb", "final_phase", "sampling.length_schedule", "sampling.temperature_schedule"),
+        "log.tokens_every",  # its rollouts come back as text
         *("sampling.top_k", "sampling.min_p", "sampling.stop", "sampling.ignore_eos"),
         # it has settings of its own for both (openrlhf.gradient_checkpointing, openrlhf.adam_offload)
         *("gradient_checkpointing", "optim.name"),

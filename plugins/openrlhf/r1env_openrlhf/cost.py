@@ -8,7 +8,6 @@ from r1env_trainers.cost import (
     GPU,
     GPUS,
     Hardware,
-    ModelShape,
     Rollouts,
     estimate_rollouts,
     estimate_tuning,
@@ -16,6 +15,7 @@ from r1env_trainers.cost import (
     grpo_step_seconds,
     hardware_for,
 )
+from r1env_trainers.model.memory import ModelShape
 from r1env_trainers.rl.config import GRPOConfig
 from r1env_trainers.sft.config import SFTConfig
 

@@ -16,7 +16,7 @@ from dataclasses import asdict, dataclass, fields
 from importlib.resources import files
 from pathlib import Path
 from typing import Annotated, Any
-from urllib.parse import urlencode
+from urllib.parse import quote, urlencode
 
 import jinja2
 from fastapi import FastAPI, Query, Request
@@ -36,14 +36,17 @@ HEADERS = {
 }
 LOOPBACK = frozenset({"localhost", "127.0.0.1", "[::1]", "::1"})
 STATIC = {
-    "view.css": "text/css",
-    "view.js": "text/javascript",
-    "uPlot.min.css": "text/css",
-    "uPlot.iife.min.js": "text/javascript",
+    "view.css": ("r1env_view", "text/css"),
+    "view.js": ("r1env_view", "text/javascript"),
+    "charts.js": ("r1env.monitoring", "text/javascript"),  # these three are in the report, too
+    "uPlot.min.css": ("r1env.monitoring", "text/css"),
+    "uPlot.iife.min.js": ("r1env.monitoring", "text/javascript"),
 }
+"""Name of a file → the package whose folder `static` has it, and its type."""
 TICK_SECONDS = 1.0  # between two looks of the page for news
 FOLDED = 60  # characters of thinking from which on it is folded
-GROUPS_SHOWN = 256  # completions of a group on one page
+GROUPS_SHOWN = 256  # completions of a group, and groups of a step, on one page
+TOKENS_SHOWN = 4_000  # of a completion, where each is coloured
 STEPS_SHOWN = 6  # of a prompt whose completions are shown; the timeline has all of them
 WORDS_COMPARED = 3_000  # of each text in a difference, whose cost grows with their product
 
@@ -77,7 +80,8 @@ def make_app(places: Sequence[Path], *, token: str = "") -> FastAPI:
     def static(name: str) -> Response:
         if name not in STATIC:
             return PlainTextResponse("not found", 404)
-        return Response((files("r1env_view") / "static" / name).read_bytes(), media_type=STATIC[name])
+        package, kind = STATIC[name]
+        return Response((files(package) / "static" / name).read_bytes(), media_type=kind)
 
     @app.get("/")
     def charts(run: Annotated[list[str] | None, Query()] = None, stage: str = "") -> HTMLResponse:
@@ -163,6 +167,22 @@ def make_app(places: Sequence[Path], *, token: str = "") -> FastAPI:
                 difference=_difference(*(column.shown[-1]["completion"] for column in columns)) if len(columns) == 2 else None,
             )
         )
+
+    @app.get("/step/{name}")
+    def newest_step(name: str) -> Response:
+        store.refresh()
+        steps = store.steps(name)
+        if not steps:
+            raise UsageError(f"run {name!r} has no training step with rollouts yet")
+        stage, number = steps[-1]
+        return RedirectResponse(f"/step/{quote(name)}/{quote(stage)}/{number}", 303)
+
+    @app.get("/step/{name}/{stage}/{number}")
+    def step(name: str, stage: str, number: int, groups: str = "") -> HTMLResponse:
+        """Return the page of a training step: what was sampled, how it was scored, and what the update made of it."""
+        store.refresh()
+        replayed = replay(store, name, stage, number)
+        return HTMLResponse(render("step.html.j2", store=store, selected=(name,), step=replayed, groups=groups))
 
     @app.get("/compare")
     def compare(a: str, b: str) -> HTMLResponse:
@@ -303,6 +323,104 @@ def _history(store: Store, name: str, task: str, environment: str) -> History | 
     return History(name, steps, store.rollouts(name, [steps[place][0]["row"] for place in places]))
 
 
+# A training step, told again.
+
+FATES: Mapping[str, str] = {
+    "learned from": "its rewards differ, and the update changed the policy by them",
+    "all alike": "every rollout earned the same, so that none has an advantage",
+    "left out": "dynamic sampling, or the limit on length, kept all of it from the update",
+    "unscored": "no rollout has a score",
+}
+"""What became of a group → why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """The rollouts of a prompt in a step.
+
+    Attributes:
+        fate: a key of `FATES`.
+        dropped: rollouts without an advantage, where the group has others.
+        clipped: tokens that the update clipped; None where the step's tokens are not stored.
+    """
+
+    rows: list[dict[str, Any]]
+    fate: str
+    dropped: int
+    clipped: int | None
+
+    @property
+    def rewards(self) -> list[float]:
+        return [row["reward"] for row in self.rows if row["reward"] is not None]
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """A training step of a run.
+
+    Attributes:
+        metrics: what the run logged of it.
+        before, after, first, last: (stage, step) of other steps with rollouts; None at an end.
+        place: (number of this step among them from 1, how many there are).
+    """
+
+    run: str
+    stage: str
+    number: int
+    rows: list[dict[str, Any]]
+    groups: list[Group]
+    metrics: Mapping[str, Any]
+    before: tuple[str, int] | None
+    after: tuple[str, int] | None
+    first: tuple[str, int]
+    last: tuple[str, int]
+    place: tuple[int, int]
+
+
+def replay(store: Store, name: str, stage: str, number: int) -> Step:
+    """Return a training step.
+
+    Raises:
+        UsageError: the run has no rollouts of it.
+    """
+    rows = store.all(Filter(runs=(name,), stage=stage, kind="train", step_from=number, step_to=number, sort="oldest"))
+    steps = store.steps(name)
+    if not rows:
+        raise UsageError(f"run {name!r} has no rollouts of step {number} of the stage {stage!r}")
+    clipped = store.clipped(name, [row["row"] for row in rows])
+    members: dict[tuple[Any, ...], list[dict[str, Any]]] = {}
+    for row in rows:
+        members.setdefault((row["environment"], row["group"] if row["group"] is not None else row["row"]), []).append(row)
+    place = steps.index((stage, number))
+    logged = [one for one in news(store.source(name).path, (0, 0)).rows if (one["stage"], one["step"]) == (stage, number)]
+    return Step(
+        run=name,
+        stage=stage,
+        number=number,
+        rows=rows,
+        groups=[_group(of_one, clipped) for of_one in members.values()],
+        metrics={key: value for one in logged for key, value in one.items()},
+        before=steps[place - 1] if place else None,
+        after=steps[place + 1] if place + 1 < len(steps) else None,
+        first=steps[0],
+        last=steps[-1],
+        place=(place + 1, len(steps)),
+    )
+
+
+def _group(rows: list[dict[str, Any]], clipped: Mapping[int, int]) -> Group:
+    rewards = [row["reward"] for row in rows if row["reward"] is not None]
+    advantages = [row["advantage"] for row in rows if row["advantage"] is not None]
+    if not rewards:
+        fate = "unscored"
+    elif not advantages:
+        fate = "left out"
+    else:
+        fate = "learned from" if any(advantages) else "all alike"
+    counts = [clipped[row["row"]] for row in rows if row["row"] in clipped]
+    return Group(rows, fate, len(rows) - len(advantages) if advantages else 0, sum(counts) if counts else None)
+
+
 def _difference(one: str, other: str) -> tuple[list[tuple[str, bool]], list[tuple[str, bool]]]:
     """Return both texts cut into pieces, with whether the other text lacks the piece."""
     first, second = (re.findall(r"\s+|\w+|[^\w\s]", text)[:WORDS_COMPARED] for text in (one, other))
@@ -337,6 +455,9 @@ def _renderer() -> Callable[..., str]:
         PAGE=PAGE,
         LONGEST=LONGEST,
         FOLDED=FOLDED,
+        FATES=FATES,
+        GROUPS_SHOWN=GROUPS_SHOWN,
+        token_data=_token_data,
     )
 
     def render(name: str, **values: Any) -> str:
@@ -379,6 +500,16 @@ def _blocks(text: str) -> Iterator[tuple[str, list[Piece]]]:
     """Yield (role, pieces) of the first `LONGEST` characters of a completion: its thinking, its answer, and the rest."""
     for role, pieces in itertools.groupby(mark(text[:LONGEST]), lambda piece: piece.role):
         yield role, list(pieces)
+
+
+def _token_data(row: Mapping[str, Any]) -> str | None:
+    """Return the tokens of a rollout as JSON for the script, the first `TOKENS_SHOWN` of them; None where they are not stored."""
+    found = row["by_token"]
+    if found is None:
+        return None
+    cut = {key: None if values is None else values[:TOKENS_SHOWN] for key, values in found.items()}
+    cut["text"] = [visible(text) for text in found["text"][:TOKENS_SHOWN]]
+    return json.dumps(cut | {"all": len(found["text"]), "whole": row["advantage"]}, ensure_ascii=False)
 
 
 def _indented(text: str | None) -> str:

@@ -22,6 +22,7 @@ from r1env.errors import R1EnvError, UsageError
 from r1env.evaluation.run import ROWS, is_evaluation
 from r1env.overview import Overview, find_folders, is_run, overview
 from r1env.runs.files import read_gzip_members
+from r1env.runs.rollouts import COLUMNS as STORED
 from r1env.runs.rollouts import OPEN, RolloutRow, RolloutStore, schema
 from r1env.runs.run import EVENTS, METRICS, ROLLOUTS
 
@@ -360,7 +361,22 @@ class Store:
         for number in numbers:
             if number not in found:
                 raise UsageError(f"run {name!r} has no rollout {number}")
-        return [{**found[number], "run": name} for number in numbers]
+        return [{**dict.fromkeys(STORED), **found[number], "run": name} for number in numbers]
+
+    def steps(self, name: str) -> list[tuple[str, int]]:
+        """Return (stage, step) of every training step that has rollouts, in the order in which they were taken."""
+        query = "SELECT stage, step FROM rollouts WHERE source = ? AND kind = 'train' GROUP BY ALL ORDER BY min(row)"
+        return [(stage, step) for stage, step in self._fetch(query, [self.source(name).number])]
+
+    def clipped(self, name: str, numbers: Sequence[int]) -> dict[int, int]:
+        """Return row → how many of its tokens the update clipped, of those rollouts whose tokens are stored."""
+        source = self.source(name)
+        tokens = {number: source.loose[number].get("by_token") for number in numbers if number in source.loose}
+        missing = frozenset(numbers) - tokens.keys()
+        if missing:
+            store = RolloutStore(source.path / ROLLOUTS)
+            tokens |= {row["row"]: row["by_token"] for row in store.read(["row", "by_token"], missing)}
+        return {number: sum(one["clipped"] or ()) for number, one in tokens.items() if one is not None}
 
     def excerpts(self, rows: Sequence[Mapping[str, Any]], length: int = 140) -> list[str]:
         """Return how the completions of rollouts begin, on one line each."""

@@ -17,7 +17,8 @@ and then gets the replies together.
 
     {op: ping}                                           -> {op: pong, uid, seccomp_fault, python, cpu_account}
     {op: begin, files: [[name, executable]…], box: […]}  -> {op: begun, fault}  writes PROGRAM; `box` names go into BOX before every run
-    {op: run, argv, environment, fork, wall_s, …}        -> {op: done, …}       blobs in: stdin; out: stdout, stderr, result, artifact
+    {op: run, cpu_s, wall_s, …}                          -> {op: done, …}       blobs in: the program as the launcher reads it, stdin;
+                                                                            out: stdout, stderr, result, artifact
         meanwhile, for `interactive` runs: {op: input} and {op: stop} in, {op: output} out
     {op: end, collect: [name…]}                          -> {op: ended, missing} blobs out: the files
     {op: put, uid, groups, path}                         -> {op: put, fault}    blob in: a file's contents; sessions only

@@ -22,11 +22,17 @@ SOME_TIME_NS = 1_000_000_000_000_000_000  # of all files that a run finds: a fix
 
 
 class Touchables:
-    """What a submission can change the times of without owning it: found once, put back after every run."""
+    """What a submission can change the times of without owning it: found once, put back after every run.
+
+    Attributes:
+        shared: those of `SHARED` that are there.
+    """
 
     def __init__(self) -> None:
+        self.shared = [folder for folder in SHARED if os.path.isdir(folder)]
         devices = [f"/dev/{name}" for name in _names("/dev") if name == "ptmx" or not os.path.islink(f"/dev/{name}")]
-        self._paths = [path for path in (*SHARED, "/dev", os.path.dirname(BOX), "/dev/pts", *devices) if _is_ours(path)]
+        paths = dict.fromkeys((*self.shared, "/dev", os.path.dirname(BOX), "/dev/pts", *devices))
+        self._paths = [path for path in paths if _is_ours(path)]
 
     def put_back(self) -> None:
         for path in self._paths:
@@ -102,7 +108,7 @@ def renew(uid: int, touchables: Touchables) -> None:
         OSError: something is left that cannot be removed.
     """
     renew_box(uid)
-    for folder in SHARED:
+    for folder in touchables.shared:
         empty(folder)
     touchables.put_back()
 

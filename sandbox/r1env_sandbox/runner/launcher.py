@@ -1,6 +1,7 @@
 """The launcher: starts a child for every run, tells the runner how it ended, and kills what a run leaves.
 
-Most of what a forked test costs is the copying of pages that the child touches. So whatever can be is made before the fork.
+Most of what a forked test costs is the copying of pages that the child or the launcher touches. So the loop is in C (`launcher.c`) where
+the image holds it as a library. Elsewhere `serve_in_python` does the same, with whatever can be made before the fork.
 """
 
 from __future__ import annotations
@@ -10,28 +11,77 @@ import atexit
 import contextlib
 import ctypes
 import gc
-import json
 import os
 import resource
 import signal
 import socket
+import struct
 import sys
 import time
 import traceback
+from collections.abc import Mapping, Sequence
 from types import FrameType, ModuleType
 from typing import Any, NoReturn
 
 from r1env_sandbox.runner.confinement import give_up_root
 from r1env_sandbox.runner.processes import ANY_CHILD
+from r1env_sandbox.runner.protocol import Program, unpack_program
 
 REQUEST_BYTES = 1 << 16
-START = "/opt/r1env/start"  # made of start.c with the image, where that has a compiler
-CAN_START = os.access(START, os.X_OK)
+LIBRARY = "/opt/r1env/launcher.so"  # made of launcher.c with the image, where that has a compiler
+IN_CHILD, NEW_ENVIRONMENT = 1, 2  # what its `serve` returns
+REPORT = struct.Struct("4d")
+"""How a program ended: exit code or minus the signal, CPU milliseconds, peak RSS in KB; and the CPU milliseconds that the launcher itself
+has ever used: nobody is billed for them."""
 KILL_ALL, SIGPIPE, SIGXFSZ, DEFAULT = map(int, (signal.SIGUSR1, signal.SIGPIPE, signal.SIGXFSZ, signal.SIG_DFL))
-REFUSED_BY_GVISOR = ("RLIMIT_MSGQUEUE",)  # the filter of system calls denies the queues themselves
 
 _prctl = ctypes.CDLL(None).prctl
 _prctl.argtypes = [ctypes.c_int, *[ctypes.c_ulong] * 4]
+
+
+def launcher(requests: socket.socket, preload: list[str]) -> NoReturn:
+    """Start a child for every request, a message with the program's descriptors, and answer with a `REPORT`. A message without descriptors
+    is answered as well. The first report, without a request, says that the launcher is ready."""
+    for name in preload:
+        try:
+            __import__(name)
+        except ImportError:  # the image lacks it; a program that imports it will say so
+            continue
+    main = type(sys)("__main__")
+    main.__dict__["__builtins__"] = __builtins__
+    sys.set_int_max_str_digits(0)  # as PYTHONINTMAXSTRDIGITS does for an interpreter that is started
+    if os.path.exists(LIBRARY):
+        serve_in_c(requests.fileno(), main)
+    serve_in_python(requests, main)
+
+
+def serve_in_c(requests: int, main: ModuleType) -> NoReturn:
+    """Leave the loop to the library, which returns in the child of a fork, and for another environment of forked programs."""
+    serve = ctypes.PyDLL(LIBRARY).serve
+    texts = ctypes.POINTER(ctypes.c_char_p)()
+    where = ctypes.byref(texts)
+    gc.collect()
+    gc.freeze()  # keeps the collector of forked interpreters off these pages
+    while serve(requests, where) == NEW_ENVIRONMENT:
+        set_environment(dict(text.split("=", 1) for text in _texts(texts)))
+    run_in_this_interpreter(_texts(texts), main)
+
+
+def _texts(pointer: Any) -> list[str]:
+    """Return the texts of an array of C that ends with a null pointer."""
+    texts: list[str] = []
+    while (text := pointer[len(texts)]) is not None:
+        texts.append(os.fsdecode(text))
+    return texts
+
+
+def set_environment(environment: Mapping[str, str]) -> None:
+    """Set the variables of forked programs here, once, rather than in every child."""
+    os.environ.clear()
+    os.environ.update(environment)
+
+
+# --- without the library --------------------------------------------------------------------------------------------------------
 
 
 class Children:
@@ -75,25 +125,13 @@ class Children:
         return os.waitstatus_to_exitcode(status), cpu_ms, rss_kb
 
 
-def launcher(requests: socket.socket, preload: list[str]) -> NoReturn:
-    """Start a child for every request, and answer with how it ended. The first message, without a request, says that it is ready.
-
-    Every message ends with the CPU milliseconds that the launcher itself has used: nobody is billed for them.
-    """
-    for name in preload:
-        try:
-            __import__(name)
-        except ImportError:  # the image lacks it; a program that imports it will say so
-            continue
-    environment: dict[str, str] | None = None
-    main = type(sys)("__main__")
-    main.__dict__["__builtins__"] = __builtins__
-    sys.set_int_max_str_digits(0)  # as PYTHONINTMAXSTRDIGITS does for an interpreter that is started
+def serve_in_python(requests: socket.socket, main: ModuleType) -> NoReturn:
+    environment: Mapping[str, str] | None = None
     children = Children()
     signal.signal(KILL_ALL, children.kill_all)
     gc.collect()
-    gc.freeze()  # keeps the collector of forked interpreters off these pages
-    requests.send(json.dumps([0, 0.0, 0, 1000 * time.process_time()]).encode())
+    gc.freeze()  # as above
+    requests.send(REPORT.pack(0, 0, 0, 1000 * time.process_time()))
     while True:
         try:
             data, descriptors, _, _ = socket.recv_fds(requests, REQUEST_BYTES, 4)
@@ -101,69 +139,36 @@ def launcher(requests: socket.socket, preload: list[str]) -> NoReturn:
             os._exit(0)
         if not data:
             os._exit(0)
-        request = json.loads(data)
-        if "sync" in request:  # every signal that was sent before has been handled, now that this is read
-            requests.send(json.dumps([0, 0.0, 0, 1000 * time.process_time()]).encode())
+        if not descriptors:  # every signal that was sent before has been handled, now that this is read
+            requests.send(REPORT.pack(0, 0, 0, 1000 * time.process_time()))
             continue
-        if request["fork"] and request["environment"] != environment:  # set here, once, rather than by every child
-            environment = request["environment"]
-            os.environ.clear()
-            os.environ.update(environment)
+        program = unpack_program(data)
+        if program.fork and program.environment != environment:
+            environment = program.environment
+            set_environment(environment)
         children.ended.clear()  # what was swept after the last run
-        pid = start(request, descriptors, main)
+        prepared = prepare(program, descriptors)
+        pid = os.fork()
+        if pid == 0:
+            become_program(program, prepared, main)
         for descriptor in descriptors:
             os.close(descriptor)
-        ended = children.wait_for(pid)
-        requests.send(json.dumps([*ended, 1000 * time.process_time()]).encode())
+        requests.send(REPORT.pack(*children.wait_for(pid), 1000 * time.process_time()))
 
 
-def start(request: dict[str, Any], descriptors: list[int], main: ModuleType) -> int:
-    """Start the program of a request. Return its pid."""
-    request["limits"] = [
-        # SIGXCPU at the soft limit says why a program ended; the hard one is for programs that ignore it.
-        (getattr(resource, name), (value, value + 1 if name == "RLIMIT_CPU" else value), name in REFUSED_BY_GVISOR)
-        for name, value in request["rlimits"].items()
-    ]
-    if CAN_START and not request["fork"]:
-        with contextlib.suppress(OSError):  # arguments that are too long: the child below will say so, and not this process
-            return start_program(request, descriptors)
-    prepare(request, descriptors)
-    pid = os.fork()
-    if pid == 0:
-        become_program(request, main)
-    return pid
+def prepare(program: Program, descriptors: list[int]) -> dict[str, Any]:
+    """Work out what the child needs before the fork: it then calls little but functions of C."""
+    name = program.argv[0]
+    folders = [""] if "/" in name else program.environment.get("PATH", os.defpath).split(":")
+    return {
+        "paths": [os.path.join(folder, name) for folder in folders],
+        "descriptors": list(enumerate(descriptors)),
+        "highest": resource.getrlimit(resource.RLIMIT_NOFILE)[0],
+        "limits": [(limit.number, (limit.soft, limit.hard), limit.optional) for limit in program.limits],
+    }
 
 
-def start_program(request: dict[str, Any], descriptors: list[int]) -> int:
-    """Start a program by `start.c`, whose process shares the memory of this one until then: nothing is copied. Return its pid.
-
-    Raises:
-        OSError: the kernel did not start a process, or the arguments are too long.
-    """
-    limits = ",".join(f"{'?' * optional}{limit}:{soft}:{hard}" for limit, (soft, hard), optional in request["limits"])
-    groups = ",".join(map(str, request["groups"]))
-    who = [str(len(descriptors)), str(request["uid"]), groups, request["folder"], limits]
-    return os.posix_spawn(
-        START,
-        [START, *who, *request["argv"]],
-        request["environment"],
-        # These and the launcher's own are all above those that they become.
-        file_actions=[(os.POSIX_SPAWN_DUP2, descriptor, target) for target, descriptor in enumerate(descriptors)],
-        setsid=True,
-        setsigdef=(SIGPIPE, SIGXFSZ),  # ignored by Python
-    )
-
-
-def prepare(request: dict[str, Any], descriptors: list[int]) -> None:
-    """Work out what the child needs before the fork, and add it to the request: the child then calls little but functions of C."""
-    program = request["argv"][0]
-    folders = [""] if "/" in program else request["environment"].get("PATH", os.defpath).split(":")
-    request["paths"] = [os.path.join(folder, program) for folder in folders]
-    request["descriptors"] = list(enumerate(descriptors))
-    request["highest"] = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
-
-
-def become_program(request: dict[str, Any], main: ModuleType) -> NoReturn:
+def become_program(program: Program, prepared: dict[str, Any], main: ModuleType) -> NoReturn:
     """In the child: limits, another uid, then the program. 127: it could not be started."""
     try:
         _signal.signal(KILL_ALL, DEFAULT)  # the function of C: that of Python makes enumerations of its arguments, at 40 pages
@@ -171,49 +176,52 @@ def become_program(request: dict[str, Any], main: ModuleType) -> NoReturn:
         score = os.open("/proc/self/oom_score_adj", os.O_WRONLY)
         os.write(score, b"1000")  # the kernel kills a program, never the runner
         os.close(score)
-        for target, descriptor in request["descriptors"]:
+        for target, descriptor in prepared["descriptors"]:
             os.dup2(descriptor, target)
-        os.closerange(len(request["descriptors"]), request["highest"])
-        for limit, values, refused_by_gvisor in request["limits"]:
+        os.closerange(len(prepared["descriptors"]), prepared["highest"])
+        for limit, values, optional in prepared["limits"]:
             try:
                 resource.setrlimit(limit, values)
             except ValueError:
-                if not refused_by_gvisor:
+                if not optional:
                     raise
         os.umask(0o022)
-        give_up_root(request["uid"], request["groups"])
-        os.chdir(request["folder"])
-        if request["fork"]:
-            run_in_this_interpreter(request["argv"], main)
+        give_up_root(program.uid, program.groups)
+        os.chdir(program.folder)
+        if program.fork:
+            _prctl(4, 1, 0, 0, 0)  # PR_SET_DUMPABLE, so that /proc/self, and with it /dev/stdin, is the program's own
+            run_in_this_interpreter(program.argv, main)
         for ignored_by_python in (SIGPIPE, SIGXFSZ):
             _signal.signal(ignored_by_python, DEFAULT)
-        execute(request)
+        execute(program, prepared["paths"])
     except BaseException as error:  # noqa: BLE001 - nothing may return into the launcher's loop
         os.write(2, f"cannot start: {error}\n".encode())
     os._exit(127)
 
 
-def execute(request: dict[str, Any]) -> NoReturn:
+def execute(program: Program, paths: list[str]) -> NoReturn:
     """Execute the program, looked for in the folders of its `PATH`, as `os.execvpe` does at many times its price.
 
     Raises:
         OSError: it is in none of them, or may not be executed.
     """
     fault: OSError | None = None
-    for path in request["paths"]:
+    for path in paths:
         try:
-            os.execve(path, request["argv"], request["environment"])
+            os.execve(path, list(program.argv), program.environment)
         except (FileNotFoundError, NotADirectoryError) as error:
             fault = fault or error
         except OSError as error:  # it is there: this says more than that it is not in another folder
             fault = error
-    raise fault or FileNotFoundError(request["argv"][0])
+    raise fault or FileNotFoundError(program.argv[0])
 
 
-def run_in_this_interpreter(argv: list[str], main: ModuleType) -> NoReturn:
+# --- in a forked child ----------------------------------------------------------------------------------------------------------
+
+
+def run_in_this_interpreter(argv: Sequence[str], main: ModuleType) -> NoReturn:
     """What `python3 argv[0] argv[1] …` would do, without starting an interpreter. sys.stdin and its like lead to the new descriptors."""
-    _prctl(4, 1, 0, 0, 0)  # PR_SET_DUMPABLE, so that /proc/self, and with it /dev/stdin, is the program's own
-    sys.argv, sys.path[0] = argv, os.path.dirname(argv[0])
+    sys.argv, sys.path[0] = list(argv), os.path.dirname(argv[0])
     main.__dict__["__file__"] = argv[0]
     sys.modules["__main__"] = main
     code = 0

@@ -1,11 +1,12 @@
-"""Frames, the stream that carries them, and where things are in a container. The host uses this module too."""
+"""Frames, the stream that carries them, what the launcher is asked for, and where things are in a container. The host uses this too."""
 
 from __future__ import annotations
 
 import json
 import os
 import struct
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
 PROGRAM = "/judge/prog"  # root's: the source, the submission's files, what the compiler made
 BOX = "/judge/box"  # the submission's: where it runs; empty but for its files when a run starts
@@ -58,6 +59,73 @@ class Frames:
             start += size
         del self._buffer[:end]
         return header, blobs
+
+
+# Linux's numbers: the host may be another system.
+RLIMIT_CPU, RLIMIT_FSIZE, RLIMIT_STACK, RLIMIT_CORE, RLIMIT_NPROC, RLIMIT_NOFILE, RLIMIT_MSGQUEUE = 0, 1, 3, 4, 6, 7, 12
+
+_PROGRAM = struct.Struct("<6I")
+_LIMIT = struct.Struct("<IIQQ")
+_GROUP = struct.Struct("<I")
+
+
+class Limit(NamedTuple):
+    """One of the kernel's limits of a process: `setrlimit` with a number of Linux. An `optional` one may be refused, as by gVisor."""
+
+    number: int
+    optional: bool
+    soft: int
+    hard: int
+
+
+class Program(NamedTuple):
+    """What the launcher starts. With `fork`, a Python file and its arguments, in a copy of the launcher's own interpreter."""
+
+    argv: Sequence[str]
+    environment: Mapping[str, str]
+    fork: bool
+    uid: int
+    groups: Sequence[int]
+    folder: str
+    limits: Sequence[Limit]
+
+
+def pack_program(program: Program) -> bytes:
+    """Return a program as the launcher reads it: numbers, limits, groups, and texts that end with a null character.
+
+    Raises:
+        ValueError: a text that no program can be given.
+    """
+    variables = [f"{name}={value}" for name, value in program.environment.items()]
+    texts = [program.folder, *program.argv, *variables]
+    if any("\0" in text for text in texts):
+        raise ValueError("a null character in an argument or a variable")
+    return b"".join((
+        _PROGRAM.pack(program.fork, program.uid, len(program.limits), len(program.groups), len(program.argv), len(variables)),
+        *(_LIMIT.pack(*limit) for limit in program.limits),
+        *map(_GROUP.pack, program.groups),
+        "\0".join(texts).encode("utf-8", "surrogateescape"),
+        b"\0",
+    ))  # fmt: skip
+
+
+def unpack_program(data: bytes) -> Program:
+    """Return what `pack_program` has packed."""
+    fork, uid, limits, groups, arguments, _ = _PROGRAM.unpack_from(data)
+    start = _PROGRAM.size
+    end = start + limits * _LIMIT.size
+    texts = data[end + groups * _GROUP.size : -1].decode("utf-8", "surrogateescape").split("\0")
+    return Program(
+        argv=texts[1 : 1 + arguments],
+        environment=dict(text.split("=", 1) for text in texts[1 + arguments :]),
+        fork=bool(fork),
+        uid=uid,
+        groups=[group for (group,) in _GROUP.iter_unpack(data[end : end + groups * _GROUP.size])],
+        folder=texts[0],
+        limits=[
+            Limit(number, bool(optional), soft, hard) for number, optional, soft, hard in _LIMIT.iter_unpack(data[start:end])
+        ],
+    )
 
 
 class HostGone(Exception):  # noqa: N818 - an event, not a fault

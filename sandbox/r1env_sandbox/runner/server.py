@@ -18,12 +18,13 @@ from typing import Any
 
 from r1env_sandbox.runner import files
 from r1env_sandbox.runner.confinement import lock_down
-from r1env_sandbox.runner.launcher import launcher
+from r1env_sandbox.runner.launcher import REPORT, launcher
 from r1env_sandbox.runner.processes import ControlGroup, Processes
-from r1env_sandbox.runner.protocol import BOX, IDLE_STRETCH, PROGRAM, READ_BYTES, WALL_STRETCH, Channel, HostGone
+from r1env_sandbox.runner.protocol import IDLE_STRETCH, PROGRAM, READ_BYTES, WALL_STRETCH, Channel, HostGone
 
 TICK_MS = 25  # how often memory and CPU time are looked at, and orphans reaped: unreaped ones count against the process limit
 FIRST_TICK_MS = 50  # most runs are over by then, and are spared the kernel's adding up
+UNREAD_MS = 20  # for which nobody reads what a program writes: most are over by then, and woke the runner with every write. A pipe holds 64 KB
 CPU_TOLERANCE_MS = 40.0  # of the control group's account while the launcher's own share is not known yet
 
 Reply = tuple[Any, ...]  # a header and its blobs
@@ -49,21 +50,22 @@ class Launcher:
         self.cpu_ms = 0.0
         self.listen()
 
-    def start(self, request: dict[str, Any], descriptors: list[int]) -> None:
-        socket.send_fds(self.socket, [json.dumps(request).encode()], descriptors)
+    def start(self, program: bytes, descriptors: list[int]) -> None:
+        """Start a program, as `protocol.pack_program` has packed it."""
+        socket.send_fds(self.socket, [program], descriptors)
 
     def sync(self) -> None:
         """Wait until it has handled every signal that it was sent. Only when no program runs."""
-        self.socket.send(b'{"sync": true}')
+        self.socket.send(b"sync")
         self.listen()
 
     def listen(self) -> tuple[int, float, int]:
         """Return what the launcher says next: exit code or minus the signal, CPU milliseconds, peak RSS in KB."""
-        said = self.socket.recv(4096)
+        said = self.socket.recv(REPORT.size)
         if not said:
             raise SystemExit("the launcher is gone")
-        exit_code, cpu_ms, rss_kb, self.cpu_ms = json.loads(said)
-        return exit_code, cpu_ms, rss_kb
+        exit_code, cpu_ms, rss_kb, self.cpu_ms = REPORT.unpack(said)
+        return int(exit_code), cpu_ms, int(rss_kb)
 
 
 class Runner:
@@ -138,7 +140,7 @@ class Runner:
     def run(self, header: dict[str, Any], blobs: list[bytes]) -> Reply:
         self.processes.forget_orphans()
         started = time.monotonic()
-        run = Run(self, header, blobs[0])
+        run = Run(self, header, *blobs)
         exit_code, cpu_ms, rss_kb = run.watch(started, header["wall_s"])
         wall_ms = 1000 * (time.monotonic() - started)
         artifact = self._take_artifact(header) if header.get("artifact") and exit_code == 0 else b""
@@ -205,7 +207,7 @@ class Run:
         streams: what it wrote to stdout, to stderr, and, where it has one, to descriptor 3.
     """
 
-    def __init__(self, runner: Runner, header: dict[str, Any], stdin: bytes) -> None:
+    def __init__(self, runner: Runner, header: dict[str, Any], program: bytes, stdin: bytes) -> None:
         self.processes = runner.processes
         self.group = runner.group
         self.channel = runner.channel
@@ -233,17 +235,9 @@ class Run:
         for reader in self.stream_of:
             os.set_blocking(reader, False)
         self.result_fd = pipes[2][0] if header["result"] else -1
-        request = {name: header[name] for name in ("argv", "environment", "fork", "rlimits")}
-        request["uid"], request["groups"] = header.get("uid", runner.uid), header.get("groups", [])
-        request["folder"] = header.get("folder", BOX)
         theirs = [program_stdin, *(writer for _, writer in pipes)]
         self.cpu_before = self._cpu_account_ms()
-        if self.cpu_before is not None:
-            # The kernel's own limit counts in whole ticks, by which a busy machine charges a fifth too much. With an exact account it
-            # is only there for the case that the runner is slow.
-            seconds = request["rlimits"]["RLIMIT_CPU"]
-            request["rlimits"] = {**request["rlimits"], "RLIMIT_CPU": seconds + max(1, seconds // 2)}
-        self.launcher.start(request, theirs)
+        self.launcher.start(program, theirs)
         for descriptor in theirs:
             os.close(descriptor)
 
@@ -253,13 +247,17 @@ class Run:
         poll = select.poll()
         poll.register(self.launcher.socket, select.POLLIN)
         poll.register(0, select.POLLIN if self.interactive else 0)  # what comes now is the next request; only the end is news
-        for reader in self.stream_of:
-            poll.register(reader, select.POLLIN)
+        read_from = started if self.interactive else min(deadline, started + UNREAD_MS / 1000)
+        reading = False
         ended: tuple[int, float, int] | None = None
         if self.interactive:
             self._from_host()
         while ended is None and self.stopped is None:
             now = time.monotonic()
+            if not reading and now >= read_from:
+                reading = True
+                for reader in self.stream_of:
+                    poll.register(reader, select.POLLIN)
             if now >= deadline:
                 idle_s = min(self._idle_s(now), (IDLE_STRETCH - 1) * wall_s)
                 deadline = started + min(wall_s + idle_s + self.processes.longest_wait_s(), WALL_STRETCH * wall_s)
@@ -272,7 +270,8 @@ class Run:
                 continue
             if self.stdin_fd is not None and self.to_program:
                 poll.register(self.stdin_fd, select.POLLOUT)
-            for fd, events in poll.poll(1000 * (min(deadline, self.next_tick) - now) + 1):
+            wake = min(deadline, self.next_tick) if reading else read_from
+            for fd, events in poll.poll(1000 * (wake - now) + 1):
                 if fd in self.stream_of:
                     if self._read(fd) < 0:
                         poll.unregister(fd)

@@ -70,6 +70,10 @@ class DPOConfig(LocalConfig):
     eval: RewardModelEval = RewardModelEval()
     checkpoint: RewardModelCheckpoint = RewardModelCheckpoint()
 
+    @property
+    def frozen_copies(self) -> int:
+        return int(not self.algo.reference_free and not self.lora.rank)  # with adapters it is the policy with these off
+
     names_elsewhere: ClassVar[Mapping[str, str]] = {**NAMES_ELSEWHERE, "beta": "algo.beta"}
     presets: ClassVar[Mapping[str, Preset | Mapping[str, Any]]] = {
         "tiny-cpu": Preset(

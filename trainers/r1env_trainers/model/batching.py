@@ -192,10 +192,14 @@ def _token_bytes(model: PreTrainedModel) -> int:
 
 
 def _recomputed_token_bytes(model: PreTrainedModel) -> int:
-    """Return the bytes of a token whose layers are computed again: the residual stream before each, and one layer with its gradients."""
     config = model.config
-    layers: int = config.num_hidden_layers
-    return layers * 6 * int(config.hidden_size) + 3 * _token_bytes(model) // layers
+    feed_forward = getattr(config, "intermediate_size", config.hidden_size * 4)
+    return recomputed_bytes(config.num_hidden_layers, config.hidden_size, feed_forward)
+
+
+def recomputed_bytes(layers: int, hidden: int, feed_forward: int) -> int:
+    """Return `activation_bytes` where layers are computed again: the residual stream before each, and one layer with its gradients."""
+    return layers * 6 * hidden + 3 * activation_bytes(1, hidden, feed_forward)
 
 
 def activation_bytes(layers: int, hidden: int, feed_forward: int) -> int:

@@ -43,9 +43,9 @@ def save_checkpoint(
 
     Raises:
         RunError: it could not be written; older checkpoints are untouched.
-        TrainingStoppedError: the model or the optimizer's state is not finite; older checkpoints are untouched.
+        TrainingStoppedError: the model, the optimizer's state or a tensor in `extra` is not finite; older checkpoints are untouched.
     """
-    _check_worth_saving(loaded, optimizer, folder)
+    _check_worth_saving(loaded, optimizer, folder, extra or {})
     target = folder / f"{PREFIX}{step:06d}"
     partial = folder / f".{target.name}.partial"
     state = {
@@ -83,7 +83,7 @@ def save_model(folder: Path, loaded: LoadedModel, dtype: str = "auto", *, merge:
         RunError: it could not be written.
         TrainingStoppedError: the model is not finite; what was there is untouched.
     """
-    _check_worth_saving(loaded, None, folder.parent)
+    _check_worth_saving(loaded, None, folder.parent, {})
     if loaded.adapter is not None and merge:
         loaded = merged(loaded)
     partial = folder.with_name(f".{folder.name}.partial")
@@ -93,7 +93,7 @@ def save_model(folder: Path, loaded: LoadedModel, dtype: str = "auto", *, merge:
             save_pretrained(partial, loaded)
         shutil.rmtree(folder, ignore_errors=True)
         _replace(partial, folder)
-    except WRITE_ERRORS as error:
+    except (*WRITE_ERRORS, RunError) as error:
         shutil.rmtree(partial, ignore_errors=True)
         raise RunError(f"cannot write the model {folder}: {error}; the last checkpoint is whole") from error
 
@@ -105,6 +105,8 @@ def _in_format(loaded: LoadedModel, dtype: torch.dtype) -> Iterator[None]:
     try:
         for weight, data in weights.items():
             weight.data = data.to(dtype)
+        if (found := first_not_finite(loaded.model.named_parameters())) is not None:
+            raise RunError(f"{found} has values that {dtype} cannot hold; set checkpoint.dtype=bfloat16 or float32")
         yield
     finally:
         for weight, data in weights.items():
@@ -126,14 +128,15 @@ def restore(state: Mapping[str, Any], optimizer: torch.optim.Optimizer) -> int:
     """Restore optimizer and random state; return the step to continue with.
 
     Raises:
-        RunError: the optimizer's state is not finite.
+        RunError: the optimizer's state, or that of the trainer, is not finite.
     """
     optimizer.load_state_dict(state["optimizer"])
-    if (found := first_not_finite(_moments(optimizer))) is not None:
-        raise RunError(
-            f"the checkpoint of step {state['step']} has an optimizer state that is not finite ({found}): its next step would make "
-            "every weight NaN; delete it, so that --resume goes on from the one before"
-        )
+    for what, tensors in (("an optimizer", _moments(optimizer)), ("a trainer", _tensors(state["extra"]))):
+        if (found := first_not_finite(tensors)) is not None:
+            raise RunError(
+                f"the checkpoint of step {state['step']} has {what} state that is not finite ({found}): its next step would make "
+                "weights NaN; delete it, so that --resume goes on from the one before"
+            )
     torch.set_rng_state(state["torch_rng"])
     if state["cuda_rng"] and torch.cuda.is_available():
         torch.cuda.set_rng_state_all(state["cuda_rng"])
@@ -151,11 +154,15 @@ def save_pretrained(folder: Path, loaded: LoadedModel) -> None:
     tokenizer.save_pretrained(folder)
 
 
-def _check_worth_saving(loaded: LoadedModel, optimizer: torch.optim.Optimizer | None, folder: Path) -> None:
+def _check_worth_saving(
+    loaded: LoadedModel, optimizer: torch.optim.Optimizer | None, folder: Path, extra: Mapping[str, Any]
+) -> None:
     """Refuse to replace a good model or checkpoint by one that computes NaN."""
     reason = why_unusable(loaded.model)
     if reason is None and optimizer is not None and (found := first_not_finite(_moments(optimizer))) is not None:
         reason = f"the optimizer's state is not finite ({found})"
+    if reason is None and (found := first_not_finite(_tensors(extra))) is not None:
+        reason = f"the trainer's state is not finite ({found})"
     if reason is not None:
         raise TrainingStoppedError(f"the model is not saved: {reason}; {last_good(folder)}; try this: {TO_TRY}")
 
@@ -167,6 +174,15 @@ def _moments(optimizer: torch.optim.Optimizer) -> list[tuple[str, torch.Tensor]]
         for name, value in of_parameter.items()
         if isinstance(value, torch.Tensor)
     ]
+
+
+def _tensors(state: Any, name: str = "") -> Iterator[tuple[str, torch.Tensor]]:
+    """Yield the tensors in nested mappings and lists, with their dotted names."""
+    if isinstance(state, torch.Tensor):
+        yield name, state
+    elif isinstance(state, Mapping | list | tuple):
+        for key, value in state.items() if isinstance(state, Mapping) else enumerate(state):
+            yield from _tensors(value, f"{name}.{key}" if name else str(key))
 
 
 def _replace(partial: Path, target: Path) -> None:

@@ -42,6 +42,7 @@ class Guard:
 
     Attributes:
         bad: how many there have been in a row by now.
+        steps, taken, skipped: training steps of this process, optimizer steps that were taken in them, and those that were skipped.
 
     Example:
         >>> Guard(run, limit=3).after(7, {"skipped_updates": 1.0}, at_fault=lambda: [{"row": 5}])
@@ -50,7 +51,7 @@ class Guard:
     def __init__(self, run: Run, limit: int) -> None:
         self._run = run
         self._limit = limit
-        self.bad = 0
+        self.bad = self.steps = self.taken = self.skipped = 0
 
     def after(self, step: int, metrics: Mapping[str, float], *, at_fault: Callable[[], Sequence[Mapping[str, Any]]]) -> None:
         """Record skipped optimizer steps of a training step, with the rows that caused it.
@@ -63,7 +64,9 @@ class Guard:
         Raises:
             TrainingStoppedError: `limit` steps in a row took no optimizer step.
         """
-        skipped, taken = int(metrics[SKIPPED]), int(metrics.get(UPDATES, 0))
+        skipped = int(metrics[SKIPPED])
+        taken = int(metrics.get(UPDATES, 0 if skipped else 1))  # trainers without the metric take one in a step
+        self.steps, self.taken, self.skipped = self.steps + 1, self.taken + taken, self.skipped + skipped
         if not skipped:
             self.bad = 0
             return
@@ -85,6 +88,22 @@ class Guard:
             raise TrainingStoppedError(
                 f"step {step}: no finite loss and gradient for {self.bad} steps in a row; {last_good(folder)}; try this: {TO_TRY}"
             )
+
+    def at_the_end(self) -> None:
+        """Say so where training is over and nothing was learned: the model is the one that these steps began with.
+
+        Raises:
+            TrainingStoppedError: because no loss and gradient was finite, in fewer steps than `limit`.
+        """
+        if self.taken or not self.steps:
+            return
+        if self.skipped:
+            raise TrainingStoppedError(f"no finite loss and gradient in any of the {self.steps} steps; try this: {TO_TRY}")
+        logger.warning(
+            "no optimizer step was taken in any of the %d steps, since no group had rewards that differ: the model is the one that they "
+            "began with",
+            self.steps,
+        )
 
 
 def _line(row: Mapping[str, Any]) -> str:

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import warnings
 import weakref
-from collections.abc import Callable, Collection, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Callable, Collection, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, cast
 
 import torch
+from safetensors import SafetensorError
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 from transformers.utils.logging import disable_progress_bar
 
@@ -19,7 +21,7 @@ from r1env.errors import UnknownNameError, UsageError
 from r1env.prompts import END_TOKENS
 from r1env.rollout import ChatTemplateError, reply_text
 from r1env_trainers.model import tiny
-from r1env_trainers.model.guards import check_loaded
+from r1env_trainers.model.guards import check_loaded, first_not_finite
 from r1env_trainers.model.wheels import GEMMA3_270M, SMOLLM2_135M
 from r1env_trainers.settings import Device
 
@@ -73,6 +75,7 @@ NAMED: Mapping[str, Callable[[int], Loaded]] = {
     "tiny-1m": tiny.build_1m,
     "tiny-2m": tiny.build_2m,
     "tiny-gpt2": tiny.build_gpt2,
+    "tiny-tools": tiny.build_tools,
     "smollm2-135m": lambda _seed: SMOLLM2_135M.load(),
     "gemma3-270m": lambda _seed: GEMMA3_270M.load(),
 }
@@ -102,7 +105,7 @@ def load_model(name: str, *, device: torch.device | str = "cpu", seed: int = 0) 
     if is_adapter_folder(name):
         return load_adapter_folder(name, load_model(base_of(name), device=device, seed=seed))
     disable_progress_bar()  # one bar per shard, in the middle of the run's own table
-    model, tokenizer = NAMED[name](seed) if name in NAMED else _from_pretrained(name)
+    model, tokenizer = NAMED[name](seed) if name in NAMED else read_folder(AutoModelForCausalLM, name)
     check_loaded(model, name)
     prepare_tokenizer(tokenizer, name)
     dtype = torch.float32 if name in NAMED else stored_dtype(name)
@@ -141,13 +144,32 @@ def stored_dtype(name: str) -> torch.dtype:
     return dtype if isinstance(dtype, torch.dtype) else torch.float32
 
 
-def _from_pretrained(name: str) -> Loaded:
+def read_folder(auto: Any, name: str, **options: Any) -> Loaded:
+    """Return the model, in float32, and the tokenizer of a folder or hub name, as transformers reads them, whole.
+
+    Args:
+        auto: the class of transformers that makes the model, such as `AutoModelForCausalLM`.
+        options: of the model.
+
+    Raises:
+        UsageError: they cannot be read, or weights are missing or of another shape: transformers would put random ones in their place.
+    """
     try:
         tokenizer = AutoTokenizer.from_pretrained(name)
-        model = AutoModelForCausalLM.from_pretrained(name, dtype=torch.float32)
-    except (OSError, ValueError) as error:  # transformers says "not found" and "not a model" with these
+        model, found = auto.from_pretrained(
+            name, dtype=torch.float32, output_loading_info=True, ignore_mismatched_sizes=True, **options
+        )
+    # transformers says "not found" and "not a model" with the first two; RuntimeError and SafetensorError are torn files.
+    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
         reason = str(error).strip().splitlines()[0]
         raise UsageError(f"cannot load the model {name!r}: {reason}") from error
+    missing, other_shapes = sorted(found["missing_keys"]), sorted(map(str, found["mismatched_keys"]))
+    if missing or other_shapes:
+        first = f"{missing[0]} is missing" if missing else f"{other_shapes[0]} (in the file, and by config.json)"
+        raise UsageError(
+            f"cannot load the model {name!r}: {len(missing) + len(other_shapes)} of its weights are missing or have another shape, and "
+            f"would be random: {first}; its files are incomplete or belong to another config.json"
+        )
     return model, tokenizer
 
 
@@ -244,26 +266,63 @@ def base_of(folder: str) -> str:
     return str(base)
 
 
-@contextmanager
-def _readable(folder: str) -> Iterator[None]:
-    try:
-        yield
-    except (OSError, ValueError, RuntimeError) as error:
-        raise UsageError(f"cannot read the adapter {folder!r}: {str(error).strip().splitlines()[0]}") from error
-
-
 def load_adapter_folder(folder: str, base: LoadedModel) -> LoadedModel:
     """Return `base` with the adapters of a folder merged into it.
 
     Raises:
-        UsageError: PEFT is not installed, or the adapter does not fit the model.
+        UsageError: PEFT is not installed, or the adapters do not fit the model or are not finite.
     """
     check_peft()
-    from peft import PeftModel
+    from peft import PeftModel, load_peft_weights
 
-    with _readable(folder):
-        adapter = PeftModel.from_pretrained(base.model, folder)
-    return merged(replace(base, adapter=adapter))
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message="Found missing adapter keys")  # `fill_adapters` refuses them
+            adapter = PeftModel.from_pretrained(base.model, folder)
+        weights = load_peft_weights(folder)
+    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
+        raise UsageError(f"cannot read the adapter {folder!r}: {str(error).strip().splitlines()[0]}") from error
+    loaded = replace(base, adapter=adapter)
+    fill_adapters(loaded, weights, folder)
+    if (tied := tied_target(base.model)) is not None:
+        raise UsageError(f"cannot merge the adapter {folder!r}: {tied}")
+    return merged(loaded)
+
+
+def fill_adapters(loaded: LoadedModel, weights: Mapping[str, torch.Tensor], folder: str) -> None:
+    """Give the adapters of a model the weights that were read from a folder, all of them.
+
+    Raises:
+        UsageError: some are missing, belong to nothing in the model, or are not finite. PEFT would leave out what does not fit.
+    """
+    from peft import get_peft_model_state_dict, set_peft_model_state_dict
+
+    wanted = get_peft_model_state_dict(loaded.adapter, save_embedding_layers=False)
+    missing = sorted(wanted.keys() - weights.keys())
+    result: Any = set_peft_model_state_dict(loaded.adapter, dict(weights))
+    unknown = sorted(result.unexpected_keys)
+    if missing or unknown:
+        first = f"{missing[0]} is missing" if missing else f"{unknown[0]} belongs to no layer"
+        raise UsageError(
+            f"the adapter {folder!r} does not fit the model: {len(missing) + len(unknown)} of its weights would be left out, first: {first}"
+        )
+    if (found := first_not_finite(weights.items())) is not None:
+        raise UsageError(
+            f"the adapter {folder!r} has weights that are not finite, first in {found}; take an earlier checkpoint"
+        )
+
+
+def tied_target(model: PreTrainedModel) -> str | None:
+    """Return why adapters of a model cannot be merged: one is on an embedding whose weights the head shares, or the reverse."""
+    head, embedding = model.get_output_embeddings(), model.get_input_embeddings()
+    adapted = [name for name, layer in (("head", head), ("embedding", embedding)) if hasattr(layer, "base_layer")]
+    plain = [getattr(layer, "base_layer", layer) for layer in (head, embedding)]
+    if not adapted or plain[0] is None or plain[0].weight is not plain[1].weight:
+        return None
+    return (
+        f"it changes the {adapted[0]} alone, whose weights are those of the {'embedding' if adapted[0] == 'head' else 'head'} too "
+        "(tied), so that the merged model would be another one; leave it out of target_modules"
+    )
 
 
 # Devices, number formats and threads.

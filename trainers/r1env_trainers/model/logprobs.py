@@ -333,22 +333,24 @@ class _LinearLogprobs(torch.autograd.Function):
         return torch.cat(logprobs)
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, None, None, None]:
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor | None, None, None, None]:
         hidden, head, ids, normalisers = ctx.saved_tensors
         weight = head.to(hidden.dtype)
         grad_hidden = torch.empty_like(hidden)
-        grad_head = torch.zeros_like(head, dtype=torch.float32)
+        grad_head = torch.zeros_like(head, dtype=torch.float32) if ctx.needs_input_grad[1] else None  # frozen under adapters
         for rows in _chunks(hidden, head):
             logits = forbid(logits_of(hidden[rows], weight), ctx.forbidden)
             slope = _chunk_functions(hidden.device.type)[1](
                 logits, ids[rows], normalisers[rows], grad[rows], ctx.temperature, hidden.dtype
             )
             grad_hidden[rows] = slope @ weight
+            if grad_head is None:
+                continue
             if slope.dtype == torch.float32:  # without a second matrix of the head's size, which is most of the time on a CPU
                 grad_head.addmm_(slope.T, hidden[rows])
             else:
                 grad_head += _product(slope.T, hidden[rows])
-        return grad_hidden, grad_head.to(head.dtype), None, None, None
+        return grad_hidden, None if grad_head is None else grad_head.to(head.dtype), None, None, None
 
 
 def _product(left: Tensor, right: Tensor) -> Tensor:
@@ -457,14 +459,35 @@ def restrict(logprobs: Tensor, *, top_k: int = 0, top_p: float | Tensor = 1.0, m
     else:
         kept = logprobs
     if isinstance(top_p, Tensor) or top_p < 1:
-        ordered, order = kept.sort(dim=-1, descending=True)
-        before = ordered.exp().cumsum(dim=-1) - ordered.exp()  # probability of all likelier tokens
-        outside = torch.zeros_like(before, dtype=torch.bool).scatter(1, order, before >= top_p)
-        logprobs = logprobs.masked_fill(outside, float("-inf"))
+        logprobs = logprobs.masked_fill(outside_nucleus(kept, top_p), float("-inf"))
     if min_p > 0:
         least = logprobs.max(dim=-1, keepdim=True).values + math.log(min_p)
         logprobs = logprobs.masked_fill(logprobs < least, float("-inf"))
     return logprobs
+
+
+LIKELIEST = 1024
+"""Tokens of a row that a CPU orders first. Nearly all nuclei are smaller, and to order a whole vocabulary takes ten times as long."""
+
+
+def outside_nucleus(logprobs: Tensor, top_p: float | Tensor) -> Tensor:
+    """Return [N, V] bool, True on the tokens outside the smallest set whose probability reaches `top_p`."""
+    if logprobs.device.type != "cpu" or logprobs.shape[1] <= 2 * LIKELIEST:
+        return _outside_nucleus(*logprobs.sort(dim=-1, descending=True), top_p, logprobs.shape[1])
+    ordered, order = logprobs.topk(LIKELIEST, dim=-1)
+    outside = _outside_nucleus(ordered, order, top_p, logprobs.shape[1])
+    larger = (ordered.exp().cumsum(dim=-1)[:, -1] < top_p).nonzero().squeeze(1)  # rows whose nucleus has more tokens
+    if len(larger):
+        ordered, order = logprobs[larger].sort(dim=-1, descending=True)
+        outside[larger] = _outside_nucleus(ordered, order, top_p, logprobs.shape[1])
+    return outside
+
+
+def _outside_nucleus(ordered: Tensor, order: Tensor, top_p: float | Tensor, vocabulary: int) -> Tensor:
+    """Return `outside_nucleus` from the likeliest tokens [N, K] of each row, in descending order; all others are outside."""
+    before = ordered.exp().cumsum(dim=-1) - ordered.exp()  # probability of all likelier tokens
+    outside = torch.ones((len(order), vocabulary), dtype=torch.bool, device=order.device)
+    return outside.scatter_(1, order, before >= top_p)
 
 
 @torch.no_grad()

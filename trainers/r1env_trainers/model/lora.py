@@ -15,7 +15,7 @@ import torch
 from safetensors.torch import load_file
 
 from r1env.errors import UsageError
-from r1env_trainers.model.load import LoadedModel, check_peft, forget_forward_pass
+from r1env_trainers.model.load import LoadedModel, check_peft, fill_adapters, forget_forward_pass, tied_target
 from r1env_trainers.settings import LoRA
 
 WEIGHTS = "adapter_model.safetensors"
@@ -29,7 +29,7 @@ def with_adapters(loaded: LoadedModel, settings: LoRA, base: str, seed: int) -> 
         seed: of the adapters' weights; torch's global generator is unchanged.
 
     Raises:
-        UsageError: PEFT is not installed, or the model has none of the target modules.
+        UsageError: PEFT is not installed, the model has none of the target modules, or one of them shares its weights with another layer.
     """
     check_peft()
     from peft import LoraConfig, get_peft_model
@@ -49,16 +49,16 @@ def with_adapters(loaded: LoadedModel, settings: LoRA, base: str, seed: int) -> 
             adapter = get_peft_model(loaded.model, config)
     except ValueError as error:  # PEFT says so where no module has the name
         raise UsageError(f"lora.target_modules={settings.target_modules!r}: {str(error).splitlines()[0]}") from error
+    if (tied := tied_target(loaded.model)) is not None:
+        raise UsageError(f"lora.target_modules={settings.target_modules!r}: {tied}")
     adapter.eval()
     forget_forward_pass(loaded.model)
     return replace(loaded, adapter=adapter)
 
 
 def read_adapters(loaded: LoadedModel, folder: Path) -> None:
-    """Give the adapters of a model the weights that `write_adapters` left in a folder."""
-    from peft import set_peft_model_state_dict
-
-    set_peft_model_state_dict(loaded.adapter, load_file(folder / WEIGHTS))
+    """Give the adapters of a model the weights that `write_adapters` left in a folder; see `fill_adapters`."""
+    fill_adapters(loaded, load_file(folder / WEIGHTS), str(folder))
 
 
 def write_adapters(loaded: LoadedModel, folder: Path) -> None:

@@ -31,6 +31,7 @@ from r1env_trainers.model.load import (
     load_model,
 )
 from r1env_trainers.model.lora import read_adapters, with_adapters
+from r1env_trainers.model.memory import check_fits
 from r1env_trainers.settings import LocalConfig, Schedule
 
 logger = logging.getLogger(__name__)
@@ -87,7 +88,12 @@ class Loader(Protocol):
 
 
 def begin(config: LocalConfig, run: Run, load: Loader = load_model) -> Session:
-    """Load the model, or the newest checkpoint of the stage, in which case the run's logs are cut back to it."""
+    """Load the model, or the newest checkpoint of the stage, in which case the run's logs are cut back to it.
+
+    Raises:
+        UsageError: the model cannot be loaded, or does not fit into memory.
+    """
+    check_fits(config)
     checkpoint = next(reversed(list_checkpoints(run.checkpoint_dir)), None)
     start = str(config.model if checkpoint is None or config.lora.rank else checkpoint)
     device = choose_device(config.device)
@@ -211,7 +217,12 @@ def apply_gradients(optimizer: torch.optim.Optimizer, rate: float, *, finite: bo
 
 
 def save_result(session: Session, config: LocalConfig, run: Run) -> None:
-    """Leave the model as the stage's result, in the format of the settings."""
+    """Leave the model as the stage's result, in the format of the settings.
+
+    Raises:
+        TrainingStoppedError: nothing was learned, since no loss was finite; or the model is not finite.
+    """
+    session.guard.at_the_end()
     save_model(run.model_dir(), session.loaded, config.checkpoint.dtype, merge=config.lora.merge)
 
 

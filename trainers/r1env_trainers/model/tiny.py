@@ -4,6 +4,7 @@
     tiny-1m    1.0M, Llama-shaped: the teacher of the whole R1 pipeline
     tiny-2m    1.8M, Llama-shaped: the teacher
     tiny-gpt2  0.4M, GPT-2: the student of another architecture
+    tiny-tools 0.4M, Llama-shaped: calls tools as Hermes and Qwen do
 
 The tags are single tokens, as in the recipe this follows; letters and digits are one token each. `tiny-1m`, `tiny-2m` and `tiny-gpt2`
 have one vocabulary, which also has the Chinese characters.
@@ -11,7 +12,7 @@ have one vocabulary, which also has the Chinese characters.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -32,9 +33,23 @@ CHINESE = "零一二三四五六七八九先再进试不对了所以排序求和
 """What the two-language tasks of r1env-logic are written with, beside `CHARACTERS`; for the models that are to speak both."""
 
 TAGS = ("<think>", "</think>", "<answer>", "</answer>")
+CALL_PARTS = (
+    *("<tool_call>", "</tool_call>", "<tool_response>", "</tool_response>"),
+    *('{"name": "', '", "arguments": {"', '": "', '"}}'),
+    *("price", "item", "calculator", "expression"),
+)
+"""Of `tiny-tools`: what tool calls are made of, one token each, as the merges of a real tokenizer would have it."""
 PAD, EOS, UNKNOWN = "<pad>", "<eos>", "<unk>"
 CONTEXT = 256
 CHAT_TEMPLATE = "{% for message in messages %}{{ message['content'] }}{% endfor %}"
+TOOLS_TEMPLATE = """\
+{%- for tool in tools or [] %}{{ tool['function']['name'] }};{% endfor %}
+{%- for message in messages %}
+{%- if message['role'] == 'tool' %}<tool_response>{{ message['content'] }}</tool_response>
+{%- else %}{{ message['content'] }}{% if message['role'] == 'assistant' %}<eos>{% endif %}
+{%- endif %}
+{%- endfor %}"""
+"""Of `tiny-tools`: the names of the tools, and everything else as it is, with replies of tools and ends of turns marked."""
 
 
 Built = tuple[PreTrainedModel, PreTrainedTokenizerBase]
@@ -77,6 +92,12 @@ def build_gpt2(seed: int = 0) -> Built:
     return _drawn(GPT2LMHeadModel, config, seed), tokenizer
 
 
+def build_tools(seed: int = 0) -> Built:
+    """Make a new `tiny-tools`, see `build`."""
+    tokenizer = build_tokenizer(CHARACTERS + "'{}\"", tags=(*TAGS, *CALL_PARTS), chat_template=TOOLS_TEMPLATE)
+    return _drawn(LlamaForCausalLM, _llama_config(tokenizer, hidden=128, feed_forward=352, layers=2, heads=4), seed), tokenizer
+
+
 def _llama_config(
     tokenizer: PreTrainedTokenizerBase, *, hidden: int, feed_forward: int, layers: int, heads: int
 ) -> LlamaConfig:
@@ -102,19 +123,21 @@ def _drawn(model_class: Callable[[Any], PreTrainedModel], config: PretrainedConf
         return model_class(config)
 
 
-def build_tokenizer(characters: str = CHARACTERS) -> PreTrainedTokenizerFast:
+def build_tokenizer(
+    characters: str = CHARACTERS, *, tags: Sequence[str] = TAGS, chat_template: str = CHAT_TEMPLATE
+) -> PreTrainedTokenizerFast:
     """Make a tokenizer with one token per character and tag; anything else is unknown. Decoding returns the text exactly."""
     vocabulary = {token: index for index, token in enumerate((PAD, EOS, UNKNOWN, *characters))}
     tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token=UNKNOWN))
     tokenizer.pre_tokenizer = pre_tokenizers.Split("", "isolated")
     tokenizer.decoder = decoders.Fuse()
-    tokenizer.add_tokens([AddedToken(tag, normalized=False, special=False) for tag in TAGS])
+    tokenizer.add_tokens([AddedToken(tag, normalized=False, special=False) for tag in tags])
     return PreTrainedTokenizerFast(
         tokenizer_object=tokenizer,
         pad_token=PAD,
         eos_token=EOS,
         unk_token=UNKNOWN,
-        chat_template=CHAT_TEMPLATE,
+        chat_template=chat_template,
         model_max_length=CONTEXT,
         padding_side="left",
         clean_up_tokenization_spaces=False,

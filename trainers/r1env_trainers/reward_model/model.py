@@ -14,7 +14,7 @@ from pathlib import Path
 import torch
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from torch import Tensor
-from transformers import AutoModelForSequenceClassification, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import AutoModelForSequenceClassification, PreTrainedModel, PreTrainedTokenizerBase
 
 from r1env.errors import UsageError
 from r1env.rollout import encode_prompt
@@ -30,6 +30,7 @@ from r1env_trainers.model.load import (
     limit_threads,
     load_model,
     prepare_tokenizer,
+    read_folder,
     stored_dtype,
 )
 from r1env_trainers.reward_model.config import Objective, Reads
@@ -98,16 +99,12 @@ def load_classifier(folder: Path, device: torch.device | str) -> LoadedModel:
     """Return the weights and tokenizer of a reward-model folder or checkpoint, in float32.
 
     Raises:
-        UsageError: they cannot be read, or are not finite.
+        UsageError: they cannot be read, some are missing, or they are not finite.
     """
-    try:
-        tokenizer = AutoTokenizer.from_pretrained(folder)
-        model = AutoModelForSequenceClassification.from_pretrained(folder, num_labels=1, dtype=torch.float32)
-    except (OSError, ValueError) as error:
-        raise UsageError(f"cannot load the reward model {str(folder)!r}: {str(error).strip().splitlines()[0]}") from error
+    model, tokenizer = read_folder(AutoModelForSequenceClassification, str(folder), num_labels=1)
     check_loaded(model, str(folder))
     prepare_tokenizer(tokenizer, str(folder))
-    return LoadedModel(model.to(device).eval(), tokenizer, stored_dtype(str(folder)))
+    return LoadedModel(model.to(device).eval(), tokenizer, stored_dtype(str(folder)))  # type: ignore[arg-type]  # transformers wraps `to`
 
 
 def load_reward_model(folder: str | Path, *, device: torch.device | str = "cpu") -> LoadedRewardModel:

@@ -150,6 +150,11 @@ class Log(Settings):
     """What is stored with the run."""
 
     samples_every: int = Field(default=1, ge=1, description="Store the rollouts of every n-th step; 1 stores all.")
+    tokens_every: int = Field(
+        default=10,
+        ge=0,
+        description="Store each token of the rollouts of every n-th step, with its advantage and log-probability; 0: never.",
+    )
 
 
 class Algo(Settings):
@@ -417,6 +422,10 @@ class GRPOConfig(RolloutConfig, BackendConfig):
 
     algo: Algo = Algo()
     critic: CriticSettings = CriticSettings()
+
+    @property
+    def frozen_copies(self) -> int:
+        return int(self.algo.needs_reference and not self.lora.rank)  # with adapters it is the policy with these off
 
     presets: ClassVar[Mapping[str, Preset | Mapping[str, Any]]] = GRPO_PRESETS
     renamed_values: ClassVar[Mapping[str, Mapping[str, str | Mapping[str, str]]]] = {

@@ -18,14 +18,16 @@ from r1env_trainers.model.session import Checkpoints, begin, save_result
 from r1env_trainers.rl.config import GRPOConfig
 from r1env_trainers.rl.critic import Critic
 from r1env_trainers.rl.metrics import (
+    TokenTexts,
     evaluate_held_out,
     rollout_metrics,
     rollout_rows,
     rubrics_of,
     solved,
     speed_metrics,
+    token_data,
 )
-from r1env_trainers.rl.rollouts import collect, evaluation_suite, task_filter, training_suite
+from r1env_trainers.rl.rollouts import check_measured, collect, evaluation_suite, task_filter, training_suite
 from r1env_trainers.rl.update import Batch, Reference, describe_rows_at_fault, row_advantages, update
 
 
@@ -38,12 +40,14 @@ def train(config: GRPOConfig, run: Run) -> None:
 
     session = begin(config, run)
     policy, state = session.loaded, session.extra  # of the checkpoint; empty at the start
+    check_measured(suite, config)
     keep_task = task_filter(config, policy.tokenizer)
     reference = critic = None
     if config.algo.needs_reference:
         reference = Reference.start(config.model, policy, config.seed, state.get("reference", {}))
     if config.algo.advantage == "gae":
         critic = Critic.start(config, policy, state.get("critic", {}))
+    texts = TokenTexts(policy.tokenizer)
     position = state.get("position", 0)  # in the endless stream of tasks
     suite.restore(state.get("suite", {}))
 
@@ -98,7 +102,9 @@ def train(config: GRPOConfig, run: Run) -> None:
             run.log(step + 1, rollout_metrics(experience, suite, config, step) | metrics | speed_metrics(experience, seconds))
             if step % config.log.samples_every == 0:
                 advantages = [found for batch in batches for found in row_advantages(batch, config)]
-                run.log_rollouts(step + 1, rollout_rows(experience, suite, step, advantages))
+                every = config.log.tokens_every
+                kept = [found for batch in batches for found in token_data(batch, texts)] if every and step % every == 0 else []
+                run.log_rollouts(step + 1, rollout_rows(experience, suite, step, advantages, kept))
             session.guard.after(
                 step + 1,
                 metrics,

@@ -7,9 +7,11 @@ import resource
 import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from r1env.engines import Engine, SamplingParams
 from r1env.envs.environment import Environment
@@ -17,13 +19,14 @@ from r1env.envs.suite import Suite
 from r1env.errors import UsageError
 from r1env.monitoring.rules import completion_metrics
 from r1env.receipts import receipts
-from r1env.runs.rollouts import RolloutRow, stored_task
+from r1env.runs.rollouts import RolloutRow, TokenData, stored_task
 from r1env.runs.run import Run
 from r1env.types import Score, Task
 from r1env_trainers.evaluate import log_accuracy
 from r1env_trainers.rl.advantages import mixed
 from r1env_trainers.rl.config import RolloutConfig
 from r1env_trainers.rl.rollouts import Experience
+from r1env_trainers.rl.update import Batch
 
 
 def step_metrics(experience: Experience, verdicts: Sequence[float]) -> dict[str, float]:
@@ -89,13 +92,18 @@ def memory_metrics(device: torch.device) -> dict[str, float]:
 
 
 def rollout_rows(
-    experience: Experience, suite: Suite, step: int, advantages: Sequence[float | None] = ()
+    experience: Experience,
+    suite: Suite,
+    step: int,
+    advantages: Sequence[float | None] = (),
+    by_token: Sequence[TokenData] = (),
 ) -> Iterator[RolloutRow]:
     """Yield all rollouts of a step as the run keeps them.
 
     Args:
         step: steps that the policy had taken when it sampled them.
         advantages: of each rollout; empty where the update was not reached.
+        by_token: of each rollout; empty for a step whose tokens are not stored.
     """
     lengths = experience.tokens.completion_mask.sum(dim=1).int().tolist()
     truncated, verdicts = experience.truncated.tolist(), accuracies(experience, suite).tolist()
@@ -116,7 +124,46 @@ def rollout_rows(
             truncated=truncated[row],
             policy_version=step,
             task=task,
+            by_token=by_token[row] if by_token else None,
         )
+
+
+class TokenTexts(dict[int, str]):
+    """Token → its text, decoded when it is first asked for: the rollouts of a run have few different tokens."""
+
+    def __init__(self, tokenizer: Any) -> None:
+        super().__init__()
+        self._tokenizer = tokenizer
+
+    def __missing__(self, token: int) -> str:
+        self[token] = text = str(self._tokenizer.decode([token]))
+        return text
+
+
+def token_data(batch: Batch, texts: TokenTexts) -> list[TokenData]:
+    """Return the tokens of each rollout, with what the update saw of them."""
+    tokens = batch.experience.tokens
+    ids, lengths = tokens.completion_ids.cpu().numpy(), tokens.present.sum(dim=1).tolist()
+    trained, clipped = (tokens.completion_mask > 0).cpu().numpy(), batch.clipped.cpu().numpy()
+    logprobs, gaps = _rounded(batch.sampled), _rounded(batch.gaps)
+    advantages = _rounded(batch.advantages) if batch.advantages.dim() == 2 else None
+    seen = (batch.gaps.isfinite() & (tokens.completion_mask > 0)).any(dim=1).tolist()
+    return [
+        TokenData(
+            text=[texts[token] for token in ids[row, :length].tolist()],
+            trained=None if (own := trained[row, :length]).all() else own.tolist(),
+            advantage=None if advantages is None else advantages[row, :length].tolist(),
+            logprob=logprobs[row, :length].tolist(),
+            gap=gaps[row, :length].tolist() if seen[row] else None,
+            clipped=cut.tolist() if (cut := clipped[row, :length]).any() else None,
+        )
+        for row, length in enumerate(lengths)
+    ]
+
+
+def _rounded(values: Tensor) -> np.ndarray[tuple[int, int], np.dtype[np.float64]]:
+    """Return the numbers with four decimals, which take half the space of all digits and say as much."""
+    return values.cpu().numpy().astype(np.float64).round(4)
 
 
 def _mean(values: Iterable[float]) -> float:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import logging
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -29,6 +31,8 @@ from r1env_trainers.model.logprobs import TokenBatch
 from r1env_trainers.rl.advantages import mixed
 from r1env_trainers.rl.config import RolloutConfig
 from r1env_trainers.settings import open_evaluation, open_suite
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -285,7 +289,31 @@ def draw_tasks(suite: Suite, position: int, count: int, seed: int, keep: TaskFil
 
 # Filters. That by difficulty keeps tasks whose pass rate, measured beforehand, is neither too low nor too high.
 #
-# Measure with the model that will be trained: `r1env eval --model M --env E --n 16 --temperature 1 --output pass_rates.jsonl`.
+# Measure the tasks of the training with the model that will be trained:
+# `r1env eval --model M --env E -o split=train --n 16 --temperature 1 --output pass_rates.jsonl`.
+
+LOOKED_AT = 256  # tasks, of which the share with a pass rate is logged
+MOST_LOOKED_AT = 10_000  # tasks, among which one with a pass rate is looked for
+
+
+def check_measured(suite: Suite, config: RolloutConfig) -> None:
+    """Say how many tasks have a measured pass rate, where the settings name some.
+
+    Raises:
+        UsageError: none has, so that the filter would leave out nothing. An evaluation measures the split `test` unless it is told
+            otherwise, and training draws from `train`.
+    """
+    if config.filter.pass_rates is None:
+        return
+    rates = read_pass_rates(config.filter.pass_rates)
+    ids = (suite.at(position, config.seed)[1].id for position in range(MOST_LOOKED_AT))
+    found = sum(one in rates for one in itertools.islice(ids, LOOKED_AT))
+    if not found and not any(one in rates for one in ids):
+        raise UsageError(
+            f"none of {MOST_LOOKED_AT:,} tasks of {suite.name!r} is among the {len(rates):,} of {config.filter.pass_rates}, so the filter "
+            f"would leave out nothing; measure the tasks of the training: r1env eval -o split=train --output FILE"
+        )
+    logger.info("%d of the first %d tasks have a measured pass rate; the others are kept", found, LOOKED_AT)
 
 
 def task_filter(config: RolloutConfig, tokenizer: Any = None) -> TaskFilter | None:

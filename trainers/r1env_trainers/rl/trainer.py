@@ -12,7 +12,7 @@ from r1env_trainers.rl.config import GRPOConfig
 from r1env_trainers.rl.loop import train
 from r1env_trainers.rl.losses import check_formulas
 from r1env_trainers.rl.metrics import check_rewards_to_separate, check_verdicts_to_compare
-from r1env_trainers.rl.rollouts import draw_tasks, evaluation_suite, task_filter, training_suite
+from r1env_trainers.rl.rollouts import check_measured, draw_tasks, evaluation_suite, task_filter, training_suite
 
 
 class GRPOTrainer:
@@ -44,6 +44,7 @@ def check_rollouts(config: GRPOConfig) -> list[Suite]:
         if config.filter.dynamic_sampling and config.filter.dynamic_sampling_metric == "accuracy":
             check_verdicts_to_compare(suite)
     if config.filter.pass_rates is not None and not is_stage(config.filter.pass_rates):
+        check_measured(suites[0], config)
         draw_tasks(suites[0], 0, config.sampling.prompts_per_step, config.seed, task_filter(config))
     if config.eval.every:
         for environment in evaluation_suite(config).environments:

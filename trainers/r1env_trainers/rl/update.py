@@ -212,6 +212,8 @@ class Batch:
         advantages: [B], or [B, T] where they differ from token to token.
         old, reference: [B, T] log-probs of the policy that is about to be updated, and of the reference.
         values, returns: [B, T] of the critic, and its targets.
+        gaps: [B, T] log-probs of the policy that is about to be updated less the sampler's; NaN until the update has seen the row.
+        clipped: [B, T] bool, True where the clip removed the gradient in any of the update's passes.
     """
 
     experience: Experience
@@ -219,6 +221,8 @@ class Batch:
     flat: Tensor
     sampled: Tensor
     advantages: Tensor
+    gaps: Tensor
+    clipped: Tensor
     old: Tensor | None = None
     reference: Tensor | None = None
     values: Tensor | None = None
@@ -270,7 +274,8 @@ def prepare(
     rows = learning_rows(experience, config, with_flat=config.algo.count_flat_groups)
     advantages, returns = advantages_of(experience, config, learning, old, theirs, values)
     flat = torch.ones(len(experience.tokens), dtype=torch.bool, device=rows.device).index_fill(0, learning, False)
-    return Batch(experience, rows, flat, sampled, advantages, old, theirs, values, returns)
+    gaps, clipped = torch.full_like(sampled, torch.nan), torch.zeros_like(sampled, dtype=torch.bool)
+    return Batch(experience, rows, flat, sampled, advantages, gaps, clipped, old, theirs, values, returns)
 
 
 def learning_rows(experience: Experience, config: GRPOConfig, *, with_flat: bool = False) -> Tensor:
@@ -466,8 +471,11 @@ def micro_batch_losses(
         bounds_weight=config.algo.loss == CISPO,
         **clip,
     )
+    gaps = old - sampled  # of the policy that sampled, not of its later self
+    batch.clipped[rows, :length] |= clipped.detach() * mask > 0
+    batch.gaps[rows, :length] = gaps
     means.add("clip_fraction", clipped, mask)
-    means.add("logprob_gap", (old - sampled).abs(), mask)  # of the policy that sampled, not of its later self
+    means.add("logprob_gap", gaps.abs(), mask)
     return loss, critic_loss
 
 

@@ -185,7 +185,8 @@ class SFTConfig(TuningSettings, BackendConfig):
     )
     train_on: TrainOn = Field(default="last", description="Turns of the assistant to learn.")
     demonstrator: str | None = Field(
-        default=None, description="With env: module:function of (task, rng) that writes the response to learn."
+        default=None,
+        description="With env: module:function of (task, rng) that writes the response to learn, or a list of the model's turns.",
     )
     eval: SFTEval = SFTEval()
 

@@ -18,13 +18,13 @@ from r1env.errors import UsageError
 from r1env.importing import import_target
 from r1env.preflight import FORMAT, SLOW, Collected, Report, cached, keep, settle, tokenizer_digest
 from r1env.runs.stages import is_stage
-from r1env.types import Message, Task
+from r1env.types import Completion, Message, Task
 from r1env_trainers.settings import open_suite
 from r1env_trainers.sft.config import DataShare, SFTConfig, TooLong, TuningSettings
 from r1env_trainers.sft.render import Demonstration, Encoded, encode, parts_of, write
 from r1env_trainers.sft.rows import read_demonstrations
 
-Demonstrator = Callable[[Task, np.random.Generator], str]
+Demonstrator = Callable[[Task, np.random.Generator], str | Sequence[str]]
 
 
 class Demonstrations(Protocol):
@@ -79,8 +79,15 @@ class MixedDemonstrations:
         return self.files[file].at(place)
 
 
+MOST_REDRAWN = 100  # episodes, until one has the turn that is to be learnt
+
+
 class WrittenDemonstrations:
-    """Tasks of a suite, with responses written by a function."""
+    """Tasks of a suite, with responses written by a function.
+
+    Where the function writes the turns of an episode, they are played in the environment, whose replies stand between them, and a position is one turn: of
+    a number drawn with the lengths of episodes, of an episode that has so many. So what follows a history is learnt as often as the function writes it.
+    """
 
     size = None
 
@@ -91,9 +98,32 @@ class WrittenDemonstrations:
 
     def at(self, position: int) -> Demonstration:
         environment, task = self._suite.at(position, self._seed)
-        response = self._demonstrator(task, np.random.default_rng([self._seed, position, 1]))
-        answer: Message = {"role": "assistant", "content": response}
-        return Demonstration(environment.template.messages(task), answer, environment.template.chat, where=f"task {task.id!r}")
+        rng = np.random.default_rng([self._seed, position, 1])
+        written, where = self._demonstrator(task, rng), f"task {task.id!r}"
+        chat = environment.template.chat
+        if isinstance(written, str):
+            return Demonstration(environment.template.messages(task), _said(written), chat, where=where)
+        turn = int(rng.integers(len(written)))
+        for _ in range(MOST_REDRAWN):  # the first episode only says which turn: its own would be of short episodes too often
+            if len(another := self._demonstrator(task, rng)) > turn:
+                written = another
+                break
+        episode = environment.open(task)
+        try:
+            for text in written[:turn]:
+                episode.submit(Completion(text=text))
+            if episode.done:
+                over = episode.error or f"it is over after {episode.turns} of {len(written)} turns"
+                raise UsageError(f"{where}: the demonstrator's episode cannot be played: {over}")
+            earlier = tuple(_said(one["content"]) if one["role"] == "assistant" else one for one in episode.messages)
+            return Demonstration(earlier, _said(written[turn]), chat, tuple(episode.tools), where)
+        finally:
+            episode.close()
+
+
+def _said(text: str) -> Message:
+    """A turn of the model as it wrote it, with its tool calls in the text: that is what it reads when the episode goes on."""
+    return {"role": "assistant", "content": text}
 
 
 def open_demonstrations(config: SFTConfig) -> Demonstrations:

@@ -2,8 +2,7 @@
 "use strict";
 
 const $ = (selector, root = document) => root.querySelector(selector);
-const css = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
-const el = (tag, cls, text) => Object.assign(document.createElement(tag), { className: cls ?? "", textContent: text ?? "" });
+const { el, colour } = Charts; // charts.js
 
 // Light and dark: the system's, until the button is pressed.
 const system = matchMedia("(prefers-color-scheme: dark)");
@@ -22,6 +21,7 @@ document.addEventListener("DOMContentLoaded", () => {
   $("#keys").addEventListener("click", () => $("#help").showModal());
   if ($("#charts-page")?.dataset.config) charts(JSON.parse($("#charts-page").dataset.config));
   if ($("#browser")) browser();
+  tokens();
   keys();
 });
 
@@ -31,7 +31,7 @@ function charts(config) {
   const runs = Object.fromEntries(config.runs.map((name, number) => [name, { name, number, rows: [], events: [], at: [0, 0] }]));
   const address = new URL(location.href);
   const state = { stage: config.stage, smooth: Number(address.searchParams.get("smooth") ?? 0), range: null };
-  const drawn = new Map(); // title → {plot, shape}
+  const drawn = new Map(); // place and title → chart, with the shape of its lines
   const several = config.runs.length > 1;
   const PLACE = new Set(["stage", "step", "time"]);
   if (!config.runs.length) return;
@@ -42,7 +42,7 @@ function charts(config) {
   $("#zoom-out").addEventListener("click", () => { state.range = null; draw(); });
   $("#more").addEventListener("toggle", draw);
   document.addEventListener("theme", () => { clear(); draw(); });
-  addEventListener("resize", () => drawn.forEach(({ plot, tile }) => plot.setSize(size(tile))));
+  addEventListener("resize", () => drawn.forEach(Charts.resize));
 
   function keep(name, value) {
     const url = new URL(location.href);
@@ -61,8 +61,8 @@ function charts(config) {
         const run = runs[name];
         if (told.reset) Object.assign(run, { rows: [], events: [] });
         changed ||= told.reset || told.rows.length > 0 || told.events.length > 0;
-        run.rows.push(...told.rows);
-        run.events.push(...told.events);
+        for (const row of told.rows) run.rows.push(row); // a spread of 100,000 arguments would be refused
+        for (const event of told.events) run.events.push(event);
         run.at = told.at;
       }
       if (changed) draw();
@@ -88,8 +88,6 @@ function charts(config) {
       if (several) mark.style.background = colour(runs[mark.dataset.swatch]?.number ?? 7);
     }
   }
-
-  const colour = (number) => css(`--s${number % 8}`);
 
   // A run's stages, one after another: where each begins on the axis.
   function stagesOf(run) {
@@ -161,7 +159,7 @@ function charts(config) {
     box.hidden = found.length === 0;
     box.replaceChildren(...found.map(([run, event]) => {
       const line = el("p");
-      line.append(el("b", "", event.rule), ` ${several ? run.name + ", " : ""}${event.stage}, step ${event.step}: ${event.message ?? event.seen ?? ""}`);
+      line.append(el("b", "", event.rule), ` ${several ? run.name + ", " : ""}${event.stage}, step ${event.step}: ${event.seen}. `, el("span", "hint", `Likely ${event.cause}. To try: ${event.remedy}.`));
       return line;
     }));
   }
@@ -171,32 +169,31 @@ function charts(config) {
     const lines = members.flatMap((run) => {
       const own = names.map((metric) => ({ run, metric, data: series(run, offsets.get(run), metric) })).filter((line) => line.data[0].length);
       const texts = labels(own.map((line) => line.metric));
-      return own.map((line, place) => ({ ...line, label: several ? (own.length > 1 ? `${run.name} ${texts[place]}` : run.name) : texts[place], place }));
+      return own.map(({ metric, data: [x, y] }, place) => ({
+        run, metric, x, y,
+        label: several ? (own.length > 1 ? `${run.name} ${texts[place]}` : run.name) : own.length > 1 ? texts[place] : "",
+        colour: several ? run.number : place,
+        dash: several ? place : 0,
+        level: metric === "eval/accuracy", // the accuracy before training
+      }));
     });
     const key = `${parent.id} ${chart.title}`;
-    if (!lines.length || (!chart.signed && lines.every((line) => line.data[1].every((value) => value === 0)))) {
+    const before = drawn.get(key);
+    if (!lines.length || (!chart.signed && lines.every((line) => line.y.every((value) => value === 0)))) {
       if (lines.length) flat.push(chart.title);
-      drawn.get(key)?.tile.remove();
+      before?.box.remove();
       drawn.delete(key);
       return;
     }
+    const figure = { ...chart, lines, marks: several ? [] : marks(lines[0].run, offsets, lines) };
     const shape = JSON.stringify([state.stage, lines.map((line) => line.label)]);
-    const before = drawn.get(key);
-    const data = lines.length === 1 ? lines[0].data : uPlot.join(lines.map((line) => line.data));
     if (before?.shape === shape) {
-      before.lines = lines;
-      before.plot.setData(data, state.range === null);
-      legend(before);
+      Charts.update(before, figure, state.range !== null);
       return;
     }
-    const box = before?.tile ?? el("section", "chart");
-    box.replaceChildren(el("h2", "", chart.title), el("p", "hint", chart.note), el("div", "legend"), el("div", "plot"));
-    box.setAttribute("aria-label", chart.title);
-    const entry = { tile: box, shape, chart, lines, several };
+    const box = before?.box ?? el("section", "chart");
     if (!before) place(parent, box, chart);
-    entry.plot = new uPlot(options(entry, offsets), data, $(".plot", box));
-    drawn.set(key, entry);
-    legend(entry);
+    drawn.set(key, Object.assign(Charts.draw(box, figure, { heading: "h2", range: () => state.range, selected: zoom, clicked: openStep }), { shape }));
   }
 
   // In the order of the configuration, whenever a chart's first value comes.
@@ -207,113 +204,36 @@ function charts(config) {
     parent.insertBefore(box, after ?? null);
   }
 
-  const size = (tile) => ({ width: Math.max(200, tile.clientWidth - 26), height: 190 });
-
-  function options(entry, offsets) {
-    const { chart, tile } = entry;
-    const stroke = css("--muted"), grid = css("--line");
-    const axis = { stroke, grid: { stroke: grid, width: 1 }, ticks: { stroke: grid, size: 4 }, font: `11px ${css("--sans")}` };
-    return {
-      ...size(tile),
-      cursor: { sync: { key: "steps" }, points: { size: 6 }, drag: { x: true, y: false } },
-      scales: { x: { time: false, range: (plot, low, high) => state.range ?? (low === high ? [low - 1, high + 1] : [low, high]) }, y: { range: (plot, low, high) => bounds(chart, low, high) } },
-      axes: [{ ...axis, size: 28 }, { ...axis, size: 46, values: (plot, ticks) => ticks.map((value) => short(value)) }],
-      series: [{}, ...entry.lines.map((line) => ({
-        label: line.label,
-        stroke: colour(entry.several ? line.run.number : line.place),
-        width: 1.75,
-        dash: entry.several && line.place ? [[5, 4], [2, 3], [8, 3, 2, 3]][(line.place - 1) % 3] : undefined,
-        spanGaps: true,
-        points: { show: line.data[0].length < 40, size: 4 },
-      }))],
-      legend: { show: false },
-      hooks: {
-        draw: [(plot) => marks(plot, entry, offsets)],
-        setCursor: [() => legend(entry)],
-        setSelect: [(plot) => {
-          if (plot.select.width < 4) return;
-          state.range = [plot.posToVal(plot.select.left, "x"), plot.posToVal(plot.select.left + plot.select.width, "x")];
-          plot.setSelect({ left: 0, width: 0, top: 0, height: 0 }, false);
-          setTimeout(() => { drawn.forEach((one) => one.plot.setScale("x", { min: state.range[0], max: state.range[1] })); $("#zoom-out").hidden = false; });
-        }],
-        ready: [(plot) => {
-          let down = 0;
-          plot.over.addEventListener("mousedown", (event) => { down = event.clientX; });
-          plot.over.addEventListener("click", (event) => { if (Math.abs(event.clientX - down) < 3) openStep(plot, entry, offsets); });
-        }],
-      },
-    };
-  }
-
-  function bounds(chart, low, high) {
-    if (low === null) return [0, 1];
-    if (chart.share) return [0, Math.max(1, high)];
-    if (!chart.signed) return [0, high > 0 ? high * 1.06 : 1];
-    const space = (high - low || Math.abs(high) || 1) * 0.06;
-    return [Math.min(low - space, low < 0 ? low - space : 0), high + space];
-  }
-
-  // Where stages begin, what the monitor said, and the accuracy before training.
-  function marks(plot, entry, offsets) {
-    const { ctx, bbox } = plot;
-    ctx.save();
-    ctx.font = `${11 * devicePixelRatio}px ${css("--sans")}`;
-    ctx.lineWidth = devicePixelRatio;
-    const vertical = (x, color, label, row) => {
-      const at = plot.valToPos(x, "x", true);
-      if (at < bbox.left || at > bbox.left + bbox.width) return;
-      ctx.strokeStyle = ctx.fillStyle = color;
-      ctx.setLineDash([3 * devicePixelRatio, 3 * devicePixelRatio]);
-      ctx.beginPath(); ctx.moveTo(at, bbox.top); ctx.lineTo(at, bbox.top + bbox.height); ctx.stroke();
-      ctx.fillText(label, Math.min(at + 4 * devicePixelRatio, bbox.left + bbox.width - ctx.measureText(label).width), bbox.top + (11 + 12 * row) * devicePixelRatio);
-    };
-    if (!entry.several) {
-      const stages = offsets.get(entry.lines[0].run);
-      if (stages.size > 1) for (const [name, offset] of stagesOf(entry.lines[0].run)) vertical(offset, css("--muted"), name, 0);
-      entry.lines[0].run.events.filter((event) => event.kind === "alert" && stages.has(event.stage) && entry.lines.some((line) => line.metric === event.metric))
-        .forEach((event, row) => vertical(stagesOf(entry.lines[0].run).get(event.stage) + event.step, css("--warn"), event.rule, row + 1));
+  // Where stages begin, and what the monitor said of these metrics.
+  function marks(run, offsets, lines) {
+    const stages = offsets.get(run);
+    const found = stages.size > 1 ? [...stages].map(([name, offset]) => ({ x: offset, label: name })) : [];
+    for (const event of run.events) {
+      if (event.kind !== "alert" || !stages.has(event.stage) || !lines.some((line) => line.metric === event.metric)) continue;
+      found.push({ x: stages.get(event.stage) + event.step, label: event.rule, warn: true });
     }
-    for (const line of entry.lines.filter((one) => one.metric === "eval/accuracy")) {
-      const y = plot.valToPos(line.data[1][0], "y", true);
-      ctx.strokeStyle = colour(entry.several ? line.run.number : line.place);
-      ctx.setLineDash([1 * devicePixelRatio, 4 * devicePixelRatio]);
-      ctx.beginPath(); ctx.moveTo(bbox.left, y); ctx.lineTo(bbox.left + bbox.width, y); ctx.stroke();
-    }
-    ctx.restore();
+    return found;
   }
 
-  function legend(entry) {
-    const { plot, lines, tile } = entry;
-    if (!plot) return;
-    const at = plot.cursor.idx;
-    const items = lines.slice(0, 8).map((line, place) => {
-      const values = plot.data[place + 1];
-      let value = at == null ? line.data[1].at(-1) : values[at];
-      if (value == null && at != null) for (let back = at; back >= 0 && value == null; back--) value = values[back];
-      const item = el("span");
-      const mark = el("span", "swatch");
-      mark.style.background = colour(entry.several ? line.run.number : line.place);
-      item.append(mark, `${lines.length > 1 || entry.several ? line.label + " " : ""}`, el("b", "", value == null ? "–" : short(value)));
-      return item;
-    });
-    if (lines.length > 8) items.push(el("span", "", `and ${lines.length - 8} more`));
-    if (at != null) items.unshift(el("span", "", `step ${short(plot.data[0][at])}`));
-    $(".legend", tile).replaceChildren(...items);
+  function zoom(range) {
+    state.range = range;
+    drawn.forEach((chart) => chart.plot.setScale("x", { min: range[0], max: range[1] }));
+    $("#zoom-out").hidden = false;
   }
 
-  const short = (value) => (value === 0 ? "0" : Math.abs(value) >= 1e5 || Math.abs(value) < 1e-3 ? value.toExponential(1) : String(Number(value.toPrecision(4))));
-
-  // The rollouts of the step under the cursor.
-  function openStep(plot, entry, offsets) {
-    if (plot.cursor.idx == null) return;
-    const x = plot.data[0][plot.cursor.idx];
+  // The rollouts of a step.
+  function openStep(x, figure) {
     const query = new URLSearchParams();
     let found = null;
-    for (const run of new Set(entry.lines.map((line) => line.run))) {
+    for (const run of new Set(figure.lines.map((line) => line.run))) {
       query.append("run", run.name);
       for (const [stage, offset] of stagesOf(run)) if (x >= offset) found = [stage, x - offset];
     }
     if (!found) return;
+    if (!several) {
+      location.href = `/step/${encodeURIComponent(config.runs[0])}/${encodeURIComponent(found[0])}/${found[1]}`;
+      return;
+    }
     query.set("stage", found[0]);
     query.set("step_from", found[1]);
     query.set("step_to", found[1]);
@@ -321,7 +241,7 @@ function charts(config) {
   }
 
   function clear() {
-    drawn.forEach((entry) => { entry.plot.destroy(); entry.tile.remove(); });
+    drawn.forEach((chart) => { chart.plot.destroy(); chart.box.remove(); });
     drawn.clear();
     swatches();
   }
@@ -413,6 +333,72 @@ function browser() {
   searchOn();
 }
 
+// Tokens of completions, coloured by what the update saw of them. The address keeps which overlay is chosen.
+
+const OVERLAYS = {
+  advantage: { signed: true, value: (data, at) => (data.trained?.[at] === false ? null : data.advantage?.[at] ?? data.whole), scale: (most) => `advantage, from −${most} (red) to ${most} (green)` },
+  trained: { value: (data, at) => (data.trained?.[at] === false ? 0 : 1), plain: true, scale: () => "underlined: read and not trained on" },
+  logprob: { value: (data, at) => -(data.logprob?.[at] ?? NaN), most: () => 5, scale: () => "the stronger the colour, the less probable; full from −5 nats" },
+  gap: { signed: true, value: (data, at) => data.gap?.[at] ?? null, scale: (most) => `trainer's log-probability less the sampler's, from −${most} (red) to ${most} (green) nats` },
+  clipped: { value: (data, at) => Number(data.clipped?.[at] ?? false), plain: true, scale: (_, count) => (count ? `${count} tokens clipped, outlined` : "no token was clipped") },
+};
+
+function tokens() {
+  const shown = () => new URL(location.href).searchParams.get("overlay") ?? "";
+  const draw = () => {
+    const name = OVERLAYS[shown()] ? shown() : "";
+    for (const select of document.querySelectorAll("[data-overlay]")) select.value = name;
+    const boxes = [...document.querySelectorAll("[data-tokens]")];
+    const overlay = OVERLAYS[name];
+    const told = boxes.map((box) => JSON.parse(box.dataset.tokens));
+    const values = overlay ? told.map((data) => data.text.map((_, at) => overlay.value(data, at))) : [];
+    const most = overlay?.most?.() ?? (values.flat().reduce((far, value) => Math.max(far, Math.abs(value ?? 0) || 0), 0) || 1);
+    boxes.forEach((box, number) => {
+      box.hidden = !overlay;
+      box.nextElementSibling.hidden = Boolean(overlay);
+      if (overlay && box.dataset.drawn !== name) paint(box, told[number], values[number], overlay, most);
+      box.dataset.drawn = name;
+    });
+    const count = values.flat().filter(Boolean).length;
+    for (const hint of document.querySelectorAll("[data-scale]")) hint.textContent = overlay ? overlay.scale(Number(most.toPrecision(3)), count) : "";
+  };
+  const choose = (name) => {
+    const url = new URL(location.href);
+    name ? url.searchParams.set("overlay", name) : url.searchParams.delete("overlay");
+    history.replaceState(null, "", url);
+    draw();
+  };
+  document.addEventListener("change", (event) => { if (event.target.matches("[data-overlay]")) choose(event.target.value); });
+  document.addEventListener("turn", () => { const names = ["", ...Object.keys(OVERLAYS)]; choose(names[(names.indexOf(shown()) + 1) % names.length]); });
+  document.addEventListener("click", (event) => {
+    const one = event.target.closest(".by-token span");
+    if (one) one.parentElement.parentElement.querySelector("output").textContent = one.title;
+  });
+  new MutationObserver((records) => { if (records.some((record) => [...record.addedNodes].some((node) => node.querySelector?.("[data-tokens]")))) draw(); }).observe($("#main"), { childList: true, subtree: true });
+  draw();
+}
+
+function paint(box, data, values, overlay, most) {
+  const words = el("pre");
+  data.text.forEach((text, at) => {
+    const one = el("span", "", text);
+    const value = values[at];
+    const strength = Math.sqrt(Math.min(1, Math.abs(value ?? 0) / most)); // the root, so that small values are seen beside a large one
+    if (overlay.plain) one.className = overlay === OVERLAYS.clipped ? (value ? "clipped" : "") : value ? "" : "read";
+    else if (strength > 0) one.style.background = `color-mix(in srgb, var(${overlay.signed ? (value > 0 ? "--good" : "--bad") : "--warn"}) ${Math.round(45 * strength)}%, transparent)`;
+    if (data.trained?.[at] === false) one.classList.add("read");
+    const say = (name, number) => (number == null ? "" : `, ${name} ${Number(number.toPrecision(4))}`);
+    one.title = `token ${at + 1} of ${data.all}: ${JSON.stringify(text)}${say("advantage", OVERLAYS.advantage.value(data, at))}${say("log-probability", data.logprob?.[at])}${say("gap", data.gap?.[at])}${data.clipped?.[at] ? ", clipped" : ""}${data.trained?.[at] === false ? ", not trained on" : ""}`;
+    words.append(one);
+  });
+  const foot = el("output", "hint", data.all > data.text.length ? `${data.all - data.text.length} tokens more` : data.gap ? "" : "The update left this rollout out.");
+  box.replaceChildren(words, foot);
+}
+
+function turn() {
+  document.dispatchEvent(new Event("turn"));
+}
+
 // Keys, and the mark that two rollouts are compared by.
 
 function keys() {
@@ -446,6 +432,7 @@ function keys() {
     const actions = {
       j: () => open(Math.min(rows.length - 1, at + 1)), k: () => open(Math.max(0, at - 1)),
       g: () => link('[data-key="g"]'), t: () => link('[data-key="t"]'), Enter: () => event.target === document.body && link('[data-key="Enter"]'),
+      s: () => link('[data-key="s"]'), o: () => turn(), ArrowLeft: () => link("#before"), ArrowRight: () => link("#after"),
       x: () => press($("[data-mark]")),
       h: () => { const all = [...document.querySelectorAll("details.thinking")]; const close = all.some((one) => one.open); all.forEach((one) => { one.open = !close; }); },
       n: () => link("#next"), p: () => link("#previous"),
