@@ -7,6 +7,7 @@ of this package.
 from __future__ import annotations
 
 import difflib
+import hashlib
 import hmac
 import itertools
 import json
@@ -90,19 +91,43 @@ def make_app(places: Sequence[Path], *, token: str = "") -> FastAPI:
     def charts(run: Annotated[list[str] | None, Query()] = None, stage: str = "") -> HTMLResponse:
         store.refresh()
         selected = _selected(store, run)
-        runs = [name for name in selected if not store.source(name).evaluation]
-        config = {"charts": [asdict(chart) for chart in CHARTS], "runs": runs, "stage": stage, "every": TICK_SECONDS}
+        config = {
+            "charts": [asdict(chart) for chart in CHARTS],
+            "runs": [name for name in selected if not store.source(name).evaluation],
+            "evaluations": [name for name in selected if store.source(name).evaluation],
+            "stage": stage,
+        }
         return HTMLResponse(render("charts.html.j2", store=store, selected=selected, config=config, stage=stage))
 
     @app.get("/tick")
-    def tick(at: Annotated[list[str] | None, Query()] = None) -> JSONResponse:
-        """Return what is new: `at` is NAME:METRICS:EVENTS for each run, the positions that it has been told up to."""
+    def tick(at: Annotated[list[str] | None, Query()] = None, overview: str = "", sources: int = 0) -> JSONResponse:
+        """Return what is new.
+
+        Args:
+            at: RUN@METRICS,EVENTS for each run and evaluation that is shown: the positions up to which the page has been told.
+            overview: name of the table that the page has; it is sent only if it has changed.
+            sources: how many runs and evaluations the page knows.
+        """
+        store.look_for_sources()
         found = {}
         for name, first, second in (_position(one) for one in at or ()):
             told = news(store.source(name).path, (first, second))
             found[name] = {"rows": told.rows, "events": told.events, "at": told.position, "reset": told.reset}
-        selected = tuple(found)
-        return JSONResponse({"runs": found, "overview": render("_overview.html.j2", store=store, selected=selected)})
+        table = render("_overview.html.j2", store=store, selected=tuple(found))
+        digest = hashlib.sha256(table.encode()).hexdigest()[:16]
+        return JSONResponse(
+            {
+                "runs": found,
+                "overview": None if digest == overview else {"html": table, "name": digest},
+                "sources": [{"name": one.name, "evaluation": one.evaluation} for one in list(store.sources.values())[sources:]],
+            }
+        )
+
+    @app.get("/count")
+    def count(request: Request) -> JSONResponse:
+        """Return how many rollouts a filter has now, its text aside, so that an open list can say that there are more."""
+        store.refresh()
+        return JSONResponse({"rollouts": store.count(filter_of(request.query_params.multi_items(), store))})
 
     @app.get("/rollouts")
     def rollouts(request: Request, page: int = 0, search_from: int = 0, found: int = 0, open: str = "") -> HTMLResponse:  # noqa: A002 - in the address
@@ -386,9 +411,9 @@ def _history(store: Store, name: str, task: str, environment: str) -> History | 
 # A training step, told again.
 
 FATES: Mapping[str, str] = {
-    "learned from": "its rewards differ, and the update changed the policy by them",
-    "all alike": "every rollout earned the same, so that none has an advantage",
-    "left out": "dynamic sampling, or the limit on length, kept all of it from the update",
+    "learned from": "the rewards differ, so the update learned from the group",
+    "all equal": "every rollout has the same reward, so that all advantages are 0",
+    "left out": "dynamic sampling or the length limit left the whole group out of the update",
     "unscored": "no rollout has a score",
 }
 """What became of a group → why."""
@@ -476,7 +501,7 @@ def _group(rows: list[dict[str, Any]], clipped: Mapping[int, int]) -> Group:
     elif not advantages:
         fate = "left out"
     else:
-        fate = "learned from" if any(advantages) else "all alike"
+        fate = "learned from" if any(advantages) else "all equal"
     counts = [clipped[row["row"]] for row in rows if row["row"] in clipped]
     return Group(rows, fate, len(rows) - len(advantages) if advantages else 0, sum(counts) if counts else None)
 
@@ -506,6 +531,7 @@ def _renderer() -> Callable[..., str]:
         visible=visible, number=_number, percent=_percent, count=_count, seconds=_seconds, indented=_indented, date=_date
     )
     environment.globals.update(
+        TICK_SECONDS=TICK_SECONDS,
         blocks=_blocks,
         verdict=_verdict,
         query=_query,
