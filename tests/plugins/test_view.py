@@ -285,6 +285,13 @@ PAGES = [
     "/group/one/2",
     "/group/eval-add/0",
     "/task?run=one&run=two&task=hard",
+    "/tasks",
+    "/tasks?run=one&run=two&run=eval-add&kind=train&sort=no such order",
+    "/tasks?run=one&environment=none",
+    "/rollouts?page=99999999999999999999&step_from=99999999999999999999&group=-1&reward_min=nan&search_from=-1&text=a",
+    "/rollouts?page=99999999999999999999",
+    "/rollouts?page=-1&reward_min=inf&reward_max=-inf",
+    "/tasks?step_to=99999999999999999999",
     "/task?run=one&run=two&task=easy&environment=add",
     "/compare?a=one:0&b=two:2",
     "/step/one",
@@ -352,6 +359,31 @@ def test_a_task_shows_its_verdicts_over_the_steps_of_both_runs(client: TestClien
     assert page.count('class="cell right"') == 6
     assert page.count('class="cell wrong"') == 6
     assert "<mark>2</mark>" in page  # said at 4, and at 2
+
+
+def test_tasks_on_which_two_runs_differ_most_come_first(tmp_path: Path) -> None:
+    verdicts = {
+        "one": {"same": [True], "better": [False, False], "half": [True, False]},
+        "two": {"same": [True], "better": [True], "half": [True]},
+    }
+    for name, tasks in verdicts.items():
+        run = Run.create(tmp_path / name, PLAN, seed=0)
+        run.start_stage("rl")
+        rows = [{"task_id": task, "completion": "", "correct": right} for task, of_task in tasks.items() for right in of_task]
+        run.log_rollouts(1, [*rows, {"task_id": "unjudged", "completion": ""}])
+    store = Store([tmp_path])
+    found = store.tasks(Filter(runs=("one", "two")), "largest difference", 3)
+    assert [(one.task_id, one.spread) for one in found] == [("better", 1.0), ("half", 0.5), ("same", 0.0)]
+    assert found[1].by_run == ((2, 0.5), (1, 1.0))
+    (last,) = [one for one in store.tasks(Filter(runs=("one", "two")), "lowest", 9) if one.task_id == "unjudged"]
+    assert (last.by_run, last.spread) == (((1, None), (1, None)), None)
+    page = TestClient(make_app([tmp_path]), base_url="http://localhost").get("/tasks?run=one&run=two").text
+    assert page.index(">better</a>") < page.index(">half</a>") < page.index(">same</a>")
+    assert (
+        'href="/task?task=better&amp;environment=&amp;run=one&amp;run=two"' in page
+        or 'href="/task?task=better&amp;run=one&amp;run=two"' in page
+    )
+    assert "100.0 points" in page
 
 
 def test_a_step_tells_what_became_of_each_group(tmp_path: Path) -> None:
@@ -486,7 +518,20 @@ def test_an_open_list_learns_how_many_rollouts_its_filter_has_now(tmp_path: Path
 
 
 @pytest.mark.parametrize(
-    "address", ["/rollout/none/0", "/rollout/one/99", "/task?task=none", "/compare?a=one&b=one:1", "/tick?at=one"]
+    "address",
+    [
+        "/rollout/none/0",
+        "/rollout/one/99",
+        "/task?task=none",
+        "/compare?a=one&b=one:1",
+        "/tick?at=one",
+        "/rollout/one/99999999999999999999",
+        "/rollout/one/-1",
+        "/group/one/99999999999999999999",
+        "/step/one/rl/99999999999999999999",
+        "/step/eval-add",
+        "/compare?a=one:0&b=one:99999999999999999999",
+    ],
 )
 def test_what_is_not_there_is_said_in_a_sentence(client: TestClient, address: str) -> None:
     answer = client.get(address)

@@ -299,6 +299,7 @@ def test_hostile_completions_are_text(visit: Callable[..., Any]) -> None:
         "/rollouts?run=one&open=one:0",
         "/group/one/0",
         "/task?run=one&run=two&task=sum",
+        "/tasks?run=one&run=two",
         "/step/one/rl/30",
         "/group/one/116?overlay=logprob",
     ],
@@ -306,7 +307,7 @@ def test_hostile_completions_are_text(visit: Callable[..., Any]) -> None:
 def test_pages_fit_a_phone_and_axe_finds_nothing_serious(visit: Callable[..., Any], path: str) -> None:
     axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="axe is not installed").Axe()
     page = visit(path, viewport={"width": 390, "height": 844}, color_scheme="dark")
-    page.wait_for_selector("canvas, article, .card, .phases")
+    page.wait_for_selector("canvas, article, .card, .phases, .runs")
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
     for theme in ("dark", "light"):
         assert page.evaluate("document.documentElement.dataset.theme") == theme

@@ -13,7 +13,7 @@ import itertools
 import json
 import re
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from datetime import UTC, datetime
 from importlib.resources import files
 from pathlib import Path
@@ -27,7 +27,7 @@ from pydantic import ValidationError
 
 from r1env.errors import R1EnvError, UsageError
 from r1env.monitoring.report import CHARTS, LONGEST, Piece, mark, visible
-from r1env_view.store import FACETS, PAGE, SORTS, VERDICTS, Filter, Store, View, news
+from r1env_view.store import FACETS, PAGE, SORTS, TASK_SORTS, VERDICTS, Filter, Store, View, news
 
 COOKIE = "r1env_view"
 HEADERS = {
@@ -51,6 +51,8 @@ TICK_SECONDS = 1.0  # between two looks of the page for news
 FOLDED = 60  # characters of thinking from which on it is folded
 GROUPS_SHOWN = 256  # completions of a group, and groups of a step, on one page
 TOKENS_SHOWN = 4_000  # of a completion, where each is coloured
+TASKS_SHOWN = 200  # on one page
+FURTHEST_PAGE = 10**9  # that DuckDB can count to
 STEPS_SHOWN = 6  # of a prompt whose completions are shown; the timeline has all of them
 WORDS_COMPARED = 3_000  # of each text in a difference, whose cost grows with their product
 
@@ -134,6 +136,7 @@ def make_app(places: Sequence[Path], *, token: str = "") -> FastAPI:
         """Return the list of rollouts; `found` is how many a text search had found before `search_from`."""
         store.refresh()
         wanted = filter_of(request.query_params.multi_items(), store)
+        page, search_from = max(0, min(page, FURTHEST_PAGE)), max(0, search_from)
         here = store.find(wanted, page=page, search_from=search_from)
         opened = None
         if open:
@@ -195,6 +198,30 @@ def make_app(places: Sequence[Path], *, token: str = "") -> FastAPI:
                 environment=environment,
                 columns=columns,
                 difference=_difference(*(column.shown[-1]["completion"] for column in columns)) if len(columns) == 2 else None,
+            )
+        )
+
+    @app.get("/tasks")
+    def tasks(request: Request, run: Annotated[list[str] | None, Query()] = None, sort: str = "") -> HTMLResponse:
+        """Return the page of the tasks of one run, the hardest first, or of several, with those first on which they differ most."""
+        store.refresh()
+        selected = _selected(store, run)
+        if not selected:
+            raise UsageError("there is no run or evaluation here yet")
+        wanted = replace(filter_of(request.query_params.multi_items(), store), runs=selected, text="", sort="newest")
+        if sort not in TASK_SORTS:
+            sort = "lowest" if len(selected) == 1 else "largest difference"
+        rows = store.tasks(wanted, sort, TASKS_SHOWN + 1)
+        return HTMLResponse(
+            render(
+                "tasks.html.j2",
+                store=store,
+                selected=selected,
+                wanted=wanted,
+                sort=sort,
+                rows=rows[:TASKS_SHOWN],
+                more=len(rows) > TASKS_SHOWN,
+                facets=store.facets(wanted),
             )
         )
 
@@ -532,6 +559,7 @@ def _renderer() -> Callable[..., str]:
     )
     environment.globals.update(
         TICK_SECONDS=TICK_SECONDS,
+        TASK_SORTS=TASK_SORTS,
         blocks=_blocks,
         verdict=_verdict,
         query=_query,

@@ -155,6 +155,30 @@ class Source:
     fault: str = ""
 
 
+TASK_SORTS: Mapping[str, str] = {
+    "largest difference": "high - low DESC NULLS LAST, total DESC, task_id",
+    "lowest": "low NULLS LAST, total DESC, task_id",
+    "highest": "high DESC NULLS LAST, total DESC, task_id",
+    "most rollouts": "total DESC, task_id",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class TaskRow:
+    """A task in some runs.
+
+    Attributes:
+        by_run: (rollouts, share of them that is right) for each of the runs; of a task without a checker, the mean reward. None where
+            nothing was judged.
+        spread: the highest of these values less the lowest; None where fewer than two runs have one.
+    """
+
+    environment: str
+    task_id: str
+    by_run: tuple[tuple[int, float | None], ...]
+    spread: float | None
+
+
 @dataclass(frozen=True, slots=True)
 class Found:
     """A page of rollouts.
@@ -375,7 +399,7 @@ class Store:
         if wanted.text:
             return self._search(wanted, where, values, search_from)
         order = SORTS.get(wanted.sort, SORTS["newest"])
-        rows = self._rows(f"WHERE {where} ORDER BY {order} LIMIT {PAGE} OFFSET {max(0, page) * PAGE}", values)
+        rows = self._rows(f"WHERE {where} ORDER BY {order} LIMIT {PAGE} OFFSET {page * PAGE}", values)
         return Found(rows, self.count(wanted))
 
     def count(self, wanted: Filter) -> int:
@@ -424,6 +448,28 @@ class Store:
             for bit, name in enumerate(VERDICTS)
         }
         found["verdict"] = [(name, count) for name, count in sums.items() if count]
+        return found
+
+    def tasks(self, wanted: Filter, sort: str, limit: int) -> list[TaskRow]:
+        """Return the tasks of the rollouts that a filter has, its text aside, with their numbers in each of its runs, at most `limit`."""
+        where, values = self._condition(wanted)
+        numbers = [self.source(name).number for name in wanted.runs]
+        columns = ", ".join(
+            f"count(*) FILTER (r.source = {number}) AS n{place}, avg(coalesce(r.correct::DOUBLE, r.reward)) FILTER (r.source = {number}) "
+            f"AS v{place}"
+            for place, number in enumerate(numbers)
+        )
+        ends = [f"{name}({', '.join(f'v{place}' for place in range(len(numbers)))})" for name in ("least", "greatest")]
+        query = (
+            f"WITH r AS (SELECT * FROM rollouts WHERE {where}), tasks AS (SELECT kinds.environment, r.task_id, count(*) AS total, {columns} "
+            f"FROM r JOIN kinds ON kinds.code = r.code GROUP BY ALL) "
+            f"SELECT *, {ends[0]} AS low, {ends[1]} AS high FROM tasks ORDER BY {TASK_SORTS[sort]} LIMIT {limit}"
+        )
+        found = []
+        for environment, task_id, _, *rest in self._fetch_once(query, values):
+            by_run = tuple(zip(rest[0:-2:2], rest[1:-2:2], strict=True))
+            judged = [value for _, value in by_run if value is not None]
+            found.append(TaskRow(environment or "", task_id, by_run, max(judged) - min(judged) if len(judged) > 1 else None))
         return found
 
     def rewards(self, wanted: Filter) -> list[tuple[float, int]]:
@@ -662,7 +708,7 @@ class View(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     address: str = Field(
-        max_length=8_000, pattern=r"^/(?:$|[?]|(?:rollouts|rollout|group|task|step|compare)(?:[/?]|$))[^\x00-\x20\\]*$"
+        max_length=8_000, pattern=r"^/(?:$|[?]|(?:rollouts|rollout|group|tasks|task|step|compare)(?:[/?]|$))[^\x00-\x20\\]*$"
     )
     title: str = Field(default="", max_length=200)
     note: str = Field(default="", max_length=4_000)

@@ -591,7 +591,7 @@ function keys() {
       n: () => link("#next"), p: () => link("#previous"),
       "/": () => { event.preventDefault(); $("#search")?.focus(); },
       "?": () => $("#help").showModal(),
-      c: () => link('.top nav a[href^="/?"]'), r: () => link('.top nav a[href^="/rollouts"]'),
+      c: () => link('.top nav a[href^="/?"]'), r: () => link('.top nav a[href^="/rollouts"]'), a: () => link('.top nav a[href^="/tasks"]'),
     };
     actions[event.key]?.();
   });
