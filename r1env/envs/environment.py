@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from r1env.data.rows import describe_columns
 from r1env.data.sources import HeldOut, SplitSource, TaskSource
 from r1env.data.tasks import TEMPLATE_OF_KIND, FileTasks
 from r1env.envs.conversation import ConversationEnv, Dialogue, Episode, Reply, ToolParser, other_side, parse_tool_calls
@@ -121,9 +122,10 @@ def make_environment(
     accuracy = plugins.reward(checker, **reward_options) if checker else None
     rubric_spec = find_rubric(rubric, plugins) if isinstance(rubric, str) else rubric
     if accuracy is None and isinstance(rubric_spec, RubricSpec) and ACCURACY in [one.reward for one in rubric_spec.rewards]:
-        raise UsageError(
-            f"environment {spec.name!r}: its tasks have no reference answer that could be checked; name what scores them with --rubric"
-        )
+        remedy = "name what scores them with --rubric"
+        if isinstance(source, FileTasks):
+            remedy += f", or the column that holds the answer ({source.examples.layout.name} rows; {describe_columns(source.examples.rows[0])})"
+        raise UsageError(f"environment {spec.name!r}: its tasks have no reference answer that could be checked; {remedy}")
     if isinstance(source, FileTasks):
         source = source.checked(None if accuracy is None else accuracy.read_reference)
         chosen = template or spec.template or TEMPLATE_OF_KIND.get(source.kind, "plain")
