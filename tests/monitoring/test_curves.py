@@ -30,7 +30,7 @@ def test_values_that_were_not_finite_are_left_out() -> None:
 
 
 def test_reward_and_accuracy_come_first_and_charts_that_would_be_empty_are_left_out() -> None:
-    assert list(BY_TITLE) == ["Reward", "Accuracy", "Parts of the reward", "Seconds a step"]
+    assert list(BY_TITLE) == ["Reward", "Accuracy", "Parts of the reward", "Time per step"]
     assert FIGURES.flat == ["Cut off"]
 
 

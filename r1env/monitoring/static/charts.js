@@ -89,7 +89,9 @@ const Charts = (() => {
     if (low == null) return [0, 1];
     if (figure.categories) return [-0.6, figure.categories.length - 0.4];
     if (figure.log) return [low / 1.2, high * 1.2];
-    return low === high ? [low - 1, high + 1] : [low, high];
+    if (low === high) return [low - 1, high + 1];
+    const begin = Math.max(...(figure.marks ?? []).filter((mark) => !mark.warn && mark.x <= low).map((mark) => mark.x));
+    return [low - begin < 0.05 * (high - low) ? begin : low, high]; // with the mark of a stage whose first value is that of step 1
   }
 
   function bounds(figure, low, high) {
