@@ -182,6 +182,10 @@ PROBES = (
         Verdict.TIME_LIMIT,
         limits=_LIMITS.model_copy(update={"wall_s": 20.0}),
     ),
+    Probe(
+        "programs can start threads",
+        "import threading\nthread = threading.Thread(target=print, args=('holds',))\nthread.start()\nthread.join()",
+    ),
     Probe("wall time is limited", "import time\ntime.sleep(60)", Verdict.TIME_LIMIT),
     Probe("memory is limited", "a = []\nwhile True: a.append(b'x' * 1000000)", Verdict.MEMORY_LIMIT, limits=_LONGER),
     Probe("output is limited", "while True: print('x' * 1000)", Verdict.OUTPUT_LIMIT),
@@ -229,6 +233,25 @@ PROBES = (
         "def f(xs):\n    xs.clear()\n    return []",
         Verdict.WRONG_ANSWER,
         test=TestCase.assertion("f", "def check(candidate):\n    xs = [2, 1]\n    assert candidate(xs) == sorted(xs)\n"),
+    ),
+    Probe(
+        "nor read from an argument after a call that returns nothing",
+        "def f(case): case['right'] = None",
+        Verdict.WRONG_ANSWER,
+        test=TestCase.assertion(
+            "f", "def check(candidate):\n    case = {'right': 1}\n    assert candidate(case) == case['right']\n"
+        ),
+    ),
+    Probe(
+        "a program that speaks in place of its harness is stopped",
+        "import r1env_served\n"
+        "def serve(server, _):\n"
+        "    for _ in range(100000): server.border.write({'op': 'attribute', 'target': [{'__yours__': 0}], 'args': [], 'kwargs': {}})\n"
+        "    return {'value': 1}\n"
+        "r1env_served.Server.serve = serve\ndef f(x): return x",
+        Verdict.RUNTIME_ERROR,
+        after="print('holds')",
+        test=TestCase.assertion("f", "def check(candidate):\n    assert candidate(1) == 1\n"),
     ),
     Probe(
         "an output on which a checker fails is refused",

@@ -434,6 +434,30 @@ def test_what_is_wanted_is_not_read_from_an_argument_after_a_call_that_returns_n
     assert verdict(spawning, "def f(x): return 2", code)[0] is Verdict.ACCEPTED
 
 
+def test_an_exception_that_one_test_expects_is_not_expected_by_another(spawning):
+    text = (
+        "import pytest\nfrom solution import f, first\n\ndef test_first():\n    with pytest.raises(StopIteration):\n        first([])\n\n"
+        "def test_f():\n    assert all(map(lambda x: f(x) == x + 1, [1, 2]))\n"
+    )
+    for body, expected in (("return x + 1", Verdict.ACCEPTED), ("raise StopIteration", Verdict.WRONG_ANSWER)):
+        submission = Submission(language="python", source=f"def first(xs): return next(iter(xs))\ndef f(x): {body}")
+        assert spawning.judge(submission, [TestCase.pytest({"test_it.py": text})], LIMITS).status is expected
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "configure_mock(**{'assert_called_once_with': lambda *a: None})",
+        "reset_mock()",
+        "attach_mock(g, 'assert_called_once_with')",
+    ],
+)
+def test_a_submission_does_not_change_what_a_mock_says(change, spawning):
+    code = "from unittest.mock import Mock\nmock = Mock()\ncandidate(mock)\nmock.assert_called_once_with(1)"
+    assert verdict(spawning, "def f(g): g(1)", code)[0] is Verdict.ACCEPTED
+    assert verdict(spawning, f"def f(g):\n    g(2)\n    g.{change}\n    g(1)", code)[0] is not Verdict.ACCEPTED
+
+
 def test_functions_that_work_in_place_and_functions_that_return_something_share_a_file(spawning):
     text = (
         "from solution import f, g\n\ndef test_f():\n    xs = [1, 2]\n    f(xs)\n    assert xs == [2, 1]\n\n"

@@ -44,6 +44,7 @@ VERDICTS = frozenset((
     *("startswith", "endswith", "isdisjoint", "issubset", "issuperset", "is_integer", "equals", "all", "any"),
 ))  # fmt: skip
 """Methods by which values say what they are equal to. An object that stands where a value is expected has none of them."""
+WAYS_INTO_MOCKS = ("assert", "configure_mock", "attach_mock", "mock_add_spec", "reset_mock")
 FUNCTIONS = (types.FunctionType, types.MethodType, types.BuiltinFunctionType)
 
 
@@ -63,7 +64,8 @@ class Examination:
     """The border, as it is seen by a test.
 
     Args:
-        mentioned: names in the test's code: an exception that it does not mention, the test cannot have expected.
+        mentioned: names in the tests' code: an exception that it does not mention, a test cannot have expected.
+        mentioned_by: those of each test function.
     """
 
     def __init__(self) -> None:
@@ -81,6 +83,7 @@ class Examination:
         self.border.unchanged = self.unchanged
         self.serving = 0  # how many requests of the submission's are being served
         self.mentioned: frozenset[str] = frozenset()
+        self.mentioned_by: dict[str, frozenset[str]] = {}
         self.asked = 0  # calls and names of the submission's: no test passes, and none is blamed on it, without
         self.function = ""  # that an `assert` test calls `candidate`
         self.trees: list[ast.AST] = []  # of the tests
@@ -125,6 +128,7 @@ class Examination:
         """
         self.trees = trees
         self.mentioned = testcode.mentioned_names(trees)
+        self.mentioned_by = testcode.mentions_by_test(trees)
         self.border.brings_back = testcode.brings_back(trees, theirs)
         compared = testcode.compares_with_arguments(trees, theirs)
         if "candidate" in compared:  # the function's other name
@@ -212,7 +216,7 @@ class Examination:
         extends = described.get("extends")
         names = [str(name) for name in extends] if isinstance(extends, list) and extends else [str(described.get("type"))]
         self.raised = self._exception(names, described)
-        if not self.mentioned.intersection(names) and not self.unexpected:
+        if not self.mentioned_here().intersection(names) and not self.unexpected:
             self.unexpected = plain.clean(f"{names[0]}: {described.get('message')}")
         return self.raised
 
@@ -228,9 +232,19 @@ class Examination:
     def _known_exception(self, name: str) -> type[Exception] | None:
         """Return the type here that a name of the submission's stands for; None for one that would end a loop of the test's."""
         kind = self.exceptions.get(name, getattr(builtins, name, None))
-        if name in ENDS_LOOPS and name not in self.mentioned:
+        if name in ENDS_LOOPS and name not in self.mentioned_here():
             return None
         return kind if isinstance(kind, type) and issubclass(kind, Exception) else None
+
+    def mentioned_here(self) -> frozenset[str]:
+        """Return the names that the running test mentions: what another test of the same file expects, this one does not."""
+        frame: types.FrameType | None = sys._getframe()
+        while frame is not None:
+            name = getattr(frame.f_code, "co_qualname", "").partition(".<locals>")[0]
+            if name in self.mentioned_by:
+                return self.mentioned_by[name]
+            frame = frame.f_back
+        return self.mentioned
 
     def serve(self, request: dict[str, Any]) -> dict[str, Any]:
         """Reply to a submission that uses a function or an object of the test's: within limits, as it may ask for anything."""
@@ -266,6 +280,8 @@ class Examination:
 
     def _do(self, op: Any, target: list[Any], args: list[Any], kwargs: dict[str, Any]) -> Any:
         thing = target[0]
+        if op == "attribute" and str(target[1]).startswith(WAYS_INTO_MOCKS) and hasattr(thing, "mock_calls"):
+            raise borders.Refused("a submission may not change what a mock says of its calls")
         if op == "call" and callable(thing):
             return thing(*args, **kwargs)
         if op == "attribute" and target[1] == "__doc__" and isinstance(thing, FUNCTIONS):

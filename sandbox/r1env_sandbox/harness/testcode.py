@@ -431,6 +431,21 @@ def mentioned_names(trees: Iterable[ast.AST]) -> frozenset[str]:
     return frozenset(found)
 
 
+def mentions_by_test(trees: Iterable[ast.AST]) -> dict[str, frozenset[str]]:
+    """Return, for each test function by its qualified name, the names that it and all code outside of test functions mention."""
+    tests: dict[str, list[ast.AST]] = {}
+    rest: list[ast.AST] = []
+    for tree in trees:
+        top: list[ast.stmt] = getattr(tree, "body", [])
+        inner = [(f"{node.name}.", item) for node in top if isinstance(node, ast.ClassDef) for item in node.body]
+        for owner, node in [*(("", node) for node in top if not isinstance(node, ast.ClassDef)), *inner]:
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.name.startswith("test"):
+                tests.setdefault(owner + node.name, []).append(node)
+            else:
+                rest.append(node)
+    return {name: mentioned_names([*rest, *nodes]) for name, nodes in tests.items()}
+
+
 def bound_names(tree: ast.AST) -> set[str]:
     """Return names that code gives a value to, anywhere."""
     return set(_bound(tree))

@@ -177,7 +177,20 @@ def _packed_layer(device_type: str) -> Callable[..., tuple[Tensor, Tensor]]:
     # again: more often than torch's limit of 8, behind which it gives up and runs every operation by itself.
     limits: Any = torch._dynamo.config
     limits.recompile_limit = max(VARIANTS, limits.recompile_limit)
-    return torch.compile(_causal_layer)
+    return compiled(_causal_layer)
+
+
+def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Return a function compiled for a GPU, by kernels for the gradients of norms which do not depend on the number of tokens.
+
+    Since torch 2.10 large passes take kernels which compute the gradients of the inputs and of the weights of a norm together. They are
+    known to return gradients that nothing was written to (pytorch issue 193061), and every limit below which they are not taken is one
+    more variant to compile: a pass of a few tokens after a large one has kernels of its own.
+    """
+    import torch._inductor.config as inductor
+
+    known = hasattr(inductor.triton, "mix_order_reduction")
+    return torch.compile(function, options={"triton.mix_order_reduction": False} if known else None)
 
 
 # The network: the elementwise functions, and the decoder layer.
@@ -249,7 +262,7 @@ PLAIN = Elementwise(add_norm, rotate, gated)
 def elementwise(device_type: str) -> Elementwise:
     """Return the functions, compiled on a GPU, where each would otherwise take up to ten passes over memory; as they are on a CPU."""
     if device_type == "cuda" and has_triton():
-        return Elementwise(torch.compile(add_norm), torch.compile(rotate), torch.compile(gated))
+        return Elementwise(compiled(add_norm), compiled(rotate), compiled(gated))
     return PLAIN
 
 
