@@ -1,4 +1,4 @@
-"""What the core itself provides, through the same hooks as everybody else."""
+"""What the core itself provides, through the same hooks as any plugin."""
 
 from __future__ import annotations
 
