@@ -1,10 +1,14 @@
-"""Seconds of one GRPO step, phase by phase: the local engine beside others, on the device it finds.
+"""Seconds of one GRPO or SFT step, phase by phase: the local engine beside others, on the device it finds.
 
     python benchmarks/grpo_step.py [--ways local,vllm,plain,trl] [--prompts 128 --group 8 --prompt-tokens 53 --new-tokens 96]
+    python benchmarks/grpo_step.py --ways local,sft --shape llama-3.1-8b --lora 32 --prompts 16 --prompt-tokens 256 --new-tokens 1024
+    python benchmarks/grpo_step.py --ways sft --shape qwen2.5-7b --optimizer adamw8bit --checkpointing --prompts 16
 
-A Llama of 135 million parameters (SmolLM2's shape) with random weights and made-up words: speed depends on neither. The ways:
+A Llama of 135 million parameters (SmolLM2's shape) with random weights and made-up words: speed depends on neither. Nothing is
+downloaded for the published shapes either. The ways:
 
     local   the local engine
+    sft     a step of supervised fine-tuning on as many rows of the same lengths; its `sampled tokens/s` are those of the responses learned
     vllm    the same loop, whose tokens a vLLM in the same process draws, with the weights pushed into it before every batch
     plain   transformers' `generate` in the format of the matrices, and an update with its own forward pass, padded batches and whole
             logits; its generation gives no log-probs, no texts and no rewards
@@ -30,7 +34,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +48,8 @@ from transformers import (
     LlamaConfig,
     LlamaForCausalLM,
     PreTrainedTokenizerFast,
+    Qwen2Config,
+    Qwen2ForCausalLM,
     TrainerCallback,
 )
 
@@ -57,25 +63,31 @@ from r1env.types import Task
 from r1env_trainers.generate.choose import training_engine
 from r1env_trainers.generate.engine import CompletionSampler, LocalEngine, Samples
 from r1env_trainers.generate.options import EngineName, VLLMOptions
-from r1env_trainers.model.batching import left_pad
+from r1env_trainers.model.batching import checkpoint_layers, left_pad
 from r1env_trainers.model.llama import compute_dtype
 from r1env_trainers.model.load import LoadedModel, choose_device, limit_memory, limit_threads
 from r1env_trainers.model.logprobs import TokenBatch, padded_logprobs
+from r1env_trainers.model.lora import with_adapters
 from r1env_trainers.model.session import make_optimizer, optimizer_step
 from r1env_trainers.rl.advantages import group_mean
 from r1env_trainers.rl.config import GRPOConfig
 from r1env_trainers.rl.losses import policy_loss
 from r1env_trainers.rl.rollouts import collect
 from r1env_trainers.rl.update import update
+from r1env_trainers.sft.config import SFTConfig
+from r1env_trainers.sft.loop import forward_passes, make_batch, response_loss
 
 SHAPES = {  # hidden, feed-forward, layers, heads, key-value heads, vocabulary
     "135m": (576, 1536, 30, 9, 3, 49_152),
     "0.5b": (896, 4864, 24, 14, 2, 151_936),
     "1.5b": (1536, 8960, 28, 12, 2, 151_936),
     "gemma3-270m": (640, 2048, 18, 4, 1, 262_144),
+    "qwen2.5-7b": (3584, 18_944, 28, 28, 4, 152_064),
+    "llama-3.1-8b": (4096, 14_336, 32, 32, 8, 128_256),
     "tiny": (128, 352, 2, 4, 4, 64),
 }
-WAYS = {"local", "vllm", "plain", "trl", "openrlhf"}
+UNTIED = {"qwen2.5-7b", "llama-3.1-8b"}  # the head has weights of its own
+WAYS = {"local", "sft", "vllm", "plain", "trl", "openrlhf"}
 WARM_UP = 2
 PEER_MICRO_BATCH = 128  # sequences; 28 GB for 135 million parameters
 
@@ -102,8 +114,10 @@ def parity(completion: str) -> float:
     return float(sum(map(ord, completion)) % 17)
 
 
-def make_model(shape: str, context: int, device: torch.device, ending: float) -> LoadedModel:
-    """Random weights in float32. A share `ending` of the vocabulary ends a completion."""
+def make_model(
+    shape: str, context: int, device: torch.device, ending: float, dtype: torch.dtype = torch.float32
+) -> LoadedModel:
+    """Random weights, made on the device. A share `ending` of the vocabulary ends a completion."""
     hidden, feed_forward, layers, heads, kv_heads, vocabulary = SHAPES[shape]
     words = Tokenizer(models.WordLevel({f"w{i}": i for i in range(vocabulary)}, unk_token="w0"))
     words.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
@@ -115,20 +129,27 @@ def make_model(shape: str, context: int, device: torch.device, ending: float) ->
         "num_attention_heads": heads,
         "num_key_value_heads": kv_heads,
         "max_position_embeddings": context,
-        "tie_word_embeddings": True,
+        "tie_word_embeddings": shape not in UNTIED,
         "bos_token_id": None,
         "eos_token_id": None,
         "pad_token_id": 0,
     }
     torch.manual_seed(0)
-    with device:
-        if shape.startswith("gemma3"):
-            model: Any = Gemma3ForCausalLM(Gemma3TextConfig(**settings, head_dim=256, sliding_window=512))
-        else:
-            model = LlamaForCausalLM(LlamaConfig(**settings))
+    usual = torch.get_default_dtype()
+    torch.set_default_dtype(dtype)
+    try:
+        with device:
+            if shape.startswith("gemma3"):
+                model: Any = Gemma3ForCausalLM(Gemma3TextConfig(**settings, head_dim=256, sliding_window=512))
+            elif shape.startswith("qwen2.5"):
+                model = Qwen2ForCausalLM(Qwen2Config(**settings))
+            else:
+                model = LlamaForCausalLM(LlamaConfig(**settings))
+    finally:
+        torch.set_default_dtype(usual)
     model.generation_config.eos_token_id = list(range(1, 1 + round(ending * vocabulary))) or None
     tokenizer = PreTrainedTokenizerFast(tokenizer_object=words, pad_token="w0", unk_token="w0", padding_side="left")
-    return LoadedModel(model.eval(), tokenizer)
+    return LoadedModel(model.eval(), tokenizer, dtype)
 
 
 def make_environment(count: int, tokens: int, vocabulary: int) -> Environment:
@@ -175,7 +196,10 @@ def local_loop(
     local = training_engine(loaded, engine, options, seed=0, max_rows=config.engine.max_num_seqs)
     assert isinstance(local, LocalEngine)
     sampler = TimedSampler(local.sampler, loaded.device)
-    reference = LoadedModel(copy.deepcopy(loaded.model), loaded.tokenizer) if config.algo.needs_reference else None
+    reference = None
+    if config.algo.needs_reference:  # with adapters the policy itself, with these switched off
+        adapted = loaded.adapter is not None
+        reference = replace(loaded, base_only=True) if adapted else replace(loaded, model=copy.deepcopy(loaded.model))
     optimizer = make_optimizer(loaded, config)
     for number in itertools.count():
         wait(loaded.device)
@@ -185,6 +209,23 @@ def local_loop(
         end = wait(loaded.device)
         seconds, tokens = experience.seconds, float(experience.tokens.completion_mask.sum())
         yield Step(sampler.seconds, seconds["generate"], seconds["reward"], end - start, tokens, metrics["logprob_gap"])
+
+
+def fine_tuning(loaded: LoadedModel, config: SFTConfig, prompt_tokens: int, new_tokens: int) -> Iterator[Step]:
+    """Steps of SFT, as `r1env train sft` takes them, on rows of random tokens."""
+    optimizer, vocabulary = make_optimizer(loaded, config), loaded.model.config.vocab_size
+    draws = np.random.default_rng(0).integers(1, vocabulary, (config.optim.batch_size, prompt_tokens + new_tokens)).tolist()
+    rows = [(row[:prompt_tokens], row[prompt_tokens:]) for row in draws]
+    tokens = float(new_tokens * len(rows))
+    for number in itertools.count():
+        start, total = wait(loaded.device), 0.0
+        for some in forward_passes(rows, loaded.model, config):
+            loss = response_loss(loaded.model, make_batch(some, loaded.pad, loaded.device), tokens)
+            loss.backward()
+            total += float(loss.detach())
+        optimizer_step(loaded, optimizer, config, number, total=config.steps, loss=total)
+        seconds = wait(loaded.device) - start
+        yield Step(seconds, 0.0, 0.0, seconds, tokens)
 
 
 def plain_transformers(environment: Environment, loaded: LoadedModel, config: GRPOConfig) -> Iterator[Step]:
@@ -393,9 +434,11 @@ def measure(running: Iterator[Step], steps: int, device: torch.device) -> tuple[
 def run_way(way: str, arguments: argparse.Namespace) -> str:
     """Measure one way; a row of the table."""
     device = choose_device("auto")
+    lora, optimizer = {"rank": arguments.lora}, {"name": arguments.optimizer, "micro_batch_size": arguments.micro_batch}
+    shared = {"model": "random", "lora": lora, "gradient_checkpointing": arguments.checkpointing}
     config = GRPOConfig.model_validate(
         {
-            "model": "random",
+            **shared,
             "env": "words",
             "sampling": {
                 "prompts_per_step": arguments.prompts,
@@ -403,14 +446,19 @@ def run_way(way: str, arguments: argparse.Namespace) -> str:
                 "max_new_tokens": arguments.new_tokens,
                 "top_p": arguments.top_p,
             },
-            "optim": {"micro_batch_size": arguments.micro_batch, "mini_batches": arguments.mini_batches},
+            "optim": {**optimizer, "mini_batches": arguments.mini_batches},
             "algo": {"kl_coef": arguments.kl},
             "engine": {"max_num_seqs": arguments.max_rows},
         }
     )
     limit_memory(device, arguments.memory)
-    loaded = make_model(arguments.shape, arguments.prompt_tokens + arguments.new_tokens, device, arguments.ending)
+    context, dtype = arguments.prompt_tokens + arguments.new_tokens, getattr(torch, arguments.dtype)
+    loaded = make_model(arguments.shape, context, device, arguments.ending, dtype)
     limit_threads(loaded.parameters, None)
+    if config.lora.rank:
+        loaded = with_adapters(loaded, config.lora, "random", seed=0)
+    if config.gradient_checkpointing:
+        checkpoint_layers(loaded.model)
     environment = make_environment(arguments.prompts, arguments.prompt_tokens, SHAPES[arguments.shape][-1])
     options = VLLMOptions(
         gpu_memory_utilization=arguments.vllm_memory,
@@ -418,7 +466,11 @@ def run_way(way: str, arguments: argparse.Namespace) -> str:
         enforce_eager=arguments.vllm_eager,
         sleep=arguments.vllm_sleep,
     )
-    if way == "trl":
+    if way == "sft":
+        rows = {"batch_size": arguments.prompts * arguments.group, "lr": 1e-5}
+        tuning = SFTConfig.model_validate({**shared, "data": "random.jsonl", "optim": {**optimizer, **rows}})
+        running = fine_tuning(loaded, tuning, arguments.prompt_tokens, arguments.new_tokens)
+    elif way == "trl":
         running = trl_with_vllm(environment, loaded, config, options, WARM_UP + arguments.steps)
     elif way == "openrlhf":
         running = openrlhf(environment, loaded, config, options, WARM_UP + arguments.steps)
@@ -451,6 +503,12 @@ def main() -> None:
     parser.add_argument("--mini-batches", type=int, default=1, help="optimizer steps a step (local, vllm)")
     parser.add_argument("--kl", type=float, default=0.0, help="weight of the KL to a reference model (local, vllm)")
     parser.add_argument("--top-p", type=float, default=1.0, help="nucleus of the sampler (local, vllm)")
+    parser.add_argument("--lora", type=int, default=0, metavar="RANK", help="train adapters of this rank (local, vllm, sft)")
+    parser.add_argument("--dtype", choices=("float32", "bfloat16"), default="float32", help="of the weights (r1env: float32)")
+    parser.add_argument(
+        "--checkpointing", action="store_true", help="compute layers again in the backward pass (local, vllm, sft)"
+    )
+    parser.add_argument("--optimizer", choices=("adamw", "adamw8bit"), default="adamw", help="(local, vllm, sft, plain)")
     parser.add_argument("--steps", type=int, default=5)
     parser.add_argument("--vllm-memory", type=float, default=0.3, help="the share of the GPU's memory that vLLM gets")
     parser.add_argument("--vllm-eager", action="store_true", help="vLLM without CUDA graphs and compilation")

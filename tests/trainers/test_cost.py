@@ -269,14 +269,19 @@ def test_the_table_says_what_does_not_fit() -> None:
     assert last.startswith("rl does not fit: it takes at least 148 GB, and there are 141; lora.rank,")
 
 
-def test_adapters_on_a_cpu_take_the_seconds_that_were_measured() -> None:
-    # `benchmarks/grpo_vs_trl.py` with lora.rank=8, 1 December 2026, at a load of 5: CPU seconds beside those of all weights, 0.569 and 7.09.
-    for shape, ratio in ((TINY, 0.866 / 0.569), (TEN_M, 9.05 / 7.09)):
-        config = GRPOConfig.model_validate({"model": "random", "env": "sort-4", "algo": {"track_kl": False}})
-        batch = Rollouts(8, 8, 64, 64)
-        plain = step.grpo_step_seconds(shape, batch, CPU(1), config)
-        adapted = step.grpo_step_seconds(shape, batch, CPU(1), config.model_copy(update={"lora": LoRA(rank=8)}))
-        assert_within(1.25, adapted / plain, ratio)
+def test_adapters_take_about_as_long_as_all_weights() -> None:
+    # `benchmarks/grpo_step.py --ways local --shape tiny --prompts 8 --prompt-tokens 64 --new-tokens 64 --micro-batch 8`, with and without
+    # --lora 8, 1 December 2026: 4.3 and 3.5 s, one after the other on a machine at a load of 13. The model counts operations only.
+    config = GRPOConfig.model_validate({"model": "random", "env": "sort-4", "algo": {"track_kl": False}})
+    batch = Rollouts(8, 8, 64, 64)
+    plain = step.grpo_step_seconds(TINY, batch, CPU(1), config)
+    adapted = step.grpo_step_seconds(TINY, batch, CPU(1), config.model_copy(update={"lora": LoRA(rank=8)}))
+    assert_within(1.5, adapted / plain, 4.305 / 3.521)
+    # On a GPU they share the decoder, and save the gradients of the weights.
+    config = config.model_copy(update={"gradient_checkpointing": True})
+    adapters = config.model_copy(update={"lora": LoRA(rank=32)})
+    ratio = step.grpo_step_seconds(EIGHT_B, LONG, H200, adapters) / step.grpo_step_seconds(EIGHT_B, LONG, H200, config)
+    assert 0.7 < ratio < 1
 
 
 def test_a_model_whose_shape_is_not_here_has_no_estimate() -> None:

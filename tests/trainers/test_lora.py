@@ -16,6 +16,7 @@ from r1env.recipes import check_plan, execute, plan_training
 from r1env.rewards import reward
 from r1env_trainers.generate.batches import Lockstep, TransformersBatch
 from r1env_trainers.generate.engine import Sampler
+from r1env_trainers.model.batching import checkpoint_layers
 from r1env_trainers.model.checkpoint import list_checkpoints, save_pretrained
 from r1env_trainers.model.llama import all_weights, is_llama, obstacle, refresh
 from r1env_trainers.model.load import LoadedModel, load_model
@@ -358,6 +359,7 @@ def test_a_forward_pass_without_the_adapters_would_be_noticed(monkeypatch, caplo
 @pytest.mark.parametrize("name", LIGHT)
 def test_a_model_that_is_stored_in_bfloat16_is_tried_in_float32(name):
     loaded = adapted(name, dtype=torch.bfloat16)
+    checkpoint_layers(loaded.model)
     layers = loaded.model.model.layers
     assert is_llama(loaded.model)
     assert loaded.model.model.layers is layers

@@ -42,12 +42,7 @@ CPU_LOGIT_SECONDS = 3e-8  # to draw from
 CPU_LAYER_SECONDS = 1.5e-3  # of a decode step, however few rows: Python and allocations
 CPU_BANDWIDTH = 7e9  # bytes of the cache a second, in attention; a virtual core beside others
 BF16 = 2
-# Adapters are computed by transformers' own forward pass. Its layer of a decode step is fitted to Gemma 3 270M (11,000 tokens a second of
-# 512 rows on an H200); on a CPU to the tiny model and 10 million parameters; its share of the peak in an update was not measured.
-TRANSFORMERS_LAYER_SECONDS = 2.5e-3
-TRANSFORMERS_SHARE = 0.4
-TRANSFORMERS_ON_CPU = 1.7
-CAST_BYTES = 8  # moved for each weight of a pass: float32 read, bfloat16 written and read
+MERGING_BYTES = 18  # moved for each weight: read, added to and rounded, by way of float32
 RECOMPUTED = 2  # operations a weight and token that a pass does once more
 
 
@@ -97,29 +92,26 @@ ALL_WEIGHTS = Way()
 def generation_seconds(shape: ModelShape, batch: Rollouts, hardware: Hardware, way: Way = ALL_WEIGHTS) -> float:
     """Return the seconds of generation by the local engine: each prompt once, then one decode step per token for all rows, none of which ends early.
 
-    A model with adapters is decoded by transformers' forward pass.
+    Adapters are merged into the weights that decode, which takes a pass over all weights before each batch.
     """
     prefill = 2 * shape.body * batch.prompts * batch.prompt_tokens
-    flops = 2 * (shape.body + shape.head + way.adapters) * batch.rows  # of a decode step
+    flops = 2 * (shape.body + shape.head) * batch.rows  # of a decode step
     context = batch.prompt_tokens + batch.new_tokens / 2
     if isinstance(hardware, CPU):
         rate = CPU_FLOPS * hardware.threads
         cache = 2 * batch.rows * kv_bytes(shape) * context  # float32
         drawing = batch.rows * shape.vocabulary * CPU_LOGIT_SECONDS
         step = flops / rate + cache / CPU_BANDWIDTH + drawing + shape.layers * CPU_LAYER_SECONDS
-        return (prefill / rate + batch.new_tokens * step) * (TRANSFORMERS_ON_CPU if way.adapters else 1)
+        return prefill / rate + batch.new_tokens * step
     read = BF16 * (shape.body + shape.head) + batch.rows * (kv_bytes(shape) * context + SAMPLING_BYTES * shape.vocabulary)
-    layer = LAYER_SECONDS
-    if way.adapters:  # its cache is copied whole in every step, and its weights are rounded in every step
-        read += CAST_BYTES * shape.body + 2 * batch.rows * kv_bytes(shape) * context
-        layer = TRANSFORMERS_LAYER_SECONDS
-    step = flops / (DECODING_SHARE * hardware.flops) + read / hardware.bandwidth + shape.layers * layer
-    return prefill / (TRAINING_SHARE * hardware.flops) + batch.new_tokens * step
+    merging = MERGING_BYTES * shape.body / hardware.bandwidth if way.adapters else 0.0
+    step = flops / (DECODING_SHARE * hardware.flops) + read / hardware.bandwidth + shape.layers * LAYER_SECONDS
+    return merging + prefill / (TRAINING_SHARE * hardware.flops) + batch.new_tokens * step
 
 
-def update_tokens(batch: Rollouts, hardware: Hardware, micro_batch: int | None, way: Way = ALL_WEIGHTS) -> float:
+def update_tokens(batch: Rollouts, hardware: Hardware, micro_batch: int | None) -> float:
     """Return the tokens that an update computes: on a CPU a prompt is computed once for its completions in a micro-batch."""
-    if not isinstance(hardware, CPU) or way.adapters:
+    if not isinstance(hardware, CPU):
         return batch.tokens
     return batch.sampled + batch.prompts * math.ceil(batch.group / (micro_batch or CPU_ROWS)) * batch.prompt_tokens
 
@@ -133,8 +125,7 @@ def update_seconds(shape: ModelShape, tokens: float, predicted: float, hardware:
     if isinstance(hardware, CPU):
         return (flops / CPU_FLOPS + elements * CPU_ELEMENT_SECONDS) / hardware.threads
     flops += 2 * shape.head * predicted  # once more in the backward pass, see `linear_logprobs`
-    share = TRANSFORMERS_SHARE if way.adapters else TRAINING_SHARE
-    return flops / (share * hardware.flops) + ELEMENTWISE_BYTES * elements / hardware.bandwidth
+    return flops / (TRAINING_SHARE * hardware.flops) + ELEMENTWISE_BYTES * elements / hardware.bandwidth
 
 
 def forward_seconds(shape: ModelShape, tokens: float, predicted: float, hardware: Hardware) -> float:
@@ -162,8 +153,7 @@ def update_bytes(
         return 2 * kept * row_tokens * (micro_batch or CPU_ROWS)  # float32
     if micro_batch is not None:
         return kept * row_tokens * micro_batch
-    whole = token_bytes(shape, checkpointing=False)  # by which the tokens of a pass are chosen, see `_token_budget`
-    tokens = min(GPU_TOKENS, max(row_tokens, GPU_SHARE * max(0.0, hardware.memory - held) / whole))
+    tokens = min(GPU_TOKENS, max(row_tokens, GPU_SHARE * max(0.0, hardware.memory - held) / kept))  # see `_token_budget`
     return kept * tokens
 
 
@@ -174,13 +164,10 @@ def rounded_bytes(shape: ModelShape, hardware: Hardware, way: Way) -> float:
     return BF16 * (shape.body / (shape.layers if way.recomputing else 1) + shape.head)
 
 
-def decoding_bytes(shape: ModelShape, batch: Rollouts, hardware: Hardware, way: Way = ALL_WEIGHTS) -> float:
-    """Return the bytes of the keys and values of all rows, and on a GPU of the weights in bfloat16. A GPU keeps both between batches.
-
-    With adapters neither is kept, so they count nothing in the update.
-    """
+def decoding_bytes(shape: ModelShape, batch: Rollouts, hardware: Hardware) -> float:
+    """Return the bytes of the keys and values of all rows, and on a GPU of the weights in bfloat16. A GPU keeps both between batches."""
     cache = batch.tokens * kv_bytes(shape)
-    return 2 * cache if isinstance(hardware, CPU) else cache + (0 if way.adapters else BF16 * shape.parameters)
+    return 2 * cache if isinstance(hardware, CPU) else cache + BF16 * shape.parameters
 
 
 def least_bytes(shape: ModelShape, row_tokens: float, hardware: Hardware, config: LocalConfig, *, sampling: bool) -> float:
@@ -189,10 +176,8 @@ def least_bytes(shape: ModelShape, row_tokens: float, hardware: Hardware, config
     Args:
         sampling: whether the stage also decodes, for which a GPU holds the weights in bfloat16.
     """
-    way = Way.of(shape, config)
-    if not way.adapters:
-        way = replace(way, recomputing=True)  # where memory is short it does so by itself
-    decoding = BF16 * shape.parameters if sampling and not way.adapters and isinstance(hardware, GPU) else 0.0
+    way = replace(Way.of(shape, config), recomputing=True)  # where memory is short it does so by itself
+    decoding = BF16 * shape.parameters if sampling and isinstance(hardware, GPU) else 0.0
     one_row = update_bytes(shape, row_tokens, hardware, 1, 0.0, way)
     return held_bytes(shape, config) + decoding + rounded_bytes(shape, hardware, way) + one_row
 
@@ -256,7 +241,7 @@ def grpo_step_seconds(shape: ModelShape, batch: Rollouts, hardware: Hardware, co
     old = config.optim.updates_per_step > 1 or config.algo.penalizes_kl
     passes = int(old) + int(config.algo.needs_reference)
     way = Way.of(shape, config)
-    tokens = update_tokens(batch, hardware, config.optim.micro_batch_size, way)
+    tokens = update_tokens(batch, hardware, config.optim.micro_batch_size)
     return (
         generation_seconds(shape, batch, hardware, way)
         + config.optim.epochs * update_seconds(shape, tokens, batch.sampled, hardware, way)
@@ -265,16 +250,12 @@ def grpo_step_seconds(shape: ModelShape, batch: Rollouts, hardware: Hardware, co
 
 
 def grpo_bytes(shape: ModelShape, batch: Rollouts, hardware: Hardware, config: GRPOConfig) -> float:
-    """Return the bytes at the peak, in the update, when a GPU still holds what decodes; with adapters possibly in decoding."""
+    """Return the bytes at the peak, in the update, when a GPU still holds what decodes."""
     way, held = Way.of(shape, config), held_bytes(shape, config)
     row, rows = batch.prompt_tokens + batch.new_tokens, config.optim.micro_batch_size
-    decoding = decoding_bytes(shape, batch, hardware, way)
+    decoding = decoding_bytes(shape, batch, hardware)
     if isinstance(hardware, CPU):
         return held + max(update_bytes(shape, row, hardware, rows, held, way), decoding)
-    if way.adapters:
-        # transformers' cache is copied when it grows, a layer at a time.
-        learning = rounded_bytes(shape, hardware, way) + update_bytes(shape, row, hardware, rows, held, way)
-        return held + max(learning, decoding * (1 + 1 / shape.layers))
     return held + decoding + update_bytes(shape, row, hardware, rows, held + decoding, way)
 
 

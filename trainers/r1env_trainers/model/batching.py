@@ -149,7 +149,7 @@ def _cut_into(batch: Sequence[int], pieces: int) -> list[list[int]]:
 def _token_budget(model: PreTrainedModel, recomputing: bool) -> int:
     """Return the tokens of one forward pass on a GPU, from its free memory and the activation bytes of a token."""
     free = GPU_SHARE * _free_for_activations(model)
-    tokens = free / _token_bytes(model)
+    tokens = free / (_recomputed_token_bytes(model) if model in _checkpointed else _token_bytes(model))
     if tokens < FEW_TOKENS and recomputing:
         tokens = free / _recomputed_token_bytes(model)
     return int(min(GPU_TOKENS, tokens))

@@ -596,6 +596,8 @@ def _in_float32(model: PreTrainedModel) -> PreTrainedModel:
         copied: Any = copy.deepcopy(model)
     finally:
         body.layers = layers
+    for layer in copied.model.layers:
+        layer.__dict__.pop("forward", None)  # that of `checkpoint_layers` belongs to the layer that was copied
     copied.config.num_hidden_layers = len(copied.model.layers)
     if getattr(copied.config, "layer_types", None):
         copied.config.layer_types = copied.config.layer_types[:count]

@@ -195,7 +195,7 @@ def _forward_passes(pairs: Sequence[Pair], model: PreTrainedModel, config: Tunin
     """Return the places of the pairs of each micro-batch."""
     lengths = [len(prompt) + len(response) for prompt, response in pairs]
     if config.optim.micro_batch_tokens is None:
-        return micro_batches(lengths, model, config.optim.micro_batch_size)
+        return micro_batches(lengths, model, config.optim.micro_batch_size, recomputing=is_llama(model))
     # Padding costs nothing only where Llama-shaped models run packed.
     return (best_fit if is_llama(model) else padded_batches)(lengths, config.optim.micro_batch_tokens)
 
