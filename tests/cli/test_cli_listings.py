@@ -72,7 +72,9 @@ def test_environments_are_listed(r1env_program: Any) -> None:
     assert "say it again" in r1env_program("envs").stdout
     rows = json.loads(r1env_program("envs", "--json").stdout)
     assert [
-        (row["name"], row["kind"], row["reward"]) for row in rows if row["name"] not in ("data", "nemo-gym", "openenv")
+        (row["name"], row["kind"], row["reward"])
+        for row in rows
+        if row["name"] not in ("data", "nemo-gym", "openenv", "simulated-user")
     ] == [
         ("echo", "logic", "exact"),
         ("endless", "math", "exact"),

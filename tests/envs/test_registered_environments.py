@@ -28,6 +28,7 @@ ROWS = {
         "FAIL_TO_PASS": '["test_calc.py::test_add"]',
         "PASS_TO_PASS": "[]",
     },
+    "simulated-user": {"user": "You want {n}.", "opening": "May I have {n}?", "answer": "{n}"},
     "code-jsonl": {"prompt": "Print {n}.", "tests": [{"kind": "stdio", "stdin": "", "expected": "{n}"}]},
 }
 """A made-up row for each environment that needs a file and has no fixture."""
@@ -93,9 +94,13 @@ def options(request, tmp_path):
     if name in FOLDERS:
         _write(tmp_path, FOLDERS[name])
         return {"path": str(tmp_path), "check": False}
+    if name == "search":
+        pytest.importorskip("bm25s")
     path = tmp_path / "rows.jsonl"
     row = json.dumps(ROWS[name])
     path.write_text("".join(row.replace("{n}", str(n)) + "\n" for n in range(1, 6)), "utf-8")
+    if name == "simulated-user":
+        return {"data": str(path), "engine": "scripted", "engine_options": {"text": "I said what I want."}}
     if name != "swebench":
         return {"data": str(path)}
     for n in range(1, 6):
