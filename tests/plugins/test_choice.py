@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 import r1env
 from r1env.testing import Example, check_reward
+from r1env_math import verify_choice
 from r1env_math.choice import options_in, options_of
 
 CITIES = "Which city is in Portugal?\n(A) Rome\n(B) Lyon\n(C) Porto\n(D) Bonn"
@@ -183,3 +184,10 @@ def test_shuffled_options_keep_their_text(order):
 def test_a_more_generous_policy_pays_whatever_a_stricter_one_pays(completion):
     paid = [score(completion, "B", policy=where) == 1.0 for where in ("strict", "explicit", "lenient")]
     assert paid == sorted(paid)
+
+
+@pytest.mark.parametrize("said", ["✅ B", "Answer - B", "Clearly B.", "Answer: Ｂ", "Ⓑ", "It cannot be A, C or D. So B."])
+def test_an_option_behind_a_tick_or_in_wide_letters_is_read(said):
+    task = r1env.Task(id="t", prompt="Which is a bird?\nA) Trout\nB) Wren\nC) Oak\nD) Moss", answer="B")
+    assert verify_choice("B", said, task=task).correct is True
+    assert verify_choice("C", said, task=task).correct is False

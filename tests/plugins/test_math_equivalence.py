@@ -255,9 +255,38 @@ NEAR_MISSES += [
     ("k^2+1", "k^2+1\\ (k\\ge 5)"), ("May 9", "\\text{9th of June}"), ("5\\text{ m/s}^2", "5\\text{ meters per second cubed}"),
 ]  # fmt: skip
 
+NOTATIONS = {
+    "grouped with decimals": ("48210.75", ("48\\,210.75", "48\u202f210.75"), ("48\u202f210.57",)),
+    "grouped twice with decimals": ("3048210.75", ("3 048 210.75", "3\u00a0048\u00a0210.75"), ("3 048 210.7", "3 048 201.75")),
+    "marks over digits": ("\\frac{7}{30}", ("0.2\\dot3", "0.2\\bar{3}", "0.23\u0305"), ("0.\\dot{2}\\dot{3}", "0.23", "0.\\bar{23}")),
+    "a sign in braces or in words": ("-46", ("{-}46", "moins 46", "负46", "零下46度"), ("46", "moins 64")),
+    "siunitx": ("12\\text{ m}", ("\\SI{12}{m}", "\\qty{12}{\\meter}", "\\num{12}", "\\mathrm{12~m}", "1200\\text{ cm}"), ("\\SI{12}{cm}",)),
+    "signs of areas": ("30", ("30㎡", "30㎥"), ("302",)),
+    "a box behind an equals sign": ("19", ("n = \\boxed{19}",), ("1\\boxed{9}", "n = 1\\boxed{9}")),
+    "mixed numbers in words": ("3.75", ("three and three quarters",), ("three and four quarters", "three quarters")),
+    "percent": ("45\\%", ("forty-five percent", "45\\text{\\%}", "45\\%\\text{ of the students}"), ("forty-five", "fifty-four percent")),
+    "clocks": ("7:50", ("7h50", "7点50分", "7.50 pm"), ("\\frac{7}{50}\\cdot2", "7.50", "5:70")),
+    "a clock that is no ratio": ("6:30", ("6:30 am",), ("\\frac{6}{30}", "\\frac15", "1:5", "2:10")),
+    "dates": ("May 9, 2004", ("May 9th, 2004", "9 mai 2004", "9. Mai 2004", "9 de mayo de 2004", "Sunday, May 9, 2004"), ("9 mars 2004", "May 9, 2005")),
+    "nothing solves it": ("\\text{no solution}", ("sin solución", "pas de solution", "no such x", "The equation has no solution"), ("one solution", "x=0", "\\text{all solutions}")),
+    "a name of the line": ("y=4x-1", ("l: 4x-y-1=0", "L: y=4x-1"), ("l: y=4x+1",)),
+    "constants": ("x^5-e^x+C", ("x^5-e^x+\\text{const}", "x^5-e^x+\\text{constant}", "x^5-e^x+k"), ("x^5-e^x+x", "x^5+e^x+k")),
+    "bases by name": ("3E_{16}", ("3E_{\\text{hex}}",), ("3E_{\\text{oct}}", "3F_{\\text{hex}}")),
+    "congruence signs": ("x\\equiv 4\\pmod 9", ("x≡4 (mod 9)",), ("x≡5 (mod 9)", "x≡4 (mod 8)")),
+    "functions in braces": ("\\cos^2 x", ("{\\cos}^2 x",), ("{\\sin}^2 x",)),
+    "rows ended by cr": ("\\begin{pmatrix}5&1\\\\0&2\\end{pmatrix}", ("\\begin{pmatrix}5&1\\cr 0&2\\end{pmatrix}",), ("\\begin{pmatrix}5&0\\cr 1&2\\end{pmatrix}",)),
+    "cases as an array": (
+        "\\begin{cases} 2x & x<1 \\\\ 3 & x\\ge1\\end{cases}",
+        ("\\left\\{\\begin{array}{ll} 2x & x<1 \\\\ 3 & x\\ge1\\end{array}\\right.",),
+        ("\\left\\{\\begin{array}{ll} 2x & x<1 \\\\ 4 & x\\ge1\\end{array}\\right.",),
+    ),
+}  # fmt: skip
+
 RIGHT = [(cause, reference, answer) for cause, cases in CASES.items() for reference, right, _ in cases for answer in right]
+RIGHT += [(cause, reference, answer) for cause, (reference, right, _) in NOTATIONS.items() for answer in right]
 RIGHT += [("mixed", *pair) for pair in SAME]
 WRONG = [(cause, reference, answer) for cause, cases in CASES.items() for reference, _, wrong in cases for answer in wrong]
+WRONG += [(cause, reference, answer) for cause, (reference, _, wrong) in NOTATIONS.items() for answer in wrong]
 WRONG += [("near misses", *pair) for pair in NEAR_MISSES]
 
 

@@ -370,3 +370,25 @@ def test_no_text_makes_it_raise_and_what_it_finds_is_in_the_text(completion, pol
 def test_hostile_texts_are_read_too(name):
     extract(HOSTILE_TEXTS[name])
     extract(HOSTILE_TEXTS[name], AnswerPolicy(where="lenient"))
+
+
+@pytest.mark.parametrize(
+    ("completion", "right"),
+    [
+        ("We add up.\n\nSolution: 23", True),
+        ("We add up.\n\n\\text{Answer: }23", True),
+        ("The answer is not 32 but 23.", True),
+        ("The answer is not 23 but 32.", False),
+        ("If we forgot the tax, the answer would be 23.", False),
+        ("Had they left early, the answer would be 23.", False),
+        ("Adding both, the answer would be 23.", True),
+    ],
+)
+def test_what_would_be_so_and_is_not_is_no_answer(completion, right):
+    assert verify("23", completion).correct is right
+
+
+def test_a_letter_that_may_stand_for_thousands_is_not_judged():
+    assert verify("90000", "\\boxed{90k}").correct is None
+    assert verify("90", "\\boxed{90k}").correct is False
+    assert verify("90000", "\\boxed{9k}").correct is False

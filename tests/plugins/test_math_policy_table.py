@@ -64,6 +64,7 @@ REFUSED: list[tuple[str, str, float | None, str]] = [
         "a bound, or a remark; the same for `short`, `loss`, `doubled`, `upwards`, `inclusive`, …",
     ),
     ("5", "5\\text{ mil}", None, "thousands in Spanish, thousandths of an inch in English"),
+    ("70000", "70k", None, "thousands, or a product with a variable"),
     ("28\\%", "28\\text{ percentage points}", None, "a difference in points, or a ratio"),
     ("7", "\\approx 7", None, "an estimate where the exact count is expected; `\\approx 0.5` counts as 0.5"),
     (

@@ -334,6 +334,18 @@ def _scale_or_unit(case: Case) -> bool:
 _THOUSANDS = re.compile(r"(?<=[0-9]) ?(?:\\text\{ ?)?(?:mil|mille|mila)\}?$")
 
 
+def _thousand_letter(case: Case) -> bool:
+    """`70k`, `8\\text{ M}`: thousands and millions, or a variable, kelvin, moles in a litre."""
+    for text, other in case.both_ways:
+        lettered = _LETTERED.fullmatch(text)
+        if lettered and case.same(f"{lettered[1]}*{1000 if lettered[2] in 'kK' else 10**6}", other):
+            return True
+    return False
+
+
+_LETTERED = re.compile(r"(-?[0-9]{1,12}(?:\.[0-9]{1,12})?) ?(?:\\text\{ ?)?([kKM])\}?")
+
+
 def _percentage_points(case: Case) -> bool:
     """Return a difference of percentages in points, in per cent, or as a bare number."""
     for text, other in case.both_ways:
@@ -380,6 +392,7 @@ _DOUBTS: tuple[tuple[Callable[[Case], bool], str], ...] = (
     (_roman_numeral, "a Roman numeral, or letters"),
     (_part_of_words, "one says only a part of the other"),
     (_scale_or_unit, "the word may multiply by 1000, or be a unit"),
+    (_thousand_letter, "the letter may multiply, or be a variable or a unit"),
     (_percentage_points, "percentage points, or per cent"),
     (_residue, "one is a residue, and the other a number"),
     (_pounds, "pounds of weight, or of money"),

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import re
 import string
+import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -108,7 +109,14 @@ _OPTION_ALONE = re.compile(
     r"^(?:(?:the )?(?:option|choice|letter|选项|选|答)\s?[:：]?\s?)?[(（\[【]?(?P<letters>[A-J]{1,6})[)）\]】]?[.．。!]?$",
     re.IGNORECASE,
 )
-_SO = re.compile(r"[,;] (?:so|hence|thus|therefore),? (?:it(?:'s| is) |option )?(\(?[A-J]\)?)[.!]?$")
+_SO = re.compile(r"[,;.] (?:[Ss]o|[Hh]ence|[Tt]hus|[Tt]herefore),? (?:it(?:'s| is) |option )?(\(?[A-J]\)?)[.!]?$")
+_WIDE = re.compile("[Ａ-Ｊａ-ｊⒶ-Ⓙ]")
+_LED = re.compile(
+    r"^(?:[✅✔☑✓👉➡]\uFE0F?|(?:final )?answer -|clearly,?|obviously,?|both)\s+(?=[(*]{0,2}[A-J](?![A-Za-z'’]))", re.IGNORECASE
+)
+_ARE_CORRECT = re.compile(
+    r"(?:^|[.\n] ?)(?:(?:only )?(?:options|choices|statements|answers) |both )?(?P<letters>\(?[A-J]\)?(?:, ?\(?[A-J]\)?){0,8},? and \(?[A-J]\)?) are (?:all |both |the )?(?:correct|right|true)(?: options| answers| ones)?[.!]?$"
+)
 _MENTION = re.compile(r"(?:\b(?:option|choice|answer)\s|选项)\(?(?P<letter>[A-J])(?![A-Za-z'’])|[(（](?P<bare>[A-J])[)）]")
 
 
@@ -352,9 +360,10 @@ def _read_pick(text: str, options: Mapping[str, str], policy: AnswerPolicy, wher
     if hedged or _EITHER.search(_LATEX.sub(" ", text)):
         return Pick(frozenset(), text, "the answer is hedged")
     first = text.strip().partition("\n")[0] if where != "box" else text
+    first = unicodedata.normalize("NFKC", first) if _WIDE.search(first) else first
     kept = _REJECTED.sub("", first).strip() or first
     letters = _letters(kept, options, keep_case=policy.case is Case.KEEP)
-    if letters is None and options and (by_text := _by_text(kept, options)):
+    if letters is None and options and (by_text := _by_text(first, options) or _by_text(kept, options)):
         if len(by_text) > 1:
             return None
         return Pick(by_text, kept, f"the text of an option ({where})")
@@ -442,7 +451,9 @@ def _letter_in_sentence(sentence: str) -> Pick | None:
 
 def _from_last_line(response: str, options: Mapping[str, str], policy: AnswerPolicy) -> Pick | None:
     """Return a last line, or a response, that is nothing but an option."""
-    line = CONCLUSION.sub("", response.strip().rpartition("\n")[2].strip(), count=1)
+    line = _LED.sub("", CONCLUSION.sub("", response.strip().rpartition("\n")[2].strip(), count=1), count=1)
+    if several := _ARE_CORRECT.search(line):
+        line = several["letters"]
     if concluded := _SO.search(line):
         line = concluded[1]
     if len(line) > 300 or ANNOUNCEMENT.search(line):

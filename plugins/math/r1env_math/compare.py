@@ -11,6 +11,7 @@ import re
 from collections.abc import Callable, Sequence
 from fractions import Fraction
 from functools import cached_property
+from math import gcd
 
 from r1env_math.ast import (
     EMPTY,
@@ -179,6 +180,8 @@ def _clocks(reference: Form, answer: Form, rules: Scalars) -> bool:
     assert isinstance(clock, Clock)
     if clock.half or len(clock.minutes) != 1 or clock.minutes[0] < 10 or not isinstance(other, Ratio | Expression):
         return False
+    if clock is reference and gcd(clock.hour, clock.minutes[0]) > 1:
+        return False  # a ratio would be in lowest terms
     ratio_of_clock = Ratio((str(clock.hour), str(clock.minutes[0])))
     first, second = (ratio_of_clock, other) if clock is reference else (other, ratio_of_clock)
     return _ratios(first, second, rules)

@@ -24,6 +24,7 @@ from r1env_math.phrases import (
     AFTERWORD,
     ANNOUNCEMENT,
     CONCLUSION,
+    COUNTERFACTUAL,
     DENIED_BEFORE,
     FINAL,
     HEDGE,
@@ -347,7 +348,9 @@ def _from_statements(text: str, policy: AnswerPolicy) -> list[Extraction]:
     asserted = [
         each
         for each in found
-        if not NEGATED.search(each[0]) and not SUPPOSED_BEFORE.search(text[max(0, each.start() - 60) : each.start()])
+        if not NEGATED.search(each[0])
+        and not SUPPOSED_BEFORE.search(text[max(0, each.start() - 60) : each.start()])
+        and not ("would" in each[0] and COUNTERFACTUAL.search(text[max(0, each.start() - 200) : each.start()]))
     ]
     if not asserted:
         return [Extraction(None, "the answer is only supposed, or denied")]
@@ -437,7 +440,7 @@ def _is_label(announcement: str) -> bool:
 
 def _stated(rest: str, after_colon: bool) -> str:
     """Return the answer at the beginning of what follows "the answer is": a formula in dollars, or the rest of the sentence."""
-    rest = rest.lstrip(" \t\n*:：_")
+    rest = rest.lstrip(" \t\n*:：_}")
     if fenced := _FENCE.match(rest):
         return fenced[1].strip()
     formula = _FORMULA.match(rest)

@@ -13,7 +13,8 @@ _SYMBOLS = {
     "π": r"\pi ", "α": r"\alpha ", "β": r"\beta ", "γ": r"\gamma ", "δ": r"\delta ", "θ": r"\theta ", "λ": r"\lambda ",
     "μ": r"\mu ", "φ": r"\phi ", "ϕ": r"\phi ", "ω": r"\omega ", "σ": r"\sigma ", "ρ": r"\rho ", "ε": r"\epsilon ",
     "º": "°", "˚": "°", "…": r"\ldots ", "⋯": r"\ldots ", "′": "'", "’": "'", "٪": "%", "٫": ".", "٬": ",", "、": ",",
-    "∶": ":", "｛": r"\{", "｝": r"\}", "ℝ": r"\mathbb{R}", "√": r"\sqrt ", "∛": r"\sqrt[3]",
+    "∶": ":", "｛": r"\{", "｝": r"\}", "ℝ": r"\mathbb{R}", "≡": r"\equiv ", "∧": r"\text{ and }", "∨": r"\text{ or }", "㎡": r"\text{ m}^2", "㎥": r"\text{ m}^3",
+    "㎠": r"\text{ cm}^2", "㎢": r"\text{ km}^2", "√": r"\sqrt ", "∛": r"\sqrt[3]",
 }  # fmt: skip
 _SUPERSCRIPTS = dict(zip("⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻ⁿ", "0123456789+-n", strict=True))
 _SUBSCRIPTS = dict(zip("₀₁₂₃₄₅₆₇₈₉₊₋ₙ", "0123456789+-n", strict=True))
@@ -48,7 +49,24 @@ _RECURRING = re.compile(
     r"(?<![0-9.])([0-9]*\.[0-9]*?)([0-9]{1,6}?)\2{1,}(?:[0-9]{0,5})\s?(?:\.\.\.|…|\\(?:l|c)?dots)(?![0-9a-zA-Z])"
 )
 _DOTTED = re.compile(r"(\.[0-9]*)\\dot\s?\{?([0-9])\}?([0-9]*)\\dot\s?\{?([0-9])\}?")
-_SPACED_GROUPS = re.compile(r"(?<![0-9.,])([0-9]{1,3}(?: [0-9]{3}){2,}|[0-9]{1,3}(?:[\u00a0\u202f][0-9]{3})+)(?![0-9.,])")
+_DOTTED_LAST = re.compile(r"(\.[0-9]*)\\(?:dot|bar)\s?(?:\{\s?([0-9]{1,20})\s?\}|([0-9]))(?![0-9\\])")
+_OVERLINED = re.compile("(?:[0-9]\u0305){1,20}")
+_SIGN_IN_BRACES = re.compile(r"(?<![\^_a-zA-Z])\{\s?([-+])\s?\}(?=[0-9])")
+_FUNCTION_IN_BRACES = re.compile(r"(?<![_^}a-zA-Z])\{\s?(\\(?:sin|cos|tan|cot|sec|csc|ln|log))\s?\}")
+_BOX_IN_BOX = re.compile(r"(?:(?<==)|(?<== ))\\(?:boxed|fbox)\s?\{([^{}]{1,200})\}\s*$")
+_SIUNITX = re.compile(r"\\(?:SI|qty)\s?\{([^{}]{1,40})\}\s?\{([^{}]{1,60})\}")
+_NUM = re.compile(r"\\num\s?\{([^{}]{1,40})\}")
+_NUMBER_IN_TEXT = re.compile(
+    r"\\(?:text|mathrm|mbox|textrm)\s?\{\s?(-?[0-9][0-9.,]*)(?:\s|~|\\[,; ]){1,3}([^\W\d_][^{}\\=]{0,40})\}"
+)
+_CASES_AS_ARRAY = re.compile(
+    r"\\left\s?\\\{\s?\\begin\s?\{array\}\s?(?:\{[^{}]{0,20}\})?(.*?)\\end\s?\{array\}\s?\\right\s?\.", re.DOTALL
+)
+_CONSTANT_IN_WORDS = re.compile(r"(?<=\+)\s?\\(?:text|mathrm|textrm)\s?\{\s?[cC]onst(?:ant)?\.?\s?\}")
+_PERCENT_OF = re.compile(r"(?<=%)\s?\\text\{ ?of (?:the |all )?[a-z]+(?: [a-z]+)?\.? ?\}$")
+_SPACED_GROUPS = re.compile(
+    r"(?<![0-9.,])([0-9]{1,3}(?: [0-9]{3}){2,}|[0-9]{1,3}(?:[\u00a0\u202f][0-9]{3})+)(?![0-9]|,[0-9]{3}|[.,][0-9]+[.,])"
+)
 _GROUPED = re.compile(r"(?<![0-9.,])[0-9]{1,3}(?:,[0-9]{3})+(?![0-9,])")
 _POINTS = re.compile(r"(?<![0-9.,])[0-9]{1,3}(?:(?:\.[0-9]{3}){2,}(?:,[0-9]+)?|(?:\.[0-9]{3})+,[0-9]{1,2})(?![0-9.,])")
 _TIMES_TEN = re.compile(r"(?<=[0-9]) ?[xX] ?(?=10\s?\^)")
@@ -93,7 +111,7 @@ _NOTHING = frozenset(
     )
 )
 _COMMAND = re.compile(r"\\([a-zA-Z]+\*?)|\\(.)|(\$+)|(~)", re.DOTALL)
-_IN_CODE = (("<=", r"\le "), (">=", r"\ge "), ("!=", r"\neq "), (r"\text{\$}", r"\$"), ("{:}", ":"))
+_IN_CODE = (("<=", r"\le "), (">=", r"\ge "), ("!=", r"\neq "), (r"\text{\$}", r"\$"), (r"\text{\%}", r"\%"), ("{:}", ":"))
 _THIN_SPACES = ",;:! >"
 _FULL_STOPS = re.compile(r"(?:(?<![.])[.]|[。।]|\s)+$")
 _GROUPING = re.compile(
@@ -118,7 +136,7 @@ _PERCENT = re.compile(
     r"(?<=[0-9}]) ?(?:\\text\{ ?)?(?:per ?cent|percentage|percent|pct)(?![a-zA-Z])(?! ?points)(?: ?\})?", re.IGNORECASE
 )
 _WORD_SQRT = re.compile(
-    r"(?<![a-zA-Z\\])(sqrt|pi|infinity|infty|oo|inf|exp|sin|cos|tan|cot|ln|log|arcsin|arccos|arctan)(?![a-zA-Z])"
+    r"(?<![a-zA-Z\\])(sqrt|pi|infinity|infty|oo|inf|exp|sin(?! soluci)|cos|tan|cot|ln|log|arcsin|arccos|arctan)(?![a-zA-Z])"
 )
 
 
@@ -137,6 +155,8 @@ def normalize(text: str) -> str:
         text = quoted[1]
     if "\\" in text:
         text = _respelled(text)
+    if "{" in text:
+        text = _SIGN_IN_BRACES.sub(r"\1", text)
     if "C" in text and ("_" in text or "^" in text):
         text = _COMBINATIONS.sub(_combinations, text)
     if text.endswith(")") and (repeating := _REPEATING_IN_PARENTHESES.fullmatch(text.strip())):
@@ -155,7 +175,7 @@ def normalize(text: str) -> str:
     text = _FULL_STOPS.sub("", text) or text.strip()
     if "& " in text and "\\begin" not in text:
         text = re.sub(r" \\?& ", r"\\text{ and }", text)
-    text = _PERCENT.sub("%", text)
+    text = _PERCENT_OF.sub("", _PERCENT.sub("%", text))
     text = _ORDINAL.sub(r" \\text{th}", text)
     text = _POWER_IN_CODE.sub("^", text)
     if "^" in text:
@@ -183,12 +203,17 @@ def _respelled(text: str) -> str:
     """LaTeX that is written in more than one way, before single commands are respelled."""
     text = text.replace(r"\^circ", r"^\circ").replace(r"\^\circ", r"^\circ")
     if "\\begin" in text:
+        text = _CASES_AS_ARRAY.sub(r"\\begin{cases}\1\\end{cases}", re.sub(r"\\cr(?![a-zA-Z])", r"\\\\", text))
         text, found = _ENVIRONMENT.subn(" ", text)
         if found:
             text = re.sub(r"\\\\(?:\[[^\]]{0,8}\])?\s*", ", ", text.replace("&", " ")).strip(" ,")
     elif "&" not in text and re.search(r"\\\\\s*(?![a-zA-Z])(?=.*[=])|\\\\\s*(?=[a-zA-Z]\s?=)", text):
         text = re.sub(r"\\\\(?:\s+(?=\S)|(?=[a-zA-Z]\s?=))", ", ", text)
-    text = _INVISIBLE_COMMAND.sub(" ", text)
+    text = _INVISIBLE_COMMAND.sub(" ", _BOX_IN_BOX.sub(r"\1", text))
+    text = _SIUNITX.sub(_with_unit, _NUM.sub(r"\1", text))
+    text = _NUMBER_IN_TEXT.sub(r"\1\\text{ \2}", text)
+    text = _CONSTANT_IN_WORDS.sub("C", text)
+    text = _FUNCTION_IN_BRACES.sub(r"\1", text)
     text = _QUAD_BETWEEN.sub(", ", text)
     text = _TEXT_SIGN.sub(r"\1", _LABEL.sub("", _COLOR.sub("", text)))
     text = _ROW_SKIP.sub(r"\1", text)
@@ -197,7 +222,13 @@ def _respelled(text: str) -> str:
     text = _OPERATORNAME.sub(r"\\\1 ", text)
     text = _UPPER_FIRST.sub(r"\\\1_\3^\2", text)
     text = _UNIT_VECTOR.sub(r"\\hat{\1}", text)
-    return _DOTTED.sub(r"\1\\overline{\2\3\4}", text)
+    return _DOTTED_LAST.sub(r"\1\\overline{\2\3}", _DOTTED.sub(r"\1\\overline{\2\3\4}", text))
+
+
+def _with_unit(found: re.Match[str]) -> str:
+    """`\\SI{25}{m/s}`, `\\qty{25}{\\meter\\per\\second}` as a number and its unit."""
+    unit = " ".join(found[2].replace("\\", " ").split())
+    return rf"{found[1]}\text{{ {unit}}}"
 
 
 def _combinations(found: re.Match[str]) -> str:
@@ -237,6 +268,7 @@ def _without_unicode(text: str) -> str:
     if text.isascii():
         return text
     text = _INVISIBLE.sub("", text)
+    text = _OVERLINED.sub(lambda run: "\\overline{" + run[0].replace("\u0305", "") + "}", text)
     text = _ROOT_OF_GROUP.sub(r"\\sqrt{\1}", text)
     text = _SUPERSCRIPT.sub(lambda run: "^{" + "".join(map(_SUPERSCRIPTS.__getitem__, run[0])) + "}", text)
     text = _SUBSCRIPT.sub(lambda run: "_{" + "".join(map(_SUBSCRIPTS.__getitem__, run[0])) + "}", text)

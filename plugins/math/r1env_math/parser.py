@@ -41,7 +41,8 @@ from r1env_math.vocabulary import HAN_DIGITS, MONTHS, number_in_words
 
 _EMPTY_WORDS = frozenset(
     ("no solution", "no solutions", "no real solution", "no real solutions", "none", "empty set", "the empty set", "no such number",
-     "no integer solutions", "no real roots", "does not exist", "dne", "impossible", "无解", "нет решений", "keine lösung")
+     "no integer solutions", "no real roots", "sin solución", "no hay solución", "no tiene solución", "pas de solution", "aucune solution",
+     "sem solução", "nessuna soluzione", "решений нет", "не имеет решений", "geen oplossing", "해가 없다", "解なし", "does not exist", "dne", "impossible", "无解", "нет решений", "keine lösung")
 )  # fmt: skip
 _EMPTY_SOLUTIONS = frozenset(_EMPTY_WORDS - {"does not exist", "dne", "impossible", "no such number", "none"})
 _TOKEN = re.compile(
@@ -65,12 +66,15 @@ _IS_SUM_OF_NAMES = re.compile(
 )
 _MATRIX = re.compile(r"[(\[]?\\begin\{([pbB]?matrix|smallmatrix|array)\}(?:\{[clr|]*\})?(.*)\\end\{\1\}[)\]]?", re.DOTALL)
 _SCALED_MATRIX = re.compile(r"([^&]{1,40}?)(?:\\cdot|\\times|\*)? ?([(\[]?\\begin\{.*)", re.DOTALL)
-_BASE_NAME = r"[0-9]{1,2}|two|three|four|five|six|seven|eight|nine|ten|twelve|sixteen"
+_BASE_NAME = r"[0-9]{1,2}|hex|oct|bin|two|three|four|five|six|seven|eight|nine|ten|twelve|sixteen"
 _BASED = re.compile(
     rf"\(?(?:\\text\{{)?([0-9a-zA-Z]+)\}}?\)?_(?:([0-9])|\{{?\(?(?:\\text\{{ ?)?(?:base ?)?\}}?({_BASE_NAME}) ?\}}?\)?\}}?)"
 )
 _BASED_IN_WORDS = re.compile(rf"([0-9a-fA-F]+) ?\(?(?:\\text\{{ ?)?\(?(?:in )?base ?\}}?({_BASE_NAME})\)?\}}?\)?")
 _BASES = {
+    "hex": "16",
+    "oct": "8",
+    "bin": "2",
     "two": "2",
     "three": "3",
     "four": "4",
@@ -93,17 +97,20 @@ _PLUS_MINUS = re.compile(r"\\(?:pm|mp)(?![a-zA-Z])")
 _CASES = re.compile(r"\\begin\{cases\}(.*)\\end\{cases\}", re.DOTALL)
 _LETTERS = re.compile(r"[^\W\d_]+(?:[ '-][^\W\d_]+)*")
 _NO_SOLUTION = re.compile(
-    r"(?:there (?:is|are|exists?) )?no (?:real |integer |such |positive |rational )*(?:solutions?|roots?|real numbers?|integers?)(?: exists?)?",
+    r"(?:(?:the |this )?(?:equation|system|inequality|problem) has |there (?:is|are|exists?) )?"
+    r"no (?:real |integer |such |positive |rational )*(?:(?:solutions?|roots?|real numbers?|integers?)|(?<=such )(?:[a-z]|numbers?|values?))(?: exists?)?",
     re.IGNORECASE,
 )
 _CLOCK = re.compile(
-    r"(?P<hour>[01]?[0-9]|2[0-4]):(?P<minutes>[0-5][0-9](?::[0-5][0-9])?) ?(?:\\text\{ ?)?(?P<half>[aApP]\.?[mM]\.?)?\}?"
+    r"(?P<hour>[01]?[0-9]|2[0-4])(?::|h|点|點|時|시 ?|\.(?=[0-5][0-9] ?(?:\\text\{ ?)?[aApP]\.?[mM]))(?P<minutes>[0-5][0-9](?::[0-5][0-9])?)[分분]?"
+    r" ?(?:\\text\{ ?)?(?P<half>[aApP]\.?[mM]\.?)?\}?"
 )
 _BARE_HOUR = re.compile(r"(?P<hour>1[0-2]|[1-9]) ?(?:\\text\{ ?)?(?P<half>[aApP]\.?[mM]\.?)\}?")
 _DATE_WORDS = re.compile(
-    r"(?:(?P<month>[A-Za-z]{3,9})\.? (?:the )?(?P<day>[0-9]{1,2})|(?P<day2>[0-9]{1,2}) (?:of )?(?P<month2>[A-Za-z]{3,9})\.?)(?:,? ?(?P<year>[0-9]{4}))?",
+    r"(?:(?P<month>[^\W\d_]{3,10})\.? (?:the )?(?P<day>[0-9]{1,2})|(?P<day2>[0-9]{1,2})(?: |\. ?)(?:of |de )?(?P<month2>[^\W\d_]{3,10})\.?)(?:,? ?(?:de )?(?P<year>[0-9]{4}))?",
     re.IGNORECASE,
 )
+_WEEKDAY = re.compile(r"^(?:mon|tues|wednes|thurs|fri|satur|sun)day(?:, ?| )(?:the )?", re.IGNORECASE)
 _DATE_ISO = re.compile(
     r"(?P<year>[0-9]{4})-(?P<month>[0-9]{2})-(?P<day>[0-9]{2})|(?P<year2>[0-9]{4})年(?P<month2>[0-9]{1,2})月(?P<day2>[0-9]{1,2})日"
 )
@@ -144,7 +151,7 @@ def read(normalized: str) -> Form:
         normalized = rf"\{{{builder[1]}\}}"
     if parts := _labelled_parts(normalized):
         return parts
-    normalized = without_remarks(normalized, whole=True)
+    normalized = without_remarks(_LINE_NAME.sub("", normalized, count=1) if normalized[:1] in "lL" else normalized, whole=True)
     if _ALL_REAL.fullmatch(words(normalized)):
         return Region((Interval("-" + INFINITY, INFINITY, (False, False)),))
     if punctured := _REALS_EXCEPT.fullmatch(words(normalized)):
@@ -175,8 +182,10 @@ def read(normalized: str) -> Form:
         return Words(plain)
     if (number := number_in_words(plain)) is not None and plain:
         return Expression(str(number))
+    if (percent := _PERCENT_IN_WORDS.fullmatch(plain)) and (number := number_in_words(percent[1])) is not None:
+        return Expression(f"{number}%")
     if negative := _NEGATIVE.fullmatch(plain):
-        return Expression(f"-{negative[1]}")
+        return Expression(f"-{negative[1] or negative[2]}")
     if _is_words(normalized):
         if (counted := _counted_in_words(plain)) is not None:
             return counted
@@ -211,7 +220,12 @@ _LINE = Interval("-" + INFINITY, INFINITY, (False, False))
 _PLAIN_VECTOR = re.compile(
     r"(?=[^i]*i[^i]*$)(?=[^j]*j[^j]*$)-?(?:[0-9./]{0,9}|\\frac\{[0-9]+\}\{[0-9]+\}|[0-9]*\\sqrt\{[0-9]+\})[ijk](?:[-+](?:[0-9./]{0,9}|\\frac\{[0-9]+\}\{[0-9]+\}|[0-9]*\\sqrt\{[0-9]+\})[ijk]){1,2}"
 )
-_NEGATIVE = re.compile(r"(?:negative|minus) ([0-9]{1,30}(?:\.[0-9]{1,30})?)", re.IGNORECASE)
+_NEGATIVE = re.compile(
+    r"(?:(?:negative|minus|moins|menos|meno|минус|eksi) |[负負]|マイナス)([0-9]{1,30}(?:\.[0-9]{1,30})?)|零下([0-9]{1,30})(?:摄氏)?度?",
+    re.IGNORECASE,
+)
+_PERCENT_IN_WORDS = re.compile(r"([a-z -]{3,60}?) ?(?:%|per ?cent)", re.IGNORECASE)
+_LINE_NAME = re.compile(r"[lL](?:_[0-9])?:(?=[^:]*=[^:]*$)")
 _PART_LABELS = re.compile(r"(?:^|[,; ]|(?<=[0-9)}]))\(([a-e1-5])\) ?")
 
 
@@ -243,7 +257,8 @@ def _moment(text: str) -> Form | None:
     if found is not None:
         year, month, day = (int(found[name] or found[name + "2"]) for name in ("year", "month", "day"))
         return Date(year, month, day) if 1 <= month <= 12 and 1 <= day <= 31 else None
-    found = _DATE_WORDS.fullmatch(re.sub(r"(?<=[0-9]) ?th\b", "", words(text)).removeprefix("the "))
+    spoken = re.sub(r"(?<=[0-9]) ?th\b", "", words(text)).replace(" ,", ",").removeprefix("the ")
+    found = _DATE_WORDS.fullmatch(_WEEKDAY.sub("", spoken, count=1))
     if found is not None:
         month_name = (found["month"] or found["month2"]).lower()
         if month_name in MONTHS:
@@ -738,7 +753,7 @@ def _is_words(text: str) -> bool:
     longest = max(map(len, re.split("[ '-]", plain)))
     return (
         longest > 2
-        or plain.lower() in ("no", "ja", "da", "sí", "si", "ne")
+        or plain.lower() in ("no", "ja", "da", "sí", "si", "ne", "да", "ні")
         or text.startswith(r"\text{")
         or (longest == 2 and plain.isupper())
         or all("\u3040" <= char <= "\u9fff" for char in plain)

@@ -14,6 +14,7 @@ _STARS = r"[*_]{0,3}"
 _ANNOUNCEMENTS = {
     "any": (r"####", r"【(?:答案|解答|正解|정답|答え)】[:：]?"),
     "en": (
+        r"\banswer is not [^.,\n]{1,30}?,? but(?: rather)?(?= )",
         rf"\b(?:answer(?!ed\b|ing\b)|result|solution){_STARS}{_GAP}\b(?:is|equals|are|=|would be|should be|will be|must be|comes (?:out )?to(?: be)?|turns out to be|has to be){_STARS}(?:\s{{0,3}}:)?(?![a-zA-Z])",
         r"[\"']answer[\"']\s{0,2}:\s{0,2}[\"']?",
         rf"\banswer \([^()\n]{{1,30}}\){_STARS}{_MARK}",
@@ -167,6 +168,12 @@ RETRACTION = re.compile(
 )
 """Begins the text behind an answer that is taken back: "… is wrong", "Wait, …"."""
 
+COUNTERFACTUAL = re.compile(
+    r"(?:\A|[.!?\n]\s*)(?:but |and )?(?:had |were |if (?:we|one|you|i|it|they|there|he|she|this|that|the \w{1,20}) (?:had|were|did|took|forgot|could|\w{2,12}ed)\b)[^.!?\n]{0,150}\Z",
+    re.IGNORECASE,
+)
+"""Ends the text before "the answer would be": what would be so, and is not."""
+
 WRONG_LATER = re.compile(
     rf"(?:\b(?:that|this|which|it|the above|the first|my first)(?:'s| is| was| leads to| gives)?\s(?:clearly |obviously |actually )?(?:a |an )?(?:{_WRONG})|\bcontradiction\b|矛盾|противореч|widerspruch)",
     re.IGNORECASE,
@@ -187,7 +194,7 @@ NEXT_PROBLEM = re.compile(
 """Where a base model goes on with a question of its own."""
 
 CONCLUSION = re.compile(
-    r"^(?:(?:so,? |thus,? |hence,? |therefore,? )?(?:i|we) (?:get|obtain|have|find)|so|thus|therefore|hence|consequently|which gives|we get|this gives|it follows that|in conclusion|所以|因此|故|从而|综上|综上所述|于是|"
+    r"^(?:solution(?=\s?:)|(?:so,? |thus,? |hence,? |therefore,? )?(?:i|we) (?:get|obtain|have|find)|so|thus|therefore|hence|consequently|which gives|we get|this gives|it follows that|in conclusion|所以|因此|故|从而|综上|综上所述|于是|"
     r"donc|also|daher|folglich|somit|por lo tanto|portanto|quindi|dunque|следовательно|поэтому|итак|よって|したがって|ゆえに|따라서|그러므로|अतः|لذا|إذن|∴|⇒|=>|→|\\therefore)[\s,，:：]{0,3}",
     re.IGNORECASE,
 )

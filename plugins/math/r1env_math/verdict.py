@@ -321,7 +321,7 @@ def _is_open(forms: tuple[Form, Form], scalars: Scalars) -> bool:
 
 _DECIMAL_COMMA = re.compile(r"(?<![0-9.,])(-?[0-9]+)(?:,|\{,\})([0-9]{1,2}|[0-9]{4,12})(?![0-9.,])")
 _COMMA_AND_WORD = re.compile(r"[0-9],[0-9]+ ?[^\W\d_]{2,}")
-_PARAMETERS = frozenset("kmnltsujrCcKλμ")
+_PARAMETERS = frozenset("kmnltsujrACcKλμ")
 _SPACED_GROUPS = re.compile(r"-?[1-9][0-9]{0,2}(?: [0-9]{3})+")
 _WORDS_FIRST = re.compile(r"(?:\\text\{ ?)?([a-z -]{3,40}?) ?\}?\((-?[0-9]{1,12})\)\}?")
 _COMBINATIONS = re.compile(r"(?:C|\\text\{ ?C ?\}|nCr)\(([0-9]{1,3}),([0-9]{1,3})\)")
@@ -436,8 +436,10 @@ _COMMANDS_AND_TEXT = re.compile(r"\\(?:text|mathbb)\{[^{}]*\}|\\[a-zA-Z]+")
 
 def _is_free(text: str, letter: str) -> bool:
     """Return whether a letter is a free parameter as far as the text shows: an integer, a constant of integration, one of a curve."""
-    if letter in "CcK":
-        return re.search(rf"\+{letter}$", text) is not None
+    if letter in "ACcKk" and re.search(rf"\+{letter}$|^[a-z](?:\([a-z]\))?={letter}(?![a-zA-Z_0-9(])(?:.*[a-z])", text):
+        return True
+    if letter in "ACcK":
+        return False
     if re.search(rf"(?:^|,)[^=,]*(?<![a-zA-Z\\]){letter}(?![a-zA-Z])[^=,]*=", text):
         return False  # it is given a value
     if r"\mathbb{Z}" in text or "integer" in text or ("=" in text and r"\pi" in text):

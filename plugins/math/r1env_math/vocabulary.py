@@ -366,6 +366,11 @@ def number_in_words(text: str) -> Fraction | None:
     if len(words) > 3 and words[-3:-1] == ["and", "a"] and words[-1] in halves:  # two and a half
         whole = _english(words[:-3])
         return None if whole is None else sign * (whole + halves[words[-1]])
+    if "and" in words[1:-2] and words[-1] in FRACTIONS and "percent" not in words[-1]:  # two and three quarters
+        at = len(words) - 1 - words[::-1].index("and")
+        whole, part = _english(words[:at]), _english(words[at + 1 : -1])
+        if whole is not None and part is not None and part * FRACTIONS[words[-1]] < 1:
+            return sign * (whole + part * FRACTIONS[words[-1]])
     if words in (["a", "dozen"], ["one", "dozen"], ["dozen"]):
         return Fraction(12)
     if words == ["half"]:
@@ -427,8 +432,12 @@ def _han(text: str) -> Fraction | None:
 MONTHS = {
     name: number
     for number, names in enumerate(
-        ["january jan", "february feb", "march mar", "april apr", "may", "june jun", "july jul", "august aug", "september sep sept", "october oct", "november nov", "december dec"], 1
+        ["january jan janvier januar enero janeiro gennaio", "february feb février februar febrero fevereiro febbraio",
+         "march mar mars märz marzo março", "april apr avril abril aprile", "may mai mayo maio maggio",
+         "june jun juin juni junio junho giugno", "july jul juillet juli julio julho luglio", "august aug août agosto",
+         "september sep sept septembre septiembre setembro settembre", "october oct octobre oktober octubre outubro ottobre",
+         "november nov novembre noviembre novembro", "december dec décembre dezember diciembre dezembro dicembre"], 1
     )
     for name in names.split()
 }  # fmt: skip
-"""Months by their English names."""
+"""Months by their names in English, French, German, Spanish, Portuguese and Italian."""
