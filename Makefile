@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 PIP_ARGS ?=
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt $(PIP_ARGS)
 
-PACKAGES := .[report,server] sandbox[server] plugins/format plugins/math plugins/language[py3langid] plugins/code plugins/logic[reasoning-gym] plugins/benchmarks[hub] plugins/openai plugins/judge plugins/view trainers plugins/openrlhf plugins/verifiers
+PACKAGES := .[report,server] sandbox[server] plugins/format plugins/math plugins/language[py3langid] plugins/code plugins/logic[reasoning-gym,search] plugins/benchmarks[hub] plugins/openai plugins/judge plugins/view trainers plugins/openrlhf plugins/verifiers
 EDITABLE := $(foreach package,$(PACKAGES),--editable ./$(package))
 PROJECTS := pyproject.toml $(wildcard sandbox/pyproject.toml plugins/*/pyproject.toml trainers/pyproject.toml)
 

@@ -27,7 +27,7 @@ import pyarrow.parquet as pq
 
 from r1env.runs.rollouts import ROW_GROUP, SHARD_ROWS, RolloutRow, RolloutStore
 from r1env.runs.run import ROLLOUTS, Run
-from r1env_view.store import SORTS, VERDICTS, Filter, Store
+from r1env_view.store import SORTS, TASK_SORTS, VERDICTS, Filter, Store
 
 GROUP, STEP = 16, 1024  # rollouts of a prompt, of a step
 DISTINCT = 10 * SHARD_ROWS  # rollouts whose texts are made
@@ -147,6 +147,7 @@ def requests(store: Store, count: int) -> dict[str, Callable[[], object]]:
     }
     found: dict[str, Callable[[], object]] = {key: lambda wanted=wanted: page(wanted) for key, wanted in filters.items()}  # type: ignore[misc]
     found["the last page"] = lambda: page(base, count // 50 - 1)
+    found.update({f"tasks, {sort}": lambda sort=sort: store.tasks(base, sort, 200) for sort in TASK_SORTS})  # type: ignore[misc]
     found["one rollout"] = lambda: store.rollouts(name, [count // 2])
     found["one group"] = lambda: store.rollouts(
         name, [row["row"] for row in store.group_of(name, store.rollouts(name, [count // 2])[0])]

@@ -6,8 +6,8 @@
     observation, info = env.reset(seed=0)
     _, reward, terminated, _, info = env.step("<think>…</think><answer>0147</answer>")
 
-Importing the package is nearly free: names are loaded when they are first used, and environments are registered when
-Gymnasium is there, whichever of the two is imported first.
+Importing the package is cheap: names are loaded when they are first used. Environments are registered as soon as both r1env and
+Gymnasium have been imported, in either order.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""`python -m r1env` is the program `r1env`."""
+"""Run the command line: `python -m r1env` is the same as `r1env`."""
 
 from r1env.cli.main import main
 

@@ -56,23 +56,24 @@ def train(
     plugins: Plugins | None = None,
     **settings: Any,
 ) -> Run:
-    """Train, and return the finished run.
+    """Train a model and return the finished run.
 
     Args:
         name: a trainer (`grpo`, `sft`, …), a recipe, or the path of a recipe file.
-        preset: settings by name.
-        rewards: what is rewarded, instead of the setting `rubric`; `"accuracy"` is the environment's own checker. Functions may be given as they are.
-        output: the run's folder; a new one in `runs/` by default.
-        resume: go on with the run in this folder instead. It has all settings; those given change it, as far as a begun run can change:
-            `steps=60` extends a finished one.
-        listeners: called with every step's event, see `Run.subscribe`.
-        settings: of a trainer: `steps=5`, `optim={"lr": 1e-4}` or `**{"optim.lr": 1e-4}`. Of a recipe: `model`, `env`, `steps`, `seed`, and those of its
-            stages by name: `rl={"steps": 5}`. Where a setting names something, the object itself will do: an `EnvironmentSpec` as `env`, a
-            function as `algo={"loss": my_loss}` or as a prompt template.
+        preset: name of a preset, a set of settings that the trainer or recipe provides.
+        rewards: names, functions or `Reward` objects, or pairs of one of these and its weight. They replace the setting `rubric`.
+            `"accuracy"` is the environment's own checker.
+        output: the run's folder; by default a new one in `runs/`.
+        resume: continue the run in this folder. Its settings are used again; settings given here override those that may change after
+            a run has started. `steps=60` extends a finished run, for example.
+        listeners: functions that are called with the event of every step; see `Run.subscribe`.
+        settings: for a trainer: `steps=5`, `optim={"lr": 1e-4}` or `**{"optim.lr": 1e-4}`. For a recipe: `model`, `env`, `steps`, `seed`, and
+            the settings of its stages by stage name: `rl={"steps": 5}`. A setting that takes a name also takes the object itself: an
+            `EnvironmentSpec` as `env`, a function as `algo={"loss": my_loss}` or as a prompt template.
 
     Raises:
-        UsageError: a wrong name, setting or reward; before anything is written.
-        TrainingStoppedError: training cannot go on meaningfully; the last checkpoint is whole, and `resume` goes on from it.
+        UsageError: a name, setting or reward is wrong. Nothing has been written.
+        TrainingStoppedError: training cannot continue meaningfully. The last checkpoint is complete, and `resume` continues from it.
 
     Example:
         >>> run = train("grpo", preset="tiny-cpu", steps=5)  # doctest: +SKIP
@@ -118,22 +119,22 @@ def evaluate(
     plugins: Plugins | None = None,
     **options: Any,
 ) -> Evaluation:
-    """Evaluate a model on an environment's split `test`, or on all its tasks where it has no splits.
+    """Evaluate a model on the split `test` of an environment, or on all its tasks if it has no splits.
 
     Args:
         model: a folder or a name that the engine knows.
-        env: an environment's name, its spec, or an environment.
-        engine: an engine's name, or an engine; that one is not closed.
-        rewards: beside the environment's own checker, which the accuracy is of.
-        params: of sampling; by default DeepSeek-R1's protocol (temperature 0.6, top-p 0.95).
-        limit: tasks; a hundred of a source that never ends.
-        output: keep the evaluation in this folder, as `r1env eval --output` does: every completion as soon as it is scored. `r1env compare`,
-            `table`, `report`, `scaling` and `rescore` read it; `r1env eval --resume` completes it where model, engine and environment
-            were given by name.
-        options: of the environment, as in `make_environment`: `split="train"`, `data="file.jsonl"`, `template="boxed"`.
+        env: the name of an environment, an `EnvironmentSpec`, or an `Environment`.
+        engine: the name of an engine, or an engine. An engine that is passed as an object is not closed.
+        rewards: computed in addition to the environment's own checker. The accuracy is always that of the checker.
+        params: sampling parameters; by default DeepSeek-R1's protocol (temperature 0.6, top-p 0.95).
+        limit: number of tasks. The default is all of them, or 100 if the environment generates tasks without end.
+        output: save the evaluation in this folder, as `r1env eval --output` does; each completion is written as soon as it is scored.
+            `r1env compare`, `table`, `report`, `scaling` and `rescore` read the folder. `r1env eval --resume` completes it if model,
+            engine and environment were given by name.
+        options: options of the environment, as in `make_environment`: `split="train"`, `data="file.jsonl"`, `template="boxed"`.
 
     Raises:
-        UsageError: a wrong name or option.
+        UsageError: a name or option is wrong.
         RunFolderError: `output` exists and is not an empty folder.
 
     Example:
@@ -183,7 +184,7 @@ def evaluate(
 
 
 def create_run(plan: Plan, output: str | Path | None, command: Sequence[str]) -> Run:
-    """Create the run of a plan in the folder `output`; in a new one in `runs/` where that is None. Paths are stored absolute."""
+    """Create a run of the plan in the folder `output`, or in a new folder in `runs/` if that is None. Paths are stored as absolute paths."""
     folder = Path(output) if output is not None else new_folder(Path("runs"), plan, time.strftime("%Y%m%d-%H%M%S"))
     return Run.create(
         folder, with_absolute_paths(plan.model_dump(mode="json")), seed=int(plan.stages[0].config["seed"]), command=command
@@ -191,7 +192,7 @@ def create_run(plan: Plan, output: str | Path | None, command: Sequence[str]) ->
 
 
 def new_folder(parent: Path, plan: Plan, stamp: str) -> Path:
-    """Return a path in `parent` that nothing has yet, named after the plan."""
+    """Return a path in `parent` that does not exist yet, named after the plan."""
     return unused_path(parent, "-".join(part for part in (plan.name, plan.preset, stamp) if part))
 
 
@@ -225,7 +226,7 @@ def _reference_to_reward(reward: str | Reward | Callable[..., Any]) -> str:
 
 
 def _with_references(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the settings with a name in place of every object that settings can only name."""
+    """Return the settings with every object replaced by a name that settings can hold."""
 
     def named(value: Any) -> Any:
         if isinstance(value, Mapping):
@@ -248,9 +249,9 @@ OBJECTS = (EnvironmentSpec, PromptTemplate, Reward, Rubric)
 
 
 def reference_to(thing: object) -> str:
-    """Return a name by which settings find an object: its import path where it has one, else one in `r1env.here`; a name as it is.
+    """Return a name by which settings find an object: its import path if it has one, else a name in `r1env.here`. Return a name unchanged.
 
-    A run that names something in `r1env.here` can be resumed in this process only; a later one says that there is no such module.
+    A run that refers to `r1env.here` can be resumed in this process only; in any other, the module does not exist.
     """
     if isinstance(thing, str):
         return thing

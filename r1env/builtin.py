@@ -1,4 +1,4 @@
-"""What the core itself provides, through the same hooks as everybody else."""
+"""What the core itself provides, through the same hooks as any plugin."""
 
 from __future__ import annotations
 
@@ -46,6 +46,16 @@ def r1env_environments() -> list[EnvironmentSpec]:
             kind="any",
             requires="nemo-gym:FILE",
             argument="data",
+        ),
+        EnvironmentSpec(
+            "simulated-user",
+            "r1env.envs.simulated_user:UserTasks",
+            reward="",
+            summary="conversations whose user is played by a second engine, such as engine=openai",
+            max_turns=16,
+            other="r1env.envs.simulated_user:SimulatedUser",
+            kind="chat",
+            requires="data=FILE with the columns user and opening, and the model that plays the user: model=NAME",
         ),
         EnvironmentSpec(
             "openenv",

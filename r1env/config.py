@@ -9,7 +9,7 @@ A trainer's settings are a tree of `Settings`: `optim.lr`, `sampling.temperature
         lr: float = Field(default=1e-6, gt=0, description="Peak learning rate.")
 
 A mapping of settings is nested, or has dotted keys: `{"optim.lr": 1e-4}` is `{"optim": {"lr": 1e-4}}`.
-Names that moved are listed in `Settings.renamed`. They work for one version, with a warning that gives the new name.
+Renamed settings are listed in `Settings.renamed`. Their old names work for one version, with a warning that gives the new name.
 """
 
 from __future__ import annotations
@@ -35,16 +35,16 @@ M = TypeVar("M", bound=BaseModel)
 
 
 class SettingRenamedWarning(FutureWarning):
-    """A setting was given by a name that the next version will not know. The message gives the new name."""
+    """A setting was given by a name that the next version will not accept. The message gives the new name."""
 
 
 class Settings(BaseModel):
     """A group of settings: frozen, and unknown keys are rejected.
 
     Attributes:
-        renamed: old name of a setting of this model → its path now, e.g. `{"grad_clip": "optim.max_grad_norm"}`. Where the old name is
-            that of a group now (`engine`), only a value that is no mapping is moved.
-        renamed_values: path → {old value: new value}; a mapping of paths to values replaces a value that is another setting's now.
+        renamed: old name of a setting of this model → its current path, e.g. `{"grad_clip": "optim.max_grad_norm"}`. If the old name is
+            now the name of a group (`engine`), only a value that is not a mapping is moved.
+        renamed_values: path → {old value: new value}. If the value now belongs to other settings, the new value is a mapping of paths to values.
         names_elsewhere: names of other libraries → our paths, for the suggestion after an unknown key. Never accepted as input.
     """
 
@@ -62,11 +62,11 @@ class Settings(BaseModel):
 
 @dataclass(frozen=True, slots=True)
 class Name:
-    """Marks a text setting as a name out of an open list, `Annotated[str, Name(check, names)]`. Listings show the known names.
+    """Mark a text setting as a name from an extensible list, `Annotated[str, Name(check, names)]`. Listings show the known names.
 
     Attributes:
-        check: returns the name, or raises ValueError or UsageError.
-        names: returns the known names; `check` takes `module:attribute` and `file.py:attribute` too.
+        check: return the name, or raise ValueError or UsageError. It also accepts `module:attribute` and `file.py:attribute`.
+        names: return the known names.
     """
 
     check: Callable[[str], str]
@@ -78,12 +78,12 @@ class Name:
 
 @dataclass(frozen=True, slots=True)
 class Preset:
-    """Settings by name, with where they were published.
+    """A named set of settings, with the publication that they come from.
 
     Attributes:
-        settings: nested, as in a recipe.
-        source: the publication of every value without a note; empty for our own choice.
-        notes: path or group (`optim`, `algo.clip_ratio_low`) → a remark that replaces `source` there.
+        settings: a nested mapping, as in a recipe.
+        source: the publication that all values without a note come from; empty for r1env's own choices.
+        notes: path or group (`optim`, `algo.clip_ratio_low`) → a remark that replaces `source` for that path.
     """
 
     settings: Mapping[str, Any]
@@ -115,10 +115,10 @@ def load_yaml(path: Path) -> dict[str, Any]:
 
 
 def validate(model: type[M], data: Mapping[str, Any], where: str) -> M:
-    """Build `model` from `data`; the first fault becomes one line that names the key and, for an unknown key, the likely one.
+    """Build `model` from `data`. Report the first error in one line that names the key and, for an unknown key, suggests a known one.
 
     Args:
-        where: what the data are, for the message ("grpo settings", a file name).
+        where: where the data come from, for the message ("grpo settings", a file name).
 
     Raises:
         UsageError: a key is unknown, a value is out of range, or settings contradict each other.
@@ -155,7 +155,7 @@ def parse_overrides(pairs: Iterable[str]) -> dict[str, Any]:
 
 
 def merge(base: dict[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
-    """Lay `changes` over `base` in place, mapping by mapping; lists and scalars are replaced. Returns `base`."""
+    """Merge `changes` into `base` in place and return `base`. Mappings are merged recursively; lists and scalars are replaced."""
     for key, value in changes.items():
         if isinstance(value, Mapping) and isinstance(base.get(key), BaseModel):
             base[key] = plain(base[key])
@@ -173,7 +173,7 @@ def nested(path: str, value: object) -> dict[str, Any]:
 
 
 def _scalar(text: str, value: object) -> object:
-    """Return what people mean where YAML 1.1 differs: `1e-4` (no dot) is a number, `no` (Norwegian, too) is a text."""
+    """Correct two surprises of YAML 1.1: `1e-4` (no dot) is a number, and `no` (also the code of Norwegian) is a string."""
     if isinstance(value, bool) and text.strip().lower() not in ("true", "false"):
         return text.strip()
     if isinstance(value, str):
@@ -254,7 +254,7 @@ def _warn(message: str) -> None:
 
 
 def _unknown_key(model: type[BaseModel], location: tuple[str | int, ...], value: object) -> str:
-    """Return the key as it was written, with a remedy: the same setting of another library, the same name in a group, or a similar name."""
+    """Return the key as written and a suggestion: our name for another library's setting, the same name in a group, or a similar name."""
     path = [str(part) for part in location]
     while isinstance(value, Mapping) and len(value) == 1:  # `--set actor_rollout_ref.rollout.n=8`
         (name,) = value
@@ -277,7 +277,7 @@ def _unknown_key(model: type[BaseModel], location: tuple[str | int, ...], value:
 
 
 def _keys_at(model: type[BaseModel], path: Iterable[str | int]) -> list[str]:
-    """Return the field names of the model at `path` inside `model`; of `model` itself where the path leads elsewhere."""
+    """Return the field names of the model at `path` inside `model`, or those of `model` itself if `path` does not lead to a model."""
     current: type[BaseModel] = model
     for step in path:
         info = current.model_fields.get(str(step))
@@ -297,10 +297,10 @@ class Setting:
 
     Attributes:
         path: dotted, e.g. `optim.lr`.
-        type: as people write it, e.g. `float > 0`, `token|sequence`, `int|null`.
-        default: as plain data; None also where `required`.
-        source: where the default was published; empty for our own choice.
-        names: the known names where the value is a name out of an open list, see `Name`.
+        type: a short description, e.g. `float > 0`, `token|sequence`, `int|null`.
+        default: as plain data; also None if the setting is `required`.
+        source: where the default was published; empty for r1env's own choice.
+        names: the known names, if the value is a name from an extensible list; see `Name`.
     """
 
     path: str
@@ -319,12 +319,12 @@ class Setting:
 
 @cache
 def list_settings(model: type[BaseModel]) -> tuple[Setting, ...]:
-    """Return every setting of `model`, those of nested groups by their dotted paths: first the top level, then group by group."""
+    """Return every setting of `model`: first those of the top level, then those of each group with dotted paths."""
     return tuple(_settings(model, "", None))
 
 
 def list_groups(model: type[BaseModel]) -> dict[str, str]:
-    """Group path → the first line of its docstring; `""` for the top level."""
+    """Return a mapping from the path of each group to the first line of its docstring. The path of the top level is `""`."""
     groups = {"": "Top-level settings."}
     for path, inner in _groups(model, ""):
         groups[path] = (inner.__doc__ or "").strip().partition("\n")[0]
@@ -337,7 +337,7 @@ def plain(config: BaseModel) -> dict[str, Any]:
 
 
 def changed_settings(config: BaseModel) -> dict[str, Any]:
-    """Return path → value of the settings that differ from their defaults, as plain data; required ones always."""
+    """Return the settings that differ from their defaults, and all required ones, as a mapping from path to plain value."""
     dumped = plain(config)
     values = ((setting, _value_at(dumped, setting.path)) for setting in list_settings(type(config)))
     return {setting.path: value for setting, value in values if setting.required or value != setting.default}
@@ -349,7 +349,7 @@ def differences(config: BaseModel) -> dict[str, Any]:
 
 
 def value_at(tree: Mapping[str, Any], path: str) -> Any:
-    """Return the value at a dotted path of nested settings, or None where there is none."""
+    """Return the value at a dotted path of nested settings, or None if there is none."""
     return _value_at(tree, path)
 
 
@@ -419,7 +419,7 @@ def _type_of(info: FieldInfo) -> str:
 
 
 def type_text(annotation: object) -> str:
-    """Return a type in a few words: `float`, `int|null`, `token|sequence`, `list of text`."""
+    """Return a short description of a type: `float`, `int|null`, `token|sequence`, `list of text`."""
     origin, arguments = typing.get_origin(annotation), typing.get_args(annotation)
     if origin in (Union, types.UnionType):
         return "|".join(type_text(argument) for argument in arguments)

@@ -22,21 +22,24 @@ class SamplingParams(BaseModel):
 
     Attributes:
         temperature: 0 is greedy.
-        top_k: draw from the k likeliest tokens only; 0 keeps all.
-        top_p: draw from the smallest set of tokens whose probability reaches it (nucleus sampling); 1 keeps all. Applied after `top_k`.
-        min_p: draw from tokens that are at least so likely, relative to the likeliest one; 0 keeps all. Applied after `top_p`.
-        repetition_penalty: divides the positive logits of tokens that are in the prompt or the completion already, and multiplies the
-            negative ones (CTRL, arXiv 1909.05858); 1 changes nothing.
-        max_new_tokens: the longest completion, in tokens.
-        n: completions per prompt.
-        first: number of the first of the `n` completions. An engine that gives every completion a seed of its own draws the completions
-            `first` to `first + n - 1` of each prompt, so that an evaluation that was cut short can be completed with the same ones.
-        stop: texts that end a completion; kept in its text.
-        ignore_eos: end-of-sequence tokens do not end a completion. Stop texts still do.
-        seed: same seed, same prompts, same engine: same completions, where the engine can promise it.
+        top_k: sample from the k most probable tokens only; 0 keeps all.
+        top_p: sample from the smallest set of tokens whose total probability reaches this value (nucleus sampling); 1 keeps all.
+            Applied after `top_k`.
+        min_p: sample from tokens whose probability is at least this fraction of that of the most probable token; 0 keeps all.
+            Applied after `top_p`.
+        repetition_penalty: divide the positive logits of tokens that already occur in the prompt or the completion by this value, and
+            multiply negative ones by it (CTRL, arXiv 1909.05858); 1 changes nothing.
+        max_new_tokens: maximum length of a completion in tokens.
+        n: number of completions per prompt.
+        first: index of the first of the `n` completions. An engine that gives each completion its own seed generates the completions
+            `first` to `first + n - 1` of each prompt, so that an interrupted evaluation can be completed with the same completions.
+        stop: strings that end a completion. They remain part of its text.
+        ignore_eos: continue after an end-of-sequence token. Stop strings still end a completion.
+        seed: the same seed, prompts and engine give the same completions, if the engine is deterministic.
         chat: wrap the messages in the model's chat template; False concatenates their contents. Used by `Engine.generate` only.
 
-    Engines differ in what they can do. One that cannot do what is asked raises UsageError; `changed` says what is asked of it.
+    Not every engine supports every parameter. An engine raises UsageError for a parameter that it does not support; `changed` tells it
+    which parameters were set.
 
     >>> SamplingParams(temperature=0, max_new_tokens=16).n
     1
@@ -60,24 +63,24 @@ class SamplingParams(BaseModel):
     chat: bool = True
 
     def changed(self, *names: str) -> list[str]:
-        """Return those of these parameters that differ from their defaults, as `name=value`."""
+        """Return the given parameters that differ from their defaults, as `name=value`."""
         fields = type(self).model_fields
         return [f"{name}={getattr(self, name)}" for name in names if getattr(self, name) != fields[name].default]
 
 
 class Engine(Protocol):
-    """Makes completions of conversations. `generate` may be called from one thread at a time."""
+    """Generate completions of conversations. `generate` may be called from one thread at a time."""
 
     def generate(self, prompts: Sequence[Conversation], params: SamplingParams) -> list[list[Completion]]:
         """Return `params.n` completions for each prompt, in the order of the prompts.
 
         Raises:
-            EngineError: the engine cannot answer at all (no server, no memory). A single completion that failed is
-                returned with `finish_reason='error'` instead.
+            EngineError: the engine cannot answer at all (no server, no memory). A single completion that fails is returned with
+                `finish_reason='error'` instead.
         """
 
     def close(self) -> None:
-        """Free what the engine holds. Calling it twice is fine."""
+        """Release the engine's resources. It may be called more than once."""
 
 
 OnFinished = Callable[[Sequence[int], Sequence[Completion]], None]
@@ -89,7 +92,7 @@ ToolSchema = Mapping[str, Any]
 
 @runtime_checkable
 class ChatEngine(Engine, Protocol):
-    """An engine that takes messages, tells its model which tools it may call, and says when each completion is there."""
+    """An engine that takes messages and tools, and reports each completion as soon as it is complete."""
 
     def generate_chat(
         self,
@@ -98,11 +101,11 @@ class ChatEngine(Engine, Protocol):
         tools: Sequence[Sequence[ToolSchema]],
         on_finished: OnFinished | None = None,
     ) -> list[Completion]:
-        """Return `params.n` completions for each prompt, in prompt-major order. Calls of tools are text, as in `parse_tool_calls`.
+        """Return `params.n` completions for each prompt, in prompt-major order. Tool calls are part of the text, as in `parse_tool_calls`.
 
         Args:
-            tools: that the model may call, for each prompt.
-            on_finished: receives every row once, as soon as it is complete, in the calling thread.
+            tools: for each prompt, the tools that the model may call.
+            on_finished: called once for every row, as soon as it is complete, in the calling thread.
 
         Raises:
             EngineError: as `generate`.
@@ -111,27 +114,27 @@ class ChatEngine(Engine, Protocol):
 
 @runtime_checkable
 class TokenEngine(Engine, Protocol):
-    """An engine that also takes token ids and returns them, which lets episodes be played without encoding any turn twice."""
+    """An engine that also takes and returns token ids, so that episodes can be played without tokenizing any turn twice."""
 
     @property
     def tokenizer(self) -> Any:
-        """The model's tokenizer, with the interface of those of transformers."""
+        """The model's tokenizer, with the interface of a transformers tokenizer."""
 
     @property
     def max_length(self) -> int | None:
-        """The model's context: tokens of prompt and completion together. None for no limit."""
+        """The model's context length: maximum number of tokens of prompt and completion together, or None for no limit."""
 
     def generate_tokens(
         self, prompts: Sequence[Sequence[int]], params: SamplingParams, on_finished: OnFinished | None = None
     ) -> list[Completion]:
         """Return `params.n` completions for each prompt with their tokens and log-probs, in prompt-major order.
 
-        A completion has at most `params.max_new_tokens` tokens and never more than fit into `max_length` behind its prompt; one
-        that either limit cuts off has `finish_reason='length'`.
+        A completion has at most `params.max_new_tokens` tokens, and prompt and completion together have at most `max_length`. A
+        completion that either limit cuts off has `finish_reason='length'`.
 
         Args:
             prompts: token ids, none empty, each shorter than `max_length`.
-            on_finished: told of every row once, as soon as it is complete, possibly while others are being sampled.
+            on_finished: called once for every row, as soon as it is complete, possibly while others are still being generated.
 
         Raises:
             EngineError: as `generate`.
@@ -139,10 +142,10 @@ class TokenEngine(Engine, Protocol):
 
 
 def derive_seed(*parts: int) -> int:
-    """Return a seed made of several numbers, say a run's seed, a step and a batch; trailing zeros do not count.
+    """Return a seed derived from several numbers, such as a run's seed, a step and a batch. Trailing zeros are ignored.
 
-    The same numbers give the same seed; other numbers, or the same in another order, give an unrelated one. It fits into a signed
-    64-bit integer.
+    The same numbers give the same seed; other numbers, or the same numbers in another order, give an unrelated one. The seed fits into
+    a signed 64-bit integer.
 
     >>> derive_seed(0, 1) == derive_seed(0, 1, 0), derive_seed(0, 1) == derive_seed(1, 0)
     (True, False)
@@ -153,7 +156,7 @@ def derive_seed(*parts: int) -> int:
 
 
 class ScriptedEngine:
-    """Answers by a function of the conversation, by a table of last messages, or with one fixed text. It needs no model."""
+    """Answer with a function of the conversation, a table of answers by last message, or one fixed text. No model is needed."""
 
     def __init__(self, script: Callable[[Conversation], str] | Mapping[str, str] | str) -> None:
         self._script = script
@@ -162,7 +165,7 @@ class ScriptedEngine:
         return [[Completion(text=self._answer(prompt))] * params.n for prompt in prompts]
 
     def close(self) -> None:
-        """Nothing to free."""
+        """Do nothing: there are no resources to release."""
 
     def _answer(self, prompt: Conversation) -> str:
         if isinstance(self._script, str):
@@ -173,7 +176,7 @@ class ScriptedEngine:
 
 
 def make_scripted(model: str, *, text: Any = None) -> ScriptedEngine:
-    """Return the entry of the engine plugin: `text`, or else `model`, is the text that is always answered."""
+    """Return a `ScriptedEngine` that always answers with `text`, or with `model` if `text` is empty."""
     return ScriptedEngine(model if text is None else text if callable(text) or isinstance(text, Mapping) else str(text))
 
 

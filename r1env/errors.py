@@ -1,10 +1,10 @@
 """The error model, in four sentences.
 
-1. A wrong request (unknown name, clashing parts, bad value) is a `UsageError`: raised as early as it can be known, said in
-   one line that names the value and the remedy; the command line exits 2.
-2. A fault in somebody's plugin is a `PluginError` and names the plugin; listing goes on without it.
-3. A fault while a run is stored or resumed is a `RunError`; what was already on disk stays whole.
-4. A fault while one rollout is scored is *not* an exception: it is a `Score` without a value, counted and shown.
+1. A wrong request (unknown name, conflicting options, bad value) raises `UsageError` as early as possible, with one line that names
+   the value and the remedy; the command line exits with 2.
+2. A fault in a plugin raises `PluginError`, which names the plugin; listings continue without that plugin.
+3. A fault while a run is stored or resumed raises `RunError`; what is already on disk stays intact.
+4. A fault while one rollout is scored does *not* raise: it gives a `Score` without a value, which is counted and shown.
 """
 
 from __future__ import annotations
@@ -14,19 +14,19 @@ from collections.abc import Iterable
 
 
 class R1EnvError(Exception):
-    """Base of every error that r1env raises on purpose. `exit_code` is what the command line returns for it."""
+    """Base class of all errors that r1env raises on purpose. `exit_code` is the exit status of the command line."""
 
     exit_code = 1
 
 
 class UsageError(R1EnvError, ValueError):
-    """The caller asked for something that cannot be done; the message says what to do instead."""
+    """The request cannot be fulfilled. The message says what to do instead."""
 
     exit_code = 2
 
 
 class UnknownNameError(UsageError, LookupError):
-    """A name that nothing provides. The message carries the nearest known names."""
+    """Nothing provides the requested name. The message suggests similar known names."""
 
     def __init__(self, kind: str, name: str, known: Iterable[str], hint: str = "") -> None:
         candidates = sorted(known)
@@ -44,10 +44,10 @@ class UnknownNameError(UsageError, LookupError):
 
 
 class DataError(UsageError):
-    """A data file, or a row of one, that cannot be used.
+    """A data file, or a row of it, cannot be used.
 
     Attributes:
-        where: the file, and the row where there is one: `train.jsonl, line 3`.
+        where: the file and, if known, the row: `train.jsonl, line 3`.
         what: what was found there, and what to write instead.
     """
 
@@ -58,11 +58,11 @@ class DataError(UsageError):
 
 
 class NoSplitError(UsageError):
-    """A task source was asked for a split that it does not have."""
+    """The task source does not have the requested split."""
 
 
 class PluginError(R1EnvError):
-    """A plugin is broken, or two plugins claim one name."""
+    """A plugin is broken, or two plugins provide the same name."""
 
 
 class RunError(R1EnvError):
@@ -70,7 +70,7 @@ class RunError(R1EnvError):
 
 
 class RunFolderError(RunError, UsageError):
-    """The caller named a folder that is not the one they mean: no run to read or resume, or no room for a new one."""
+    """The folder contains no run to read or resume, or a new run cannot be created in it."""
 
 
 class EngineError(R1EnvError):
@@ -78,4 +78,4 @@ class EngineError(R1EnvError):
 
 
 class TrainingStoppedError(R1EnvError):
-    """Training cannot go on meaningfully; the message says why. The last checkpoint is whole."""
+    """Training cannot continue meaningfully; the message says why. The last checkpoint is complete."""

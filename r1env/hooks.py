@@ -1,4 +1,4 @@
-"""Everything a plugin can provide, and when it is called. This is the page that plugin authors print.
+"""Everything a plugin can provide, and when it is called. This is the reference for plugin authors.
 
 A plugin is a module (or object) named by an entry point of the group `r1env`::
 
@@ -18,14 +18,14 @@ There are two sorts of hooks:
 * *Registries* take no argument and return a list of specs. They are called once, when the plugins are first listed. The target of a
   spec is an import string, `module:attribute`, or the object itself. Prefer import strings: listing plugins must import no heavy
   library, so a plugin module should import nothing but r1env.
-* *Events* (`r1env_step_end`, `r1env_scored`) are called while a run goes on. Their result is ignored.
+* *Events* (`r1env_step_end`, `r1env_scored`) are called during a run. Their result is ignored.
 
 All plugins share one pluggy manager, so `hookimpl(tryfirst=True)`, `trylast=True` and `wrapper=True` work across plugins: a wrapper
 around a registry may add, replace or remove what the other plugins provide.
 
-Nothing that a plugin does wrong stops the host program. A plugin that cannot be imported, a hook that raises or returns something
-else than its specs, and a name that two plugins provide are recorded; `r1env plugins --check` shows them and exits with 1. Asking
-for a name that is provided twice raises an error that names both distributions. An event hook that raises is reported once.
+A faulty plugin does not stop the host program. A plugin that cannot be imported, a hook that raises or returns anything but its
+specs, and a name that two plugins provide are recorded; `r1env plugins --check` shows them and exits with 1. Using a name that is
+provided twice raises an error that names both distributions. An event hook that raises is reported once.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ class RewardSpec:
 
 @dataclass(frozen=True, slots=True)
 class Fixture:
-    """A few tasks of an environment that need neither the network nor a file of the user's, for tests and for the suite `smoke`.
+    """A few tasks of an environment that need neither the network nor a file of the user, for tests and for the suite `smoke`.
 
     Every environment with a fixture is a member of `smoke`, unless what it needs is missing. `r1env.testing.check_fixture` checks that the environment's own checker pays
     the right completion of each task and does not pay the wrong one (see `r1env.envs.suite.fixture_completions`).
@@ -70,10 +70,10 @@ class Fixture:
 
     Attributes:
         options: of the task source, such as `{"data": str(FIXTURES / "gsm8k.jsonl")}`. A generator needs none.
-        right: a function `(task) -> completion`, or its import string, where the reference answer is not what is paid.
-        tasks: how many to take, at most.
-        needs: a function `() -> str`, or its import string, that says what is missing here, such as a sandbox or a judge; empty where
-            nothing is. `smoke` leaves the environment out then, with a warning that has the reason.
+        right: a function `(task) -> completion`, or its import string, if the reference answer alone does not earn the reward.
+        tasks: maximum number of tasks to take.
+        needs: a function `() -> str`, or its import string, that says what is missing on this machine, such as a sandbox or a judge, or
+            returns "" if nothing is. If something is missing, `smoke` skips the environment with a warning that says why.
 
     Example:
         >>> Fixture({"data": "fixtures/gsm8k.jsonl"}).tasks
@@ -93,20 +93,20 @@ class EnvironmentSpec:
     Attributes:
         name: registered with Gymnasium as `r1env/<name>`.
         source: a callable that returns a `TaskSource`; called with `options`.
-        reward: name of the accuracy reward, or its import string; rubrics refer to it as `accuracy`. Empty where the source says which
-            reward checks its tasks, by an attribute `reward`. A source whose options choose a reward has an attribute `checker` with its
-            name and options (see `r1env.data.tasks.FileTasks`).
+        reward: name of the accuracy reward, or its import string; rubrics refer to it as `accuracy`. Leave it empty if the source has an
+            attribute `reward` that names the reward which checks its tasks. A source whose options choose a reward has an attribute
+            `checker` with its name and options (see `r1env.data.tasks.FileTasks`).
         options: default keyword arguments of the source; `gymnasium.make(id, **options)` overrides them.
         reward_options: options of the accuracy reward.
-        template: name of the prompt template that renders the task's prompt; empty where it follows from the kind of the source's tasks.
+        template: name of the prompt template that renders the task's prompt; empty if it follows from the kind of the source's tasks.
         max_turns: 1 for single-turn.
         other: what answers the model in each turn; required when `max_turns` > 1. A class or function that returns an
             `r1env.envs.conversation.ConversationEnv` (called for each episode) or a `Dialogue`, or a function `reply(task, messages)`.
         tool_parser: name of the parser of tool calls.
-        step_seconds: how long a `ConversationEnv` may take for one answer; then the episode fails.
-        kind: the sort of task, for listings.
-        requires: what a user must bring, in words ("data=FILE, or network for the hub"); empty when nothing.
-        fixture: a few tasks for tests and for the suite `smoke`; None where there are none.
+        step_seconds: how long a `ConversationEnv` may take for one answer. The episode fails if it takes longer.
+        kind: the kind of task, for listings.
+        requires: what the user must provide, in words ("data=FILE, or network for the hub"); empty if nothing.
+        fixture: a few tasks for tests and for the suite `smoke`, or None.
     """
 
     name: str
@@ -142,7 +142,7 @@ class SuiteSpec:
 
 @dataclass(frozen=True, slots=True)
 class TemplateSpec:
-    """A prompt template. `target` is a `PromptTemplate`, or a function from a `Task` to the messages that the model is shown."""
+    """A prompt template. `target` is a `PromptTemplate`, or a function that takes a `Task` and returns the messages for the model."""
 
     name: str
     target: Target
@@ -151,7 +151,7 @@ class TemplateSpec:
 
 @dataclass(frozen=True, slots=True)
 class RubricPresetSpec:
-    """A rubric that can be named. `target` is a mapping of rewards to weights, a `RubricSpec` (or what a rubric file holds), or a `Rubric`.
+    """A named rubric. `target` is a mapping of rewards to weights, a `RubricSpec` or the equivalent mapping, or a `Rubric`.
 
     Example:
         >>> RubricPresetSpec("careful", {"accuracy": 1.0, "format": 0.1}, "right answers, in the right form")  # doctest: +ELLIPSIS
@@ -179,10 +179,10 @@ class TrainerSpec:
     Attributes:
         config: its pydantic config class.
         target: the trainer, see `r1env.trainer`.
-        presets: names that the config class knows through its attribute `presets`; shown in listings.
-        leaves_model: False where it leaves data or tables; the next stage then starts from the last model before.
-        estimate: a callable `(config) -> r1env.recipes.Estimate | None`, what a stage will cost; empty where
-            the trainer cannot say. It must be quick: no model is loaded and no hub is asked.
+        presets: names of the presets in the attribute `presets` of the config class; shown in listings.
+        leaves_model: False if the trainer writes data or tables instead of a model. The next stage then starts from the last model before it.
+        estimate: a callable `(config) -> r1env.recipes.Estimate | None` that estimates the cost of a stage; empty if the trainer has no
+            estimate. It must be quick: it may neither load a model nor access the hub.
     """
 
     name: str
@@ -309,11 +309,11 @@ class ReportSpec:
 
 @dataclass(frozen=True, slots=True)
 class TrackerSpec:
-    """A place to show metrics while a model trains. `target` is a callable `(run: Run) -> Tracker`.
+    """A service that shows metrics during training. `target` is a callable `(run: Run) -> Tracker`.
 
     Attributes:
-        module: what must be importable for it; empty where nothing must.
-        install: what to give to pip for that.
+        module: name of a module that the tracker needs; empty if it needs none.
+        install: the requirement that pip installs this module from.
     """
 
     name: str
@@ -346,7 +346,7 @@ Spec = (
 
 
 class HookSpecs:
-    """The hooks. A registry takes nothing and returns a list of specs; an event takes what happened and returns nothing."""
+    """The hooks. A registry takes no argument and returns a list of specs; an event takes arguments and returns nothing."""
 
     @hookspec
     def r1env_rewards(self) -> list[RewardSpec]:  # type: ignore[empty-body]
@@ -358,7 +358,7 @@ class HookSpecs:
 
     @hookspec
     def r1env_suites(self) -> list[SuiteSpec]:  # type: ignore[empty-body]
-        """Return mixtures of environments. They can be named where an environment can: `r1env train grpo --env NAME`."""
+        """Return mixtures of environments. Their names are accepted wherever an environment's is: `r1env train grpo --env NAME`."""
 
     @hookspec
     def r1env_templates(self) -> list[TemplateSpec]:  # type: ignore[empty-body]
@@ -402,7 +402,7 @@ class HookSpecs:
 
     @hookspec
     def r1env_backends(self) -> list[BackendSpec]:  # type: ignore[empty-body]
-        """Return backends: `r1env train … --backend NAME`; each runs the stages of some trainers in processes of its own."""
+        """Return backends, for `r1env train … --backend NAME`. A backend runs the stages of some trainers in its own processes."""
 
     @hookspec
     def r1env_recipes(self) -> list[RecipeSpec]:  # type: ignore[empty-body]
@@ -428,7 +428,7 @@ class HookSpecs:
             run: the run; `run.log_event(step, {"kind": …})` adds to its log.
             stage: name of the stage.
             step: number of the step, from 1.
-            metrics: what was logged; changing it changes nothing.
+            metrics: a copy of the logged metrics.
 
         Example::
 
@@ -442,8 +442,8 @@ class HookSpecs:
         """Called after rollouts have been scored by `r1env.score`, `r1env.ascore` or a trainer, in the calling process.
 
         Args:
-            rollouts: those of one call, in order.
-            scores: one for each rollout.
+            rollouts: the rollouts of one call, in order.
+            scores: one score for each rollout.
 
         Example::
 

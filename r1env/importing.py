@@ -1,4 +1,4 @@
-"""Objects by name: import strings (`module:attribute`, `file.py:attribute`) and modules made from files.
+"""Find objects by name: import strings (`module:attribute`, `file.py:attribute`) and modules loaded from files.
 
 `import_target` serves plugins, whose packages are installed. `load_object` serves users: it also finds modules in the current folder
 and files by their path, and its errors say what was looked for and where. Nothing here imports another part of r1env but its errors.
@@ -22,10 +22,10 @@ from r1env.errors import PluginError, UsageError
 
 
 def import_target(target: Any) -> Any:
-    """Return the object at the import string `module:attribute`; the attribute may be dotted. Anything but text is returned as it is.
+    """Return the object at the import string `module:attribute`; the attribute may be dotted. Return any object but a string unchanged.
 
     Raises:
-        PluginError: it cannot be imported; the message has the cause.
+        PluginError: it cannot be imported; the message gives the cause.
     """
     if not isinstance(target, str):
         return target
@@ -36,21 +36,22 @@ def import_target(target: Any) -> Any:
 
 
 def is_reference(name: str) -> bool:
-    """Return True for `module:attribute` and `file.py:attribute`, False for a plain name. Names of plugins hold no colon."""
+    """Return True for `module:attribute` and `file.py:attribute`, False for a plain name. Names of plugins contain no colon."""
     return ":" in name
 
 
 def load_object(reference: str, kind: str) -> Any:
-    """Return the object that a user names as `module:attribute` or `path/to/file.py:attribute`.
+    """Return the object at `module:attribute` or `path/to/file.py:attribute`.
 
-    A module is looked for where Python looks, then in the current folder. A file is run once for each content it has; what it
-    imports from its own folder is found.
+    A module is searched on Python's path, then in the current folder. A file is run again only if its content has changed; it can import
+    modules from its own folder.
 
     Args:
-        kind: what it should be ("reward"), for the message.
+        kind: what the object should be ("reward"), for the message.
 
     Raises:
-        UsageError: there is no such module, file or attribute, or importing it raises. One line says what was looked for and where.
+        UsageError: there is no such module, file or attribute, or importing it raises. The message says in one line what was searched
+            and where.
 
     Example:
         >>> load_object("math:tau", "number")
@@ -75,7 +76,7 @@ def load_object(reference: str, kind: str) -> Any:
 
 
 def accepted(function: Callable[..., Any], **offered: Any) -> dict[str, Any]:
-    """Return those of the offered arguments that a function takes by name; all of them where it takes `**anything`.
+    """Return those of the offered arguments that a function takes by name; all of them if it takes `**anything`.
 
     Example:
         >>> accepted(lambda logprobs, mask: None, mask=1, clip_low=0.2)
@@ -94,7 +95,7 @@ def absolute_reference(name: str) -> str:
 
 
 def source_digest(thing: Any) -> str | None:
-    """Return the SHA-256 of the file that defines a function, class or module; None where there is no file (a notebook, C code)."""
+    """Return the SHA-256 of the file that defines a function, class or module; None if there is no file (a notebook, C code)."""
     module = getattr(thing, "__module__", None)
     if isinstance(module, str) and is_file_module(module):
         return hashlib.sha256(getattr(sys.modules[module], SOURCE)).hexdigest()
@@ -106,12 +107,12 @@ def source_digest(thing: Any) -> str | None:
 
 
 def module_from_source(path: str, source: bytes) -> ModuleType:
-    """Return the module that a Python file makes, run once for each content.
+    """Run a Python file as a module and return the module. The same content is run only once.
 
-    The content is an argument, so that a worker runs what its caller has loaded, whatever has become of the file meanwhile.
+    The content is an argument, so that a worker runs the code that its caller has loaded, even if the file has changed since.
 
     Raises:
-        Exception: whatever running it raises.
+        Exception: the exception that running the file raises.
     """
     digest = hashlib.sha256(path.encode("utf-8", "surrogateescape") + b"\0" + source).hexdigest()
     name = f"{FILE_MODULE}{Path(path).stem}_{digest[:12]}"
@@ -135,7 +136,7 @@ def module_from_source(path: str, source: bytes) -> ModuleType:
 
 
 def is_file_module(name: str) -> bool:
-    """Return True for the name of a module that `module_from_source` made in this process."""
+    """Return True for the name of a module that `module_from_source` created in this process."""
     return name.startswith(FILE_MODULE) and hasattr(sys.modules.get(name), SOURCE)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -61,34 +61,63 @@ def is_run(path: Path) -> bool:
     return (path / STATE).is_file()
 
 
-def overview(path: Path) -> Overview:
+@dataclass(slots=True)
+class Numbers:
+    """What an overview says of the metrics and events of a run. It grows with them, so that nobody has to read a long log twice."""
+
+    stage: str = ""
+    step: int | None = None
+    reward: float | None = None
+    measured_stage: str = ""  # the stage that measured held-out accuracy last
+    accuracy_first: float | None = None
+    accuracy_best: float | None = None
+    accuracy_last: float | None = None
+    alerts: int = 0
+
+    def add(self, rows: Iterable[Mapping[str, Any]], events: Iterable[Mapping[str, Any]]) -> None:
+        """Take in the next rows of `metrics.jsonl` and of `events.jsonl`."""
+        for row in rows:
+            self.stage, self.step = row["stage"], row["step"]
+            if row.get("reward") is not None:
+                self.reward = row["reward"]
+            accuracy = row.get("eval/accuracy")
+            if accuracy is None:
+                continue
+            if self.accuracy_last is None or self.accuracy_best is None or row["stage"] != self.measured_stage:
+                self.measured_stage, self.accuracy_first, self.accuracy_best = row["stage"], accuracy, accuracy
+            self.accuracy_best, self.accuracy_last = max(self.accuracy_best, accuracy), accuracy
+        self.alerts += sum(event["kind"] == "alert" for event in events)
+
+
+def overview(path: Path, numbers: Numbers | None = None) -> Overview:
     """Return the numbers of a run or an evaluation.
+
+    Args:
+        numbers: of a run, if its logs have been read already.
 
     Raises:
         RunError: it cannot be read.
     """
-    return _of_evaluation(EvaluationRun.open(path)) if is_evaluation(path) else _of_run(Run.open(path))
+    return _of_evaluation(EvaluationRun.open(path)) if is_evaluation(path) else _of_run(Run.open(path), numbers)
 
 
-def _of_run(run: Run) -> Overview:
-    rows = run.metrics()
-    last: dict[str, Any] = rows[-1] if rows else {}
-    measured = [row for row in rows if row.get("eval/accuracy") is not None]
-    accuracies = [row["eval/accuracy"] for row in measured if row["stage"] == measured[-1]["stage"]]
-    rewards = [row["reward"] for row in rows if row.get("reward") is not None]
+def _of_run(run: Run, numbers: Numbers | None) -> Overview:
+    if numbers is None:
+        numbers = Numbers()
+        numbers.add(run.metrics(), run.events())
     finished = len(run.finished_stages()) >= len(run.plan.get("stages", ()))
     return Overview(
         path=run.path,
         kind="run",
         state="finished" if finished else _unfinished(run.path / METRICS),
         started=run.manifest["started"],
-        stage=last.get("stage", ""),
-        step=last.get("step"),
-        reward=rewards[-1] if rewards else None,
-        accuracy_first=accuracies[0] if accuracies else None,
-        accuracy_best=max(accuracies, default=None),
-        accuracy_last=accuracies[-1] if accuracies else None,
-        alerts=sum(event["kind"] == "alert" for event in run.events()),
+        stage=numbers.stage,
+        step=numbers.step,
+        reward=numbers.reward,
+        accuracy_first=numbers.accuracy_first,
+        accuracy_best=numbers.accuracy_best,
+        accuracy_last=numbers.accuracy_last,
+        alerts=numbers.alerts,
     )
 
 

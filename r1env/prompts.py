@@ -1,4 +1,4 @@
-"""Prompt templates: how a task's question is put to the model, and where generation stops."""
+"""Prompt templates, which render a task as messages for the model, and the parsing of responses."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ TAGGED = (
 
 @dataclass(frozen=True, slots=True)
 class PromptTemplate:
-    """A way to put a question.
+    """A prompt template.
 
     Attributes:
-        render: task → messages shown to the model.
-        stop: texts that end a completion; they are kept in it.
+        render: a function that takes a task and returns the messages for the model.
+        stop: strings that end a completion. They remain part of its text.
         chat: False for a plain completion prompt, which must not be wrapped in a chat template.
     """
 
@@ -42,10 +42,10 @@ class PromptTemplate:
     chat: bool = True
 
     def messages(self, task: Task) -> Conversation:
-        """Return what `render` makes of a task.
+        """Return the messages for a task.
 
         Raises:
-            UsageError: `render` raised, or returned something else than messages.
+            UsageError: `render` raised, or did not return messages.
         """
         try:
             messages = self.render(task)
@@ -82,10 +82,10 @@ TAGGED_TEMPLATE = PromptTemplate("tagged", _in_last_user_message(TAGGED), stop=(
 
 
 def as_template(found: Any, name: str) -> PromptTemplate:
-    """Make a template of what a plugin or a user calls `name`.
+    """Return the object that a plugin or a user calls `name` as a template.
 
-    That is a `PromptTemplate`, a function from a `Task` to messages, or a text with `{question}`, which takes the place of the last
-    message.
+    It may be a `PromptTemplate`, a function that takes a `Task` and returns messages, or a string with `{question}`, which replaces the
+    last message.
 
     Raises:
         UsageError: it is none of these.
@@ -138,11 +138,10 @@ class ParsedResponse:
     """The parts of one completion.
 
     Attributes:
-        thinking: the text inside the thinking block, or None where there is no block.
-        response: what stands after the thinking block; the whole completion where there is none; empty where the block
-            was never closed (an unfinished thought has no response).
-        answer: the content of `<answer>…</answer>` in the response, stripped, when there is exactly one such block.
-        closed: False when a thinking block was opened and never closed.
+        thinking: the text inside the thinking block, or None if there is no block.
+        response: the text after the thinking block; the whole completion if there is no block; empty if the block was never closed.
+        answer: the stripped content of `<answer>…</answer>` in the response, if there is exactly one such block.
+        closed: False if a thinking block was opened and never closed.
     """
 
     thinking: str | None
@@ -152,12 +151,12 @@ class ParsedResponse:
 
     @property
     def summary(self) -> str:
-        """The response without its answer tags: what R1 calls the summary and shows to the user."""
+        """The response without its answer tags, which R1 calls the summary and shows to the user."""
         return self.response.replace(ANSWER_OPEN, "").replace(ANSWER_CLOSE, "").strip()
 
 
 def parse_response(completion: str, *, prefilled: bool = False) -> ParsedResponse:
-    """Split a completion at its thinking block.
+    """Split a completion into its thinking block and the response.
 
     Args:
         completion: the model's text.
@@ -176,12 +175,12 @@ def parse_response(completion: str, *, prefilled: bool = False) -> ParsedRespons
 
 
 def with_prefill(completion: str, prefilled: bool) -> str:
-    """Return the completion with the `<think>` that the prompt wrote for it, unless it wrote one itself."""
+    """Return the completion with the `<think>` that the prompt ended with, unless the completion has its own."""
     return THINK_OPEN + completion if prefilled and not completion.lstrip().startswith(THINK_OPEN) else completion
 
 
 def answer_block(text: str) -> str | None:
-    """Return the stripped content of the only `<answer>…</answer>` block, or None when there is none or more than one."""
+    """Return the stripped content of the only `<answer>…</answer>` block, or None if there is none or more than one."""
     if text.count(ANSWER_OPEN) != 1 or text.count(ANSWER_CLOSE) != 1:
         return None
     start = text.index(ANSWER_OPEN) + len(ANSWER_OPEN)

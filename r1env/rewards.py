@@ -1,13 +1,13 @@
-"""`Reward` and the `@reward` decorator: a plain function or class becomes a reward.
+"""`Reward` and the `@reward` decorator, which turns a function or class into a reward.
 
 A reward names the arguments it wants, as a pytest test names its fixtures. Parameters with other names must have defaults and are the
-reward's *options*. What the function returns is made a `Score` here and nowhere else::
+reward's *options*. The function's result is converted to a `Score`::
 
     @r1env.reward(name="short", isolation="inline")
     def short(completion: str, *, limit: int = 200) -> float:
         return float(len(completion) < limit)
 
-The scope says what one call sees:
+The scope determines what one call of the reward receives:
 
 * `rollout` (the default): one finished episode; any of `ARGUMENTS`.
 * `group`: all completions of one task at once; any of `GROUP_ARGUMENTS`. The function returns a list with one result for each::
@@ -19,12 +19,12 @@ The scope says what one call sees:
 * `turn`: one turn of an episode; any of `TURN_ARGUMENTS`. The value of the rollout is the sum over its turns, the undiscounted return,
   and `Score.turns` has the value of each. A turn for which the function returns None is left out.
 
-A function written for TRL, verl or OpenRLHF is a reward as it is; see `Convention`.
+A function written for TRL, verl or OpenRLHF can be used as a reward unchanged; see `Convention`.
 
-A class is instantiated once per process. With `isolation="process"` it may define two methods beside `__call__`: `settle(...)` is
-called in the calling process first (its arguments by name as well) and returns a result, or None if a worker is needed; `warm_up()` is
-called once in each worker before the clock of the first rollout starts. A class with `settle` is also instantiated in the calling
-process, so its constructor should be light.
+A class is instantiated once per process. With `isolation="process"` it may define two methods in addition to `__call__`. `settle(...)` is
+called in the calling process first, with arguments by name; it returns a result, or None if a worker is needed. `warm_up()` is called
+once in each worker before the time of the first rollout is measured. A class with `settle` is also instantiated in the calling process,
+so its constructor should be fast.
 """
 
 from __future__ import annotations
@@ -89,7 +89,7 @@ TURN_ARGUMENTS: Mapping[str, Callable[[Rollout, int], Any]] = {
 
 
 class Scope(StrEnum):
-    """What one call of a reward sees."""
+    """What one call of a reward receives."""
 
     ROLLOUT = "rollout"  # one finished episode
     GROUP = "group"  # all completions of one task
@@ -97,7 +97,7 @@ class Scope(StrEnum):
 
 
 class Convention(StrEnum):
-    """Whose calling convention a reward's function has. It is recognised by the names of the parameters, and named in the log."""
+    """The calling convention of a reward's function. It is recognised by the parameter names, and logged."""
 
     R1ENV = "r1env"  # names out of `ARGUMENTS`
     TRL = "trl"  # f(completions, **columns) -> list: lists over a batch; the columns are the answer and the task's metadata
@@ -115,9 +115,9 @@ class Isolation(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What one rollout may cost a process-isolated reward. CPU time decides, so that load does not change a verdict.
+    """Resource limits for scoring one rollout with a process-isolated reward. Time is CPU time, so that load does not change a score.
 
-    A group of n rollouts may cost n times as much.
+    The limits for a group of n rollouts are n times as high.
     """
 
     cpu_seconds: float = 2.0
@@ -133,10 +133,10 @@ class Limits:
 
 @dataclass(frozen=True)
 class Reward:
-    """A named scoring rule. Made by `reward`; immutable; picklable when its function can be imported.
+    """A named scoring rule, created by `reward`. It is immutable, and picklable if its function can be imported.
 
     Attributes:
-        name: its id in rubrics, metrics and score parts.
+        name: the name used in rubrics, metrics and score parts.
         function: the function, or the class whose instances are called.
         isolation: see `Isolation`.
         batch: the function takes lists (one entry per rollout, of any tasks) and returns a list of results. Always true of functions
@@ -190,12 +190,12 @@ class Reward:
 
     @property
     def settles(self) -> bool:
-        """True when some rollouts are settled in the calling process, without a worker; see `settle`."""
+        """True if some rollouts are scored in the calling process, without a worker; see `settle`."""
         return self.isolation is Isolation.PROCESS and inspect.isclass(self.function) and hasattr(self.function, "settle")
 
     @property
     def settings(self) -> dict[str, Any]:
-        """Every option with the value it has, defaults included: what a run must remember about this reward."""
+        """The value of every option, defaults included. A run records it for each reward."""
         parameters = inspect.signature(self.function).parameters.values()
         return {
             parameter.name: self.options.get(parameter.name, parameter.default)
@@ -205,7 +205,7 @@ class Reward:
 
     @property
     def identity(self) -> dict[str, str | None]:
-        """Where the function is defined, and the SHA-256 of that file as it was when it was loaded; None where there is no file."""
+        """Where the function is defined, and the SHA-256 of that file as loaded, or None if there is no file."""
         module = getattr(self.function, "__module__", None) or type(self.function).__module__
         where = getattr(sys.modules.get(module), "__file__", None) if is_file_module(module) else module
         name = getattr(self.function, "__qualname__", type(self.function).__qualname__)
@@ -213,19 +213,18 @@ class Reward:
 
     @property
     def read_reference(self) -> Callable[[str], str | None] | None:
-        """The rule by which the reward reads the final answer out of a reference column, which may hold a worked solution.
+        """A function that extracts the final answer from a reference, which may be a worked solution; None if the reference is the answer.
 
-        None where it has no rule of its own: then the column is the answer. A class gives it as a static method `read_reference(text)`, which
-        returns None where the text marks no answer.
+        A class provides it as a static method `read_reference(text)`, which returns None if the text marks no answer.
         """
         rule = getattr(self.function, "read_reference", None)
         return rule if callable(rule) else None
 
     def read_answer(self, completion: str, task: Task) -> str | None:
-        """Return the answer that the reward reads in a completion, for comparing completions with each other; None where it reads none.
+        """Return the answer that the reward extracts from a completion, or None. It is used to compare completions with each other.
 
-        A class gives the rule as a method `read_answer(completion, task)`. Without one it is the content of the only `<answer>` block, or else
-        the response after the thinking.
+        A class provides the rule as a method `read_answer(completion, task)`. The default is the content of the only `<answer>` block, or
+        else the response after the thinking block.
         """
         rule = getattr(self.prepared, "read_answer", None)
         if rule is not None:
@@ -239,18 +238,18 @@ class Reward:
         return replace(self, options={**self.options, **options})
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        """Call the function itself, as if it had never been decorated."""
+        """Call the undecorated function."""
         return self.prepared(*args, **kwargs)
 
     def score(self, rollout: Rollout) -> Score:
-        """Score one rollout in this process, whatever the isolation. Never raises on account of the model's output."""
+        """Score one rollout in this process, regardless of the isolation. The model's output never makes it raise."""
         return self.score_batch([rollout])[0]
 
     def score_batch(self, rollouts: Sequence[Rollout]) -> list[Score]:
-        """Score rollouts in this process, in order. A reward that raises yields a score with status `error`.
+        """Score rollouts in this process and return the scores in order. If the reward raises, the score has the status `error`.
 
-        A reward of scope `group` is called once for each task among them. If a batch raises, its rollouts are scored one by one, so
-        that only the culprit has no score; a group stays together.
+        A reward of scope `group` is called once for each task. If a batch raises, its rollouts are scored one by one, so that only those
+        that cause the error have no score; a group is not divided.
         """
         if self.isolation is Isolation.ASYNC:
             raise UsageError(f"reward {self.name!r} is asynchronous; use r1env.score or await ascore")
@@ -266,7 +265,7 @@ class Reward:
         return self._score_together(rollouts, one_by_one=True)
 
     def settle(self, rollout: Rollout) -> Score | None:
-        """Return what can be said of a rollout without a worker; None if a worker is needed or the reward never settles."""
+        """Return the score of a rollout if it can be determined without a worker, else None."""
         if not self.settles:
             return None
         start = time.perf_counter()
@@ -280,13 +279,13 @@ class Reward:
         return None if result is None else self._to_score(result, time.perf_counter() - start)
 
     def warm_up(self) -> None:
-        """Prepare whatever the first rollout should not have to wait for. Called in a worker."""
+        """Do the preparation that should not count towards the first rollout. Called in a worker."""
         warm_up = getattr(self.prepared, "warm_up", None)
         if warm_up is not None:
             warm_up()
 
     async def ascore(self, rollout: Rollout) -> Score:
-        """Score one rollout on the running event loop (for `isolation='async'`). For scope `group`, it is a group of one."""
+        """Score one rollout on the running event loop (for `isolation='async'`). With scope `group`, it is treated as a group of one."""
         if self.scope is Scope.TURN:
             rollout = _with_turns(rollout)
             return combine_turns([await self._ascore_one(rollout, turn) for turn in range(len(rollout.turns))])
@@ -481,7 +480,7 @@ class Reward:
 
 
 def in_groups(rollouts: Sequence[Rollout], score_group: Callable[[Sequence[Rollout]], list[Score]]) -> list[Score]:
-    """Score the rollouts of each task together; return the scores in the order of the rollouts."""
+    """Score the rollouts of each task together and return the scores in the order of the rollouts."""
     scores: dict[int, Score] = {}
     for places in group_by_task(rollouts):
         scores |= zip(places, score_group([rollouts[place] for place in places]), strict=True)
@@ -489,9 +488,10 @@ def in_groups(rollouts: Sequence[Rollout], score_group: Callable[[Sequence[Rollo
 
 
 def group_by_task(rollouts: Sequence[Rollout]) -> list[list[int]]:
-    """Return the places of the rollouts of each task, tasks in order of appearance.
+    """Return the indices of the rollouts of each task, in the order in which the tasks first appear.
 
-    Tasks are the same if their id, prompt and answer are: rows of a file often say more about each sample, which lands in the metadata.
+    Two tasks are the same if their id, prompt and answer are equal. The metadata is ignored, because rows of a file often contain columns
+    about the single sample.
     """
     groups: dict[TaskKey, list[int]] = {}
     keys: dict[int, TaskKey] = {}  # by the identity of a task: most groups share one object
@@ -508,15 +508,15 @@ TaskKey = tuple[str, str | None, str]
 
 
 def task_key(task: Task) -> TaskKey:
-    """Return what `group_by_task` tells tasks apart by."""
+    """Return the key by which `group_by_task` distinguishes tasks."""
     return (task.id, task.answer, repr(task.prompt))
 
 
 def combine_turns(scores: Sequence[Score]) -> Score:
-    """Return the score of a rollout from those of its turns: sums of values and of parts; `turns` has each value.
+    """Combine the scores of a rollout's turns: values and parts are added up, and `turns` holds the value of each turn.
 
-    A turn without a value because there was nothing to score is left out; if that is all of them, so is the rollout. A turn whose
-    scoring failed leaves the rollout without a value.
+    Turns without a value because there was nothing to score are skipped; if no turn has a value, neither has the rollout. If scoring a
+    turn failed, the rollout has no value.
     """
     seconds = math.fsum(score.seconds for score in scores)
     failed = next((place for place, score in enumerate(scores) if score.failed), None)
@@ -535,18 +535,18 @@ def combine_turns(scores: Sequence[Score]) -> Score:
 
 
 class _ResultError(ValueError):
-    """What a reward returned is no score; the message begins with "returned"."""
+    """The result of a reward is not a score; the message begins with "returned"."""
 
 
 def to_score(name: str, parts: tuple[str, ...], result: Any, seconds: float) -> Score:
-    """Make a `Score` of what reward `name` returned.
+    """Convert the result of the reward `name` to a `Score`.
 
     A number is the value (`ok` above 0, `wrong` otherwise); a bool, a numpy scalar, and an array or tensor without dimensions are
-    numbers too. None is an abstention: no value, status `no_answer`. A mapping holds the declared `parts`; the value is its entry
-    `value`, or else the sum of the parts. A `Score` keeps everything and gets the reward's name in its parts.
+    numbers too. None is an abstention: no value, status `no_answer`. A mapping contains the declared `parts`; the value is its entry
+    `value`, or else the sum of the parts. A `Score` is kept, with the reward's name added to its parts.
 
     Raises:
-        ValueError: it is none of these, it is not finite, or its parts are not those that the reward declared.
+        ValueError: the result is none of these, is not finite, or has other parts than the reward declares.
     """
     if type(result) is float:  # first: it is the usual case, and a check for an abstract type takes as long as a small reward
         return _numeric_score(_finite(result), {name: result}, seconds)
@@ -766,16 +766,17 @@ def reward(
     parts: Sequence[str] = (),
     limits: Limits | None = None,
 ) -> Reward | _Decorator:
-    """Make a `Reward` of a function, a coroutine function, or a class with `__call__`.
+    """Create a `Reward` from a function, a coroutine function, or a class with `__call__`.
 
     Args:
-        name: its name; the function's own by default.
-        isolation: where it runs, see `Isolation`.
-        scope: what one call sees, see `Scope`.
+        name: name of the reward; by default that of the function.
+        isolation: where the reward runs; see `Isolation`.
+        scope: what one call receives; see `Scope`.
         batch, parts, limits: see `Reward`.
 
     Raises:
-        UsageError: the function asks for an argument that rewards do not have, or isolation, scope and function do not fit.
+        UsageError: the function has a parameter that is neither an argument of rewards nor an option, or isolation, scope and function
+            do not fit together.
 
     Example:
         >>> @reward(name="brief")
@@ -808,16 +809,16 @@ def load_reward(reference: str) -> Reward:
     """Return the reward at `module:attribute` or `file.py:attribute`.
 
     Raises:
-        UsageError: there is none; the message says what was looked for and where.
+        UsageError: there is none; the message says what was searched and where.
     """
     return as_reward(load_object(reference, "reward"), reference)
 
 
 def as_reward(found: Any, reference: str) -> Reward:
-    """Make a reward of what was found at `reference`: a `Reward` is returned as it is, an undecorated function becomes one.
+    """Return the object found at `reference` as a reward. A `Reward` is returned unchanged; an undecorated function is decorated.
 
     Raises:
-        UsageError: it is neither, or the function asks for something that rewards do not have.
+        UsageError: it is neither, or the function has a parameter that is neither an argument of rewards nor an option.
     """
     if isinstance(found, Reward):
         return found
@@ -897,6 +898,6 @@ def _conversation_until(rollout: Rollout, index: int) -> Conversation:
 
 @reward(name="environment")
 def environment(rollout: Rollout) -> Score | float:
-    """What the environment itself paid, summed over the turns; unscored where it paid nothing in any turn."""
+    """The sum of the rewards that the environment itself gave for the turns. Without a value if it gave none."""
     paid = rollout.environment_reward
     return Score(value=None, status=Status.NO_ANSWER, reason="the environment paid no reward") if paid is None else paid

@@ -1,11 +1,11 @@
-"""The episode player: tasks, an engine and sampling parameters become finished episodes with their tokens.
+"""Play episodes: generate the model's turns of tasks with an engine and return the finished episodes with their tokens.
 
 Training, evaluation, rejection sampling and distillation play their episodes here, and see the same tokens. An episode is one
-append-only sequence of token ids. What the model wrote stays the tokens that it sampled: text need not encode back to them, and a
-chat template may drop the thinking of earlier turns, so nothing is ever encoded a second time. What the environment says is encoded
-by itself and appended.
+append-only sequence of token ids. The tokens that the model sampled are kept and never re-tokenized: their text need not give the
+same tokens again, and a chat template may drop the thinking of earlier turns. The environment's replies are tokenized separately and
+appended.
 
-An engine that knows text only (not a `TokenEngine`) is asked for whole conversations instead, which it encodes anew every turn.
+An engine that takes only text (not a `TokenEngine`) receives the whole conversation in every turn, and tokenizes it each time.
 """
 
 from __future__ import annotations
@@ -35,17 +35,17 @@ def play(
     params: SamplingParams,
     on_done: OnDone | None = None,
 ) -> list[Trajectory]:
-    """Play `params.n` episodes of each task to their end; return them in task-major order.
+    """Play `params.n` episodes of each task and return them in task-major order.
 
-    All episodes whose templates stop at the same texts take their turn in one call of the engine; the first turn of a task is
-    sampled n times from one prompt. The stop texts of an environment's prompt template are added to those of `params`. Each call has
-    a seed derived from `params.seed`; the first has that seed itself.
+    All episodes whose templates have the same stop strings take their turn in one call of the engine; the first turn of a task is
+    sampled n times from one prompt. The stop strings of an environment's prompt template are added to those of `params`. Each call has
+    a seed derived from `params.seed`; the first call uses that seed itself.
 
-    One rule for a full context: no turn gets more tokens than fit into `engine.max_length`; and where a reply leaves no room for
-    another token of the model, the episode ends before it, as truncated, and is scored as it is.
+    No turn gets more tokens than fit into `engine.max_length`. If a reply leaves no room for another token of the model, the episode
+    ends before the reply, as truncated, and is scored as it is.
 
     Args:
-        on_done: receives every episode once, as soon as it is over, while others may still be being sampled.
+        on_done: called once for every episode as soon as it is over, while others may still be running.
 
     Raises:
         EngineError: the engine cannot answer.
@@ -71,7 +71,7 @@ def sample_rollouts(
     """Return `params.n` finished episodes of each task of one environment, in the order of the tasks; see `play`.
 
     Args:
-        batch: number of this batch among those of one evaluation; every batch has a seed derived from `params.seed`.
+        batch: index of this batch in an evaluation. Each batch has a seed derived from `params.seed`.
     """
     params = params.model_copy(update={"seed": derive_seed(params.seed, batch)})
     played = play([(environment, task) for task in tasks], engine, params)
@@ -81,17 +81,17 @@ def sample_rollouts(
 
 @dataclass(slots=True)
 class Trajectory:
-    """An episode and its tokens; without tokens where the engine knows text only.
+    """An episode and its tokens. There are no tokens if the engine takes only text.
 
     Attributes:
         prompt: token ids of the opening.
-        ids: of everything after the prompt.
-        sampled: True where the model drew the token.
-        logprobs: of the sampler; 0 for the environment's tokens.
+        ids: token ids of everything after the prompt.
+        sampled: for each of `ids`, True if the model sampled the token.
+        logprobs: for each of `ids`, the log-probability from the sampler; 0 for the environment's tokens.
         truncated: a token limit cut a turn off, or the context was full.
-        place: in the result of `play`: trajectory `task * params.n + sample`.
-        tools_as_user: replies of role `tool` that the chat template takes only as the user's; see `render_chat`.
-        merged: replies that were shown as part of another.
+        place: index in the result of `play`: `task * params.n + sample`.
+        tools_as_user: number of replies of role `tool` that the chat template shows only as user messages; see `render_chat`.
+        merged: number of replies that were merged into another message.
     """
 
     environment: Environment
@@ -107,7 +107,7 @@ class Trajectory:
 
     @property
     def tokens(self) -> list[int]:
-        """The whole sequence so far: what the model reads before its next turn."""
+        """The whole sequence so far, which the model reads before its next turn."""
         return [*self.prompt, *self.ids]
 
     def append(self, completion: Completion) -> None:
@@ -119,9 +119,9 @@ class Trajectory:
         self.truncated |= completion.finish_reason is FinishReason.LENGTH
 
     def read_replies(self, tokenizer: Any, max_length: int | None, *, chat: bool) -> None:
-        """Append the environment's replies; or end the episode, where no token of another turn would fit behind them.
+        """Append the environment's replies, or end the episode if no token of another turn would fit after them.
 
-        A reply that the chat template cannot show costs this episode alone: it ends as failed, without a score.
+        If the chat template cannot show a reply, only this episode fails and has no score.
         """
         try:
             replies = self.episode.replies
@@ -143,7 +143,7 @@ class Trajectory:
 
 
 def take_turns(trajectories: Sequence[Trajectory], completions: Sequence[Completion]) -> None:
-    """Append a turn of the model to each, and give it to the environment; the environments answer side by side."""
+    """Append a turn of the model to each trajectory and pass it to the environment. The environments answer concurrently."""
     for trajectory, completion in zip(trajectories, completions, strict=True):
         trajectory.append(completion)
     submit_all([(one.episode, completion) for one, completion in zip(trajectories, completions, strict=True)])
@@ -154,7 +154,7 @@ OnDone = Callable[[Sequence[Trajectory]], None]
 
 
 def has_room(tokens: int, max_length: int | None) -> bool:
-    """Return whether the model can sample at least one token behind so many; `max_length` None means no limit."""
+    """Return whether the model can sample at least one token after so many. `max_length` None means no limit."""
     return max_length is None or tokens < max_length
 
 
@@ -292,7 +292,7 @@ def _finisher(trajectories: Sequence[Trajectory], on_done: OnDone | None) -> OnF
 
 
 def conversation_with_tools(episode: Episode) -> Conversation:
-    """Return the conversation for an engine that cannot be told about tools: a system message describes them."""
+    """Return the conversation with a system message that describes the tools, for an engine without a parameter for tools."""
     return next(_with_tools_in_words(episode.messages, episode.tools)) if episode.tools else episode.messages
 
 
@@ -310,19 +310,24 @@ def _alike(episodes: Sequence[Episode]) -> list[list[Episode]]:
 
 
 def encode_prompt(tokenizer: Any, messages: Conversation, *, chat: bool, tools: Sequence[Tool] = ()) -> list[int]:
-    """Return the token ids of a conversation up to where the model answers.
+    """Return the token ids of a conversation up to the beginning of the model's answer.
 
     Args:
-        chat: use the tokenizer's chat template. Without one (a base model), and when False, the contents are joined as plain
-            text, which is how R1-Zero's prompt is meant.
-        tools: that the model may call; the chat template says how. Plain text begins with a description of them.
+        chat: use the tokenizer's chat template. If False, or if the tokenizer has none (a base model), the contents are joined as plain
+            text, as R1-Zero's prompt requires.
+        tools: the tools that the model may call, shown by the chat template. Plain text begins with a description of them.
 
     Raises:
         ChatTemplateError: the chat template cannot show these messages.
     """
-    special = not (chat and tokenizer.chat_template)  # a chat template writes the special tokens itself
     text = prompt_text(tokenizer, messages, chat=chat, tools=tools)
-    return cast(list[int], tokenizer(text, add_special_tokens=special)["input_ids"])
+    bos, eos = tokenizer.bos_token, tokenizer.eos_token
+    # A chat template writes the special tokens itself, and so does text that a template has made: none of them twice.
+    special = not (chat and tokenizer.chat_template) and not (bos and text.startswith(bos))
+    ids = cast(list[int], tokenizer(text, add_special_tokens=special)["input_ids"])
+    # Some tokenizers end every text with their end of sequence (add_eos_token), after which there is nothing to answer.
+    added_end = special and ids[-1:] == [tokenizer.eos_token_id] and not text.endswith(eos)
+    return ids[:-1] if added_end else ids
 
 
 def prompt_text(tokenizer: Any, messages: Conversation, *, chat: bool, tools: Sequence[Tool] = ()) -> str:
@@ -340,8 +345,8 @@ class ChatText(NamedTuple):
     """A conversation as a chat template writes it.
 
     Attributes:
-        tools_as_user: messages of role `tool` that are shown as the user's, because the template takes none.
-        merged: messages that are shown as part of another, because the template wants user and assistant in turn.
+        tools_as_user: number of messages of role `tool` that are shown as user messages, because the template does not support the role.
+        merged: number of messages that were merged into another, because the template requires user and assistant to alternate.
     """
 
     text: str
@@ -354,7 +359,7 @@ def render_chat(
 ) -> ChatText:
     """Return a conversation as the tokenizer's chat template writes it, with all keys of its messages.
 
-    Templates differ in what they take, so these are tried in turn:
+    Templates differ in what they support, so these forms are tried in turn:
 
     - Arguments of tool calls are shown as objects; as JSON text where the template raises on objects, or prints them as Python would.
     - Where the template raises on role `tool`, or leaves such messages out, they become the user's, each between `<tool_response>` tags,
@@ -517,9 +522,9 @@ SENTINEL = "r1env-turn"
 
 
 def reply_text(tokenizer: Any, replies: Conversation, *, chat: bool, so_far: Conversation = ()) -> ChatText:
-    """Return what stands between the model's turn and its next one: the end of its turn, the replies, the next turn's opening.
+    """Return the text between two turns of the model: the end of the first, the replies, and the opening of the second.
 
-    Its tokens are to be appended to those so far. Where the model drew the template's end-of-turn token itself, see `join_turns`.
+    Its tokens are appended to those so far. If the model sampled the template's end-of-turn token itself, see `join_turns`.
 
     The template is shown the conversation so far and the replies, with a stand-in for the model's last turn; what it writes after the stand-in
     is the result. So a template may count turns, and whatever it does to earlier turns does not matter. Where it raises, or does not
@@ -574,7 +579,7 @@ def _before_the_reply(so_far: Conversation) -> Iterator[tuple[Conversation, str]
 
 
 def join_turns(tokenizer: Any, turn: Sequence[int], between: Sequence[int]) -> list[int]:
-    """Return what to append after the model's turn: `between`, less the end-of-turn token that the turn already ends with."""
+    """Return `between` without the end-of-turn token that the model's turn already ends with."""
     ended = len(turn) > 0 and len(between) > 0 and turn[-1] == between[0] and turn[-1] in tokenizer.all_special_ids
     return list(between[1:] if ended else between)
 
@@ -583,10 +588,10 @@ def join_turns(tokenizer: Any, turn: Sequence[int], between: Sequence[int]) -> l
 
 
 def stop_when_scoring_fails(scores: Sequence[Score], max_failed: float, what: str) -> None:
-    """Raise TrainingStoppedError where scoring failed for more than the share `max_failed` of the scores.
+    """Raise TrainingStoppedError if scoring failed for more than the share `max_failed` of the scores.
 
     Args:
-        what: the scores are of, for the message: "the rollouts of a step".
+        what: what was scored, for the message: "the rollouts of a step".
     """
     reasons = [score.reason for score in scores if score.failed]
     if len(reasons) > max_failed * len(scores):
@@ -598,10 +603,10 @@ def stop_when_scoring_fails(scores: Sequence[Score], max_failed: float, what: st
 
 
 def stop_when_unscored(scores: Sequence[Score], max_unscored: float, what: str) -> None:
-    """Raise TrainingStoppedError where the share of scores without a value, for whatever reason, reaches `max_unscored`.
+    """Raise TrainingStoppedError if the share of scores without a value, for any reason, reaches `max_unscored`.
 
     Args:
-        what: the scores are of, for the message: "the rollouts of a step".
+        what: what was scored, for the message: "the rollouts of a step".
     """
     reasons = Counter(score.reason for score in scores if score.value is None)
     if scores and reasons.total() >= max_unscored * len(scores) and reasons:

@@ -1,8 +1,8 @@
-"""`Rubric`: named rewards with weights, one `Score` out. Pure arithmetic on scores; `r1env.scoring` runs the rewards.
+"""`Rubric`: named rewards with weights, combined into one `Score`. This module only does arithmetic on scores; `r1env.scoring` runs the rewards.
 
-In a rubric the name `accuracy` stands for the environment's own checker. Rubrics that can be named come from plugins (the hook
-`r1env_rubrics`): R1's are `zero` and `r1-zero` (Nature eq. 4, of r1env-format), `stage1` (with language consistency, of
-r1env-language) and `stage2` (the general prompts of eq. 9, of r1env-judge).
+In a rubric the name `accuracy` stands for the environment's own checker. Named rubrics come from plugins (the hook `r1env_rubrics`). R1's
+rubrics are `zero` and `r1-zero` (Nature eq. 4, in r1env-format), `stage1` (with language consistency, in r1env-language) and `stage2` (the
+general prompts of eq. 9, in r1env-judge).
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ ACCURACY = "accuracy"
 
 
 class RewardChoice(BaseModel):
-    """One line of a rubric: a reward by name, its weight, its options. Weight 0 makes it a metric only."""
+    """One entry of a rubric: the name of a reward, its weight and its options. A reward of weight 0 is only a metric."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -43,7 +43,7 @@ OnNone = Literal["unscored", "skip"]
 
 
 class RubricSpec(BaseModel):
-    """A rubric as it is written in files: names, not objects."""
+    """A rubric as it is written in files, with names instead of objects."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -54,7 +54,7 @@ class RubricSpec(BaseModel):
 
 @dataclass(frozen=True, slots=True)
 class WeightedReward:
-    """A reward and what it counts in the sum."""
+    """A reward and its weight in the sum."""
 
     reward: Reward
     weight: float = 1.0
@@ -64,9 +64,9 @@ class Rubric:
     """Named rewards with weights.
 
     Args:
-        on_none: what a counting reward that abstains (returns None) does to the sum: `unscored` leaves the rollout without a score;
-            `skip` sums the others with their weights, as TRL does, and leaves it without one only where all abstain. Scoring that
-            fails (raises, takes too long) is no abstention: it always leaves the rollout without a score.
+        on_none: what happens if a reward of nonzero weight abstains (returns None). With `unscored` the rollout has no score. With `skip`
+            the weighted sum of the other rewards counts, as in TRL, and the rollout has no score only if all abstain. Scoring that fails
+            (raises, takes too long) is not an abstention: the rollout then never has a score.
 
     Example:
         >>> import r1env
@@ -77,7 +77,7 @@ class Rubric:
         0.5
 
     Raises:
-        UsageError: no reward, two rewards of one name, parts of one key, or a weight that is not finite.
+        UsageError: there is no reward, two rewards or parts have the same name, or a weight is not finite.
     """
 
     def __init__(self, name: str, rewards: Sequence[WeightedReward], on_none: OnNone = "unscored") -> None:
@@ -103,7 +103,7 @@ class Rubric:
         return tuple(key for item in self.rewards for key in item.reward.part_keys)
 
     def describe(self) -> list[dict[str, Any]]:
-        """Return each reward with its weight, the value of every option, and where its function is from: what a run's manifest keeps."""
+        """Return each reward with its weight, the value of every option, and the origin of its function, as a run's manifest records them."""
         return [
             {
                 "reward": item.reward.name,
@@ -117,10 +117,11 @@ class Rubric:
         ]
 
     def combine(self, scores: Sequence[Score]) -> Score:
-        """Return one score for the scores of the rewards, which are in their order.
+        """Combine the scores of the rewards, given in the order of the rewards, into one score.
 
-        The value is the weighted sum; `turns` is that of the rewards with scope `turn`. A reward that counts (weight not 0) and has no value leaves the whole without one,
-        unless it abstained and `on_none` is `skip`. The status is that of the first failure, else of the first reward that has a value.
+        The value is the weighted sum; `turns` is the weighted sum of the rewards with scope `turn`. If a reward of nonzero weight has no
+        value, the result has none either, unless the reward abstained and `on_none` is `skip`. The status is that of the first failure,
+        else that of the first reward with a value.
         """
         parts = dict.fromkeys(self.part_keys, math.nan)
         for score in scores:
@@ -151,15 +152,15 @@ class Rubric:
 
 
 def needs_whole_groups(rubric: Rubric) -> bool:
-    """Return whether a reward has to see all completions of a task at once."""
+    """Return whether a reward needs all completions of a task at once."""
     return any(item.reward.scope is Scope.GROUP for item in rubric.rewards)
 
 
 def refuse_group_rewards(rubric: Rubric, who: str) -> None:
-    """Refuse a rubric that needs whole groups where responses are scored one at a time.
+    """Raise UsageError for a rubric that needs whole groups, because responses are scored one at a time.
 
     Args:
-        who: what scores them, for the message.
+        who: what scores the responses, for the message.
 
     Raises:
         UsageError: a reward has the scope `group`.
@@ -177,11 +178,11 @@ AnyRubric = Rubric | Reward | RubricSpec | Mapping[str, Any] | str
 
 
 def find_rubric(name: str, plugins: Plugins | None = None) -> RubricSpec | Rubric:
-    """Return the rubric called `name`: a plugin's preset, a YAML file with `name:` and `rewards:`, or what is at `module:attribute`.
+    """Return the rubric called `name`: a plugin's preset, a YAML file with `name:` and `rewards:`, or an object at `module:attribute`.
 
     Raises:
-        UnknownNameError: it is none of these.
-        UsageError: the file or the object is no rubric; the message names the first fault.
+        UnknownNameError: there is no such rubric.
+        UsageError: the file or the object is not a rubric; the message names the first error.
         PluginError: two plugins provide the name.
 
     Example:
@@ -202,10 +203,10 @@ def find_rubric(name: str, plugins: Plugins | None = None) -> RubricSpec | Rubri
 
 
 def as_rubric(found: Any, name: str) -> RubricSpec | Rubric:
-    """Make a rubric of an object that was found under `name`.
+    """Return the object found under `name` as a rubric.
 
-    A mapping with the key `rewards` is read as a rubric file is, any other mapping as weights by reward. A reward becomes a rubric of
-    one. A function without parameters is called and must return any of these; another function is a reward.
+    A mapping with the key `rewards` has the form of a rubric file; any other mapping gives weights by reward. A reward becomes a rubric
+    with one entry. A function without parameters is called and must return one of these; any other function is a reward.
 
     Raises:
         UsageError: it is none of these.
@@ -226,7 +227,7 @@ def as_rubric(found: Any, name: str) -> RubricSpec | Rubric:
 
 
 def scorable(found: Any) -> Rubric | Reward:
-    """Return what `r1env.score` can score with: a rubric or a reward as it is, a function as a reward, and the reward of a name.
+    """Return a rubric or reward unchanged, a function as a reward, and for a name the reward of that name.
 
     Raises:
         UsageError: it is none of these.
@@ -243,19 +244,19 @@ def scorable(found: Any) -> Rubric | Reward:
 
 
 def is_reward(found: Any) -> bool:
-    """Return True for a reward, a class, and a function with parameters; a function without any makes a rubric."""
+    """Return True for a reward, a class, and a function with parameters. A function without parameters returns a rubric instead."""
     return (
         isinstance(found, Reward) or inspect.isclass(found) or (callable(found) and bool(inspect.signature(found).parameters))
     )
 
 
 def resolve_rubric(spec: RubricSpec | Rubric, find_reward: Callable[[str], Reward], accuracy: Reward | None = None) -> Rubric:
-    """Turn the names of a rubric into rewards. A rubric that has its rewards already is returned as it is.
+    """Replace the names in a rubric by the rewards. A `Rubric`, which has its rewards already, is returned unchanged.
 
     Args:
-        spec: what to build.
-        find_reward: gives the reward of a name, or raises `UnknownNameError`.
-        accuracy: what the name `accuracy` stands for.
+        spec: the rubric.
+        find_reward: return the reward of a name, or raise `UnknownNameError`.
+        accuracy: the reward that the name `accuracy` stands for.
     """
     if isinstance(spec, Rubric):
         return spec
@@ -269,10 +270,10 @@ def resolve_rubric(spec: RubricSpec | Rubric, find_reward: Callable[[str], Rewar
 
 
 def with_options(spec: RubricSpec | Rubric, options: Mapping[str, Mapping[str, Any]]) -> RubricSpec | Rubric:
-    """Return the rubric with reward options laid over its own; `options` goes by the rewards' names in the rubric.
+    """Return the rubric with some reward options changed. `options` maps the names of rewards in the rubric to their options.
 
     Raises:
-        UnknownNameError: options for a reward that the rubric does not have.
+        UnknownNameError: the rubric has no such reward.
     """
     if isinstance(spec, Rubric):
         _check_names(spec.name, options, [item.reward.name for item in spec.rewards])
@@ -284,7 +285,7 @@ def with_options(spec: RubricSpec | Rubric, options: Mapping[str, Mapping[str, A
 
 
 def name_accuracy(spec: RubricSpec | Rubric, accuracy: str) -> RubricSpec | Rubric:
-    """Return the rubric with the reward's name in place of `accuracy`, for use without an environment."""
+    """Return the rubric with `accuracy` replaced by the name of a reward, for use without an environment."""
     if isinstance(spec, Rubric):
         return spec
     choices = (c.model_copy(update={"reward": accuracy}) if c.reward == ACCURACY else c for c in spec.rewards)

@@ -1,4 +1,4 @@
-"""The types that pass through everything else: `Task`, `Turn`, `Rollout`, `Score`. Read this file first."""
+"""The types that all other modules use: `Task`, `Turn`, `Rollout`, `Score`. Read this file first."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from typing_extensions import TypedDict
 class Message(TypedDict):
     """One chat message. `role` is `system`, `user`, `assistant` or `tool`.
 
-    `tool_calls` are those of an assistant, `{"id": …, "function": {"name": …, "arguments": {…}}}`; `tool_call_id` and `name` say which call a tool
-    answers. `reasoning_content` is thinking that the source keeps apart from the content.
+    `tool_calls` are the tool calls of an assistant, `{"id": …, "function": {"name": …, "arguments": {…}}}`; `tool_call_id` and `name`
+    identify the call that a message of role `tool` answers. `reasoning_content` is thinking that is stored separately from the content.
     """
 
     role: str
@@ -38,7 +38,7 @@ ROLES = ("system", "user", "assistant", "tool", "developer")
 
 
 def fault_of_messages(messages: object) -> str:
-    """Return what keeps `messages` from being a conversation, in words; empty where nothing does.
+    """Return a description of the first error in `messages`, or "" if they are a valid conversation.
 
     Example:
         >>> fault_of_messages([{"role": "user", "content": None}])
@@ -59,7 +59,7 @@ def fault_of_messages(messages: object) -> str:
 
 
 class TaskKind(StrEnum):
-    """What sort of problem a task is; rubrics choose their accuracy reward by it."""
+    """The kind of problem that a task is. Rubrics choose their accuracy reward by it."""
 
     MATH = "math"  # the answer is a number, an expression, a set, …
     CODE = "code"  # the answer is a program, judged by tests
@@ -70,16 +70,16 @@ class TaskKind(StrEnum):
 
 
 class Task(BaseModel):
-    """One problem. Immutable; safe to share between threads and to send to workers.
+    """One problem. Tasks are immutable, and can be shared between threads and sent to workers.
 
     Attributes:
         id: unique within its source and stable between runs.
         prompt: the messages shown to the model, before any prompt template. A plain string becomes one user message.
-        answer: the reference answer as text, or None where tests or a preference model decide.
+        answer: the reference answer as a string, or None if tests or a preference model decide.
         tests: test cases for code tasks; never shown to the model.
         kind: see `TaskKind`.
-        language: target language of the response as a BCP-47 tag (`en`, `zh`), or None for "that of the prompt".
-        metadata: anything else the source knows; rewards may read it.
+        language: target language of the response as a BCP-47 tag (`en`, `zh`), or None for the language of the prompt.
+        metadata: further information from the source. Rewards may read it.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -113,7 +113,7 @@ class Task(BaseModel):
 
     @property
     def question(self) -> str:
-        """The text of the last user message: what is asked, without system prompts."""
+        """The text of the last user message: the question, without system prompts."""
         return next((m["content"] for m in reversed(self.prompt) if m["role"] == "user"), "")
 
 
@@ -121,7 +121,7 @@ class Task(BaseModel):
 
 
 class FinishReason(StrEnum):
-    """Why the model stopped writing."""
+    """Why the model stopped generating."""
 
     STOP = "stop"  # it ended its turn, or wrote a stop sequence
     LENGTH = "length"  # the token limit cut it off
@@ -140,8 +140,8 @@ class EndedBy(StrEnum):
 class Completion(BaseModel):
     """What an engine returns for one prompt.
 
-    `logprobs[i]` is the natural-log probability with which the sampler drew `token_ids[i]`, under the distribution it
-    really sampled from (after temperature and top-p). `tokens` is their number, for an engine that knows it without the tokens.
+    `logprobs[i]` is the natural log of the probability of `token_ids[i]` under the distribution that was sampled from, after temperature
+    and top-p. `tokens` is the number of tokens, for an engine that knows the number but not the tokens.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -154,16 +154,16 @@ class Completion(BaseModel):
 
 
 class Turn(BaseModel):
-    """One turn of an episode: what the model wrote, and what came back.
+    """One turn of an episode: the model's message and the replies to it.
 
     Attributes:
         message: the model's message.
-        replies: the environment's messages before the model's next turn: a user's, or the results of tool calls.
-        token_ids: the tokens that the model sampled, where the engine knows them. Never a text encoded anew.
-        logprobs: the sampler's natural-log probability of each of `token_ids`.
-        tokens: how many the model sampled, for an engine that knows it without the tokens.
-        finish_reason: why the model stopped writing.
-        reward: what the environment paid for this turn; None where it pays nothing by turn.
+        replies: the environment's messages before the model's next turn: user messages, or the results of tool calls.
+        token_ids: the tokens that the model sampled, if the engine provides them. They never come from tokenizing the text again.
+        logprobs: the natural log of the probability with which each of `token_ids` was sampled.
+        tokens: the number of sampled tokens, for an engine that knows the number but not the tokens.
+        finish_reason: why the model stopped generating.
+        reward: the environment's reward for this turn; None if the environment gives no reward for single turns.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -182,14 +182,14 @@ class Rollout(BaseModel):
 
     Attributes:
         task: the problem.
-        completion: the model's text of the final turn, special tokens removed. What most rewards read.
-        messages: the whole conversation, prompt and completions included. Empty is short for the prompt and the completion.
-        finish_reason: of the final turn.
-        turns: the model's turns in order, at least one; `len(rollout.turns)` is their number. Whoever makes a rollout passes
-            `turns=` where it knows more than the texts; otherwise they are read off `messages`.
-        token_ids, logprobs: of the final turn, as `turns[-1]` has them. They go in the version after next.
-        ended_by: who ended the episode; None where that was not observed.
-        error: why the environment or the engine failed; a rollout with an error is not scored.
+        completion: the model's text in the final turn, without special tokens. Most rewards read only this.
+        messages: the whole conversation, including prompt and completions. If empty, it is the prompt followed by the completion.
+        finish_reason: that of the final turn.
+        turns: the model's turns in order, at least one. Pass `turns=` if tokens or rewards of turns are known; otherwise the turns are
+            taken from `messages`.
+        token_ids, logprobs: those of the final turn, the same as in `turns[-1]`. They will be removed in the version after next.
+        ended_by: who ended the episode; None if unknown.
+        error: why the environment or the engine failed. A rollout with an error is not scored.
 
     Example:
         >>> Rollout(task=Task(id="1", prompt="2 + 2?"), completion="4").turns[-1].message["content"]
@@ -212,7 +212,7 @@ class Rollout(BaseModel):
 
     @property
     def environment_reward(self) -> float | None:
-        """The sum of what the environment paid by turn; None where it paid nothing in any."""
+        """The sum of the environment's rewards for single turns; None if it gave none."""
         paid = [turn.reward for turn in self.recorded_turns if turn.reward is not None]
         return math.fsum(paid) if paid else None
 
@@ -248,7 +248,7 @@ class Rollout(BaseModel):
 
 
 class Status(StrEnum):
-    """How a score came about. The first five are about the model's output, the last three about the scoring."""
+    """The outcome of scoring. The first five describe the model's output, the last three the scoring itself."""
 
     OK = "ok"  # scored, and the output earned something
     WRONG = "wrong"  # scored, and the output earned nothing
@@ -268,17 +268,17 @@ MAX_REASON = 1_000  # characters
 
 
 class Score(BaseModel):
-    """The verdict of a reward or of a rubric on one rollout.
+    """The result of scoring one rollout with a reward or a rubric.
 
     Attributes:
-        value: the reward, finite; or **None when it could not be scored**. None is never turned into 0: trainers leave such
-            a rollout out of its group, adapters say what they do with it.
-        parts: named components, the same keys every time. NaN marks a part that was not scored; in JSON it is `null`.
+        value: the reward, a finite number, or **None if the rollout could not be scored**. None is never converted to 0: trainers leave
+            such a rollout out of its group, and adapters document what they do with it.
+        parts: named components, with the same keys every time. NaN marks a part that was not scored; in JSON it is `null`.
         status: see `Status`.
-        reason: one line for a person.
-        seconds: CPU seconds the scoring took where it ran in a worker, wall seconds otherwise.
-        seconds_by_reward: of a rubric's score, the seconds of each reward, else None; not part of its JSON.
-        turns: of a reward with scope `turn`, the value of each turn, None where there was nothing to score; else empty.
+        reason: a one-line explanation.
+        seconds: CPU time of the scoring if it ran in a worker, else wall time.
+        seconds_by_reward: in a rubric's score, the seconds of each reward, else None. Not part of the JSON.
+        turns: for a reward with scope `turn`, the value of each turn, or None if there was nothing to score; else empty.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -312,7 +312,7 @@ class Score(BaseModel):
         return self
 
     def __eq__(self, other: object) -> bool:
-        """Equal verdicts are equal, however long they took: `seconds` does not count."""
+        """Compare everything but the seconds."""
         if not isinstance(other, Score):
             return NotImplemented
         return self._verdict() == other._verdict()
@@ -320,16 +320,16 @@ class Score(BaseModel):
     __hash__ = None  # type: ignore[assignment]
 
     def _verdict(self) -> tuple[object, ...]:
-        """Return what counts when scores are compared. A part that was not scored equals another that was not: NaN does not."""
+        """Return the key for comparing scores. NaN is replaced, so that two parts that were not scored are equal."""
         parts = {key: None if math.isnan(part) else part for key, part in self.parts.items()}
         return (self.value, parts, self.status, self.reason, self.turns)
 
     @property
     def failed(self) -> bool:
-        """True when the scoring itself failed: no value, for a reason that is not the model's."""
+        """True if scoring failed: there is no value, for a reason that has nothing to do with the model's output."""
         return self.value is None and self.status in FAILURES
 
     @classmethod
     def failure(cls, status: Status, reason: str, *, parts: tuple[str, ...] = (), seconds: float = 0.0) -> Score:
-        """Return a score without a value. `parts` names the keys that would have been there; they become NaN."""
+        """Return a score without a value. `parts` are the keys of the parts, which become NaN."""
         return cls(value=None, parts=dict.fromkeys(parts, math.nan), status=status, reason=reason, seconds=seconds)

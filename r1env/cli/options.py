@@ -74,10 +74,13 @@ Template = Annotated[
     str | None,
     typer.Option("--template", autocompletion=names_of("templates"), help="Prompt template instead of the environment's own."),
 ]
-RubricName = Annotated[
-    str,
-    typer.Option("--rubric", metavar="NAME|FILE", autocompletion=names_of("rubrics"), help="Rubric: a preset or a YAML file."),
-]
+RUBRIC = typer.Option(
+    "--rubric",
+    metavar="NAME|FILE",
+    autocompletion=names_of("rubrics", "rewards"),
+    help="Rubric: a preset, a YAML file or a single reward (a name, module:attribute or file.py:attribute).",
+)
+RubricName = Annotated[str, RUBRIC]
 Model = Annotated[str, typer.Option("--model", help="Model: a name, a folder or a hub name.")]
 EngineName = Annotated[
     str, typer.Option("--engine", autocompletion=names_of("engines"), help="Inference engine (see `r1env plugins`).")

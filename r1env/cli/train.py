@@ -19,7 +19,7 @@ from r1env.api import create_run
 from r1env.cli.console import print_json, program, progress, stdout_console, told
 from r1env.cli.live import LiveTable, PlainLog, Stages
 from r1env.cli.main import INTERRUPTED, TERMINATED
-from r1env.cli.options import Data, DropRepeated, Json, Map, data_options, names_of, plugins_of, presets_of
+from r1env.cli.options import RUBRIC, Data, DropRepeated, Json, Map, data_options, names_of, plugins_of, presets_of
 from r1env.cli.outcome import Outcome, Usage, next_commands, outcome_of, report_of
 from r1env.cli.settings import help_lines
 from r1env.config import parse_overrides
@@ -75,12 +75,7 @@ def train(
         int | None, typer.Option("--steps", min=1, help="Training steps of the last stage that has steps.")
     ] = None,
     seed: Annotated[int | None, typer.Option("--seed", help="Random seed.")] = None,
-    rubric: Annotated[
-        str | None,
-        typer.Option(
-            "--rubric", metavar="NAME|FILE", autocompletion=names_of("rubrics"), help="Rubric: a preset or a YAML file."
-        ),
-    ] = None,
+    rubric: Annotated[str | None, RUBRIC] = None,
     device: Annotated[str | None, typer.Option("--device", help="Device: cpu, cuda or auto.")] = None,
     backend: Annotated[
         str | None,

@@ -1,6 +1,6 @@
-"""`ConversationEnv`: the other side of an episode, with state and tools; and `Episode`, one task played against it turn by turn.
+"""`ConversationEnv`, an environment with state and tools that answers the model, and `Episode`, which plays one task with it turn by turn.
 
-The same episode is behind `gymnasium.make`, the trainers, evaluation and the distributed backend. Nothing here knows models or rewards.
+`gymnasium.make`, the trainers, evaluation and the distributed backend all use `Episode`. This module depends on neither models nor rewards.
 """
 
 from __future__ import annotations
@@ -32,10 +32,10 @@ MAX_ERROR = 500  # characters of a stranger's exception that are kept
 
 @dataclass(frozen=True, slots=True)
 class Tool:
-    """What a model is told about a tool.
+    """The description of a tool for a model.
 
     Attributes:
-        parameters: JSON schema of the arguments, an object.
+        parameters: JSON schema of the arguments, of type `object`.
     """
 
     name: str
@@ -43,7 +43,7 @@ class Tool:
     parameters: Mapping[str, Any] = field(default_factory=lambda: {"type": "object", "properties": {}})
 
     def as_function(self) -> dict[str, Any]:
-        """Return the form that chat templates and OpenAI-compatible servers take."""
+        """Return the description in the form that chat templates and OpenAI-compatible servers expect."""
         return {
             "type": "function",
             "function": {"name": self.name, "description": self.description, "parameters": dict(self.parameters)},
@@ -55,11 +55,11 @@ class StepResult:
     """An environment's answer to one message of the model.
 
     Attributes:
-        messages: what the model reads next, usually of role `user` or `tool`; ignored when the episode is over.
-        reward: what the environment pays for this turn; None where it pays nothing by turn. The sum over the turns is the reward named
-            `environment`.
-        done: True when the episode is over.
-        info: anything worth logging, such as the error of a tool.
+        messages: the messages that the model reads next, usually of role `user` or `tool`. Ignored if the episode is over.
+        reward: the reward for this turn, or None if the environment gives no reward for single turns. The reward named `environment` is the
+            sum over the turns.
+        done: True if the episode is over.
+        info: information for logging, such as the error of a tool.
     """
 
     messages: Sequence[Message] = ()
@@ -70,15 +70,15 @@ class StepResult:
 
 @runtime_checkable
 class ConversationEnv(Protocol):
-    """An environment of conversations: one object per episode, which may keep state.
+    """The environment of a conversation. There is one object per episode, which may keep state.
 
-    Every method may be a coroutine or a plain method. All run on one event loop in a thread of its own, so a plain method that waits holds up the
-    other episodes. An exception out of any method ends the episode: it is left without a score, with the exception as the reason, and
-    the run goes on.
+    Every method may be a coroutine or a plain method. All of them run on one event loop in a separate thread, so a plain method that
+    blocks delays the other episodes. An exception in any method ends the episode without a score; the exception becomes the reason, and
+    the run continues.
 
-    Where what an episode is worth shows in its state, say in the files of a container, a further method `truncated()` returns the reward of the state in which
-    a limit (on turns, or a full context) ended the episode. It is called before `close`, and added to the reward of the last turn. Without it, such an episode has the
-    rewards of its turns alone.
+    If the reward depends on the state in which the episode ends, for example on the files in a container, define a method `truncated()`.
+    It is called before `close` if a limit (on turns, or a full context) ends the episode, and returns the reward of the current state,
+    which is added to that of the last turn. Without this method, such an episode has only the rewards of its turns.
 
     Example:
         >>> class Echo:
@@ -96,20 +96,20 @@ class ConversationEnv(Protocol):
     tools: Sequence[Tool]
 
     def reset(self, task: Task) -> Sequence[Message]:
-        """Begin an episode of `task`; return the opening messages. They are shown instead of the prompt template's."""
+        """Begin an episode of `task` and return the opening messages, which replace those of the prompt template."""
 
     async def step(self, message: Message) -> StepResult:
-        """Answer the model's message. It has `tool_calls` where the model called tools (see `parse_tool_calls`)."""
+        """Answer the model's message, which has `tool_calls` if the model called tools (see `parse_tool_calls`)."""
 
     async def close(self) -> None:
-        """Release what the episode holds. Called once, however the episode ended."""
+        """Release the episode's resources. Called exactly once, however the episode ends."""
 
 
 class Dialogue(Protocol):
-    """The other side of a dialogue without state: what it says depends on the conversation alone."""
+    """The environment of a conversation without state: its reply depends only on the conversation."""
 
     def reply(self, task: Task, messages: Conversation) -> str | None:
-        """Return the environment's answer to the model's last message, or None when the episode is over."""
+        """Return the environment's answer to the model's last message, or None if the episode is over."""
 
 
 Reply = Callable[[Task, Conversation], str | None]
@@ -119,12 +119,12 @@ Reply = Callable[[Task, Conversation], str | None]
 class ToolEnv:
     """A `ConversationEnv` whose tools are plain functions. Subclasses add state, or override `step` and call `super().step`.
 
-    A call of a tool that does not exist, a call that cannot be read and a tool that raises are answered with a message that says so, and
+    If the model calls a tool that does not exist, a call cannot be parsed, or a tool raises, the model is told in a message, and the error is
     recorded in `info`. The episode is over when the model calls no tool.
 
     Args:
-        functions: the tools; each is described by its docstring and the annotations of its parameters.
-        max_reply: characters of a tool's result that the model is shown.
+        functions: the tools. The model sees their docstrings and the annotations of their parameters.
+        max_reply: maximum number of characters of a tool's result that the model sees.
 
     Example:
         >>> def add(a: int, b: int) -> int:
@@ -189,7 +189,7 @@ def _both(text: str) -> tuple[str, str]:
 def describe_tool(function: Callable[..., Any]) -> Tool:
     """Describe a function to a model: its name, the first paragraph of its docstring, and its parameters as a JSON schema.
 
-    A parameter without an annotation, or with one that pydantic has no schema for, may be anything.
+    A parameter without an annotation, or with an annotation that pydantic has no schema for, accepts any value.
     """
     properties: dict[str, Any] = {}
     required = []
@@ -216,8 +216,8 @@ MAX_CALL = 100_000  # characters of one call
 def parse_tool_calls(text: str) -> list[dict[str, Any]]:
     """Return the tool calls in a text, in order: JSON objects `{"name": …, "arguments": {…}}` between `<tool_call>` tags (Hermes, Qwen).
 
-    Never raises: a call that cannot be read has `arguments` None and says why under `error`, so that the environment can tell the model. So does one more
-    call that stands for all beyond the first `MAX_CALLS`.
+    This never raises. A call that cannot be parsed has `arguments` None and the reason under `error`, so that the environment can tell the
+    model. If there are more than `MAX_CALLS` calls, one such call stands for all further ones.
 
     Example:
         >>> parse_tool_calls('<tool_call>{"name": "add", "arguments": {"a": 1, "b": 2}}</tool_call>')[0]["function"]
@@ -244,8 +244,8 @@ _BEGINS_A_CALL = re.compile(r'\{\s*"(?:name|type)"\s*:')
 def parse_llama_calls(text: str) -> list[dict[str, Any]]:
     """Return the tool calls of a text that is nothing else: JSON objects `{"name": …, "parameters": {…}}`, one or several with `;` between (Llama 3).
 
-    They may stand behind `<|python_tag|>`, and before `<|eom_id|>`. A text that begins otherwise is an answer, and calls nothing. Never raises; see
-    `parse_tool_calls` for calls that cannot be read.
+    They may follow `<|python_tag|>` and precede `<|eom_id|>`. A text that begins in any other way is an answer without calls. This never
+    raises; for calls that cannot be parsed, see `parse_tool_calls`.
 
     Example:
         >>> parse_llama_calls('{"name": "add", "parameters": {"a": 1, "b": 2}}')[0]["function"]
@@ -379,19 +379,19 @@ class _Turn:
 
 
 class Episode:
-    """One task from its opening to its `Rollout`.
+    """One episode of a task, from the opening to the `Rollout`.
 
     Args:
-        prompt: the opening where the other side has none of its own.
+        prompt: the opening messages, unless the environment has its own.
         other: what answers the model: a `ConversationEnv`, a `Dialogue`, a function, or None for a task of a single turn.
         step_seconds: how long a `ConversationEnv` may take for one of its methods.
 
     Attributes:
-        turns: of the model, so far.
-        ended_by: who ended the episode; None while it goes on.
-        error: why the environment failed; empty where it did not. Such an episode is not scored.
-        info: what the environment's last step said.
-        tools: that the model may call.
+        turns: the model's turns so far.
+        ended_by: who ended the episode; None while it is running.
+        error: why the environment failed, or "". An episode with an error is not scored.
+        info: the `info` of the environment's last step.
+        tools: the tools that the model may call.
     """
 
     def __init__(
@@ -439,20 +439,20 @@ class Episode:
 
     @property
     def replies(self) -> Conversation:
-        """What the environment said to the model's last turn."""
+        """The environment's replies to the model's last turn."""
         return self._turns[-1].replies if self._turns else ()
 
     @property
     def messages(self) -> Conversation:
-        """The conversation so far; copies, so that a caller may keep or change them."""
+        """A copy of the conversation so far."""
         return tuple(cast(Message, dict(message)) for message in self._messages)
 
     def submit(self, completion: Completion) -> None:
-        """Take the model's turn; afterwards the episode is done, or the environment's replies are the last of `messages`."""
+        """Add a turn of the model. Afterwards the episode is done, or `messages` ends with the environment's replies."""
         submit_all([(self, completion)])
 
     def stop(self) -> None:
-        """End the episode by a limit, because there is no room for another turn. Replies that nobody will read are taken back."""
+        """End the episode because there is no room for another turn. Replies to the last turn, which the model will not read, are removed."""
         if self.done or self._last is None:
             raise RuntimeError("only an episode that has begun and goes on can be stopped")
         last = self._turns[-1]
@@ -468,7 +468,7 @@ class Episode:
         self._end(EndedBy.ERROR)
 
     def close(self) -> None:
-        """Give the episode up: release what the environment holds. Does nothing where the episode is over."""
+        """Abandon the episode and release the environment's resources. Do nothing if the episode is over."""
         if not self.done:
             self._end(EndedBy.LIMIT)
 

@@ -1,4 +1,4 @@
-"""`Environment`: a resolved environment: where its tasks come from, how they are put, and how they are scored."""
+"""`Environment`: a resolved environment, with its task source, prompt template and rubric."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from r1env.data.rows import describe_columns
 from r1env.data.sources import HeldOut, SplitSource, TaskSource
 from r1env.data.tasks import TEMPLATE_OF_KIND, FileTasks
 from r1env.envs.conversation import ConversationEnv, Dialogue, Episode, Reply, ToolParser, other_side, parse_tool_calls
@@ -27,12 +28,12 @@ class Environment:
     """Everything about an environment that does not change between episodes.
 
     Attributes:
-        other: makes what answers the model in each episode; None for a single turn.
-        tool_parser: reads tool calls out of the model's text, where the other side has tools.
-        step_seconds: how long the other side may take for an answer.
-        accuracy: the name of its own checker; where the rubric uses it, that is also the key of its part.
-        split: the part of its tasks that `source` has; None where the source was taken as it is.
-        options: what the source was made with, its split aside.
+        other: creates the `ConversationEnv` or `Dialogue` of each episode; None for a single turn.
+        tool_parser: parses tool calls in the model's text, if there are tools.
+        step_seconds: how long a `ConversationEnv` may take for an answer.
+        accuracy: the name of the environment's own checker, and the key of its part if the rubric uses it.
+        split: the split that `source` provides; None if the source was created without naming one.
+        options: the options of the source, without the split.
     """
 
     name: str
@@ -48,16 +49,16 @@ class Environment:
     options: Mapping[str, Any] = field(default_factory=dict)
 
     def shares_tasks_with(self, other: Environment) -> bool:
-        """Return whether both draw from the same tasks: the same environment over the same data, and the same split of them."""
+        """Return whether both use the same tasks: the same environment, the same data and the same split."""
         if self.name != other.name or _data_of(self) != _data_of(other):
             return False
         return self.split == other.split or None in (self.split, other.split) or "all" in (self.split, other.split)
 
     def open(self, task: Task) -> Episode:
-        """Start an episode of a task. One whose environment cannot be made, or cannot be reset, is over and has the reason as `error`.
+        """Start an episode of a task. If its environment cannot be created or reset, the episode is over and `error` says why.
 
         Raises:
-            UsageError: the template raised, or returned something else than messages.
+            UsageError: the template raised, or did not return messages.
         """
         messages, other, fault = self.template.messages(task), None, ""
         try:
@@ -77,7 +78,7 @@ class Environment:
         return episode
 
     def task(self, index: int, seed: int = 0) -> Task:
-        """Task `index`; a finite source starts over after its last task."""
+        """Return task `index`. A finite source starts again from the beginning after its last task."""
         return self.source.task(index if self.source.size is None else index % self.source.size, seed)
 
 
@@ -96,20 +97,21 @@ def make_environment(
     """Return the environment called `name` (with or without the prefix `r1env/`), or the one at `module:attribute`.
 
     Args:
-        rubric: its name (see `find_rubric`), a `RubricSpec` or a `Rubric`; the name `accuracy` in it is the environment's own checker.
-        template: name of another prompt template than the environment's own, see `Plugins.template`.
-        max_turns: fewer turns than the environment's own.
-        tool_parser: name of the parser of the model's tool calls, where it is another than the environment's own: `llama` for Llama 3.
-        split: the part of the tasks to take, such as `train` or `test`. A source without splits is all training data. None takes the
-            source as it is made by default.
-        hold_out: make this share of the tasks the split `test`, by a hash of what they ask. Of a source with splits, such as a benchmark of
-            the hub, it divides the split `train`, whatever `test` it has of its own; the log says so.
+        rubric: name of a rubric (see `find_rubric`), a `RubricSpec` or a `Rubric`. The name `accuracy` in it stands for the environment's
+            own checker.
+        template: name of a prompt template that replaces the environment's own; see `Plugins.template`.
+        max_turns: maximum number of turns, if lower than the environment's own.
+        tool_parser: name of a parser of tool calls that replaces the environment's own: `llama` for Llama 3.
+        split: the split to use, such as `train` or `test`. A source without splits counts as training data. None leaves the choice to
+            the source.
+        hold_out: make this share of the tasks the split `test`, chosen by a hash of the question. If the source has splits, as benchmarks
+            on the hub do, its split `train` is divided and its own `test` is not used; the log says so.
         options: passed to the task source.
 
     Raises:
-        UnknownNameError: no such environment, reward, rubric or template.
+        UnknownNameError: there is no such environment, reward, rubric or template.
         NoSplitError: the source has no such split.
-        UsageError: the source refuses the options, or the data it was given.
+        UsageError: the source rejects the options or the data.
     """
     plugins = plugins or installed()
     spec = plugins.environment(name)
@@ -121,14 +123,17 @@ def make_environment(
     accuracy = plugins.reward(checker, **reward_options) if checker else None
     rubric_spec = find_rubric(rubric, plugins) if isinstance(rubric, str) else rubric
     if accuracy is None and isinstance(rubric_spec, RubricSpec) and ACCURACY in [one.reward for one in rubric_spec.rewards]:
-        raise UsageError(
-            f"environment {spec.name!r}: its tasks have no reference answer that could be checked; name what scores them with --rubric"
-        )
+        remedy = "name what scores them with --rubric"
+        if isinstance(source, FileTasks):
+            remedy += f", or the column that holds the answer ({source.examples.layout.name} rows; {describe_columns(source.examples.rows[0])})"
+        raise UsageError(f"environment {spec.name!r}: its tasks have no reference answer that could be checked; {remedy}")
     if isinstance(source, FileTasks):
         source = source.checked(None if accuracy is None else accuracy.read_reference)
         chosen = template or spec.template or TEMPLATE_OF_KIND.get(source.kind, "plain")
     else:
         chosen = template or spec.template
+    # What answers the model may depend on the options of the source. Tasks must not carry such options: a client of a server sends tasks.
+    other = getattr(source, "other", None) or (None if spec.other is None else import_target(spec.other))
     return Environment(
         name=spec.name,
         source=_part_of(source, spec, split, hold_out),
@@ -136,8 +141,8 @@ def make_environment(
         accuracy="" if accuracy is None else accuracy.name,
         template=plugins.template(chosen),
         max_turns=spec.max_turns if max_turns is None else max_turns,
-        other=None if spec.other is None else other_side(import_target(spec.other), spec.name),
-        tool_parser=parse_tool_calls if spec.other is None else plugins.load(ToolParserSpec, tool_parser or spec.tool_parser),
+        other=None if other is None else other_side(other, spec.name),
+        tool_parser=parse_tool_calls if other is None else plugins.load(ToolParserSpec, tool_parser or spec.tool_parser),
         step_seconds=spec.step_seconds,
         split=split,
         options={**spec.options, **options},
@@ -145,7 +150,7 @@ def make_environment(
 
 
 def make_evaluation_environment(name: str, **options: Any) -> Environment:
-    """Return `make_environment` with the tasks of the split `test` where the options name no other; with all where there are no splits."""
+    """Return `make_environment` with the split `test` unless the options name another; with all tasks if the source has no splits."""
     if options.get("split") is not None:
         return make_environment(name, **options)
     try:

@@ -48,7 +48,7 @@ class _UnicodeSpace(Space[T]):
 
 
 class CompletionSpace(_UnicodeSpace[str]):
-    """Any string: what a model may answer."""
+    """The space of all strings: the model's possible answers."""
 
     def sample(self, mask: Any = None, probability: Any = None) -> str:
         """Return a short random string, to exercise an environment."""
@@ -59,7 +59,7 @@ class CompletionSpace(_UnicodeSpace[str]):
 
 
 class ConversationSpace(_UnicodeSpace[Conversation]):
-    """A tuple of messages `{"role": …, "content": …}`: what an environment shows."""
+    """The space of conversations, tuples of messages `{"role": …, "content": …}`."""
 
     def sample(self, mask: Any = None, probability: Any = None) -> Conversation:
         """Return one user message with a random text."""
@@ -81,12 +81,12 @@ class ReasoningEnv(gymnasium.Env[Conversation, str]):
     `reset(seed=s)` starts the source at task 0 under seed `s`; each later `reset()` takes the next task.
     `reset(options={"index": i})` or `{"task": task}` picks one.
 
-    `step` ends the episode with `terminated=True` when the answer is in (never `truncated`: nothing cuts an episode short but
-    its own rules). Before that, in multi-turn environments, the reward is 0.
+    The step that ends the episode returns `terminated=True`; `truncated` is always False, because only the environment's own rules end an
+    episode. The reward of earlier steps in multi-turn environments is 0.
 
-    `info` has `task_id`; after the last step also `score` (a `Score`) and `parts`. Where the score has no value the
-    reward is NaN, so that nobody mistakes it for 0. An environment that fails in `reset` says so in `info["error"]`; the next step ends that
-    episode with NaN, whatever the action.
+    `info` has `task_id` and, after the last step, also `score` (a `Score`) and `parts`. If the score has no value, the reward is NaN, so that
+    it cannot be mistaken for 0. If the environment fails in `reset`, `info["error"]` says why; the next step ends that episode with NaN for
+    any action.
     """
 
     metadata = {"render_modes": ["ansi"], "render_fps": 1}  # noqa: RUF012 - Gymnasium's own convention
@@ -127,7 +127,7 @@ class ReasoningEnv(gymnasium.Env[Conversation, str]):
         return self._episode.messages, reward, self._episode.done, False, info
 
     def close(self) -> None:
-        """Give up an episode that is still going on."""
+        """Abandon an episode that is still running."""
         if self._episode is not None:
             self._episode.close()
 
@@ -146,12 +146,12 @@ class ReasoningEnv(gymnasium.Env[Conversation, str]):
 
 
 def score_info(result: Score) -> dict[str, Any]:
-    """Return what `info` says about a score."""
+    """Return the entries of `info` for a score."""
     return {"score": result, "parts": dict(result.parts)}
 
 
 def as_reward(result: Score) -> float:
-    """Return the score as Gymnasium wants it: a float, NaN where there is no value."""
+    """Return the score as a float for Gymnasium: NaN if there is no value."""
     return math.nan if result.value is None else result.value
 
 
@@ -166,7 +166,7 @@ Observations = tuple[Conversation, ...]
 
 
 class ReasoningVectorEnv(VectorEnv[Observations, Sequence[str], NDArray[Any]]):
-    """`num_envs` episodes of one environment. All that end in a step are scored together.
+    """`num_envs` episodes of one environment. Episodes that end in the same step are scored together.
 
     `reset(seed=s)` gives sub-environment `i` the seed `s + i`, as Gymnasium's own vector environments do, so each plays the
     same tasks as the single environment of that seed. `reset(options={"tasks": [...]})` sets the tasks.
@@ -225,7 +225,7 @@ class ReasoningVectorEnv(VectorEnv[Observations, Sequence[str], NDArray[Any]]):
         return self._observations(), rewards, terminated, np.zeros(self.num_envs, dtype=np.bool_), info
 
     def close_extras(self, **_: Any) -> None:
-        """Give up the episodes that are still going on. Gymnasium calls it from `close`."""
+        """Abandon the episodes that are still running. Gymnasium calls this from `close`."""
         for episode in self._episodes:
             episode.close()
 

@@ -29,8 +29,8 @@ class EnvironmentShare(BaseModel):
 
     Attributes:
         env, env_options, template: as in `make_environment`.
-        weight: its share of the tasks, relative to the others'.
-        rubric: what is rewarded there; None for the rubric of the whole.
+        weight: its share of the tasks, relative to the other weights.
+        rubric: its rubric; None for the rubric of the mixture.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -47,10 +47,10 @@ class Member:
     """A member of a suite.
 
     Attributes:
-        environment: its name.
-        weight: its share of the tasks, relative to the others'.
-        options: of its task source.
-        tasks: how many an evaluation takes, at most; None for all.
+        environment: name of the environment.
+        weight: its share of the tasks, relative to the other weights.
+        options: options of its task source.
+        tasks: maximum number of tasks in an evaluation; None for all.
     """
 
     environment: str
@@ -76,7 +76,7 @@ def members_of(name: str, plugins: Plugins) -> list[Member]:
 def with_fixtures(plugins: Plugins) -> list[Member]:
     """Return the members of the suite `smoke`: every environment that has a fixture, with the fixture's options.
 
-    Those whose fixture needs what is missing here are left out, with a warning that has the reason.
+    Environments whose fixture needs something that is missing are skipped with a warning that says why.
     """
     members = []
     left_out: dict[str, list[str]] = defaultdict(list)
@@ -98,7 +98,7 @@ def with_fixtures(plugins: Plugins) -> list[Member]:
 
 
 def missing_for(fixture: Fixture) -> str:
-    """Return what is missing here to score a fixture's tasks; empty where nothing is."""
+    """Return what is missing on this machine to score a fixture's tasks, or "" if nothing is."""
     return str(import_target(fixture.needs)()) if fixture.needs else ""
 
 
@@ -134,7 +134,7 @@ class Suite:
     """Environments with weights. A single environment is a suite of one.
 
     Raises:
-        UsageError: no environment, as many weights as environments are not given, or one that is not positive.
+        UsageError: there is no environment, the number of weights differs from that of environments, or a weight is not positive.
     """
 
     def __init__(self, name: str, environments: Sequence[Environment], weights: Sequence[float] | None = None) -> None:
@@ -148,8 +148,9 @@ class Suite:
     def at(self, position: int, seed: int = 0) -> tuple[Environment, Task]:
         """Return the task at a position of the endless stream, and its environment.
 
-        It depends on nothing but the arguments, and on what `observe` was told where a source adapts to that. Of any stretch of the stream every environment has its share, to within a task or two. A finite source is walked in a new
-        random order each epoch; a generator is indexed.
+        The task depends only on the arguments and, for an adaptive source, on the calls of `observe`. In any part of the stream each
+        environment has its share of the tasks, to within a task or two. A finite source is traversed in a new random order in each epoch; a
+        generator is indexed.
         """
         member, place = self._order.at(position)
         environment = self.environments[member]
@@ -161,7 +162,7 @@ class Suite:
 
     @property
     def adapts(self) -> bool:
-        """Whether any source has a state to follow, so that its tasks cannot be drawn beforehand."""
+        """Whether any source is adaptive, so that its tasks cannot be determined in advance."""
         return any(self.state().values())
 
     def observe(self, solved: Iterable[tuple[str, Task, float]]) -> None:
@@ -182,7 +183,7 @@ class Suite:
         return {key: source.state() for key, source in self._adaptive().items()}
 
     def restore(self, state: Mapping[str, Mapping[str, Any]]) -> None:
-        """Go on from what `state` returned, here or in another suite; environments that it does not have start anew."""
+        """Restore a state that `state` returned, in this or another suite. Environments that are not in it start from the beginning."""
         for key, source in self._adaptive().items():
             source.restore(state.get(key, {}))
 
@@ -255,9 +256,9 @@ def make_mixture(
     """Return the mixture that settings list.
 
     Args:
-        rubric: where a share names none.
-        split, hold_out: of every environment whose own options name no split.
-        options: laid over those of every share.
+        rubric: the rubric of shares that name none.
+        split, hold_out: used for every environment whose own options name no split.
+        options: override those of every share.
 
     Raises:
         UnknownNameError, UsageError: as `make_environment`.
@@ -277,7 +278,7 @@ def make_mixture(
 
 
 def check_disjoint(training: Suite, evaluation: Suite) -> None:
-    """Refuse an evaluation on tasks that training may draw.
+    """Raise UsageError if the evaluation would use tasks that training may use.
 
     Raises:
         UsageError: two environments take the same split of the same data; the message says what to change.

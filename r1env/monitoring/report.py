@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import itertools
 import logging
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -48,34 +49,36 @@ class Chart:
 
 CHARTS = (
     Chart("Reward", ("reward",), "mean over the scored rollouts of a step", signed=True),
-    Chart("Accuracy", ("eval/accuracy", "accuracy"), "eval: on tasks held out, step 0 is before training", share=True),
+    Chart("Accuracy", ("eval/accuracy", "accuracy"), "eval: on held-out tasks; step 0 is before training", share=True),
     Chart("Parts of the reward", ("parts/",), "before weighting", signed=True),
-    Chart("Accuracy by difficulty", ("difficulty/",), "in training, by what the tasks say of themselves", share=True),
-    Chart("Language consistency", ("parts/language",), "share of the words in the language asked for", share=True),
+    Chart("Accuracy by difficulty", ("difficulty/",), "in training, by the difficulty that the tasks state", share=True),
+    Chart("Language consistency", ("parts/language",), "share of words in the language that was asked for", share=True),
     Chart("Length", ("length/mean", "length/p95", "length/max"), "of completions, in tokens"),
     Chart(
-        "Length of right and wrong answers", ("length/right", "length/wrong"), "mean tokens; wrong ones alone should not grow"
+        "Length of right and wrong answers",
+        ("length/right", "length/wrong"),
+        "mean tokens; wrong answers alone should not grow",
     ),
-    Chart("Cut off", ("truncated",), "share of completions that ran into the token limit", share=True),
+    Chart("Cut off", ("truncated",), "share of completions that reached the token limit", share=True),
     Chart(
         "Reflective words",
         ("reflection/per_1000_completions", "reflection/wait_per_1000_completions"),
-        "the ten that DeepSeek-R1 counted, and 'wait' alone; base models write some before training",
+        "the ten that DeepSeek-R1 counted, and 'wait' alone; base models use some too",
     ),
-    Chart("Reflective words by length", ("reflection/per_1000_characters",), "more of them, or only longer completions?"),
-    Chart("KL to the starting model", ("kl",), "nats a token", signed=True),
-    Chart("Entropy", ("entropy",), "nats a token; near 0 the model no longer explores"),
-    Chart("Mixed groups", ("mixed_groups",), "share of groups whose rewards differ: only they teach", share=True),
+    Chart("Reflective words per length", ("reflection/per_1000_characters",), "per 1,000 characters"),
+    Chart("KL to the starting model", ("kl",), "nats per token", signed=True),
+    Chart("Entropy", ("entropy",), "nats per token; near 0, the model no longer explores"),
+    Chart("Mixed groups", ("mixed_groups",), "share of groups whose rewards differ, the only ones to learn from", share=True),
     Chart("Clipped tokens", ("clip_fraction",), "share of tokens whose ratio was clipped"),
-    Chart("Sampler against trainer", ("logprob_gap",), "mean difference of log-probabilities, nats a token"),
+    Chart("Sampler and trainer", ("logprob_gap",), "mean difference of their log-probabilities, nats per token"),
     Chart("Gradient norm", ("grad_norm",), "before clipping"),
     Chart("Learning rate", ("lr",)),
     Chart("Loss", ("loss",), signed=True),
-    Chart("Unscored rollouts", ("unscored",), "left out of their groups, never counted as 0"),
-    Chart("Seconds a step", ("seconds/",), "by phase"),
-    Chart("Seconds a rollout, by reward", ("seconds_by_reward/",), "median and 99th percentile of a step"),
-    Chart("Speed", ("tokens_per_second",), "completion tokens a second, all phases together"),
-    Chart("Peak memory", ("memory/",), "GiB since the process began: rss of the process, cuda of the GPU"),
+    Chart("Unscored rollouts", ("unscored",), "rollouts without a score, never counted as 0"),
+    Chart("Time per step", ("seconds/",), "seconds, by phase"),
+    Chart("Scoring time by reward", ("seconds_by_reward/",), "seconds per rollout: median and 99th percentile of a step"),
+    Chart("Throughput", ("tokens_per_second",), "completion tokens per second, over all phases"),
+    Chart("Peak memory", ("memory/",), "GiB since the process began; rss: the process, cuda: the GPU"),
 )
 """What every report shows, in this order, where a stage logs it."""
 
@@ -168,6 +171,9 @@ def _line(name: str, label: str, rows: Rows) -> dict[str, Any]:
     values = {row["step"]: row[name] for row in rows if row.get(name) is not None}  # a later row of the same step counts
     steps = sorted(values)
     line: dict[str, Any] = {"label": label, "x": steps, "y": [float(f"{values[step]:.{DIGITS}g}") for step in steps]}
+    stages = {row["step"]: row.get("stage") for row in rows if row.get(name) is not None}
+    if starts := [step for before, step in itertools.pairwise(steps) if stages[step] != stages[before]]:
+        line["starts"] = starts  # the line has a gap between the stages that log it
     if name == "eval/accuracy":
         line["level"] = True  # a dotted line at the accuracy before training
     return line

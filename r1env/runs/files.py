@@ -165,12 +165,13 @@ def whole_members_size(path: Path) -> int:
     return size
 
 
-def gzip_members(path: Path) -> Iterator[tuple[int, bytes]]:
-    """(offset of its end, content) of every complete gzip member; stops at the first that is cut short or damaged."""
+def gzip_members(path: Path, start: int = 0) -> Iterator[tuple[int, bytes]]:
+    """(offset of its end, content) of every complete gzip member from offset `start` on; stops at the first that is cut short or damaged."""
     if not path.exists():
         return
-    end, pending = 0, b""
+    end, pending = start, b""
     with path.open("rb") as file:
+        file.seek(start)
         while True:
             inflate, pieces = zlib.decompressobj(wbits=GZIP_FORMAT), []
             while not inflate.eof:

@@ -1,7 +1,7 @@
-"""Judging programs that a model wrote, in containers that they cannot get out of, by a judge that they cannot talk to.
+"""Run and judge programs that a model wrote, isolated in containers.
 
-The rule behind it: what is expected never enters the sandbox. A worker returns what a program did, and the comparison happens
-outside, so a program can neither read the answer nor forge the verdict.
+Expected values never enter the sandbox. A worker returns what a program did, and the comparison happens outside, so a program can
+neither read the answer nor forge the verdict.
 
     from r1env_sandbox import Sandbox, Submission, TestCase
 

@@ -140,8 +140,9 @@ PROBES = (
     Probe(
         "no capabilities, no new privileges",
         "status = dict(line.split(':\\t') for line in open('/proc/self/status').read().splitlines() if ':\\t' in line)\n"
-        "good = int(status['CapEff'], 16) == 0 and status['NoNewPrivs'] == '1' and status['Seccomp'] == '2'\n"
-        "print('holds' if good else {k: status[k] for k in ('CapEff', 'NoNewPrivs', 'Seccomp')})",
+        "import ctypes\nno_new_privileges = ctypes.CDLL(None).prctl(39, 0, 0, 0, 0)\n"
+        "good = int(status['CapEff'], 16) == 0 and no_new_privileges == 1 and status['Seccomp'] == '2'\n"
+        "print('holds' if good else {**{k: status[k] for k in ('CapEff', 'Seccomp')}, 'no_new_privileges': no_new_privileges})",
     ),
     Probe("not root", "import os\nprint('holds' if os.getuid() >= 10000 and 0 not in os.getgroups() else os.getresuid())"),
     Probe("io_uring is closed", _DENIED_CALL.format(call="425, 8, ctypes.create_string_buffer(256)")),
@@ -181,6 +182,10 @@ PROBES = (
         _UNBILLED,
         Verdict.TIME_LIMIT,
         limits=_LIMITS.model_copy(update={"wall_s": 20.0}),
+    ),
+    Probe(
+        "programs can start threads",
+        "import threading\nthread = threading.Thread(target=print, args=('holds',))\nthread.start()\nthread.join()",
     ),
     Probe("wall time is limited", "import time\ntime.sleep(60)", Verdict.TIME_LIMIT),
     Probe("memory is limited", "a = []\nwhile True: a.append(b'x' * 1000000)", Verdict.MEMORY_LIMIT, limits=_LONGER),
@@ -229,6 +234,25 @@ PROBES = (
         "def f(xs):\n    xs.clear()\n    return []",
         Verdict.WRONG_ANSWER,
         test=TestCase.assertion("f", "def check(candidate):\n    xs = [2, 1]\n    assert candidate(xs) == sorted(xs)\n"),
+    ),
+    Probe(
+        "nor read from an argument after a call that returns nothing",
+        "def f(case): case['right'] = None",
+        Verdict.WRONG_ANSWER,
+        test=TestCase.assertion(
+            "f", "def check(candidate):\n    case = {'right': 1}\n    assert candidate(case) == case['right']\n"
+        ),
+    ),
+    Probe(
+        "a program that speaks in place of its harness is stopped",
+        "import r1env_served\n"
+        "def serve(server, _):\n"
+        "    for _ in range(100000): server.border.write({'op': 'attribute', 'target': [{'__yours__': 0}], 'args': [], 'kwargs': {}})\n"
+        "    return {'value': 1}\n"
+        "r1env_served.Server.serve = serve\ndef f(x): return x",
+        Verdict.RUNTIME_ERROR,
+        after="print('holds')",
+        test=TestCase.assertion("f", "def check(candidate):\n    assert candidate(1) == 1\n"),
     ),
     Probe(
         "an output on which a checker fails is refused",

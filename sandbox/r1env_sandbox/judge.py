@@ -312,15 +312,19 @@ def _examine(worker: Worker, examiner: Worker, command: Command, test: TestCase,
     examiner.begin({**_as_bytes(test.files), **EXAMINER_FILES})
     conversation = examiner.converse(_examiner_command(command))
     conversation.say(plain.dumps(_order(test, modules)))
-    asked = False
+    asked = forged = False
     while (line := conversation.listen()) is not None:
         if line.startswith(b'{"outcome"'):  # the examiner alone says what its lines begin with
             outcome = plain.loads(line)
             break
         asked = True
-        candidate.say(line.decode("ascii"))
-        answer = candidate.listen()
-        conversation.say('{"gone": true}' if answer is None else answer.decode("utf-8", "replace"))
+        answer = None
+        if not forged:
+            candidate.say(line.decode("ascii"))
+            answer = candidate.listen()
+            # The harness says one line for each that it hears. More would keep both ends writing, and nobody reading.
+            forged = candidate.spoke_out_of_turn
+        conversation.say('{"gone": true}' if answer is None or forged else answer.decode("utf-8", "replace"))
     gone = candidate.ended
     examined, report = conversation.finish(), candidate.finish()
     examiner.end()
@@ -329,6 +333,8 @@ def _examine(worker: Worker, examiner: Worker, command: Command, test: TestCase,
         return result_of(report, Verdict.REJECTED_INPUT, f"this test cannot be judged: {note}")
     if failed := failure(report, command):
         return result_of(report, *failed)
+    if forged:
+        return result_of(report, Verdict.RUNTIME_ERROR, "wrote to the descriptor of its harness")
     if gone or report.stopped != "host":
         return result_of(report, Verdict.RUNTIME_ERROR, "ended before the tests did")
     if outcome is None:

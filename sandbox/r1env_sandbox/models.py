@@ -1,6 +1,6 @@
-"""What goes into a sandbox and what comes out: `Submission`, `TestCase`, `Limits`; `Verdict`, `TestResult`, `JudgeResult`.
+"""The input and output of a sandbox: `Submission`, `TestCase` and `Limits`; `Verdict`, `TestResult` and `JudgeResult`.
 
-Field names are those of the JSON lines that `r1env-sandbox judge` reads and writes; a number's unit is in its name.
+The JSON lines that `r1env-sandbox judge` reads and writes have the same field names. The name of a number includes its unit.
 """
 
 from __future__ import annotations
@@ -84,8 +84,8 @@ class Submission(BaseModel):
     """A program to judge.
 
     Attributes:
-        language: its language, by a name or alias of `r1env_sandbox.languages`.
-        source: the text of its main file.
+        language: a name or alias of a language in `r1env_sandbox.languages`.
+        source: the content of the main file.
         files: other files, in the folder where the program runs and, for imports and includes, next to its source.
         collect: files that the program writes in the last test and that `JudgeResult.collected` then holds.
     """
@@ -104,7 +104,7 @@ class Submission(BaseModel):
 
 
 class TestKind(StrEnum):
-    """How a test feeds the program."""
+    """How a test runs the program."""
 
     STDIO = "stdio"  # text on standard input, text on standard output
     CALL = "call"  # arguments to a function, its return value (Python)
@@ -115,7 +115,7 @@ class TestKind(StrEnum):
 
 
 class Checker(StrEnum):
-    """How what came out is compared with what was expected. See `r1env_sandbox.checkers`."""
+    """How the result is compared with the expected one. See `r1env_sandbox.checkers`."""
 
     EXACT = "exact"  # equal texts, but for white space at the ends of lines; equal values of equal types
     TOKEN = "token"  # equal when split at white space
@@ -126,14 +126,15 @@ class Checker(StrEnum):
 
 
 class TestCase(BaseModel):
-    """One test. Made by `TestCase.stdio`, `.call`, `.assertion` or `.pytest`, or read from a row of JSON.
+    """One test. Create it with `TestCase.stdio`, `.call`, `.assertion` or `.pytest`, or from a JSON object.
 
     Attributes:
         kind: see `TestKind`.
-        stdin: what the program reads (`stdio`).
+        stdin: the standard input of the program (`stdio`).
         function: the function to call (`call`), or to hand to the test code as `candidate` (`assert`). `Solution.add` is a method.
-        args, kwargs: its arguments (`call`).
-        expected: what must be printed (`stdio`, a text) or returned (`call`). Never enters the submission's container.
+        args, kwargs: the arguments of the function (`call`).
+        expected: the string that must be printed (`stdio`) or the value that must be returned (`call`). It never enters the submission's
+            container.
         checker: see `Checker`.
         tolerance: absolute or relative, whichever is met (`float`, `json`). 0 compares numbers as they are printed, see `checkers`.
         checker_program: decides in a container of its own (`special`). It is run with the names of three files, the input, the output
@@ -167,7 +168,7 @@ class TestCase(BaseModel):
     def stdio(
         cls, stdin: str, expected: str, checker: Checker | str = Checker.EXACT, *, checker_program: Submission | None = None
     ) -> TestCase:
-        """The program reads `stdin` and must print `expected`."""
+        """Return a test in which the program reads `stdin` and must print `expected`."""
         return cls(
             kind=TestKind.STDIO, stdin=stdin, expected=expected, checker=Checker(checker), checker_program=checker_program
         )
@@ -182,7 +183,7 @@ class TestCase(BaseModel):
         *,
         kwargs: Mapping[str, Any] | None = None,
     ) -> TestCase:
-        """`function(*args, **kwargs)` must return `expected`."""
+        """Return a test in which `function(*args, **kwargs)` must return `expected`."""
         return cls(
             kind=TestKind.CALL,
             function=function,
@@ -194,12 +195,12 @@ class TestCase(BaseModel):
 
     @classmethod
     def assertion(cls, function: str, code: str) -> TestCase:
-        """`code` must run to its end, with the submission's `function` as `candidate`."""
+        """Return a test in which `code` must run to its end, with the submission's `function` as `candidate`."""
         return cls(kind=TestKind.ASSERT, function=function, code=code)
 
     @classmethod
     def pytest(cls, files: Mapping[str, str], *, modules: Sequence[str] = ()) -> TestCase:
-        """Return every test in `files` must pass, with the submission as the module `solution`."""
+        """Return a test in which all pytest tests in `files` must pass, with the submission as the module `solution`."""
         return cls(kind=TestKind.PYTEST, files=files, modules=tuple(modules))
 
     @model_validator(mode="after")
@@ -277,15 +278,15 @@ def _check_python(name: str, text: str, function: str | None = None, *, tested: 
 
 
 class Limits(BaseModel):
-    """What a program may use. Each test has the run limits for itself; the compiler has its own, as it needs more.
+    """Resource limits. The run limits apply to each test separately; the compiler has its own limits, because it needs more.
 
     Attributes:
-        cpu_s: CPU seconds of the program and its children.
-        wall_s: seconds until it is stopped; more than `cpu_s`, so that a busy machine changes no verdict.
-        memory_mb: of all its processes, and of the files they write, which are kept in memory.
-        output_kb: what it may write to stdout and stderr together.
-        file_mb: the longest file it may write.
-        processes: processes and threads at once.
+        cpu_s: CPU time of the program and its children.
+        wall_s: wall time. It is higher than `cpu_s`, so that load on the machine does not change a verdict.
+        memory_mb: memory of all its processes, including the files they write, which are kept in memory.
+        output_kb: length of stdout and stderr together.
+        file_mb: size of the longest file that it may write.
+        processes: number of processes and threads at once.
     """
 
     model_config = _FROZEN
@@ -302,7 +303,7 @@ class Limits(BaseModel):
 
 
 class Verdict(StrEnum):
-    """How a test, or a whole submission, came out."""
+    """The verdict on a test or a whole submission."""
 
     ACCEPTED = "accepted"  # it gave what was expected, within the limits
     WRONG_ANSWER = "wrong_answer"  # it ended well and gave something else
@@ -316,21 +317,21 @@ class Verdict(StrEnum):
 
     @property
     def scored(self) -> bool:
-        """Whether it says something about the program."""
+        """Whether the verdict depends on the program, and not on a fault of the task or the sandbox."""
         return self not in (Verdict.REJECTED_INPUT, Verdict.JUDGE_ERROR)
 
 
 class TestResult(BaseModel):
-    """What happened in one test.
+    """The result of one test.
 
     Attributes:
-        cpu_ms, wall_ms: what the program and all its children used.
+        cpu_ms, wall_ms: time used by the program and all its children.
         max_rss_kb: the largest resident memory of any of its processes.
-        exit_code: None when a signal ended it.
-        signal: the signal that ended it; 9 is also how a limit ends a program.
-        stdout_head, stderr_head: the beginning of what it wrote, for a person to read.
-        value: what the function returned (`call`), as JSON with the tags of `PlainValue`.
-        note: one line on why it was not accepted.
+        exit_code: the exit status; None if a signal ended the program.
+        signal: the signal that ended the program. Limits also end a program with signal 9.
+        stdout_head, stderr_head: the beginning of the output, for people to read.
+        value: the value that the function returned (`call`), as JSON with the tags of `PlainValue`.
+        note: one line that says why the test was not accepted.
     """
 
     __test__: ClassVar[bool] = False  # not a test class, whatever pytest thinks of the name
@@ -353,7 +354,7 @@ class TestResult(BaseModel):
 
 
 class CompileResult(BaseModel):
-    """What the compiler said and used. `cached`: it did not run, as the same source was compiled before."""
+    """The result of compiling. If `cached` is True, the compiler did not run, because the same source was compiled before."""
 
     model_config = _FROZEN
 
@@ -365,11 +366,11 @@ class CompileResult(BaseModel):
 
 
 class SandboxInfo(BaseModel):
-    """Where a verdict comes from: it can only be repeated with the same image.
+    """Information about the sandbox. A verdict can only be reproduced with the same image.
 
     Attributes:
         queue_ms: how long the submission waited for a worker.
-        attempts: 2 when the sandbox failed once and the submission was judged again.
+        attempts: 2 if the sandbox failed once and the submission was judged again.
     """
 
     model_config = _FROZEN
@@ -385,12 +386,12 @@ class SandboxInfo(BaseModel):
 
 
 class RunResult(BaseModel):
-    """What a program did that was run once, with nothing to compare.
+    """The result of running a program once, without comparing its output.
 
     Attributes:
-        status: `accepted` when it ended by itself and well; otherwise as in a test.
-        stdout, stderr: everything it wrote, within the limit on its output; what is not UTF-8 is replaced.
-        test: what it used.
+        status: `accepted` if the program ended successfully; otherwise as in a test.
+        stdout, stderr: the output, within the limit on its length. Bytes that are not UTF-8 are replaced.
+        test: the resources that it used.
         collected: as in `JudgeResult`.
     """
 
@@ -406,15 +407,15 @@ class RunResult(BaseModel):
 
 
 class JudgeResult(BaseModel):
-    """The verdict on a submission, and that of every test that ran.
+    """The verdict on a submission, and on every test that ran.
 
     `accepted` needs positive evidence: at least one test, and every one of them accepted. Otherwise the status is that of the first
     test that was not.
 
     Attributes:
-        score: the share of the tests that were accepted, 0 to 1; None when the status says nothing about the program.
-        tests: in the order given; shorter than the tests when judging stopped early.
-        collected: the files that `Submission.collect` names and that are there, after the last test.
+        score: the share of the tests that were accepted, 0 to 1; None if the status does not depend on the program.
+        tests: the results in the order of the tests. There are fewer results than tests if judging stopped early.
+        collected: the files named by `Submission.collect` that exist after the last test.
     """
 
     model_config = _FROZEN
@@ -438,11 +439,11 @@ class JudgeResult(BaseModel):
 
     @property
     def passed(self) -> int:
-        """How many tests were accepted."""
+        """The number of accepted tests."""
         return sum(test.status is Verdict.ACCEPTED for test in self.tests)
 
     @classmethod
     def without_score(cls, status: Verdict, note: str, **fields: Any) -> JudgeResult:
-        """Return a result that says nothing about the program: `rejected_input` or `judge_error`, with the reason."""
+        """Return a result without a score, `rejected_input` or `judge_error`, with the reason."""
         info = fields.pop("info", SandboxInfo())
         return cls(status=status, info=info.model_copy(update={"note": plain.clean(note, MAX_NOTE)}), **fields)

@@ -1,7 +1,7 @@
-"""`Judge`, what every sandbox can do, and `Sandbox`, the one on this machine.
+"""`Judge`, the interface of all sandboxes, and `Sandbox`, the sandbox on this machine.
 
-A `Sandbox` holds a backend, a warm pool of its workers, a compile cache, and the rule for faults of our own. `r1env_sandbox.open`
-chooses between it and a sandbox on every node of a cluster.
+A `Sandbox` has a backend, a pool of workers that are kept running, a compile cache, and the handling of internal faults.
+`r1env_sandbox.open` chooses between it and a sandbox on every node of a cluster.
 """
 
 from __future__ import annotations
@@ -58,10 +58,10 @@ _ELSEWHERE: dict[str, Callable[..., Any]] = {}  # names of backends that are no 
 
 
 class Judge(Protocol):
-    """What a sandbox can do, wherever its workers are. For any number of threads; a context manager.
+    """The interface of all sandboxes. It can be used from any number of threads, and is a context manager.
 
     Attributes:
-        workers: submissions judged at once.
+        workers: number of submissions judged at once.
         mode: how Python tests start.
     """
 
@@ -77,7 +77,7 @@ class Judge(Protocol):
         stop_at_first_failure: bool = False,
         queue_timeout_s: float = QUEUE_SECONDS,
     ) -> JudgeResult:
-        """Compile once, run every test, and return what happened.
+        """Compile a program once, run every test, and return the result.
 
         Args:
             submission: the program.
@@ -110,10 +110,10 @@ class Judge(Protocol):
         """Call `judge` in a thread, for use on an event loop."""
 
     def describe(self) -> dict[str, str]:
-        """Return what the workers run on, for a person."""
+        """Return a description of the backend that the workers run on."""
 
     def warm_up(self) -> None:
-        """Start workers now rather than with the first submission."""
+        """Start workers now instead of with the first submission."""
 
     def close(self) -> None:
         """End all workers. Closing twice is fine."""
@@ -124,23 +124,23 @@ class Judge(Protocol):
 
 
 class Sandbox:
-    """A `Judge` whose workers are on this machine, or on the one that DOCKER_HOST names. Survives a fork, in which the child gets
-    workers of its own. Workers are started when they are needed and stay warm. An engine that restarts is waited for.
+    """A `Judge` whose workers are on this machine, or on the one that DOCKER_HOST names. After a fork, the child has its own workers.
+    Workers are started when they are needed and kept running. If the engine restarts, the sandbox waits for it.
 
     Args:
-        workers: submissions judged at once; None takes the processors this process may use, up to 8.
-        min_workers: how many are kept however long nothing is judged.
+        workers: number of submissions judged at once; None means the number of processors this process may use, up to 8.
+        min_workers: number of workers that keep running while nothing is judged.
         mode: how Python tests start. `spawn`: a fresh interpreter each. `fork`: a fork of one that has the usual modules loaded,
             several times faster for short tests.
-        backend: `docker`; `bwrap`, bubblewrap on this host (root's alone); or one that is made already.
-        image: for `docker`; None for the one that `r1env-sandbox build` makes.
-        runtime: for `docker`: `runsc` for gVisor, None for the engine's default.
-        cache_bytes: of compiled programs that are kept in memory.
-        preload: modules that `fork` has loaded besides the usual ones.
-        sessions: session containers that may be open at once; None for as many as `workers`.
+        backend: `docker`; `bwrap`, bubblewrap on this host, which requires root; or a backend object.
+        image: image for `docker`; None for the one that `r1env-sandbox build` creates.
+        runtime: runtime for `docker`: `runsc` for gVisor, None for the engine's default.
+        cache_bytes: maximum size of the compiled programs that are kept in memory.
+        preload: further modules that the interpreter of `fork` loads.
+        sessions: maximum number of session containers open at once; None for the number of `workers`.
 
     Raises:
-        SandboxUnavailable: no program can be run on this machine.
+        SandboxUnavailable: programs cannot be run on this machine.
 
     Example:
         >>> with Sandbox() as sandbox:  # doctest: +SKIP
@@ -199,8 +199,8 @@ class Sandbox:
         stop_at_first_failure: bool = False,
         queue_timeout_s: float = QUEUE_SECONDS,
     ) -> JudgeResult:
-        """Compile once, run every test, and say what happened. Whatever the program does is in the result: nothing is raised on its
-        account. A fault of the sandbox itself is tried once more, and is then `judge_error`, which has no score.
+        """Compile a program once, run every test, and return the result. Nothing that the program does raises an exception. After a
+        fault of the sandbox itself, the submission is judged once more; if it fails again, the result is `judge_error`, without a score.
 
         Args:
             submission: the program.
@@ -260,13 +260,13 @@ class Sandbox:
         max_seconds: float = MAX_SECONDS,
         queue_timeout_s: float = QUEUE_SECONDS,
     ) -> Session:
-        """Return a container for one episode, in which commands are run and files stay. Whoever opens it closes it.
+        """Return a container for one episode, in which commands are run and files are kept. The caller must close it.
 
         Args:
             limits: memory, output, files and processes of each command; the times are given with the command.
-            disk_mb: of its workspace, which is kept in memory.
-            max_seconds: after which it is closed, whatever it does.
-            queue_timeout_s: how long to wait for another session to be closed, when `sessions` are open.
+            disk_mb: size of the workspace, which is kept in memory.
+            max_seconds: time after which the session is closed.
+            queue_timeout_s: how long to wait for another session to be closed if `sessions` are open.
 
         Raises:
             SandboxUnavailable: no container can be started.
@@ -285,7 +285,7 @@ class Sandbox:
         return self._ready()[0].describe()
 
     def warm_up(self) -> None:
-        """Start `min_workers` now rather than with the first submission."""
+        """Start `min_workers` now instead of with the first submission."""
         self._ready()[1].warm_up()
 
     def close(self) -> None:
@@ -451,12 +451,12 @@ class Sandbox:
 def judge(
     submission: Submission, tests: Sequence[TestCase], limits: Limits | None = None, *, stop_at_first_failure: bool = False
 ) -> JudgeResult:
-    """`Sandbox.judge` on a sandbox that this process keeps for all such calls."""
+    """Call `Sandbox.judge` on the default sandbox of this process."""
     return default_sandbox().judge(submission, tests, limits, stop_at_first_failure=stop_at_first_failure)
 
 
 def default_sandbox() -> Sandbox:
-    """Return the sandbox of this process, made on first need.
+    """Return the default sandbox of this process, which is created by the first call.
 
     Raises:
         SandboxUnavailable: no program can be run on this machine.

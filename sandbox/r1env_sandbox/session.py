@@ -1,8 +1,8 @@
 """`Session`: one container for a whole episode, in which an agent runs commands and keeps files. `SessionPool` hands them out.
 
-A session is under the promises of a submission: no network but its own loopback, a read-only system, bounded memory, processes, files
-and time, uids without any rights. What differs is that files stay from one command to the next; processes do not: all of them end with
-their command. A container serves one session and is removed with it.
+A session is isolated like a submission: no network except its own loopback, a read-only system, limits on memory, processes, files and
+time, and unprivileged uids. Unlike with a submission, files are kept from one command to the next. Processes are not: all of them end
+with their command. A container serves one session and is removed with it.
 
 Two users share a session and never run at the same time. The *agent* owns the workspace. The *verifier* may read what the agent lets
 its group read, and has a folder that the agent cannot enter: upload tests there only when they are to be run. Never let the verifier
@@ -58,14 +58,14 @@ _ENVIRONMENT = {"PATH": "/usr/local/bin:/usr/bin:/bin", "HOME": WORKSPACE, "LANG
 
 @dataclass(frozen=True, slots=True)
 class ExecResult:
-    """What a command did.
+    """The result of a command.
 
     Attributes:
-        exit_code: None when a signal ended it; 126 and 127 as in a shell.
-        signal: that ended it; None when it ended by itself.
-        stdout, stderr: what it wrote, within the limit on its output.
-        stopped: the limit that ended it: `time`, `memory` or `output`; None when it ended by itself.
-        cpu_ms, wall_ms: of all its processes together.
+        exit_code: the exit status; None if a signal ended the command. 126 and 127 have the same meaning as in a shell.
+        signal: the signal that ended the command, or None.
+        stdout, stderr: the output, within the limit on its length.
+        stopped: the limit that ended the command: `time`, `memory` or `output`; None if it ended by itself.
+        cpu_ms, wall_ms: time of all its processes together.
     """
 
     exit_code: int | None
@@ -78,23 +78,23 @@ class ExecResult:
 
     @property
     def ok(self) -> bool:
-        """Whether it ended by itself with the exit status 0."""
+        """Whether the command ended by itself with the exit status 0."""
         return self.exit_code == 0 and self.stopped is None
 
     @property
     def text(self) -> str:
-        """Both outputs as text, stdout first; what is not UTF-8 is replaced."""
+        """Both outputs as text, stdout first. Bytes that are not UTF-8 are replaced."""
         return (self.stdout + self.stderr).decode("utf-8", "replace")
 
 
 @dataclass(frozen=True, slots=True)
 class CallResult:
-    """What a call of an interpreter did.
+    """The result of a call of an interpreter.
 
     Attributes:
-        output: what the code printed, the value of its last line, and its traceback; at most 64 KB.
-        failed: it raised, or did not end in time.
-        restarted: the interpreter ended, with all that it held; the next call has a new one. `output` says why.
+        output: the printed text, the value of the last line, and the traceback; at most 64 KB.
+        failed: the code raised, or did not end in time.
+        restarted: the interpreter ended and its state is lost; the next call starts a new one. `output` says why.
     """
 
     output: str
@@ -103,10 +103,10 @@ class CallResult:
 
 
 class Session:
-    """A container for one episode. A context manager. Its calls may come from any thread and run one after the other.
+    """A container for one episode. It is a context manager. Methods may be called from any thread and run one after the other.
 
-    Raises (by every method but `close`):
-        SessionLost: the container is gone: closed, out of time, ended from outside, or its engine was.
+    Raises (by every method except `close`):
+        SessionLost: the container no longer exists: it was closed, exceeded its time, or was ended from outside or with its engine.
 
     Example:
         >>> with sandbox.open_session() as session:  # doctest: +SKIP
@@ -144,18 +144,18 @@ class Session:
         env: Mapping[str, str] | None = None,
         timeout_s: float = EXEC_SECONDS,
     ) -> ExecResult:
-        """Run a command to its end, and end every process that it leaves.
+        """Run a command to its end, and end every process that it leaves running.
 
         Args:
-            command: a text for bash, or a program with its arguments.
-            stdin: what it reads.
-            user: whose rights it has.
-            cwd: where it starts; relative to the workspace.
-            env: variables besides PATH, HOME, LANG and OMP_NUM_THREADS, or instead of them.
-            timeout_s: wall seconds until it is stopped; its CPU time is bounded to twice that.
+            command: a string for bash, or a program with its arguments.
+            stdin: the standard input.
+            user: the user that runs the command.
+            cwd: the working directory, relative to the workspace.
+            env: environment variables in addition to PATH, HOME, LANG and OMP_NUM_THREADS, or replacing them.
+            timeout_s: limit of wall time; the CPU time is limited to twice that.
 
         Raises:
-            ValueError: a name that no variable or folder can have, no time, or arguments of more than 48 KB.
+            ValueError: the name of a variable or folder is invalid, `timeout_s` is not positive, or the arguments have more than 48 KB.
         """
         argv = ("bash", "-c", command) if isinstance(command, str) else tuple(command)
         environment = {**_ENVIRONMENT, **(env or {})}
@@ -188,14 +188,14 @@ class Session:
         return await asyncio.to_thread(self.exec, command, **options)  # type: ignore[arg-type]
 
     def upload(self, path: str, data: str | bytes, *, user: User = "agent") -> None:
-        """Write a file as a user, with the folders on its way. A file that is there is replaced.
+        """Write a file as a user, and create its parent folders. An existing file is replaced.
 
         Args:
             path: relative to the user's folder: the workspace, or `VERIFIER_FOLDER`.
 
         Raises:
-            OSError: the user may not write there, or there is no room.
-            ValueError: more than 64 MB, or no path.
+            OSError: the user may not write there, or there is not enough space.
+            ValueError: the content has more than 64 MB, or the path is invalid.
         """
         content = data.encode() if isinstance(data, str) else data
         if len(content) > MAX_FILE_MB << 20:
@@ -206,11 +206,11 @@ class Session:
             raise OSError(f"cannot write {path} as the {user}: {fault}")
 
     def download(self, path: str, *, user: User = "agent", max_bytes: int = MAX_FILE_MB << 20) -> bytes:
-        """Read a plain file as a user.
+        """Read a regular file as a user.
 
         Args:
             path: as for `upload`.
-            max_bytes: above which it is refused.
+            max_bytes: maximum length of the file.
 
         Raises:
             OSError: there is no such file, the user may not read it, or it is longer.
@@ -223,7 +223,7 @@ class Session:
         return data
 
     def interpreter(self) -> Interpreter:
-        """Start a Python interpreter that stays between calls. Until it is closed, the session runs nothing else."""
+        """Start a Python interpreter that keeps its state between calls. Until it is closed, the session runs nothing else."""
         with self._lock:
             if self._interpreter is not None:
                 raise RuntimeError("the session has an interpreter already")
@@ -231,7 +231,7 @@ class Session:
             return self._interpreter
 
     def close(self) -> None:
-        """Remove the container with everything in it. Closing twice is fine."""
+        """Remove the container with everything in it. It may be called more than once."""
         self._end("it was closed")
 
     def __enter__(self) -> Session:
@@ -269,9 +269,9 @@ class Session:
 
 
 class Interpreter:
-    """A Python interpreter in a session, as its agent. A context manager. What a call defines is there for the next.
+    """A Python interpreter in a session, run as the agent. It is a context manager. Later calls can use what earlier ones defined.
 
-    It ends when its code ends it, does not stop when asked to, or uses more memory than the session's limits allow. The next call then
+    The interpreter ends if its code exits, does not stop after an interrupt, or exceeds the session's memory limit. The next call then
     starts a new one.
 
     Example:
@@ -290,11 +290,11 @@ class Interpreter:
         """Run code to its end.
 
         Args:
-            timeout_s: wall seconds; then the code is interrupted, and where it does not stop, the interpreter is ended.
+            timeout_s: limit of wall time. Then the code is interrupted; if it does not stop, the interpreter is ended.
 
         Raises:
-            ValueError: more than 256 KB of code, or no time.
-            SessionLost: the container is gone.
+            ValueError: the code has more than 256 KB, or `timeout_s` is not positive.
+            SessionLost: the container no longer exists.
         """
         if len(code.encode("utf-8", "surrogatepass")) > MAX_CODE_BYTES:
             raise ValueError(f"code of more than {MAX_CODE_BYTES >> 10} KB")
@@ -303,7 +303,7 @@ class Interpreter:
         return self._session._on_worker(lambda worker: self._call(worker, code, timeout_s), self)
 
     def close(self) -> None:
-        """End the interpreter; its session can run commands again. Closing twice is fine."""
+        """End the interpreter, so that the session can run commands again. It may be called more than once."""
         session = self._session
         if session._interpreter is not self:
             return

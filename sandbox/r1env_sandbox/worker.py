@@ -353,6 +353,11 @@ class Conversation:
         return line
 
     @property
+    def spoke_out_of_turn(self) -> bool:
+        """Whether more has come than the line that was asked for."""
+        return bool(self._pending)
+
+    @property
     def ended(self) -> bool:
         """Whether the program has ended, as far as this side has heard."""
         return self._report is not None

@@ -59,8 +59,14 @@ def test_completing_a_line_loads_no_heavy_library() -> None:
     assert (done.stdout, done.stderr) == ("tiny-cpu\n", "\n")
 
 
-@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
-def test_the_script_for_a_shell_can_be_shown(r1env_program: Any, shell: str) -> None:
-    result = r1env_program("--show-completion", shell)
+@pytest.mark.parametrize(
+    ("shell", "in_its_script"), [("bash", "complete -o"), ("zsh", "compdef"), ("fish", "complete --command")]
+)
+def test_the_script_for_the_shell_can_be_shown(
+    r1env_program: Any, monkeypatch: pytest.MonkeyPatch, shell: str, in_its_script: str
+) -> None:
+    monkeypatch.setattr("shellingham.detect_shell", lambda: (shell, f"/bin/{shell}"))  # a test runner may have none
+    result = r1env_program("--show-completion")
     assert result.exit_code == 0
     assert "_R1ENV_COMPLETE" in result.stdout
+    assert in_its_script in result.stdout

@@ -109,7 +109,9 @@ def test_references_that_cannot_be_read_are_reported_with_their_rows_and_never_p
 
 def test_rows_without_a_reference_need_a_rubric(tmp_path):
     path = write(tmp_path, {"prompt": "Sing."}, {"prompt": "Dance."})
-    with pytest.raises(UsageError, match="no reference answer that could be checked; name what scores them with --rubric"):
+    with pytest.raises(
+        UsageError, match=r"no reference answer that could be checked; name what scores them with --rubric, .*columns: prompt"
+    ):
         r1env.make_environment("data", data=path)
     environment = r1env.make_environment("data", data=path, rubric=r1env.Rubric("r", [r1env.WeightedReward(length)]))
     assert (environment.accuracy, environment.template.name, environment.source.size) == ("", "plain", 2)

@@ -20,6 +20,7 @@ import typer
 from typer.testing import CliRunner
 
 from r1env.cli.main import COMMANDS, make_app
+from r1env.config import list_settings
 from r1env.importing import import_target
 from r1env.plugins import installed
 from r1env.rubrics import find_rubric
@@ -190,7 +191,11 @@ def commands_of(block: Block) -> list[str]:
     """Commands of ours in a block, whole: without the prompt, what feeds them, and the remark behind."""
     if block.language not in ("", "bash", "console"):
         return []
-    lines = block.text.replace("\\\n", " ").splitlines()
+    return commands_in(block.text)
+
+
+def commands_in(text: str) -> list[str]:
+    lines = text.replace("\\\n", " ").splitlines()
     return [
         found[1] for line in lines if (found := re.search(r"^(?:\$ )?(?:[^#]*(?:\||&&) )?(r1env(?:-sandbox)? [^#|&]+)", line))
     ]
@@ -198,8 +203,23 @@ def commands_of(block: Block) -> list[str]:
 
 COMMAND_LINES = [pytest.param(line, id=f"{block.page}: {line.strip()}") for block in BLOCKS for line in commands_of(block)]
 
+TRANSCRIPTS = [*(path.relative_to(ROOT).as_posix() for path in sorted(ROOT.glob("docs/results/*.md"))), "docs/first-hour.md"]
+"""Pages with commands that were run once, in blocks marked `text` or indented: they need a GPU, or what an earlier command made."""
 
-@pytest.mark.parametrize("line", COMMAND_LINES)
+
+def transcript_of(page: str) -> list[str]:
+    indented = re.findall(r"(?:^ {4}\S.*\n)(?:^ {8}.*\n)*", (ROOT / page).read_text("utf-8"), re.MULTILINE)
+    texts = [block.text for block in blocks_of(page) if block.language == "text"] + [text.strip() for text in indented]
+    lines = [
+        line.replace("[", "").replace("]", "").replace("--seed N", "--seed 0") for text in texts for line in commands_in(text)
+    ]
+    return [line for line in lines if "…" not in line]
+
+
+TRANSCRIBED = [pytest.param(line, id=f"{page}: {line.strip()}") for page in TRANSCRIPTS for line in transcript_of(page)]
+
+
+@pytest.mark.parametrize("line", COMMAND_LINES + TRANSCRIBED)
 def test_a_command_is_taken_as_it_stands(line):
     program, name, *arguments = shlex.split(line)
     if program == "r1env-sandbox":
@@ -216,6 +236,8 @@ def test_a_command_is_taken_as_it_stands(line):
 def added():
     return [provided.spec for provided in installed().provided("commands").values()]
 
+
+INTERNAL = {"R1ENV_GROUPS", "R1ENV_WORK_MB", "R1ENV_OPENRLHF_DITHER", "R1ENV_OPENRLHF_JOB"}  # between processes of ours
 
 RUN = {"envs", "export", "score", "show"}
 NOT_HERE = ("--ray", "reward helpful", "reward judge", "--data gsm8k_test.jsonl --limit")
@@ -250,3 +272,40 @@ def test_the_files_that_a_page_links_to_exist():
     for page in PAGES:
         for target in re.findall(r"\]\((?!https?:)([^)#]+)\)", (ROOT / page).read_text("utf-8")):
             assert ((ROOT / page).parent / target).exists(), (page, target)
+
+
+@pytest.mark.parametrize("line", [line for line in TRANSCRIBED if line.values[0].startswith("r1env train")])
+def test_the_settings_of_a_transcribed_training_still_exist(line):
+    """What `--set` names in a command that was run once. A stage's settings, `rl.steps`, are those of its trainer."""
+    arguments = shlex.split(line)
+    names = [arguments[place + 1].partition("=")[0] for place, word in enumerate(arguments) if word == "--set"]
+    known = [path for spec in trainers() for path in (setting.path for setting in list_settings(import_target(spec.config)))]
+    for name in names:
+        assert any(
+            path in (name, name.partition(".")[2]) or name.startswith(f"{path}.") or f".{path}." in f"{name}." for path in known
+        ), name
+
+
+def trainers():
+    return [provided.spec for provided in installed().provided("trainers").values()]
+
+
+def test_every_environment_variable_of_ours_is_on_a_page():
+    pages = "\n".join((ROOT / page).read_text("utf-8") for page in PAGES)
+    folders = (ROOT / "r1env", ROOT / "trainers", ROOT / "sandbox", ROOT / "plugins")
+    sources = "\n".join(path.read_text("utf-8") for folder in folders for path in folder.rglob("*.py"))
+    named = set(re.findall(r"[\"'](R1ENV_[A-Z_]+)[\"']", sources))
+    assert named
+    assert {name for name in named - INTERNAL if name not in pages} == set()
+
+
+def test_a_paragraph_that_cites_the_measurements_quotes_their_figures():
+    measured = (ROOT / "benchmarks/RESULTS.md").read_text("utf-8")
+    pages = [*PAGES, *(path.relative_to(ROOT).as_posix() for path in sorted(ROOT.glob("docs/results/*.md")))]
+    for page in pages:
+        text = re.sub(r"^```.*?^```$", "", (ROOT / page).read_text("utf-8"), flags=re.DOTALL | re.MULTILINE)
+        for paragraph in re.split(r"\n\s*\n|\n(?=[-|*] )", text):
+            if "RESULTS.md" in paragraph:
+                prose = re.sub(r"\]\([^)]*\)|`[^`]*`", "", paragraph)
+                for figure in re.findall(r"(?<![\w.,-])\d[\d,]*\.?\d+(?![\w-])", prose):
+                    assert figure in measured, (page, figure)

@@ -17,6 +17,7 @@ from r1env.types import Completion, EndedBy
 from r1env_logic import tools
 from r1env_logic.countdown import ExpressionError
 from r1env_logic.demonstrators import guessing_shopper
+from r1env_logic.words import mark_letters
 
 
 def call(name, **arguments):
@@ -115,7 +116,7 @@ def test_two_episodes_have_their_own_prices():
         episode.close()
 
 
-@pytest.mark.parametrize("name", ["calculator", "price-list"])
+@pytest.mark.parametrize("name", ["calculator", "price-list", "secret-word"])
 def test_solutions_are_paid_and_doing_nothing_is_not(name):
     found = audit_environment(r1env.make_environment(name), count=5)
     assert found.clean
@@ -145,3 +146,143 @@ def test_a_guessing_shopper_asks_for_six_numbers_of_ten_and_is_right_where_it_as
             right.append(score(env, episode).value)
     assert 0.5 < calls / steps < 0.7
     assert set(right) == {1.0}
+
+
+# search
+
+
+@pytest.fixture
+def search():
+    return pytest.importorskip("r1env_logic.search", exc_type=ImportError) if pytest.importorskip("bm25s") else None
+
+
+def test_every_question_of_the_chronicle_is_answered_by_searching(search):
+    env = r1env.make_environment("search", split="all")
+    assert env.source.size == 4 * search.TOWNS
+    for task in map(env.task, range(env.source.size)):
+        town = task.id.rpartition("-")[2]
+        episode, said = play(env, task, call("read", title=town))
+        about = said[0][0]
+        if task.id.startswith("search-built"):
+            _, _, about = about.partition("is crossed by ")
+        elif not task.id.startswith("search-founder"):
+            _, _, about = about.partition(" by ")
+        else:
+            assert task.answer in about
+            about = ""
+        if about:
+            episode.submit(Completion(text=call("search", query=about.partition(".")[0], count=1)))
+            assert task.answer in episode.replies[0]["content"]
+        episode.submit(Completion(text=task.answer))
+        assert (episode.ended_by, score(env, episode).value) == (EndedBy.ENVIRONMENT, 1)
+
+
+def test_the_splits_of_the_chronicle_share_no_question(search):
+    train, test = (r1env.make_environment("search", split=split).source for split in ("train", "test"))
+    ids = [{source.task(index).id for index in range(source.size)} for source in (train, test)]
+    assert not ids[0] & ids[1]
+    assert min(map(len, ids)) > 5
+
+
+def test_texts_and_questions_of_the_user_are_searched(search, tmp_path):
+    texts, questions = tmp_path / "texts.jsonl", tmp_path / "questions.jsonl"
+    rows = [{"title": "Otter", "text": "Otters eat fish. " * 100}, {"title": "Heron", "text": "A heron stands in water."}]
+    texts.write_text("\n".join(map(json.dumps, [*rows, {"text": "Nothing lives here."}])))
+    questions.write_text(json.dumps({"question": "What do otters eat?", "answer": ["fish", "fishes"]}))
+    env = r1env.make_environment("search", corpus=str(texts), data=str(questions))
+    episode, said = play(env, env.task(0), call("search", query="otter fish"), call("read", title="Otter"), "Fishes")
+    assert said[0][0].startswith("[Otter]\nOtters eat fish.")
+    assert len(said[0][0]) < len(said[1][0]) == 1700
+    assert score(env, episode).value == 1
+
+
+@pytest.mark.parametrize(
+    ("call_text", "said"),
+    [
+        (call("search", query=""), "no text"),
+        (call("search", query="the of and"), "no text"),
+        (call("search", query="xyzzy 中文 \x00 " * 2000), "no text"),
+        (call("search", query="bridge", count=10**30), "["),
+        (call("search", query="bridge", count=-1), "["),
+        (call("search", query="bridge", count="many"), "error: TypeError"),
+        (call("search", query=7), "error: "),
+        (call("read", title="Atlantis"), "error: LookupError: no text has the title 'Atlantis'"),
+        (call("read", title=[]), "error: TypeError"),
+    ],
+)
+def test_any_search_is_answered(search, call_text, said):
+    env = r1env.make_environment("search")
+    episode, replies = play(env, env.task(0), call_text)
+    assert replies[0][0].startswith(said)
+    assert not episode.done
+    episode.close()
+
+
+@pytest.mark.parametrize(
+    ("rows", "fault"),
+    [
+        ([{"title": "a", "text": "x"}, {"title": "a", "text": "y"}], "line 2: another text has the title 'a'"),
+        ([{"title": "a", "body": "x"}], "line 1: a text to search needs the column `text`; its columns: title, body"),
+        ([{"text": " "}], "line 1: a text to search needs"),
+        ([{"title": "of", "text": "the"}], "have no word to search for"),
+    ],
+)
+def test_texts_that_cannot_be_searched_are_refused_with_their_line(search, tmp_path, rows, fault):
+    path = tmp_path / "texts.jsonl"
+    path.write_text("\n".join(map(json.dumps, rows)))
+    with pytest.raises(UsageError, match=fault):
+        r1env.make_environment("search", corpus=str(path), data=str(path))
+
+
+def test_texts_without_questions_are_refused(search):
+    with pytest.raises(UsageError, match="belong together"):
+        r1env.make_environment("search", corpus="texts.jsonl")
+    with pytest.raises(UsageError, match="map is for the rows of data=FILE"):
+        r1env.make_environment("search", map="question=q")
+
+
+# secret-word
+
+
+@pytest.mark.parametrize(
+    ("guess", "word", "marks"),
+    [
+        ("eerie", "theme", "?---+"),  # two letters e in the word: the last is in its place, so only one of the others counts
+        ("apple", "apple", "+++++"),
+        ("allow", "llama", "?+?--"),
+        ("speed", "abide", "--?-?"),
+        ("mound", "crypt", "-----"),
+    ],
+)
+def test_letters_are_marked_as_often_as_the_word_has_them(guess, word, marks):
+    assert mark_letters(guess, word) == marks
+
+
+def test_a_word_is_found_and_progress_is_paid_once():
+    env = r1env.make_environment("secret-word", split="all", rubric=PAID)
+    task = next(task for task in map(env.task, range(env.source.size)) if task.answer == "trade")
+    guesses = ["trail", "trail", "Trade", "trade"]
+    episode, said = play(env, task, *(f"<answer>{guess}</answer>" for guess in guesses))
+    assert [replies[0] for replies in said[:2]] == ["trail: +++--"] * 2
+    assert said[2][0].startswith("That is no guess")
+    assert [turn.reward for turn in episode.rollout().turns] == pytest.approx([0.15, 0, None, 0.1])
+    assert episode.ended_by is EndedBy.ENVIRONMENT
+    assert score(env, episode).value == pytest.approx(1.25)
+
+
+def test_six_guesses_are_all_and_a_wrong_one_is_worth_what_it_placed():
+    env = r1env.make_environment("secret-word", split="all", rubric=PAID)
+    task = next(task for task in map(env.task, range(env.source.size)) if task.answer == "trade")
+    episode, _ = play(env, task, *["<answer>trail</answer>"] * 6)
+    assert (episode.ended_by, score(env, episode).value) == (EndedBy.LIMIT, pytest.approx(0.15))
+
+
+@given(st.text(max_size=60))
+def test_any_text_is_answered_as_a_guess(text):
+    env = r1env.make_environment("secret-word")
+    for said in (text, f"<answer>{text}</answer>"):
+        episode, replies = play(env, env.task(0), said)
+        assert not episode.error
+        assert episode.done or replies[0]
+        if not episode.done:
+            episode.close()

@@ -16,6 +16,7 @@ from r1env.cli.main import make_app as make_program
 from r1env.errors import UsageError
 from r1env.evaluation.evaluate import EvaluationRow
 from r1env.evaluation.run import EvaluationRun
+from r1env.overview import overview
 from r1env.plugins import installed
 from r1env.runs.run import Run
 from r1env.types import Score
@@ -204,6 +205,40 @@ def test_what_a_run_writes_is_seen_at_the_next_refresh_and_a_rewind_too(tmp_path
     assert set(store.sources) == {"live", "later"}
 
 
+def test_a_resumed_run_that_repeats_as_many_rollouts_shows_the_new_ones(tmp_path: Path) -> None:
+    run = make_run(tmp_path, "run", steps=1)
+    position = run.position()
+    run.log_rollouts(2, [{"completion": "open", "task_id": "before"}])
+    store = Store([tmp_path])
+    run.rewind(position)
+    run.log_rollouts(2, [{"completion": "open", "task_id": "after"}])
+    store.refresh()
+    assert [row["task_id"] for row in store.find(Filter()).rows][:2] == ["after", "hard"]
+
+
+def test_the_overview_follows_a_growing_log_and_a_rewound_one(tmp_path: Path) -> None:
+    run, store = make_run(tmp_path, "run", steps=2), Store([tmp_path])
+
+    def numbers() -> tuple[object, ...]:
+        store._overviews.clear()
+        found = store.overview("run")
+        assert found is not None
+        assert found == overview(run.path)  # which reads everything anew
+        return found.step, found.reward, found.accuracy_first, found.accuracy_best, found.accuracy_last
+
+    assert numbers() == (2, 1.0, 0.1, 0.2, 0.2)
+    position = run.position()
+    run.log(3, {"reward": 0.5, "eval/accuracy": 0.15})
+    run.log(4, {"loss": 0.5})
+    assert numbers() == (4, 0.5, 0.1, 0.2, 0.15)
+    run.rewind(position)
+    assert numbers() == (2, 1.0, 0.1, 0.2, 0.2)
+    run.finish_stage("rl")
+    run.start_stage("more")
+    run.log(1, {"eval/accuracy": 0.05})
+    assert numbers() == (1, 1.0, 0.05, 0.05, 0.05)
+
+
 def test_news_are_only_what_came_since_and_everything_after_a_rewind(tmp_path: Path) -> None:
     run = make_run(tmp_path, "run", steps=2)
     first = news(run.path, (0, 0))
@@ -218,6 +253,11 @@ def test_news_are_only_what_came_since_and_everything_after_a_rewind(tmp_path: P
     run.log(1, {"reward": 0.0})
     third = news(run.path, second.position)
     assert ([row["step"] for row in third.rows], third.reset) == ([1], True)
+    os.truncate(run.path / "metrics.jsonl", 0)
+    for step in (7, 8, 9):
+        run.log(step, {"loss": 0.5})  # longer than before already
+    fourth = news(run.path, third.position)
+    assert ([row["step"] for row in fourth.rows], fourth.reset) == ([7, 8, 9], True)
 
 
 class Tags(HTMLParser):
@@ -245,6 +285,13 @@ PAGES = [
     "/group/one/2",
     "/group/eval-add/0",
     "/task?run=one&run=two&task=hard",
+    "/tasks",
+    "/tasks?run=one&run=two&run=eval-add&kind=train&sort=no such order",
+    "/tasks?run=one&environment=none",
+    "/rollouts?page=99999999999999999999&step_from=99999999999999999999&group=-1&reward_min=nan&search_from=-1&text=a",
+    "/rollouts?page=99999999999999999999",
+    "/rollouts?page=-1&reward_min=inf&reward_max=-inf",
+    "/tasks?step_to=99999999999999999999",
     "/task?run=one&run=two&task=easy&environment=add",
     "/compare?a=one:0&b=two:2",
     "/step/one",
@@ -314,6 +361,39 @@ def test_a_task_shows_its_verdicts_over_the_steps_of_both_runs(client: TestClien
     assert "<mark>2</mark>" in page  # said at 4, and at 2
 
 
+def test_a_rollout_without_a_reward_is_unscored_whatever_its_checker_says(tmp_path: Path) -> None:
+    run = Run.create(tmp_path / "run", PLAN, seed=0)
+    run.start_stage("rl")
+    run.log_rollouts(1, [{"completion": "c", "correct": False, "status": "no_answer"}])
+    page = TestClient(make_app([tmp_path]), base_url="http://localhost").get("/rollouts?verdict=unscored").text
+    assert '<span class="verdict unscored">unscored</span>' in page
+
+
+def test_tasks_on_which_two_runs_differ_most_come_first(tmp_path: Path) -> None:
+    verdicts = {
+        "one": {"same": [True], "better": [False, False], "half": [True, False]},
+        "two": {"same": [True], "better": [True], "half": [True]},
+    }
+    for name, tasks in verdicts.items():
+        run = Run.create(tmp_path / name, PLAN, seed=0)
+        run.start_stage("rl")
+        rows = [{"task_id": task, "completion": "", "correct": right} for task, of_task in tasks.items() for right in of_task]
+        run.log_rollouts(1, [*rows, {"task_id": "unjudged", "completion": ""}])
+    store = Store([tmp_path])
+    found = store.tasks(Filter(runs=("one", "two")), "largest difference", 3)
+    assert [(one.task_id, one.spread) for one in found] == [("better", 1.0), ("half", 0.5), ("same", 0.0)]
+    assert found[1].by_run == ((2, 0.5), (1, 1.0))
+    (last,) = [one for one in store.tasks(Filter(runs=("one", "two")), "lowest", 9) if one.task_id == "unjudged"]
+    assert (last.by_run, last.spread) == (((1, None), (1, None)), None)
+    page = TestClient(make_app([tmp_path]), base_url="http://localhost").get("/tasks?run=one&run=two").text
+    assert page.index(">better</a>") < page.index(">half</a>") < page.index(">same</a>")
+    assert (
+        'href="/task?task=better&amp;environment=&amp;run=one&amp;run=two"' in page
+        or 'href="/task?task=better&amp;run=one&amp;run=two"' in page
+    )
+    assert "100.0 points" in page
+
+
 def test_a_step_tells_what_became_of_each_group(tmp_path: Path) -> None:
     run = Run.create(tmp_path / "run", PLAN, seed=0)
     run.start_stage("rl")
@@ -342,7 +422,7 @@ def test_a_step_tells_what_became_of_each_group(tmp_path: Path) -> None:
     ends = [" ".join(line[-6:]) for line in table]
     assert [line[0] for line in table] == list(groups)
     assert ends[0].endswith("4 learned from, 1 left out")  # tokens clipped, and what became of it
-    for end, fate in zip(ends[1:], ("all alike", "left out", "unscored"), strict=True):
+    for end, fate in zip(ends[1:], ("all equal", "left out", "unscored"), strict=True):
         assert end.endswith(fate)
     second = client.get("/step/run").text  # the newest
     assert "25.0 % of tokens" in second
@@ -421,18 +501,50 @@ def test_the_list_alone_is_sent_where_only_it_changes(client: TestClient) -> Non
 def test_a_tick_has_the_new_metrics_and_the_overview(client: TestClient) -> None:
     answer = client.get("/tick?at=one%400,0").json()
     assert [row["step"] for row in answer["runs"]["one"]["rows"]] == [1, 2, 3, 4]
-    assert "40.0 %" in answer["overview"]
+    assert "40.0 %" in answer["overview"]["html"]
     at = ",".join(map(str, answer["runs"]["one"]["at"]))
-    assert client.get(f"/tick?at=one%40{at}").json()["runs"]["one"]["rows"] == []
+    again = client.get(f"/tick?at=one%40{at}&overview={answer['overview']['name']}&sources=3").json()
+    assert (again["runs"]["one"]["rows"], again["overview"], again["sources"]) == ([], None, [])
+
+
+def test_a_tick_names_the_runs_and_evaluations_that_the_page_does_not_know(tmp_path: Path) -> None:
+    client = TestClient(make_app([tmp_path]), base_url="http://localhost")
+    assert client.get("/tick").json()["sources"] == []
+    make_run(tmp_path, "first", steps=1)
+    EvaluationRun.create(tmp_path / "second", {}, seed=0)
+    client = TestClient(make_app([tmp_path]), base_url="http://localhost")
+    assert {one["name"]: one["evaluation"] for one in client.get("/tick").json()["sources"]} == {"first": False, "second": True}
+    assert len(client.get("/tick?sources=1").json()["sources"]) == 1
+
+
+def test_an_open_list_learns_how_many_rollouts_its_filter_has_now(tmp_path: Path) -> None:
+    run = make_run(tmp_path, "run", steps=1)
+    client = TestClient(make_app([tmp_path]), base_url="http://localhost")
+    assert 'data-total="2"' in client.get("/rollouts?run=run&task=easy").text
+    run.log_rollouts(2, [{"completion": "new", "task_id": "easy"}, {"completion": "new", "task_id": "other"}])
+    assert client.get("/count?run=run&task=easy&open=run:1").json() == {"rollouts": 3}
 
 
 @pytest.mark.parametrize(
-    "address", ["/rollout/none/0", "/rollout/one/99", "/task?task=none", "/compare?a=one&b=one:1", "/tick?at=one"]
+    "address",
+    [
+        "/rollout/none/0",
+        "/rollout/one/99",
+        "/task?task=none",
+        "/compare?a=one&b=one:1",
+        "/tick?at=one",
+        "/rollout/one/99999999999999999999",
+        "/rollout/one/-1",
+        "/group/one/99999999999999999999",
+        "/step/one/rl/99999999999999999999",
+        "/step/eval-add",
+        "/compare?a=one:0&b=one:99999999999999999999",
+    ],
 )
 def test_what_is_not_there_is_said_in_a_sentence(client: TestClient, address: str) -> None:
     answer = client.get(address)
     assert answer.status_code == 404
-    assert "That is not here" in answer.text
+    assert "Not found" in answer.text
 
 
 def test_only_this_machine_is_answered_without_a_token(runs: Path) -> None:

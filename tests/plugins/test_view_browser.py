@@ -5,6 +5,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ import uvicorn
 from r1env.monitoring.report import write_report
 from r1env.plugins import Plugins
 from r1env.runs.run import Run
+from r1env_view import store as store_module
 from r1env_view.app import make_app
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed")
@@ -101,6 +103,12 @@ def address(folder: Path, run: Run) -> Iterator[str]:
     second.start_stage("rl")
     for step in range(1, 6):
         log_step(second, step)
+    with served(folder) as found:
+        yield found
+
+
+@contextmanager
+def served(folder: Path) -> Iterator[str]:
     listener = socket.create_server(("127.0.0.1", 0))
     server = uvicorn.Server(uvicorn.Config(make_app([folder]), log_level="error"))
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
@@ -126,7 +134,7 @@ def visit(chromium: Any, address: str) -> Iterator[Callable[..., Any]]:
     faults: list[str] = []
     contexts = []
 
-    def open_page(path: str, **settings: Any) -> Any:
+    def open_page(path: str, *, address: str = address, **settings: Any) -> Any:
         context = chromium.new_context(**{"viewport": {"width": 1280, "height": 900}, **settings})
         context.set_default_timeout(20_000)
         contexts.append(context)
@@ -291,14 +299,16 @@ def test_hostile_completions_are_text(visit: Callable[..., Any]) -> None:
         "/rollouts?run=one&open=one:0",
         "/group/one/0",
         "/task?run=one&run=two&task=sum",
+        "/tasks?run=one&run=two",
         "/step/one/rl/30",
         "/group/one/116?overlay=logprob",
+        "/rollout/one/116",
     ],
 )
 def test_pages_fit_a_phone_and_axe_finds_nothing_serious(visit: Callable[..., Any], path: str) -> None:
     axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="axe is not installed").Axe()
     page = visit(path, viewport={"width": 390, "height": 844}, color_scheme="dark")
-    page.wait_for_selector("canvas, article, .card, .phases")
+    page.wait_for_selector("canvas, article, .card, .phases, .runs")
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
     for theme in ("dark", "light"):
         assert page.evaluate("document.documentElement.dataset.theme") == theme
@@ -330,3 +340,29 @@ def test_the_report_opens_from_a_file_without_a_network(chromium: Any, run: Run,
     assert page.evaluate("document.documentElement.dataset.theme") == "light"  # paper is white
     assert (requests, faults) == ([report.as_uri()], [])
     context.close()
+
+
+def test_runs_that_begin_later_are_found_and_an_open_list_offers_its_new_rollouts(
+    visit: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(store_module, "RESCAN_SECONDS", 0.0)
+    with served(tmp_path) as address:
+        page = visit("/", address=address)
+        sync_api.expect(page.locator("#live")).to_have_text("waiting for a run")
+        first = Run.create(tmp_path / "first", PLAN, seed=0)
+        first.start_stage("rl")
+        log_step(first, 1)
+        page.wait_for_selector(".chart canvas")
+        Run.create(tmp_path / "second", PLAN, seed=0)
+        sync_api.expect(page.locator("#begun")).to_have_text("new: second")
+        page.goto(f"{address}/rollouts?run=first&verdict=wrong")
+        page.locator(".row").nth(1).click()
+        log_step(first, 2)
+        page.locator("#fresh").click(timeout=20_000)
+        sync_api.expect(page.locator(".row")).to_have_count(6)
+        assert "open=first" in page.url
+        page.locator(".picker summary").click()
+        page.locator(".picker [value=second]").check()
+        page.locator(".picker button").click()
+        page.wait_for_url("**run=second**")
+        assert "verdict=wrong" in page.url

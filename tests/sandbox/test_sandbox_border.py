@@ -53,6 +53,9 @@ RETURNED = {
     "coroutine": ("async def f(x): return x + 1", "import asyncio\nassert asyncio.run(candidate(1)) == 2"),
     "nothing": ("def f(x): x.sort()", "items = [2, 1]\nassert candidate(items) is None\nassert items == [1, 2]"),
     "exception that a test expects": ("class E(ValueError):\n    pass\ndef f(x): raise E('no', 3)", "try:\n    candidate(1)\nexcept ValueError as error:\n    assert 'no' in str(error)\nelse:\n    assert False"),
+    "exception of its own type": ("class TooLow(ValueError):\n    def __init__(self, by):\n        super().__init__(f'too low by {by}')\n        self.by = by\ndef f(x): raise TooLow(x)", "try:\n    candidate(3)\nexcept ValueError as error:\n    assert (type(error).__name__, str(error), error.by) == ('TooLow', 'too low by 3', 3)\nelse:\n    assert False"),
+    "exception without a type of its own": ("def f(x): raise Exception('no')", "try:\n    candidate(1)\n    assert False, 'not raised'\nexcept Exception as error:\n    assert type(error) is Exception and str(error) == 'no'"),
+    "function with attributes": ("from functools import lru_cache\n@lru_cache\ndef f(x): return x", "assert candidate(1) == candidate(1) == 1\nassert candidate.cache_info().hits == 1"),
     "StopIteration that a test expects": ("def f(x): return next(iter(x))", "assert candidate([1]) == 1\ntry:\n    candidate([])\n    assert False\nexcept StopIteration:\n    pass"),
 }  # fmt: skip
 
@@ -61,6 +64,7 @@ GIVEN = {
     "complex": ("def f(a, b): return a + b", "assert candidate(0, 1j) == 1j"),
     "function": ("def f(g, xs): return [g(x) for x in xs]", "assert candidate(lambda x: x + 1, [1, 2]) == [2, 3]"),
     "built-in function": ("def f(g, xs): return sorted(xs, key=g)", "assert candidate(len, ['aa', 'b']) == ['b', 'aa']"),
+    "function that several threads call": ("from concurrent.futures import ThreadPoolExecutor\ndef f(g, xs):\n    with ThreadPoolExecutor(4) as pool: return list(pool.map(g, xs))", "assert candidate(lambda x: x * x, range(40)) == [x * x for x in range(40)]"),
     "function that calls back": ("def f(g, n): return g(n)", "assert candidate(lambda n: 1 if n == 0 else n * candidate(lambda m: m, n - 1), 3) == 6"),
     "function of a module": ("def f(g, x): return g(x)", "import math\nassert candidate(math.sqrt, 9) == 3.0"),
     "function that raises": ("def f(g):\n    try:\n        g()\n    except KeyError:\n        return 'caught'", "def g(): raise KeyError('x')\nassert candidate(g) == 'caught'"),
@@ -415,6 +419,75 @@ def test_what_is_wanted_is_never_computed_from_what_a_submission_left_in_its_arg
     assert verdict(spawning, "def f(xs):\n    xs.clear()\n    return []", code)[0] is Verdict.WRONG_ANSWER
 
 
+@pytest.mark.parametrize(
+    "code",
+    [
+        "case = {'in': 1, 'out': 2}\nassert candidate(case) == case['out']",
+        "case = {'in': 1, 'out': 2}\ngot = candidate(case)\nassert got == case.get('out')",
+        "run = candidate\ncase = {'out': 2}\nassert run(case) == case.get('out')",
+        "def run(v): return candidate(v)\ncase = {'out': 2}\nassert run(case) == case.get('out')",
+        "case = {'out': 2}\nassert case.get('out') == candidate(x=case)",
+    ],
+)
+def test_what_is_wanted_is_not_read_from_an_argument_after_a_call_that_returns_nothing(code, spawning):
+    assert verdict(spawning, "def f(x): x['out'] = None", code)[0] is Verdict.WRONG_ANSWER
+    assert verdict(spawning, "def f(x): return 2", code)[0] is Verdict.ACCEPTED
+
+
+def test_an_exception_that_one_test_expects_is_not_expected_by_another(spawning):
+    text = (
+        "import pytest\nfrom solution import f, first\n\ndef test_first():\n    with pytest.raises(StopIteration):\n        first([])\n\n"
+        "def test_f():\n    assert all(map(lambda x: f(x) == x + 1, [1, 2]))\n"
+    )
+    for body, expected in (("return x + 1", Verdict.ACCEPTED), ("raise StopIteration", Verdict.WRONG_ANSWER)):
+        submission = Submission(language="python", source=f"def first(xs): return next(iter(xs))\ndef f(x): {body}")
+        assert spawning.judge(submission, [TestCase.pytest({"test_it.py": text})], LIMITS).status is expected
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "configure_mock(**{'assert_called_once_with': lambda *a: None})",
+        "reset_mock()",
+        "attach_mock(g, 'assert_called_once_with')",
+    ],
+)
+def test_a_submission_does_not_change_what_a_mock_says(change, spawning):
+    code = "from unittest.mock import Mock\nmock = Mock()\ncandidate(mock)\nmock.assert_called_once_with(1)"
+    assert verdict(spawning, "def f(g): g(1)", code)[0] is Verdict.ACCEPTED
+    assert verdict(spawning, f"def f(g):\n    g(2)\n    g.{change}\n    g(1)", code)[0] is not Verdict.ACCEPTED
+
+
+def test_functions_that_work_in_place_and_functions_that_return_something_share_a_file(spawning):
+    text = (
+        "from solution import f, g\n\ndef test_f():\n    xs = [1, 2]\n    f(xs)\n    assert xs == [2, 1]\n\n"
+        "def test_g():\n    xs = [4, 9]\n    assert g(xs) == sorted(xs)[-1]\n"
+    )
+    for source, expected in (
+        ("def f(xs): xs.reverse()\ndef g(xs): return max(xs)", Verdict.ACCEPTED),
+        ("def f(xs): pass\ndef g(xs): return max(xs)", Verdict.WRONG_ANSWER),
+    ):
+        submission = Submission(language="python", source=source)
+        assert spawning.judge(submission, [TestCase.pytest({"test_it.py": text})], LIMITS).status is expected
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "assert candidate(1).startswith('TOK')",
+        "assert candidate(1).isdigit()",
+        "assert candidate(1).issubset({'TOK'})",
+        "import pandas as pd\nassert candidate(1).equals(pd.DataFrame({'a': [1]}))",
+        "assert candidate(1).all()",
+    ],
+)
+def test_an_object_does_not_say_what_only_a_value_can(code, spawning):
+    assert (
+        verdict(spawning, f"{EQUAL_TO_ALL}\nEvil.__call__ = lambda self, *a: True\ndef f(x): return Evil()", code)[0]
+        is Verdict.WRONG_ANSWER
+    )
+
+
 EQUAL_TO_ALL = """
 class Evil:
     def __init__(self, *a): pass
@@ -465,6 +538,7 @@ def test_an_object_does_not_say_how_it_compares_with_a_value(code, function, spa
         ("class vec:\n    def __init__(s, x): s.x = x\n    def __add__(s, o): return vec(s.x + o.x)", "v = candidate(1) + candidate(2)\nassert v.x == 3"),
         ("class vec:\n    def __init__(s, x): s.x = x\n    def __lt__(s, o): return s.x < o.x", "a, b = candidate(1), candidate(2)\nassert a.x == 1 and a < b and not b < a"),
         ("class vec:\n    def __init__(s, x): s.x = x\n    def __mul__(s, n): return vec(s.x * n)\n    def __str__(s): return f'<{s.x}>'", "assert str(candidate(2) * 3) == '<6>'"),
+        ("class vec:\n    def __init__(s, x): s.x = x\n    def __rmul__(s, n): return vec(s.x * n)\n    def __rsub__(s, n): return vec(n - s.x)\n    def __str__(s): return f'<{s.x}>'", "assert str(3 * candidate(2)) == '<6>' and str(9 - candidate(2)) == '<7>'"),
         ("class vec:\n    def __init__(s, x): s.x = x", "assert isinstance(candidate(2), candidate)"),
     ],
 )  # fmt: skip

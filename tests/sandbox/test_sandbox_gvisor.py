@@ -77,3 +77,42 @@ def test_every_kind_of_test_is_judged_under_gvisor_and_the_verdict_says_so(gviso
     ]
     result = gvisor.judge(add, tests, LIMITS)
     assert (result.status, result.info.runtime) == (Verdict.ACCEPTED, "runsc"), result
+
+
+@pytest.mark.docker
+@pytest.mark.nightly
+@pytest.mark.parametrize(
+    ("language", "source"),
+    [
+        ("python", "import threading\nthread = threading.Thread(target=print, args=('done',))\nthread.start()\nthread.join()"),
+        (
+            "cpp",
+            '#include <iostream>\n#include <thread>\nint main() { std::thread t([] { std::cout << "done"; }); t.join(); }',
+        ),
+    ],
+)
+def test_programs_start_threads_under_gvisor(language, source, gvisor):
+    result = gvisor.judge(Submission(language=language, source=source), [TestCase.stdio("", "done\n")], LIMITS)
+    assert result.status is Verdict.ACCEPTED, result
+
+
+@pytest.mark.docker
+@pytest.mark.nightly
+def test_children_that_nobody_waits_for_are_charged_under_gvisor(gvisor):
+    """No control group can be seen from there."""
+    source = (
+        "import os, signal, time\nsignal.signal(signal.SIGCHLD, signal.SIG_IGN)\nif os.fork() == 0:\n"
+        "    while time.process_time() < 3: pass\n    os._exit(0)\ntime.sleep(8)\nprint('done')"
+    )
+    limits = LIMITS.model_copy(update={"cpu_s": 1.0})
+    result = gvisor.judge(Submission(language="python", source=source), [TestCase.stdio("", "done\n")], limits)
+    assert result.status is Verdict.TIME_LIMIT, result
+
+
+@pytest.mark.docker
+@pytest.mark.nightly
+def test_a_task_may_ask_for_more_memory_than_a_worker_usually_has(gvisor):
+    """The memory limit of a worker cannot be raised there once it has started."""
+    limits = LIMITS.model_copy(update={"memory_mb": 2048})
+    program = Submission(language="python", source="print(len(bytearray(200 << 20)) >> 20)")
+    assert gvisor.judge(program, [TestCase.stdio("", "200\n")], limits).status is Verdict.ACCEPTED

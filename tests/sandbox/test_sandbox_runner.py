@@ -67,7 +67,7 @@ def test_what_no_argument_can_be_is_refused_where_it_is_packed(argv):
         pack_program(Program(argv, {}, False, 1, [], "/", []))
 
 
-ALLOW, EPERM = 0x7FFF0000, 0x00050001
+ALLOW, EPERM, ENOSYS = 0x7FFF0000, 0x00050001, 0x00050026
 X86_64, I386, AARCH64 = 0xC000003E, 0x40000003, 0xC00000B7
 
 
@@ -92,7 +92,9 @@ def answer(machine, architecture, number, argument=0):
     [
         ("x86_64", X86_64, 0, ALLOW),  # read
         ("x86_64", X86_64, 59, ALLOW),  # execve
-        ("x86_64", X86_64, 435, ALLOW),  # clone3: the engine's own filter answers it
+        ("x86_64", X86_64, 435, ENOSYS),  # clone3: C libraries then use clone
+        ("aarch64", AARCH64, 435, ENOSYS),
+        ("x86_64", X86_64, 436, ALLOW),  # close_range
         ("x86_64", X86_64, 425, EPERM),  # io_uring_setup
         ("x86_64", X86_64, 101, EPERM),  # ptrace
         ("x86_64", X86_64, 29, EPERM),  # shmget

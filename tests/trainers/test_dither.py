@@ -12,7 +12,9 @@ from r1env.runs.run import Run
 from r1env_trainers.model import session as local
 from r1env_trainers.model.checkpoint import save_checkpoint, save_model
 from r1env_trainers.model.dither import dither_matrices, dithered, is_coarse
+from r1env_trainers.model.llama import all_weights
 from r1env_trainers.model.load import load_model
+from r1env_trainers.model.lora import merged_weight, plain_layer
 from r1env_trainers.model.session import begin
 from r1env_trainers.rl.config import PPOConfig
 from r1env_trainers.rl.critic import Critic
@@ -114,6 +116,43 @@ def test_a_resumed_training_goes_on_with_the_weights_it_had(in_bfloat16, tmp_pat
     save_checkpoint(run.checkpoint_dir, 1, session.loaded, session.optimizer, run.position(), extra=None)
     resumed = weights_of(LocalConfig(model=in_bfloat16, seed=9), run)
     assert all(torch.equal(resumed[name], weights) for name, weights in session.loaded.model.state_dict().items())
+
+
+def test_the_frozen_weights_under_adapters_start_dithered_in_a_resumed_run_too(in_bfloat16, tmp_path, monkeypatch):
+    pytest.importorskip("peft")
+    monkeypatch.setattr(local, "compute_dtype", lambda device: torch.bfloat16)
+    run = Run.create(tmp_path / "run", {}, seed=0)
+    run.start_stage("train")
+    config = LocalConfig(model=in_bfloat16, lora={"rank": 2, "target_modules": ["up_proj"]})
+    session = begin(config, run)
+    save_checkpoint(run.checkpoint_dir, 1, session.loaded, session.optimizer, run.position(), extra=None)
+    weights = dict(session.loaded.model.named_parameters())
+    assert all(torch.equal(weights[name], other) for name, other in begin(config, run).loaded.model.named_parameters())
+    stored = dict(load_model(in_bfloat16).model.named_parameters())
+    plain = {name.replace(".base_layer", ""): weight for name, weight in weights.items() if "lora" not in name}
+    assert {name for name in stored if not torch.equal(stored[name], plain[name])} == {
+        name for name in stored if "up_proj" in name
+    }
+    assert all(torch.equal(stored[name].bfloat16(), plain[name].bfloat16()) for name in stored)
+
+
+def test_a_small_update_of_adapters_reaches_the_rounded_weights_that_are_sampled_from(in_bfloat16, tmp_path, monkeypatch):
+    pytest.importorskip("peft")
+    monkeypatch.setattr(local, "compute_dtype", lambda device: torch.bfloat16)
+    run = Run.create(tmp_path / "run", {}, seed=0)
+    run.start_stage("train")
+    loaded = begin(LocalConfig(model=in_bfloat16, lora={"rank": 2}), run).loaded
+    for name, weight in loaded.model.named_parameters():
+        if "lora_B" in name:
+            weight.data.normal_(std=1e-5)
+    before = all_weights(load_model(in_bfloat16).model, torch.bfloat16).layers[0].down.float()
+    asked = (
+        merged_weight(loaded.model.model.layers[0].mlp.down_proj)
+        - plain_layer(loaded.model.model.layers[0].mlp.down_proj).weight
+    )
+    arrived = all_weights(loaded.model, torch.bfloat16).layers[0].down.float() - before
+    assert asked.abs().max() < before.abs().mean() / 256  # less than a step of most weights
+    assert 0.5 < float(((arrived * asked).sum() / asked.square().sum()).detach()) < 2
 
 
 def test_a_critic_of_its_own_starts_dithered_too(in_bfloat16, monkeypatch):

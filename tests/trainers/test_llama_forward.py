@@ -24,7 +24,7 @@ from transformers import (
 
 from r1env_trainers.model import logprobs as forward_module
 from r1env_trainers.model.attention import Packing, pack_prompts_once
-from r1env_trainers.model.llama import is_llama, obstacle
+from r1env_trainers.model.llama import compiled, is_llama, obstacle
 from r1env_trainers.model.logprobs import TokenBatch, completion_logprobs, micro_batches_of, packed_logprobs, padded_logprobs
 
 SIZES = {
@@ -146,6 +146,68 @@ def assert_agree(model: PreTrainedModel, batch: TokenBatch) -> None:
 def test_layers_that_are_computed_again_have_the_same_gradients(model, monkeypatch):
     monkeypatch.setattr("r1env_trainers.model.llama.recomputes", lambda model, tokens: True)
     assert_agree(model, make_batch([7, 1, 4], [9, 3, 1]))
+
+
+# A mini-batch in passes: their gradients add up to its own, whatever their sizes.
+
+UNEVEN = make_batch([7, 6, 4, 3, 2, 1], [9, 8, 8, 7, 3, 1])
+SPLITS = {"even": [[0, 1, 2], [3, 4, 5]], "a small second one": [[0, 1, 2, 3, 4], [5]], "three": [[0], [1, 2, 3, 4], [5]]}
+ROUNDING = {torch.float32: 1e-4, torch.bfloat16: 0.25}
+"""How far gradients may lie from those in float64, relative to their norm. A gradient that was never written lies further."""
+
+
+def accumulated(model: PreTrainedModel, batch: TokenBatch, passes: list[list[int]]) -> list[Tensor]:
+    """The gradients that several backward passes leave, as a trainer takes them."""
+    weights = torch.randn(batch.completion_ids.shape, generator=torch.Generator().manual_seed(1))
+    model.zero_grad(set_to_none=True)
+    for rows in passes:
+        part = batch.select(torch.tensor(rows))
+        logprobs = completion_logprobs(model, part, 0.7)
+        (logprobs * weights[rows, : logprobs.shape[1]]).sum().backward()
+    return [parameter.grad for parameter in model.parameters()]
+
+
+@functools.cache
+def exact_gradients(name: str) -> list[Tensor]:
+    """Those of transformers in float64, of all rows in one pass."""
+    model = make(FITTING[name]).double()
+    weights = torch.randn(UNEVEN.completion_ids.shape, generator=torch.Generator().manual_seed(1))
+    (padded_logprobs(model, UNEVEN, 0.7) * weights).sum().backward()
+    return [parameter.grad for parameter in model.parameters()]
+
+
+@pytest.mark.parametrize("again", [False, True], ids=["kept", "computed again"])
+@pytest.mark.parametrize("dtype", ROUNDING, ids=str)
+@pytest.mark.parametrize("passes", SPLITS.values(), ids=SPLITS)
+@pytest.mark.parametrize("name", ["llama-tied", "qwen3", "gemma3"])
+def test_the_gradients_of_unequal_passes_add_up_to_those_of_one(name, passes, dtype, again, monkeypatch):
+    model = make(FITTING[name])
+    assert is_llama(model)
+    monkeypatch.setattr("r1env_trainers.model.llama.recomputes", lambda model, tokens: again)
+    monkeypatch.setattr("r1env_trainers.model.llama.compute_dtype", lambda device: dtype)
+    for found, exact in zip(accumulated(model, UNEVEN, passes), exact_gradients(name), strict=True):
+        assert (found - exact).norm() <= ROUNDING[dtype] * (exact.norm() + 1)
+
+
+def test_memory_that_was_never_written_does_not_reach_the_gradients(monkeypatch):
+    """Buffers that are made without being filled hold what was there before, here the largest numbers there are."""
+    model, expected = make(FITTING["gemma3"]), exact_gradients("gemma3")
+    assert is_llama(model)
+    plain, like, new = torch.empty, torch.empty_like, Tensor.new_empty
+    filled = lambda made: made.fill_(1e30) if made.is_floating_point() else made  # noqa: E731
+    monkeypatch.setattr(torch, "empty", lambda *sizes, **named: filled(plain(*sizes, **named)))
+    monkeypatch.setattr(torch, "empty_like", lambda *sizes, **named: filled(like(*sizes, **named)))
+    monkeypatch.setattr(Tensor, "new_empty", lambda *sizes, **named: filled(new(*sizes, **named)))
+    monkeypatch.setattr("r1env_trainers.model.logprobs.keeps_logits", lambda hidden, head: False)
+    for found, exact in zip(accumulated(model, UNEVEN, SPLITS["a small second one"]), expected, strict=True):
+        assert (found - exact).norm() <= 1e-4 * (exact.norm() + 1)
+
+
+def test_layers_are_compiled_without_the_kernels_that_leave_gradients_unwritten(monkeypatch):
+    asked: dict[str, object] = {}
+    monkeypatch.setattr(torch, "compile", lambda function, options: asked.update(options or {}))
+    compiled(one_llama)
+    assert asked == {"triton.mix_order_reduction": False} or torch.__version__ < "2.10"
 
 
 def test_prompts_that_rows_share_change_neither_log_probs_nor_gradients(model):

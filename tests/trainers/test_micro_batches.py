@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import itertools
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from r1env_trainers.model.batching import _cut, micro_batches
+from r1env_trainers.model.batching import _cut, cut_evenly, micro_batches
 from r1env_trainers.model.load import load_model
 
 MODEL = load_model("tiny").model
@@ -56,3 +56,23 @@ def test_the_group_of_the_longest_sequence_comes_first_and_so_on(sequences, rows
 def test_a_group_larger_than_a_micro_batch_is_cut_and_the_next_one_fills_it_up_if_it_fits():
     assert micro_batches([9, 9, 9, 9, 9, 5, 5], MODEL, 4, [0, 0, 0, 0, 0, 1, 1]) == [[0, 1, 2, 3], [4, 5, 6]]
     assert micro_batches([9, 9, 9, 5, 5], MODEL, 4, [0, 0, 0, 1, 1]) == [[0, 1, 2], [3, 4]]
+
+
+@given(st.lists(st.integers(1, 50), min_size=1), st.integers(1, 200))
+def test_passes_of_a_gpu_are_as_few_as_the_budget_allows(lengths, budget):
+    groups = [[place] for place in range(len(lengths))]
+    batches = cut_evenly(groups, lengths, budget)
+    assert [place for batch in batches for place in batch] == list(range(len(lengths)))
+    assert all(sum(lengths[place] for place in batch) <= budget or len(batch) == 1 for batch in batches)
+    assert len(batches) == len(_cut(groups, lengths, budget))
+
+
+@given(st.lists(st.integers(50, 350), min_size=200, max_size=600))
+@settings(max_examples=25)
+def test_no_pass_of_a_few_tokens_follows_full_ones(lengths):
+    lengths = sorted(lengths, reverse=True)
+    sizes = [
+        sum(lengths[place] for place in batch)
+        for batch in cut_evenly([[place] for place in range(len(lengths))], lengths, 32_768)
+    ]
+    assert min(sizes) > 0.5 * max(sizes)

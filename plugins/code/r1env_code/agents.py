@@ -1,13 +1,13 @@
 """Environments of several turns in the sandbox: `python_tool`, `code_retry`, `harbor` and `bugfix_shell`.
 
-`python_tool` gives the model a Python interpreter that lives as long as the episode, `code_retry` the verdict on its program and another
-attempt, `harbor` a shell in the container of a Harbor task, `bugfix_shell` a shell in a repository with a bug. What the model runs is judged by nobody here: in
-`python_tool` the answer is, in `code_retry` the program by the hidden tests, in `harbor` what is left in the container by the task's tests, and in `bugfix_shell` what
-is left of the repository by the hidden tests. An episode that a limit ends gets the score of the state that it is in; the attempts of `code_retry` are paid by turn,
-so there it is what the turns were paid, and in `python_tool` what the last message answers.
+`python_tool` gives the model a Python interpreter that lasts for the episode, `code_retry` the verdict on its program and another attempt,
+`harbor` a shell in the container of a Harbor task, and `bugfix_shell` a shell in a repository with a bug. The commands that the model runs
+are not scored. The score depends on the final answer (`python_tool`), on the program and the hidden tests (`code_retry`), on the state of
+the container and the task's tests (`harbor`), or on the repository and the hidden tests (`bugfix_shell`). If a limit ends an episode, its
+current state is scored; with `code_retry`, the score is then the sum of the rewards of the turns, and with `python_tool` that of the last
+message.
 
-An environment that cannot do its part (no engine, a container that is lost, tests that give no reward) raises, which leaves the episode
-without a score and says why.
+If an environment cannot work (no engine, a lost container, tests that give no reward), it raises, and the episode has no score but a reason.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ _sessions = PerProcess(lambda: Sandbox(1, sessions=MAX_SESSIONS))
 
 
 def shorten(text: str, limit: int = SHOWN_CHARACTERS) -> str:
-    """Return the text, or its beginning and its end around a line that says how much is left out."""
+    """Return the text, shortened if necessary to its beginning and end and a line that says how much was omitted."""
     if len(text) <= limit:
         return text
     return f"{text[: limit // 2]}\n… {len(text) - 2 * (limit // 2)} characters left out …\n{text[-(limit // 2) :]}"
@@ -77,12 +77,12 @@ def python_tasks(tasks: str | None = None, split: Split | None = None, **options
     """Return questions to answer with a Python interpreter.
 
     Args:
-        tasks: the environment that they are from, such as `gsm8k` or `data`, which also says what checks an answer. None for questions
-            about whole numbers that are tedious by hand and short in Python.
-        options: for that environment.
+        tasks: the environment that provides the tasks and the checker, such as `gsm8k` or `data`. None for questions about whole numbers
+            that are tedious by hand and short in Python.
+        options: options of that environment.
 
     Raises:
-        UsageError: there is no such environment, it refuses the options, or it has turns of its own.
+        UsageError: there is no such environment, it rejects the options, or it has several turns itself.
     """
     if tasks is not None:
         return _TasksOf(tasks, split, options, _with_python, checked=True)
@@ -92,10 +92,10 @@ def python_tasks(tasks: str | None = None, split: Split | None = None, **options
 
 
 class PythonTool(ToolEnv):
-    """Gives the model the tool `python`: an interpreter with what earlier calls have defined, in a container of the episode's own.
+    """An environment with the tool `python`: an interpreter that keeps its state between calls, in a separate container for each episode.
 
-    A call has 10 seconds of wall time and 512 MB; beyond them it is answered with an error, and the episode goes on. The episode is over
-    when the model answers without a call.
+    A call may take 10 seconds of wall time and 512 MB. A call that exceeds them is answered with an error, and the episode continues. The
+    episode is over when the model answers without a call.
     """
 
     def __init__(self) -> None:
@@ -135,7 +135,7 @@ PYTHON_HINT = "Use the tool `python` for the calculation. When you know the answ
 
 @r1env.reward(name="last-number")
 def last_number(rollout: r1env.Rollout) -> r1env.Score:
-    """1 where the last whole number of the final message is the answer."""
+    """Return 1 if the last whole number of the final message is the answer, else 0."""
     text = re.sub(r"(?<=\d),(?=\d{3}(?!\d))", "", rollout.completion, flags=re.ASCII)  # separators of thousands
     numbers = re.findall(r"(?<![\d.])-?\d{1,400}(?!\d|\.\d)", text, re.ASCII)
     if not numbers:
@@ -195,17 +195,17 @@ def _with_python(task: Task) -> Task:
 def retry_tasks(
     tasks: str = "bugfix", attempts: int = 3, discount: float = 0.8, shown: int = 1, split: Split | None = None, **options: Any
 ) -> TaskSource:
-    """Return programming tasks, to be tried more than once.
+    """Return programming tasks with several attempts.
 
     Args:
-        tasks: the environment that they are from: `bugfix`, or one of r1env-benchmarks, such as `code-jsonl`.
-        attempts: programs that the model may submit, up to 10.
-        discount: what a later attempt is worth beside the one before it.
-        shown: of the tests, so many from the first on are shown to the model when it fails them; of the others only the verdict.
-        options: for that environment.
+        tasks: the environment that provides the tasks: `bugfix`, or one of r1env-benchmarks, such as `code-jsonl`.
+        attempts: maximum number of programs that the model may submit, up to 10.
+        discount: factor by which the reward of each attempt is lower than that of the attempt before.
+        shown: number of tests, counted from the first, that the model sees if it fails them. Of the other tests it learns only the verdict.
+        options: options of that environment.
 
     Raises:
-        UsageError: there is no such environment, it refuses the options, or one of these is out of range.
+        UsageError: there is no such environment, it rejects the options, or an argument is out of range.
     """
     if not 1 <= attempts <= MAX_ATTEMPTS or not 0 < discount <= 1 or shown < 0:
         raise UsageError(
@@ -225,9 +225,10 @@ MAX_ATTEMPTS = 10
 
 
 class CodeRetry:
-    """Judges the program of each message, and answers a failure with the compiler's log or the verdict, as long as attempts are left.
+    """An environment that judges the program in each message, and answers a failure with the compiler's log or the verdict.
 
-    The reward of a program that passes every test is 1 at the first attempt and `discount` times less at each later one; 0 where none does.
+    A program that passes every test earns 1 at the first attempt, and at each later attempt `discount` times the reward of the one before. If
+    no program passes, the reward is 0.
     """
 
     tools = ()

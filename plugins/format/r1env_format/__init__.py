@@ -1,4 +1,4 @@
-"""Rewards for the form of a completion: tags, repetition, length, JSON. They never look at the reference answer.
+"""Rewards for the format of a completion: tags, repetition, length, JSON. They never read the reference answer.
 
 `reward.py` holds `format` and is short, so that it can be copied; `partial.py` has `format_partial`. `length.py` has `length` and
 `overlong`; `reflective_words.py` has `reflection`; `repetition.py` and `json_schema.py` are named after their rewards.

@@ -1,8 +1,8 @@
-"""The reward `json_schema`: is the answer one JSON document that is valid under a schema? It says nothing about its being right.
+"""The reward `json_schema`: checks that the answer is one JSON document that is valid under a schema, not that the answer is right.
 
-Validation is done by the library `jsonschema`. What is added here are bounds, because the document is a model's and the schema
-may come from a dataset: on size, depth and number of values; references to other documents are never fetched; patterns are
-matched with a time limit; and whatever remains slow ends with the worker, which can be killed.
+The library `jsonschema` does the validation. This module adds limits, because a model wrote the document and the schema may come from a
+dataset: on size, depth and number of values, and on the time of matching patterns. References to other documents are never fetched.
+If validation is slow nevertheless, the worker is killed.
 """
 
 from __future__ import annotations

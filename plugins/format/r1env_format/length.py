@@ -12,14 +12,14 @@ Unit = Literal["tokens", "characters"]
 
 @r1env.reward(name="length", isolation="inline")
 class Length:
-    """Pay by length: `shortest` at length 0, falling along half a cosine to `longest` at `max_length`; `exceeded` from there on.
+    """Reward by length: `shortest` at length 0, along half a cosine to `longest` at `max_length`, and `exceeded` from there on.
 
     The curve is `CosFn` of "Demystifying Long Chain-of-Thought Reasoning in LLMs" (Yeo et al., 2025, arXiv 2502.03373):
-    `longest + (shortest - longest) * (1 + cos(pi * length / max_length)) / 2`. The paper uses one pair of ends for right
-    answers and another for wrong ones. A reward of r1env does not know the other rewards, so this is one of the two curves. For
-    wrong answers, where thinking longer should pay, set `shortest` below `longest`.
+    `longest + (shortest - longest) * (1 + cos(pi * length / max_length)) / 2`. The paper uses different values for right and wrong
+    answers. A reward of r1env does not know the other rewards, so this is one of the two curves. To reward longer thinking, as the paper
+    does for wrong answers, set `shortest` below `longest`.
 
-    A completion without a visible character earns `min(shortest, longest, exceeded)`; otherwise saying nothing would pay best.
+    A completion without a visible character earns `min(shortest, longest, exceeded)`; otherwise an empty one could earn the most.
 
     Args:
         max_length: length at which the curve ends, in units.
@@ -58,7 +58,7 @@ class Length:
 
 @r1env.reward(name="overlong", isolation="inline")
 class Overlong:
-    """Pay 0 up to `max_length - buffer`, falling linearly to -1 at `max_length`, and -1 beyond.
+    """Return 0 up to `max_length - buffer`, falling linearly to -1 at `max_length`, and -1 beyond.
 
     Equation 13 of DAPO (Yu et al., 2025, arXiv 2503.14476), with |y| the length, `L_max` = `max_length` and `L_cache` =
     `buffer`: 0 if |y| <= L_max - L_cache; ((L_max - L_cache) - |y|) / L_cache up to L_max; -1 above. The paper adds it to an
@@ -66,7 +66,7 @@ class Overlong:
 
     Args:
         max_length: the length limit of the sampling, in units.
-        buffer: length of the stretch before the limit in which the punishment grows.
+        buffer: length of the range before the limit in which the punishment grows.
         unit: `tokens` as in the paper, which an engine reports; without token ids there is no value. Or `characters`.
     """
 

@@ -1,4 +1,4 @@
-"""The reward `format_partial`: partial credit for the form, for a policy that never produces all of it by chance."""
+"""The reward `format_partial`: partial credit for the format, for a policy that never produces the whole format by chance."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ PARTS = ("tags", "order", "filled", "nothing_outside")
 
 @r1env.reward(name="format_partial", isolation="inline", parts=PARTS)
 class FormatPartial:
-    """Pay a quarter for each of four rules of `format`, the last three only once every tag is there; 1 exactly when `format` is 1.
+    """Return a quarter for each of four rules of `format` that is kept, the last three only if every tag is there; 1 exactly if `format` is 1.
 
-    `tags` is the share of the template's tags that occur exactly once. `order`, `filled` (each block and the response hold
-    something) and `nothing_outside` are 1 or 0, and 0 while a tag is missing, doubled or out of order, so that an empty text
-    does not earn "nothing outside". Keeping one more rule never pays less. An empty form (`<think></think><answer></answer>`)
-    still earns 0.75, so give this a low weight, and change to `format` once the form is learnt.
+    `tags` is the share of the template's tags that occur exactly once. `order`, `filled` (no block and no response is empty) and
+    `nothing_outside` are 1 or 0. They are 0 while a tag is missing, doubled or out of order, so that an empty text does not earn
+    `nothing_outside`. Keeping one more rule never lowers the value. The empty format (`<think></think><answer></answer>`) still earns 0.75,
+    so use a low weight, and change to `format` when the format has been learnt.
 
     Args:
         template, empty_thinking, prefilled: as for `format`.

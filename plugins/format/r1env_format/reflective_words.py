@@ -1,4 +1,4 @@
-"""The reward `reflection`: the share of words that announce a second look. It is a metric; give it the weight 0."""
+"""The reward `reflection`: the share of reflective words. It is a metric; give it the weight 0."""
 
 from __future__ import annotations
 
@@ -52,11 +52,11 @@ PARTS = ("reflective", "words", "wait")
 
 @r1env.reward(name="reflection", isolation="inline", parts=PARTS)
 def reflection(completion: str) -> r1env.Score:
-    """Return the share of words that announce a second look (wait, however, check, …), in [0, 1]; no value without words.
+    """Return the share of reflective words (wait, however, check, …), in [0, 1], or no value if there are no words.
 
-    Plot it and do not pay for it: a policy that is paid for it writes "wait" without end. Give it the weight 0 in a rubric.
-    The parts are the number of such words, the number of all words, and the number of the word "wait", which DeepSeek-R1's
-    authors plot too. Base models write such words before any training, so look at the curve from step 0 on.
+    Use it as a metric, with the weight 0 in a rubric: a policy that is rewarded for these words writes "wait" without end. The parts are
+    the number of reflective words, the number of all words, and the number of the word "wait", which DeepSeek-R1's authors also plot.
+    Base models write such words before any training, so compare with step 0.
 
     Example:
         >>> reflection("Wait, is that right?").value

@@ -1,4 +1,4 @@
-"""The reward `repetition`, a penalty for repeated n-grams; and `split_tokens`, which cuts text into words without a tokenizer."""
+"""The reward `repetition`, a penalty for repeated n-grams, and `split_tokens`, which splits text into words without a tokenizer."""
 
 from __future__ import annotations
 
@@ -28,15 +28,15 @@ _BLANK_RUN = re.compile(r"\n(?:[^\S\n]*\n){3,}|[^\S\n]{33,}")  # more than two e
 
 @r1env.reward(name="repetition", isolation="inline", parts=("repeated",))
 class Repetition:
-    """Return 0 if no n-gram occurs twice, down to `max_penalty` as more of them are repeats; 0 for fewer than n tokens.
+    """Return a penalty from 0, if no n-gram occurs twice, down to `max_penalty`; 0 for fewer than n tokens.
 
-    The penalty is `max_penalty` times the share of n-grams that occurred before, the form in which open-r1 has the n-gram
-    penalty of "Demystifying Long Chain-of-Thought Reasoning in LLMs" (Yeo et al., 2025, arXiv 2502.03373; there N = 40 and
-    -0.05 a repeated token). The part `repeated` is that share.
+    The penalty is `max_penalty` times the share of n-grams that occurred before, as in open-r1's version of the n-gram penalty of
+    "Demystifying Long Chain-of-Thought Reasoning in LLMs" (Yeo et al., 2025, arXiv 2502.03373, which uses N = 40 and -0.05 per
+    repeated token). The part `repeated` is that share.
 
     Args:
-        n: length of the n-grams. Short ones are repeated in honest text too, but few of them.
-        max_penalty: the value of a text that is nothing but repetition; 0 or below.
+        n: length of the n-grams. A few short n-grams are also repeated in ordinary text.
+        max_penalty: the value for a text that consists only of repetition; 0 or below.
         unit: `words` as in `split_tokens`, ignoring case, or `characters`, which needs a larger n, for example 20.
 
     Example:
@@ -94,8 +94,8 @@ def _renumbered(numbers: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
 def split_tokens(text: str) -> list[str]:
     """Return the words, single Chinese and Japanese characters, and single punctuation marks of a text, in order. Linear.
 
-    A word that repeats a few characters over and over counts as one word a round, and long runs of blank lines or spaces count
-    as one word a line or space, so that a text of nothing else is seen to repeat itself.
+    A word that consists of repeated characters is split into its repetitions, and each line or space in a long run of blank lines or
+    spaces counts as a word, so that a text that contains nothing else counts as repetitive.
 
     Example:
         >>> split_tokens("No, hahahahaha!")

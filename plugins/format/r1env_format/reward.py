@@ -1,4 +1,4 @@
-"""The reward `format`: are thinking and answer where the template wants them? Meant to be copied; linear, without regex."""
+"""The reward `format`: checks that thinking and answer are in the places that the template requires. It is linear and uses no regex."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ TAGS = {"r1-zero": (*THINK, *ANSWER), "r1": THINK, "boxed": THINK}
 
 @r1env.reward(name="format", isolation="inline")
 class Format:
-    """Return 1 if each tag occurs once, in order, around something, with nothing outside; else 0, with the broken rule.
+    """Return 1 if each tag occurs once, in order, with text inside and none outside; else 0, with the violated rule as the reason.
 
     Args:
-        template: `r1-zero` wants a thinking block and an answer block, `r1` a thinking block and a response after it, `boxed`
+        template: `r1-zero` requires a thinking block and an answer block, `r1` a thinking block and a response after it, and `boxed`
             a thinking block and a response with a filled `\\boxed{}`.
-        empty_thinking: allow empty thinking. The answer may never be empty, because that is what policies collapse to.
+        empty_thinking: allow empty thinking. The answer may never be empty, because policies collapse to empty answers.
         prefilled: the prompt ended with `<think>`, so the completion starts inside the block.
 
     Example:

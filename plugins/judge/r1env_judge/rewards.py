@@ -26,7 +26,7 @@ V = TypeVar("V", bound=Verdict)
 
 
 class JudgeServer:
-    """A judge behind a server. Only a verdict of the right form is accepted.
+    """A judge behind a server. Only well-formed verdicts are accepted.
 
     Args:
         settings: settings of the server.
@@ -46,7 +46,7 @@ class JudgeServer:
         return self._server
 
     async def verdict(self, messages: Messages, ticket: str, kind: type[V], *, seed: int = 0) -> V:
-        """Ask the judge; if the answer is not a verdict, ask once more under the next seed.
+        """Ask the judge. If the answer is not a verdict, ask once more with the next seed.
 
         Raises:
             NoVerdictError: neither answer is a verdict, or there is no answer.
@@ -70,11 +70,11 @@ class Helpful:
 
     Args:
         model: folder of a reward model, or with `url` the name of a model on the server.
-        url: URL of an OpenAI-compatible server, up to `/v1`; its model gives marks from 1 to 10.
+        url: URL of an OpenAI-compatible server, up to `/v1`; its model gives ratings from 1 to 10.
         api_key_env: environment variable with the server's key.
         server: further `ServerSettings`, by name.
         device, loader: options of a reward-model folder, see `BatchScorer`.
-        max_characters: longest text that a server's model is shown; a longer one gets no value.
+        max_characters: maximum length of a text that is sent to a server; a longer text gets no value.
         prefilled: the prompt ended with `<think>`.
     """
 
@@ -144,8 +144,8 @@ class Harmless:
 class Judge:
     """Return 1 if a judge finds that the response gives the task's reference answer, 0 if it does not or there is no response.
 
-    Use it for answers that no rule can compare, and a rule wherever there is one: a policy can learn to please a judge, which
-    is why DeepSeek-R1's authors use one to filter data only.
+    Use it only for answers that no rule can compare, because a policy can learn to exploit a judge. DeepSeek-R1's authors therefore use one
+    only to filter data.
 
     Args:
         model, url: name of the judge, and URL of the OpenAI-compatible server that has it.
@@ -221,7 +221,7 @@ def judge_options(given: Mapping[str, Any] | None) -> dict[str, Any]:
 
 
 def missing_judge() -> str:
-    """Return what to set so that environments have a judge; empty where it is set."""
+    """Return which settings a judge still needs, or "" if there is one."""
     lacking = [variable for name, variable in JUDGE_VARIABLES.items() if name not in judge_options(None)]
     return f"no judge: set {' and '.join(lacking)}" if lacking else ""
 

@@ -25,6 +25,7 @@ PROCEDURAL = {
 """Families of `r1env_logic.families`, which a listing does not import, with their summaries."""
 
 MISSING_LIBRARY = "the library reasoning-gym, which is not installed: pip install 'r1env-logic[reasoning-gym]'"
+MISSING_SEARCH = "the library bm25s, which is not installed: pip install 'r1env-logic[search]'"
 
 
 @hookimpl
@@ -136,6 +137,27 @@ def r1env_environments() -> list[EnvironmentSpec]:
             options={"style": "chat"},
             max_turns=6,
             other="r1env_logic.tools:PriceList",
+            fixture=Fixture(),
+        ),
+        EnvironmentSpec(
+            "search",
+            "r1env_logic.search:search_tasks",
+            reward="short_answer",
+            summary="answer questions about a collection of texts, with the tools search and read",
+            max_turns=8,
+            other="r1env_logic.search:Searcher",
+            kind="short",
+            requires="" if find_spec("bm25s") else MISSING_SEARCH,
+            fixture=Fixture() if find_spec("bm25s") else None,
+        ),
+        EnvironmentSpec(
+            "secret-word",
+            "r1env_logic.words:word_tasks",
+            reward="exact",
+            summary="find a word of five letters in six guesses; each is answered letter by letter",
+            max_turns=6,
+            other="r1env_logic.words:SecretWord",
+            kind="logic",
             fixture=Fixture(),
         ),
         EnvironmentSpec(

@@ -1,4 +1,4 @@
-"""Checking of final answers in mathematics: `verify(answer, completion)`, and the rewards `math` and `choice` made of it."""
+"""Check final answers in mathematics: `verify(answer, completion)`, and the rewards `math` and `choice`."""
 
 from typing import TYPE_CHECKING
 

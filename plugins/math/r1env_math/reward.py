@@ -1,4 +1,4 @@
-"""The rewards `math` and `choice`: a verdict as a score; and `check_gold`, which finds the references that neither can use."""
+"""The rewards `math` and `choice`, and `check_gold`, which finds references that neither can read."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from r1env_math.verdict import Verdict, fault_of_reference, settle, verify, veri
 
 @r1env.reward(name="math", isolation="process", limits=r1env.Limits(cpu_seconds=2, wall_seconds=10, memory_mb=512))
 class Math:
-    """1 when the final answer equals the reference, 0 when it does not; no value when the reference cannot be read.
+    """Return 1 if the final answer equals the reference, 0 if it does not, and no value if the reference cannot be read.
 
     Args:
         policy: where the answer may stand: `strict`, `explicit` or `lenient`; the `where` of `AnswerPolicy`.
@@ -57,7 +57,7 @@ class Math:
         symbolic.warm_up()
 
     def settle(self, completion: str, answer: str | None, task: r1env.Task) -> r1env.Score | None:
-        """Return the score where exact arithmetic alone decides; None otherwise."""
+        """Return the score if exact arithmetic alone decides it, else None."""
         verdict = None if answer is None else settle(answer, completion, task=task, policy=self._policy)
         return None if verdict is None else _score(verdict)
 
@@ -69,7 +69,7 @@ class Math:
 
 @r1env.reward(name="choice", isolation="inline")
 class Choice:
-    """1 when the completion picks the option that the reference names, 0 when it does not; None when neither can be said.
+    """Return 1 if the completion chooses the option that the reference names, 0 if it does not, and None if this cannot be decided.
 
     The options are read from the task's metadata (`options` or `choices`) or from the prompt. The reference may be letters
     (`C`, `AC`), an option's text, or an index.
@@ -101,7 +101,7 @@ class Choice:
         )
 
     def read_answer(self, completion: str, task: r1env.Task) -> str | None:
-        """Return the letters of the options that are picked."""
+        """Return the letters of the chosen options."""
         return ", ".join(sorted(pick(completion, options_of(task), self._policy).letters)) or None
 
     def __call__(self, completion: str, answer: str | None, task: r1env.Task) -> r1env.Score:
@@ -120,11 +120,11 @@ def _score(verdict: Verdict) -> r1env.Score:
 
 @dataclass(frozen=True, slots=True)
 class FaultyReference:
-    """A reference that only its own text equals. A task that has it scores None.
+    """A reference that cannot be read and equals only its own text. A task with such a reference scores None.
 
     Attributes:
-        index: its place among what was checked.
-        id: the task's id, or the index where only answers were given.
+        index: its index in the argument of `check_gold`.
+        id: the task's id, or the index if only answers were given.
         answer: the reference.
         reason: what is wrong with it.
     """
@@ -137,14 +137,14 @@ class FaultyReference:
 
 @r1env.reward(name="math-reference", isolation="process", limits=r1env.Limits(cpu_seconds=2, wall_seconds=10, memory_mb=512))
 class ReferenceCheck:
-    """1 where the reference answer can be read; the completion does not matter."""
+    """Return 1 if the reference answer can be read; the completion does not matter."""
 
     def warm_up(self) -> None:
         """Load Math-Verify."""
         symbolic.warm_up()
 
     def settle(self, answer: str | None) -> r1env.Score | None:
-        """Return the score where exact arithmetic can read it."""
+        """Return the score if exact arithmetic can read the reference, else None."""
         return r1env.Score(value=1.0) if answer is not None and fault_of_reference(answer, with_algebra=False) is None else None
 
     def __call__(self, answer: str | None) -> r1env.Score:
@@ -153,12 +153,12 @@ class ReferenceCheck:
 
 
 def check_gold(references: Iterable[str | r1env.Task]) -> list[FaultyReference]:
-    """The references that cannot be read, in order.
+    """Return the references that cannot be read, in order.
 
-    What exact arithmetic can read is settled here; the others are read in the scoring workers, under their limits.
+    References that exact arithmetic can read are checked in this process, the others in the scoring workers under their limits.
 
     Args:
-        references: reference answers, or the tasks that have them.
+        references: reference answers, or tasks with reference answers.
     """
     tasks = [
         reference if isinstance(reference, r1env.Task) else r1env.Task(id=str(index), prompt="", answer=reference)

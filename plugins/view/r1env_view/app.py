@@ -7,12 +7,13 @@ of this package.
 from __future__ import annotations
 
 import difflib
+import hashlib
 import hmac
 import itertools
 import json
 import re
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from datetime import UTC, datetime
 from importlib.resources import files
 from pathlib import Path
@@ -26,7 +27,7 @@ from pydantic import ValidationError
 
 from r1env.errors import R1EnvError, UsageError
 from r1env.monitoring.report import CHARTS, LONGEST, Piece, mark, visible
-from r1env_view.store import FACETS, PAGE, SORTS, VERDICTS, Filter, Store, View, news
+from r1env_view.store import EVALUATION, FACETS, PAGE, SORTS, TASK_SORTS, VERDICTS, Filter, Store, View, news
 
 COOKIE = "r1env_view"
 HEADERS = {
@@ -50,6 +51,9 @@ TICK_SECONDS = 1.0  # between two looks of the page for news
 FOLDED = 60  # characters of thinking from which on it is folded
 GROUPS_SHOWN = 256  # completions of a group, and groups of a step, on one page
 TOKENS_SHOWN = 4_000  # of a completion, where each is coloured
+TASKS_SHOWN = 200  # on one page
+SHORT = 40  # characters of a name in a filter
+FURTHEST_PAGE = 10**9  # that DuckDB can count to
 STEPS_SHOWN = 6  # of a prompt whose completions are shown; the timeline has all of them
 WORDS_COMPARED = 3_000  # of each text in a difference, whose cost grows with their product
 
@@ -90,25 +94,50 @@ def make_app(places: Sequence[Path], *, token: str = "") -> FastAPI:
     def charts(run: Annotated[list[str] | None, Query()] = None, stage: str = "") -> HTMLResponse:
         store.refresh()
         selected = _selected(store, run)
-        runs = [name for name in selected if not store.source(name).evaluation]
-        config = {"charts": [asdict(chart) for chart in CHARTS], "runs": runs, "stage": stage, "every": TICK_SECONDS}
+        config = {
+            "charts": [asdict(chart) for chart in CHARTS],
+            "runs": [name for name in selected if not store.source(name).evaluation],
+            "evaluations": [name for name in selected if store.source(name).evaluation],
+            "stage": stage,
+        }
         return HTMLResponse(render("charts.html.j2", store=store, selected=selected, config=config, stage=stage))
 
     @app.get("/tick")
-    def tick(at: Annotated[list[str] | None, Query()] = None) -> JSONResponse:
-        """Return what is new: `at` is NAME:METRICS:EVENTS for each run, the positions that it has been told up to."""
+    def tick(at: Annotated[list[str] | None, Query()] = None, overview: str = "", sources: int = 0) -> JSONResponse:
+        """Return what is new.
+
+        Args:
+            at: RUN@METRICS,EVENTS for each run and evaluation that is shown: the positions up to which the page has been told.
+            overview: name of the table that the page has; it is sent only if it has changed.
+            sources: how many runs and evaluations the page knows.
+        """
+        store.look_for_sources()
         found = {}
         for name, first, second in (_position(one) for one in at or ()):
             told = news(store.source(name).path, (first, second))
             found[name] = {"rows": told.rows, "events": told.events, "at": told.position, "reset": told.reset}
-        selected = tuple(found)
-        return JSONResponse({"runs": found, "overview": render("_overview.html.j2", store=store, selected=selected)})
+        table = render("_overview.html.j2", store=store, selected=tuple(found))
+        digest = hashlib.sha256(table.encode()).hexdigest()[:16]
+        return JSONResponse(
+            {
+                "runs": found,
+                "overview": None if digest == overview else {"html": table, "name": digest},
+                "sources": [{"name": one.name, "evaluation": one.evaluation} for one in list(store.sources.values())[sources:]],
+            }
+        )
+
+    @app.get("/count")
+    def count(request: Request) -> JSONResponse:
+        """Return how many rollouts a filter has now, its text aside, so that an open list can say that there are more."""
+        store.refresh()
+        return JSONResponse({"rollouts": store.count(filter_of(request.query_params.multi_items(), store))})
 
     @app.get("/rollouts")
     def rollouts(request: Request, page: int = 0, search_from: int = 0, found: int = 0, open: str = "") -> HTMLResponse:  # noqa: A002 - in the address
         """Return the list of rollouts; `found` is how many a text search had found before `search_from`."""
         store.refresh()
         wanted = filter_of(request.query_params.multi_items(), store)
+        page, search_from = max(0, min(page, FURTHEST_PAGE)), max(0, search_from)
         here = store.find(wanted, page=page, search_from=search_from)
         opened = None
         if open:
@@ -170,6 +199,30 @@ def make_app(places: Sequence[Path], *, token: str = "") -> FastAPI:
                 environment=environment,
                 columns=columns,
                 difference=_difference(*(column.shown[-1]["completion"] for column in columns)) if len(columns) == 2 else None,
+            )
+        )
+
+    @app.get("/tasks")
+    def tasks(request: Request, run: Annotated[list[str] | None, Query()] = None, sort: str = "") -> HTMLResponse:
+        """Return the page of the tasks of one run, the hardest first, or of several, with those first on which they differ most."""
+        store.refresh()
+        selected = _selected(store, run)
+        if not selected:
+            raise UsageError("there is no run or evaluation here yet")
+        wanted = replace(filter_of(request.query_params.multi_items(), store), runs=selected, text="", sort="newest")
+        if sort not in TASK_SORTS:
+            sort = "lowest" if len(selected) == 1 else "largest difference"
+        rows = store.tasks(wanted, sort, TASKS_SHOWN + 1)
+        return HTMLResponse(
+            render(
+                "tasks.html.j2",
+                store=store,
+                selected=selected,
+                wanted=wanted,
+                sort=sort,
+                rows=rows[:TASKS_SHOWN],
+                more=len(rows) > TASKS_SHOWN,
+                facets=store.facets(wanted),
             )
         )
 
@@ -386,9 +439,9 @@ def _history(store: Store, name: str, task: str, environment: str) -> History | 
 # A training step, told again.
 
 FATES: Mapping[str, str] = {
-    "learned from": "its rewards differ, and the update changed the policy by them",
-    "all alike": "every rollout earned the same, so that none has an advantage",
-    "left out": "dynamic sampling, or the limit on length, kept all of it from the update",
+    "learned from": "the rewards differ, so the update learned from the group",
+    "all equal": "every rollout has the same reward, so that all advantages are 0",
+    "left out": "dynamic sampling or the length limit left the whole group out of the update",
     "unscored": "no rollout has a score",
 }
 """What became of a group → why."""
@@ -476,7 +529,7 @@ def _group(rows: list[dict[str, Any]], clipped: Mapping[int, int]) -> Group:
     elif not advantages:
         fate = "left out"
     else:
-        fate = "learned from" if any(advantages) else "all alike"
+        fate = "learned from" if any(advantages) else "all equal"
     counts = [clipped[row["row"]] for row in rows if row["row"] in clipped]
     return Group(rows, fate, len(rows) - len(advantages) if advantages else 0, sum(counts) if counts else None)
 
@@ -503,9 +556,19 @@ def _renderer() -> Callable[..., str]:
         lstrip_blocks=True,
     )
     environment.filters.update(
-        visible=visible, number=_number, percent=_percent, count=_count, seconds=_seconds, indented=_indented, date=_date
+        visible=visible,
+        number=_number,
+        percent=_percent,
+        count=_count,
+        seconds=_seconds,
+        indented=_indented,
+        date=_date,
+        when=_when,
+        short=_short,
     )
     environment.globals.update(
+        TICK_SECONDS=TICK_SECONDS,
+        TASK_SORTS=TASK_SORTS,
         blocks=_blocks,
         verdict=_verdict,
         query=_query,
@@ -540,7 +603,8 @@ def _percent(value: float | None) -> str:
 
 
 def _seconds(value: float) -> str:
-    return f"{value:.3g} s" if value >= 1 else f"{1000 * value:.3g} ms"
+    unit, factor = ("s", 1) if value >= 1 else ("ms", 1e3) if value >= 1e-3 else ("µs", 1e6)
+    return f"{factor * value:.3g} {unit}"
 
 
 def _date(value: float) -> str:
@@ -552,12 +616,24 @@ def _count(value: int) -> str:
 
 
 def _verdict(row: Mapping[str, Any]) -> str:
-    """Return `right`, `wrong`, `timed out`, `unscored`, or `scored` where there is a reward and no checker."""
+    """Return `timed out`, `unscored`, `right`, `wrong`, or `scored` where there is a reward and no checker."""
     if row["status"] == "timeout":
         return "timed out"
-    if row["correct"] is not None:
-        return "right" if row["correct"] else "wrong"
-    return "unscored" if row["reward"] is None else "scored"
+    if row["reward"] is None:
+        return "unscored"  # whatever the checker says: the update does not see it
+    return "scored" if row["correct"] is None else "right" if row["correct"] else "wrong"
+
+
+def _when(row: Mapping[str, Any]) -> str:
+    """Return the stage and the step of a rollout, in words."""
+    if row["kind"] != "eval":
+        return f"{row['stage']}, step {row['step']}"
+    return row["stage"] if row["stage"] == EVALUATION else f"{row['stage']}, evaluation at step {row['step']}"
+
+
+def _short(text: str) -> str:
+    """Return the end of a long text, such as the path of a model."""
+    return text if len(text) <= SHORT else f"…{text[1 - SHORT :]}"
 
 
 def _blocks(text: str) -> Iterator[tuple[str, list[Piece]]]:

@@ -24,19 +24,21 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from r1env.errors import R1EnvError, UsageError
 from r1env.evaluation.run import ROWS, is_evaluation
-from r1env.overview import Overview, find_folders, is_run, overview
-from r1env.runs.files import read_gzip_members, replace_text
+from r1env.overview import Numbers, Overview, find_folders, is_run, overview
+from r1env.runs.files import gzip_members, replace_text
 from r1env.runs.rollouts import COLUMNS as STORED
 from r1env.runs.rollouts import OPEN, RolloutRow, RolloutStore, schema
 from r1env.runs.run import EVENTS, METRICS, ROLLOUTS
 
 logger = logging.getLogger(__name__)
 
+EVALUATION = "evaluation"  # what stands for the stage of an evaluation's completions
 PAGE = 50  # rollouts in a list
 SEARCH_SECONDS = 0.35  # of one request's text search; the page asks again for the rest
 VALUES = 30  # of a facet that are shown
 RESULTS = 256  # that are kept; each is a few hundred numbers
 RESCAN_SECONDS = 5.0  # between two looks for new runs in the folders
+OVERVIEW_SECONDS = 0.5  # that the numbers of a run may be old
 
 NUMBERS: Mapping[str, str] = {
     "row": "BIGINT",
@@ -62,7 +64,7 @@ COLUMNS = (*NUMBERS, *FACETS)
 VERDICTS: Mapping[str, str] = {
     "right": "correct",
     "wrong": "NOT correct",
-    "paid though wrong": "NOT correct AND reward > 0",
+    "wrong but rewarded": "NOT correct AND reward > 0",
     "unscored": "reward IS NULL",
     "timed out": "status = 'timeout'",
     "cut off": "truncated",
@@ -136,7 +138,9 @@ class Source:
     Attributes:
         shards: of a run: name → modification time of each shard that was read.
         loose: rows that are in no shard, as `RolloutRow.record`, by row number.
-        offset: of an evaluation: bytes of `rows.jsonl` that were read.
+        offset: bytes that were read of the file with these rows: `_open.jsonl.gz` of a run, `rows.jsonl` of an evaluation.
+        identity: of that file: another one is read from its beginning.
+        numbers: what the metrics and events of a run say up to `position`, for its overview.
     """
 
     number: int
@@ -146,8 +150,34 @@ class Source:
     shards: dict[str, float] = field(default_factory=dict)
     loose: dict[int, dict[str, Any]] = field(default_factory=dict)
     offset: int = 0
-    identity: tuple[int, int] = (0, 0)
+    identity: tuple[int, ...] = ()
+    numbers: Numbers = field(default_factory=Numbers)
+    position: tuple[int, int] = (0, 0)
     fault: str = ""
+
+
+TASK_SORTS: Mapping[str, str] = {
+    "largest difference": "high - low DESC NULLS LAST, total DESC, task_id",
+    "lowest": "low NULLS LAST, total DESC, task_id",
+    "highest": "high DESC NULLS LAST, total DESC, task_id",
+    "most rollouts": "total DESC, task_id",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class TaskRow:
+    """A task in some runs.
+
+    Attributes:
+        by_run: (rollouts, share of them that is right) for each of the runs; of a task without a checker, the mean reward. None where
+            nothing was judged.
+        spread: the highest of these values less the lowest; None where fewer than two runs have one.
+    """
+
+    environment: str
+    task_id: str
+    by_run: tuple[tuple[int, float | None], ...]
+    spread: float | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,22 +240,34 @@ class Store:
         return self._sources[name]
 
     def overview(self, name: str) -> Overview | None:
-        """Return the numbers of a source, at most two seconds old; None where it cannot be read."""
-        when, known = self._overviews.get(name, (0.0, None))
-        if known is None or time.monotonic() - when > 2.0:
-            try:
-                known = overview(self.source(name).path)
-            except (R1EnvError, OSError, ValueError, KeyError) as error:
-                self.source(name).fault = str(error)
-                return None
-            self._overviews[name] = (time.monotonic(), known)
+        """Return the numbers of a source, at most half a second old; None where it cannot be read."""
+        source = self.source(name)
+        with self._lock:
+            when, known = self._overviews.get(name, (0.0, None))
+            if known is None or time.monotonic() - when > OVERVIEW_SECONDS:
+                try:
+                    told = news(source.path, source.position)
+                    if told.reset:
+                        source.numbers = Numbers()
+                    source.numbers.add(told.rows, told.events)
+                    source.position = told.position
+                    known = overview(source.path, source.numbers)
+                except (R1EnvError, OSError, ValueError, KeyError) as error:
+                    source.fault = str(error)
+                    return None
+                self._overviews[name] = (time.monotonic(), known)
         return known
+
+    def look_for_sources(self) -> None:
+        """Look for new runs and evaluations, unless that was done just now."""
+        with self._lock:
+            if time.monotonic() - self._scanned > RESCAN_SECONDS or not self._scanned:
+                self._scan()
 
     def refresh(self) -> None:
         """Read what is new on disk."""
         with self._lock:
-            if time.monotonic() - self._scanned > RESCAN_SECONDS or not self._scanned:
-                self._scan()
+            self.look_for_sources()
             for source in self._sources.values():
                 try:
                     if source.evaluation:
@@ -252,9 +294,18 @@ class Store:
 
     def _read_run(self, source: Source) -> None:
         store = RolloutStore(source.path / ROLLOUTS)
-        loose = {
-            row["row"]: row for row in read_gzip_members(store.folder / OPEN)
-        }  # before the shards: see `RolloutStore.read`
+        tail = store.folder / OPEN
+        found = tail.stat() if tail.exists() else None
+        # The open file is emptied when a shard is written, and is another one after a rewind; else it grows, and only its end is new.
+        identity = (store.sealed(), found.st_dev, found.st_ino) if found else ()
+        if identity != source.identity or (found and found.st_size < source.offset):
+            self._delete("source = ? AND loose", source)  # rows of the same numbers may be others
+            source.identity, source.offset, source.loose = identity, 0, {}
+        loose = dict(source.loose)
+        if found and found.st_size > source.offset:
+            for end, data in gzip_members(tail, source.offset):  # before the shards: see `RolloutStore.read`
+                loose |= {row["row"]: row for row in map(json.loads, data.splitlines())}
+                source.offset = end
         shards = store.shards()
         times = {path.name: path.stat().st_mtime for path, _, _ in shards}
         if any(times.get(name) != when for name, when in source.shards.items()):  # rewound by a resumed run
@@ -284,7 +335,7 @@ class Store:
         loose = dict(source.loose)
         for line in data.splitlines():
             number = len(loose)
-            place = {"row": number, "stage": "evaluation", "step": 0}
+            place = {"row": number, "stage": EVALUATION, "step": 0}
             loose[number] = place | RolloutRow.of_evaluation(json.loads(line)).record()
         self._replace_loose(source, loose)
 
@@ -349,10 +400,13 @@ class Store:
         if wanted.text:
             return self._search(wanted, where, values, search_from)
         order = SORTS.get(wanted.sort, SORTS["newest"])
+        rows = self._rows(f"WHERE {where} ORDER BY {order} LIMIT {PAGE} OFFSET {page * PAGE}", values)
+        return Found(rows, self.count(wanted))
+
+    def count(self, wanted: Filter) -> int:
+        """Return how many rollouts a filter has, its text aside."""
         codes = self._codes(wanted)
-        total = sum(count for code, count, _, _ in self._counts(wanted) if code in codes)
-        rows = self._rows(f"WHERE {where} ORDER BY {order} LIMIT {PAGE} OFFSET {max(0, page) * PAGE}", values)
-        return Found(rows, total)
+        return sum(count for code, count, _, _ in self._counts(wanted) if code in codes)
 
     def all(self, wanted: Filter, limit: int = 20_000) -> list[dict[str, Any]]:
         """Return the rollouts that a filter has, its text aside, at most `limit`."""
@@ -395,6 +449,28 @@ class Store:
             for bit, name in enumerate(VERDICTS)
         }
         found["verdict"] = [(name, count) for name, count in sums.items() if count]
+        return found
+
+    def tasks(self, wanted: Filter, sort: str, limit: int) -> list[TaskRow]:
+        """Return the tasks of the rollouts that a filter has, its text aside, with their numbers in each of its runs, at most `limit`."""
+        where, values = self._condition(wanted)
+        numbers = [self.source(name).number for name in wanted.runs]
+        columns = ", ".join(
+            f"count(*) FILTER (r.source = {number}) AS n{place}, avg(coalesce(r.correct::DOUBLE, r.reward)) FILTER (r.source = {number}) "
+            f"AS v{place}"
+            for place, number in enumerate(numbers)
+        )
+        ends = [f"{name}({', '.join(f'v{place}' for place in range(len(numbers)))})" for name in ("least", "greatest")]
+        query = (
+            f"WITH r AS (SELECT * FROM rollouts WHERE {where}), tasks AS (SELECT kinds.environment, r.task_id, count(*) AS total, {columns} "
+            f"FROM r JOIN kinds ON kinds.code = r.code GROUP BY ALL) "
+            f"SELECT *, {ends[0]} AS low, {ends[1]} AS high FROM tasks ORDER BY {TASK_SORTS[sort]} LIMIT {limit}"
+        )
+        found = []
+        for environment, task_id, _, *rest in self._fetch_once(query, values):
+            by_run = tuple(zip(rest[0:-2:2], rest[1:-2:2], strict=True))
+            judged = [value for _, value in by_run if value is not None]
+            found.append(TaskRow(environment or "", task_id, by_run, max(judged) - min(judged) if len(judged) > 1 else None))
         return found
 
     def rewards(self, wanted: Filter) -> list[tuple[float, int]]:
@@ -633,7 +709,7 @@ class View(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     address: str = Field(
-        max_length=8_000, pattern=r"^/(?:$|[?]|(?:rollouts|rollout|group|task|step|compare)(?:[/?]|$))[^\x00-\x20\\]*$"
+        max_length=8_000, pattern=r"^/(?:$|[?]|(?:rollouts|rollout|group|tasks|task|step|compare)(?:[/?]|$))[^\x00-\x20\\]*$"
     )
     title: str = Field(default="", max_length=200)
     note: str = Field(default="", max_length=4_000)
@@ -696,7 +772,7 @@ class News:
     """What a run has logged since a position.
 
     Attributes:
-        reset: the log is shorter than the position: everything is told anew.
+        reset: a resumed run has cut its log, so that the position is no end of a line any more: everything is told anew.
         position: to ask from next time.
     """
 
@@ -709,10 +785,18 @@ class News:
 def news(path: Path, position: tuple[int, int]) -> News:
     """Return the metrics and events of a run since `position`, which is (0, 0) at first."""
     logs = [path / METRICS, path / EVENTS]
-    reset = any(log.exists() and log.stat().st_size < at for log, at in zip(logs, position, strict=True))
+    reset = not all(_ends_a_line(log, at) for log, at in zip(logs, position, strict=True))
     start = (0, 0) if reset else position
     (rows, first), (events, second) = (_lines(log, at) for log, at in zip(logs, start, strict=True))
     return News(rows, events, (first, second), reset)
+
+
+def _ends_a_line(path: Path, at: int) -> bool:
+    if not at or not path.exists():
+        return True
+    with path.open("rb") as file:
+        file.seek(at - 1)
+        return file.read(1) == b"\n"
 
 
 def _lines(path: Path, start: int) -> tuple[list[dict[str, Any]], int]:

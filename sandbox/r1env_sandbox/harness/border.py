@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import operator
 import types
+from _thread import RLock  # `threading` would make every fork dearer
 from collections import deque
 
 TYPE_CHECKING = False
@@ -55,6 +56,15 @@ ARITHMETIC = (
     "rshift",
     "divmod",
 )
+
+
+def _swapped(operator_of: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
+    return lambda right, left: operator_of(left, right)
+
+
+REFLECTED = {f"r{name}": _swapped(OPERATORS[name]) for name in ARITHMETIC}
+"""What is asked of the right operand: `2 * money`."""
+OPERATORS.update(REFLECTED)
 IN_PLACE: dict[str, Callable[..., Any]] = {
     f"i{name}": getattr(operator, f"i{name.rstrip('_')}") for name in ARITHMETIC if name != "divmod"
 }
@@ -82,6 +92,7 @@ class Border:
         serve: the reply to a request of the other end's.
         check_given: raises where an object of this end must not get a number.
         brings_back: whether arguments are brought back also from calls that return something.
+        brings_back_from_none: given the name of a function, whether they are brought back from its calls that return nothing.
         origins: the copies here of instances of the other end's, each with its number there, by their ids.
         unchanged: given the records of a message, those that come back to this end as they are here now, by their places.
     """
@@ -94,6 +105,8 @@ class Border:
         self.is_record: Callable[[Any], bool] = lambda thing: isinstance(thing, Record)
         self.check_given: Callable[[Any], None] = lambda _: None
         self.brings_back = False
+        self.brings_back_from_none: Callable[[str], bool] = lambda _: True
+        self._asking = RLock()
         self.origins: dict[int, tuple[Any, Any]] = {}
         self.unchanged: Callable[[list[Any]], dict[int, Any]] = lambda _: {}
         self.make_proxy: Callable[[int, str, str, Any], Any]
@@ -133,16 +146,30 @@ class Border:
             StopIteration: an iterator of the other end's is at its end (`next` and `send` alone).
             BaseException: what `make_error` makes of an exception over there, or of a reply that is no data.
         """
-        packer = Packer(self)
-        request = {
-            "op": op,
-            "target": [packer.encode(item) for item in target],
-            "args": [packer.encode(item) for item in args],
-            "kwargs": {name: packer.encode(item) for name, item in (kwargs or {}).items()},
-        }
-        self.write({**request, "records": packer.records(), "back": self.brings_back})
-        while "op" in (reply := self.read()):
-            self.write(self.serve(reply))
+        with self._asking:  # a function of the test's may be called from several threads
+            packer = Packer(self)
+            request = {
+                "op": op,
+                "target": [packer.encode(item) for item in target],
+                "args": [packer.encode(item) for item in args],
+                "kwargs": {name: packer.encode(item) for name, item in (kwargs or {}).items()},
+            }
+            self.write({**request, "records": packer.records(), "back": self.brings_back})
+            while "op" in (reply := self.read()):
+                self.write(self.serve(reply))
+            return self._outcome(op, target, args, kwargs or {}, packer, reply, via)
+
+    def _outcome(
+        self,
+        op: str,
+        target: tuple[Any, ...],
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        packer: Packer,
+        reply: dict[str, Any],
+        via: Any,
+    ) -> Any:
+        """Return, or raise, what a reply says."""
         if "raised" in reply:
             raise self.make_error(reply["raised"])
         if "refused" in reply:
@@ -154,8 +181,9 @@ class Border:
                 value, stop = Unpacker(self, reply, via=via).decode(reply["stop"]), True
             else:
                 value, stop = Unpacker(self, reply, via=via).decode(reply.get("value")), False
-                if (value is None or self.brings_back) and type(reply.get("args")) is list:
-                    self._bring_back(packer, args, kwargs or {}, reply)
+                brings_back = self.brings_back or (value is None and self.brings_back_from_none(name_of(op, target)))
+                if brings_back and type(reply.get("args")) is list:
+                    self._bring_back(packer, args, kwargs, reply)
         except Exception as error:  # noqa: BLE001 - whatever it is, the reply is no data
             raise self.make_error({"refused": str(error)}) from None
         if stop:
@@ -165,8 +193,9 @@ class Border:
     def _bring_back(self, packer: Packer, args: tuple[Any, ...], kwargs: dict[str, Any], reply: dict[str, Any]) -> None:
         """Give the arguments of a call the contents that it left in its copies.
 
-        Only of a function that returned nothing, or where the tests allow it: otherwise `assert f(x) == sorted(x)` would hold for one
-        that empties `x` and returns it.
+        Only where the tests allow it, or of a function that returned nothing and whose result they do not compare with an argument:
+        otherwise `assert f(x) == sorted(x)` would hold for one that empties `x` and returns it, and `assert f(d) == d["right"]` for one
+        that puts None there.
         """
         unpacker = Unpacker(self, reply, originals=packer.sent)
         for argument, after in zip(flat(args, kwargs), reply["args"], strict=False):
@@ -309,6 +338,11 @@ class Unpacker:
 def flat(args: Any, kwargs: dict[str, Any]) -> list[Any]:
     """Return the arguments of a call in one order, at both ends."""
     return [*args, *(kwargs[name] for name in sorted(kwargs))]
+
+
+def name_of(op: str, target: tuple[Any, ...]) -> str:
+    """Return the name of what is called."""
+    return str(target[1] if op == "run" else object.__getattribute__(target[0], "_label") if op == "call" else "")
 
 
 def kind_of(thing: Any) -> tuple[str, str]:

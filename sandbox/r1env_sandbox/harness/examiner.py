@@ -22,7 +22,6 @@ import importlib.util
 import json
 import os
 import sys
-import threading
 import traceback
 import types
 from typing import TYPE_CHECKING, Any
@@ -40,6 +39,12 @@ ENDS_LOOPS = frozenset(("StopIteration", "StopAsyncIteration", "GeneratorExit"))
 NEVER_CALLED = ("eval", "exec", "compile", "open", "__import__", "getattr", "setattr", "delattr", "globals", "locals", "vars")
 NEVER_GIVEN = (types.ModuleType, types.FrameType, types.TracebackType, types.CodeType, borders.Border)
 WAYS_OUT = ("_", "gi_", "cr_", "ag_", "f_", "tb_", "co_")  # attributes that lead to frames and to all names in them
+VERDICTS = frozenset((
+    *(name for name in dir(str) if name.startswith("is")),
+    *("startswith", "endswith", "isdisjoint", "issubset", "issuperset", "is_integer", "equals", "all", "any"),
+))  # fmt: skip
+"""Methods by which values say what they are equal to. An object that stands where a value is expected has none of them."""
+WAYS_INTO_MOCKS = ("assert", "configure_mock", "attach_mock", "mock_add_spec", "reset_mock")
 FUNCTIONS = (types.FunctionType, types.MethodType, types.BuiltinFunctionType)
 
 
@@ -59,7 +64,8 @@ class Examination:
     """The border, as it is seen by a test.
 
     Args:
-        mentioned: names in the test's code: an exception that it does not mention, the test cannot have expected.
+        mentioned: names in the tests' code: an exception that it does not mention, a test cannot have expected.
+        mentioned_by: those of each test function.
     """
 
     def __init__(self) -> None:
@@ -76,8 +82,8 @@ class Examination:
         self.border.check_given = self.check_given
         self.border.unchanged = self.unchanged
         self.serving = 0  # how many requests of the submission's are being served
-        self.lock = threading.RLock()
         self.mentioned: frozenset[str] = frozenset()
+        self.mentioned_by: dict[str, frozenset[str]] = {}
         self.asked = 0  # calls and names of the submission's: no test passes, and none is blamed on it, without
         self.function = ""  # that an `assert` test calls `candidate`
         self.trees: list[ast.AST] = []  # of the tests
@@ -87,9 +93,8 @@ class Examination:
         self.unexpected: str = ""  # the first one that the test does not mention
 
     def ask(self, op: str, *target: Any, args: tuple[Any, ...] = (), kwargs: Any = None, via: Any = None) -> Any:
-        with self.lock:
-            self.asked += 1
-            return self.border.ask(op, *target, args=args, kwargs=kwargs, via=via)
+        self.asked += 1
+        return self.border.ask(op, *target, args=args, kwargs=kwargs, via=via)
 
     def lookup(self, module: str, name: str) -> Any:
         """Return what the submission has under a name that a test imports: a function, a class, an exception type, or plain data.
@@ -123,7 +128,12 @@ class Examination:
         """
         self.trees = trees
         self.mentioned = testcode.mentioned_names(trees)
+        self.mentioned_by = testcode.mentions_by_test(trees)
         self.border.brings_back = testcode.brings_back(trees, theirs)
+        compared = testcode.compares_with_arguments(trees, theirs)
+        if "candidate" in compared:  # the function's other name
+            compared |= theirs
+        self.border.brings_back_from_none = lambda name: name.rpartition(".")[2] not in compared
         self.operators = testcode.operators_with_values(trees, {name for name in theirs if self.expects_objects(name)})
 
     def may_mix(self, operators: str, other: Any) -> bool:
@@ -206,21 +216,35 @@ class Examination:
         extends = described.get("extends")
         names = [str(name) for name in extends] if isinstance(extends, list) and extends else [str(described.get("type"))]
         self.raised = self._exception(names, described)
-        if not self.mentioned.intersection(names) and not self.unexpected:
+        if not self.mentioned_here().intersection(names) and not self.unexpected:
             self.unexpected = plain.clean(f"{names[0]}: {described.get('message')}")
         return self.raised
 
     def _exception(self, names: list[str], described: dict[str, Any]) -> Exception:
-        message = str(described.get("message"))
-        for name in names:
-            kind = self.exceptions.get(name, getattr(builtins, name, None))
-            ends_a_loop = name in ENDS_LOOPS and name not in self.mentioned
-            if ends_a_loop or not (isinstance(kind, type) and issubclass(kind, Exception)):
-                continue
-            if kind is Exception:
-                break
-            return filled(kind, message, described)
-        return SubmissionError(f"{names[0]}: {message}")
+        message, name = str(described.get("message")), names[0]
+        base = next((kind for kind in map(self._known_exception, names) if kind is not None), Exception)
+        if name != base.__name__:  # a type of its own, which the test may ask for its name
+            if hasattr(builtins, name) or not name.isidentifier():
+                return SubmissionError(f"{plain.clean(name)}: {message}")
+            base = self.exceptions.setdefault(name, type(name, (base,), {}))
+        return filled(base, message, described)
+
+    def _known_exception(self, name: str) -> type[Exception] | None:
+        """Return the type here that a name of the submission's stands for; None for one that would end a loop of the test's."""
+        kind = self.exceptions.get(name, getattr(builtins, name, None))
+        if name in ENDS_LOOPS and name not in self.mentioned_here():
+            return None
+        return kind if isinstance(kind, type) and issubclass(kind, Exception) else None
+
+    def mentioned_here(self) -> frozenset[str]:
+        """Return the names that the running test mentions: what another test of the same file expects, this one does not."""
+        frame: types.FrameType | None = sys._getframe()
+        while frame is not None:
+            name = getattr(frame.f_code, "co_qualname", "").partition(".<locals>")[0]
+            if name in self.mentioned_by:
+                return self.mentioned_by[name]
+            frame = frame.f_back
+        return self.mentioned
 
     def serve(self, request: dict[str, Any]) -> dict[str, Any]:
         """Reply to a submission that uses a function or an object of the test's: within limits, as it may ask for anything."""
@@ -256,6 +280,8 @@ class Examination:
 
     def _do(self, op: Any, target: list[Any], args: list[Any], kwargs: dict[str, Any]) -> Any:
         thing = target[0]
+        if op == "attribute" and str(target[1]).startswith(WAYS_INTO_MOCKS) and hasattr(thing, "mock_calls"):
+            raise borders.Refused("a submission may not change what a mock says of its calls")
         if op == "call" and callable(thing):
             return thing(*args, **kwargs)
         if op == "attribute" and target[1] == "__doc__" and isinstance(thing, FUNCTIONS):
@@ -279,6 +305,12 @@ class RemoteFunction:
     def __call__(self, /, *args: Any, **kwargs: Any) -> Any:
         return self._examination.ask("run", self._module, self.__name__, args=args, kwargs=kwargs)
 
+    def __getattr__(self, name: str) -> Any:
+        """An attribute of the function (`cache_info`), where the test itself names it: pytest looks for some of its own."""
+        if name.startswith("__") or name not in self._examination.mentioned:
+            raise AttributeError(f"the submission's function {self.__name__} has no {name}")
+        return getattr(self._examination.ask("get", self._module, self.__name__), name)
+
     def __get__(self, instance: Any, owner: Any = None) -> Any:  # a test may make it a method
         return self if instance is None else types.MethodType(self, instance)
 
@@ -301,8 +333,8 @@ class RemoteObject(borders.Proxy):
         return str(object.__getattribute__(self, "_label"))
 
     def __getattr__(self, name: str) -> Any:
-        if name.startswith("__"):
-            raise AttributeError(name)
+        if name.startswith("__") or (type(self) is RemoteObject and name in VERDICTS):
+            raise AttributeError(f"an object of the submission's has no {name}")
         examination = object.__getattribute__(self, "_border")
         raised, unexpected = examination.raised, examination.unexpected
         try:
@@ -419,7 +451,7 @@ RemoteObject.__exit__ = _leave  # type: ignore[attr-defined]
 RemoteObject.__doc__ = property(  # type: ignore[assignment]
     lambda self: ask(self, "attribute", self, "__doc__") if object.__getattribute__(self, "_kind") == "function" else None
 )
-for _name in (*borders.ARITHMETIC, *borders.IN_PLACE):
+for _name in (*borders.ARITHMETIC, *borders.REFLECTED, *borders.IN_PLACE):
     setattr(RemoteInstance, f"__{_name}__", _arithmetic(_name))
 
 

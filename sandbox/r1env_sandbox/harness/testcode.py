@@ -157,6 +157,60 @@ def brings_back(trees: Sequence[ast.AST], theirs: set[str]) -> bool:
     return looks
 
 
+def compares_with_arguments(trees: Sequence[ast.AST], theirs: set[str]) -> set[str]:
+    """Return names of functions whose results tests compare with something that is read from an argument of the call.
+
+    Of such a function a value is expected, and what it leaves in its arguments must not become the value that it is compared with.
+
+    Args:
+        theirs: names that are the submission's.
+    """
+    found: set[str] = set()
+    for tree in trees:
+        calls: dict[str, list[ast.Call]] = {}
+        known = _derived(tree, theirs)
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Call) and names_in(node.func) & known:
+                calls.setdefault(node.func.attr if isinstance(node.func, ast.Attribute) else ast.unparse(node.func), []).append(
+                    node
+                )
+        for name, own in calls.items():
+            given = [argument for call in own for argument in (*call.args, *(keyword.value for keyword in call.keywords))]
+            arguments = {argument.id for argument in _names(given)} - theirs
+            arguments = _derived(tree, arguments) - _copies_before(tree, own)
+            if any(_compares_result(node, own, _results(tree, own), arguments) for node in ast.walk(tree)):
+                found |= {name} if name in theirs else {name, *theirs}  # by another name, or through a function of the test's
+    return found
+
+
+def _results(tree: ast.AST, calls: Sequence[ast.Call]) -> set[str]:
+    """Return names that are made from what calls return."""
+    assigned = [
+        node for node in ast.walk(tree) if isinstance(node, ast.Assign | ast.NamedExpr) and _contains(node.value, calls)
+    ]
+    targets = [target for node in assigned for target in (node.targets if isinstance(node, ast.Assign) else [node.target])]
+    return _derived(tree, {name.id for name in _names(targets)})
+
+
+def _compares_result(node: ast.AST, calls: Sequence[ast.Call], results: set[str], arguments: set[str]) -> bool:
+    sides: list[ast.expr] = []
+    if isinstance(node, ast.Compare):
+        sides = [node.left, *node.comparators]
+    elif isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in _ASSERT_TWO:
+        sides = node.args[:2]
+    return any(
+        (_contains(one, calls) or names_in(one) & results) and names_in(other) & (arguments - results)
+        for one in sides
+        for other in sides
+        if one is not other
+    )
+
+
+def _contains(node: ast.AST, calls: Sequence[ast.Call]) -> bool:
+    own = {id(call) for call in calls}
+    return any(id(inner) in own for inner in ast.walk(node))
+
+
 def _names(nodes: Iterable[ast.AST]) -> Iterator[ast.Name]:
     return (inner for node in nodes for inner in ast.walk(node) if isinstance(inner, ast.Name))
 
@@ -375,6 +429,21 @@ def mentioned_names(trees: Iterable[ast.AST]) -> frozenset[str]:
     if "BaseException" in found:
         found.add("Exception")
     return frozenset(found)
+
+
+def mentions_by_test(trees: Iterable[ast.AST]) -> dict[str, frozenset[str]]:
+    """Return, for each test function by its qualified name, the names that it and all code outside of test functions mention."""
+    tests: dict[str, list[ast.AST]] = {}
+    rest: list[ast.AST] = []
+    for tree in trees:
+        top: list[ast.stmt] = getattr(tree, "body", [])
+        inner = [(f"{node.name}.", item) for node in top if isinstance(node, ast.ClassDef) for item in node.body]
+        for owner, node in [*(("", node) for node in top if not isinstance(node, ast.ClassDef)), *inner]:
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.name.startswith("test"):
+                tests.setdefault(owner + node.name, []).append(node)
+            else:
+                rest.append(node)
+    return {name: mentioned_names([*rest, *nodes]) for name, nodes in tests.items()}
 
 
 def bound_names(tree: ast.AST) -> set[str]:

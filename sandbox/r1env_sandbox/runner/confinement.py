@@ -25,8 +25,13 @@ _DENIED = {
 }
 
 
+_CLONE3 = 435  # its flags cannot be filtered; C libraries that are told that there is none use clone
+
+
 def seccomp_filter(machine: str, *, loopback: bool = True) -> bytes:
     """Return a BPF program that answers EPERM to `_DENIED`, to most families of sockets, and to system calls of another architecture.
+
+    It answers ENOSYS to clone3, as new engines do: an old engine's EPERM keeps programs from starting threads.
 
     Args:
         machine: as `platform.machine()` names it.
@@ -49,7 +54,7 @@ def seccomp_filter(machine: str, *, loopback: bool = True) -> bytes:
     refusal = len(denied) + len(sockets)  # how far behind the first number of the table
     program = [(load, 0, 0, 4), (equal, 1, 0, architecture), (answer, 0, 0, 0x00050001), (load, 0, 0, 0)]
     # x32 calls on x86-64 are numbered from 1 << 30: the same kernel functions under other numbers.
-    program.append((at_least, refusal + 1, 0, 0x40000000))
+    program += [(at_least, refusal + 3, 0, 0x40000000), (equal, 0, 1, _CLONE3), (answer, 0, 0, 0x00050026)]
     program += [(equal, refusal - index, 0, number) for index, number in enumerate(denied)]
     program += [*sockets, (answer, 0, 0, 0x7FFF0000), (answer, 0, 0, 0x00050001)]
     return b"".join(struct.pack("HBBI", *instruction) for instruction in program)

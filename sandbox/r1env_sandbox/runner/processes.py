@@ -9,10 +9,11 @@ import contextlib
 import os
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 SWEEP_SECONDS = 0.0002  # what a killed process takes to end
 SWEEP_LIMIT_SECONDS = 20.0  # after which the container cannot be swept, and must be given up
+CLOCK_TICKS = os.sysconf("SC_CLK_TCK")  # a second, in /proc/PID/stat
 ANY_CHILD = 0x40000000  # __WALL: children of clone() with another signal than SIGCHLD as well
 
 _PROCESSES = ("/sys/fs/cgroup/pids/pids.current", "/sys/fs/cgroup/pids.current")
@@ -61,6 +62,23 @@ class Processes:
     def forget_orphans(self) -> None:
         self.orphans_cpu_ms = 0.0
         self.orphans_rss_kb = 0
+        self._seen_cpu_ms: dict[int, float] = {}
+
+    def seen_cpu_ms(self) -> float:
+        """CPU time of all processes that were ever seen here, since `forget_orphans`: for where there is no account of it.
+
+        What a process uses after the last look, and one that lives between two, is missing.
+        """
+        for pid in self._programs():
+            with contextlib.suppress(OSError, ValueError, IndexError), open(f"/proc/{pid}/stat", "rb") as file:
+                user, system = file.read().rpartition(b")")[2].split()[11:13]
+                used_ms = 1000 * (int(user) + int(system)) / CLOCK_TICKS
+                self._seen_cpu_ms[pid] = max(used_ms, self._seen_cpu_ms.get(pid, 0.0))
+        return sum(self._seen_cpu_ms.values())
+
+    def _programs(self) -> Iterator[int]:
+        pids = (int(name) for name in os.listdir("/proc") if name.isdecimal())
+        return (pid for pid in pids if pid not in (os.getpid(), self.launcher_pid))
 
     def sweep(self) -> None:
         """Kill every process of the submission, and wait until there is none.
@@ -93,19 +111,15 @@ class Processes:
         """Return whether there is any process but the runner and the launcher, dead ones that nobody has collected included."""
         if self._count is not None:
             return os.pread(self._count, 32, 0) != _RUNNER_AND_LAUNCHER
-        return any(name.isdecimal() and int(name) not in (os.getpid(), self.launcher_pid) for name in os.listdir("/proc"))
+        return any(True for _ in self._programs())
 
     def longest_wait_s(self) -> float:
         """Seconds that one of the programs' processes was ready to run and no processor was free for it: the longest of them."""
         waited_ns = 0
-        for name in os.listdir("/proc"):
-            if name.isdecimal() and int(name) not in (os.getpid(), self.launcher_pid):
-                # The process may be gone, or the kernel (gVisor's) not say.
-                with (
-                    contextlib.suppress(OSError, ValueError, IndexError),
-                    open(f"/proc/{name}/schedstat", encoding="ascii") as file,
-                ):
-                    waited_ns = max(waited_ns, int(file.read().split()[1]))
+        for pid in self._programs():
+            # The process may be gone, or the kernel (gVisor's) not say.
+            with contextlib.suppress(OSError, ValueError, IndexError), open(f"/proc/{pid}/schedstat", encoding="ascii") as file:
+                waited_ns = max(waited_ns, int(file.read().split()[1]))
         return waited_ns / 1e9
 
     def reap(self) -> None:

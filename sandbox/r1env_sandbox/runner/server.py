@@ -285,6 +285,8 @@ class Run:
                     self._write_stdin()
                 else:
                     ended = self.launcher.listen()
+        if self.cpu_before is None:
+            self._used_cpu_ms()  # a last look at those that are still there
         end = select.poll()  # select() itself is refused by old gVisors with an engine's filter
         end.register(self.launcher.socket, select.POLLIN)
         while ended is None:
@@ -300,8 +302,7 @@ class Run:
             os.close(self.stdin_fd)
         exit_code, cpu_ms, rss_kb = ended
         cpu_ms += self.processes.orphans_cpu_ms
-        if self.cpu_before is not None:  # what nobody has waited for is in the control group's account alone
-            cpu_ms = max(cpu_ms, (self._cpu_account_ms() or 0.0) - self.cpu_before)
+        cpu_ms = max(cpu_ms, self._used_cpu_ms())  # includes what nobody has waited for
         if self.stopped == "cpu":
             cpu_ms = max(cpu_ms, self.cpu_limit_ms + 1)
         return exit_code, cpu_ms, rss_kb
@@ -314,6 +315,12 @@ class Run:
         """CPU time of all but the runner and the launcher, as the control group has it."""
         used = self.group.cpu_ms()
         return None if used is None else used - 1000 * time.process_time() - self.launcher.cpu_ms
+
+    def _used_cpu_ms(self) -> float:
+        """CPU time that the program and all its children have used so far."""
+        if self.cpu_before is None:
+            return self.processes.seen_cpu_ms()
+        return (self._cpu_account_ms() or 0.0) - self.cpu_before
 
     def _read(self, fd: int) -> int:
         """Return how many bytes came; -1 when the stream is at its end or beyond its limit."""
@@ -339,10 +346,8 @@ class Run:
         self.processes.reap()
         if self.group.memory_bytes() > self.memory_bytes:
             self.stopped = self.stopped or "memory"
-        if self.cpu_before is not None:
-            used_ms = (self._cpu_account_ms() or 0.0) - self.cpu_before
-            if used_ms > self.cpu_limit_ms + CPU_TOLERANCE_MS:
-                self.stopped = self.stopped or "cpu"
+        if self._used_cpu_ms() > self.cpu_limit_ms + CPU_TOLERANCE_MS:
+            self.stopped = self.stopped or "cpu"
 
     def _from_host(self) -> None:
         while (frame := self.channel.pending()) is not None:

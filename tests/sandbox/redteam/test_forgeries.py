@@ -282,6 +282,7 @@ FORGERS = {
     "looks around": source_of("try:\n    return x.__self__.__class__.__init__.__globals__\nexcept Exception as e:\n    return repr(e)"),
     "asks without end": "import r1env_served\nr1env_served.Server.serve = lambda s, r: {'op': 'call', 'target': [], 'args': [], 'kwargs': {}}\ndef solve(x=None): return x\n",
     "asks nonsense": "import r1env_served\nr1env_served.Server.serve = lambda s, r: {'op': [], 'target': 5, 'args': {'a': 1}, 'kwargs': [], 'records': [[1, 2], 3]}\ndef solve(x=None): return x\n",
+    "asks many things at once": "import r1env_served\ndef serve(s, r):\n    for _ in range(100000): s.border.write({'op': 'attribute', 'target': [{'__yours__': 0}, 'x'], 'args': [], 'kwargs': {}})\n    return {'value': 1}\nr1env_served.Server.serve = serve\ndef solve(x=None): return x\n",
     "says it is gone": "import r1env_served\nr1env_served.Server.serve = lambda s, r: {'gone': True}\ndef solve(x=None): return x\n",
     "says the outcome": "import r1env_served\nr1env_served.Server.serve = lambda s, r: {'outcome': 'passed', 'tests': {}}\ndef solve(x=None): return x\n",
     "writes the outcome": "import os\nos.write(3, b'{\"outcome\": \"passed\", \"note\": \"\"}\\n' * 3)\ndef solve(x=None): return x\n",

@@ -19,6 +19,7 @@ from r1env_trainers.generate.engine import LocalEngine, OnSamples, Samples, room
 from r1env_trainers.generate.options import VLLMOptions
 from r1env_trainers.model.llama import compute_dtype
 from r1env_trainers.model.load import NAMED, LoadedModel, check_model_name, choose_device, end_tokens, load_model, never_drawn
+from r1env_trainers.model.lora import merged_parameters
 
 EVALUATION_SHARE = 0.9
 """Share of the GPU's memory where there is no trainer beside."""
@@ -153,8 +154,8 @@ class VLLMSampler:
         if self._sleep:
             self._llm.wake_up(tags=["weights"])
         if self._source is not None:
-            parameters = [(name, parameter.data) for name, parameter in self._source.named_parameters()]
-            self._llm.apply_model(lambda model: model.load_weights(parameters))
+            source = self._source
+            self._llm.apply_model(lambda model: model.load_weights(merged_parameters(source)))
         if self._sleep:
             self._llm.wake_up(tags=["kv_cache"])
         if self._source is not None:

@@ -40,6 +40,9 @@ def micro_batches(
 ) -> list[list[int]]:
     """Split sequences into micro-batches; return their places, longest first, so that memory peaks first and padding is small.
 
+    On a GPU micro-batches are about equally large: one of a few tokens behind full ones would round all weights and add to all gradients
+    for next to nothing, and be the only one of its size, with kernels that nothing else takes.
+
     Args:
         lengths: tokens of each sequence.
         rows: the most sequences in one; None for 8 on a CPU, and on a GPU for as many tokens as keep it busy and fit.
@@ -52,8 +55,17 @@ def micro_batches(
     for place in longest_first:
         together.setdefault(place if groups is None else groups[place], []).append(place)
     if rows is None and model.device.type == "cuda":
-        return _cut(list(together.values()), lengths, _token_budget(model, recomputing))
+        return cut_evenly(list(together.values()), lengths, _token_budget(model, recomputing))
     return _cut(list(together.values()), [1] * len(lengths), rows or CPU_ROWS)
+
+
+def cut_evenly(groups: Sequence[Sequence[int]], costs: Sequence[int], budget: int) -> list[list[int]]:
+    """Split groups into as few micro-batches as `budget` allows, and these as evenly as they can be cut at a few smaller budgets."""
+    batches = _cut(groups, costs, budget)
+    mean = sum(costs) / max(1, len(batches))
+    smaller = (math.ceil(mean * (1 + excess / 64)) for excess in range(64))
+    cuts = (_cut(groups, costs, some) for some in smaller if some < budget)
+    return next((even for even in cuts if len(even) == len(batches)), batches)
 
 
 def _cut(groups: Sequence[Sequence[int]], costs: Sequence[int], budget: int) -> list[list[int]]:

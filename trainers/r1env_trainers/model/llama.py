@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import functools
 import logging
 import math
@@ -24,6 +25,14 @@ from transformers.models.qwen3.modeling_qwen3 import Qwen3ForCausalLM
 from r1env_trainers.model.attention import Continuations, Packing, causal_attention
 from r1env_trainers.model.batching import recomputes
 from r1env_trainers.model.load import FORWARD_PASSES, has_triton
+from r1env_trainers.model.lora import (
+    LowRank,
+    adapter_obstacle,
+    merged_weight,
+    plain_layer,
+    shaken_adapters,
+    stacked_low_rank,
+)
 
 
 def compute_dtype(device: torch.device) -> torch.dtype:
@@ -59,9 +68,11 @@ def packed_hidden_states(model: PreTrainedModel, ids: Tensor, packing: Packing, 
     shape, dtype = Shape.of(model.config), dtype or compute_dtype(ids.device)
     rotaries = [(cos[packing.positions], sin[packing.positions]) for cos, sin in rotary_tables(model, packing.context)]
     x = _embedded(ids, body.embed_tokens.weight, shape)
-    delta = torch.zeros_like(x, dtype=dtype).requires_grad_(
-        x.requires_grad
-    )  # as in all other layers: one compiled variant less
+    learning = torch.is_grad_enabled() and any(parameter.requires_grad for parameter in body.parameters())
+    if learning and not x.requires_grad:  # embeddings are frozen under adapters
+        x.requires_grad_()
+    # As in all other layers: one compiled variant less.
+    delta = torch.zeros_like(x, dtype=dtype).requires_grad_(learning)
     delta_norm: Tensor | None = None
     usual = dtype == compute_dtype(ids.device)  # for another format compiling would not pay
     layer, ops = (_packed_layer(ids.device.type), elementwise(ids.device.type)) if usual else (_causal_layer, PLAIN)
@@ -166,7 +177,20 @@ def _packed_layer(device_type: str) -> Callable[..., tuple[Tensor, Tensor]]:
     # again: more often than torch's limit of 8, behind which it gives up and runs every operation by itself.
     limits: Any = torch._dynamo.config
     limits.recompile_limit = max(VARIANTS, limits.recompile_limit)
-    return torch.compile(_causal_layer)
+    return compiled(_causal_layer)
+
+
+def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Return a function compiled for a GPU, by kernels for the gradients of norms which do not depend on the number of tokens.
+
+    Since torch 2.10 large passes take kernels which compute the gradients of the inputs and of the weights of a norm together. They are
+    known to return gradients that nothing was written to (pytorch issue 193061), and every limit below which they are not taken is one
+    more variant to compile: a pass of a few tokens after a large one has kernels of its own.
+    """
+    import torch._inductor.config as inductor
+
+    known = hasattr(inductor.triton, "mix_order_reduction")
+    return torch.compile(function, options={"triton.mix_order_reduction": False} if known else None)
 
 
 # The network: the elementwise functions, and the decoder layer.
@@ -238,7 +262,7 @@ PLAIN = Elementwise(add_norm, rotate, gated)
 def elementwise(device_type: str) -> Elementwise:
     """Return the functions, compiled on a GPU, where each would otherwise take up to ten passes over memory; as they are on a CPU."""
     if device_type == "cuda" and has_triton():
-        return Elementwise(torch.compile(add_norm), torch.compile(rotate), torch.compile(gated))
+        return Elementwise(compiled(add_norm), compiled(rotate), compiled(gated))
     return PLAIN
 
 
@@ -258,9 +282,21 @@ def decoder_layer(
         x and delta for the next layer.
     """
     x, normed = ops.add_norm(x, delta, weights.input_norm, shape.eps, delta_norm)
-    attended = linear(mix(linear(normed, weights.qkv, weights.qkv_bias)), weights.out)
+    attended = project(
+        mix(project(normed, weights.qkv, weights.qkv_bias, weights.qkv_lora)), weights.out, None, weights.out_lora
+    )
     x, normed = ops.add_norm(x, attended, weights.output_norm, shape.eps, weights.attention_norm)
-    return x, linear(ops.gated(linear(normed, weights.gate_up), shape.smooth), weights.down)
+    gated = ops.gated(project(normed, weights.gate_up, None, weights.gate_up_lora), shape.smooth)
+    return x, project(gated, weights.down, None, weights.down_lora)
+
+
+def project(x: Tensor, weight: Tensor, bias: Tensor | None, lora: LowRank | None) -> Tensor:
+    """Return x @ weight.T [N, outputs], with the bias and what adapters add where there are any.
+
+    The product of the adapters' matrices is never formed: it would be as large as the weights, in every layer, until the backward pass.
+    """
+    y = linear(x, weight, bias)
+    return y if lora is None else torch.addmm(y, linear(x, lora.inward), lora.outward.T)
 
 
 # The sizes of a Llama-shaped network.
@@ -334,6 +370,7 @@ class LayerWeights:
         out: [H, heads * D].
         gate_up: [2 * I, H].
         down: [H, I].
+        qkv_lora, out_lora, gate_up_lora, down_lora: what adapters add to the matrices, where it is not in them.
     """
 
     input_norm: Tensor
@@ -347,6 +384,10 @@ class LayerWeights:
     down: Tensor
     attention_norm: Tensor | None = None
     feed_forward_norm: Tensor | None = None
+    qkv_lora: LowRank | None = None
+    out_lora: LowRank | None = None
+    gate_up_lora: LowRank | None = None
+    down_lora: LowRank | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -365,25 +406,43 @@ class Weights:
     head: Tensor
 
 
-def layer_weights(layer: Any, dtype: torch.dtype) -> LayerWeights:
-    """Return the weights of one decoder layer of transformers' Llama, Qwen2, Qwen3, Mistral or Gemma 3, matrices in `dtype`."""
+def layer_weights(layer: Any, dtype: torch.dtype, *, merge: bool = False) -> LayerWeights:
+    """Return the weights of one decoder layer of transformers' Llama, Qwen2, Qwen3, Mistral or Gemma 3, matrices in `dtype`.
+
+    Args:
+        merge: whether active adapters are added to the matrices, for decoding. Otherwise they stay apart, for training: their
+            gradients need no matrix of the size of the weights then.
+    """
     attention, mlp = layer.self_attn, layer.mlp
-    projections = (attention.q_proj, attention.k_proj, attention.v_proj)
-    biases = [projection.bias for projection in projections if projection.bias is not None]
+    inputs = (attention.q_proj, attention.k_proj, attention.v_proj)
+    biases = [plain_layer(projection).bias for projection in inputs if plain_layer(projection).bias is not None]
     gemma = hasattr(layer, "post_feedforward_layernorm")
+
+    def matrix(*projections: Any) -> Tensor:
+        weights = [merged_weight(one) if merge else plain_layer(one).weight for one in projections]
+        return (torch.cat(weights) if len(weights) > 1 else weights[0]).to(dtype)
+
+    def lora(*projections: Any) -> LowRank | None:
+        added = None if merge else stacked_low_rank(projections)
+        return None if added is None else LowRank(added.inward.to(dtype), added.outward.to(dtype))
+
     return LayerWeights(
         input_norm=norm_weight(layer.input_layernorm),
-        qkv=torch.cat([projection.weight for projection in projections]).to(dtype),
+        qkv=matrix(*inputs),
         qkv_bias=torch.cat(biases).to(dtype) if biases else None,
         q_norm=norm_weight(attention.q_norm) if hasattr(attention, "q_norm") else None,
         k_norm=norm_weight(attention.k_norm) if hasattr(attention, "k_norm") else None,
-        out=attention.o_proj.weight.to(dtype),
+        out=matrix(attention.o_proj),
         # Gemma 3 has another norm of this name, on what attention adds.
         output_norm=norm_weight(layer.pre_feedforward_layernorm if gemma else layer.post_attention_layernorm),
-        gate_up=torch.cat([mlp.gate_proj.weight, mlp.up_proj.weight]).to(dtype),
-        down=mlp.down_proj.weight.to(dtype),
+        gate_up=matrix(mlp.gate_proj, mlp.up_proj),
+        down=matrix(mlp.down_proj),
         attention_norm=norm_weight(layer.post_attention_layernorm) if gemma else None,
         feed_forward_norm=norm_weight(layer.post_feedforward_layernorm) if gemma else None,
+        qkv_lora=lora(*inputs),
+        out_lora=lora(attention.o_proj),
+        gate_up_lora=lora(mlp.gate_proj, mlp.up_proj),
+        down_lora=lora(mlp.down_proj),
     )
 
 
@@ -394,11 +453,11 @@ def norm_weight(norm: Any) -> Tensor:
 
 
 def all_weights(model: PreTrainedModel, dtype: torch.dtype) -> Weights:
-    """Return the weights of a whole model."""
+    """Return the weights of a whole model for decoding, active adapters merged in."""
     body: Any = model.model
     return Weights(
         embedding=body.embed_tokens.weight,
-        layers=tuple(layer_weights(layer, dtype) for layer in body.layers),
+        layers=tuple(layer_weights(layer, dtype, merge=True) for layer in body.layers),
         norm=norm_weight(body.norm),
         head=model.get_output_embeddings().weight.to(dtype),
     )
@@ -411,7 +470,7 @@ def refresh(weights: Weights, model: PreTrainedModel) -> None:
     This takes 3 ms for 135 million parameters on an H200, most of it launching the copies.
     """
     for kept, layer in zip(weights.layers, model.model.layers, strict=True):
-        fresh = layer_weights(layer, kept.qkv.dtype)
+        fresh = layer_weights(layer, kept.qkv.dtype, merge=True)
         for field in fields(LayerWeights):
             old, new = getattr(kept, field.name), getattr(fresh, field.name)
             if old is not None and old.data_ptr() != new.data_ptr():  # norms are the module's own
@@ -460,15 +519,25 @@ def obstacle(model: PreTrainedModel) -> str | None:
     if found is not None:
         return found
     body: Any = model.model
+    if adapted := [name for name, layer in model.named_modules() if _is_wrapped(layer) and "_proj" not in name]:
+        return f"{adapted[0]} has adapters or another wrapper, not only projections"
     for layer in body.layers:
         attention, mlp = layer.self_attn, layer.mlp
         inputs = (attention.q_proj, attention.k_proj, attention.v_proj)
         others = (attention.o_proj, mlp.gate_proj, mlp.up_proj, mlp.down_proj)
+        if found := next(filter(None, map(adapter_obstacle, (*inputs, *others))), None):
+            return found
+        inputs, others = tuple(map(plain_layer, inputs)), tuple(map(plain_layer, others))
         if wrapped := next((one for one in (*inputs, *others) if type(one) is not nn.Linear), None):
             return f"a projection is a {type(wrapped).__name__}, not a plain Linear"
         if any(one.bias is not None for one in others) or len({one.bias is None for one in inputs}) == 2:
             return "biases outside queries, keys and values"
     return None
+
+
+def _is_wrapped(layer: nn.Module) -> bool:
+    """Return whether PEFT put something around a module, adapters or a copy of it to train."""
+    return hasattr(layer, "base_layer") or hasattr(layer, "original_module")
 
 
 def _llama_obstacle(config: Any) -> str | None:
@@ -501,13 +570,34 @@ def _rotary_obstacle(parameters: dict[str, Any]) -> str | None:
 @torch.no_grad()
 def _agrees(model: PreTrainedModel) -> bool:
     """Try both forwards on two short sequences. A later version of transformers may have changed what a class computes."""
+    model = _in_float32(model)
     ids = torch.arange(2, 18, device=model.device) % model.config.vocab_size
     packing = Packing.of([8, 8], model.device)
-    theirs = model(ids.view(2, 8), use_cache=False).logits.float().log_softmax(-1).flatten(0, 1)
-    head = model.get_output_embeddings().weight
-    logits = packed_hidden_states(model, ids, packing, torch.float32) @ head.T.float()
+    with shaken_adapters(model):
+        theirs = model(ids.view(2, 8), use_cache=False).logits.float().log_softmax(-1).flatten(0, 1)
+        head = model.get_output_embeddings().weight
+        logits = packed_hidden_states(model, ids, packing, torch.float32) @ head.T.float()
     gap = float((logits.log_softmax(-1) - theirs).abs().amax())
     allowed = TOLERANCE * max(1.0, float(theirs.abs().amax()) / 10)
     if not gap <= allowed:
         logger.warning("%s: own forward pass is off by %.2g; using transformers' instead", type(model).__name__, gap)
     return gap <= allowed
+
+
+def _in_float32(model: PreTrainedModel) -> PreTrainedModel:
+    """Return the model for a trial: itself in float32, else a copy in float32 of its first layers, of each kind one at least."""
+    if model.dtype == torch.float32:
+        return model
+    body: Any = model.model
+    layers, kinds = body.layers, Shape.of(model.config).sliding
+    count = max(2, *(kinds.index(kind) + 1 for kind in set(kinds)))
+    body.layers = layers[:count]
+    try:
+        copied: Any = copy.deepcopy(model)
+    finally:
+        body.layers = layers
+    copied.config.num_hidden_layers = len(copied.model.layers)
+    if getattr(copied.config, "layer_types", None):
+        copied.config.layer_types = copied.config.layer_types[:count]
+    short: PreTrainedModel = copied.float()
+    return short

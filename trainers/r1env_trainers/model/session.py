@@ -31,7 +31,7 @@ from r1env_trainers.model.load import (
     limit_threads,
     load_model,
 )
-from r1env_trainers.model.lora import read_adapters, with_adapters
+from r1env_trainers.model.lora import adapted_layers, read_adapters, with_adapters
 from r1env_trainers.model.memory import check_fits
 from r1env_trainers.settings import LocalConfig, Schedule
 
@@ -108,6 +108,7 @@ def begin(config: LocalConfig, run: Run, load: Loader = load_model) -> Session:
         raise RunError(f"{error}; delete the folder, so that --resume goes on from the checkpoint before") from error
     if config.lora.rank:
         loaded = with_adapters(loaded, config.lora, config.model, config.seed)
+        dither_start(loaded, config)  # with the same seed in a resumed run, which reads the frozen weights anew
         if checkpoint is not None:
             read_adapters(loaded, checkpoint)
     limit_threads(loaded.parameters, config.threads)
@@ -115,7 +116,8 @@ def begin(config: LocalConfig, run: Run, load: Loader = load_model) -> Session:
         checkpoint_layers(loaded.model)
     optimizer, guard = make_optimizer(loaded, config), Guard(run, config.optim.max_bad_steps)
     if checkpoint is None:
-        dither_start(loaded, config)
+        if not config.lora.rank:
+            dither_start(loaded, config)
         return Session(loaded, optimizer, guard, 0)
     state = load_state(checkpoint)
     dtype = state.get("dtype", "torch.float32").removeprefix(
@@ -127,9 +129,14 @@ def begin(config: LocalConfig, run: Run, load: Loader = load_model) -> Session:
 
 
 def dither_start(loaded: LoadedModel, config: LocalConfig) -> None:
-    """Dither a model that training starts from, if it computes in bfloat16 and the settings allow it."""
-    if config.optim.dither and not config.lora.rank and compute_dtype(loaded.device) is torch.bfloat16:
-        dither_matrices(loaded.model, config.seed)
+    """Dither a model that training starts from, if it computes in bfloat16 and the settings allow it.
+
+    With adapters, the frozen weights that they are added to: completions are sampled from the sum, rounded, in which the adapters' first
+    updates would vanish otherwise.
+    """
+    if config.optim.dither and compute_dtype(loaded.device) is torch.bfloat16:
+        adapted = loaded.adapter is not None
+        dither_matrices(nn.ModuleList(adapted_layers(loaded.model)) if adapted else loaded.model, config.seed)
 
 
 def make_optimizer(loaded: LoadedModel, config: LocalConfig) -> torch.optim.Optimizer:

@@ -22,20 +22,59 @@ document.addEventListener("DOMContentLoaded", () => {
   if ($("#charts-page")?.dataset.config) charts(JSON.parse($("#charts-page").dataset.config));
   if ($("#browser")) browser();
   tokens();
+  picker();
   views();
   keys();
 });
 
+const seconds = () => (document.hidden ? 5 : Number(document.documentElement.dataset.tick)); // between two questions for what is new
+
+function live(text, lost) {
+  const shown = $("#live");
+  shown.hidden = false;
+  if (shown.textContent !== text) shown.textContent = text;
+  shown.classList.toggle("lost", lost);
+}
+
+// Choosing other runs keeps the filters, the stage and the smoothing.
+function picker() {
+  const form = $(".picker form");
+  form.addEventListener("submit", (event) => {
+    event.preventDefault();
+    const query = new URLSearchParams(location.pathname === new URL(form.action).pathname ? location.search : "");
+    for (const name of ["run", "open", "page", "search_from", "found", "view"]) query.delete(name);
+    for (const [name, value] of new FormData(form)) query.append(name, value);
+    location.href = `${form.action}?${query}`;
+  });
+}
+
+// Runs that have begun since the page was made: they can be picked, and a link leads to the newest.
+function offer(sources) {
+  const list = $(".picker form");
+  for (const { name, evaluation } of sources) {
+    const label = el("label");
+    label.append(Object.assign(document.createElement("input"), { type: "checkbox", name: "run", value: name }), ` ${name} `);
+    if (evaluation) label.append(el("small", "", "evaluation"));
+    list.insertBefore(label, $("button", list));
+    list.dataset.sources = Number(list.dataset.sources) + 1;
+  }
+  const newest = sources.at(-1);
+  Object.assign($("#begun"), { hidden: false, href: `/?${new URLSearchParams({ run: newest.name })}`, textContent: `new: ${newest.name}` });
+}
+
 // Charts.
 
 function charts(config) {
-  const runs = Object.fromEntries(config.runs.map((name, number) => [name, { name, number, rows: [], events: [], at: [0, 0] }]));
+  const runs = Object.fromEntries(config.runs.map((name, number) => [name, { name, number, rows: [], events: [] }]));
+  const told = Object.fromEntries([...config.runs, ...config.evaluations].map((name) => [name, [0, 0]])); // the positions up to which they are known
+  let overview = "";
   const address = new URL(location.href);
   const state = { stage: config.stage, smooth: Number(address.searchParams.get("smooth") ?? 0), range: rangeOf(address.searchParams.get("range")) };
   const drawn = new Map(); // place and title → chart, with the shape of its lines
   const several = config.runs.length > 1;
   const PLACE = new Set(["stage", "step", "time"]);
-  if (!config.runs.length) return;
+  if (!$("#overview")) return wait();
+  if (!config.runs.length) return void tick();
 
   $("#smooth").value = state.smooth;
   $("#smooth").addEventListener("input", (event) => { state.smooth = Number(event.target.value); keep("smooth", state.smooth || ""); draw(); });
@@ -51,36 +90,47 @@ function charts(config) {
     history.replaceState(null, "", url);
   }
 
-  async function tick() {
-    const at = Object.values(runs).map((run) => `at=${encodeURIComponent(`${run.name}@${run.at.join(",")}`)}`).join("&");
+  async function ask() {
+    const query = new URLSearchParams({ overview, sources: $(".picker form").dataset.sources });
+    for (const [name, at] of Object.entries(told)) query.append("at", `${name}@${at.join(",")}`);
+    const answer = await fetch(`/tick?${query}`);
+    if (!answer.ok) throw new Error(answer.statusText);
+    return answer.json();
+  }
+
+  // Until there is a run or an evaluation.
+  async function wait() {
     try {
-      const answer = await fetch(`/tick?${at}`);
-      if (!answer.ok) throw new Error(answer.statusText);
-      const news = await answer.json();
+      if ((await ask()).sources.length) return location.reload();
+      live("waiting for a run", false);
+    } catch (error) {
+      live("connection lost", true);
+    }
+    setTimeout(wait, 1000 * seconds());
+  }
+
+  async function tick() {
+    try {
+      const news = await ask();
       let changed = false;
-      for (const [name, told] of Object.entries(news.runs)) {
+      for (const [name, { rows, events, at, reset }] of Object.entries(news.runs)) {
+        told[name] = at;
         const run = runs[name];
-        if (told.reset) Object.assign(run, { rows: [], events: [] });
-        changed ||= told.reset || told.rows.length > 0 || told.events.length > 0;
-        for (const row of told.rows) run.rows.push(row); // a spread of 100,000 arguments would be refused
-        for (const event of told.events) run.events.push(event);
-        run.at = told.at;
+        if (!run) continue; // an evaluation
+        if (reset) Object.assign(run, { rows: [], events: [] });
+        changed ||= reset || rows.length > 0 || events.length > 0;
+        for (const row of rows) run.rows.push(row); // a spread of 100,000 arguments would be refused
+        for (const event of events) run.events.push(event);
       }
       if (changed) draw();
-      if (changed || !$("#overview table")) replace($("#overview"), news.overview);
+      if (news.overview) { replace($("#overview"), news.overview.html); overview = news.overview.name; }
+      if (news.sources.length) offer(news.sources);
       swatches();
       live("live", false);
     } catch (error) {
-      live("no answer from r1env view", true);
+      live("connection lost", true);
     }
-    setTimeout(tick, document.hidden ? 5000 : 1000 * config.every);
-  }
-
-  function live(text, lost) {
-    const shown = $("#live");
-    shown.hidden = false;
-    if (shown.textContent !== text) shown.textContent = text;
-    shown.classList.toggle("lost", lost);
+    setTimeout(tick, 1000 * seconds());
   }
 
   function swatches() {
@@ -104,17 +154,22 @@ function charts(config) {
     return offsets;
   }
 
-  // [x, y] of a metric of a run; a later row of the same step counts.
+  // Of a metric of a run: its points {x, y}, the starts of lines in them, and the stages that have some. A later row of the same step counts.
   function series(run, offsets, metric) {
     const points = new Map();
     for (const row of run.rows) {
       const value = row[metric];
-      if (value != null && offsets.has(row.stage)) points.set(offsets.get(row.stage) + row.step, value);
+      if (value != null && offsets.has(row.stage)) points.set(offsets.get(row.stage) + row.step, [value, row.stage]);
     }
-    const xs = [...points.keys()].sort((a, b) => a - b);
-    let last = null;
-    const ys = xs.map((x) => (last = last === null ? points.get(x) : state.smooth * last + (1 - state.smooth) * points.get(x)));
-    return [xs, ys];
+    const xs = [...points.keys()].sort((a, b) => a - b), starts = [];
+    let last = null, before = null;
+    const ys = xs.map((x) => {
+      const [value, stage] = points.get(x);
+      if (before !== null && stage !== before) { starts.push(x); last = null; }
+      before = stage;
+      return (last = last === null ? value : state.smooth * last + (1 - state.smooth) * value);
+    });
+    return { x: xs, y: ys, starts, stages: new Set([...points.values()].map(([, stage]) => stage)) };
   }
 
   const belongs = (chart, metric) => chart.metrics.some((wanted) => metric === wanted || (wanted.endsWith("/") && metric.startsWith(wanted)));
@@ -141,7 +196,7 @@ function charts(config) {
     $("#more").hidden = rest.length === 0;
     if ($("#more").open) for (const name of rest) tile($("#more-charts"), { title: name, note: "", metrics: [name], signed: true }, [name], members, offsets, []);
     $("#flat").hidden = flat.length === 0;
-    $("#flat").textContent = `Zero throughout, and not drawn: ${flat.join(", ").toLowerCase()}.`;
+    $("#flat").textContent = `Always zero, not drawn: ${flat.join(", ").toLowerCase()}.`;
     $("#controls").hidden = drawn.size === 0;
     $("#zoom-out").hidden = state.range === null;
   }
@@ -168,10 +223,10 @@ function charts(config) {
   // Draw a chart, or let it grow; one without values has no tile.
   function tile(parent, chart, names, members, offsets, flat) {
     const lines = members.flatMap((run) => {
-      const own = names.map((metric) => ({ run, metric, data: series(run, offsets.get(run), metric) })).filter((line) => line.data[0].length);
+      const own = names.map((metric) => ({ run, metric, data: series(run, offsets.get(run), metric) })).filter((line) => line.data.x.length);
       const texts = labels(own.map((line) => line.metric));
-      return own.map(({ metric, data: [x, y] }, place) => ({
-        run, metric, x, y,
+      return own.map(({ metric, data }, place) => ({
+        run, metric, ...data,
         label: several ? (own.length > 1 ? `${run.name} ${texts[place]}` : run.name) : own.length > 1 ? texts[place] : "",
         colour: several ? run.number : place,
         dash: several ? place : 0,
@@ -186,7 +241,7 @@ function charts(config) {
       drawn.delete(key);
       return;
     }
-    const figure = { ...chart, lines, marks: several ? [] : marks(lines[0].run, offsets, lines) };
+    const figure = { ...chart, lines, marks: marks(members, offsets, lines) };
     const shape = JSON.stringify([state.stage, lines.map((line) => line.label)]);
     if (before?.shape === shape) {
       Charts.update(before, figure, state.range !== null);
@@ -205,10 +260,21 @@ function charts(config) {
     parent.insertBefore(box, after ?? null);
   }
 
-  // Where stages begin, and what the monitor said of these metrics.
-  function marks(run, offsets, lines) {
-    const stages = offsets.get(run);
-    const found = stages.size > 1 ? [...stages].map(([name, offset]) => ({ x: offset, label: name })) : [];
+  // Where stages begin, and what the monitor said of these metrics. Of several runs, a stage that not all of them begin at the same step
+  // has the colour of its run, and alerts are only in the list above the charts.
+  function marks(members, offsets, lines) {
+    const begin = new Map(); // stage and place → the runs in which it begins there
+    for (const run of members) {
+      if (offsets.get(run).size < 2) continue;
+      for (const [name, x] of offsets.get(run)) {
+        if (!lines.some((line) => line.run === run && line.stages.has(name))) continue; // it says nothing of this chart
+        const mark = begin.get(`${x} ${name}`) ?? { x, name, runs: [] };
+        begin.set(`${x} ${name}`, { ...mark, runs: [...mark.runs, run] });
+      }
+    }
+    const found = [...begin.values()].map(({ x, name, runs: own }) => ({ x, label: name, colour: own.length === members.length ? null : own[0].number }));
+    if (several) return found;
+    const [run] = members, stages = offsets.get(run);
     for (const event of run.events) {
       if (event.kind !== "alert" || !stages.has(event.stage) || !lines.some((line) => line.metric === event.metric)) continue;
       found.push({ x: stages.get(event.stage) + event.step, label: event.rule, warn: true });
@@ -229,7 +295,7 @@ function charts(config) {
     let found = null;
     for (const run of new Set(figure.lines.map((line) => line.run))) {
       query.append("run", run.name);
-      for (const [stage, offset] of stagesOf(run)) if (x >= offset) found = [stage, x - offset];
+      for (const [stage, offset] of stagesOf(run)) if (x >= offset) found = [stage, Math.round(x - offset)];
     }
     if (!found) return;
     if (!several) {
@@ -277,7 +343,7 @@ async function load(address, into, fragment) {
     replace(into, await answer.text());
     return true;
   } catch (error) {
-    if (error.name !== "AbortError") replace(into, "<p class=\"empty\">No answer from r1env view. Is it still running?</p>");
+    if (error.name !== "AbortError") replace(into, "<p class=\"empty\">The server does not answer. Is r1env view still running?</p>");
     return false;
   }
 }
@@ -311,9 +377,11 @@ function browser() {
     const rows = $("#rows", list), added = $("#rows", fresh);
     if (!rows) list.replaceChildren(...fresh.childNodes);
     else {
-      if (added) rows.append(...added.childNodes);
+      const there = new Set([...list.querySelectorAll(".row")].map((row) => row.dataset.open)); // new rollouts push others to the next page
+      if (added) rows.append(...[...added.children].filter((item) => !there.has($(".row", item).dataset.open)));
       before.replaceWith($(".summary", fresh));
       $(".pages", list)?.remove();
+      $(".summary", list).dataset.total = before.dataset.total;
       const pages = $(".pages", fresh);
       if (pages) {
         $("span", pages).textContent = `${rows.children.length} shown`;
@@ -351,6 +419,7 @@ function browser() {
     if (!link || event.ctrlKey || event.metaKey || event.shiftKey || event.button) return;
     event.preventDefault();
     if (link.dataset.open) show(link);
+    else if (link.id === "fresh") { go(location.href, false); list.parentElement.scrollTo(0, 0); }
     else { follow(link.href); go(link.href); list.parentElement.scrollTo(0, 0); }
   });
   list.addEventListener("show", (event) => show(event.target));
@@ -365,16 +434,36 @@ function browser() {
     if (await load(row.href, detail, "rollout")) detail.scrollTo(0, 0);
     if (narrow.matches) detail.scrollIntoView();
   }
+
+  // Says how many rollouts have come since the list was made. They are put in when asked for, so that it does not move while it is read.
+  async function count() {
+    const summary = $(".summary", list), fresh = $("#fresh", list);
+    if (fresh) {
+      try {
+        const answer = await fetch(`/count${location.search}`);
+        if (!answer.ok) throw new Error(answer.statusText);
+        const more = (await answer.json()).rollouts - Number(summary.dataset.total);
+        fresh.hidden = more === 0;
+        if (more) fresh.textContent = more > 0 ? `show ${more.toLocaleString("en")} new` : "show the list as it is now"; // a resumed run drops some
+        live("live", false);
+      } catch (error) {
+        live("connection lost", true);
+      }
+    }
+    setTimeout(count, 2000 * seconds());
+  }
+
   goOn();
+  count();
 }
 
 // Tokens of completions, coloured by what the update saw of them. The address keeps which overlay is chosen.
 
 const OVERLAYS = {
   advantage: { signed: true, value: (data, at) => (data.trained?.[at] === false ? null : data.advantage?.[at] ?? data.whole), scale: (most) => `advantage, from −${most} (red) to ${most} (green)` },
-  trained: { value: (data, at) => (data.trained?.[at] === false ? 0 : 1), plain: true, scale: () => "underlined: read and not trained on" },
-  logprob: { value: (data, at) => -(data.logprob?.[at] ?? NaN), most: () => 5, scale: () => "the stronger the colour, the less probable; full from −5 nats" },
-  gap: { signed: true, value: (data, at) => data.gap?.[at] ?? null, scale: (most) => `trainer's log-probability less the sampler's, from −${most} (red) to ${most} (green) nats` },
+  trained: { value: (data, at) => (data.trained?.[at] === false ? 0 : 1), plain: true, scale: () => "underlined: not written by the model, so not trained on" },
+  logprob: { value: (data, at) => -(data.logprob?.[at] ?? NaN), most: () => 5, scale: () => "the stronger the colour, the less probable; strongest from −5 nats" },
+  gap: { signed: true, value: (data, at) => data.gap?.[at] ?? null, scale: (most) => `trainer's minus sampler's log-probability, from −${most} (red) to ${most} (green) nats` },
   clipped: { value: (data, at) => Number(data.clipped?.[at] ?? false), plain: true, scale: (_, count) => (count ? `${count} tokens clipped, outlined` : "no token was clipped") },
 };
 
@@ -426,7 +515,7 @@ function paint(box, data, values, overlay, most) {
     one.title = `token ${at + 1} of ${data.all}: ${JSON.stringify(text)}${say("advantage", OVERLAYS.advantage.value(data, at))}${say("log-probability", data.logprob?.[at])}${say("gap", data.gap?.[at])}${data.clipped?.[at] ? ", clipped" : ""}${data.trained?.[at] === false ? ", not trained on" : ""}`;
     words.append(one);
   });
-  const foot = el("output", "hint", data.all > data.text.length ? `${data.all - data.text.length} tokens more` : data.gap ? "" : "The update left this rollout out.");
+  const foot = el("output", "hint", data.all > data.text.length ? `${data.all - data.text.length} more tokens` : data.gap ? "" : "The update did not use this rollout.");
   box.replaceChildren(words, foot);
 }
 
@@ -509,7 +598,7 @@ function keys() {
       n: () => link("#next"), p: () => link("#previous"),
       "/": () => { event.preventDefault(); $("#search")?.focus(); },
       "?": () => $("#help").showModal(),
-      c: () => link('.top nav a[href^="/?"]'), r: () => link('.top nav a[href^="/rollouts"]'),
+      c: () => link('.top nav a[href^="/?"]'), r: () => link('.top nav a[href^="/rollouts"]'), a: () => link('.top nav a[href^="/tasks"]'),
     };
     actions[event.key]?.();
   });
