@@ -48,6 +48,16 @@ def r1env_environments() -> list[EnvironmentSpec]:
             argument="data",
         ),
         EnvironmentSpec(
+            "simulated-user",
+            "r1env.envs.simulated_user:UserTasks",
+            reward="",
+            summary="conversations whose user is played by a second engine, such as engine=openai",
+            max_turns=16,
+            other="r1env.envs.simulated_user:SimulatedUser",
+            kind="chat",
+            requires="data=FILE with the columns user and opening, and the model that plays the user: model=NAME",
+        ),
+        EnvironmentSpec(
             "openenv",
             "r1env.adapters.openenv:OpenEnvTasks",
             reward="environment",

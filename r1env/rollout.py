@@ -320,9 +320,14 @@ def encode_prompt(tokenizer: Any, messages: Conversation, *, chat: bool, tools: 
     Raises:
         ChatTemplateError: the chat template cannot show these messages.
     """
-    special = not (chat and tokenizer.chat_template)  # a chat template writes the special tokens itself
     text = prompt_text(tokenizer, messages, chat=chat, tools=tools)
-    return cast(list[int], tokenizer(text, add_special_tokens=special)["input_ids"])
+    bos, eos = tokenizer.bos_token, tokenizer.eos_token
+    # A chat template writes the special tokens itself, and so does text that a template has made: none of them twice.
+    special = not (chat and tokenizer.chat_template) and not (bos and text.startswith(bos))
+    ids = cast(list[int], tokenizer(text, add_special_tokens=special)["input_ids"])
+    # Some tokenizers end every text with their end of sequence (add_eos_token), after which there is nothing to answer.
+    added_end = special and ids[-1:] == [tokenizer.eos_token_id] and not text.endswith(eos)
+    return ids[:-1] if added_end else ids
 
 
 def prompt_text(tokenizer: Any, messages: Conversation, *, chat: bool, tools: Sequence[Tool] = ()) -> str:

@@ -15,8 +15,9 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import uvicorn
 from playwright.sync_api import Page, sync_playwright
@@ -33,13 +34,12 @@ DESKTOP, PHONE = (1280, 800), (390, 760)
 
 @dataclass(frozen=True, slots=True)
 class Picture:
-    """One picture: `name`.png of an address, in light or dark, after some clicks."""
+    """One picture: `name`.png of an address, in light or dark."""
 
     name: str
     address: str
     size: tuple[int, int] = DESKTOP
     dark: bool = False
-    click: tuple[str, ...] = field(default=())
 
 
 def main() -> int:
@@ -52,7 +52,7 @@ def main() -> int:
     with served(options.run) as address, sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=chromium(), args=["--no-sandbox", "--disable-gpu"])
         large = []
-        for picture in [*pictures(options.run), Picture("demo-report", report.resolve().as_uri(), (1240, 620))]:
+        for picture in [*pictures(options.run), Picture("demo-report", report.resolve().as_uri(), (1240, 760))]:
             context = browser.new_context(
                 viewport={"width": picture.size[0], "height": picture.size[1]},
                 color_scheme="dark" if picture.dark else "light",
@@ -61,9 +61,6 @@ def main() -> int:
             page = context.new_page()
             page.goto(picture.address if "://" in picture.address else address + picture.address)
             settle(page)
-            for selector in picture.click:
-                page.locator(selector).first.click()
-                settle(page)
             path = options.output / f"{picture.name}.png"
             page.screenshot(path=path)
             context.close()
@@ -77,15 +74,23 @@ def main() -> int:
 
 
 def pictures(path: Path) -> list[Picture]:
-    """Return the pictures of a run: the rollout is one of the first mixed groups whose tokens are stored, so that there is something to see."""
+    """Return the pictures of a run: of a step in its middle whose tokens are stored, and there of the group that is most evenly mixed."""
     store = Store([path])
     (name,) = store.sources
-    rows = store.all(Filter(runs=(name,), kind="train", verdict="right", sort="oldest"))
-    whole = store.rollouts(name, [row["row"] for row in rows if row["advantage"]])
-    number = next(row["row"] for row in whole if row["by_token"])
-    opened, step = f"{name}:{number}", store.rollouts(name, [number])[0]["step"]
-    stage = store.rollouts(name, [number])[0]["stage"]
-    listed = f"/rollouts?run={name}&kind=train&step_from={step}&step_to={step}&open={opened}"
+    steps = store.steps(name)
+    stage, step = min(
+        (place for place in steps if store.clipped(name, [rows_of(store, name, *place)[0]["row"]])),
+        key=lambda place: abs(2 * steps.index(place) - len(steps)),
+    )
+    groups: dict[int, list[dict[str, Any]]] = {}
+    for row in rows_of(store, name, stage, step):
+        groups.setdefault(row["group"], []).append(row)
+    group = min(groups.values(), key=lambda rows: abs(2 * sum(row["correct"] for row in rows) - len(rows)))
+    number = next(row["row"] for row in group if row["correct"])
+    wrong = next(
+        row["row"] for row in reversed(rows_of(store, name, stage, step)) if not row["correct"]
+    )  # on the first page of the list
+    listed = f"/rollouts?run={name}&kind=train&step_from={step}&step_to={step}&open={name}:{wrong}"
     return [
         Picture("view-charts-light", f"/?run={name}"),
         Picture("view-rollouts-light", listed),
@@ -94,6 +99,10 @@ def pictures(path: Path) -> list[Picture]:
         Picture("view-phone-dark", f"/?run={name}", PHONE, dark=True),
         Picture("view-phone-light", f"/rollout/{name}/{number}", PHONE),
     ]
+
+
+def rows_of(store: Store, name: str, stage: str, step: int) -> list[dict[str, Any]]:
+    return store.all(Filter(runs=(name,), stage=stage, kind="train", step_from=step, step_to=step, sort="oldest"))
 
 
 def settle(page: Page) -> None:

@@ -57,8 +57,8 @@ class Layout:
         question: text or messages.
         answer: the reference as the row has it: a checker's rule reads the final answer out of a worked solution.
         answers: further references that are as good.
-        options: of a choice; the answer is then `answer_is`: `auto` (a letter or label, an option's text, or an index from 0), `index`,
-            `letter` or `text`.
+        options: of a choice; the answer is then `answer_is`: `auto` (a letter or label, an option's text, or an index from 0), `index`
+            or `letter`; `first`, where the first option is right.
         shown: the question shows the options already.
         agrees: another column that names the same option, as an index.
         tests: a function of the row that returns a `programs.Program`.
@@ -68,6 +68,7 @@ class Layout:
         skip: path → values for which a row is left out of the tasks, by a rule of the set; each such row is counted.
         leave_out: a function of the row that says why it is left out; empty where it stays.
         same_length: lists that belong together.
+        parsed: columns that hold a list or an object, of which a CSV file has the text.
         needs: text that every reference has.
         check: raises `DataError` for faults of its own.
         extra: more metadata, computed.
@@ -97,6 +98,7 @@ class Layout:
     skip: Mapping[str, tuple[Any, ...]] = field(default_factory=dict)
     leave_out: Callable[[Mapping[str, Any]], str] | None = None
     same_length: tuple[str, ...] = ()
+    parsed: tuple[str, ...] = ()
     needs: str = ""
     check: Callable[[Mapping[str, Any]], None] | None = None
     extra: Callable[[Mapping[str, Any]], Mapping[str, Any]] | None = None
@@ -495,6 +497,7 @@ def example_of(row: Mapping[str, Any], layout: Layout | None = None, place: int 
 
 
 def _example_of(row: Mapping[str, Any], layout: Layout, place: int, reading: Reading) -> Example:
+    row = _with_values(row, layout.parsed)
     taken = _Taken(row, layout)
     if layout.check is not None:
         layout.check(row)
@@ -544,6 +547,21 @@ def _example_of(row: Mapping[str, Any], layout: Layout, place: int, reading: Rea
         left_out=left_out,
         reward=layout.reward,
     )
+
+
+def _with_values(row: Mapping[str, Any], columns: tuple[str, ...]) -> Mapping[str, Any]:
+    """Return the row with the values of columns whose text is that of a list or an object."""
+    read = {
+        name: value
+        for name in columns
+        if isinstance(text := row.get(name), str)
+        and text.lstrip()[:1] in ("[", "{")
+        and (value := read_literal(text)) is not MISSING
+    }
+    if not read:
+        return row
+    values = {**row, **read}
+    return Row(values, row.file, row.number, row.unit) if isinstance(row, Row) else values
 
 
 def _program(row: Mapping[str, Any], layout: Layout, taken: _Taken) -> programs.Program:
@@ -631,7 +649,12 @@ def _reference(
     if kind is TaskKind.CHOICE and layout.options and answer is not None:
         return _choice(taken, answer, path, reading, place)
     text = answer_text(answer, row, path)
-    if not text:
+    if (
+        kind is TaskKind.SHORT and text.startswith('["') and text.endswith('"]')
+    ):  # of a CSV file; the reward `math` reads it itself
+        listed = read_literal(text)
+        text = listed[0].strip() if isinstance(listed, list) and len(listed) == 1 and isinstance(listed[0], str) else text
+    if not text or text.lower() in _NOTHING:
         raise _fault(row, path, answer, "write the reference answer there")
     if layout.needs and (not isinstance(answer, str) or layout.needs not in answer):
         raise _fault(
@@ -642,73 +665,188 @@ def _reference(
     return text, {}
 
 
+_NOTHING = ("nan", "<na>", "nat")
+"""What pandas writes where a table has nothing."""
+
+
 def _choice(taken: _Taken, answer: Any, path: str, reading: Reading, place: int) -> tuple[str, dict[str, str]]:
     row, layout = taken.row, taken.layout
     given, options_path = taken("options")
     if given is MISSING or given is None:
         raise DataError(where_of(row), f"no column {options_path!r} with the options; {describe_columns(row)}")
-    labels, texts = _options(given)
-    if not 2 <= len(texts) <= len(LETTERS):
-        raise _fault(row, options_path, given, f"write a list of 2 to {len(LETTERS)} options")
-    wanted = answer if isinstance(answer, list | tuple) else [answer]
+    options = _options(given)
+    if not 2 <= len(options.texts) <= len(LETTERS):
+        raise _fault(row, options_path, given, f"write a list of 2 to {len(LETTERS)} options, none of them empty")
     try:
-        right = {_named_option(one, labels, texts, layout.answer_is, reading.first_index) for one in wanted}
+        right = {options.named(one, layout.answer_is, reading.first_index) for one in options.wanted(answer)}
     except ValueError as error:
-        what = f"write a letter from A to {LETTERS[len(texts) - 1]}, an index, or an option's text"
-        raise _fault(row, path, answer, f"it names none of the {len(texts)} options; {what}") from error
-    if layout.agrees and at_path(row, layout.agrees) not in (MISSING, None):
-        other = at_path(row, layout.agrees)
-        if len(right) != 1 or other != next(iter(right)):
+        raise _fault(row, path, answer, str(error)) from error
+    if layout.agrees and (other := at_path(row, layout.agrees)) not in (MISSING, None, ""):
+        if len(right) != 1 or _index_of(other) != next(iter(right)):
             raise _fault(
                 row, path, answer, f"{layout.agrees!r} is {other!r}, which is another option or none; correct one of the two"
             )
         taken.note(layout.agrees, "answer")
-    order = list(range(len(texts)))
+    order = list(range(len(options.texts)))
     if reading.shuffle_seed is not None or layout.answer_is == "first":
         random.Random(f"{reading.shuffle_seed or 0}/{place}").shuffle(order)
-    shown = dict(zip(LETTERS, (texts[one] for one in order), strict=False))
+    shown = dict(zip(LETTERS, (options.texts[one] for one in order), strict=False))
     return "".join(letter for letter, one in zip(LETTERS, order, strict=False) if one in right), shown
 
 
-def _options(value: Any) -> tuple[list[str], list[str]]:
-    """Return the labels and the texts of a row's options; fillers at the end are dropped (MMLU-Pro)."""
-    if isinstance(value, str):  # of a CSV file
-        value = read_literal(value) if value.lstrip()[:1] in ("[", "{") else value
-    if isinstance(value, Mapping):
-        labels, texts = value.get("label"), value.get("text")
-        if isinstance(labels, list) and isinstance(texts, list):
-            return [*map(str, labels)], [*map(str, texts)]
-        return [*map(str, value)], [*map(str, value.values())]
-    if not isinstance(value, list | tuple):
-        return [], []
-    if all(isinstance(one, Mapping) and len(one) == 1 for one in value) and value:  # [{"A": "…"}, {"B": "…"}]
-        pairs = [next(iter(one.items())) for one in value]
-        return [str(label) for label, _ in pairs], [str(text) for _, text in pairs]
-    texts = [str(one).strip() for one in value]
-    while texts and texts[-1] in ("N/A", ""):
-        texts.pop()
-    return list(LETTERS[: len(texts)]), texts
+@dataclass(frozen=True, slots=True)
+class _Options:
+    """The options of a row.
 
-
-def _named_option(answer: Any, labels: list[str], texts: list[str], answer_is: str, first_index: int) -> int:
-    """Which option an answer names, from 0.
-
-    Raises:
-        ValueError: it names none.
+    Attributes:
+        labels: what the row calls them; letters where it does not say.
+        texts: without their labels.
+        are_numbers: the row has numbers instead of texts.
     """
-    if answer_is == "first":
-        return 0
-    named = str(answer).strip()
-    if not isinstance(answer, int | float) or isinstance(answer, bool):
-        letter = re.sub(r"^\((\w)\)$", r"\1", named)
-        for names, value in ((texts, named), (labels, named), (labels, letter)) if answer_is == "auto" else ((labels, letter),):
-            if value in names:
-                return names.index(value)
-        if answer_is == "letter":
-            raise ValueError(named)
-    if named.removesuffix(".0").isdecimal() and 0 <= int(float(named)) - first_index < len(texts):
-        return int(float(named)) - first_index
-    raise ValueError(named)
+
+    labels: tuple[str, ...] = ()
+    texts: tuple[str, ...] = ()
+    are_numbers: bool = False
+
+    def wanted(self, answer: Any) -> Sequence[Any]:
+        """Return what names the right options: a list may name several, or have a 1 at the right ones and a 0 at the others."""
+        if not isinstance(answer, list | tuple):
+            return [answer]
+        wanted: list[Any] = list(answer)
+        if len(wanted) == len(self.texts) and all(one in (0, 1) and not isinstance(one, str) for one in wanted):
+            wanted = [self.labels[place] for place, one in enumerate(wanted) if one]
+        if not wanted:
+            raise ValueError(self._remedy())
+        return wanted
+
+    def named(self, answer: Any, answer_is: str, first_index: int) -> int:
+        """Return which option an answer names, from 0.
+
+        Raises:
+            ValueError: it names none, or one by its text and another by its label or index; the message says what to write.
+        """
+        if answer_is == "first":
+            return 0
+        text = " ".join(str(answer).split())
+        number = _index_of(answer)
+        if answer_is == "index" and (number is None or self.are_numbers):
+            answer_is = "auto"
+        counts = all(label.isdecimal() for label in self.labels)  # the labels do, and so an index says nothing else
+        found = set(self._by_label(text if number is None else str(number), self.labels))
+        if counts:
+            found.update(self._by_label(text, LETTERS))
+        if (answer_is == "index" or (answer_is == "auto" and not counts)) and number is not None:
+            found.update({number - first_index} & set(range(len(self.texts))))
+        if answer_is == "auto" and (self.are_numbers or isinstance(answer, str | bool)):
+            found.update(self._by_text(text))
+        if len(found) > 1:
+            raise ValueError(f"it names {len(found)} of the options, as a text, a label or an index; write {self._letters()}")
+        if not found:
+            from_one = number == len(self.texts) and not first_index
+            raise ValueError(self._remedy() + (" (or give first_index=1, if they count from 1)" if from_one else ""))
+        return found.pop()
+
+    def _by_label(self, text: str, labels: Sequence[str]) -> Iterator[int]:
+        """Yield the option with a label: `B`, `(B)`, `B.`, or the label before the option's text."""
+        labelled = _LABELLED.fullmatch(text)
+        alone = re.fullmatch(r"[(\[]?(\w+)[)\].:]?", text)
+        for place, (label, option) in enumerate(zip(labels, self.texts, strict=False)):
+            named = alone is not None and alone[1].upper() == label.upper()
+            written_out = (
+                labelled is not None and (labelled[1] or labelled[2]).upper() == label.upper() and _same(labelled[3], option)
+            )
+            if text == label or named or written_out:
+                yield place
+
+    def _by_text(self, text: str) -> Iterator[int]:
+        exact = [place for place, one in enumerate(self.texts) if " ".join(one.split()) == text]
+        yield from exact or (place for place, one in enumerate(self.texts) if _same(one, text))
+
+    def _letters(self) -> str:
+        return f"a letter from A to {LETTERS[len(self.texts) - 1]}"
+
+    def _remedy(self) -> str:
+        return f"it names none of the {len(self.texts)} options; write {self._letters()}, an index, or an option's text"
+
+
+_LABELLED = re.compile(r"\s*(?:\(([A-Ja-j])\)|([A-Ja-j])\s*[).:])\s*(\S.*?)\s*", re.DOTALL)
+"""An option behind its label: `A) …`, `A. …`, `A: …`, `(A) …`."""
+
+_FILLERS = (None, "", "N/A")
+
+
+def _same(one: str, other: str) -> bool:
+    return " ".join(one.casefold().split()) == " ".join(other.casefold().split())
+
+
+def _index_of(value: Any) -> int | None:
+    """Return an index, which may be written `1`, `"1"` or `1.0`; None where it is none."""
+    text = str(value).strip().removesuffix(".0")
+    return int(text) if text.isdecimal() and text.isascii() and len(text) < 10 and not isinstance(value, bool) else None
+
+
+def _options(value: Any) -> _Options:
+    """Return a row's options, without labels in front of the texts and without fillers at the end (MMLU-Pro); empty where it has none."""
+    if isinstance(value, str):  # of a CSV file
+        lines = [line for line in value.splitlines() if line.strip()]
+        value = read_literal(value) if value.lstrip()[:1] in ("[", "{") else lines if _labelled(lines) else value
+    labels: Sequence[Any] | None = None
+    if isinstance(value, Mapping):
+        columns = next(
+            ([value[name] for name in pair] for pair in _LABEL_AND_TEXT if all(name in value for name in pair)), None
+        )
+        labels, texts = (
+            columns if columns and all(isinstance(one, list) for one in columns) else (list(value), list(value.values()))
+        )
+        if len(labels) != len(texts):
+            return _Options()
+    elif isinstance(value, list | tuple):
+        texts = list(value)
+        if texts and all(isinstance(one, Mapping) for one in texts):
+            pairs = [_label_and_text(one) for one in texts]
+            if any(pair is None for pair in pairs):
+                return _Options()
+            labels, texts = [pair[0] for pair in pairs if pair], [pair[1] for pair in pairs if pair]
+    else:
+        return _Options()
+    texts = [one.strip() if isinstance(one, str) else one for one in texts]
+    while texts and (texts[-1] in _FILLERS or texts[-1] != texts[-1]):  # NaN is not equal to itself
+        texts.pop()
+    if not all(_is_option(one) for one in texts) or len({isinstance(one, bool) for one in texts}) > 1:
+        return _Options()
+    are_numbers = any(not isinstance(one, str) for one in texts)
+    shown = [_LABELLED.fullmatch(one)[3] for one in texts] if not are_numbers and _labelled(texts) else map(str, texts)  # type: ignore[index]
+    labels = LETTERS if labels is None else labels
+    return _Options(tuple(map(str, labels[: len(texts)])), tuple(shown), are_numbers)
+
+
+def _is_option(value: Any) -> bool:
+    if isinstance(value, str):
+        return bool(value) and value.lower() not in _NOTHING
+    return isinstance(value, int | float) and math.isfinite(value)
+
+
+_LABEL_AND_TEXT = (
+    ("label", "text"),
+    ("labels", "texts"),
+    ("key", "text"),
+    ("key", "value"),
+    ("id", "text"),
+    ("letter", "text"),
+)
+
+
+def _label_and_text(option: Mapping[str, Any]) -> tuple[Any, Any] | None:
+    """Return the label and the text of an option that is an object: `{"A": "…"}` or `{"label": "A", "text": "…"}`."""
+    if len(option) == 1:
+        return next(iter(option.items()))
+    return next(((option[one], option[other]) for one, other in _LABEL_AND_TEXT if one in option and other in option), None)
+
+
+def _labelled(texts: Sequence[str]) -> bool:
+    """Return whether every text begins with its label, in order."""
+    found = [_LABELLED.fullmatch(text) for text in texts]
+    return len(texts) > 1 and [(one[1] or one[2]).upper() if one else "" for one in found] == list(LETTERS[: len(texts)])
 
 
 def _with_options(prompt: Conversation, options: Mapping[str, str]) -> Conversation:
@@ -1303,9 +1441,9 @@ def _need(*columns: str) -> Callable[[Mapping[str, Any]], None]:
 
 def _agree_on_text(row: Mapping[str, Any]) -> None:
     """SuperGPQA: the letter and the text of the answer are the same option."""
-    labels, texts = _options(row.get("options"))
+    options = _options(row.get("options"))
     letter, text = row.get("answer_letter"), str(row.get("answer")).strip()
-    if letter in labels and text in texts and texts[labels.index(str(letter))] != text:
+    if letter in options.labels and text in options.texts and options.texts[options.labels.index(str(letter))] != text:
         raise _fault(row, "answer_letter", letter, f"'answer' is {text!r}, which is another option; correct one of the two")
 
 
@@ -1371,7 +1509,7 @@ LAYOUTS: tuple[Layout, ...] = (
     Layout("AIME 2024 (capitals)", "ID, Problem, Answer", MATH, "Problem", "Answer", completions="Solution"),
     Layout("OlympiadBench", "question, final_answer|answer_type, is_multiple_answer", MATH,
         _joined("\n", "context", "question"), "final_answer", completions="solution",
-        skip={"question_type": ("Theorem proof",)}),
+        skip={"question_type": ("Theorem proof",)}, parsed=("final_answer",)),
     Layout("SimpleQA", "problem, answer, metadata~answer_type", SHORT, "problem", "answer"),
     Layout("MATH", "problem, solution, !answer, level|type|idx", MATH, "problem", "solution", completions="solution"),
     # Sets of tasks of several kinds.
@@ -1431,14 +1569,15 @@ LAYOUTS: tuple[Layout, ...] = (
     Layout("CMMLU", "Question, A, B, Answer", CHOICE, "Question", "Answer", options=_LETTERED, answer_is="letter"),
     Layout("CLUEWSC", "text, target.span1_text, label", CHOICE, _wsc_question,
         Computed("label", lambda row: "A" if _truth(row, row["label"]) else "B"),
-        options=Computed("label", lambda _: {"A": "是", "B": "否"}), answer_is="letter"),
+        options=Computed("label", lambda _: {"A": "是", "B": "否"}), answer_is="letter", parsed=("target",)),
     # Short answers.
     Layout("DROP", "passage, question, answer:dict", SHORT, _joined("\n\n", "passage", "question"), _first_of_drop,
-        answers=Computed("validated_answers", _drop_answers)),
+        answers=Computed("validated_answers", _drop_answers), parsed=("answer", "validated_answers")),
     Layout("DROP (simple-evals)", "context, completion, ref_text", SHORT, "context", _alternatives("ref_text", 0),
         answers=_alternatives("ref_text", slice(1, None))),
     # Instructions without a reference.
-    Layout("IFEval or IFBench", "prompt, instruction_id_list, kwargs", CHAT, "prompt", check=_constraints),
+    Layout("IFEval or IFBench", "prompt, instruction_id_list, kwargs", CHAT, "prompt", check=_constraints,
+        parsed=("instruction_id_list", "kwargs")),
     Layout("AlpacaEval", "instruction, output, generator", CHAT, "instruction", completions="output"),
     Layout("Arena-Hard judgments", "uid, games, judge", None),
     Layout("Arena-Hard answers", "uid, model, messages", None, "messages", completions=""),

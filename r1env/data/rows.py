@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ast
 import bisect
+import bz2
 import csv
 import functools
 import glob
@@ -14,6 +15,7 @@ import gzip
 import io
 import itertools
 import json
+import lzma
 import os
 import re
 import zlib
@@ -64,8 +66,9 @@ class Row(dict[str, Any]):
 def read_rows(source: Source, split: str | None = None) -> Rows:
     """Return the rows of `source`. Opening it reads the first row and no more; nothing is kept in memory.
 
-    The format follows from the name (`.jsonl`, `.ndjson`, `.json`, `.csv`, `.tsv`, `.parquet`, each also with `.gz`), or else from the
-    content. Text is UTF-8, with or without a byte order mark.
+    The format follows from the name (`.jsonl`, `.ndjson`, `.json`, `.csv`, `.tsv`, `.parquet`, `.arrow`; texts also with `.gz`, `.bz2`, `.xz`
+    or `.zst`), or else from the content. Text is UTF-8, with or without a byte order mark. A folder that `Dataset.save_to_disk` wrote is
+    read as well.
 
     Args:
         source: a file, a folder, a glob, `hub:owner/name[:config][@split]`, or a sequence of these, or some separated by commas. The files of
@@ -135,7 +138,23 @@ class Rows(Sequence[Row]):
 
 # From a source to its files.
 
-FORMATS = {".jsonl": "lines", ".ndjson": "lines", ".json": "json", ".csv": "csv", ".tsv": "csv", ".parquet": "parquet"}
+FORMATS = {
+    ".jsonl": "lines",
+    ".ndjson": "lines",
+    ".json": "json",
+    ".csv": "csv",
+    ".tsv": "csv",
+    ".parquet": "parquet",
+    ".arrow": "arrow",
+}
+
+_COMPRESSED = {".gz": b"\x1f\x8b", ".bz2": b"BZh", ".xz": b"\xfd7zXZ\x00", ".zst": b"\x28\xb5\x2f\xfd"}
+"""The ends of the names of compressed files, and the bytes they begin with."""
+
+_OF_DATASETS = ("state.json", "dataset_info.json", "dataset_dict.json")
+"""Files that the library `datasets` writes beside the rows."""
+
+_TO_ROWS = "write them with DataFrame.to_json(path, orient='records', lines=True) or Dataset.to_parquet(path)"
 
 _WHOLE = (None, "train", "all")
 """What may be asked of rows without splits, which are all for training."""
@@ -198,6 +217,8 @@ def _files_of_folder(folder: Path, split: str | None) -> list[Path]:
         for file in sorted(folder.rglob("*"))
         if file.is_file()
         and _suffix(file) in FORMATS
+        and file.name not in _OF_DATASETS
+        and not file.name.startswith("cache-")  # what Dataset.map leaves in such a folder
         and not any(part.startswith(".") for part in file.relative_to(folder).parts)
     ]
     by_split: dict[str, list[Path]] = {}
@@ -213,8 +234,7 @@ def _files_of_folder(folder: Path, split: str | None) -> list[Path]:
         raise NoSplitError(f"the files of {folder} belong to the splits {names}; name one: {folder}@{named}, or {folder}@all")
     formats = sorted({_suffix(file) for file in files})
     if not files:
-        arrow = ", an Arrow folder; write it with Dataset.to_parquet" if (folder / "state.json").exists() else ""
-        raise DataError(str(folder), f"there is no data file in it{arrow} (known: {', '.join(FORMATS)})")
+        raise DataError(str(folder), f"there is no data file in it (known: {', '.join(FORMATS)})")
     if len(formats) > 1:
         raise DataError(
             str(folder), f"it holds files of several formats ({', '.join(formats)}); name one: '{folder}/**/*{formats[0]}'"
@@ -231,7 +251,8 @@ def _split_of(path: Path) -> str:
 
 
 def _suffix(path: Path) -> str:
-    return Path(path.name.removesuffix(".gz")).suffix.lower()
+    name = path.name.lower()
+    return Path(name.removesuffix(next((end for end in _COMPRESSED if name.endswith(end)), ""))).suffix
 
 
 # One class a format. Each can be iterated, and knows its length and its rows by index.
@@ -258,10 +279,16 @@ class _Part:
         return list(iter(self))  # not list(self), which would ask for the length
 
     def open(self) -> IO[bytes]:
+        """Open the file for reading, decompressed by its first bytes, whatever its name."""
         file = self.path.open("rb")
-        if file.peek(2)[:2] == b"\x1f\x8b":  # gzip, whatever the name
-            return gzip.GzipFile(fileobj=file)  # type: ignore[return-value]  # it is a readable binary file
-        return file
+        head = file.peek(6)[:6]
+        kind = next((end for end, mark in _COMPRESSED.items() if head.startswith(mark)), "")
+        if kind == ".zst":
+            file.close()
+            stream = import_pyarrow().input_stream(str(self.path), compression="zstd")
+            return io.BufferedReader(stream)
+        opened = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}
+        return opened[kind](file, "rb") if kind else file  # type: ignore[operator]  # they share no type
 
     def text(self) -> io.TextIOWrapper:
         return io.TextIOWrapper(self.open(), encoding="utf-8-sig", newline="")
@@ -281,6 +308,10 @@ def _file_part(path: Path) -> _Part:
         return _ParquetPart(path)
     if kind == "parquet":
         raise DataError(name, "it is no Parquet file (it does not begin with PAR1)")
+    if kind == "arrow" or head.startswith(_ARROW_FILE):
+        return _ArrowPart(path)
+    if head.startswith(b"PK\x03\x04"):
+        raise DataError(name, "it is a ZIP archive or a spreadsheet; unpack it, or save it as CSV")
     if head[:2] in (b"\xff\xfe", b"\xfe\xff"):
         raise DataError(name, "it is UTF-16; write it as UTF-8")
     if kind == "csv":
@@ -288,13 +319,20 @@ def _file_part(path: Path) -> _Part:
     start = (head + rest).removeprefix(b"\xef\xbb\xbf").lstrip()[:1]
     if kind == "lines" or start not in (b"[", b"{"):
         if kind is None and start and start not in (b"[", b"{"):
-            raise DataError(name, f"neither its name nor its content says what format it has; known: {', '.join(FORMATS)}")
+            raise DataError(
+                name, f"neither its name nor its content says what format it has; known: {', '.join(FORMATS)}; {_TO_ROWS}"
+            )
         return _LinesPart(path)
     # What is called .json, or nothing, may still be JSON Lines: then its first line is a value.
     line = head.removeprefix(b"\xef\xbb\xbf")
-    if _is_json(line) and (rest.strip() or (start == b"{" and _rows_in(json.loads(line)) is None)):
+    if _is_json(line) and (rest.strip() or (start == b"{" and _is_row(json.loads(line)))):
         return _LinesPart(path)
     return _JsonPart(path)
+
+
+def _is_row(value: Any) -> bool:
+    """Return whether an object that is a whole document is one row, and neither holds rows nor columns."""
+    return _rows_in(value) is None and not all(isinstance(one, list | dict) for one in value.values())
 
 
 def _is_json(line: bytes) -> bool:
@@ -342,8 +380,8 @@ class _LinesPart(_Part):
 
     @functools.cached_property
     def _is_plain(self) -> bool:
-        with _reading(self.name), self.open() as file:
-            return not isinstance(file, gzip.GzipFile)
+        with _reading(self.name), self.path.open("rb") as file:
+            return not file.read(6).startswith(tuple(_COMPRESSED.values()))
 
     @functools.cached_property
     def _file(self) -> IO[bytes]:
@@ -408,7 +446,7 @@ class _JsonPart(_Part):
             if rows is None:
                 raise DataError(
                     self.name,
-                    f"it is one JSON object with {_listed(value)}; a data file is an array of objects, or one object a line",
+                    f"it is one JSON object with {_listed(value)}; a data file is an array of objects, or one object a line: {_TO_ROWS}",
                 )
             for number, row in enumerate(rows, start=1):
                 yield _as_row(row, self.name, number, "row")
@@ -452,7 +490,7 @@ class _CsvPart(_Part):
             delimiter = "\t" if _suffix(self.path) == ".tsv" else max(",;\t", key=first.count)
             reader = csv.reader(itertools.chain([first], lines), delimiter=delimiter, strict=True)
             try:
-                header = next(reader, [])
+                header = [name.strip() for name in next(reader, [])]
                 if len(set(header)) < len(header):
                     raise DataError(self.name, f"two columns have the same name: {', '.join(header)}")
                 number = 0
@@ -525,6 +563,40 @@ class _ParquetPart(_Part):
         return {"path": self.path, "name": self.name, "_groups": OrderedDict()}
 
 
+_ARROW_FILE = b"ARROW1"
+
+
+class _ArrowPart(_Part):
+    """Arrow, as files or streams: what `datasets` keeps on disk, and Feather. The file is mapped into memory, not read."""
+
+    def __iter__(self) -> Iterator[Row]:
+        number = 0
+        with _reading(self.name):
+            for batch in self._table.to_batches(max_chunksize=_ParquetPart.batch):
+                for values in batch.to_pylist():
+                    number += 1
+                    yield Row(values, self.name, number)
+
+    def __len__(self) -> int:
+        return int(self._table.num_rows)
+
+    def at(self, index: int) -> Row:
+        with _reading(self.name):
+            (values,) = self._table.slice(index, 1).to_pylist()
+        return Row(values, self.name, index + 1)
+
+    @functools.cached_property
+    def _table(self) -> Any:
+        arrow = import_pyarrow()
+        with _reading(self.name), self.path.open("rb") as file:
+            is_file = file.read(len(_ARROW_FILE)) == _ARROW_FILE
+            source = arrow.memory_map(str(self.path))
+            return (arrow.ipc.open_file(source) if is_file else arrow.ipc.open_stream(source)).read_all()
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"path": self.path, "name": self.name}
+
+
 class _HubPart(_Part):
     """One split of a data set on the hub, through the library `datasets`, which downloads it once and keeps it on disk."""
 
@@ -574,16 +646,17 @@ class _HubPart(_Part):
 
 
 def import_pyarrow() -> Any:
-    """Return pyarrow with its Parquet reader.
+    """Return pyarrow with its readers of Parquet and of Arrow files.
 
     Raises:
         UsageError: it is not installed.
     """
     try:
         import pyarrow
+        import pyarrow.ipc
         import pyarrow.parquet
     except ImportError as error:
-        raise UsageError("Parquet files need pyarrow: pip install 'r1env[parquet]'") from error
+        raise UsageError("Parquet, Arrow and .zst files need pyarrow: pip install 'r1env[parquet]'") from error
     return pyarrow
 
 
@@ -603,7 +676,7 @@ class _reading:  # noqa: N801 - it is used like a function
             raise DataError(self._name, f"not UTF-8 ({error.reason} at byte {error.start})") from error
         if isinstance(error, OSError):  # also a damaged gzip file, and Arrow's
             raise DataError(self._name, f"cannot read it: {error.strerror or error}") from error
-        if isinstance(error, EOFError | zlib.error):
+        if isinstance(error, EOFError | zlib.error | lzma.LZMAError):
             raise DataError(self._name, f"its compressed data are damaged ({error})") from error
         if type(error).__module__.startswith("pyarrow"):
             raise DataError(self._name, f"Arrow cannot read it ({_why(error)})") from error
@@ -643,6 +716,10 @@ FIELDS: Mapping[str, tuple[str, ...]] = {
         "messages",
         "quiz",
         "description",
+        "body",
+        "question_text",
+        "question_content",
+        "q",
     ),
     "answer": (
         "answer",
@@ -654,7 +731,14 @@ FIELDS: Mapping[str, tuple[str, ...]] = {
         "label",
         "gold",
         "reference",
+        "correct_answer",
+        "correct",
+        "answer_key",
+        "answerkey",
+        "answers",
+        "groundtruth",
         "solution",
+        "a",
     ),
     "options": ("options", "choices"),
     "tests": ("tests", "test_list", "test_cases", "input_output", "test"),
@@ -753,14 +837,22 @@ def where_of(row: Mapping[str, Any]) -> str:
 
 def describe_columns(row: Mapping[str, Any]) -> str:
     """Return the columns of a row, and a map to copy and change: `its columns: a, b; map them: --map question=a,answer=b`."""
-    guess = {field: next((name for name in names if name in row), None) for field, names in FIELDS.items()}
+    names = {str(name).strip().lower(): str(name) for name in row}
+    for column, value in row.items():  # of an object inside a column, whose own names come second
+        inner = read_literal(value) if isinstance(value, str) and value.lstrip().startswith("{") else value
+        if isinstance(inner, Mapping):
+            for name in inner:
+                names.setdefault(str(name).lower(), f"{column}.{name}")
     known = {
-        field: name for field, name in guess.items() if name is not None and field in ("question", "answer", "options", "tests")
+        field: name
+        for field in ("question", "answer", "options", "tests")
+        if (name := next((names[one] for one in FIELDS[field] if one in names), None)) is not None
     }
-    spare = [name for name in row if name not in known.values()]
+    spare = [name for name in row if name not in known.values() and str(name).lower() not in ("", *FIELDS["id"], "idx")]
     for field in ("question", "answer"):
-        if field not in known and spare:
-            known[field] = spare.pop(0)
+        if field not in known and len(row) <= 2:  # in more columns it would be a guess out of the air
+            known[field] = spare.pop(0) if spare else "COLUMN"
+        known.setdefault(field, "COLUMN")
     ordered = {field: known[field] for field in ("question", "answer", "options", "tests") if field in known}
     example = ",".join(f"{field}={name}" for field, name in ordered.items()) or "question=COLUMN,answer=COLUMN"
     return f"its columns: {_listed(row) or 'none'}; say which is which: --map {example}"

@@ -132,6 +132,8 @@ def make_environment(
         chosen = template or spec.template or TEMPLATE_OF_KIND.get(source.kind, "plain")
     else:
         chosen = template or spec.template
+    # What answers the model may depend on the options of the source. Tasks must not carry such options: a client of a server sends tasks.
+    other = getattr(source, "other", None) or (None if spec.other is None else import_target(spec.other))
     return Environment(
         name=spec.name,
         source=_part_of(source, spec, split, hold_out),
@@ -139,8 +141,8 @@ def make_environment(
         accuracy="" if accuracy is None else accuracy.name,
         template=plugins.template(chosen),
         max_turns=spec.max_turns if max_turns is None else max_turns,
-        other=None if spec.other is None else other_side(import_target(spec.other), spec.name),
-        tool_parser=parse_tool_calls if spec.other is None else plugins.load(ToolParserSpec, tool_parser or spec.tool_parser),
+        other=None if other is None else other_side(other, spec.name),
+        tool_parser=parse_tool_calls if other is None else plugins.load(ToolParserSpec, tool_parser or spec.tool_parser),
         step_seconds=spec.step_seconds,
         split=split,
         options={**spec.options, **options},

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import itertools
 import logging
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -170,6 +171,9 @@ def _line(name: str, label: str, rows: Rows) -> dict[str, Any]:
     values = {row["step"]: row[name] for row in rows if row.get(name) is not None}  # a later row of the same step counts
     steps = sorted(values)
     line: dict[str, Any] = {"label": label, "x": steps, "y": [float(f"{values[step]:.{DIGITS}g}") for step in steps]}
+    stages = {row["step"]: row.get("stage") for row in rows if row.get(name) is not None}
+    if starts := [step for before, step in itertools.pairwise(steps) if stages[step] != stages[before]]:
+        line["starts"] = starts  # the line has a gap between the stages that log it
     if name == "eval/accuracy":
         line["level"] = True  # a dotted line at the accuracy before training
     return line

@@ -140,8 +140,9 @@ PROBES = (
     Probe(
         "no capabilities, no new privileges",
         "status = dict(line.split(':\\t') for line in open('/proc/self/status').read().splitlines() if ':\\t' in line)\n"
-        "good = int(status['CapEff'], 16) == 0 and status['NoNewPrivs'] == '1' and status['Seccomp'] == '2'\n"
-        "print('holds' if good else {k: status[k] for k in ('CapEff', 'NoNewPrivs', 'Seccomp')})",
+        "import ctypes\nno_new_privileges = ctypes.CDLL(None).prctl(39, 0, 0, 0, 0)\n"
+        "good = int(status['CapEff'], 16) == 0 and no_new_privileges == 1 and status['Seccomp'] == '2'\n"
+        "print('holds' if good else {**{k: status[k] for k in ('CapEff', 'Seccomp')}, 'no_new_privileges': no_new_privileges})",
     ),
     Probe("not root", "import os\nprint('holds' if os.getuid() >= 10000 and 0 not in os.getgroups() else os.getresuid())"),
     Probe("io_uring is closed", _DENIED_CALL.format(call="425, 8, ctypes.create_string_buffer(256)")),

@@ -330,7 +330,7 @@ BROKEN = [
     ({"question": "Add.", "answer": float("nan")}, "", "write a finite number"),
     ({"question": "Add.", "answer": {"x": 1}}, "", r"\(dict\): write the reference answer as text"),
     ({**CHOICE, "answer": "A"}, "", "'answer_index' is 1, which is another option or none"),
-    ({**CHOICE, "options": []}, "", "write a list of 2 to 10 options"),
+    ({**CHOICE, "options": []}, "", "write a list of 2 to 10 options, none of them empty"),
     ({**CHOICE, "answer": "K"}, "", "names none of the 2 options; write a letter from A to B"),
     ({**ROWS["mmlu"][0], "answer": 2}, "", "names none of the 2 options"),
     (

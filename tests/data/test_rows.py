@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import bz2
 import contextlib
 import gzip
 import json
+import lzma
 import pickle
 import subprocess
 import sys
@@ -27,7 +29,13 @@ ROWS = [
 
 def write(path: Path, rows=ROWS) -> Path:
     """Write rows in the format of the name."""
-    kind = path.name.removesuffix(".gz").rpartition(".")[2]
+    kind = path.name.partition(".")[2].partition(".")[0]
+    if kind == "arrow":
+        arrow = pytest.importorskip("pyarrow")
+        table, open_ = arrow.Table.from_pylist(rows), arrow.ipc.new_stream if "stream" in path.name else arrow.ipc.new_file
+        with open_(str(path), table.schema) as file:
+            file.write_table(table)
+        return path
     if kind == "parquet":
         arrow = pytest.importorskip("pyarrow")
         pytest.importorskip("pyarrow.parquet").write_table(arrow.Table.from_pylist(rows), path, row_group_size=2)
@@ -43,11 +51,19 @@ def write(path: Path, rows=ROWS) -> Path:
         data = text.getvalue()
     else:
         data = json.dumps(rows, indent=1) if kind == "json" else "".join(json.dumps(row) + "\n" for row in rows)
-    path.write_bytes(gzip.compress(data.encode()) if path.suffix == ".gz" else data.encode())
+    path.write_bytes(COMPRESS.get(path.suffix, bytes)(data.encode()))
     return path
 
 
-FILES = ["a.jsonl", "a.ndjson", "a.json", "a.csv", "a.tsv", "a.parquet", "a.jsonl.gz", "a.json.gz", "a.csv.gz"]
+def zstd(data: bytes) -> bytes:
+    return pytest.importorskip("pyarrow").compress(data, codec="zstd", asbytes=True)
+
+
+COMPRESS = {".gz": gzip.compress, ".bz2": bz2.compress, ".xz": lzma.compress, ".zst": zstd}
+FILES = [
+    *("a.jsonl", "a.ndjson", "a.json", "a.csv", "a.tsv", "a.parquet", "a.arrow", "stream.arrow"),
+    *(f"a.{kind}{end}" for kind in ("jsonl", "json", "csv") for end in COMPRESS),
+]
 
 
 @pytest.mark.parametrize("name", FILES)
@@ -141,6 +157,17 @@ def test_a_folder_of_several_formats_is_ambiguous(tmp_path):
         ("a.parquet", b"nothing of it", "no Parquet file"),
         ("a.jsonl", "{}\n".encode("utf-16"), "UTF-16; write it as UTF-8"),
         ("a.jsonl.gz", gzip.compress(b'{"a": 1}\n' * 100, mtime=0)[:-20], "damaged|Compressed file"),
+        ("a.jsonl.bz2", bz2.compress(b'{"a": 1}\n' * 100)[:-20], "damaged"),
+        ("a.jsonl.xz", lzma.compress(b'{"a": 1}\n' * 100)[:-20], "damaged"),
+        ("a.arrow", b"ARROW1 and no more", "Arrow cannot read it"),
+        ("a.arrow", b"nothing of it", "Arrow cannot read it"),
+        ("a.xlsx", b"PK\x03\x04", "ZIP archive or a spreadsheet; unpack it, or save it as CSV"),
+        (
+            "columns.json",
+            b'{"question": ["a", "b"], "answer": ["1", "2"]}',
+            "one JSON object with question, answer.*orient='records'",
+        ),
+        ("by-key.json", b'{"0": {"question": "a"}, "1": {"question": "b"}}', "one JSON object with 0, 1"),
         ("picture.png", b"\x89PNG", "neither its name nor its content"),
     ],
 )
@@ -151,6 +178,35 @@ def test_a_faulty_file_is_refused_in_one_line_that_names_the_place(tmp_path, nam
         list(iter(read_rows(path)))
     assert str(path) in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_a_folder_that_the_library_datasets_wrote_is_read(tmp_path):
+    datasets = pytest.importorskip("datasets")
+    rows = datasets.Dataset.from_list(ROWS)
+    rows.save_to_disk(tmp_path / "one")
+    assert list(read_rows(tmp_path / "one")) == ROWS
+    datasets.DatasetDict({"train": rows, "test": rows}).save_to_disk(tmp_path / "two")
+    assert list(read_rows(tmp_path / "two", "test")) == ROWS
+    with pytest.raises(NoSplitError, match="belong to the splits test, train; name one"):
+        read_rows(tmp_path / "two")
+
+
+def test_a_header_of_csv_may_have_blanks_around_its_names(tmp_path):
+    (tmp_path / "a.csv").write_text("question , answer\n2 + 2?,4\n")
+    assert read_rows(tmp_path / "a.csv").columns == ("question", "answer")
+
+
+@pytest.mark.parametrize(
+    ("row", "suggested"),
+    [
+        ({"Frage": "?", "Antwort": "4"}, "question=Frage,answer=Antwort"),
+        ({"QUESTION": "?", "Gold": "4"}, "question=QUESTION,answer=Gold"),
+        ({"id": 1, "data": {"problem": "?", "answer": "4"}}, "question=data.problem,answer=data.answer"),
+        ({"id": 1, "Body": "?", "Equation": "", "Type": ""}, "question=Body,answer=COLUMN"),
+    ],
+)
+def test_the_map_to_copy_is_a_good_guess_or_says_that_a_column_is_to_be_named(row, suggested):
+    assert describe_columns(row).endswith(f"--map {suggested}")
 
 
 def test_what_is_not_there_is_refused(tmp_path):

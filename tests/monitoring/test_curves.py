@@ -58,6 +58,15 @@ def test_the_overview_puts_stages_one_after_another_and_marks_where_each_begins(
     assert [(mark["x"], mark["label"]) for mark in accuracy["marks"]] == [(0, "sft"), (10, "rl")]
 
 
+def test_a_line_has_a_gap_between_the_stages_that_log_it() -> None:
+    stages = {
+        name: [{"stage": name, "step": step, "time": 0.0, "loss" if name == "sft" else "reward": 1.0} for step in (1, 2)]
+        for name in ("first", "sft", "second")
+    }
+    (reward,) = overview_figures(stages)
+    assert (reward["lines"][0]["x"], reward["lines"][0]["starts"]) == ([1, 2, 3, 4], [3])
+
+
 def test_a_run_of_one_stage_needs_no_overview() -> None:
     assert overview_figures({"rl": ROWS}) == []
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import os
 import random
@@ -114,6 +115,172 @@ def test_rows_of_other_copies_of_a_set_are_read(tmp_path, name, row):
         0.0,
         0.0,
     ]
+
+
+FLOWERS = ["red lead", "rose", "leaf", "snow"]  # the second is right
+OPTIONS = {
+    "list": FLOWERS,
+    "by letter": dict(zip("ABCD", FLOWERS, strict=True)),
+    "by small letter": dict(zip("abcd", FLOWERS, strict=True)),
+    "by number from 0": dict(zip("0123", FLOWERS, strict=True)),
+    "label and text": {"label": list("ABCD"), "text": FLOWERS},
+    "list of label and text": [{"label": label, "text": text} for label, text in zip("ABCD", FLOWERS, strict=True)],
+    "list of key and value": [{"key": label, "value": text} for label, text in zip("ABCD", FLOWERS, strict=True)],
+    "list of one each": [{label: text} for label, text in zip("ABCD", FLOWERS, strict=True)],
+    "JSON text": json.dumps(FLOWERS),
+    "Python text": repr(FLOWERS),
+    "JSON text by letter": json.dumps(dict(zip("ABCD", FLOWERS, strict=True))),
+    "A)": [f"{label}) {text}" for label, text in zip("ABCD", FLOWERS, strict=True)],
+    "A.": [f"{label}. {text}" for label, text in zip("ABCD", FLOWERS, strict=True)],
+    "A:": [f"{label}: {text}" for label, text in zip("ABCD", FLOWERS, strict=True)],
+    "(A)": [f"({label}) {text}" for label, text in zip("ABCD", FLOWERS, strict=True)],
+    "A) without a blank": [f"{label}){text}" for label, text in zip("ABCD", FLOWERS, strict=True)],
+    "lines": "\n".join(f"{label}) {text}" for label, text in zip("ABCD", FLOWERS, strict=True)),
+    "fillers": [*FLOWERS, "N/A", None, float("nan")],
+    "fillers by letter": {**dict(zip("ABCD", FLOWERS, strict=True)), "E": None, "F": ""},
+}
+GOLDS = (
+    1,
+    1.0,
+    "1",
+    "1.0",
+    [1],
+    [0, 1, 0, 0],
+    "B",
+    " b ",
+    "(B)",
+    "B.",
+    "B)",
+    ["B"],
+    "rose",
+    "Rose",
+    "B) rose",
+    "B. rose",
+    "(B) rose",
+)
+NOT_GOLDS = (
+    None,
+    "",
+    "E",
+    "e)",
+    4,
+    "4",
+    -1,
+    1.5,
+    True,
+    [],
+    [0, 0, 0, 0],
+    "lily",
+    "A) rose",
+    "The answer is B",
+    float("nan"),
+    {"value": "B"},
+)
+
+
+@pytest.mark.parametrize("column", ["options", "choices"])
+@pytest.mark.parametrize("form", OPTIONS)
+def test_options_and_their_answer_are_read_in_every_form_or_refused(tmp_path, form, column):
+    for gold in GOLDS:
+        task = choice_task(tmp_path, {"question": "A flower?", column: OPTIONS[form], "answer": gold})
+        assert (task.answer, list(task.metadata["options"].values())) == ("B", FLOWERS), gold
+        assert task.question.endswith("A) red lead\nB) rose\nC) leaf\nD) snow")
+    for gold in NOT_GOLDS:
+        with pytest.raises(DataError, match=r"rows.jsonl, line 1: 'answer' is ") as caught:
+            choice_task(tmp_path, {"question": "A flower?", column: OPTIONS[form], "answer": gold})
+        assert "\n" not in str(caught.value)
+
+
+def choice_task(folder, row):
+    return open_benchmark("mmlu", data=write(folder, row)).task(0)
+
+
+@pytest.mark.parametrize("name", [one.name for one in TEXTS if one.reward == "choice" and one.name != "cluewsc"])
+def test_every_benchmark_of_choices_takes_rows_with_common_names(tmp_path, name):
+    for question, answer in (("question", "answer"), ("Question", "label"), ("prompt", "target"), ("input", "answerKey")):
+        row = {question: "A flower?", "options": FLOWERS, answer: "B"}
+        assert open_benchmark(name, data=write(tmp_path, row)).task(0).answer == "B"
+
+
+@pytest.mark.parametrize(
+    ("options", "answer", "message"),
+    [
+        (["1", "2", "3"], "2", "it names 2 of the options, as a text, a label or an index; write a letter from A to C"),
+        ([1, 2, 3], 2, "it names 2 of the options"),
+        (["B", "A", "C"], "A", "it names 2 of the options"),
+        (["rose", "rose", "leaf"], "rose", "it names 2 of the options"),
+        ({"1": "leaf", "2": "rose"}, "0", "names none of the 2 options"),
+        (["leaf", "", "rose"], "rose", "'options' is .* write a list of 2 to 10 options, none of them empty"),
+        (["leaf", None, "rose"], "rose", "none of them empty"),
+        (["leaf", ["rose"]], "rose", "none of them empty"),
+        ("leaf, rose", "rose", "'options' is \"leaf, rose\": write a list"),
+        (["leaf", "rose"], 2, r"or give first_index=1, if they count from 1"),
+    ],
+)
+def test_options_that_can_be_understood_in_two_ways_are_refused(tmp_path, options, answer, message):
+    with pytest.raises(DataError, match=message):
+        open_benchmark("mmlu-pro", data=write(tmp_path, {"question": "A flower?", "options": options, "answer": answer}))
+
+
+def test_labels_that_are_numbers_come_before_indices(tmp_path):
+    row = {"question": "A flower?", "choices": {"label": ["1", "2"], "text": ["rose", "leaf"]}, "answerKey": "1"}
+    assert open_benchmark("mmlu-pro", data=write(tmp_path, row)).task(0).answer == "A"
+    assert open_benchmark("mmlu-pro", data=write(tmp_path, {**row, "answerKey": 1})).task(0).answer == "A"
+
+
+def test_texts_that_are_numbers_do_not_change_what_an_index_is(tmp_path):
+    row = {"question": "2 + 2?", "choices": ["3", "4", "5", "6"], "answer": 3}
+    assert open_benchmark("mmlu", data=write(tmp_path, row)).task(0).answer == "D"
+    assert open_benchmark("mmlu", data=write(tmp_path, row), first_index=1).task(0).answer == "C"
+
+
+MATHS = {
+    "gsm8k": "question",
+    "mawps": "input",
+    "math-500": "problem",
+    "aime24": "Problem",
+    "amc23": "question",
+    "minerva": "problem",
+}
+
+
+@pytest.mark.parametrize(
+    "answer", [None, "", " ", "nan", "None", "N/A", "<NA>", float("nan"), True, [], ["7", "-98"], {"value": 7}]
+)
+@pytest.mark.parametrize("name", MATHS)
+def test_a_reference_that_is_none_is_refused_with_row_and_column(tmp_path, name, answer):
+    column = "Answer" if MATHS[name] == "Problem" else "target" if name == "mawps" else "answer"
+    with pytest.raises(DataError, match=rf"rows.jsonl, line 1: '{column}' is .*write|'####'") as caught:
+        open_benchmark(name, data=write(tmp_path, {MATHS[name]: "3 + 4?", column: answer}))
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["mmlu-pro", "drop", "ifeval", "cluewsc", "olympiadbench"])
+def test_a_csv_file_holds_lists_and_objects_as_text(tmp_path, name):
+    rows = [json.loads(line) for line in (FIXTURES / f"{name}.jsonl").read_text("utf-8").splitlines()]
+    columns = [column for column in rows[0] if column != "fixture"]
+    with (tmp_path / "rows.csv").open("w", newline="", encoding="utf-8-sig") as file:
+        writer = csv.writer(file)
+        writer.writerow(columns)
+        for row in rows:
+            cells = [row.get(column) for column in columns]
+            writer.writerow([json.dumps(cell) if isinstance(cell, list | dict) else cell for cell in cells])
+    environment = made(name, data=str(tmp_path / "rows.csv"))
+    for index, row in enumerate(row for row in rows if "fixture" in row):
+        right, wrong = values(environment, row["fixture"]["right"], row["fixture"]["wrong"], index=index)
+        assert right == 1
+        assert wrong < 1
+
+
+def test_a_final_answer_comes_before_a_worked_solution(tmp_path):
+    row = {"problem": "3 + 4?", "solution": "It is long.", "final_answer": "7"}
+    assert open_benchmark("minerva", data=write(tmp_path, row)).task(0).answer == "7"
+
+
+def test_a_row_of_ifeval_without_its_columns_is_no_prompt_to_be_scored(tmp_path):
+    row = {"prompt": "No commas.", "instruction_ids": ["punctuation:no_comma"], "kwargs": [{}]}
+    with pytest.raises(DataError, match="line 1: no column 'instruction_id_list', which IFEval or IFBench rows have"):
+        made("ifeval", data=write(tmp_path, row))
 
 
 @pytest.mark.parametrize(

@@ -361,6 +361,14 @@ def test_a_task_shows_its_verdicts_over_the_steps_of_both_runs(client: TestClien
     assert "<mark>2</mark>" in page  # said at 4, and at 2
 
 
+def test_a_rollout_without_a_reward_is_unscored_whatever_its_checker_says(tmp_path: Path) -> None:
+    run = Run.create(tmp_path / "run", PLAN, seed=0)
+    run.start_stage("rl")
+    run.log_rollouts(1, [{"completion": "c", "correct": False, "status": "no_answer"}])
+    page = TestClient(make_app([tmp_path]), base_url="http://localhost").get("/rollouts?verdict=unscored").text
+    assert '<span class="verdict unscored">unscored</span>' in page
+
+
 def test_tasks_on_which_two_runs_differ_most_come_first(tmp_path: Path) -> None:
     verdicts = {
         "one": {"same": [True], "better": [False, False], "half": [True, False]},

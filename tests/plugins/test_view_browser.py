@@ -302,6 +302,7 @@ def test_hostile_completions_are_text(visit: Callable[..., Any]) -> None:
         "/tasks?run=one&run=two",
         "/step/one/rl/30",
         "/group/one/116?overlay=logprob",
+        "/rollout/one/116",
     ],
 )
 def test_pages_fit_a_phone_and_axe_finds_nothing_serious(visit: Callable[..., Any], path: str) -> None:

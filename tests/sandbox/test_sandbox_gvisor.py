@@ -107,3 +107,12 @@ def test_children_that_nobody_waits_for_are_charged_under_gvisor(gvisor):
     limits = LIMITS.model_copy(update={"cpu_s": 1.0})
     result = gvisor.judge(Submission(language="python", source=source), [TestCase.stdio("", "done\n")], limits)
     assert result.status is Verdict.TIME_LIMIT, result
+
+
+@pytest.mark.docker
+@pytest.mark.nightly
+def test_a_task_may_ask_for_more_memory_than_a_worker_usually_has(gvisor):
+    """The memory limit of a worker cannot be raised there once it has started."""
+    limits = LIMITS.model_copy(update={"memory_mb": 2048})
+    program = Submission(language="python", source="print(len(bytearray(200 << 20)) >> 20)")
+    assert gvisor.judge(program, [TestCase.stdio("", "200\n")], limits).status is Verdict.ACCEPTED

@@ -75,6 +75,6 @@ def test_a_runtime_that_hangs_is_given_up(monkeypatch):
 def test_the_usual_runtime_proves_itself(engine):
     backend = DockerBackend()
     try:
-        docker.prove_runtime(backend)
+        assert docker.prove_runtime(backend)
     finally:
         backend.close()

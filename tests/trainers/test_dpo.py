@@ -74,7 +74,7 @@ def test_the_loss_of_a_batch_is_trl_s_to_a_millionth(tmp_path):
         output_dir=str(tmp_path),
         per_device_train_batch_size=len(rows),
         beta=0.3,
-        loss_type=["robust"] if False else ["sigmoid"],
+        loss_type=["sigmoid"],
         max_steps=1,
         report_to=[],
         use_cpu=True,
@@ -150,3 +150,21 @@ def test_epochs_are_turned_into_steps(tmp_path):
     data = pair_file(tmp_path / "p.jsonl", 10)
     run = trained(plan(data, epochs=2, **{"optim.batch_size": 4, "eval.share": 0}), tmp_path / "run")
     assert len(run.metrics()) == 5
+
+
+def test_pairs_that_differ_only_beyond_max_length_are_left_out(tmp_path, caplog):
+    same = {"prompt": "1?", "chosen": "7" * 100 + "1", "rejected": "7" * 100 + "2"}
+    config = DPOConfig(
+        model="tiny", data=pair_file(tmp_path / "p.jsonl", 10, same), max_length=64, too_long="truncate", eval={"share": 0}
+    )
+    train, _ = loop._open(config, build_tokenizer())
+    assert len(train) == 10
+    assert "1 pairs are left out, since their responses are the same tokens" in caplog.text
+
+
+def test_pairs_that_are_repeated_or_contradicted_are_counted(tmp_path, caplog):
+    caplog.set_level("INFO")
+    one, other = ({"prompt": "1?", "chosen": a, "rejected": b} for a, b in ("xy", "yx"))
+    config = DPOConfig(model="tiny", data=pair_file(tmp_path / "p.jsonl", 10, one, one, other), max_length=64)
+    loop._open(config, build_tokenizer())
+    assert "1 pairs repeat an earlier one; 3 pairs are also there the other way round" in caplog.text

@@ -295,3 +295,33 @@ def test_the_auc_is_the_chance_that_a_positive_beats_a_negative(items):
 def test_a_tie_is_half_a_pair_and_no_pairs_have_no_accuracy():
     assert pair_accuracy([1.0, 0.0, -1.0, 2.0]) == 0.625
     assert math.isnan(pair_accuracy([]))
+
+
+def test_a_reward_model_whose_texts_end_with_the_pad_token_is_read_right_by_transformers(tmp_path):
+    causal = load_model("tiny")
+    causal.tokenizer.pad_token = causal.tokenizer.eos_token
+    loaded = with_scalar_head(causal, device="cpu", seed=1)
+    loaded.model.save_pretrained(tmp_path)
+    theirs = AutoModelForSequenceClassification.from_pretrained(tmp_path).eval()
+    ids = encode(loaded.tokenizer, question("q?"), "abc")
+    with torch.no_grad():
+        assert theirs(input_ids=torch.tensor([ids])).logits.item() == pytest.approx(rewards_of(loaded, [ids]).item(), abs=1e-6)
+        with pytest.raises(ValueError, match="padding token"):
+            theirs(input_ids=torch.tensor([ids, ids]))
+
+
+def test_labels_of_one_kind_are_refused(tmp_path):
+    rows = [{"prompt": "q?", "completion": f"{n}", "safe": True} for n in range(8)]
+    config = RewardModelConfig(model="tiny", data=write(tmp_path / "l.jsonl", rows), objective="pointwise")
+    with pytest.raises(UsageError, match="every row is labelled safe, so there is nothing to tell apart"):
+        open_examples(config)
+
+
+def test_how_many_pairs_the_selection_keeps_is_said(tmp_path):
+    rows = [{"prompt": f"q{n}?", "chosen": "long answer", "rejected": "no"} for n in range(8)]
+    rows += [{"prompt": f"r{n}?", "chosen": "yes", "rejected": "not"} for n in range(8)]
+    config = RewardModelConfig(model="tiny", data=write(tmp_path / "p.jsonl", rows), eval={"share": 0})
+    (fact,) = open_examples(config).facts
+    assert fact == "8 of 16 pairs are selected (pairs.min_margin, pairs.balance_lengths)"
+    with pytest.raises(UsageError, match=r"lower pairs\.min_margin or eval\.share, set pairs\.balance_lengths=false"):
+        open_examples(config.model_copy(update={"data": write(tmp_path / "one.jsonl", rows[:8])}))

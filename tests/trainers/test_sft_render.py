@@ -273,3 +273,17 @@ def test_a_tool_object_is_offered_as_it_is_to_the_player():
     tool = Tool("add", "Add.")
     (one,) = demonstrations({"messages": TOOL_TURN, "tools": [tool.as_function()]})
     assert one.tools == (tool,)
+
+
+@pytest.mark.parametrize("text", ["<s>1?", "1?"])
+def test_a_plain_prompt_begins_with_one_bos_and_ends_with_no_eos(text):
+    from tokenizers.processors import TemplateProcessing
+
+    from r1env_trainers.model.tiny import build_tokenizer
+
+    tokenizer = build_tokenizer()
+    tokenizer.add_special_tokens({"bos_token": "<s>"})
+    ends = [("<s>", tokenizer.bos_token_id), ("<eos>", tokenizer.eos_token_id)]
+    tokenizer.backend_tokenizer.post_processor = TemplateProcessing("<s> $A <eos>", special_tokens=ends)
+    ids = encode_prompt(tokenizer, ({"role": "user", "content": text},), chat=False)
+    assert ids == [tokenizer.bos_token_id, *tokenizer("1?", add_special_tokens=False)["input_ids"]]

@@ -226,6 +226,23 @@ def test_without_pre_flight_a_long_row_is_met_at_its_step_and_named_all_the_same
         train(tmp_path / "run", data=data, **settings)
 
 
+def test_a_prompt_that_fills_max_length_is_left_out_where_rows_are_cut(tmp_path, caplog):
+    data = with_row(tmp_path / "a.jsonl", {"prompt": "1" * 200, "completion": "1"})
+    config = SFTConfig(model="tiny", data=data, max_length=128, too_long="truncate")
+    assert prepare(open_demonstrations(config), build_tokenizer(), config).size == 40
+    assert "1 of 41 have a prompt that leaves no room for an answer: they are left out; raise max_length" in caplog.text
+
+
+def test_a_model_stops_at_the_tokenizer_s_end_too_and_its_settings_can_be_saved(tmp_path, caplog):
+    loaded = load_model("tiny")
+    settings = loaded.model.generation_config
+    settings.eos_token_id, settings.temperature, settings.do_sample = 5, 0.6, False
+    learn_to_stop(loaded)  # transformers would refuse to save what it only warns about while nothing has changed
+    assert settings.eos_token_id == sorted({5, loaded.tokenizer.eos_token_id})
+    assert "it is saved with do_sample=true" in caplog.text
+    loaded.model.save_pretrained(tmp_path)
+
+
 def test_a_model_that_learns_the_template_s_end_of_turn_stops_at_it():
     loaded = load_model("tiny")
     before = loaded.model.generation_config.eos_token_id

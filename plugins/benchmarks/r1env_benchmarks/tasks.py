@@ -160,9 +160,32 @@ def _layout(about: Benchmark, source: Source, split: str | None, order: Order, t
     if about.layout == "CLUEWSC":
         return _cluewsc(true_label)
     own = LAYOUTS.get(about.layout) or layout_named(about.layout)
-    if about.category is Category.PREFERENCE and about.layout != "Arena-Hard":
-        return own
-    return _of_rows(own, read_rows(source, split).first)
+    if own.kind is TaskKind.CHAT and about.layout != "Arena-Hard":
+        return own  # any row with a prompt would do, and could not be scored
+    layout = _of_rows(own, read_rows(source, split).first)
+    return replace(layout, check=_one_answer(layout)) if layout.kind in (TaskKind.MATH, TaskKind.SHORT) else layout
+
+
+def _one_answer(layout: Layout) -> Callable[[Mapping[str, Any]], None]:
+    """Return a check that the reference of a row is one answer: what stands for none would be compared as text, and always be wrong."""
+    columns = layout.answer.split("|") if isinstance(layout.answer, str) else []
+    nothing = ("nan", "n/a", "null", "none") if layout.kind is TaskKind.MATH else ("nan", "n/a", "null")
+
+    def check(row: Mapping[str, Any]) -> None:
+        if layout.check is not None:
+            layout.check(row)
+        path, answer = next(
+            ((path, found) for path in columns if (found := at_path(row, path)) not in (MISSING, None)), ("", None)
+        )
+        if isinstance(answer, bool) or (isinstance(answer, str) and answer.strip().lower() in nothing):
+            raise DataError(where_of(row), f"{path!r} is {answer!r}: write the reference answer there")
+        if isinstance(answer, list | tuple) and len(answer) > 1 and layout.name != "OlympiadBench":
+            raise DataError(
+                where_of(row),
+                f"{path!r} is a list of {len(answer)}: write one text, with commas between the parts of one answer",
+            )
+
+    return check
 
 
 def _of_rows(own: Layout, first: Mapping[str, Any]) -> Layout:
@@ -176,7 +199,8 @@ def _of_rows(own: Layout, first: Mapping[str, Any]) -> Layout:
         if has_columns(layout, first):
             return layout
     try:
-        other = recognise(first)
+        # A column that is null in the first row is there all the same, and what it lacks will be said.
+        other = recognise({name: "" if value is None else value for name, value in first.items()})
     except DataError:
         return own
     kind = other.kind(first) if callable(other.kind) else other.kind
@@ -369,18 +393,23 @@ _GPQA_IN_ORDER = replace(
     options=Computed("Correct Answer", _in_order),
     answer_is="letter",
 )
+# fmt: off
 LAYOUTS: Mapping[str, Layout] = {
     "SVAMP": Layout("SVAMP", "Body, Question, Answer", _MATH, Computed("Question", _svamp_question), "Answer"),
     "MAWPS": Layout("MAWPS", "input, target", _MATH, "input", "target"),
     "AIME": Layout("AIME", "problem|Problem, answer|Answer", _MATH, "problem|Problem", "answer|Answer"),
     "AMC": Layout("AMC", "question|problem, answer", _MATH, "question|problem", "answer"),
     "MATH-500": Layout("MATH-500", "problem, answer", _MATH, "problem", "answer", id="unique_id"),
-    "Minerva": Layout("Minerva", "question|problem, answer|solution", _MATH, "question|problem", "answer|solution"),
+    "Minerva": Layout(
+        "Minerva", "question|problem, answer|final_answer|expected_answer|solution", _MATH, "question|problem",
+        "answer|final_answer|expected_answer|solution",
+    ),
     "OlympiadBench": replace(layout_named("OlympiadBench"), extra=_tolerances, leave_out=_for_a_person),
     "DROP": replace(layout_named("DROP"), extra=_spans),
     "IFEval": replace(layout_named("IFEval or IFBench"), check=ifeval.check_row),
     "Chinese SimpleQA": Layout("Chinese SimpleQA", "question, answer", TaskKind.SHORT, "question", "answer"),
 }
+# fmt: on
 """Layouts of benchmarks beside those of `r1env.data.layouts`."""
 
 _LETTERS = Computed("A|B|C|D", lambda row: {letter: str(row[letter]) for letter in "ABCD" if row.get(letter) is not None})

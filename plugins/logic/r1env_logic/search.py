@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from r1env import Message, Task, TaskKind, TaskSource, UsageError
+from r1env import Task, TaskKind, TaskSource, UsageError
 from r1env.data.rows import read_rows
 from r1env.data.sources import ListSource, Split, split_of
 from r1env.data.tasks import file_tasks
@@ -23,6 +23,7 @@ from r1env.envs.conversation import ToolEnv
 
 MAX_HITS = 10
 SHOWN_CHARACTERS = 600  # of a text in a list of hits
+CHRONICLE = "chronicle"  # the name of the made-up texts, where a file could stand
 REFERENCES = ("answers", "golden_answers", "answer")  # columns that may have several answers, any of which is right
 MAX_QUERY = 2000  # characters of a query
 HINT = (
@@ -45,19 +46,25 @@ def search_tasks(corpus: str | None = None, data: str | None = None, split: Spli
     """
     if (corpus is None) != (data is None):
         raise UsageError("search: corpus=FILE, the texts, and data=FILE, the questions about them, belong together")
-    index_of(corpus or CHRONICLE)  # what is wrong with the texts is said now
     if corpus is None or data is None:
         if options:
             raise UsageError(f"search: {', '.join(options)} is for the rows of data=FILE")
+        index_of(CHRONICLE)  # a missing library is reported now
         return ListSource([task for task in _questions() if split in (None, "all", split_of(task.id))])
+    index_of(corpus)  # and so is what is wrong with the texts
     return _Questions(file_tasks(data, split=split, **options), corpus)
 
 
 class _Questions:
-    """A file's questions, with the name of the texts that they are about."""
+    """A file's questions.
+
+    Attributes:
+        other: makes the tools that search the texts that they are about.
+    """
 
     def __init__(self, source: TaskSource, corpus: str) -> None:
-        self._source, self._corpus = source, corpus
+        self._source = source
+        self.other = functools.partial(Searcher, corpus)
 
     @property
     def size(self) -> int | None:
@@ -69,7 +76,7 @@ class _Questions:
         changes: dict[str, Any] = {
             "kind": TaskKind.SHORT,
             "prompt": (*before, {**last, "content": f"{last['content']}\n\n{HINT}"}),
-            "metadata": {**task.metadata, "corpus": self._corpus},
+            "metadata": dict(task.metadata),
         }
         lists = [value for column in REFERENCES if isinstance(value := task.metadata.get(column), list) and value]
         if lists:  # each is an answer; a list is one answer with several elements for other environments
@@ -81,12 +88,9 @@ class _Questions:
 class Searcher(ToolEnv):
     """Gives the model the tools `search` and `read`. The episode is over when it calls no tool."""
 
-    def __init__(self) -> None:
+    def __init__(self, corpus: str = CHRONICLE) -> None:
         super().__init__([self.search, self.read])
-
-    def reset(self, task: Task) -> Sequence[Message]:
-        self._index = index_of(task.metadata["corpus"])
-        return super().reset(task)
+        self._index = index_of(corpus)
 
     def search(self, query: str, count: int = 3) -> str:
         """Return the texts that match the words of a query best, at most `count` of them, each with its title and its beginning."""
@@ -162,7 +166,6 @@ def read_texts(corpus: str | Path) -> dict[str, str]:
 
 # The chronicle.
 
-CHRONICLE = "chronicle"  # stands for the texts below where a task names its texts
 TOWNS = 40
 _SYLLABLES = ("bel", "cor", "dan", "fer", "gol", "har", "lin", "mor", "nav", "pel", "rud", "sil", "tor", "val", "wen", "zor")
 _TRADES = (
@@ -232,7 +235,6 @@ def _questions() -> list[Task]:
             prompt=f"{question} {HINT}",
             answer=answer,
             kind=TaskKind.SHORT,
-            metadata={"corpus": CHRONICLE},
         )
         for what, one, question, answer in asked
     ]

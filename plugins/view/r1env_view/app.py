@@ -27,7 +27,7 @@ from pydantic import ValidationError
 
 from r1env.errors import R1EnvError, UsageError
 from r1env.monitoring.report import CHARTS, LONGEST, Piece, mark, visible
-from r1env_view.store import FACETS, PAGE, SORTS, TASK_SORTS, VERDICTS, Filter, Store, View, news
+from r1env_view.store import EVALUATION, FACETS, PAGE, SORTS, TASK_SORTS, VERDICTS, Filter, Store, View, news
 
 COOKIE = "r1env_view"
 HEADERS = {
@@ -52,6 +52,7 @@ FOLDED = 60  # characters of thinking from which on it is folded
 GROUPS_SHOWN = 256  # completions of a group, and groups of a step, on one page
 TOKENS_SHOWN = 4_000  # of a completion, where each is coloured
 TASKS_SHOWN = 200  # on one page
+SHORT = 40  # characters of a name in a filter
 FURTHEST_PAGE = 10**9  # that DuckDB can count to
 STEPS_SHOWN = 6  # of a prompt whose completions are shown; the timeline has all of them
 WORDS_COMPARED = 3_000  # of each text in a difference, whose cost grows with their product
@@ -555,7 +556,15 @@ def _renderer() -> Callable[..., str]:
         lstrip_blocks=True,
     )
     environment.filters.update(
-        visible=visible, number=_number, percent=_percent, count=_count, seconds=_seconds, indented=_indented, date=_date
+        visible=visible,
+        number=_number,
+        percent=_percent,
+        count=_count,
+        seconds=_seconds,
+        indented=_indented,
+        date=_date,
+        when=_when,
+        short=_short,
     )
     environment.globals.update(
         TICK_SECONDS=TICK_SECONDS,
@@ -594,7 +603,8 @@ def _percent(value: float | None) -> str:
 
 
 def _seconds(value: float) -> str:
-    return f"{value:.3g} s" if value >= 1 else f"{1000 * value:.3g} ms"
+    unit, factor = ("s", 1) if value >= 1 else ("ms", 1e3) if value >= 1e-3 else ("µs", 1e6)
+    return f"{factor * value:.3g} {unit}"
 
 
 def _date(value: float) -> str:
@@ -606,12 +616,24 @@ def _count(value: int) -> str:
 
 
 def _verdict(row: Mapping[str, Any]) -> str:
-    """Return `right`, `wrong`, `timed out`, `unscored`, or `scored` where there is a reward and no checker."""
+    """Return `timed out`, `unscored`, `right`, `wrong`, or `scored` where there is a reward and no checker."""
     if row["status"] == "timeout":
         return "timed out"
-    if row["correct"] is not None:
-        return "right" if row["correct"] else "wrong"
-    return "unscored" if row["reward"] is None else "scored"
+    if row["reward"] is None:
+        return "unscored"  # whatever the checker says: the update does not see it
+    return "scored" if row["correct"] is None else "right" if row["correct"] else "wrong"
+
+
+def _when(row: Mapping[str, Any]) -> str:
+    """Return the stage and the step of a rollout, in words."""
+    if row["kind"] != "eval":
+        return f"{row['stage']}, step {row['step']}"
+    return row["stage"] if row["stage"] == EVALUATION else f"{row['stage']}, evaluation at step {row['step']}"
+
+
+def _short(text: str) -> str:
+    """Return the end of a long text, such as the path of a model."""
+    return text if len(text) <= SHORT else f"…{text[1 - SHORT :]}"
 
 
 def _blocks(text: str) -> Iterator[tuple[str, list[Piece]]]:

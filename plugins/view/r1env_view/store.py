@@ -32,6 +32,7 @@ from r1env.runs.run import EVENTS, METRICS, ROLLOUTS
 
 logger = logging.getLogger(__name__)
 
+EVALUATION = "evaluation"  # what stands for the stage of an evaluation's completions
 PAGE = 50  # rollouts in a list
 SEARCH_SECONDS = 0.35  # of one request's text search; the page asks again for the rest
 VALUES = 30  # of a facet that are shown
@@ -334,7 +335,7 @@ class Store:
         loose = dict(source.loose)
         for line in data.splitlines():
             number = len(loose)
-            place = {"row": number, "stage": "evaluation", "step": 0}
+            place = {"row": number, "stage": EVALUATION, "step": 0}
             loose[number] = place | RolloutRow.of_evaluation(json.loads(line)).record()
         self._replace_loose(source, loose)
 

@@ -11,8 +11,8 @@ const Charts = (() => {
   // Draw a figure in an empty element and return the chart.
   //
   // figure: {title, note, lines, marks, share, signed, percent, log, categories, unit}. A line is {label, x, y} and may have low and high
-  // (ends of an interval), dots (no line between the points), colour, dash, and level (a dotted line at its first value). A mark is
-  // {x, label, warn}, a vertical line.
+  // (ends of an interval), starts (x before which the line has a gap), dots (no line between the points), colour, dash, and level (a dotted line at its first value). A mark is
+  // {x, label, warn, colour}, a vertical line.
   // more: {heading} is the tag of the title; {range, selected, clicked} let the page zoom all its charts at once and follow a click on a step.
   function draw(box, figure, more = {}) {
     box.replaceChildren(el(more.heading ?? "h3", "", figure.title), el("p", "hint", figure.note), el("div", "legend"), el("div", "plot"));
@@ -31,7 +31,25 @@ const Charts = (() => {
     legend(chart);
   }
 
-  const data = (figure) => (figure.lines.length === 1 ? [figure.lines[0].x, figure.lines[0].y] : uPlot.join(figure.lines.map((line) => [line.x, line.y])));
+  const data = (figure) => (figure.lines.length === 1 ? broken(figure.lines[0]) : uPlot.join(figure.lines.map(broken)));
+
+  // A line's points, with a gap before each of its starts: nothing is known between the stages that log a metric.
+  function broken({ x, y, starts }) {
+    if (!starts?.length) return [x, y];
+    const found = [[], []];
+    let next = 0;
+    x.forEach((at, place) => {
+      if (place && at >= starts[next]) { // at both ends: between the points of other lines, uPlot draws up to the gap's first point
+        found[0].push(x[place - 1] + 0.01, at - 0.01);
+        found[1].push(null, null);
+      }
+      while (at >= starts[next]) next++;
+      found[0].push(at);
+      found[1].push(y[place]);
+    });
+    return found;
+  }
+
   const size = (box) => ({ width: Math.max(200, box.clientWidth - 26), height: HEIGHT });
   const number = (value) => (value === 0 ? "0" : Math.abs(value) >= 1e5 || Math.abs(value) < 1e-3 ? value.toExponential(1) : String(Number(value.toPrecision(4))));
   const shown = (figure, value) => (value == null ? "–" : figure.percent ? `${number(100 * value)} %` : number(value));
@@ -58,7 +76,6 @@ const Charts = (() => {
         stroke: colourOf(figure, line),
         width: 1.75,
         dash: DASHES[(line.dash ?? 0) % DASHES.length],
-        spanGaps: true,
         paths: line.dots ? () => null : undefined,
         points: { show: line.dots || line.x.length < 40, size: line.dots ? 7 : 4, fill: line.dots ? colourOf(figure, line) : undefined },
       }))],
@@ -117,7 +134,7 @@ const Charts = (() => {
     for (const mark of figure.marks ?? []) {
       const at = plot.valToPos(mark.x, "x", true);
       if (at < bbox.left || at > bbox.left + bbox.width) continue;
-      ctx.strokeStyle = ctx.fillStyle = css(mark.warn ? "--warn" : "--muted");
+      ctx.strokeStyle = ctx.fillStyle = mark.colour == null ? css(mark.warn ? "--warn" : "--muted") : colour(mark.colour);
       ctx.setLineDash([3 * ratio, 3 * ratio]);
       stroke([at, bbox.top], [at, bbox.top + bbox.height]);
       const width = ctx.measureText(mark.label).width;
@@ -125,7 +142,14 @@ const Charts = (() => {
       let row = rows.findIndex((end) => end < left); // the first row whose labels end before this one begins
       if (row < 0) row = rows.length;
       rows[row] = left + width + 6 * ratio;
-      if (row < 4) ctx.fillText(mark.label, left, bbox.top + (11 + 12 * row) * ratio);
+      if (row > 3) continue;
+      const line = bbox.top + (11 + 12 * row) * ratio;
+      ctx.setLineDash([]);
+      ctx.strokeStyle = css("--panel"); // an edge, so that the text can be read over the curves
+      ctx.lineWidth = 4 * ratio;
+      ctx.strokeText(mark.label, left, line);
+      ctx.lineWidth = ratio;
+      ctx.fillText(mark.label, left, line);
     }
     for (const line of figure.lines) {
       ctx.strokeStyle = colourOf(figure, line);

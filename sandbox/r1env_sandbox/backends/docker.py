@@ -46,6 +46,7 @@ PYTHON = "/opt/r1env/python3"
 
 MAX_PROCESSES_GVISOR = 4096  # gVisor's own threads count, and it panics without them
 
+FIXED_MEMORY_MB = 4096  # of a worker whose runtime cannot raise its limit later, as gVisor's of 2022; a limit reserves nothing
 _FRAME = struct.Struct(">BxxxL")  # of the engine's stream: 1 is stdout, 2 is stderr
 _LOST = (DockerException, requests.RequestException, urllib3.exceptions.HTTPError, OSError)
 
@@ -92,10 +93,12 @@ class DockerBackend:
         reap_orphans(self.client)
         if runtime is not None and runtime != information.get("DefaultRuntime"):
             try:
-                prove_runtime(self)
+                can_grow = prove_runtime(self)
             except SandboxUnavailable:
                 self.close()
                 raise
+            if not can_grow:
+                self._memory_mb = max(memory_mb, FIXED_MEMORY_MB)
 
     def start(self, command: list[str], work_mb: int = WORK_MB) -> DockerTransport:
         name = f"r1env-sandbox-{os.getpid()}-{secrets.token_hex(4)}"
@@ -216,7 +219,7 @@ class DockerTransport(StreamTransport):
         try:
             self._container.update(mem_limit=f"{memory_mb}m", memswap_limit=f"{memory_mb}m")
         except _LOST as error:
-            raise OSError(str(error)) from error
+            raise OSError(" ".join(str(error).split())[:200]) from error
 
     def _log_tail(self) -> bytes:
         return self._log
@@ -310,8 +313,10 @@ _PROBE_LIMITS = Limits(cpu_s=LOOP_SECONDS, wall_s=20)
 _ECHO, _ENDLESS = b"print(input()[::-1])", b"while True: pass"
 
 
-def prove_runtime(backend: Backend) -> None:
+def prove_runtime(backend: Backend) -> bool:
     """Start a worker, have it answer, run a program in a fresh interpreter and in a forked one, and end one that loops.
+
+    Returns whether the memory limit of a worker can be raised.
 
     Raises:
         SandboxUnavailable: any of this fails or takes too long; the message says which.
@@ -331,6 +336,7 @@ def prove_runtime(backend: Backend) -> None:
             report = _run_probe(worker, _ENDLESS, fork=False)
             if report.signal is None or report.stopped == "wall":
                 raise WorkerLost(f"it ended after {report.cpu_ms:.0f} ms of CPU time, with the exit code {report.exit_code}")
+            return _can_grow(worker)
         finally:
             deadline.cancel()
             worker.close()
@@ -338,6 +344,15 @@ def prove_runtime(backend: Backend) -> None:
         raise SandboxUnavailable(
             f"the runtime {backend.runtime!r} cannot {doing} ({error})", "Mend it or take another"
         ) from error
+
+
+def _can_grow(worker: Worker) -> bool:
+    try:
+        worker.grow(FIXED_MEMORY_MB)
+    except WorkerLost as error:
+        log.info("workers have %d MB each from the start: %s", FIXED_MEMORY_MB, error)
+        return False
+    return True
 
 
 def _run_probe(worker: Worker, source: bytes, fork: bool) -> Report:

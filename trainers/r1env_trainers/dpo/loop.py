@@ -6,6 +6,7 @@ model that training starts from.
 
 from __future__ import annotations
 
+import logging
 import math
 import time
 from collections.abc import Callable, Sequence
@@ -31,11 +32,13 @@ from r1env_trainers.model.load import LoadedModel, check_vocabulary
 from r1env_trainers.model.logprobs import completion_logprobs
 from r1env_trainers.model.lora import without_adapters
 from r1env_trainers.model.session import Checkpoints, Session, begin, check_local, fingerprint, optimizer_step, save_result
-from r1env_trainers.reward_model.data import Pair, read_pairs, select_pairs, split_by_prompt
+from r1env_trainers.reward_model.data import Pair, pair_facts, read_pairs, select_pairs, split_by_prompt
 from r1env_trainers.rl.update import Reference
 from r1env_trainers.sft.data import check_demonstrations, encode_within
 from r1env_trainers.sft.loop import learn_to_stop, make_batch
 from r1env_trainers.sft.render import Demonstration, Encoded
+
+logger = logging.getLogger(__name__)
 
 Sides = tuple[Encoded, Encoded]
 """The chosen and the rejected response to a prompt."""
@@ -217,10 +220,22 @@ def _open(config: DPOConfig, tokenizer: PreTrainedTokenizerBase) -> tuple[list[S
         measured = prepare_pairs(_pairs_in(config.eval.data, config), config.eval.data, tokenizer, config)
     else:
         pairs, measured = split_by_prompt(pairs, config.eval.share, config.seed)
-    if not pairs:
+    train, held_out = (_differing([_sides(pair, tokenizer, config) for pair in rows], config) for rows in (pairs, measured))
+    if not train:
         raise UsageError(f"{config.data}: no pair is left to learn from; lower eval.share, or bring more")
-    train, held_out = ([_sides(pair, tokenizer, config) for pair in rows] for rows in (pairs, measured))
     return train, held_out
+
+
+def _differing(sides: Sequence[Sides], config: DPOConfig) -> list[Sides]:
+    """Return the pairs whose responses differ in their tokens: others have no gradient, and an accuracy of one half."""
+    kept = [(chosen, rejected) for chosen, rejected in sides if chosen.response != rejected.response]
+    if len(kept) < len(sides):
+        logger.warning(
+            "%s: %d pairs are left out, since their responses are the same tokens, as the chat template writes them and cut to max_length",
+            config.data,
+            len(sides) - len(kept),
+        )
+    return kept
 
 
 def prepare_pairs(pairs: Sequence[Pair], name: str, tokenizer: PreTrainedTokenizerBase, config: DPOConfig) -> list[Pair]:
@@ -231,7 +246,7 @@ def prepare_pairs(pairs: Sequence[Pair], name: str, tokenizer: PreTrainedTokeniz
     """
     sides = [one for pair in pairs for one in _demonstrations(pair)]
     report, kept = check_demonstrations(sides, name, tokenizer, config)
-    settle([report], config.preflight)
+    settle([report.model_copy(update={"facts": (*report.facts, *pair_facts(pairs))})], config.preflight)
     good = {id(one) for one in kept}
     return [pair for place, pair in enumerate(pairs) if {id(sides[2 * place]), id(sides[2 * place + 1])} <= good]
 

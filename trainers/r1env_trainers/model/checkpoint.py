@@ -21,8 +21,8 @@ from r1env_trainers.model.lora import write_adapters
 
 PREFIX = "step-"
 STATE = "trainer.pt"
-WRITE_ERRORS = (OSError, RuntimeError, SafetensorError)
-"""How Python, torch and safetensors report that a file could not be written."""
+WRITE_ERRORS = (OSError, RuntimeError, ValueError, SafetensorError)
+"""How Python, torch and safetensors report that a file could not be written, and transformers settings that it refuses to write."""
 
 
 def save_checkpoint(

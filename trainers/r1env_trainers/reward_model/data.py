@@ -13,7 +13,7 @@ import hashlib
 import json
 import logging
 import math
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Protocol, TypeVar
@@ -116,10 +116,11 @@ class Labelled:
 
 @dataclass(frozen=True, slots=True)
 class Examples:
-    """Pairs, or labelled completions, to learn from (`train`) and to measure on (`heldout`)."""
+    """Pairs, or labelled completions, to learn from (`train`) and to measure on (`heldout`); `facts` say what is worth knowing about them."""
 
     train: Sequence[Pair] | Sequence[Labelled]
     heldout: Sequence[Pair] | Sequence[Labelled]
+    facts: tuple[str, ...] = ()
 
 
 def open_examples(config: RewardModelConfig) -> Examples:
@@ -131,20 +132,41 @@ def open_examples(config: RewardModelConfig) -> Examples:
     found = _open_pairs(config) if config.objective == "pairwise" else _open_labelled(config)
     if not found.train:
         raise UsageError(
-            f"{config.data}: no row is left to train on; lower min_margin or eval_share, set balance_lengths=false, or bring more"
+            f"{config.data}: no row is left to train on; lower pairs.min_margin or eval.share, set pairs.balance_lengths=false, "
+            "or bring more"
         )
     return found
 
 
 def _open_pairs(config: RewardModelConfig) -> Examples:
-    pairs = select_pairs(read_pairs(config.data, config.reads), config.pairs.min_margin, config.pairs.balance_lengths)
+    found = read_pairs(config.data, config.reads)
+    pairs = select_pairs(found, config.pairs.min_margin, config.pairs.balance_lengths)
+    selected = f"{len(pairs):,} of {len(found):,} pairs are selected (pairs.min_margin, pairs.balance_lengths)"
+    facts = (*([selected] if len(pairs) < len(found) else []), *pair_facts(pairs))
     if config.eval.data is not None:
-        return Examples(pairs, read_pairs(config.eval.data, config.reads))
-    return Examples(*split_by_prompt(pairs, config.eval.share, config.seed))
+        return Examples(pairs, read_pairs(config.eval.data, config.reads), facts)
+    return Examples(*split_by_prompt(pairs, config.eval.share, config.seed), facts)
+
+
+def pair_facts(pairs: Sequence[Pair]) -> tuple[str, ...]:
+    """Return what is worth knowing about pairs: how many of them repeat an earlier one, and how many contradict one."""
+    counts = Counter((json.dumps(pair.prompt), pair.chosen, pair.rejected) for pair in pairs)
+    repeated = len(pairs) - len(counts)
+    contradicted = sum(count for (prompt, one, other), count in counts.items() if (prompt, other, one) in counts)
+    return tuple(
+        f"{count:,} pairs {what}"
+        for count, what in ((repeated, "repeat an earlier one"), (contradicted, "are also there the other way round"))
+        if count
+    )
 
 
 def _open_labelled(config: RewardModelConfig) -> Examples:
     rows = _labelled(config.data, config.reads)
+    if rows and len({row.safe for row in rows}) == 1:
+        raise UsageError(
+            f"{config.data}: every row is labelled {'safe' if rows[0].safe else 'unsafe'}, so there is nothing to tell apart; "
+            "bring rows of both kinds"
+        )
     if config.eval.data is not None:
         return Examples(rows, _labelled(config.eval.data, config.reads))
     return Examples(*split_by_prompt(rows, config.eval.share, config.seed))

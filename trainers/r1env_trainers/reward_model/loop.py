@@ -70,7 +70,7 @@ class RewardModelTrainer:
             config = config.model_copy(update={"max_length": min(config.max_length, context)})
         found = Collected()
         train, heldout = (_encoded(rows, session.loaded, config, found) for rows in (examples.train, examples.heldout))
-        _report(config, len(examples.train) + len(examples.heldout), found)
+        _report(config, examples, found)
         if not train:
             raise UsageError(f"{config.data}: every row is longer than max_length {config.max_length}; raise it")
         run.note(examples=_counts(examples, train, heldout))
@@ -105,10 +105,11 @@ def _encoded(
     return items
 
 
-def _report(config: RewardModelConfig, rows: int, found: Collected) -> None:
-    """Report what is left out, before the first step."""
+def _report(config: RewardModelConfig, examples: Examples, found: Collected) -> None:
+    """Report what is left out and what is known about the rows, before the first step."""
     faults = tuple(found.fault(TOO_LONG, "they are left out; raise max_length to learn them", fatal=False))
-    settle([Report(subject=config.data, checked=rows, faults=faults)], Preflight())
+    rows = len(examples.train) + len(examples.heldout)
+    settle([Report(subject=config.data, checked=rows, faults=faults, facts=examples.facts)], Preflight())
 
 
 def _item(row: Pair | Labelled, loaded: LoadedModel, config: RewardModelConfig) -> Item:

@@ -83,7 +83,9 @@ def with_scalar_head(causal: LoadedModel, *, device: torch.device | str, seed: i
     """The body of a causal model under a linear head with one output; torch's global generator stays as it was."""
     config = copy.deepcopy(causal.model.config)
     config.num_labels = 1
-    config.pad_token_id = causal.pad
+    # transformers reads the reward before the padding. Where texts end with the pad token, that would be one token too early; without
+    # any it reads the last token, and refuses batches.
+    config.pad_token_id = None if causal.pad in causal.ends else causal.pad
     try:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)

@@ -187,6 +187,7 @@ class Lengths(Protocol):
 
 EMPTY = "have an empty answer"
 TOO_LONG = "are too long"
+NO_ROOM = "have a prompt that leaves no room for an answer"
 UNSHOWN = "cannot be shown by the chat template"
 
 
@@ -237,17 +238,22 @@ def check_demonstrations(
         try:
             written = write(one, tokenizer)
             bound = written.tokens_at_most
-            tokens = bound if bound is not None and bound <= config.max_length else len(encode(one, tokenizer))
+            fits = bound is not None and bound <= config.max_length
+            encoded = None if fits else encode(one, tokenizer)
         except UsageError as error:
             found.add(UNSHOWN, str(error))
             continue
         repairs[written.repair] += bool(written.repair)
+        tokens = len(encoded) if encoded is not None else bound or 0
         longest = max(longest, tokens)
         if not (any(parts_of(one.response)) or one.response.get("tool_calls")):
             found.add(EMPTY, one.where)
-        if tokens > config.max_length:
+        if encoded is not None and tokens > config.max_length:
             found.add(TOO_LONG, f"{one.where}: {tokens:,} tokens, max_length {config.max_length:,}")
             if config.too_long != "truncate":
+                continue
+            if len(encoded.prompt) >= config.max_length:
+                found.add(NO_ROOM, f"{one.where}: {len(encoded.prompt):,} tokens, max_length {config.max_length:,}")
                 continue
         kept.append(one)
     faults = [
@@ -257,6 +263,7 @@ def check_demonstrations(
             f"too_long={config.too_long}; raise max_length, or too_long=skip or truncate",
             fatal=config.too_long == "refuse",
         ),
+        *found.fault(NO_ROOM, "they are left out; raise max_length to learn them", fatal=False),
         *found.fault(UNSHOWN, "drop them, or use another chat template", fatal=True),
     ]
     facts = [f"at most {longest:,} tokens"]

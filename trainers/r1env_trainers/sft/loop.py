@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -41,6 +42,8 @@ from r1env_trainers.sft.data import (
 )
 from r1env_trainers.sft.render import Demonstration, Encoded
 from r1env_trainers.sft.rows import read_demonstrations
+
+logger = logging.getLogger(__name__)
 
 
 class SFTTrainer:
@@ -91,14 +94,26 @@ def tune(config: TuningSettings, demonstrations: Demonstrations, held_out: Seque
 
 
 def learn_to_stop(loaded: LoadedModel) -> None:
-    """Add the chat template's end of turn to the tokens at which generation ends: the model learns to write it.
+    """Add what the model learns to end with to the tokens at which generation ends: the chat template's end of turn, and the tokenizer's end.
 
     A base model often has another end of sequence in its settings, and would go on past the end of its turn.
     """
-    settings, end = loaded.model.generation_config, end_of_turn(loaded.tokenizer)
-    if settings is not None and end is not None and end != loaded.tokenizer.eos_token_id:
-        ends = settings.eos_token_id if isinstance(settings.eos_token_id, list) else [settings.eos_token_id]
-        settings.eos_token_id = sorted({end, *(one for one in ends if one is not None)})
+    settings = loaded.model.generation_config
+    if settings is None:
+        return
+    named = settings.eos_token_id if isinstance(settings.eos_token_id, list) else [settings.eos_token_id]
+    learned = (end_of_turn(loaded.tokenizer), loaded.tokenizer.eos_token_id)
+    ends = sorted({end for end in (*named, *learned) if isinstance(end, int)})
+    if ends == sorted(end for end in named if end is not None):
+        return
+    settings.eos_token_id = ends
+    try:
+        settings.validate(strict=True)
+    except ValueError:  # often a temperature with do_sample=false, which transformers saves only where nothing has changed
+        settings.do_sample = True
+        logger.warning(
+            "generation_config.json of the model has sampling settings and do_sample=false; it is saved with do_sample=true"
+        )
 
 
 def _update(

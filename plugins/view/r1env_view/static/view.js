@@ -154,17 +154,22 @@ function charts(config) {
     return offsets;
   }
 
-  // [x, y] of a metric of a run; a later row of the same step counts.
+  // Of a metric of a run: its points {x, y}, the starts of lines in them, and the stages that have some. A later row of the same step counts.
   function series(run, offsets, metric) {
     const points = new Map();
     for (const row of run.rows) {
       const value = row[metric];
-      if (value != null && offsets.has(row.stage)) points.set(offsets.get(row.stage) + row.step, value);
+      if (value != null && offsets.has(row.stage)) points.set(offsets.get(row.stage) + row.step, [value, row.stage]);
     }
-    const xs = [...points.keys()].sort((a, b) => a - b);
-    let last = null;
-    const ys = xs.map((x) => (last = last === null ? points.get(x) : state.smooth * last + (1 - state.smooth) * points.get(x)));
-    return [xs, ys];
+    const xs = [...points.keys()].sort((a, b) => a - b), starts = [];
+    let last = null, before = null;
+    const ys = xs.map((x) => {
+      const [value, stage] = points.get(x);
+      if (before !== null && stage !== before) { starts.push(x); last = null; }
+      before = stage;
+      return (last = last === null ? value : state.smooth * last + (1 - state.smooth) * value);
+    });
+    return { x: xs, y: ys, starts, stages: new Set([...points.values()].map(([, stage]) => stage)) };
   }
 
   const belongs = (chart, metric) => chart.metrics.some((wanted) => metric === wanted || (wanted.endsWith("/") && metric.startsWith(wanted)));
@@ -218,10 +223,10 @@ function charts(config) {
   // Draw a chart, or let it grow; one without values has no tile.
   function tile(parent, chart, names, members, offsets, flat) {
     const lines = members.flatMap((run) => {
-      const own = names.map((metric) => ({ run, metric, data: series(run, offsets.get(run), metric) })).filter((line) => line.data[0].length);
+      const own = names.map((metric) => ({ run, metric, data: series(run, offsets.get(run), metric) })).filter((line) => line.data.x.length);
       const texts = labels(own.map((line) => line.metric));
-      return own.map(({ metric, data: [x, y] }, place) => ({
-        run, metric, x, y,
+      return own.map(({ metric, data }, place) => ({
+        run, metric, ...data,
         label: several ? (own.length > 1 ? `${run.name} ${texts[place]}` : run.name) : own.length > 1 ? texts[place] : "",
         colour: several ? run.number : place,
         dash: several ? place : 0,
@@ -255,17 +260,19 @@ function charts(config) {
     parent.insertBefore(box, after ?? null);
   }
 
-  // Where stages begin, and what the monitor said of these metrics. Alerts of several runs are listed above the charts alone.
+  // Where stages begin, and what the monitor said of these metrics. Of several runs, a stage that not all of them begin at the same step
+  // has the colour of its run, and alerts are only in the list above the charts.
   function marks(members, offsets, lines) {
     const begin = new Map(); // stage and place → the runs in which it begins there
     for (const run of members) {
       if (offsets.get(run).size < 2) continue;
       for (const [name, x] of offsets.get(run)) {
+        if (!lines.some((line) => line.run === run && line.stages.has(name))) continue; // it says nothing of this chart
         const mark = begin.get(`${x} ${name}`) ?? { x, name, runs: [] };
-        begin.set(`${x} ${name}`, { ...mark, runs: [...mark.runs, run.name] });
+        begin.set(`${x} ${name}`, { ...mark, runs: [...mark.runs, run] });
       }
     }
-    const found = [...begin.values()].map(({ x, name, runs: own }) => ({ x, label: own.length === members.length ? name : `${name} (${own.join(", ")})` }));
+    const found = [...begin.values()].map(({ x, name, runs: own }) => ({ x, label: name, colour: own.length === members.length ? null : own[0].number }));
     if (several) return found;
     const [run] = members, stages = offsets.get(run);
     for (const event of run.events) {
@@ -288,7 +295,7 @@ function charts(config) {
     let found = null;
     for (const run of new Set(figure.lines.map((line) => line.run))) {
       query.append("run", run.name);
-      for (const [stage, offset] of stagesOf(run)) if (x >= offset) found = [stage, x - offset];
+      for (const [stage, offset] of stagesOf(run)) if (x >= offset) found = [stage, Math.round(x - offset)];
     }
     if (!found) return;
     if (!several) {
