@@ -145,6 +145,8 @@ def files(folder: Path) -> None:
             for n in range(9)
         ],
         "problems.jsonl": [{"q": f"{n} + 2?", "a": str(n + 2)} for n in range(2, 32)],
+        "texts.jsonl": [{"title": f"Year {n}", "text": f"In the year {n} the bridge had {n + 2} arches."} for n in range(40)],
+        "questions.jsonl": [{"question": f"How many arches in {n}?", "answer": str(n + 2)} for n in range(40)],
         "pairs.jsonl": [{"prompt": "2 + 2?", "chosen": "4", "rejected": "5"}],
         "labels.jsonl": [{"prompt": "2 + 2?", "completion": "4", "safe": True}],
         "demonstrations.jsonl": [{"prompt": "2 + 2?", "completion": "4"}],
@@ -265,6 +267,8 @@ def test_a_training_can_be_planned(line, tmp_path, monkeypatch):
     result = CliRunner().invoke(make_app(installed()), arguments)
     if "openrlhf" in line and "cannot run OpenRLHF" in result.output:
         return  # said after the settings were found good
+    if "needs the library" in result.output:
+        pytest.skip(result.output.strip())  # an extra; said after the files were read
     assert result.exit_code == 0, result.output
 
 
