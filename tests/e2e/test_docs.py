@@ -148,7 +148,7 @@ def files(folder: Path) -> None:
         "texts.jsonl": [{"title": f"Year {n}", "text": f"In the year {n} the bridge had {n + 2} arches."} for n in range(40)],
         "questions.jsonl": [{"question": f"How many arches in {n}?", "answer": str(n + 2)} for n in range(40)],
         "pairs.jsonl": [{"prompt": "2 + 2?", "chosen": "4", "rejected": "5"}],
-        "labels.jsonl": [{"prompt": "2 + 2?", "completion": "4", "safe": True}],
+        "labels.jsonl": [{"prompt": f"{n} + 2?", "completion": str(n), "safe": n % 2 == 0} for n in range(8)],
         "demonstrations.jsonl": [{"prompt": "2 + 2?", "completion": "4"}],
         "runs/…/checkpoints/rejection/data.jsonl": [{"prompt": "2 + 2?", "completion": "4"}],
     }

@@ -172,7 +172,7 @@ def test_the_data_file_holds_what_the_local_backend_learns_token_for_token(tmp_p
 class PairTokenizer:
     """Takes two letters for one token, wherever they stand together."""
 
-    eos_token, eos_token_id, chat_template, unk_token_id, all_special_ids = "</s>", 0, None, None, (0,)
+    bos_token, eos_token, eos_token_id, chat_template, unk_token_id, all_special_ids = None, "</s>", 0, None, None, (0,)
 
     def convert_tokens_to_ids(self, token):
         return None
