@@ -107,6 +107,14 @@ def test_an_article_is_no_letter():
         "The correct options are A and C.",
         "(A) and (C)",
         "\\boxed{A \\& C}",
+        "Options A and C are correct.",
+        "Only A and C are true, because the others are odd.",
+        "**A** and **C** are correct.",
+        "A, C are both right",
+        "A is correct. C is correct.",
+        "A is correct since it is even.\nB is incorrect.\nOption C is also true.",
+        "选项A和C都正确。",
+        "A正确；B错误；C正确。",
     ],
 )
 @pytest.mark.parametrize("reference", ["AC", "A,C", "A, C", '["A", "C"]'])
@@ -114,6 +122,24 @@ def test_several_letters_are_a_set(completion, reference):
     assert score(completion, reference, SUMS) == 1.0
     assert score(completion, "A", SUMS) == 0.0
     assert score("\\boxed{A,C,D}", reference, SUMS) == 0.0
+
+
+@pytest.mark.parametrize(
+    "completion",
+    [
+        "A or C is correct.",
+        "A and C are not correct.",
+        "Options A and C are incorrect.",
+        "It is not true that A and C are correct.",
+        "If A and C are correct, something is missing.",
+        "The angles A and C are right angles.",
+        "A is correct. But wait, C is correct.",
+        "A is the correct answer. C is the correct answer.",
+    ],
+)
+def test_letters_that_are_doubted_denied_or_corrected_are_no_set(completion):
+    assert score(completion, "AC", SUMS) == 0.0
+    assert score(completion, "A", SUMS) == score(completion, "C", SUMS) == 0.0
 
 
 @pytest.mark.parametrize(

@@ -94,8 +94,19 @@ _WRONG_AFTER = re.compile(
 )
 _TOKEN = re.compile(r"(?<![A-Za-z0-9\\'’])(?P<open>[(（\[【])?(?P<letter>[A-J])(?P<shut>[)）\]】])?(?![A-Za-z0-9'’])")
 _SAYS_CORRECT = re.compile(
-    r"(?:\b(?:option|choice|alternative|statement|answer)s?|选项|選択肢|보기|вариант|opción|opção|opzione|विकल्प|الخيار)?\s?[(（\[【]?(?P<letter>[A-J])[)）\]】]?\s?(?:选项|项)?"
-    r"(?:是(?:唯一)?(?:正确|对)的?|正确|对(?!于)|符合题意|が正しい|matches\b|fits\b|holds\b|이 정답|가 정답|is (?:the )?(?:only )?(?:correct|right|best|true)(?! that| for)(?: one| answer| option| choice)?|is the (?:answer|choice|option)\b(?! to)|ist richtig|est correcte?|es (?:la )?correcta|é a correta|верен|правильный)",
+    r"(?:\b(?:option|choice|alternative|statement|answer)s?|选项|選択肢|보기|вариант|opción|opção|opzione|विकल्प|الخيار)?\s?[*(（\[【]{0,3}(?P<letter>[A-J])[*)）\]】]{0,3}\s?(?:选项|项)?"
+    r"(?:(?P<plain>(?:都|均|皆)?(?:是(?:正确|对)的?|正确|对(?!于)|符合题意)|(?P<are>are) (?:all |both )?(?:correct|right|true)(?! (?!and|so|but|while|because|since|as|here|in this)[a-zA-Z0-9])|is (?:also )?(?:correct|right|true)(?! that| for| one| answer| option| choice))|"
+    r"are the (?:only )?(?:correct|right|true) (?:ones|answers|options|choices)|是(?:唯一)?(?:正确|对)的?|正确|对(?!于)|符合题意|が正しい|matches\b|fits\b|holds\b|이 정답|가 정답|is (?:the )?(?:only )?(?:correct|right|best|true)(?! that| for)(?: one| answer| option| choice)?|is the (?:answer|choice|option)\b(?! to)|ist richtig|est correcte?|es (?:la )?correcta|é a correta|верен|правильный)",
+)
+_LIST_BEFORE = re.compile(
+    r"(?:(?<![A-Za-z0-9\\'’])[*(（\[【]{0,3}[A-J][*)）\]】]{0,3}\s?(?P<joined>,? ?(?:and|or|&|/)|[,、和与及或])\s?)+(?:选项|option )?[*(（\[【]{0,3}$"
+)
+_DENIED_BEFORE = re.compile(
+    r"(?:not (?:true|the case|clear|sure|correct)|n't think|false|wrong|unclear|doubt|whether|\bif|unless|suppose|assume|如果|若|假设)\s?(?:that )?(?:both |only |all )*(?:the )?(?:(?:option|choice|alternative|statement|answer)s? |选项)?[*(（\[【]{0,3}$",
+    re.IGNORECASE,
+)
+_CORRECTED = re.compile(
+    r"\b(?:actually|wait|no|but|however|instead|rather|thought|mistake|correction)\b|不对|但|其实", re.IGNORECASE
 )
 _CHOOSES = re.compile(
     r"(?:故选|应选择?|因此选择?|所以选择?|本题选择?|答案选择?|综上选择?|则选|于是选|选择|(?<![可备挑])选(?!项|取|举)|选项为|"
@@ -113,9 +124,6 @@ _SO = re.compile(r"[,;.] (?:[Ss]o|[Hh]ence|[Tt]hus|[Tt]herefore),? (?:it(?:'s| i
 _WIDE = re.compile("[Ａ-Ｊａ-ｊⒶ-Ⓙ]")
 _LED = re.compile(
     r"^(?:[✅✔☑✓👉➡]\uFE0F?|(?:final )?answer -|clearly,?|obviously,?|both)\s+(?=[(*]{0,2}[A-J](?![A-Za-z'’]))", re.IGNORECASE
-)
-_ARE_CORRECT = re.compile(
-    r"(?:^|[.\n] ?)(?:(?:only )?(?:options|choices|statements|answers) |both )?(?P<letters>\(?[A-J]\)?(?:, ?\(?[A-J]\)?){0,8},? and \(?[A-J]\)?) are (?:all |both |the )?(?:correct|right|true)(?: options| answers| ones)?[.!]?$"
 )
 _MENTION = re.compile(r"(?:\b(?:option|choice|answer)\s|选项)\(?(?P<letter>[A-J])(?![A-Za-z'’])|[(（](?P<bare>[A-J])[)）]")
 
@@ -405,10 +413,7 @@ def _from_statements(text: str, options: Mapping[str, str], policy: AnswerPolicy
             if _is_article(text, chosen.end(), chosen["letters"]):
                 continue
             found.append((chosen.end(), 2, Pick(letters, chosen["letters"], "final statement")))
-    for correct in list(_SAYS_CORRECT.finditer(text))[-MAX_CANDIDATES:]:
-        before = text[max(0, correct.start("letter") - 20) : correct.start("letter")]
-        if not _NOT_BEFORE.search(before) and not re.search(r"[A-Za-z0-9\\]$", before):
-            found.append((correct.end(), 1, Pick(frozenset({correct["letter"]}), correct["letter"], "said to be correct")))
+    found += _said_to_be_correct(text)
     if not found:
         return Pick(frozenset(), None, _TAKEN_BACK) if taken_back else None
     found.sort(key=lambda each: each[0])
@@ -424,6 +429,36 @@ def _from_statements(text: str, options: Mapping[str, str], policy: AnswerPolicy
             return picks[-1]
         return Pick(frozenset(), None, "there are statements with different answers")
     return next((each for each in reversed(picks) if each.letters), picks[-1])
+
+
+def _said_to_be_correct(text: str) -> list[tuple[int, int, Pick]]:
+    """Return the options that sentences call correct: "C is correct", "options A and C are correct", "A is correct. C is correct."."""
+    found: list[tuple[int, int, Pick]] = []
+    plain: list[re.Match[str]] = []
+    for correct in list(_SAYS_CORRECT.finditer(text))[-MAX_CANDIDATES:]:
+        at = correct.start("letter")
+        before = text[max(0, at - 60) : at]
+        letters, joined = {correct["letter"]}, ""
+        if (listed := _LIST_BEFORE.search(before)) and (correct["are"] or not _NOT_BEFORE.search(before[: listed.start()])):
+            letters |= set(re.findall(r"[A-J]", listed[0]))
+            joined, before = listed[0], before[: listed.start()]
+        if _NOT_BEFORE.search(before[-20:]) or _DENIED_BEFORE.search(before) or re.search(r"[A-Za-z0-9\\]$", before):
+            continue
+        said = ", ".join(sorted(letters))
+        if re.search(r"\bor\b|/|或", joined):
+            found.append((correct.end(), 1, Pick(frozenset(), said, "the answer is hedged")))
+            continue
+        found.append((correct.end(), 1, Pick(frozenset(letters), said, "said to be correct")))
+        if correct["plain"]:
+            plain.append(correct)
+    named = {each.letters for _, _, each in found}
+    if len(named) < 2 or len(plain) < len(found):
+        return found
+    if _CORRECTED.search(text[plain[0].end() : plain[-1].end()]):
+        return found
+    # Several options are called correct one after the other, and none is called the answer: together they are the answer.
+    together = frozenset().union(*named)
+    return [(found[-1][0], 1, Pick(together, ", ".join(sorted(together)), "said to be correct"))]
 
 
 def _is_article(text: str, end: int, letters: str) -> bool:
@@ -452,8 +487,6 @@ def _letter_in_sentence(sentence: str) -> Pick | None:
 def _from_last_line(response: str, options: Mapping[str, str], policy: AnswerPolicy) -> Pick | None:
     """Return a last line, or a response, that is nothing but an option."""
     line = _LED.sub("", CONCLUSION.sub("", response.strip().rpartition("\n")[2].strip(), count=1), count=1)
-    if several := _ARE_CORRECT.search(line):
-        line = several["letters"]
     if concluded := _SO.search(line):
         line = concluded[1]
     if len(line) > 300 or ANNOUNCEMENT.search(line):
