@@ -132,7 +132,7 @@ class Plugins:
                 found[provenance] = entry.load()
             except KeyboardInterrupt:
                 raise
-            except BaseException as error:  # noqa: BLE001 - importing a stranger's module may raise anything, SystemExit too
+            except BaseException as error:  # noqa: BLE001 - importing a third-party module may raise anything, SystemExit too
                 failures.append(PluginFailure(provenance, _one_line(error)))
         return cls(found, failures)
 
@@ -366,7 +366,7 @@ def _guarded(
                 check(result)
         except KeyboardInterrupt:
             raise
-        except BaseException as error:  # noqa: BLE001 - a stranger's hook may raise anything: it is reported by name, see errors.py
+        except BaseException as error:  # noqa: BLE001 - a third-party hook may raise anything: it is reported by name, see errors.py
             report(_one_line(error))
             return fallback
         return result

@@ -324,7 +324,7 @@ class _TaskCheck:
             *found.fault(UNPAID, f"{map_it}; right answers would score 0{'' if writing.found else unknown}", fatal=many),
             *found.fault(WORDY, f"{map_it}; right answers would score 0", fatal=many),
             *found.fault(TOO_LONG, _too_long_remedy(self._limits), fatal=not left_out),
-            *found.fault(UNSHOWN, "these tasks would be left unscored; mend the template or the messages", fatal=True),
+            *found.fault(UNSHOWN, "these tasks would be left unscored; correct the template or the messages", fatal=True),
             *([] if self._is_dialogue else _check_rewards(environment, self._sample, writing)),
         ]
         facts = []
@@ -483,7 +483,7 @@ def _silent_reward(item: WeightedReward, scores: Sequence[Score], tasks: int) ->
         rows=tasks,
         examples=(commonest,),
         fatal=item.weight != 0,
-        remedy="a run with it would have no reward; mend it, or take it out of the rubric",
+        remedy="a run with it would have no reward; correct it, or remove it from the rubric",
     )
 
 

@@ -72,7 +72,7 @@ R1_ZERO_TEMPLATE = PromptTemplate("r1-zero", _in_last_user_message(R1_ZERO), sto
 
 
 def _boxed(task: Task) -> Conversation:
-    """Ask for a box, unless the prompt does that already in its own words: a row of somebody's data set may."""
+    """Ask for a box, unless the prompt does that already in its own words: a row of a data set may."""
     asked = task.prompt[-1]["content"]
     return task.prompt if "\\boxed" in asked else _in_last_user_message(BOXED)(task)
 

@@ -409,7 +409,7 @@ class Reward:
     def _failure(self, error: BaseException, seconds: float) -> Score:
         try:
             said = (str(error).splitlines() or [""])[0]
-        except Exception:  # noqa: BLE001 - an exception of somebody's class, whose text cannot be had
+        except Exception:  # noqa: BLE001 - a third-party exception class, whose text cannot be read
             said = ""
         reason = said if isinstance(error, _ResultError) else f"{type(error).__name__}: {said}"
         status = Status.LIMIT if isinstance(error, MemoryError) else Status.ERROR

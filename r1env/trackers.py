@@ -139,7 +139,7 @@ class Follower:
             for rows in self._batches():
                 self._hand_over(tracker, rows)
             tracker.close()
-        except Exception as error:  # noqa: BLE001 - a stranger's tracker may raise anything: named once, and the run goes on
+        except Exception as error:  # noqa: BLE001 - a third-party tracker may raise anything: named once, and the run goes on
             self._give_up(f"{type(error).__name__}: {error}")
 
     def _batches(self) -> Iterator[list[Row]]:

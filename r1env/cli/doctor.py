@@ -199,7 +199,7 @@ def _backends(plugins: Plugins) -> Iterator[Check]:
         try:
             backend: Backend = import_target(provided.spec.target)()
             works, detail = backend.diagnosis()
-        except Exception as error:  # noqa: BLE001 - a stranger's backend may raise anything; the other checks go on
+        except Exception as error:  # noqa: BLE001 - a third-party backend may raise anything; the other checks go on
             yield Check(name, State.BROKEN, f"{provided.provenance} raised {type(error).__name__}: {error}", "reinstall it")
             continue
         yield Check(

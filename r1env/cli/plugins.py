@@ -64,7 +64,7 @@ def _broken(listed: list[tuple[str, Provided[Spec]]], advance: Advance) -> Itera
         advance(done, len(listed))
         try:
             _load(item.spec)
-        except Exception as error:  # noqa: BLE001 - importing a stranger's module may raise anything: reported by name
+        except Exception as error:  # noqa: BLE001 - importing a third-party module may raise anything: reported by name
             yield f"{SINGULAR[kind]} {item.spec.name!r} of {item.provenance}: {error}"
 
 

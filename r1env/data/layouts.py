@@ -492,7 +492,7 @@ def example_of(row: Mapping[str, Any], layout: Layout | None = None, place: int 
         raise DataError(
             where_of(row),
             f"a column does not hold what a row of {layout.name} has there ({type(error).__name__}: {' '.join(str(error).split())[:200]}); "
-            f"mend the row, or say what the columns are by a map; {describe_columns(row)}",
+            f"correct the row, or say what the columns are by a map; {describe_columns(row)}",
         ) from error
 
 

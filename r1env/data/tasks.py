@@ -58,7 +58,7 @@ def file_tasks(
     keep_instruction: bool = False,
     name: str = "data",
 ) -> FileTasks:
-    """Tasks from anybody's rows: JSON Lines, JSON, CSV, Parquet, folders, globs, or `hub:owner/name[:config][@split]`.
+    """Tasks from rows of any data: JSON Lines, JSON, CSV, Parquet, folders, globs, or `hub:owner/name[:config][@split]`.
 
     Args:
         data: where the rows are, or one source for each split: `{"train": FILE, "test": FILE}`.

@@ -27,7 +27,7 @@ logger = logging.getLogger(__name__)
 
 R = TypeVar("R")
 
-MAX_ERROR = 500  # characters of a stranger's exception that are kept
+MAX_ERROR = 500  # characters of a third-party exception that are kept
 
 
 @dataclass(frozen=True, slots=True)
@@ -259,7 +259,7 @@ def parse_llama_calls(text: str) -> list[dict[str, Any]]:
     functions: list[dict[str, Any]] = []
     while rest and len(functions) <= MAX_CALLS:
         length = _length_of_object(rest[:MAX_CALL])
-        if length is None:  # where the next call would begin is anybody's guess
+        if length is None:  # it is unknown where the next call would begin
             why = (
                 f"it is longer than {MAX_CALL} characters"
                 if len(rest) > MAX_CALL
@@ -507,7 +507,7 @@ class Episode:
             reply = None if self._reply is None else self._reply(self.task, self.messages)
             if not (reply is None or isinstance(reply, str)):
                 raise TypeError(f"its reply is a {type(reply).__name__}, not text or None")
-        except (Exception, SystemExit) as error:  # noqa: BLE001 - a stranger's dialogue may raise anything; the episode says so
+        except (Exception, SystemExit) as error:  # noqa: BLE001 - a third-party dialogue may raise anything; the episode says so
             self._fail(error)
             self._end_turn(message, completion, ())
             return
@@ -526,7 +526,7 @@ class Episode:
             replies = self._after(result, completion)
             if self.ended_by is EndedBy.LIMIT:
                 reward = _sum(reward, await self._reward_of_state())
-        except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001 - a stranger's environment may raise anything; the episode says so
+        except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001 - a third-party environment may raise anything; the episode says so
             self._fail(error)
             self._end_turn(message, completion, ())
             return
@@ -537,7 +537,7 @@ class Episode:
         """Take the reward of the state in which a full context ends the episode, and close."""
         try:
             self._turns[-1] = replace(self._turns[-1], reward=_sum(self._turns[-1].reward, await self._reward_of_state()))
-        except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001 - a stranger's environment may raise anything; the episode says so
+        except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001 - a third-party environment may raise anything; the episode says so
             self._fail(error)
         await self._close()
 
@@ -596,7 +596,7 @@ class Episode:
             if fault := fault_of_messages(opening):
                 raise TypeError(f"reset returned {fault}")
             self._messages = [_readable(message) for message in opening]
-        except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001 - a stranger's environment may raise anything; the episode says so
+        except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001 - a third-party environment may raise anything; the episode says so
             self._fail(error)
             await self._close()
 
@@ -607,7 +607,7 @@ class Episode:
         self._closed = True
         try:
             await asyncio.wait_for(_awaited(lambda env: env.close(), self._env), self._step_seconds)
-        except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001 - a stranger's environment may raise anything; the episode says so
+        except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001 - a third-party environment may raise anything; the episode says so
             self.error = (
                 self.error or " ".join(f"the environment failed to close: {type(error).__name__}: {error}".split())[:MAX_ERROR]
             )

@@ -63,7 +63,7 @@ class Environment:
         messages, other, fault = self.template.messages(task), None, ""
         try:
             other = None if self.other is None else self.other()
-        except (Exception, SystemExit) as error:  # noqa: BLE001 - a stranger's class may raise anything; the episode says so
+        except (Exception, SystemExit) as error:  # noqa: BLE001 - a third-party class may raise anything; the episode says so
             fault = f"the environment failed: {type(error).__name__}: {error}"
         episode = Episode(
             task,

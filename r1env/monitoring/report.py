@@ -484,7 +484,7 @@ def _sections(run: Run, plugins: Plugins) -> list[Section]:
         name = provided.spec.name
         try:
             sections.append(Section(name, str(import_target(provided.spec.target)(run))))
-        except Exception as error:  # noqa: BLE001 - a stranger's section may raise anything: the page names it and goes on
+        except Exception as error:  # noqa: BLE001 - a third-party section may raise anything: the page names it and goes on
             logger.warning("report section %s of %s failed: %s", name, provided.provenance, error)
             sections.append(Section(name, "", f"{provided.provenance} failed: {type(error).__name__}: {error}"))
     return sections

@@ -128,7 +128,7 @@ class Zygote:
         try:
             reward: Reward = pickle.loads(message.reward)
             reward.warm_up()  # this makes the instance of a class, which may read a file or a model, before any clock starts
-        except BaseException as error:  # noqa: BLE001 - importing somebody's module may do anything; the pool reports it
+        except BaseException as error:  # noqa: BLE001 - importing a third-party module may do anything; the pool reports it
             self._reply(Refused(reason=_one_line(error)))
             return
         self._rewards[message.digest] = reward

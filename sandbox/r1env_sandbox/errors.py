@@ -1,6 +1,6 @@
 """What can go wrong around a sandbox. What goes wrong *inside* one is a `Verdict`, never an exception.
 
-1. `SandboxUnavailable`: no program can be run on this machine. The user's to mend; raised to the caller.
+1. `SandboxUnavailable`: no program can be run on this machine. to be fixed by the user; raised to the caller.
 2. `SandboxBusy`: every worker was taken for too long. Raised to the caller.
 3. `WorkerLost`: a worker died, hung, or answered nonsense. Caught in one place, `Sandbox.judge`, which tries again once on another
    worker and then answers `judge_error`; or, where workers keep failing under this one program alone, `runtime_error`.

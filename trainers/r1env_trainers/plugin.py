@@ -184,7 +184,7 @@ def r1env_recipes() -> list[RecipeSpec]:
         RecipeSpec(
             name="hacking",
             resource="r1env_trainers:recipes/hacking.yaml",
-            summary="reward hacking in a bottle, named by the monitor; and its mended twin",
+            summary="a small example of reward hacking, reported by the monitor, and its corrected version",
             presets=("tiny-cpu", "tiny-cpu-mended"),
         ),
         RecipeSpec(

@@ -248,7 +248,7 @@ class CodeRetry:
         if not left:
             return StepResult(reward=0.0, done=True, info={"attempts": self._attempt, "failed": feedback.partition("\n")[0]})
         attempts = "1 attempt is" if left == 1 else f"{left} attempts are"
-        text = f"{feedback}\n\nGive the whole program again, mended. {attempts} left."
+        text = f"{feedback}\n\nGive the whole program again, corrected. {attempts} left."
         return StepResult([{"role": "user", "content": text}], reward=0.0)
 
     async def close(self) -> None:

@@ -234,7 +234,7 @@ def source_hash(name: str) -> str:
 def audit(name: str) -> str:
     """Return what makes a dataset unfit for rewards; empty where nothing was found.
 
-    The scorer must not execute text: not the model's, and not that of the task either, since tasks may come from a stranger's file. Only
+    The scorer must not execute text: not the model's, and not that of the task either, since tasks may come from a third-party file. Only
     its source is looked at for that. Then it must give full marks to the task's own answer, must not give full marks for a constant to tasks
     with other answers, and must not raise on ordinary text.
     """

@@ -130,7 +130,7 @@ class EpisodeExecutor:
         return (await ascore([episode.rollout()], environment.rubric))[0]
 
     async def _submit(self, trajectory: Trajectory, completion: Completion) -> None:
-        """Give the model's turn to the environment, whose reply is a stranger's code: in a thread, with a deadline."""
+        """Give the model's turn to the environment, whose reply comes from third-party code: in a thread, with a deadline."""
         if trajectory.environment.other is None:
             take_turns([trajectory], [completion])
             return

@@ -735,7 +735,7 @@ class Views:
         try:
             return [View.model_validate(one) for one in json.loads(self.path.read_text("utf-8"))]
         except (OSError, ValueError) as error:  # pydantic's, too; nothing is saved over it
-            raise UsageError(f"cannot read the saved views in {self.path}; mend or remove the file") from error
+            raise UsageError(f"cannot read the saved views in {self.path}; correct or remove the file") from error
 
     def get(self, identifier: str) -> View | None:
         return next((one for one in self.all() if one.id == identifier), None)

@@ -85,7 +85,7 @@ class DockerBackend:
             raise SandboxUnavailable(f"the Docker engine fails ({error})") from error
         self.languages: Collection[str] = (
             frozenset(labelled.split(",")) if labelled else frozenset(LANGUAGES)
-        )  # a stranger's image may have any
+        )  # a third-party image may have any
         self.runtime = runtime or str(information.get("DefaultRuntime") or "")
         self._memory_mb = memory_mb
         self._cpus = cpus if information.get("CpuCfsQuota") else None

@@ -230,7 +230,7 @@ def _of_shape(what: str, wanted: str, found: object, *shapes: list[int]) -> Tens
     """Return `found`.
 
     Raises:
-        UsageError: a stranger's function returned no tensor, or one of another shape.
+        UsageError: a third-party function returned no tensor, or one of another shape.
     """
     if not isinstance(found, Tensor) or list(found.shape) not in shapes:
         shown = list(found.shape) if isinstance(found, Tensor) else type(found).__name__
