@@ -482,7 +482,7 @@ def test_saved_views_that_cannot_be_read_are_not_written_over(tmp_path: Path) ->
     client = TestClient(make_app([tmp_path]), base_url="http://localhost:8765")
     answer = client.post("/views", json={"address": "/"})
     assert answer.status_code == 500
-    assert "mend or remove the file" in answer.json()["error"]
+    assert "correct or remove the file" in answer.json()["error"]
     assert (tmp_path / ".r1env-views.json").read_text() == "damaged"
 
 
