@@ -189,12 +189,14 @@ class Plugins:
         """Return the reward of that name, or at `module:attribute` or `file.py:attribute`, with options set.
 
         Raises:
-            UnknownNameError, PluginError, UsageError: as `load`; or it is no reward.
+            UnknownNameError, PluginError, UsageError: as `load`; or it is no reward, or needs an option that is not given.
         """
         from r1env.rewards import as_reward  # here: listing plugins needs no pydantic, and Gymnasium's import lists them
 
         found = as_reward(self.load(RewardSpec, name), name)
-        return found.with_options(**options) if options else found
+        found = found.with_options(**options) if options else found
+        found.check_complete()
+        return found
 
     def template(self, name: str) -> PromptTemplate:
         """Return the prompt template of that name, or what is at `module:attribute` or `file.py:attribute`.

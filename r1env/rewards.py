@@ -29,6 +29,7 @@ so its constructor should be fast.
 
 from __future__ import annotations
 
+import difflib
 import inspect
 import logging
 import math
@@ -158,6 +159,10 @@ class Reward:
     scope: Scope = Scope.ROLLOUT
 
     def __post_init__(self) -> None:
+        try:
+            inspect.signature(self.function)
+        except (TypeError, ValueError):
+            raise UsageError(f"reward {self.name!r} has no signature that Python can read; wrap it in a function") from None
         if self.convention in (Convention.TRL, Convention.OPENRLHF) and self.scope is Scope.ROLLOUT:
             object.__setattr__(self, "batch", True)  # before anything asks
         self._check_options()
@@ -236,6 +241,21 @@ class Reward:
     def with_options(self, **options: Any) -> Reward:
         """Return the same reward with some options changed. Unknown options raise `UnknownNameError`."""
         return replace(self, options={**self.options, **options})
+
+    def check_complete(self) -> None:
+        """Raise UsageError if the constructor of a class needs an option that is not set."""
+        if inspect.isclass(self.function):
+            missing = [
+                parameter.name
+                for parameter in inspect.signature(self.function).parameters.values()
+                if parameter.default is parameter.empty
+                and parameter.kind not in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD)
+                and parameter.name not in self.options
+            ]
+            if missing:
+                raise UsageError(
+                    f"reward {self.name!r} needs the option {missing[0]!r}, which has no default: set {missing[0]}=…"
+                )
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Call the undecorated function."""
@@ -340,6 +360,10 @@ class Reward:
         return self._to_score(result, time.perf_counter() - start)
 
     def _call_target(self) -> Callable[..., Any]:
+        if inspect.isclass(self.function) and not any("__call__" in vars(base) for base in self.function.__mro__):
+            raise UsageError(
+                f"reward {self.name!r} is a class without a method __call__; define one, or name a function or a method"
+            )
         if inspect.isclass(self.function) or not (inspect.isroutine(self.function) or isinstance(self.function, partial)):
             return cast(Callable[..., Any], self.function.__call__)  # type: ignore[operator]
         return self.function
@@ -399,6 +423,8 @@ class Reward:
             ValueError: there are not as many results as rollouts.
         """
         if self.convention is Convention.OPENRLHF and isinstance(results, Mapping):
+            if "rewards" not in results:
+                raise _ResultError(f"returned a mapping without 'rewards': {', '.join(map(str, results))}")
             results = results["rewards"]
         if not hasattr(results, "__len__") or isinstance(results, str | Mapping):
             raise _ResultError(f"returned {type(results).__name__}, not a list of {count} results")
@@ -409,9 +435,12 @@ class Reward:
     def _failure(self, error: BaseException, seconds: float) -> Score:
         try:
             said = (str(error).splitlines() or [""])[0]
-        except Exception:  # noqa: BLE001 - a third-party exception class, whose text cannot be read
+        except KeyboardInterrupt:
+            raise
+        except BaseException:  # noqa: BLE001 - a third-party exception class, whose text cannot be read
             said = ""
-        reason = said if isinstance(error, _ResultError) else f"{type(error).__name__}: {said}"
+        kind = type(error).__name__
+        reason = said if isinstance(error, _ResultError) else f"{kind}: {said}" if said else kind
         status = Status.LIMIT if isinstance(error, MemoryError) else Status.ERROR
         return Score.failure(status, reason[:300], parts=self.part_keys, seconds=seconds)
 
@@ -422,7 +451,9 @@ class Reward:
             return to_score(self.name, self.parts, result, seconds)
         except _ResultError as error:
             return self._failure(error, seconds)
-        except Exception as error:  # noqa: BLE001 - what was returned may be an object of any class, and reading it may raise anything
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # noqa: BLE001 - what was returned may be of any class, and reading it may raise anything
             reason = f"returned {type(result).__name__}, which cannot be read as a score"
             failure = self._failure(error, seconds)
             return failure.model_copy(update={"reason": f"{reason}: {failure.reason}"[:300]})
@@ -447,15 +478,39 @@ class Reward:
                 raise UnknownNameError(f"option of reward {self.name!r}:", option, known)
 
     def _check_arguments(self, target: Callable[..., Any], is_method: bool) -> None:
+        for parameter in _parameters(target, is_method):
+            if parameter.kind is parameter.POSITIONAL_ONLY and parameter.default is parameter.empty:
+                raise UsageError(
+                    f"reward {self.name!r} takes {parameter.name!r} by position only, and arguments are passed by name; remove the '/'"
+                )
         if self.convention is not Convention.R1ENV:
             return
         known = ", ".join(_arguments_of(self.scope))
         for parameter in _parameters(target, is_method):
             if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
-                raise UsageError(f"reward {self.name!r} takes *{parameter.name}; name the arguments it wants: {known}")
+                stars = "*" if parameter.kind is parameter.VAR_POSITIONAL else "**"
+                hint = "; if a decorator wraps the function, let it use functools.wraps" if stars == "*" else ""
+                raise UsageError(
+                    f"reward {self.name!r} takes {stars}{parameter.name}; name the arguments it wants: {known}{hint}"
+                )
             if parameter.name not in _arguments_of(self.scope) and parameter.default is parameter.empty:
                 kind = "a reward" if self.scope is Scope.ROLLOUT else f"a reward of scope {str(self.scope)!r}"
-                raise UsageError(f"reward {self.name!r} asks for {parameter.name!r}; {kind} may ask for {known}")
+                hint = "; name a method of an object, not of its class" if parameter.name == "self" else ""
+                raise UsageError(f"reward {self.name!r} asks for {parameter.name!r}; {kind} may ask for {known}{hint}")
+            if parameter.default is None and parameter.name not in (*_arguments_of(self.scope), *self.options):
+                self._warn_of_lookalike(parameter.name)
+
+    def _warn_of_lookalike(self, option: str) -> None:
+        """Warn of an option that would be an argument under another name: it would be None for every rollout."""
+        close = difflib.get_close_matches(option, _arguments_of(self.scope), n=1, cutoff=0.8)
+        meant = close[0] if close else "answer" if option in ANSWER_COLUMNS else None
+        if meant is not None and not inspect.isclass(self.function):
+            logger.warning(
+                "reward %r: %r is an option, None unless it is set; call it %r if it should be read from the rollout",
+                self.name,
+                option,
+                meant,
+            )
 
     def __reduce__(self) -> tuple[Any, ...]:
         """By reference where another process can import the function, by its file's source where it came from a file, else by value."""
@@ -557,6 +612,8 @@ def to_score(name: str, parts: tuple[str, ...], result: Any, seconds: float) -> 
         return result.model_copy(update={"parts": {name: value, **found}, "seconds": result.seconds or seconds})
     if isinstance(result, Mapping):
         numbers = {_part_name(key): _number(value) for key, value in result.items()}
+        if not numbers:
+            raise _ResultError("returned an empty mapping; return None where there is nothing to score")
         value = _finite(numbers.pop("value") if "value" in numbers else _sum(numbers.values()))
         return _numeric_score(value, {name: value, **_named_parts(name, parts, numbers)}, seconds)
     if result is None:
@@ -581,7 +638,14 @@ def _number(value: Any) -> float:
             raise _ResultError(f"returned an array of shape {tuple(shape)}, not one number")
         value = value.item()
     if not isinstance(value, Real | Decimal):
-        raise _ResultError(f"returned {type(value).__name__}, which is neither a number, a mapping, a Score nor None")
+        remedy = ""
+        if inspect.isawaitable(value):
+            remedy = "; await it in an async function"
+        elif inspect.isgenerator(value) or inspect.isasyncgen(value):
+            remedy = "; use return instead of yield"
+        if inspect.iscoroutine(value):
+            value.close()  # or Python warns that it was never awaited
+        raise _ResultError(f"returned {type(value).__name__}, which is neither a number, a mapping, a Score nor None{remedy}")
     try:
         return float(value)
     except OverflowError:
@@ -645,7 +709,11 @@ class _ForeignArguments:
     """The keyword arguments of a function with another library's convention, built from rollouts."""
 
     def __init__(self, convention: Convention, target: Callable[..., Any], options: frozenset[str]) -> None:
-        parameters = {name: p for name, p in inspect.signature(target).parameters.items() if name not in options}
+        parameters = {
+            name: p
+            for name, p in inspect.signature(target).parameters.items()
+            if name not in options and p.kind is not p.VAR_POSITIONAL
+        }
         self._convention = convention
         self._takes_all = any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values())
         self._required = {name for name, p in parameters.items() if p.default is p.empty and p.kind is not p.VAR_KEYWORD}

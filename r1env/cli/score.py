@@ -5,10 +5,11 @@ from __future__ import annotations
 import functools
 import heapq
 import re
+import sys
 from array import array
 from collections import Counter, deque
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, redirect_stdout
 from itertools import chain
 from pathlib import Path
 from typing import Annotated, Any, cast
@@ -142,6 +143,7 @@ def score(
             typer.echo(f"reading {'the input' if input_ == '-' else input_} as {form.layout} rows", err=True)
         sink = Output(output, input_, resume=resume)
         stack.callback(sink.close)
+        stack.enter_context(redirect_stdout(sys.stderr))  # what a reward prints is no row of the output
         if has_groups(scorer):
             arriving = group_chunks(chain(_written(rows.lines, sink), rows.lines), scorer, form, done=sink.done)
             if sink.extends:
@@ -313,6 +315,9 @@ class Tally:
         """Yield the lines that are printed at the end."""
         if self._unscored:
             yield "no score for " + ", ".join(f"{count} ({status})" for status, count in self._unscored.most_common())
+        if self._failures:
+            ((reason, count),) = self._failures.most_common(1)
+            yield f"most frequent reason ({count} of the first {min(self._rows, ALL_FAIL)} rows): {printable(reason)}"
         if not self._rows:
             return
         values = self._rows - sum(self._unscored.values()) - self.malformed

@@ -143,6 +143,14 @@ def test_a_reward_that_raises_is_a_row_without_a_value_and_parts_that_are_null(r
     assert "as asked" in row["reason"]
     assert result.exit_code == 0
     assert result.stderr.splitlines()[0] == "no score for 1 (error)"
+    assert result.stderr.splitlines()[1] == "most frequent reason (1 of the first 1 rows): RuntimeError: as asked"
+
+
+def test_what_a_reward_prints_is_no_row_of_the_output(r1env_program: Any, tmp_path: Path) -> None:
+    (tmp_path / "chatty.py").write_text("def chatty(completion):\n    print('hello')\n    return 1.0\n")
+    result = r1env_program("score", "--reward", f"{tmp_path / 'chatty.py'}:chatty", stdin=lines({"id": "1", "completion": "x"}))
+    assert [row["value"] for row in rows(result.stdout)] == [1.0]
+    assert "hello" in result.stderr
 
 
 def test_hostile_completions_pass_through(r1env_program: Any) -> None:

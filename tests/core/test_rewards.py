@@ -237,7 +237,40 @@ class BrokenFloat(float):
         raise RuntimeError("no float")
 
 
+class Exits(float):
+    def __float__(self):
+        raise SystemExit(4)
+
+
+class UnspeakableError(Exception):
+    def __str__(self):
+        raise SystemExit(4)
+
+
+def unspeakable():
+    raise UnspeakableError
+
+
+def generator():
+    yield 1.0
+
+
+async def coroutine():
+    return 1.0
+
+
 ODD = {
+    "exit while it is read": (lambda: Exits(1), "returned Exits, which cannot be read as a score: SystemExit: 4"),
+    "exit while its text is read": (unspeakable, "UnspeakableError"),
+    "empty mapping": (dict, "returned an empty mapping; return None where there is nothing to score"),
+    "generator": (
+        generator,
+        "returned generator, which is neither a number, a mapping, a Score nor None; use return instead of yield",
+    ),
+    "coroutine": (
+        coroutine,
+        "returned coroutine, which is neither a number, a mapping, a Score nor None; await it in an async function",
+    ),
     "huge": (lambda: 10**400, "returned a number too large for a float"),
     "huge in a mapping": (lambda: {"value": 10**400}, "returned a number too large for a float"),
     "key that is no text": (lambda: {1: 1.0}, "returned a mapping with the key 1; keys must be text"),
@@ -264,3 +297,69 @@ def test_a_value_that_is_no_score_costs_only_its_own_rollout(case, batch):
     scores = r1env.score([rollout(text) for text in ("1", "odd", "2")], odd)
     assert [found.value for found in scores] == [1.0, None, 1.0]
     assert (scores[1].status, scores[1].reason) == (Status.ERROR, reason)
+
+
+class Nothing:
+    pass
+
+
+class NeedsLimit:
+    def __init__(self, limit):
+        self.limit = limit
+
+    def __call__(self, completion):
+        return float(self.limit)
+
+    def method(self, completion):
+        return 1.0
+
+
+def careless_decorator(function):
+    def inner(*args, **kwargs):
+        return function(*args, **kwargs)
+
+    return inner
+
+
+def by_position(completion, /):
+    return 1.0
+
+
+def trl_by_position(completions, answer, /):
+    return [1.0] * len(completions)
+
+
+def everything(**kwargs):
+    return 1.0
+
+
+@pytest.mark.parametrize(
+    ("function", "message"),
+    [
+        (by_position, "'by_position' takes 'completion' by position only, .*remove the '/'"),
+        (trl_by_position, "'trl_by_position' takes 'completions' by position only"),
+        (everything, r"takes \*\*kwargs; name the arguments it wants: completion, answer"),
+        (careless_decorator(by_position), r"takes \*args; .*functools.wraps"),
+        (Nothing, "'Nothing' is a class without a method __call__"),
+        (NeedsLimit.method, "asks for 'self'; .*a method of an object"),
+        (max, "'max' has no signature that Python can read; wrap it in a function"),
+    ],
+)
+def test_a_function_that_cannot_be_called_is_refused_with_the_remedy(function, message):
+    with pytest.raises(UsageError, match=message):
+        r1env.reward(function)
+
+
+def test_a_class_whose_option_is_missing_is_refused_by_name():
+    reference = f"{__name__}:NeedsLimit"
+    with pytest.raises(UsageError, match="'NeedsLimit' needs the option 'limit', which has no default: set limit="):
+        r1env.get_reward(reference)
+    assert r1env.get_reward(reference, limit=2).score(rollout("4")).value == 2.0
+
+
+@pytest.mark.parametrize(("name", "meant"), [("ground_truth", "answer"), ("anwser", "answer"), ("responce", "response")])
+def test_an_option_that_looks_like_an_argument_is_warned_of(caplog, name, meant):
+    namespace = {}
+    exec(f"def lookalike(completion, {name}=None): return 1.0", namespace)
+    r1env.reward(namespace["lookalike"])
+    assert f"'lookalike': '{name}' is an option, None unless it is set; call it '{meant}'" in caplog.text
