@@ -31,8 +31,14 @@ def import_target(target: Any) -> Any:
         return target
     try:
         return pkgutil.resolve_name(target)
-    except (ImportError, AttributeError, ValueError) as error:
+    except (ImportError, AttributeError) as error:
         raise PluginError(f"cannot import {target!r}: {error}") from error
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # a third-party module may raise anything, SystemExit too
+        if isinstance(error, ValueError) and not is_reference(target):
+            raise PluginError(f"cannot import {target!r}: write module:attribute") from error
+        raise PluginError(f"cannot import {target!r}: {_raised(target.partition(':')[0], error)}") from error
 
 
 def is_reference(name: str) -> bool:
@@ -155,7 +161,9 @@ def _file_module(path: Path, wanted: str) -> ModuleType:
         raise _refusal(wanted, f"cannot read {path}: {getattr(error, 'strerror', None) or error}") from error
     try:
         return module_from_source(str(path), source)
-    except Exception as error:
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # a file may raise anything, SystemExit too
         raise _refusal(wanted, _raised(path, error)) from error
 
 
@@ -165,7 +173,9 @@ def _module(name: str, wanted: str) -> ModuleType:
     except ModuleNotFoundError as error:
         if error.name is None or not (name == error.name or name.startswith(error.name + ".")):
             raise _refusal(wanted, _raised(name, error)) from error  # a module that it imports is missing
-    except Exception as error:
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # as in `_file_module`
         raise _refusal(wanted, _raised(name, error)) from error
     here, top = Path.cwd(), name.partition(".")[0]
     # Not before: a folder `datasets` or `wandb` in the current folder would pass for the library wherever that is optional.

@@ -183,20 +183,31 @@ class Plugins:
         """
         if is_reference(name):
             return load_object(name, SINGULAR[KIND_OF[spec_type]])
-        return import_target(cast(Any, self.find(spec_type, name)).target)
+        return self._target(spec_type, name, import_target)
 
     def reward(self, name: str, **options: Any) -> Reward:
         """Return the reward of that name, or at `module:attribute` or `file.py:attribute`, with options set.
 
         Raises:
-            UnknownNameError, PluginError, UsageError: as `load`; or it is no reward, or needs an option that is not given.
+            UnknownNameError, PluginError, UsageError: as `load`; or it is no reward.
         """
         from r1env.rewards import as_reward  # here: listing plugins needs no pydantic, and Gymnasium's import lists them
 
-        found = as_reward(self.load(RewardSpec, name), name)
-        found = found.with_options(**options) if options else found
-        found.check_complete()
-        return found
+        if is_reference(name):
+            found = as_reward(self.load(RewardSpec, name), name)
+        else:
+            found = self._target(RewardSpec, name, lambda target: as_reward(import_target(target), name))
+        return found.with_options(**options) if options else found
+
+    def _target(self, spec_type: type[Spec], name: str, made: Callable[[Any], Any]) -> Any:
+        """Return what `made` makes of the target of the spec called `name`; what is wrong with it is said with the plugin's name."""
+        target = cast(Any, self.find(spec_type, name)).target
+        try:
+            return made(target)
+        except (PluginError, UsageError) as error:
+            kind = KIND_OF[spec_type]
+            where = self._provided[kind][name][0].provenance
+            raise PluginError(f"{SINGULAR[kind]} {name!r} of {where}: {error}") from error
 
     def template(self, name: str) -> PromptTemplate:
         """Return the prompt template of that name, or what is at `module:attribute` or `file.py:attribute`.

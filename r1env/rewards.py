@@ -47,7 +47,7 @@ from types import CodeType
 from typing import Any, Protocol, cast, overload
 
 from r1env.errors import UnknownNameError, UsageError
-from r1env.importing import SOURCE, is_file_module, load_object, module_from_source, source_digest
+from r1env.importing import SOURCE, is_file_module, is_reference, load_object, module_from_source, source_digest
 from r1env.prompts import parse_response
 from r1env.types import Conversation, Rollout, Score, Status, Task
 
@@ -372,6 +372,7 @@ class Reward:
     def prepared(self) -> Callable[..., Any]:
         """What is called: the function with its options bound; for a class, the one instance of this process, made on first use."""
         if inspect.isclass(self.function):
+            self.check_complete()
             return cast(Callable[..., Any], self.function(**self.options))
         return partial(self.function, **self.options)
 
@@ -885,13 +886,16 @@ def load_reward(reference: str) -> Reward:
 def as_reward(found: Any, reference: str) -> Reward:
     """Return the object found at `reference` as a reward. A `Reward` is returned unchanged; an undecorated function is decorated.
 
+    Where `reference` is the name that a plugin gives the function, the reward has that name.
+
     Raises:
         UsageError: it is neither, or the function has a parameter that is neither an argument of rewards nor an option.
     """
     if isinstance(found, Reward):
         return found
     if callable(found):
-        return reward(isolation=Isolation.ASYNC if inspect.iscoroutinefunction(found) else Isolation.INLINE)(found)
+        isolation = Isolation.ASYNC if inspect.iscoroutinefunction(found) else Isolation.INLINE
+        return reward(name=None if is_reference(reference) else reference, isolation=isolation)(found)
     raise UsageError(f"{reference!r} is a {type(found).__name__}, not a reward; decorate it with @r1env.reward")
 
 

@@ -85,6 +85,7 @@ class Rubric:
             raise UsageError(f"rubric {name!r} has no rewards")
         owner: dict[str, str] = {}
         for item in rewards:
+            item.reward.check_complete()
             if not math.isfinite(item.weight):
                 raise UsageError(f"rubric {name!r}: the weight of {item.reward.name!r} is {item.weight}; it must be finite")
             for key in item.reward.part_keys:

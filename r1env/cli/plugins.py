@@ -13,9 +13,12 @@ import typer
 
 from r1env.cli.console import Advance, print_json, print_table, program, progress
 from r1env.cli.options import Json, plugins_of
-from r1env.hooks import HOOKS, SINGULAR, RecipeSpec, Spec
+from r1env.errors import PluginError
+from r1env.hooks import HOOKS, SINGULAR, RecipeSpec, RewardSpec, Spec, TemplateSpec
 from r1env.importing import import_target
 from r1env.plugins import Provided
+from r1env.prompts import as_template
+from r1env.rewards import as_reward
 from r1env.scaffold import KINDS, new_plugin
 
 
@@ -64,15 +67,18 @@ def _broken(listed: list[tuple[str, Provided[Spec]]], advance: Advance) -> Itera
         advance(done, len(listed))
         try:
             _load(item.spec)
-        except Exception as error:  # noqa: BLE001 - importing a third-party module may raise anything: reported by name
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # noqa: BLE001 - importing a third-party module may raise anything: reported by name
             yield f"{SINGULAR[kind]} {item.spec.name!r} of {item.provenance}: {error}"
 
 
 def _load(spec: Spec) -> None:
-    """Import everything that the spec names.
+    """Import everything that the spec names, and check that it is of that kind.
 
     Raises:
-        Exception: whatever the import raises; FileNotFoundError for a recipe whose file is missing.
+        BaseException: whatever the import raises; PluginError or UsageError if it is something else; FileNotFoundError for a
+            recipe whose file is missing.
     """
     if isinstance(spec, RecipeSpec):
         package, _, path = spec.resource.partition(":")
@@ -81,8 +87,15 @@ def _load(spec: Spec) -> None:
         return
     for field in ("target", "config", "source", "other"):
         target = getattr(spec, field, None)
-        if target is not None:
-            import_target(target)
+        if target is None and (field != "target" or not isinstance(spec, RewardSpec)):
+            continue
+        found = import_target(target)
+        if isinstance(spec, RewardSpec):
+            as_reward(found, spec.name)
+        elif isinstance(spec, TemplateSpec):
+            as_template(found, spec.name)
+        elif field == "source" and not callable(found):
+            raise PluginError(f"its source is a {type(found).__name__}, which cannot be called")
 
 
 def _as_json(kind: str, item: Provided[Spec]) -> dict[str, str]:

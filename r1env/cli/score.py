@@ -351,7 +351,9 @@ def _scorer(
     if (reward is None) == (rubric is None):
         raise UsageError("give one of --reward NAME and --rubric NAME_OR_FILE")
     if reward is not None:
-        return plugins.reward(reward, **parse_overrides(options or []))
+        found = plugins.reward(reward, **parse_overrides(options or []))
+        found.check_complete()
+        return found
     spec = with_options(find_rubric(str(rubric), plugins), options_by_reward(options))
     return resolve_rubric(name_accuracy(spec, accuracy), plugins.reward)
 

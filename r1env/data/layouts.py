@@ -1043,6 +1043,9 @@ def messages_of(value: Any, row: Mapping[str, Any] | None = None, path: str = "p
         value = [value]
     if not isinstance(value, list | tuple) or not value:
         raise _fault(row, path, value, "write text or messages there")
+    if all(isinstance(one, str) for one in value):
+        columns = "; a file of columns needs one row for each item: DataFrame.to_json(path, orient='records', lines=True)"
+        raise _fault(row, path, value, f"it is a list of texts; write one text, or messages{columns if len(row) > 1 else ''}")
     return tuple(_message(one, row, f"{path}[{place}]") for place, one in enumerate(value))
 
 

@@ -290,6 +290,16 @@ class _Part:
         opened = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}
         return opened[kind](file, "rb") if kind else file  # type: ignore[operator]  # they share no type
 
+    def _not_json(self, place: str, why: str) -> DataError:
+        """Return the error for text that is not JSON, which says so where a file is not compressed as its name promises."""
+        end = self.path.suffix.lower()
+        with self.path.open("rb") as file:
+            disguised = end in _COMPRESSED and not file.read(6).startswith(_COMPRESSED[end])
+        hint = (
+            f"; its name ends in {end}, and it is not compressed like that: rename it, or fetch it again" if disguised else ""
+        )
+        return DataError(f"{self.name}, {place}" if place else self.name, f"not JSON ({why}){hint}")
+
     def text(self) -> io.TextIOWrapper:
         return io.TextIOWrapper(self.open(), encoding="utf-8-sig", newline="")
 
@@ -411,7 +421,7 @@ class _LinesPart(_Part):
         try:
             value = json.loads(line.decode())
         except (ValueError, RecursionError) as error:  # also a number longer than Python reads, and bytes that are not UTF-8
-            raise DataError(f"{self.name}, line {number}", f"not JSON ({_why(error)})") from error
+            raise self._not_json(f"line {number}", _why(error)) from error
         return _as_row(value, self.name, number, "line")
 
     def __getstate__(self) -> dict[str, Any]:
@@ -441,7 +451,7 @@ class _JsonPart(_Part):
             try:
                 value = json.loads(text + file.read())
             except (ValueError, RecursionError) as error:
-                raise DataError(self.name, f"not JSON ({_why(error)})") from error
+                raise self._not_json("", _why(error)) from error
             rows = _rows_in(value)
             if rows is None:
                 raise DataError(
@@ -475,7 +485,7 @@ class _JsonPart(_Part):
             more = file.read(wanted)
             if not more or len(text) > MAX_LINE:
                 why = _why(failure) if failure else "expected ',' or ']' after it"
-                raise DataError(f"{self.name}, row {number}", f"not JSON ({why})")
+                raise self._not_json(f"row {number}", why)
             text, wanted = text + more, 2 * wanted  # doubled, so that a long row costs linear time
 
 

@@ -12,7 +12,7 @@ from r1env.data.rows import describe_columns
 from r1env.data.sources import HeldOut, SplitSource, TaskSource
 from r1env.data.tasks import TEMPLATE_OF_KIND, FileTasks
 from r1env.envs.conversation import ConversationEnv, Dialogue, Episode, Reply, ToolParser, other_side, parse_tool_calls
-from r1env.errors import NoSplitError, PluginError, UsageError
+from r1env.errors import NoSplitError, PluginError, R1EnvError, UsageError
 from r1env.hooks import EnvironmentSpec, ToolParserSpec
 from r1env.importing import import_target
 from r1env.plugins import Plugins, installed
@@ -202,8 +202,13 @@ def _make_source(spec: EnvironmentSpec, options: Mapping[str, Any]) -> TaskSourc
         source = make(**{**spec.options, **options})
     except TypeError as error:
         raise UsageError(f"environment {spec.name!r} does not take these options: {error}") from error
+    except (KeyboardInterrupt, R1EnvError):
+        raise
+    except BaseException as error:  # a third-party source may raise anything, SystemExit too
+        kind = UsageError if isinstance(error, ValueError) else PluginError  # a value is usually an option's
+        raise kind(f"environment {spec.name!r}: its task source raised {type(error).__name__}: {error}") from error
     if not isinstance(source, TaskSource):
         raise PluginError(
-            f"{spec.source} returned a {type(source).__name__}, which is no TaskSource (it needs `size` and `task`)"
+            f"environment {spec.name!r}: its source returned a {type(source).__name__}, which is no TaskSource (it needs `size` and `task`)"
         )
     return source

@@ -211,3 +211,10 @@ def _sampling() -> r1env.engines.SamplingParams:
     from r1env.engines import SamplingParams
 
     return SamplingParams()
+
+
+def test_a_file_that_exits_when_it_is_run_is_refused_in_one_line(tmp_path):
+    path = tmp_path / "script.py"
+    path.write_text("import sys\nsys.exit(3)\n")
+    with pytest.raises(r1env.UsageError, match=r"importing .*script.py raised SystemExit: 3 \(script.py, line 2\)"):
+        load_reward(f"{path}:mine")

@@ -5,9 +5,12 @@ from __future__ import annotations
 from types import ModuleType
 
 import pytest
+from typer.testing import CliRunner
 
 import r1env
-from r1env.errors import PluginError, UnknownNameError
+from r1env.cli.main import make_app
+from r1env.envs.environment import make_environment
+from r1env.errors import PluginError, UnknownNameError, UsageError
 from r1env.plugins import Plugins, Provenance
 
 
@@ -231,3 +234,57 @@ def test_the_distributions_of_this_repository_are_found_and_none_is_broken():
 @pytest.mark.parametrize("name", sorted(r1env.installed().provided("rewards")))
 def test_an_installed_reward_has_the_name_it_is_listed_under(name):
     assert r1env.get_reward(name).name == name
+
+
+def needs_more(completion, foo):
+    return 1.0
+
+
+@pytest.mark.parametrize(
+    ("target", "reason"),
+    [
+        ("math:nope", "cannot import 'math:nope': module 'math' has no attribute 'nope'"),
+        ("", "cannot import '': write module:attribute"),
+        ("exits_when_imported:x", r"importing exits_when_imported raised SystemExit: 5 \(exits_when_imported.py, line 1\)"),
+        ("raises_when_imported:x", "importing raises_when_imported raised RuntimeError: no driver"),
+        ("math:tau", "'mine' is a float, not a reward"),
+        (needs_more, "reward 'mine' asks for 'foo'"),
+    ],
+)
+def test_a_reward_that_cannot_be_had_is_reported_with_its_plugin(tmp_path, monkeypatch, target, reason):
+    (tmp_path / "exits_when_imported.py").write_text("raise SystemExit(5)")
+    (tmp_path / "raises_when_imported.py").write_text("raise RuntimeError('no driver')")
+    monkeypatch.syspath_prepend(tmp_path)
+    plugins = Plugins(dict([plugin("theirs", r1env_rewards=[r1env.RewardSpec("mine", target, "")])]))
+    with pytest.raises(PluginError, match=rf"^reward 'mine' of dist-of-theirs 1.2 \(theirs\): .*{reason}"):
+        plugins.reward("mine")
+    checked = CliRunner().invoke(make_app(plugins), ["plugins", "--check"])
+    assert checked.exit_code == 1
+    assert "broken: reward 'mine' of dist-of-theirs 1.2 (theirs): " in checked.stderr
+
+
+def test_a_plain_function_has_the_name_under_which_its_plugin_provides_it():
+    plugins = Plugins(dict([plugin("theirs", r1env_rewards=[r1env.RewardSpec("mine", lambda completion: 1.0, "")])]))
+    assert plugins.reward("mine").name == "mine"
+
+
+def leaves():
+    raise SystemExit(7)
+
+
+def untyped_prompt():
+    return [r1env.Task(id="1", prompt=5)]
+
+
+@pytest.mark.parametrize(
+    ("source", "error", "message"),
+    [
+        (leaves, PluginError, "environment 'shop': its task source raised SystemExit: 7"),
+        (untyped_prompt, UsageError, "environment 'shop': its task source raised ValidationError"),
+        (list, PluginError, "environment 'shop': its source returned a list, which is no TaskSource"),
+    ],
+)
+def test_what_a_task_source_does_wrong_is_said_with_the_environment(source, error, message):
+    plugins = Plugins(dict([plugin("theirs", r1env_environments=[r1env.EnvironmentSpec("shop", source, "", "")])]))
+    with pytest.raises(error, match=message):
+        make_environment("shop", plugins=plugins)

@@ -353,7 +353,8 @@ def test_a_function_that_cannot_be_called_is_refused_with_the_remedy(function, m
 def test_a_class_whose_option_is_missing_is_refused_by_name():
     reference = f"{__name__}:NeedsLimit"
     with pytest.raises(UsageError, match="'NeedsLimit' needs the option 'limit', which has no default: set limit="):
-        r1env.get_reward(reference)
+        r1env.get_reward(reference).check_complete()
+    assert "needs the option 'limit'" in r1env.get_reward(reference).score(rollout("4")).reason
     assert r1env.get_reward(reference, limit=2).score(rollout("4")).value == 2.0
 
 

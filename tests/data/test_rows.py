@@ -157,6 +157,13 @@ def test_a_folder_of_several_formats_is_ambiguous(tmp_path):
         ("a.parquet", b"nothing of it", "no Parquet file"),
         ("a.jsonl", "{}\n".encode("utf-16"), "UTF-16; write it as UTF-8"),
         ("a.jsonl.gz", gzip.compress(b'{"a": 1}\n' * 100, mtime=0)[:-20], "damaged|Compressed file"),
+        (
+            "a.jsonl.gz",
+            b"<html>",
+            "not JSON .*its name ends in .gz, and it is not compressed like that: rename it, or fetch it",
+        ),
+        ("a.json.xz", b'{"a"\n', "not JSON .*its name ends in .xz"),
+        ("a.jsonl.gz", gzip.compress(b"<html>", mtime=0), r"not JSON \([^)]*\)$"),
         ("a.jsonl.bz2", bz2.compress(b'{"a": 1}\n' * 100)[:-20], "damaged"),
         ("a.jsonl.xz", lzma.compress(b'{"a": 1}\n' * 100)[:-20], "damaged"),
         ("a.arrow", b"ARROW1 and no more", "Arrow cannot read it"),
