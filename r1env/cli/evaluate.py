@@ -8,6 +8,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Mapping
+from dataclasses import replace
 from enum import StrEnum
 from functools import partial
 from pathlib import Path
@@ -34,6 +35,7 @@ from r1env.monitoring.report import check_installed, render_page
 from r1env.plugins import Plugins
 from r1env.preflight import Mode, Preflight, check_suites
 from r1env.rewards import Reward
+from r1env.rubrics import RewardChoice, RubricSpec
 from r1env.runs.files import json_lines, replace_text, unused_path
 from r1env.runs.tables import Table
 from r1env.scoring import score
@@ -562,23 +564,35 @@ def _values(
 def rescore(
     ctx: typer.Context,
     source: Annotated[Path, typer.Argument(metavar="RUN", help="Folder written by `r1env eval`.")],
-    rubric: opt.RubricName = "accuracy",
+    reward: opt.RewardName = None,
+    rubric: Annotated[str | None, opt.RUBRIC] = None,
     output: OutputFolder = None,
     as_json: opt.Json = False,
 ) -> None:
     """Score the completions of an evaluation again, for example after a reward was corrected, without sampling.
 
+    By default, the environment's own checker scores them. With --reward, a completion is correct if the reward is at least 1. A
+    rubric must contain the environment's checker as `accuracy`.
+
     \b
     Example:
       r1env rescore runs/eval-gsm8k-20260131-120000
+      r1env rescore runs/eval-gsm8k-20260131-120000 --reward my_rewards.py:lenient --output runs/lenient
       r1env rescore runs/eval-gsm8k-20260131-120000 --rubric my_rubric.yaml --output runs/rescored
     """
     plugins = opt.plugins_of(ctx)
+    if reward is not None and rubric is not None:
+        raise UsageError("give at most one of --reward NAME and --rubric NAME_OR_FILE")
+    chosen: str | RubricSpec = "accuracy" if rubric is None else rubric
+    if reward is not None:  # a rubric of one instead of the name, which a rubric may have too
+        chosen = RubricSpec(name=reward, rewards=(RewardChoice(reward=reward),))
     old = EvaluationRun.open(source)
     if not old.complete:
         raise UsageError(f"{source} is not complete; go on with it first by r1env eval --resume {source}")
-    asked = EvaluationPlan.model_validate(old.settings | {"rubric": rubric})
+    asked = EvaluationPlan.model_validate(old.settings | {"rubric": chosen})
     environments = asked.open(plugins)
+    if reward is not None:
+        environments = [replace(one, accuracy=plugins.reward(reward).name) for one in environments]
     by_pair: dict[tuple[str, str], list[EvaluationRow]] = {}
     for model, name, row in old.rows():
         by_pair.setdefault((model, name), []).append(row)

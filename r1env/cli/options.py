@@ -81,6 +81,15 @@ RUBRIC = typer.Option(
     help="Rubric: a preset, a YAML file or a single reward (a name, module:attribute or file.py:attribute).",
 )
 RubricName = Annotated[str, RUBRIC]
+RewardName = Annotated[
+    str | None,
+    typer.Option(
+        "--reward",
+        metavar="NAME",
+        autocompletion=names_of("rewards"),
+        help="Reward: a name, module:attribute or file.py:attribute.",
+    ),
+]
 Model = Annotated[str, typer.Option("--model", help="Model: a name, a folder or a hub name.")]
 EngineName = Annotated[
     str, typer.Option("--engine", autocompletion=names_of("engines"), help="Inference engine (see `r1env plugins`).")

@@ -20,7 +20,17 @@ import typer
 from r1env.adapters.core import load_rubric, rubric_spec
 from r1env.adapters.export import render, write_rows
 from r1env.cli.console import printable, progress
-from r1env.cli.options import Data, EnvName, EnvOptions, Map, names_of, open_environment, options_by_reward, plugins_of
+from r1env.cli.options import (
+    Data,
+    EnvName,
+    EnvOptions,
+    Map,
+    RewardName,
+    names_of,
+    open_environment,
+    options_by_reward,
+    plugins_of,
+)
 from r1env.cli.rows import (
     PLAIN,
     Chunk,
@@ -48,15 +58,7 @@ from r1env.types import FAILURES, Status
 
 def score(
     ctx: typer.Context,
-    reward: Annotated[
-        str | None,
-        typer.Option(
-            "--reward",
-            metavar="NAME",
-            autocompletion=names_of("rewards"),
-            help="Reward: a name, module:attribute or file.py:attribute.",
-        ),
-    ] = None,
+    reward: RewardName = None,
     rubric: Annotated[
         str | None,
         typer.Option(

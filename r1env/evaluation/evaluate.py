@@ -135,11 +135,7 @@ def evaluate(
         EngineError: the engine cannot answer. Rows that `keep` received are good.
         TrainingStoppedError: scoring failed for more than `max_failed` of a batch.
     """
-    if environment.accuracy not in environment.rubric.part_keys:
-        raise UsageError(
-            f"rubric {environment.rubric.name!r} has no reward 'accuracy' to tell correct answers by; give it one, of weight 0 "
-            "if it shall not count"
-        )
+    _check_verdict(environment)
     tasks = list(iterate(environment.source, limit, seed))
     if not tasks:
         raise UsageError(f"there is nothing to evaluate on: {environment.name!r} gave no task under the limit {limit}")
@@ -171,8 +167,9 @@ def score_again(environment: Environment, tasks: Sequence[Task], rows: Sequence[
         samples: completions of each task; `rows` has all of them.
 
     Raises:
-        UsageError: a row is of another task than the source has there now.
+        UsageError: the rubric does not contain the checker, or a row is of another task than the source has there now.
     """
+    _check_verdict(environment)
     check_rows(rows, tasks, environment)
     rows = sorted(rows, key=lambda row: (row.position, row.sample))
     rollouts = rollouts_of(rows, tasks)
@@ -181,6 +178,15 @@ def score_again(environment: Environment, tasks: Sequence[Task], rows: Sequence[
         for rollout, row, found in zip(rollouts, rows, score(rollouts, environment.rubric), strict=True)
     ]
     return summarize(environment.name, _with_votes(new, tasks, environment) if samples > 1 else new, samples)
+
+
+def _check_verdict(environment: Environment) -> None:
+    """Raise UsageError where the rubric lacks the reward that says whether a completion is correct."""
+    if environment.accuracy not in environment.rubric.part_keys:
+        raise UsageError(
+            f"rubric {environment.rubric.name!r} has no reward 'accuracy' to tell correct answers by; give it one, of weight 0 "
+            "if it shall not count"
+        )
 
 
 def rollouts_of(rows: Iterable[EvaluationRow], tasks: Sequence[Task]) -> list[Rollout]:

@@ -206,6 +206,25 @@ def test_completions_are_scored_again_without_an_engine(r1env_program: Any) -> N
     assert [row["correct"] for row in rows_of(Path("again"))] == [row["correct"] for row in rows_of(Path("here"))]
 
 
+def test_completions_are_scored_again_with_a_single_reward(r1env_program: Any) -> None:
+    r1env_program("eval", *ENGINE, "--env", "echo", "--engine-option", "wrong_every=2", "--n", 2, "--output", "here")
+    Path("mine.py").write_text(
+        "import r1env\n\n\n@r1env.reward(name='never')\ndef never(completion: str) -> float:\n    return 0.0\n"
+    )
+    result = r1env_program("rescore", "here", "--reward", "mine.py:never", "--output", "again")
+    assert result.exit_code == 0, result.stderr
+    assert [(row["score"]["value"], row["correct"]) for row in rows_of(Path("again"))] == [(0.0, False)] * 6
+    Path("without.yaml").write_text("name: without\nrewards:\n  - {reward: detail, weight: 1}\n")
+    for arguments, told in (
+        (("--reward", "exact", "--rubric", "zero"), "at most one of --reward"),
+        (("--reward", "exct"), "exct"),
+        (("--rubric", "without.yaml"), "has no reward 'accuracy'"),
+    ):
+        result = r1env_program("rescore", "here", *arguments, "--output", "refused")
+        assert (result.exit_code, told in result.stderr) == (2, True), result.stderr
+    assert not Path("refused").exists()
+
+
 def test_the_statistics_of_a_scripted_server_are_those_of_a_calculation_by_hand(r1env_program: Any) -> None:
     pytest.importorskip("r1env_openai")
     told: dict[str, int] = {}

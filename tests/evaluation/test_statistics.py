@@ -101,6 +101,17 @@ def test_a_permutation_test_agrees_with_all_sign_flips_and_is_symmetric() -> Non
     assert back.interval == (pytest.approx(-found.interval[1], abs=0.02), pytest.approx(-found.interval[0], abs=0.02))
 
 
+def test_the_interval_of_a_difference_is_that_of_all_resamples() -> None:
+    first, second = [0.0, 0.25, 0.5, 0.5, 1.0, 0.25], [0.5, 0.25, 1.0, 0.75, 0.75, 1.0]
+    changes = [b - a for a, b in zip(first, second, strict=True)]
+    means = sorted(fmean(resample) for resample in itertools.product(changes, repeat=len(changes)))  # all 6^6 of them
+    low, high = (means[round(share * (len(means) - 1))] for share in (0.025, 0.975))
+    found = paired_difference(first, second)
+    assert found.difference == pytest.approx(fmean(changes))
+    # The means are multiples of 1/24; of 10,000 draws, a quantile may be the neighbouring one.
+    assert found.interval == (pytest.approx(low, abs=1 / 24 + 1e-9), pytest.approx(high, abs=1 / 24 + 1e-9))
+
+
 def test_what_cannot_be_paired_is_refused() -> None:
     with pytest.raises(ValueError, match="3 and 2 tasks"):
         paired_difference([1, 0, 1], [1, 0])
