@@ -11,6 +11,7 @@ It needs `websockets`, of the extra `r1env[openenv]`. To serve one of our enviro
 from __future__ import annotations
 
 import asyncio
+import functools
 import json
 import urllib.request
 from collections.abc import Mapping, Sequence
@@ -44,15 +45,14 @@ class OpenEnvTasks:
         if not url.startswith(("http://", "https://")):
             raise UsageError(f"say which server: --env openenv:http://HOST:PORT (got {url!r})")
         self._url = url.rstrip("/")
-        self._field = text_field(self._url)
+        self.other = functools.partial(OpenEnvEpisode, self._url, text_field(self._url))
 
     def task(self, index: int, seed: int = 0) -> Task:
-        where = {"url": self._url, "field": self._field, "seed": seed + index}
         return Task(
             id=f"openenv-{seed + index}",
             prompt="(the environment opens the conversation)",
             kind=TaskKind.CHAT,
-            metadata={META: where},
+            metadata={META: {"seed": seed + index}},
         )
 
 
@@ -73,13 +73,18 @@ def text_field(url: str) -> str:
 
 
 class OpenEnvEpisode:
-    """One episode on a server, over a connection of its own."""
+    """One episode on a server, over a connection of its own.
+
+    Args:
+        url: of the server. It is not read from the task: a client of our own server sends tasks, and must not choose a host.
+        field: see `text_field`.
+    """
 
     tools: Sequence[Tool] = ()
 
-    def __init__(self) -> None:
+    def __init__(self, url: str, field: str) -> None:
+        self._url, self._field = url, field
         self._socket: Any = None
-        self._field = ""
 
     async def reset(self, task: Task) -> Sequence[Message]:
         """Connect, and begin the episode of the task's seed."""
@@ -88,10 +93,9 @@ class OpenEnvEpisode:
         except ImportError as error:
             raise UsageError("websockets is missing; install r1env[openenv]") from error
         where = task.metadata.get(META)
-        if not isinstance(where, Mapping):
-            raise ValueError("the task is not of an OpenEnv server")
-        self._field = where["field"]
-        address = where["url"].replace("http", "ws", 1) + "/ws"
+        if not isinstance(where, Mapping) or not isinstance(where.get("seed"), int):
+            raise ValueError("the task is not of an OpenEnv server: its metadata has no seed")
+        address = self._url.replace("http", "ws", 1) + "/ws"
         self._socket = await connect(address, max_size=MAX_MESSAGE, open_timeout=CONNECT_SECONDS)
         seen = await self._ask({"type": "reset", "data": {"seed": where["seed"]}})
         return messages_of(seen["observation"])

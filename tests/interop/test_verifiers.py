@@ -102,6 +102,10 @@ for text in ("1 please", "0", "quit"):
     rollouts = [one.episode.rollout() for one in play(tasks, ScriptedEngine(text), SamplingParams())]
     scores = r1env.score(rollouts, environment.rubric)
     found.append([[score.value, len(rollout.turns), rollout.error] for score, rollout in zip(scores, rollouts)])
+for place in ({"package": "os", "options": "{}", "index": 1}, {"package": "riddles", "index": 2}):  # a client of a server sends tasks
+    episode = environment.open(environment.task(0).model_copy(update={"metadata": {"verifiers": place}}))
+    found.append(episode.error)
+    episode.close()
 print(json.dumps(found))
 """
 
@@ -110,13 +114,15 @@ def test_we_play_a_taskset_of_theirs_with_its_own_rewards(interop):
     environment = interop("verifiers")
     (environment.folder / "riddles.py").write_text(TASKSET)
     (environment.folder / "play.py").write_text(PLAY)
-    size, polite, zero, leaving = json.loads(environment.run("python", "play.py").splitlines()[-1])
+    size, polite, zero, leaving, other_package, no_place = json.loads(environment.run("python", "play.py").splitlines()[-1])
     assert size == 2
     assert polite[1] == [1.5, 1, ""]
     assert zero[0] == [1.0, 1, ""]
     assert zero[1][:2] == [None, 64]  # it never guesses right, and a limit ends the episode: nothing was judged
     assert leaving[0][0] is None
     assert "the player has left" in leaving[0][2]
+    assert other_package == ""  # the environment's own package is played, whatever the task names
+    assert "names no place from 0 to 1" in no_place
 
 
 def test_an_exported_package_has_its_environment_fixed(interop):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import replace
 
 import pytest
@@ -253,6 +254,23 @@ def test_folders_that_cannot_be_played_are_refused(folder, tmp_path):
         r1env.make_environment("harbor", path=folder)
     with pytest.raises(UsageError, match=r"no task\.toml"):
         r1env.make_environment("harbor", path=tmp_path / "tests")
+
+
+def test_a_task_does_not_choose_a_folder_of_the_host(folder):
+    """A client of a server sends tasks; a path in one would let it read any folder that looks like a Harbor task."""
+    env = r1env.make_environment("harbor", path=folder, check=False)
+    assert str(folder) not in env.task(0).model_dump_json()
+    unknown = env.task(0).model_copy(update={"id": "harbor-another", "metadata": {"harbor": str(folder)}})
+    episode = env.open(unknown)
+    assert "no Harbor task 'harbor-another'" in episode.error
+
+
+def test_harbor_tasks_with_one_name_are_refused(folder, tmp_path_factory):
+    both = tmp_path_factory.mktemp("both")
+    for name in ("a", "b"):
+        shutil.copytree(folder, both / name)
+    with pytest.raises(UsageError, match="2 tasks are named 'ours/sum'"):
+        r1env.make_environment("harbor", path=both, check=False)
 
 
 class ScriptedEpisode:

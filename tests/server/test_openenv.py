@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 pytest.importorskip("fastapi", reason="the extra r1env[server] is not installed")
@@ -112,6 +114,17 @@ def test_a_server_that_is_none_is_refused(listening, pool, rubric):
         OpenEnvTasks("")
     with pytest.raises(UsageError, match="no OpenEnv server"):
         OpenEnvTasks(listening(make_app(rubric, pool=pool)))
+
+
+def test_a_task_does_not_choose_the_server(listening, game, pool):
+    """A client of our own server sends tasks; an address in one would let it reach any host from here."""
+    source = OpenEnvTasks(listening(make_app(game.rubric, environment=game, pool=pool)))
+    task = source.task(3)
+    assert task.metadata == {"openenv": {"seed": 3}}
+    sent = task.model_copy(update={"metadata": {"openenv": {"seed": 3, "url": "http://127.0.0.1:9", "field": "text"}}})
+    opened = replace(r1env.make_environment("guess-number"), other=source.other).open(sent)
+    assert (opened.error, opened.messages[0]["role"]) == ("", "user")
+    opened.close()
 
 
 @pytest.mark.parametrize(

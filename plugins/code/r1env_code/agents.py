@@ -13,12 +13,14 @@ If an environment cannot work (no engine, a lost container, tests that give no r
 from __future__ import annotations
 
 import asyncio
+import functools
 import hashlib
 import json
 import logging
 import math
 import re
 import shlex
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -322,16 +324,25 @@ def harbor_tasks(path: str | Path | None = None, check: bool = True) -> TaskSour
         log.warning("harbor: %s: %s", task.name, "; ".join(task.notes))
     if check:
         _check(loaded)
-    tasks = [
-        Task(
-            id=f"harbor-{task.name}",
-            prompt=f"{task.instruction}\n\n{SHELL_HINT}",
-            kind=TaskKind.CODE,
-            metadata={"harbor": str(task.folder.resolve())},
+    return HarborTasks(loaded)
+
+
+class HarborTasks(ListSource):
+    """Harbor tasks. The folders stay here: a client of a server sends tasks, and must not choose a folder of the host.
+
+    Raises:
+        UsageError: two tasks have the same name.
+    """
+
+    def __init__(self, tasks: Sequence[HarborTask]) -> None:
+        folders = {f"harbor-{task.name}": task.folder.resolve() for task in tasks}
+        if len(folders) < len(tasks):
+            name, count = Counter(task.name for task in tasks).most_common(1)[0]
+            raise UsageError(f"harbor: {count} tasks are named {name!r}; give each a name of its own in task.toml")
+        super().__init__(
+            [Task(id=f"harbor-{task.name}", prompt=f"{task.instruction}\n\n{SHELL_HINT}", kind=TaskKind.CODE) for task in tasks]
         )
-        for task in loaded
-    ]
-    return ListSource(tasks)
+        self.other = functools.partial(HarborShell, folders)
 
 
 SHELL_HINT = (
@@ -359,19 +370,26 @@ def _check(tasks: Sequence[HarborTask]) -> None:
         if not found:
             _checked.add(digest)
     if faults:
-        raise UsageError(f"harbor: {'; '.join(faults)}. Mend the tasks, or give check=false to play them as they are")
+        raise UsageError(f"harbor: {'; '.join(faults)}. Correct the tasks, or give check=false to play them as they are")
 
 
 class HarborShell(ToolEnv):
     """Gives the model the tool `shell` in the container of a Harbor task, and pays what the task's tests say once it calls no tool any
-    more, has used up its time, or is stopped by a limit. Tests that give no valid reward leave the episode unscored."""
+    more, has used up its time, or is stopped by a limit. Tests that give no valid reward leave the episode unscored.
 
-    def __init__(self) -> None:
+    Args:
+        folders: of the tasks, by their ids.
+    """
+
+    def __init__(self, folders: Mapping[str, Path]) -> None:
         super().__init__([self.shell])
+        self._folders = folders
         self._episode: HarborEpisode | None = None
         self._over = False
 
     def reset(self, task: Task) -> Sequence[Message]:
+        if task.id not in self._folders:
+            raise ValueError(f"there is no Harbor task {task.id!r} in this environment")
         self._task = task
         return super().reset(task)
 
@@ -420,7 +438,7 @@ class HarborShell(ToolEnv):
         return self._episode
 
     def _open(self, task: Task) -> HarborEpisode:
-        return HarborEpisode(load_task(task.metadata["harbor"]), _sessions.get(), queue_timeout_s=OPEN_SECONDS)
+        return HarborEpisode(load_task(self._folders[task.id]), _sessions.get(), queue_timeout_s=OPEN_SECONDS)
 
 
 def _within(timeout_s: float) -> float:

@@ -24,7 +24,8 @@ from r1env.errors import UsageError
 from r1env.types import Message, Task, TaskKind
 
 META = "verifiers"
-"""Key of a task's metadata: the taskset, its options, and the task's place in it."""
+"""Key of a task's metadata: the taskset's name, and the task's place in it. The place alone is read again: a client of a server sends
+tasks, and must not choose which package is loaded."""
 
 
 class VerifiersTasks:
@@ -46,8 +47,8 @@ class VerifiersTasks:
             raise UsageError("say which taskset: --env verifiers:PACKAGE, as for vf-eval")
         self._package = package
         self._options = json.dumps(options, sort_keys=True)
-        self._limit = limit
         self._tasks = _loaded(package, self._options, limit).tasks
+        self.other = functools.partial(VerifiersEpisode, package, self._options, limit)
 
     @property
     def size(self) -> int | None:
@@ -58,7 +59,7 @@ class VerifiersTasks:
         system = [{"role": "system", "content": data.system_prompt}] if data.system_prompt else []
         asked = [{"role": "user", "content": data.prompt_text}] if data.prompt is not None else []
         prompt: Any = (*system, *asked) or ({"role": "user", "content": "(the environment opens the conversation)"},)
-        where = {"package": self._package, "options": self._options, "limit": self._limit, "index": index}
+        where = {"package": self._package, "index": index}
         answer = getattr(data, "answer", None)
         return Task(
             id=str(data.id or data.name or f"{self._package}-{index}"),
@@ -70,20 +71,25 @@ class VerifiersTasks:
 
 
 class VerifiersEpisode:
-    """One episode of a taskset's `Env`, whose player is our engine."""
+    """One episode of a taskset's `Env`, whose player is our engine.
+
+    Args:
+        package, options, limit: of the taskset, as `VerifiersTasks` loaded it.
+    """
 
     tools: Sequence[Tool] = ()
 
-    def __init__(self) -> None:
+    def __init__(self, package: str, options: str, limit: int) -> None:
+        self._taskset = functools.partial(_loaded, package, options, limit)
         self._running: asyncio.Task[None] | None = None
 
     async def reset(self, task: Task) -> Sequence[Message]:
         """Start the taskset's `Env`; it runs until it asks for the first turn."""
-        where = task.metadata.get(META)
-        if not isinstance(where, Mapping):
-            raise ValueError("the task is not of a verifiers taskset")
-        loaded = _loaded(where["package"], where["options"], where["limit"])
-        self._seat = _Seat(loaded.tasks[where["index"]], loaded.role)
+        where, loaded = task.metadata.get(META), self._taskset()
+        index = where.get("index") if isinstance(where, Mapping) else None
+        if not isinstance(index, int) or not 0 <= index < len(loaded.tasks):
+            raise ValueError(f"the task is none of this taskset: its metadata names no place from 0 to {len(loaded.tasks) - 1}")
+        self._seat = _Seat(loaded.tasks[index], loaded.role)
         self._running = asyncio.create_task(loaded.env.run(self._seat.task, self._seat))
         if not await self._next_turn():
             raise RuntimeError("the taskset ended the episode before the model's first turn")
