@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from r1env.data.rows import Source, read_rows
+from r1env.data.sources import ListSource
 from r1env.engines import Engine, SamplingParams
 from r1env.envs.conversation import StepResult, ToolEnv
 from r1env.errors import UsageError
@@ -29,7 +30,7 @@ USER_PROMPT = (
 GREETING = "Hello! How can I help you?"  # many chat templates do not let the assistant begin
 
 
-class UserTasks:
+class UserTasks(ListSource):
     """Conversations from rows with `user` (who the user is and what they want, which the model does not see) and `opening` (what they say first).
 
     A row may also have `system`, which the model sees, and `answer`, which the model's last message must give (reward `short_answer`). Without answers, name what
@@ -61,7 +62,7 @@ class UserTasks:
     ) -> None:
         if data is None:
             raise UsageError("simulated-user: it needs rows with the columns `user` and `opening`: --data FILE")
-        self._tasks = []
+        tasks = []
         for number, row in enumerate(read_rows(data)):
             for column in ("user", "opening"):
                 if not isinstance(row.get(column), str) or not row[column].strip():
@@ -69,7 +70,7 @@ class UserTasks:
                         f"{row.where}: a simulated user needs text in the column `{column}`; its columns: {', '.join(row)}"
                     )
             system: list[Message] = [{"role": "system", "content": str(row["system"])}] if row.get("system") else []
-            self._tasks.append(
+            tasks.append(
                 Task(
                     id=f"simulated-user-{number}",
                     prompt=(*system, {"role": "user", "content": row["opening"]}),
@@ -78,20 +79,12 @@ class UserTasks:
                     metadata=dict(row),
                 )
             )
-        self.reward = "short_answer" if all(task.answer is not None for task in self._tasks) else ""
+        super().__init__(tasks)
+        self.reward = "short_answer" if all(task.answer is not None for task in tasks) else ""
         params = SamplingParams(temperature=temperature, max_new_tokens=max_new_tokens)
         options = dict(engine_options or {})
         shared_engine(engine, model, options)  # a wrong name is reported now
         self.other = functools.partial(_user_of, engine, model, options, params)
-
-    @property
-    def size(self) -> int:
-        return len(self._tasks)
-
-    def task(self, index: int, seed: int = 0) -> Task:
-        if index < 0:
-            raise IndexError(index)
-        return self._tasks[index]
 
 
 class SimulatedUser(ToolEnv):
