@@ -175,7 +175,7 @@ def _make(items: Sequence[Mapping[str, Any]], on_none: Any, plugins: Plugins) ->
     rewards = []
     for item in items:
         name = item["reward"] if item["reward"] in plugins.provided("rewards") else item["function"]
-        rewards.append(WeightedReward(plugins.reward(name).with_options(**item["settings"]), item["weight"]))
+        rewards.append(WeightedReward(plugins.reward(name, **item["settings"]), item["weight"]))
     return Rubric("of the run", rewards, on_none)
 
 

@@ -19,6 +19,8 @@ from r1env.types import Rollout, Task, TaskKind
 
 NEEDS_MORE = {"code": "a container", "helpful": "a served judge", "harmless": "a served judge", "judge": "a served judge"}
 REWARDS = [name for name in installed().provided("rewards") if name not in NEEDS_MORE]
+RULED = {"name": "ruled", "rewards": [{"reward": "benchmark", "options": {"rule": "simple-evals-choice"}}]}
+"""The reward `benchmark` has to be told whose rule it follows."""
 UNSCORED = -7.0
 
 ANSWERS = ("7", "1/2", "B", "blue whale", None)
@@ -190,7 +192,7 @@ ADAPTERS = (
 @pytest.mark.slow
 @pytest.mark.parametrize("name", REWARDS)
 def test_a_reward_gives_the_same_numbers_through_every_adapter(name):
-    rubric = load_rubric(name)
+    rubric = load_rubric(RULED if name == "benchmark" else name)
     expected = [score.value for score in r1env.score(ROLLOUTS, rubric)]
     for adapter in ADAPTERS:
         given = adapter(rubric)
